@@ -1,0 +1,39 @@
+# `make run` and `make test` need nothing but Python >= 3.11; both set up .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help run test check slow bench clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+run: $(READY)    ## set up and run the quickstart, then write its report
+	$(BIN)/netsim run scenarios/quickstart.yaml -o runs/quickstart
+	$(BIN)/netsim report runs/quickstart
+
+test: $(READY)   ## set up, check style and types, and run the tests
+	$(MAKE) check
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(READY)  ## style and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+slow: $(READY)   ## the studies that take minutes
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)  ## ratios measured in one run: overheads and executors
+	$(BIN)/python -m benchmarks
+
+clean:           ## remove the environment and what runs left behind
+	rm -rf $(VENV) runs
+
+# torch goes first and pinned: an unpinned torch would bring gigabytes of CUDA libraries.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e ".[test]" -c constraints.txt
+	touch $(READY)
