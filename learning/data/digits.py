@@ -1,0 +1,42 @@
+"""The handwritten digits that ship with scikit-learn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Interval
+from sklearn.datasets import load_digits
+
+from learning.data.dataset import Dataset, assemble, images
+from learning.data.selection import balanced_order, first
+
+MEAN, STD = (0.3053,), (0.3760,)
+"""Of all pixels divided by 16, their largest value."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """8x8 grey handwritten digits, 1 797 images, 10 classes; ships with scikit-learn, needs no files."""
+
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
+    """Share of the images held out for testing, class by class."""
+
+    train_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many training images, classes in proportion; all of them by default."""
+
+    test_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many test images, classes in proportion; all of them by default."""
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        """Load; `folder` is not needed. Pixels are divided by 16, then normalised with `MEAN` and `STD`."""
+        source = load_digits()
+        pixels, labels = source.images[:, None] / 16, source.target.astype(np.int64)
+        order = balanced_order(labels, "digits test split")
+        held_out = max(1, round(self.test_fraction * len(order)))
+        test, train = order[:held_out], order[held_out:]
+        train = train[first(labels[train], self.train_samples, "digits train")]
+        test = test[first(labels[test], self.test_samples, "digits test")]
+        splits = [images(pixels[rows], labels[rows], MEAN, STD, dtype) for rows in (train, test)]
+        return assemble("digits", splits[0], splits[1], classes=10)

@@ -1,0 +1,27 @@
+"""Which samples of a data set to use: fixed by the data set's name, the same in every run whatever its seed."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def balanced_order(labels: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+    """A permutation of the rows of which every prefix holds each class in proportion, to within one sample.
+
+    Member j of a class of n members, shuffled by a generator that depends on `name` alone, is placed at (j + 1/2) / n.
+    """
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.lexsort((labels, place))
+
+
+def first(labels: NDArray[np.int64], samples: int | None, name: str) -> NDArray[np.int64]:
+    """Rows of a class-balanced subset of `samples` rows; all rows in their own order if there are no more than that."""
+    if samples is None or samples >= len(labels):
+        return np.arange(len(labels))
+    return balanced_order(labels, name)[:samples]

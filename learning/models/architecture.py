@@ -1,0 +1,30 @@
+"""What a model family must offer: a list of blocks, each border between two of them a place to cut."""
+
+from typing import Protocol
+
+from torch import nn
+
+
+class Architecture(Protocol):
+    """A described, hashable model family; two equal descriptions build the same model."""
+
+    def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
+        """Build the blocks in the order in which data flow through them.
+
+        `input_shape` is one sample's shape without the batch axis, (channels, height, width) for images. The blocks map
+        (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input: no buffers, so
+        GroupNorm or LayerNorm instead of BatchNorm, and no randomness. Raises ValueError if the shape does not fit.
+        """
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+def pooled_side(shape: tuple[int, ...], poolings: int) -> tuple[int, int, int]:
+    """Channels, height and width of an image (channels, height, width) after halving its sides `poolings` times."""
+    if len(shape) != 3 or min(shape[1:]) < 2**poolings:
+        raise ValueError(
+            f"this model needs images of at least {2**poolings}x{2**poolings} pixels, but one sample is {shape}"
+        )
+    channels, height, width = shape
+    return channels, height >> poolings, width >> poolings

@@ -1,0 +1,87 @@
+"""A run of consecutive blocks of a model, as a pure function of its parameters and its input."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from learning.data.dataset import Dataset
+from learning.models.architecture import Architecture
+from learning.models.initial import draw_parameter
+from learning.ports import Streams
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Blocks `start` to `stop` (exclusive) of a model; hashable, and equal segments are the same function.
+
+    Parameters carry whole-model names ("3.weight"), so the union of a front's and a back's parameters is the whole
+    model's. Raises ValueError if the run of blocks is empty or not within the model.
+    """
+
+    architecture: Architecture
+    input_shape: tuple[int, ...]
+    classes: int
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        total = len(_blocks(self.architecture, self.input_shape, self.classes))
+        if not 0 <= self.start < self.stop <= total:
+            raise ValueError(f"blocks {self.start} to {self.stop} are not a part of a model of {total} blocks")
+
+    def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`."""
+        out: Tensor = functional_call(_module(self), params, (x,), tie_weights=False, strict=True)
+        return out
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks; a whole model of n blocks can be cut at 1 to n - 1."""
+        return self.stop - self.start
+
+    @property
+    def parameter_count(self) -> int:
+        """How many scalars its parameters have."""
+        return sum(parameter.numel() for parameter in _module(self).parameters())
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Its parameters as meta tensors: names, shapes and torch's default dtype, no values."""
+        return {name: parameter.detach() for name, parameter in _module(self).named_parameters()}
+
+    def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """Draw initial parameters, each from its own named stream, so the cut has no influence on them."""
+        module = _module(self)
+        return {
+            name: draw_parameter(streams, name, module.get_submodule(name.rpartition(".")[0]), dtype)
+            for name, _ in module.named_parameters()
+        }
+
+    def cut(self, at: int) -> tuple["Segment", "Segment"]:
+        """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
+        if not self.start < at < self.stop:
+            raise ValueError(
+                f"cannot cut at {at}: a cut lies between {self.start + 1} and {self.stop - 1} for this model"
+            )
+        return replace(self, stop=at), replace(self, start=at)
+
+
+def whole(architecture: Architecture, dataset: Dataset) -> Segment:
+    """The whole model for the samples and classes of `dataset`."""
+    blocks = _blocks(architecture, dataset.input_shape, dataset.classes)
+    return Segment(architecture, dataset.input_shape, dataset.classes, 0, len(blocks))
+
+
+@cache
+def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, ...]:
+    with torch.device("meta"):
+        return tuple(architecture.blocks(input_shape, classes))
+
+
+@cache
+def _module(segment: Segment) -> nn.Sequential:
+    blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
+    return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))

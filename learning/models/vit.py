@@ -1,0 +1,114 @@
+"""Small vision transformer."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Vit:
+    """Small pre-norm vision transformer: patch embedding | one block a layer | pooled linear classifier."""
+
+    # Dosovitskiy et al., arXiv 2010.11929; mean pooling instead of a class token.
+
+    patch: Annotated[int, Ge(1)] = 4
+    """Side of a square patch in pixels; must divide height and width of the image."""
+
+    width: Annotated[int, Ge(1)] = 64
+    """Length of a token."""
+
+    depth: Annotated[int, Ge(1)] = 4
+    """Number of transformer layers."""
+
+    heads: Annotated[int, Ge(1)] = 4
+    """Attention heads; must divide `width`."""
+
+    expansion: Annotated[int, Ge(1)] = 2
+    """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+
+    def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
+        if len(input_shape) != 3 or any(side % self.patch for side in input_shape[1:]):
+            raise ValueError(f"patch = {self.patch} does not divide the sides of an image of shape {input_shape}")
+        layers = [Layer(self.width, self.heads, self.expansion) for _ in range(self.depth)]
+        return [Embedding(input_shape, self.patch, self.width), *layers, Head(self.width, classes)]
+
+
+class Position(nn.Module):
+    """Adds one learnt vector to each token."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.weight
+
+
+class Embedding(nn.Module):
+    """Cuts an image into patches, maps each linearly to a token and adds its position."""
+
+    def __init__(self, input_shape: tuple[int, ...], patch: int, width: int) -> None:
+        super().__init__()
+        channels, rows, columns = input_shape
+        self.grid = rows // patch, patch, columns // patch, patch
+        self.project = nn.Linear(channels * patch * patch, width)
+        self.position = Position(self.grid[0] * self.grid[2], width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = x.reshape(*x.shape[:2], *self.grid)  # (b, c, rows, p, columns, p)
+        patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (b, tokens, c p p)
+        tokens: Tensor = self.position(self.project(patches))
+        return tokens
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, as matrix products, so that it vectorises over users and its FLOPs are counted."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inward = nn.Linear(width, 3 * width)
+        self.outward = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv: Tensor = self.inward(x)
+        q, k, v = qkv.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (b, heads, tokens, d) each
+        weights = torch.softmax(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5, dim=-1)
+        mixed: Tensor = self.outward((weights @ v).transpose(1, 2).flatten(2))  # (b, tokens, width)
+        return mixed
+
+
+class Layer(nn.Module):
+    """Pre-norm transformer layer: attention, then a feed-forward part, each added to its input."""
+
+    def __init__(self, width: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
+        self.feed = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attend(x)
+        fed: Tensor = x + self.feed(x)
+        return fed
+
+
+class Head(nn.Module):
+    """Mean of the normalised tokens, then a linear classifier."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.classify = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classify(self.norm(x).mean(1))
+        return logits
