@@ -1,14 +1,16 @@
 """Codecs: what a message weighs on the wire and what its receiver sees, both in one small class."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
+import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 
 class Codec(Protocol):
-    """A described way to put tensors on the wire."""
+    """A described way to put floating-point tensors on the wire."""
 
     @property
     def exact(self) -> bool:
@@ -43,4 +45,59 @@ class Identity:
         return x
 
 
-CODECS: dict[str, type] = {"identity": Identity}
+@dataclass(frozen=True)
+class Uniform:
+    """Stochastic uniform quantiser between the least and the largest element of each tensor; unbiased."""
+
+    # Q(x) = low + s (floor(v) + Bernoulli(v - floor(v))), v = (x - low) / s, s = (high - low) / (2^bits - 1).
+
+    bits_per_element: Annotated[int, Interval(ge=1, le=16)] = 8
+    """Bits of one element. For unquantised messages choose the codec `identity`."""
+
+    exact = False
+    stochastic = True
+
+    def bits(self, tree: Any) -> int:
+        """`bits_per_element` for each element and two 32-bit numbers, scale and offset, for each tensor."""
+        return sum(self.bits_per_element * leaf.numel() + 64 for leaf in tree_leaves(tree))
+
+    def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
+        """Raises ValueError without uniform numbers `u` of the shape of `x`."""
+        if u is None or u.shape != x.shape:
+            raise ValueError("the uniform quantiser needs one uniform number for each element")
+        low = x.amin()
+        scale = (x.amax() - low) / self.largest
+        return low + scale * self.codes(x, u)
+
+    def codes(self, x: Tensor, u: Tensor) -> Tensor:
+        """The integers 0 ... 2^bits - 1 that go on the wire, in the dtype of `x`; zeros if all elements are equal."""
+        low = x.amin()
+        scale = (x.amax() - low) / self.largest
+        level = (x - low) / torch.where(scale > 0, scale, 1)
+        below = torch.floor(level)
+        return torch.clamp(below + (u < level - below), max=self.largest)
+
+    @property
+    def largest(self) -> int:
+        """The largest code."""
+        return int(2**self.bits_per_element - 1)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Rounds every element to a 16-bit floating-point format."""
+
+    format: Literal["bfloat16", "float16"] = "bfloat16"
+    """bfloat16 has the range of 32 bits and 8 significant bits; float16 has 11, but becomes infinite beyond 65 504."""
+
+    exact = False
+    stochastic = False
+
+    def bits(self, tree: Any) -> int:
+        return sum(16 * leaf.numel() for leaf in tree_leaves(tree))
+
+    def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
+        return x.to(getattr(torch, self.format)).to(x.dtype)
+
+
+CODECS: dict[str, type] = {"identity": Identity, "uniform": Uniform, "cast": Cast}

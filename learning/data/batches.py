@@ -56,9 +56,9 @@ class Rows:
 class Batches:
     """The endless sequence of a user's mini-batches.
 
-    Epoch after epoch the user's samples are permuted by the stream ("shuffle", user, epoch). Mini-batch `position` begins
-    at element position * batch_size of the concatenated epochs, so each has exactly `batch_size` samples and may span
-    epochs. Raises ValueError if the user has no samples.
+    Epoch after epoch the user's samples are permuted by the stream ("shuffle", user, epoch). Mini-batch `position`
+    begins at element position * batch_size of the concatenated epochs, so each has exactly `batch_size` samples and may
+    span epochs. Raises ValueError if the user has no samples.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ class Architecture(Protocol):
         """Build the blocks in the order in which data flow through them.
 
         `input_shape` is one sample's shape without the batch axis, (channels, height, width) for images. The blocks map
-        (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input: no buffers, so
-        GroupNorm or LayerNorm instead of BatchNorm, and no randomness. Raises ValueError if the shape does not fit.
+        (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input: no buffers,
+        so GroupNorm or LayerNorm instead of BatchNorm, and no randomness. Raises ValueError if the shape does not fit.
         """
         ...
 

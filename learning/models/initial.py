@@ -11,9 +11,9 @@ from learning.ports import Streams
 def draw_parameter(streams: Streams, name: str, owner: nn.Module, dtype: torch.dtype) -> Tensor:
     """Draw the parameter `name` (whole-model name, such as "3.weight") of the module `owner` that holds it.
 
-    Linear and convolution, weight and bias: uniform in +-1/sqrt(fan_in), which is torch's default. Normalisation: ones and
-    zeros. Position embeddings: normal with standard deviation 0.02 (ViT, arXiv 2010.11929). Raises TypeError for a module
-    that has no rule.
+    Linear and convolution, weight and bias: uniform in +-1/sqrt(fan_in), which is torch's default. Normalisation: ones
+    and zeros. Position embeddings: normal with standard deviation 0.02 (ViT, arXiv 2010.11929). Raises TypeError for a
+    module that has no rule.
     """
     field = name.rpartition(".")[2]
     shape = tuple(owner.get_parameter(field).shape)

@@ -1,0 +1,131 @@
+"""Partitions: how the training samples are spread over users, from identical to very different."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+
+from learning.ports import Streams
+
+Integers = NDArray[np.int64]
+
+
+class Partition(Protocol):
+    """A described law that spreads samples over users."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        """Row numbers of each user, ascending: disjoint and complete.
+
+        Raises ValueError if there are too few samples to give every user its least number.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Iid:
+    """Independent and identical: a random permutation dealt out in equal parts."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        require(len(labels), users, 1)
+        rows = streams.generator("partition", "rows").permutation(len(labels))
+        return [np.sort(part) for part in np.array_split(rows, users)]
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """Label skew: each class is divided among the users in Dirichlet(alpha) proportions."""
+
+    # Hsu, Qi and Brown, arXiv 1909.06335. Large alpha tends to the same share of each class for everybody.
+
+    alpha: Annotated[float, Gt(0)] = 0.5
+    """Concentration: the smaller, the fewer classes a user holds."""
+
+    min_samples: Annotated[int, Ge(1)] = 10
+    """A user drawn with fewer gets the difference from the best supplied users."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        require(len(labels), users, self.min_samples)
+        parts: list[list[Integers]] = [[] for _ in range(users)]
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            rows = streams.generator("partition", "rows", int(label)).permutation(members)
+            shares = dirichlet(self.alpha, users, streams, int(label))
+            for part, piece in zip(parts, np.split(rows, borders(shares, len(rows))), strict=True):
+                part.append(piece)
+        return topped_up([np.concatenate(part) for part in parts], self.min_samples)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Label skew: samples sorted by class are cut into equal shards, of which every user gets the same number."""
+
+    # McMahan et al., arXiv 1602.05629, section 3 ("pathological non-IID").
+
+    per_user: Annotated[int, Ge(1)] = 2
+    """Shards a user gets; about the number of classes it holds."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        require(len(labels), users, self.per_user)
+        shards = np.array_split(np.argsort(labels, kind="stable"), users * self.per_user)
+        order = streams.generator("partition", "shards").permutation(len(shards)).reshape(users, self.per_user)
+        return [np.sort(np.concatenate([shards[shard] for shard in mine])) for mine in order]
+
+
+@dataclass(frozen=True)
+class QuantitySkew:
+    """Quantity skew: classes alike everywhere, numbers of samples in Dirichlet(alpha) proportions."""
+
+    # Li et al., Federated learning on non-IID data silos, arXiv 2102.02079, section 3.
+
+    alpha: Annotated[float, Gt(0)] = 0.5
+    """Concentration: the smaller, the more unequal the numbers."""
+
+    min_samples: Annotated[int, Ge(1)] = 10
+    """A user drawn with fewer gets the difference from the best supplied users."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        require(len(labels), users, self.min_samples)
+        rows = streams.generator("partition", "rows").permutation(len(labels))
+        shares = dirichlet(self.alpha, users, streams, "quantity")
+        return topped_up(np.split(rows, borders(shares, len(rows))), self.min_samples)
+
+
+def require(samples: int, users: int, least: int) -> None:
+    """Raise ValueError unless everybody can have `least` samples."""
+    if samples < users * least:
+        raise ValueError(f"{samples} training samples are too few to give {users} users at least {least} each")
+
+
+def dirichlet(alpha: float, users: int, streams: Streams, what: int | str) -> NDArray[np.float64]:
+    """Dirichlet(alpha, ..., alpha) shares of the users: normalised gamma variables, one a user from its own stream.
+
+    Taken in logarithms, as gamma(alpha) = gamma(alpha + 1) U^(1/alpha) underflows for small alpha.
+    """
+    logs = np.empty(users)
+    for user in range(users):
+        generator = streams.generator("partition", "share", what, user)
+        logs[user] = np.log(generator.standard_gamma(alpha + 1)) - generator.standard_exponential() / alpha
+    weights = np.exp(logs - logs.max())
+    return np.asarray(weights / weights.sum())
+
+
+def borders(shares: NDArray[np.float64], samples: int) -> Integers:
+    """Where to cut a row of `samples` so that its pieces have the given shares, each to within one sample."""
+    return np.round(np.cumsum(shares)[:-1] * samples).astype(np.int64)
+
+
+def topped_up(parts: Sequence[Integers], least: int) -> list[Integers]:
+    """Move samples, one by one from whoever has most, until everybody has `least`."""
+    sizes = np.array([len(part) for part in parts])
+    spare = [list(part) for part in parts]
+    for poor in np.flatnonzero(sizes < least):
+        while len(spare[poor]) < least:
+            rich = max(spare, key=len)
+            spare[poor].append(rich.pop())
+    return [np.sort(np.array(part, dtype=np.int64)) for part in spare]
+
+
+PARTITIONS: dict[str, type] = {"iid": Iid, "dirichlet": Dirichlet, "shards": Shards, "quantity_skew": QuantitySkew}

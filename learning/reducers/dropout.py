@@ -1,0 +1,42 @@
+"""Random dropout of activations at the cut layer: what is dropped is not sent."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+from torch import Tensor
+
+from learning.draws import Draw
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Drops activations at random and scales the others by 1 / (1 - rate), so that their mean does not change."""
+
+    # Multiply once in the forward pass; the backward pass through `apply` then scales and masks the gradient by itself.
+
+    rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Probability that an activation is dropped; 0 leaves everything as it is."""
+
+    granularity: Literal["element", "channel"] = "element"
+    """Drop single activations, or whole channels (axis 1: feature maps of an image, tokens of a sequence)."""
+
+    def draw_shape(self, activations: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the uniform numbers that decide about activations of shape (batch, channels, ...)."""
+        if self.granularity == "element":
+            return activations
+        return (*activations[:2], *[1] * (len(activations) - 2))
+
+    def mask(self, u: Tensor) -> Tensor:
+        """Where activations are kept: true with probability 1 - rate for uniform numbers `u` in [0, 1)."""
+        return u >= self.rate
+
+    def apply(self, z: Tensor, mask: Tensor) -> Tensor:
+        """Activations (batch, channels, ...) with those outside the mask set to zero and the others scaled up."""
+        return z * mask / (1 - self.rate)
+
+    def kept(self, draw: Draw, activations: tuple[int, ...]) -> int:
+        """How many activations of the given shape survive that draw, whose shape is `draw_shape(activations)`."""
+        each = prod(activations) // prod(draw.shape)
+        return each * int(self.mask(draw.tensor()).sum())

@@ -1,0 +1,108 @@
+"""Pruning by masks: which weights are zero, decided anew whenever a scheme asks, so that weights can regrow."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Interval
+from torch import Tensor
+
+Tree = dict[str, Tensor]
+
+
+def prunable(name: str, tensor: Tensor) -> bool:
+    """Whether it may be pruned: the weights of linear layers and convolutions, never biases, norms or positions."""
+    return name.endswith(".weight") and tensor.dim() > 1 and not name.endswith("position.weight")
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Zeroes the least important weights, or the least important output channels of each layer."""
+
+    importance: Literal["magnitude", "taylor"] = "magnitude"
+    """Importance of a weight: |w|, or |w g| with the last gradient g (first-order Taylor, arXiv 1906.10771)."""
+
+    granularity: Literal["weight", "channel"] = "weight"
+    """Weights: the least important of all layers together. Channels: the same share of outputs of every layer."""
+
+    def scores(self, params: Tree, grads: Tree | None = None) -> Tree:
+        """Importance of every entry, in the shapes of `params`; raises ValueError if `taylor` gets no gradients."""
+        if self.importance == "magnitude":
+            return {name: value.abs() for name, value in params.items()}
+        if grads is None:
+            raise ValueError("importance 'taylor' needs the last gradients")
+        return {name: (value * grads[name]).abs() for name, value in params.items()}
+
+    def mask(self, params: Tree, scores: Tree, rate: float) -> Tree:
+        """Where to keep: boolean tensors in the shapes of `params` with exactly `removed(params, rate)` entries false.
+
+        Of equal scores the one that comes first goes first. Raises ValueError unless 0 <= rate < 1.
+        """
+        decide = _weights_kept if self.granularity == "weight" else _channels_kept
+        masks = {name: torch.ones_like(value, dtype=torch.bool) for name, value in params.items()}
+        chosen = {name: scores[name] for name, value in params.items() if prunable(name, value)}
+        return masks | decide(chosen, _share(rate)) if chosen else masks
+
+    def removed(self, params: Tree, rate: float) -> int:
+        """How many entries a mask of that rate removes: floor(rate * prunable weights), or the sum over layers of
+        floor(rate * channels) times the weights of a channel. Known from shapes alone."""
+        shapes = [value.shape for name, value in params.items() if prunable(name, value)]
+        if self.granularity == "weight":
+            return floor(_share(rate) * sum(shape.numel() for shape in shapes))
+        return sum(floor(_share(rate) * shape[0]) * shape[1:].numel() for shape in shapes)
+
+
+@dataclass(frozen=True)
+class CubicRamp:
+    """Pruning rate that moves from `initial` to `final` over `rounds`: fast at first, then ever more slowly."""
+
+    # rate(t) = final + (initial - final) (1 - t / rounds)^3; Zhu and Gupta, arXiv 1710.01878, equation 1.
+
+    initial: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Share of weights pruned in round 0."""
+
+    final: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Share of weights pruned from round `rounds` on."""
+
+    rounds: Annotated[int, Ge(0)] = 0
+    """Length of the ramp; 0 prunes at the final rate from the beginning."""
+
+    def rate(self, round: int) -> float:
+        """Share of weights to prune in that round, counted from 0."""
+        if round >= self.rounds:
+            return self.final
+        return self.final + (self.initial - self.final) * (1 - round / self.rounds) ** 3
+
+
+def masked(params: Tree, masks: Tree) -> Tree:
+    """The parameters with zeros where the mask is false."""
+    return {name: torch.where(masks[name], value, 0) for name, value in params.items()}
+
+
+def _share(rate: float) -> Fraction:
+    if not 0 <= rate < 1:
+        raise ValueError(f"a pruning rate lies in [0, 1), not {rate}")
+    return Fraction(repr(rate))  # the decimal number as written: floor(0.29 * 100) is 29, but 28 in binary arithmetic
+
+
+def _weights_kept(scores: Tree, share: Fraction) -> Tree:
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    kept = _all_but_least(flat, floor(share * flat.numel()))
+    pieces = torch.split(kept, [score.numel() for score in scores.values()])
+    return {name: piece.reshape(score.shape) for (name, score), piece in zip(scores.items(), pieces, strict=True)}
+
+
+def _channels_kept(scores: Tree, share: Fraction) -> Tree:
+    kept = {}
+    for name, score in scores.items():
+        channels = score.flatten(1).sum(1)  # (outputs,)
+        rows = _all_but_least(channels, floor(share * len(channels)))
+        kept[name] = rows.reshape(-1, *[1] * (score.dim() - 1)).expand(score.shape)
+    return kept
+
+
+def _all_but_least(scores: Tensor, count: int) -> Tensor:
+    least = torch.argsort(scores, stable=True)[:count]
+    return torch.ones_like(scores, dtype=torch.bool).scatter(0, least, torch.zeros_like(least, dtype=torch.bool))
