@@ -1,9 +1,22 @@
 """Data sets, how they are spread over users, and mini-batches."""
 
 from learning.data.batches import Batches, Rows
+from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
+from learning.data.fashion_mnist import FashionMnist
 
-DATASETS: dict[str, type] = {"digits": Digits}
+DATASETS: dict[str, type] = {"digits": Digits, "fashion_mnist": FashionMnist, "cifar10": Cifar10}
 
-__all__ = ["DATASETS", "Batches", "Dataset", "DatasetLoader", "Digits", "MissingData", "Rows", "Split"]
+__all__ = [
+    "DATASETS",
+    "Batches",
+    "Cifar10",
+    "Dataset",
+    "DatasetLoader",
+    "Digits",
+    "FashionMnist",
+    "MissingData",
+    "Rows",
+    "Split",
+]

@@ -3,10 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -51,10 +52,17 @@ def assemble(name: str, train: Split, test: Split, classes: int) -> Dataset:
     return Dataset(name, train, test, classes, tuple(train.x.shape[1:]), digest.hexdigest())
 
 
-def images(
-    pixels: np.ndarray, labels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
-) -> Split:
-    """Images (n, channels, height, width) in [0, 1], normalised to (value - mean) / std channel by channel."""
-    centre, spread = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (mean, std))
-    x = (torch.from_numpy(np.ascontiguousarray(pixels)).double() - centre) / spread
-    return Split(x.to(dtype), torch.from_numpy(labels.astype(np.int64)))
+@dataclass(frozen=True)
+class Normalisation:
+    """Maps a pixel to (pixel / largest - mean) / std with one mean and one standard deviation for each channel."""
+
+    largest: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def images(pixels: NDArray[Any], labels: NDArray[np.int64], normalisation: Normalisation, dtype: torch.dtype) -> Split:
+    """Normalise images (n, channels, height, width) channel by channel."""
+    mean, std = (torch.tensor(v, dtype=dtype).view(1, -1, 1, 1) for v in (normalisation.mean, normalisation.std))
+    x = torch.tensor(np.ascontiguousarray(pixels), dtype=dtype)  # a copy, so it may be changed in place
+    return Split(x.div_(normalisation.largest).sub_(mean).div_(std), torch.tensor(labels, dtype=torch.int64))

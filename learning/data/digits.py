@@ -9,11 +9,11 @@ import torch
 from annotated_types import Ge, Interval
 from sklearn.datasets import load_digits
 
-from learning.data.dataset import Dataset, assemble, images
+from learning.data.dataset import Dataset, Normalisation, assemble, images
 from learning.data.selection import balanced_order, first
 
-MEAN, STD = (0.3053,), (0.3760,)
-"""Of all pixels divided by 16, their largest value."""
+NORMALISATION = Normalisation(largest=16, mean=(0.3053,), std=(0.3760,))
+"""Mean and standard deviation of all 1 797 images."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Digits:
     """Use only this many test images, classes in proportion; all of them by default."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Load; `folder` is not needed. Pixels are divided by 16, then normalised with `MEAN` and `STD`."""
+        """Load; `folder` is not needed."""
         source = load_digits()
-        pixels, labels = source.images[:, None] / 16, source.target.astype(np.int64)
+        pixels, labels = source.images[:, None], source.target.astype(np.int64)
         order = balanced_order(labels, "digits test split")
         held_out = max(1, round(self.test_fraction * len(order)))
         test, train = order[:held_out], order[held_out:]
         train = train[first(labels[train], self.train_samples, "digits train")]
         test = test[first(labels[test], self.test_samples, "digits test")]
-        splits = [images(pixels[rows], labels[rows], MEAN, STD, dtype) for rows in (train, test)]
+        splits = [images(pixels[rows], labels[rows], NORMALISATION, dtype) for rows in (train, test)]
         return assemble("digits", splits[0], splits[1], classes=10)

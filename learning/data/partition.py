@@ -55,7 +55,7 @@ class Dirichlet:
             shares = dirichlet(self.alpha, users, streams, int(label))
             for part, piece in zip(parts, np.split(rows, borders(shares, len(rows))), strict=True):
                 part.append(piece)
-        return topped_up([np.concatenate(part) for part in parts], self.min_samples)
+        return topped_up([np.concatenate(part) for part in parts], self.min_samples, streams)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class QuantitySkew:
         require(len(labels), users, self.min_samples)
         rows = streams.generator("partition", "rows").permutation(len(labels))
         shares = dirichlet(self.alpha, users, streams, "quantity")
-        return topped_up(np.split(rows, borders(shares, len(rows))), self.min_samples)
+        return topped_up(np.split(rows, borders(shares, len(rows))), self.min_samples, streams)
 
 
 def require(samples: int, users: int, least: int) -> None:
@@ -117,15 +117,13 @@ def borders(shares: NDArray[np.float64], samples: int) -> Integers:
     return np.round(np.cumsum(shares)[:-1] * samples).astype(np.int64)
 
 
-def topped_up(parts: Sequence[Integers], least: int) -> list[Integers]:
-    """Move samples, one by one from whoever has most, until everybody has `least`."""
-    sizes = np.array([len(part) for part in parts])
-    spare = [list(part) for part in parts]
-    for poor in np.flatnonzero(sizes < least):
-        while len(spare[poor]) < least:
-            rich = max(spare, key=len)
-            spare[poor].append(rich.pop())
-    return [np.sort(np.array(part, dtype=np.int64)) for part in spare]
+def topped_up(parts: Sequence[Integers], least: int, streams: Streams) -> list[Integers]:
+    """Move samples, one by one and at random from whoever has most, until everybody has `least`."""
+    owned = [list(streams.generator("partition", "spare", user).permutation(part)) for user, part in enumerate(parts)]
+    for mine in owned:
+        while len(mine) < least:
+            mine.append(max(owned, key=len).pop())
+    return [np.sort(np.array(mine, dtype=np.int64)) for mine in owned]
 
 
 PARTITIONS: dict[str, type] = {"iid": Iid, "dirichlet": Dirichlet, "shards": Shards, "quantity_skew": QuantitySkew}

@@ -1,0 +1,91 @@
+"""CIFAR-10, from its official python batches or from one .npz file."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
+from learning.data.files import find, reading
+from learning.data.selection import first
+
+NORMALISATION = Normalisation(largest=255, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+"""Mean and standard deviation of each colour over the 50 000 training images."""
+
+BATCHES, EXTRACT = "cifar-10-batches-py", "cifar10_20k.npz"
+REMEDY = f"unpack the python version of https://www.cs.toronto.edu/~kriz/cifar.html to the folder {BATCHES}"
+
+Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """32x32 colour images, 50 000 for training and 10 000 for testing, 10 classes; needs its files."""
+
+    # Krizhevsky, Learning multiple layers of features from tiny images, 2009.
+
+    train_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many training images, classes in proportion; all of them by default."""
+
+    test_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many test images, classes in proportion; all of them by default."""
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        """Load the official batches in `folder`/cifar-10-batches-py, else `folder`/cifar10_20k.npz.
+
+        The latter holds x_train, x_test (n, 32, 32, 3) and y_train, y_test (n,) as uint8. Raises MissingData if neither
+        is there, ValueError if a file is damaged.
+        """
+        path = find(folder, ("",), (BATCHES, EXTRACT), "CIFAR-10", REMEDY)
+        train, test = _official(path) if path.is_dir() else _extract(path)
+        return assemble(
+            "cifar10",
+            _split(train, self.train_samples, "cifar10 train", dtype),
+            _split(test, self.test_samples, "cifar10 test", dtype),
+            classes=10,
+        )
+
+
+def _split(source: Images, samples: int | None, name: str, dtype: torch.dtype) -> Split:
+    pixels, labels = source
+    rows = first(labels, samples, name)
+    return images(pixels[rows], labels[rows], NORMALISATION, dtype)
+
+
+def _official(folder: Path) -> tuple[Images, Images]:
+    names = *(f"data_batch_{number}" for number in range(1, 6)), "test_batch"
+    paths = [find(folder.parent, (BATCHES,), (name,), "a part of CIFAR-10", REMEDY) for name in names]
+    *train, test = (read_batch(path) for path in paths)
+    pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return (pixels, labels), test
+
+
+def _extract(path: Path) -> tuple[Images, Images]:
+    with reading(path), np.load(path) as content:  # numpy refuses pickled objects by default
+        pixels = [content[name].transpose(0, 3, 1, 2) for name in ("x_train", "x_test")]
+        labels = [content[name].astype(np.int64) for name in ("y_train", "y_test")]
+    return (pixels[0], labels[0]), (pixels[1], labels[1])
+
+
+def read_batch(path: Path) -> Images:
+    """Pixels (n, 3, 32, 32) and labels (n,) of one official batch file; raises ValueError if it is damaged."""
+    with reading(path), path.open("rb") as file:
+        content = _PlainUnpickler(file, encoding="bytes").load()
+        return content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], dtype=np.int64)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits what the official batches contain, arrays beside plain values, and nothing that could run code."""
+
+    ADMITTED = "_reconstruct", "ndarray", "dtype"
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] != "numpy" or name not in self.ADMITTED:
+            raise pickle.UnpicklingError(f"a CIFAR-10 batch has no business with {module}.{name}")
+        rebuild = np.empty(0).__reduce__()[0]  # its module has moved since the files were written
+        return {"_reconstruct": rebuild, "ndarray": np.ndarray, "dtype": np.dtype}[name]

@@ -1,0 +1,66 @@
+"""Fashion-MNIST, from its four IDX files."""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
+from learning.data.files import find, reading
+from learning.data.selection import first
+
+NORMALISATION = Normalisation(largest=255, mean=(0.2860,), std=(0.3530,))
+"""Mean and standard deviation of the 60 000 training images."""
+
+PLACES = "fashion_mnist", "FashionMNIST/raw", ""
+REMEDY = "put the four .gz files of https://github.com/zalandoresearch/fashion-mnist into the folder fashion_mnist"
+
+
+@dataclass(frozen=True)
+class FashionMnist:
+    """28x28 grey images of clothing, 60 000 for training and 10 000 for testing, 10 classes; needs its IDX files."""
+
+    # Xiao, Rasul and Vollgraf, arXiv 1708.07747.
+
+    train_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many training images, classes in proportion; all of them by default."""
+
+    test_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many test images, classes in proportion; all of them by default."""
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, packed (.gz) or not.
+
+        Raises MissingData if a file is not there, ValueError if it is damaged.
+        """
+        train = _split(folder, "train", self.train_samples, dtype)
+        return assemble("fashion_mnist", train, _split(folder, "t10k", self.test_samples, dtype), classes=10)
+
+
+def _split(folder: Path | None, part: str, samples: int | None, dtype: torch.dtype) -> Split:
+    labels = _read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64)
+    pixels = _read(folder, f"{part}-images-idx3-ubyte", axes=3)
+    rows = first(labels, samples, f"fashion_mnist {part}")
+    return images(pixels[rows, None], labels[rows], NORMALISATION, dtype)
+
+
+def _read(folder: Path | None, name: str, axes: int) -> NDArray[np.uint8]:
+    return read_idx(find(folder, PLACES, (name, f"{name}.gz"), "Fashion-MNIST", REMEDY), axes)
+
+
+def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
+    """Bytes of an IDX file with that many axes: a big-endian header (magic number, lengths), then the values.
+
+    Raises ValueError if it is damaged.
+    """
+    with reading(path):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        magic, *lengths = np.frombuffer(content, dtype=">u4", count=axes + 1).tolist()
+        if magic != 0x800 + axes:
+            raise ValueError(f"its magic number is {magic}, not {0x800 + axes}")
+        return np.frombuffer(content, dtype=np.uint8, offset=4 * (axes + 1)).reshape(lengths)
