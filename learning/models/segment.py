@@ -6,11 +6,11 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from learning.data.dataset import Dataset
 from learning.models.architecture import Architecture
 from learning.models.initial import draw_parameter
+from learning.models.stateless import Stateless
 from learning.ports import Streams
 
 
@@ -35,8 +35,7 @@ class Segment:
 
     def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`."""
-        out: Tensor = functional_call(_module(self), params, (x,), tie_weights=False, strict=True)
-        return out
+        return _function(self)(params, x)
 
     @property
     def blocks(self) -> int:
@@ -46,19 +45,16 @@ class Segment:
     @property
     def parameter_count(self) -> int:
         """How many scalars its parameters have."""
-        return sum(parameter.numel() for parameter in _module(self).parameters())
+        return sum(parameter.numel() for parameter in _function(self).parameters.values())
 
     def parameters(self) -> dict[str, Tensor]:
         """Its parameters as meta tensors: names, shapes and torch's default dtype, no values."""
-        return {name: parameter.detach() for name, parameter in _module(self).named_parameters()}
+        return dict(_function(self).parameters)
 
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Draw initial parameters, each from its own named stream, so the cut has no influence on them."""
-        module = _module(self)
-        return {
-            name: draw_parameter(streams, name, module.get_submodule(name.rpartition(".")[0]), dtype)
-            for name, _ in module.named_parameters()
-        }
+        function = _function(self)
+        return {name: draw_parameter(streams, name, function.owner(name), dtype) for name in function.parameters}
 
     def cut(self, at: int) -> tuple["Segment", "Segment"]:
         """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
@@ -82,6 +78,7 @@ def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: i
 
 
 @cache
-def _module(segment: Segment) -> nn.Sequential:
+def _function(segment: Segment) -> Stateless:
     blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
-    return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
+    run = OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop))
+    return Stateless(nn.Sequential(run))

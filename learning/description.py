@@ -1,0 +1,80 @@
+"""What a scenario says about learning: the dataclass is the YAML section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+
+from annotated_types import Ge, Gt, Le
+
+from learning.data import DatasetLoader, Digits
+from learning.data.partition import Iid, Partition
+from learning.models import Architecture, Mlp
+from learning.optimisers import Optimiser, Sgd
+from learning.policies import Policy, WaitForAll
+
+if TYPE_CHECKING:
+    from learning.parties import Promise
+    from learning.world import World
+
+
+class Scheme(Protocol):
+    """A learning system: one generator that reads like its message sequence chart."""
+
+    def run(self, world: World) -> Promise:
+        """Train until the world's rounds are over."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends: as soon as one of the criteria given holds at the end of a round."""
+
+    rounds: Annotated[int, Ge(1)] | None = None
+    """Number of rounds."""
+    time_s: Annotated[float, Gt(0)] | None = None
+    """Simulated seconds."""
+    accuracy: Annotated[float, Gt(0), Le(1)] | None = None
+    """Test accuracy at the latest evaluation."""
+
+    def __post_init__(self) -> None:
+        if self.rounds is None and self.time_s is None and self.accuracy is None:
+            raise ValueError("no criterion is given; give rounds, time_s or accuracy, or several of them")
+
+
+@dataclass(frozen=True)
+class LearningDescription:
+    """Data, model, learning scheme and straggler policy."""
+
+    scheme: Scheme
+    """The learning system."""
+    stop: Stop
+    """When the run ends."""
+    data: DatasetLoader = field(default_factory=Digits)
+    """Training and test data."""
+    data_folder: str | None = None
+    """Where data sets lie that no package ships (default: the folder named by NETSIM_DATA, else `data`)."""
+    partition: Partition = field(default_factory=Iid)
+    """How the training samples are dealt out to users."""
+    model: Architecture = field(default_factory=Mlp)
+    """The model, as a sequence of blocks."""
+    cut: Annotated[int, Ge(1)] = 1
+    """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Samples in a user's mini-batch."""
+    optimiser: Optimiser = field(default_factory=Sgd)
+    """What steps a device takes along its gradients."""
+    server_optimiser: Optimiser | None = None
+    """The same for the server's part of a split model (default: as on the devices)."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Number format of weights, data and plain messages."""
+    policy: Policy = field(default_factory=WaitForAll)
+    """What a round does about stragglers."""
+    executor: Literal["eager", "batched", "dry"] = "batched"
+    """How torch work is run: one by one, look-alikes together, or not at all (clock, bits and joules only)."""
+    evaluate_every: Annotated[int, Ge(1)] = 1
+    """Rounds between evaluations; the last round is always evaluated."""
+
+    def __post_init__(self) -> None:
+        if self.executor == "dry" and self.stop.accuracy is not None:
+            raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")

@@ -1,0 +1,74 @@
+"""Evaluation on the test set: an observer outside simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from learning import steps
+from learning.data import Dataset, Rows
+from learning.executor import Executor
+from learning.models import Segment
+from learning.ports import Journal
+
+CHUNK = 500
+"""Test samples in one operation."""
+
+
+class Score(NamedTuple):
+    """What one model reaches on the test set: share of correct predictions, mean loss."""
+
+    accuracy: float
+    loss: float
+
+
+class Evaluator:
+    """Computes test accuracy and loss of one global model, or their mean, least and largest over users' models."""
+
+    def __init__(self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment) -> None:
+        self.executor, self.journal, self.whole = executor, journal, whole
+        self.samples = len(dataset.test.y)
+        self.chunks = [
+            _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
+        ]
+        self.accuracy = 0.0
+        """Of the latest evaluation."""
+
+    def __call__(self, models: tuple[Any, ...], *, round: int, time_s: float) -> None:
+        """Write the rows of one evaluation; their values are null where the executor computes none."""
+        promised = [self._promise(model) for model in models]
+        scores = self._scores(promised) if self.executor.computes else None
+        for metric, summary in self._metrics(len(models)).items():
+            value = summary(scores) if scores else None
+            self.journal.evaluation("test", metric, value, self.samples, round=round, time_s=time_s)
+            if metric == "accuracy" and value is not None:
+                self.accuracy = value
+
+    def _promise(self, model: Any) -> list[Any]:
+        parts = model if isinstance(model, tuple) else (model,)
+        whole = self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
+        return [self.executor.submit(steps.evaluate, self.whole, whole, x, y) for x, y in self.chunks]
+
+    def _scores(self, promised: list[Any]) -> list[Score]:
+        return [
+            Score(*(float(sum(column)) / self.samples for column in zip(*chunks, strict=True)))
+            for chunks in self.executor.value(promised)
+        ]
+
+    def _metrics(self, models: int) -> dict[str, Callable[[list[Score]], float]]:
+        metrics: dict[str, Callable[[list[Score]], float]] = {
+            "accuracy": lambda scores: fmean(score.accuracy for score in scores),
+            "loss": lambda scores: fmean(score.loss for score in scores),
+        }
+        if models > 1:
+            metrics["accuracy_min"] = lambda scores: min(score.accuracy for score in scores)
+            metrics["accuracy_max"] = lambda scores: max(score.accuracy for score in scores)
+        return metrics
+
+
+def _chunk(dataset: Dataset, start: int, end: int) -> tuple[Rows, Rows]:
+    indices = np.arange(start, end)
+    return Rows(dataset, "test", "x", indices), Rows(dataset, "test", "y", indices)

@@ -1,0 +1,11 @@
+"""Torch work asked for at simulated times and run when somebody reads a value: at once, together, or never."""
+
+from learning.executor.base import Executor
+from learning.executor.batched import Batched
+from learning.executor.deferred import Deferred, Leaf
+from learning.executor.dry import Dry
+from learning.executor.eager import Eager
+
+EXECUTORS: dict[str, type[Executor]] = {"eager": Eager, "batched": Batched, "dry": Dry}
+
+__all__ = ["EXECUTORS", "Batched", "Deferred", "Dry", "Eager", "Executor", "Leaf"]

@@ -1,0 +1,122 @@
+"""Deferred values: promised tensors whose shapes are known now and whose numbers may come later, or never."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NoReturn, Protocol
+from weakref import ReferenceType
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import (
+    TreeSpec,
+    tree_flatten,
+)  # torch's own; private, but what torch.func itself maps trees with
+
+Operation = Callable[..., Any]
+"""A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on values."""
+
+
+class Leaf(Protocol):
+    """An input that is fetched only when an operation runs: rows of a data set, a random draw.
+
+    Hashable, and equal to whatever names the same content.
+    """
+
+    @property
+    def meta(self) -> Tensor:
+        """Shape and dtype, on the meta device."""
+        ...
+
+    def tensor(self) -> Tensor:
+        """The content."""
+        ...
+
+
+@cache
+def is_lazy(kind: type) -> bool:
+    """Whether objects of this type are leaves to fetch (cached: it is asked for every operand of every job)."""
+    return hasattr(kind, "meta") and hasattr(kind, "tensor")
+
+
+class Spec:
+    """The shape-only twin of a tree of tensors: what a message weighs and what a step costs."""
+
+    __slots__ = ("form", "leaves", "tree")
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+        self.leaves: list[Tensor]
+        self.form: TreeSpec
+        self.leaves, self.form = tree_flatten(tree)
+
+    @property
+    def numel(self) -> int:
+        """Number of scalars in the tree."""
+        return sum(leaf.numel() for leaf in self.leaves)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the tree occupies in memory."""
+        return sum(leaf.numel() * leaf.itemsize for leaf in self.leaves)
+
+
+class Job:
+    """One promised call. Children are weak: work whose result nobody holds is never done."""
+
+    __slots__ = ("__weakref__", "children", "form", "key", "leaves", "operation", "result", "waiting")
+
+    def __init__(self, operation: Operation, leaves: list[Any], form: TreeSpec, key: tuple[Any, ...]) -> None:
+        self.operation, self.leaves, self.form, self.key = operation, leaves, form, key
+        self.children: list[ReferenceType[Job]] = []
+        self.result: list[Tensor] | None = None
+        self.waiting = 0
+
+    def unfinished_parents(self) -> list[Job]:
+        """The jobs whose results this one still needs, each once, in the order of its operands."""
+        parents = [leaf.job for leaf in self.leaves if isinstance(leaf, Deferred) and leaf.job.result is None]
+        return list(dict.fromkeys(parents))
+
+
+class Deferred:
+    """A promised tree of tensors. Pass it on freely; `executor.value(x)` computes it.
+
+    Reading it in any other way (as a number, a truth, a sequence) raises TypeError, so that forcing a value is never an
+    accident and always easy to find in a scheme.
+    """
+
+    __slots__ = ("first", "job", "last", "spec")
+
+    def __init__(self, job: Job, first: int, last: int, spec: Spec) -> None:
+        self.job, self.first, self.last, self.spec = job, first, last, spec
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError("a deferred value is not computed yet: executor.value(x) computes it")
+
+    __bool__ = __float__ = __int__ = __iter__ = __len__ = __getitem__ = _refuse
+
+    def tensors(self) -> list[Tensor]:
+        """The tensors of a value that has been computed."""
+        assert self.job.result is not None
+        return self.job.result[self.first : self.last]
+
+
+def specification(value: Any) -> Spec:
+    """Shapes of a deferred value, or of a tree of tensors."""
+    return value.spec if isinstance(value, Deferred) else Spec(to_meta_tree(value))
+
+
+def to_meta(leaf: Any) -> Any:
+    """What stands for a leaf in a shape-only run."""
+    if isinstance(leaf, Deferred):
+        return leaf.spec.tree
+    if isinstance(leaf, Tensor):
+        return torch.empty_like(leaf, device="meta")
+    return leaf.meta if is_lazy(type(leaf)) else leaf
+
+
+def to_meta_tree(tree: Any) -> Any:
+    """A tree with every tensor, deferred value and lazy leaf replaced by its shape."""
+    leaves, form = tree_flatten(tree)
+    return form.unflatten([to_meta(leaf) for leaf in leaves])

@@ -1,0 +1,61 @@
+"""FLOPs and shapes of an operation from a run on meta tensors: the very function that does the work, without the work.
+
+Convention: one multiply-add is two FLOPs; matrix products, convolutions and attention are counted, element-wise
+arithmetic is not. What a protocol would not compute (a forward pass repeated only because activations are not kept
+between two operations) stands under `uncharged()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
+
+
+class CountFlops(TorchDispatchMode):
+    """Adds up the FLOPs of what runs inside it, and notes whether a convolution was among it."""
+
+    active: list[CountFlops] = []  # noqa: RUF012  one stack for all: the innermost one counts
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+        self.convolves = False
+        self.paused = 0
+
+    def __enter__(self) -> CountFlops:
+        CountFlops.active.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        CountFlops.active.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        packet = func._overloadpacket
+        self.convolves |= packet in CONVOLUTIONS
+        if not self.paused and (formula := flop_registry.get(packet)):
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out
+
+
+@contextmanager
+def uncharged() -> Iterator[None]:
+    """What runs inside costs no simulated time: the protocol has done it already."""
+    counter = CountFlops.active[-1] if CountFlops.active else None
+    if counter:
+        counter.paused += 1
+    try:
+        yield
+    finally:
+        if counter:
+            counter.paused -= 1

@@ -1,0 +1,150 @@
+"""Parties: nodes that spend simulated time and really compute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from math import ceil
+from typing import Any
+
+import simpy
+import torch
+from torch.utils._pytree import tree_flatten
+
+from learning.codecs import Codec, Identity
+from learning.data import Batches, Rows
+from learning.draws import Draw
+from learning.executor import Executor
+from learning.executor.deferred import Operation, specification
+from learning.ports import Journal, ServerNode, Streams, Timed, UserNode
+
+Promise = Generator[simpy.Event, Any, Any]
+"""What spends simulated time and then returns a deferred value: `value = yield from ...`."""
+
+PLAIN = Identity()
+
+
+class Wire:
+    """What codecs do to messages: sizes, round trips, and the draws of stochastic codecs.
+
+    A draw is named by the user at the far end, the round, the kind of message and its number among those, so that no
+    other message moves it.
+    """
+
+    def __init__(self, executor: Executor, streams: Streams, journal: Journal) -> None:
+        self.executor, self.streams, self.journal = executor, streams, journal
+        self._round = -1
+        self._sent: Counter[tuple[int, str]] = Counter()
+
+    def bits(self, what: Any, codec: Codec) -> int:
+        """Size of `what` on the wire."""
+        return codec.bits(specification(what).tree)
+
+    def deliver(self, what: Any, codec: Codec, user: int, kind: str) -> Any:
+        """What the receiver sees."""
+        if codec.exact:
+            return what
+        draws = self._draws(what, user, kind) if codec.stochastic else None
+        return self.executor.submit(transcode, codec, what, draws)
+
+    def _draws(self, what: Any, user: int, kind: str) -> list[Draw]:
+        if self._round != self.journal.round:
+            self._round = self.journal.round
+            self._sent.clear()
+        number = self._sent[user, kind]
+        self._sent[user, kind] += 1
+        return [
+            Draw(self.streams, "codec", (kind, user, self._round, number, part), tuple(leaf.shape), leaf.dtype)
+            for part, leaf in enumerate(specification(what).leaves)
+        ]
+
+
+def transcode(codec: Codec, tree: Any, draws: list[torch.Tensor] | None) -> Any:
+    """Send every tensor of a tree through a codec and back."""
+    leaves, form = tree_flatten(tree)
+    uniform = draws if draws is not None else [None] * len(leaves)
+    return form.unflatten([codec.roundtrip(leaf, u) for leaf, u in zip(leaves, uniform, strict=True)])
+
+
+class User:
+    """A user: a device on the network, its data, and the work it really does."""
+
+    def __init__(self, node: UserNode, batches: Batches, wire: Wire) -> None:
+        self.node, self.batches, self.wire = node, batches, wire
+        self.number = node.number
+
+    @property
+    def samples(self) -> int:
+        """Size of the user's data set."""
+        return self.batches.samples
+
+    def batch(self, position: int) -> tuple[Rows, Rows]:
+        """Mini-batch number `position` of the user's data."""
+        return self.batches.at(position)
+
+    def steps(self, local_steps: int | None) -> int:
+        """Local steps in a round: as many as asked for, or one pass over the user's samples."""
+        return local_steps or ceil(self.samples / self.batches.batch_size)
+
+    def do(self, operation: Operation, *args: Any, kind: str, flops: float | None = None) -> Promise:
+        """Spend the time of an operation on the device, then promise its result.
+
+        `flops` replaces the count from shapes where a paper's cost model charges something else.
+        """
+        profile = self.wire.executor.cost(operation, *args)
+        yield from self.node.compute(profile.flops if flops is None else flops, kind, profile.memory_bytes)
+        return self.wire.executor.submit(operation, *args)
+
+    def send(
+        self, to: Server, what: Any, kind: str, codec: Codec = PLAIN, *, extra_bits: int = 0, bits: int | None = None
+    ) -> Promise:
+        """Transmit a value on the uplink; what comes back is what the server sees.
+
+        `extra_bits` ride along (labels); `bits` replaces the codec's size where a scheme packs its messages itself.
+        """
+        size = self.wire.bits(what, codec) if bits is None else bits
+        yield from self.node.send(to.node, size + extra_bits, kind)
+        return self.wire.deliver(what, codec, self.number, kind)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Server:
+    """The edge server."""
+
+    def __init__(self, node: ServerNode, wire: Wire) -> None:
+        self.node, self.wire = node, wire
+
+    def do(
+        self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
+    ) -> Promise:
+        """Queue, spend the time of an operation, then promise its result."""
+        yield from self.spend(operation, *args, kind=kind, user=user, flops=flops)
+        return self.wire.executor.submit(operation, *args)
+
+    def spend(
+        self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
+    ) -> Timed:
+        """The time of an operation alone, for work on a state that is known only when the time has passed."""
+        profile = self.wire.executor.cost(operation, *args)
+        cost = profile.flops if flops is None else flops
+        yield from self.node.compute(cost, kind, profile.memory_bytes, user.number if user else None)
+
+    def send(self, to: User, what: Any, kind: str, codec: Codec = PLAIN, *, bits: int | None = None) -> Promise:
+        """Transmit a value to one user; what comes back is what the user sees. `bits` as in `User.send`."""
+        yield from self.node.send(to.node, self.wire.bits(what, codec) if bits is None else bits, kind)
+        return self.wire.deliver(what, codec, to.number, kind)
+
+    def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Promise:
+        """Transmit a value once to all of `to`."""
+        yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
+        return what
+
+
+def label_bits(y: Rows, bits_per_label: int) -> int:
+    """Bits of a mini-batch's labels."""
+    return bits_per_label * y.meta.numel()

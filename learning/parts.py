@@ -1,0 +1,23 @@
+"""Everything of learning that a scenario can name: families of described parts.
+
+To add a part from outside, put its class into its family's table before a scenario is loaded.
+"""
+
+from learning.codecs import CODECS, Codec
+from learning.data import DATASETS, DatasetLoader
+from learning.data.partition import PARTITIONS, Partition
+from learning.description import Scheme
+from learning.models import MODELS, Architecture
+from learning.optimisers import OPTIMISERS, Optimiser
+from learning.policies import POLICIES, Policy
+from learning.schemes import SCHEMES
+
+FAMILIES: dict[type, dict[str, type]] = {
+    Scheme: SCHEMES,
+    DatasetLoader: DATASETS,
+    Partition: PARTITIONS,
+    Architecture: MODELS,
+    Optimiser: OPTIMISERS,
+    Codec: CODECS,
+    Policy: POLICIES,
+}

@@ -1,0 +1,1 @@
+"""Message patterns that schemes share, as generators."""

@@ -1,0 +1,63 @@
+"""Who takes part in a round: all at once, or one after another, until the straggler policy says that it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import simpy
+
+from learning.parties import Promise, User
+from learning.world import World
+
+LATE = object()
+
+
+def gather(world: World, work: Mapping[User, Promise]) -> Promise:
+    """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
+
+    Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor.
+    """
+    processes = {user: world.env.process(_until_interrupted(steps)) for user, steps in work.items()}
+    yield _over(world, list(processes.values()))
+    late = [process for process in processes.values() if process.is_alive]
+    for process in late:
+        process.interrupt("the round is over")
+    if late:
+        yield world.env.all_of(late)
+    done = {user: process.value for user, process in processes.items() if process.value is not LATE}
+    world.took_part(len(done), len(work))
+    return done
+
+
+def visit(world: World, work: Mapping[User, Promise]) -> Promise:
+    """Run one generator per user in turn; return {user: result} of those that came to their end."""
+    needed, deadline = world.policy.needed(len(work)), world.env.now + world.policy.deadline_s
+    done: dict[User, Any] = {}
+    for user, steps in work.items():
+        if len(done) == needed or world.env.now >= deadline:
+            break
+        process = world.env.process(_until_interrupted(steps))
+        yield process if deadline == inf else process | world.env.timeout(deadline - world.env.now)
+        if process.is_alive:
+            process.interrupt("the round is over")
+            yield process
+        if process.value is not LATE:
+            done[user] = process.value
+    world.took_part(len(done), len(work))
+    return done
+
+
+def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
+    needed = world.policy.needed(len(processes))
+    enough = simpy.events.Condition(world.env, lambda _, count: count >= needed, processes)
+    deadline_s = world.policy.deadline_s
+    return enough if deadline_s == inf else enough | world.env.timeout(deadline_s)
+
+
+def _until_interrupted(steps: Promise) -> Promise:
+    try:
+        return (yield from steps)
+    except simpy.Interrupt:
+        return LATE

@@ -1,0 +1,64 @@
+"""One mini-batch over a cut model: what every split scheme exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from learning import steps
+from learning.codecs import Codec, Identity
+from learning.data import Rows
+from learning.parties import Promise, User, label_bits
+from learning.world import World
+
+Serve = Callable[[User, Any, Rows], Promise]
+"""The server's answer to (user, smashed data, labels): a generator that returns the cut-layer gradient."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What crosses the cut, and how it is coded."""
+
+    activations: Codec = Identity()
+    """Codec of the smashed data (user to server)."""
+    gradients: Codec = Identity()
+    """Codec of the cut-layer gradients (server to user)."""
+    label_bits: Annotated[int, Ge(0)] = 64
+    """Bits of one sample's label, sent along with the smashed data."""
+
+
+def exchange(
+    world: World, link: Link, user: User, weights: Any, state: Any, batch: tuple[Rows, Rows], serve: Serve
+) -> Promise:
+    """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
+
+    Returns the user's new weights and optimiser state.
+    """
+    x, y = batch
+    z = yield from user.do(steps.front, world.front, weights, x, kind="client_forward")
+    labels = label_bits(y, link.label_bits)
+    z = yield from user.send(world.server, z, "activation", link.activations, extra_bits=labels)
+    dz = yield from serve(user, z, y)
+    dz = yield from world.server.send(user, dz, "gradient", link.gradients)
+    return (
+        yield from user.do(
+            steps.update_front, world.front, world.optimiser, weights, state, x, dz, kind="client_backward"
+        )
+    )
+
+
+class ServerPart:
+    """A server part that every mini-batch changes at once: one for all users, or a replica for each."""
+
+    def __init__(self, world: World, weights: Any, state: Any) -> None:
+        self.world, self.weights, self.state = world, weights, state
+
+    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+        """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
+        work = (steps.back, self.world.back, self.world.server_optimiser)
+        yield from self.world.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
+        self.weights, self.state, dz, _ = self.world.executor.submit(*work, self.weights, self.state, z, y)
+        return dz

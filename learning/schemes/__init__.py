@@ -1,0 +1,23 @@
+"""Learning systems: one file each, reading like the message sequence chart of its paper."""
+
+from learning.schemes.centralised import Centralised
+from learning.schemes.fedavg import FedAvg
+from learning.schemes.fedprox import FedProx
+from learning.schemes.fedsl_pq import FedSLPQ
+from learning.schemes.psl import PSL
+from learning.schemes.sfl import SFL
+from learning.schemes.sfl_v1 import SFLV1
+from learning.schemes.sfl_v2 import SFLV2
+from learning.schemes.sl import SL
+
+SCHEMES: dict[str, type] = {
+    "centralised": Centralised,
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "sl": SL,
+    "sfl_v1": SFLV1,
+    "sfl_v2": SFLV2,
+    "sfl": SFL,
+    "psl": PSL,
+    "fedsl_pq": FedSLPQ,
+}

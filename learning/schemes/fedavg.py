@@ -1,0 +1,35 @@
+"""Federated averaging. [McMahan et al., AISTATS 2017, algorithm 1]
+
+server -> user   model                    per round
+user             local steps on the whole model
+user -> server   model                    per round
+server           mean of the models, weighted by samples
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+from learning import steps
+from learning.parties import Promise, User
+from learning.protocols.federated import federated
+from learning.world import World
+
+
+@dataclass(frozen=True)
+class FedAvg:
+    """Federated averaging of whole models (McMahan et al., 2017)."""
+
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Local steps in a round (default: one pass over the user's samples)."""
+    weights: Literal["data", "uniform"] = "data"
+    """Whether a user counts by its samples, or all users count alike."""
+
+    def run(self, world: World) -> Promise:
+        def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
+            work = (steps.train, world.whole, world.optimiser, model, state, x, y)
+            model, state, _ = yield from user.do(*work, kind="client_training")
+            return model, state
+
+        return federated(world, self.local_steps, self.weights, train)

@@ -1,0 +1,99 @@
+"""Split federated learning with a joint server step. [five-stage protocol of AdaptSFL, Lin et al., 2024]
+
+A round is one mini-batch of every user.
+server -> user   device part              in the first round of an interval
+user -> server   smashed data, labels
+server           gradients of the user's mini-batch at the common server weights
+server -> user   cut-layer gradient
+user             backward and step with its own, unscaled gradient
+user -> server   device part              in the last round of an interval
+server           one step on the mean of the users' gradients; in the last round, mean of the device parts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+from learning import steps
+from learning.aggregators import weighted_mean
+from learning.data import Rows
+from learning.parties import Promise, User
+from learning.protocols.average import average
+from learning.protocols.rounds import gather
+from learning.protocols.split import Link, exchange
+from learning.world import World
+
+
+@dataclass(frozen=True)
+class SFL:
+    """Split federated learning with one server step a round on the mean of all users' gradients."""
+
+    interval: Annotated[int, Ge(1)] | None = 1
+    """Rounds between aggregations of the device parts; null means never, which is parallel split learning."""
+    weights: Literal["uniform", "data"] = "uniform"
+    """Whether all users count alike, or a user counts by its samples."""
+    link: Link = Link()
+    """What crosses the cut."""
+
+    def run(self, world: World) -> Promise:
+        front, back = world.initial(world.front), world.initial(world.back)
+        back_state = world.server_optimiser.init(back)
+        devices = {user: Device(front, world.optimiser.init(front)) for user in world.users}
+        for number in world.rounds():
+            first, last = self._borders(number)
+            work = {u: self.user(world, u, number, devices[u], front, back, first, last) for u in world.users}
+            done = yield from gather(world, work)
+            if done:
+                weights = world.weights(list(done), self.weights)
+                step = (steps.apply_mean, world.server_optimiser, back, back_state, list(done.values()), weights)
+                back, back_state = world.executor.submit(*step)
+                if last:
+                    front = yield from average(world, [devices[user].weights for user in done], weights)
+            world.models(*self._models(world, devices, front, back, last))
+
+    def user(
+        self, world: World, user: User, number: int, device: Device, front: Any, back: Any, first: bool, last: bool
+    ) -> Promise:
+        if first:
+            device.weights = yield from world.server.send(user, front, "model")
+        gradients = None
+
+        def serve(user: User, z: Any, y: Rows) -> Promise:
+            nonlocal gradients
+            work = (steps.back_gradients, world.back, back, z, y)
+            gradients, dz, _ = yield from world.server.do(*work, kind="server_step", user=user)
+            return dz
+
+        batch = user.batch(number)
+        device.weights, device.state = yield from exchange(
+            world, self.link, user, device.weights, device.state, batch, serve
+        )
+        if last:
+            yield from user.send(world.server, device.weights, "model")
+        return gradients
+
+    def _borders(self, number: int) -> tuple[bool, bool]:
+        """Whether a round is the first, and the last, of its interval."""
+        if self.interval is None:
+            return number == 0, False
+        return number % self.interval == 0, (number + 1) % self.interval == 0
+
+    def _models(self, world: World, devices: dict[User, Device], front: Any, back: Any, last: bool) -> list[Any]:
+        """What is evaluated: the global model, as it would be if it were aggregated now; or one model for each user."""
+        fronts = [device.weights for device in devices.values()]
+        if self.interval is None:
+            return [(mine, back) for mine in fronts]
+        if not last:
+            front = world.executor.submit(weighted_mean, fronts, world.weights(world.users, self.weights))
+        return [(front, back)]
+
+
+@dataclass
+class Device:
+    """A user's part of the model, as it is on the device."""
+
+    weights: Any
+    state: Any

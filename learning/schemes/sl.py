@@ -1,0 +1,69 @@
+"""Sequential split learning. [Gupta and Raskar, 2018; relay through the base station]
+
+for each user in turn:
+  server -> user   device part              the relay's second hop
+  for each local step:
+    user -> server   smashed data, labels
+    server           forward, backward and step at once
+    server -> user   cut-layer gradient
+    user             backward and step
+  user -> server   device part              the relay's first hop, to the next user
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+from learning.parties import Promise, User
+from learning.protocols.rounds import visit
+from learning.protocols.split import Link, ServerPart, exchange
+from learning.world import World
+
+
+@dataclass
+class Relay:
+    """The one device part, wherever it is."""
+
+    weights: Any
+
+
+@dataclass(frozen=True)
+class SL:
+    """Split learning, one user after another; the device part is handed on through the base station."""
+
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Mini-batches in a visit (default: one pass over the user's samples)."""
+    order: Literal["random", "fixed"] = "random"
+    """Whether users are visited in a fresh random order each round, or by number."""
+    link: Link = Link()
+    """What crosses the cut."""
+
+    def run(self, world: World) -> Promise:
+        relay = Relay(world.initial(world.front))
+        back = world.initial(world.back)
+        part = ServerPart(world, back, world.server_optimiser.init(back))
+        states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(relay.weights))
+        for number in world.rounds():
+            users = self._order(world, number)
+            yield from visit(world, {u: self.user(world, u, number, relay, part, states) for u in users})
+            world.models((relay.weights, part.weights))
+
+    def user(
+        self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, Any]
+    ) -> Promise:
+        weights = yield from world.server.send(user, relay.weights, "model")
+        steps = user.steps(self.local_steps)
+        for step in range(steps):
+            batch = user.batch(number * steps + step)
+            weights, states[user] = yield from exchange(
+                world, self.link, user, weights, states[user], batch, part.serve
+            )
+        relay.weights = yield from user.send(world.server, weights, "model")
+
+    def _order(self, world: World, number: int) -> list[User]:
+        if self.order == "fixed":
+            return world.users
+        return [world.users[i] for i in world.streams.generator("visiting order", number).permutation(len(world.users))]

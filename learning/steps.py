@@ -1,0 +1,124 @@
+"""Training steps: the pure operations that split and federated schemes are made of.
+
+Segments and optimisers are plain hashable arguments, weights and optimiser states are trees of tensors, data and draws
+come in as arguments. Losses are means over the mini-batch, so a cut-layer gradient is that of the user's own mean loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import grad_and_value, vjp
+
+from learning.aggregators import weighted_mean
+from learning.executor.flops import uncharged
+from learning.models import Segment
+from learning.optimisers import Optimiser
+
+Parameters = dict[str, Tensor]
+
+
+def front(segment: Segment, parameters: Parameters, x: Tensor) -> Tensor:
+    """Forward pass to the cut: the smashed data."""
+    return segment(parameters, x)
+
+
+def back_gradients(segment: Segment, parameters: Parameters, z: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
+    """Forward and backward pass above the cut: gradients of the weights and of the smashed data, and the loss."""
+
+    def loss_of(parameters: Parameters, z: Tensor) -> Tensor:
+        return F.cross_entropy(segment(parameters, z), y)
+
+    loss, pull = vjp(loss_of, parameters, z)
+    gradients, dz = pull(torch.ones_like(loss))
+    return gradients, dz, loss
+
+
+def back(
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, z: Tensor, y: Tensor
+) -> tuple[Parameters, Any, Tensor, Tensor]:
+    """`back_gradients`, then at once an optimiser step: new weights and state, cut-layer gradient, loss."""
+    gradients, dz, loss = back_gradients(segment, parameters, z, y)
+    parameters, state = optimiser.step(parameters, gradients, state)
+    return parameters, state, dz, loss
+
+
+def front_gradients(segment: Segment, parameters: Parameters, x: Tensor, dz: Tensor) -> Parameters:
+    """Backward pass below the cut.
+
+    The forward pass is repeated to have something to pull `dz` back through; the device kept its activations, so only
+    the backward pass is charged.
+    """
+    with uncharged():
+        _, pull = vjp(lambda p: segment(p, x), parameters)
+    (gradients,) = pull(dz)
+    return gradients
+
+
+def update_front(
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, x: Tensor, dz: Tensor
+) -> tuple[Parameters, Any]:
+    """Backward pass below the cut and an optimiser step."""
+    return optimiser.step(parameters, front_gradients(segment, parameters, x, dz), state)
+
+
+def apply_mean(
+    optimiser: Optimiser, parameters: Parameters, state: Any, gradients: list[Parameters], weights: tuple[float, ...]
+) -> tuple[Parameters, Any]:
+    """One optimiser step on the weighted mean of several users' gradients."""
+    return optimiser.step(parameters, weighted_mean(gradients, weights), state)
+
+
+def train(
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, xs: Tensor, ys: Tensor
+) -> tuple[Parameters, Any, Tensor]:
+    """As many local steps as `xs` (steps, batch, ...) and `ys` (steps, batch) hold; also the mean of their losses."""
+    return _descend(segment, optimiser, parameters, state, xs, ys, lambda gradients, _: gradients)
+
+
+def train_proximal(
+    segment: Segment, optimiser: Optimiser, mu: float, parameters: Parameters, state: Any, xs: Tensor, ys: Tensor
+) -> tuple[Parameters, Any, Tensor]:
+    """`train` with the proximal term of FedProx: gradients + mu (w - w_start)."""
+    start = parameters
+
+    def pulled(gradients: Parameters, parameters: Parameters) -> Parameters:
+        return {name: g + mu * (parameters[name] - start[name]) for name, g in gradients.items()}
+
+    return _descend(segment, optimiser, parameters, state, xs, ys, pulled)
+
+
+def _descend(
+    segment: Segment,
+    optimiser: Optimiser,
+    parameters: Parameters,
+    state: Any,
+    xs: Tensor,
+    ys: Tensor,
+    adjust: Callable[[Parameters, Parameters], Parameters],
+) -> tuple[Parameters, Any, Tensor]:
+    losses = []
+    for x, y in zip(xs.unbind(), ys.unbind(), strict=True):
+        gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
+        parameters, state = optimiser.step(parameters, adjust(gradients, parameters), state)
+        losses.append(loss)
+    return parameters, state, torch.stack(losses).mean()
+
+
+def _loss(parameters: Parameters, segment: Segment, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(segment(parameters, x), y)
+
+
+def evaluate(segment: Segment, parameters: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of correct predictions, and the sum of the losses, on one chunk of a test set."""
+    logits = segment(parameters, x)
+    return (logits.argmax(-1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")
+
+
+def merge(*parts: Parameters) -> Parameters:
+    """The parts of a cut model as one."""
+    return {name: tensor for part in parts for name, tensor in part.items()}

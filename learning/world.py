@@ -1,0 +1,90 @@
+"""The world as a scheme sees it: parties, data, model, and the loop of rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import simpy
+import torch
+
+from learning.data import Dataset
+from learning.description import Stop
+from learning.evaluation import Evaluator
+from learning.executor import Executor
+from learning.models import Segment
+from learning.optimisers import Optimiser
+from learning.parties import Server, User
+from learning.policies import Policy
+from learning.ports import Journal, Streams
+
+
+@dataclass
+class World:
+    """Everything that a scheme's `run` works with."""
+
+    env: simpy.Environment
+    executor: Executor
+    streams: Streams
+    journal: Journal
+    server: Server
+    users: list[User]
+    dataset: Dataset
+    whole: Segment
+    cut: int
+    optimiser: Optimiser
+    server_optimiser: Optimiser
+    policy: Policy
+    stop: Stop
+    evaluate_every: int
+    precision: torch.dtype
+    _presence: tuple[int, int] = field(default=(0, 0), init=False)
+
+    def __post_init__(self) -> None:
+        self.policy.needed(len(self.users))  # raises where there are not enough users
+        self.front, self.back = self.whole.cut(self.cut)
+        self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
+
+    def initial(self, segment: Segment) -> dict[str, torch.Tensor]:
+        """The weights with which a segment starts: drawn by name, hence the same wherever the model is cut."""
+        return segment.initial(self.streams, self.precision)
+
+    def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
+        """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`data`)."""
+        sizes = [user.samples if rule == "data" else 1 for user in users]
+        return tuple(size / sum(sizes) for size in sizes)
+
+    def rounds(self) -> Iterator[int]:
+        """Number the rounds until the stop criterion holds; the body of the loop is one round.
+
+        Criteria are looked at when a round has ended, so a run ends with a whole round.
+        """
+        number = 0
+        while not self._finished(number):
+            self.journal.begin_round(number)
+            self._presence = (0, 0)
+            yield number
+            present, asked = self._presence
+            self.journal.end_round(present, asked - present)
+            number += 1
+            self._evaluate_if_due(number)
+
+    def took_part(self, present: int, asked: int) -> None:
+        """How many of the users that were asked took part in this round."""
+        self._presence = (present, asked)
+
+    def models(self, *models: Any) -> None:
+        """The global model after this round, or one for each user: trees of weights, or tuples of parts of one."""
+        self._models = models
+
+    def _evaluate_if_due(self, rounds_done: int) -> None:
+        if rounds_done % self.evaluate_every == 0 or self._finished(rounds_done):
+            self.evaluator(self._models, round=rounds_done - 1, time_s=self.env.now)
+
+    def _finished(self, rounds_done: int) -> bool:
+        enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds
+        late = self.env.now >= (inf if self.stop.time_s is None else self.stop.time_s)
+        good = self.stop.accuracy is not None and self.evaluator.accuracy >= self.stop.accuracy
+        return enough or late or good
