@@ -1,0 +1,61 @@
+"""What a user reads when the input is wrong: one sentence with the place, what was found and what is allowed."""
+
+import json
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+Path = tuple[str | int, ...]
+"""The way to a field: names of sections, positions in lists."""
+
+LONGEST_QUOTE = 40
+"""Characters of a value that are repeated in a message."""
+
+MOST_NAMES = 20
+"""Names that a message lists before it stops."""
+
+
+class ScenarioError(Exception):
+    """The input is wrong; the message is one sentence that says where, what was found and what is allowed."""
+
+
+def dotted(path: Path) -> str:
+    """`network.stations.positions[2]`, as fields are written in messages and after `--set`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{quotable(step)}" for step in path)
+    return text.removeprefix(".")
+
+
+def quotable(text: str) -> str:
+    """Text that may stand in a one-line message: short, and without control characters."""
+    text = json.dumps(text, ensure_ascii=False)[1:-1] if not text.isprintable() else text
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
+
+
+def found(value: Any) -> str:
+    """How a value is quoted in a message."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{quotable(value)}"'
+        case dict():
+            return "a section"
+        case list() | tuple():
+            return f"a list of {len(value)}" if value else "an empty list"
+        case float() if not math.isfinite(value):
+            return {math.inf: "infinity", -math.inf: "minus infinity"}.get(value, "not-a-number")
+        case int() if abs(value) > 10**LONGEST_QUOTE:  # str() of a huge integer is slow, and refused beyond 4300 digits
+            return "an enormous number"
+    return quotable(str(value))
+
+
+def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
+    """`unknown scheme "sfl_v3"; nearest is "sfl_v2"; allowed: ...`."""
+    allowed = list(allowed)
+    close = get_close_matches(name, allowed, n=1)
+    nearest = f'nearest is "{close[0]}"; ' if close else ""
+    rest = ", ..." if len(allowed) > MOST_NAMES else ""
+    return f'unknown {what} "{quotable(name)}"; {nearest}allowed: {", ".join(allowed[:MOST_NAMES])}{rest}'

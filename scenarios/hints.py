@@ -1,0 +1,99 @@
+"""Type hints of described parts: taken apart, and put into words for messages and documentation."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from functools import cache
+from itertools import pairwise
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import annotated_types as bounds
+
+WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+
+
+@cache
+def hints(part: type) -> dict[str, Any]:
+    """Field name -> type hint, ranges included."""
+    return get_type_hints(part, include_extras=True)
+
+
+@cache
+def documentation(part: type) -> dict[str, str]:
+    """Field name -> the docstring under the field, inherited ones included."""
+    out: dict[str, str] = {}
+    for owner in reversed(part.__mro__):
+        if is_dataclass(owner):
+            tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+            body = tree.body[0].body  # type: ignore[attr-defined]  # a class definition
+            for line, below in pairwise(body):
+                match line, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        out[name] = " ".join(text.split())
+    return out
+
+
+def summary(part: type) -> str:
+    """The first line of a part's docstring: what `netsim list` says about it."""
+    return (inspect.getdoc(part) or "").partition("\n")[0]
+
+
+def unwrap(hint: Any) -> tuple[Any, list[Any]]:
+    """A hint without its annotations, and those annotations one by one."""
+    if get_origin(hint) is not Annotated:
+        return hint, []
+    flat: list[Any] = []
+    for item in hint.__metadata__:
+        flat.extend(item if isinstance(item, bounds.GroupedMetadata) else [item])
+    return hint.__origin__, flat
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; a hint that is no union is its own and only alternative."""
+    bare, _ = unwrap(hint)
+    return get_args(bare) if get_origin(bare) in (Union, UnionType) else (hint,)
+
+
+def allowed(hint: Any) -> str:
+    """What may be written for a hint: `a whole number >= 1`."""
+    bare, metadata = unwrap(hint)
+    if len(members(bare)) > 1:
+        return ", or ".join(allowed(member) for member in members(bare))
+    if get_origin(bare) is Literal:
+        return ("one of " if len(get_args(bare)) > 1 else "") + ", ".join(str(value) for value in get_args(bare))
+    if get_origin(bare) in (tuple, list):
+        return _sequence(get_args(bare), metadata)
+    if is_dataclass(bare):
+        return f"a section with {', '.join(hints(bare))}"  # type: ignore[arg-type]  # a class, not an instance
+    return " and ".join([WORDS.get(bare, bare.__name__), *_ranges(metadata)]).replace(" and ", " ", 1)
+
+
+def _sequence(items: tuple[Any, ...], metadata: list[Any]) -> str:
+    least = next((item.min_length for item in metadata if isinstance(item, bounds.MinLen)), 0)
+    if len(items) == 1 or items[-1] is Ellipsis:
+        return f"a list{f' of at least {least}' if least else ''}, each item {allowed(items[0])}"
+    return f"a list of {len(items)}: {', '.join(allowed(item) for item in items)}"
+
+
+def _ranges(metadata: list[Any]) -> Iterator[str]:
+    for item in metadata:
+        match item:
+            case bounds.Gt(gt=bound):
+                yield f"> {bound}"
+            case bounds.Ge(ge=bound):
+                yield f">= {bound}"
+            case bounds.Lt(lt=bound):
+                yield f"< {bound}"
+            case bounds.Le(le=bound):
+                yield f"<= {bound}"
+            case bounds.MultipleOf(multiple_of=step):
+                yield f"a multiple of {step}"
+            case bounds.MinLen(min_length=least):
+                yield f"of at least {least} characters"
+            case _:
+                pass  # a bound without words still holds

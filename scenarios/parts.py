@@ -1,0 +1,151 @@
+"""Described dataclasses as validators: their fields are the schema, their docstrings its documentation.
+
+A field typed by a family's Protocol takes any part of that family, chosen by `name`. Shorthands: `fading: rayleigh` is
+`fading: {name: rayleigh}`; in a family with parts `constant` and `list`, a bare number is the one and a bare list the
+other; a section without `name` is of the default part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic import Field as Described
+
+from scenarios.checks import BARE, Family, default_of, expand, guarded, name_of, refusal, section, strict
+from scenarios.document import Document
+from scenarios.errors import Path, ScenarioError, dotted, found, unknown
+from scenarios.hints import documentation, hints, members, summary, unwrap
+
+T = TypeVar("T")
+
+
+class Parts:
+    """Reads parts from documents and writes them as plain values."""
+
+    def __init__(self, families: Mapping[type, Family]) -> None:
+        """`families` maps a Protocol to the parts that a field of that type takes."""
+        self.families = families
+        self._section = cache(self._new_section)
+
+    def read(self, part: type[T], document: Document) -> T:
+        """The part that a document describes.
+
+        Raises:
+            ScenarioError: it describes none.
+        """
+        try:
+            result: T = self.adapter(part).validate_python(document.content)
+        except ValidationError as error:
+            raise _sentence(error, document) from None
+        return result
+
+    def adapter(self, part: type) -> TypeAdapter[Any]:
+        """What validates a section, and knows its JSON Schema."""
+        return TypeAdapter(self._section(part, None))
+
+    def family(self, hint: Any) -> Family | None:
+        """The parts that a field takes, if it is typed by a family."""
+        return next((self.families[bare] for m in members(hint) if (bare := unwrap(m)[0]) in self.families), None)
+
+    def plain(self, value: Any, hint: Any) -> Any:
+        """A value of a field as plain values, every default written out; reading them gives an equal value."""
+        if isinstance(value, tuple | list):
+            items = get_args(unwrap(hint)[0])
+            return [self.plain(one, items[0] if items else Any) for one in value]
+        if not is_dataclass(value):
+            return value
+        part: type = type(value)
+        written = {f.name: self.plain(getattr(value, f.name), hints(part)[f.name]) for f in fields(value)}
+        family = self.family(hint)
+        if family is None:
+            return written
+        name = name_of(family, part)
+        return next(iter(written.values())) if name in BARE.values() else {"name": name, **written}
+
+    def _annotation(self, hint: Any, default: Any = MISSING) -> Any:
+        """What pydantic validates a field with."""
+        bare, metadata = unwrap(hint)
+        choices = members(bare)
+        if any(self._is_structure(choice) for choice in choices):
+            return Union[tuple(self._structure(choice, default) for choice in choices)]  # noqa: UP007  from a tuple
+        if get_origin(bare) is tuple:
+            inner = tuple(item if item is Ellipsis else self._annotation(item) for item in get_args(bare))
+            return guarded(tuple[inner], metadata, hint)  # type: ignore[valid-type]  # known when it runs
+        return guarded(strict(bare), metadata, hint)
+
+    def _is_structure(self, hint: Any) -> bool:
+        bare, _ = unwrap(hint)
+        return bare in self.families or is_dataclass(bare)
+
+    def _structure(self, hint: Any, default: Any) -> Any:
+        bare, _ = unwrap(hint)
+        if bare in self.families:
+            return self._choice(bare, default)
+        return None if bare is NoneType else self._section(bare, None)
+
+    def _choice(self, protocol: type, default: Any) -> Any:
+        """One part of a family, by name."""
+        family = self.families[protocol]
+        sections = {name: self._section(part, name) for name, part in family.items()}
+        adapters = {name: TypeAdapter(each) for name, each in sections.items()}
+        default_name = name_of(family, type(default)) if is_dataclass(default) else None
+        word = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", protocol.__name__).lower()
+
+        def choose(value: Any) -> Any:
+            content = expand(value, family, default_name)
+            name = content["name"]
+            if not isinstance(name, str):
+                raise refusal(f"found {found(name)}; one of {', '.join(family)} is allowed", "name")
+            if name not in family:
+                raise refusal(unknown(word, name, family), "name")
+            return adapters[name].validate_python(content)
+
+        bare = [kind for kind, name in ((float, "constant"), (list[float], "list")) if name in family]
+        written: Any = Union[Literal[tuple(family)], *bare, *sections.values()]
+        return Annotated[Any, PlainValidator(choose, json_schema_input_type=written)]
+
+    def _new_section(self, part: type, name: str | None) -> Any:
+        """A mapping with the fields of `part` (and its `name` in a family) that becomes a `part`."""
+        own: dict[str, Any] = {"name": (Literal[name], ...)} if name else {}
+        own |= {field.name: self._field(part, field) for field in fields(part)}
+        config = ConfigDict(extra="forbid", protected_namespaces=())
+        model: Any = create_model(part.__name__, __config__=config, __doc__=summary(part), **own)
+        return Annotated[model, BeforeValidator(section(part, name is not None)), AfterValidator(_builder(part))]
+
+    def _field(self, part: type, field: Field[Any]) -> Any:
+        hint, default = hints(part)[field.name], default_of(field)
+        about: Any = {"description": documentation(part).get(field.name)}
+        if default is not MISSING:
+            about |= {"default_factory": lambda: default, "json_schema_extra": {"default": self.plain(default, hint)}}
+        return self._annotation(hint, default), Described(**about)
+
+
+def _builder(part: type) -> Callable[[Any], Any]:
+    names = [field.name for field in fields(part)]
+    return lambda model: part(**{name: getattr(model, name) for name in names})
+
+
+def _sentence(error: ValidationError, document: Document) -> ScenarioError:
+    """The first thing that is wrong, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    path: Path = first["loc"]
+    about = first.get("ctx", {})
+    text = str(about.get("sentence") or about.get("error") or first["msg"])
+    place, field = document.place((*path, *about.get("inside", ()))), dotted(document.written(path))
+    where = [place] if place.startswith(f"--set {field}=") else [place, field]
+    more = f" (and {len(others)} more)" if others else ""
+    return ScenarioError(": ".join([*filter(None, where), text]) + more)

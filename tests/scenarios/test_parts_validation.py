@@ -1,0 +1,224 @@
+"""Described dataclasses as a schema. Oracle: the hints and docstrings of small dataclasses written here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import pytest
+from annotated_types import Ge, Gt, Interval, MinLen
+
+from scenarios.document import Document, assignments
+from scenarios.errors import ScenarioError
+from scenarios.hints import documentation, summary
+from scenarios.parts import Parts
+from scenarios.yaml12 import dump
+
+
+class Fading(Protocol):
+    """A family."""
+
+
+class PerUser(Protocol):
+    """A family with shorthands."""
+
+
+@dataclass(frozen=True)
+class NoFading:
+    """A constant channel."""
+
+
+@dataclass(frozen=True)
+class Rayleigh:
+    """Rayleigh block fading.
+
+    More about it.
+    """
+
+    coherence_time_s: Annotated[float, Gt(0)] = 0.05
+    """Length of a fading block
+    in seconds."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same for all."""
+
+    value: Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One for each."""
+
+    values: Annotated[tuple[float, ...], MinLen(1)]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Between two bounds."""
+
+    low: float = 1.0
+    high: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low is above high; exchange them")
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users."""
+
+    count: Annotated[int, Ge(1)] = 10
+    share: Annotated[float, Interval(gt=0, le=1)] = 0.5
+    speed: PerUser = Constant(1e9)
+    fading: Fading | None = field(default_factory=Rayleigh)
+    corners: tuple[tuple[float, float], ...] = ()
+    limit: Annotated[int, Ge(1)] | None = None
+    note: str = "plain"
+    mode: Literal["up", "down"] = "up"
+    moving: bool = True
+
+
+@dataclass(frozen=True)
+class Root:
+    """A document."""
+
+    name: str
+    users: Users = Users()
+    others: Users | None = None
+
+
+PARTS = Parts(
+    {
+        Fading: {"none": NoFading, "rayleigh": Rayleigh},
+        PerUser: {"constant": Constant, "list": Listed, "uniform": Uniform},
+    }
+)
+
+
+def read(tmp_path: Path, text: str, *settings: str) -> Root:
+    file = tmp_path / "case.yaml"
+    file.write_text(text)
+    document = Document.read(file)
+    document.override(assignments(list(settings)))
+    return PARTS.read(Root, document)
+
+
+def users(tmp_path: Path, text: str, *settings: str) -> Users:
+    return read(tmp_path, f"name: a\nusers: {text}\n", *settings).users
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", Users()),
+        ("{count: 3, share: 1}", Users(count=3, share=1.0)),
+        ("{fading: none}", Users(fading=NoFading())),
+        ("{fading: null}", Users(fading=None)),
+        ("{fading: rayleigh}", Users(fading=Rayleigh())),
+        ("{fading: {name: rayleigh, coherence_time_s: 1}}", Users(fading=Rayleigh(1.0))),
+        ("{fading: {coherence_time_s: 1}}", Users(fading=Rayleigh(1.0))),
+        ("{speed: 5}", Users(speed=Constant(5.0))),
+        ("{speed: [1, 2.5]}", Users(speed=Listed((1.0, 2.5)))),
+        ("{speed: uniform}", Users(speed=Uniform())),
+        ("{corners: [[0, 0], [1, 2]]}", Users(corners=((0.0, 0.0), (1.0, 2.0)))),
+        ("{limit: 4, mode: down, moving: false}", Users(limit=4, mode="down", moving=False)),
+    ],
+)
+def test_what_is_written_becomes_the_part(tmp_path: Path, text: str, expected: Users) -> None:
+    part = users(tmp_path, text)
+    assert part == expected
+    again = read(tmp_path, dump(PARTS.plain(Root("a", part), Root)))
+    assert again == Root("a", part)
+
+
+def test_a_whole_number_becomes_a_float_where_one_is_expected(tmp_path: Path) -> None:
+    assert type(users(tmp_path, "{share: 1}").share) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{count: twelve}", 'users.count: found "twelve"; a whole number >= 1 is allowed'),
+        ("{count: '12'}", 'users.count: found "12"; a whole number >= 1 is allowed'),
+        ("{count: 0}", "users.count: found 0; a whole number >= 1 is allowed"),
+        ("{count: true}", "users.count: found true; a whole number >= 1 is allowed"),
+        ("{count: 1e3}", "users.count: found 1000.0; a whole number >= 1 is allowed; write it without a point"),
+        ("{count: }", "users.count: found nothing; a whole number >= 1 is allowed"),
+        ("{share: 1.5}", "users.share: found 1.5; a number > 0 and <= 1 is allowed"),
+        ("{share: .nan}", "users.share: found not-a-number; a number > 0"),
+        ("{share: 10 %}", 'users.share: found "10 %"; a number > 0'),
+        ("{share: 10 MHz}", 'users.share: found "10 MHz"; a number > 0 and <= 1 is allowed; write the number alone'),
+        ("{share: [1]}", "users.share: found a list of 1; a number"),
+        ("{share: {a: 1}}", "users.share: found a section; a number"),
+        ("{limit: 0}", "users.limit: found 0; a whole number >= 1, or null is allowed"),
+        ("{note: 3}", "users.note: found 3; text is allowed; put it in quotes"),
+        ("{moving: on}", 'users.moving: found "on"; true or false is allowed'),
+        ("{mode: sideways}", 'users.mode: found "sideways"; one of up, down is allowed'),
+        ("{counts: 3}", 'users: unknown field "counts"; nearest is "count"; allowed: count, share'),
+        ("{fading: raylei}", 'users.fading: unknown fading "raylei"; nearest is "rayleigh"; allowed: none, rayleigh'),
+        ("{fading: 3}", "users.fading: found 3; one of none, rayleigh is allowed"),
+        ("{fading: {name: 3}}", "users.fading: found 3; one of none, rayleigh is allowed"),
+        ("{fading: {name: none, k: 3}}", 'users.fading: unknown field "k"; allowed: name'),
+        ("{speed: -1}", "users.speed: found -1; a number > 0 is allowed"),
+        ("{speed: [1, x]}", 'users.speed[1]: found "x"; a number is allowed'),
+        ("{speed: []}", "users.speed: found an empty list; a list of at least 1, each item a number is allowed"),
+        ("{speed: {name: constant}}", "users.speed: the field value is missing; a number > 0 is needed"),
+        ("{speed: {low: 0}}", "users.speed: the field low belongs to uniform; add name: uniform"),
+        ("{speed: {name: uniform, low: 3}}", "users.speed: low is above high; exchange them"),
+        ("{corners: [[0, 0], [1]]}", "users.corners[1]: found a list of 1; a list of 2: a number, a number is allowed"),
+        ("{corners: [[0, 0], [1, x]]}", 'users.corners[1][1]: found "x"; a number is allowed'),
+        ("5", "users: found 5; a section with count, share"),
+        ("", "users: found nothing; a section with count, share"),
+        ("{count: 0, share: 0, note: 1}", "users.count: found 0; a whole number >= 1 is allowed (and 2 more)"),
+    ],
+)
+def test_one_sentence_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path}/case.yaml:2: {message}")
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"case\.yaml:1: the field name is missing; text is needed"):
+        read(tmp_path, "users: {}\n")
+
+
+def test_an_override_is_blamed_for_what_it_says(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, "{count: 3}", "users.count=0")
+    assert str(caught.value) == "--set users.count=0: found 0; a whole number >= 1 is allowed"
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, "{fading: none}", "users.fadin.name=none")
+    assert str(caught.value).startswith(
+        '--set users.fadin.name=none: users: unknown field "fadin"; nearest is "fading"'
+    )
+
+
+def test_another_name_resets_the_section(tmp_path: Path) -> None:
+    text = "{fading: {name: rayleigh, coherence_time_s: 1}}"
+    assert users(tmp_path, text, "users.fading.name=none").fading == NoFading()
+    assert users(tmp_path, text, "users.fading=none").fading == NoFading()
+    assert users(tmp_path, "{fading: none}", "users.fading.name=rayleigh").fading == Rayleigh()
+    assert users(tmp_path, "{speed: 3}", "users.speed.name=uniform", "users.speed.high=9").speed == Uniform(high=9.0)
+
+
+def test_documentation_is_what_stands_under_the_fields() -> None:
+    assert documentation(Rayleigh) == {"coherence_time_s": "Length of a fading block in seconds."}
+    assert summary(Rayleigh) == "Rayleigh block fading."
+
+
+def test_the_json_schema_says_the_same() -> None:
+    schema: dict[str, Any] = PARTS.adapter(Root).json_schema()
+    definitions = schema["$defs"]
+    assert schema["required"] == ["name"]
+    assert definitions["Users"]["properties"]["count"] == {
+        "default": 10,
+        "minimum": 1,
+        "title": "Count",
+        "type": "integer",
+    }
+    assert definitions["Users"]["properties"]["fading"]["default"] == {"name": "rayleigh", "coherence_time_s": 0.05}
+    assert definitions["Rayleigh"]["properties"]["coherence_time_s"]["exclusiveMinimum"] == 0
+    assert not definitions["Rayleigh"]["additionalProperties"]
