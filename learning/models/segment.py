@@ -59,9 +59,8 @@ class Segment:
     def cut(self, at: int) -> tuple["Segment", "Segment"]:
         """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
         if not self.start < at < self.stop:
-            raise ValueError(
-                f"cannot cut at {at}: a cut lies between {self.start + 1} and {self.stop - 1} for this model"
-            )
+            allowed = f"{self.start + 1} to {self.stop - 1}" if self.blocks > 1 else "none"
+            raise ValueError(f"cut {at} does not leave a block on either side; possible cuts: {allowed}")
         return replace(self, stop=at), replace(self, start=at)
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class Stateless:
     """Calls a module with parameters that are given instead of its own; the module is left as it was.
 
-    Like torch.func.functional_call, under torch.func transforms too, but where the parameters go is looked up once instead
-    of at every call: a three-layer perceptron on 16 digits takes 36 microseconds instead of 77 (the bare module 33).
+    Like torch.func.functional_call, under torch.func transforms too, but where the parameters go is looked up once and
+    not at every call: a three-layer perceptron on 16 digits takes 36 microseconds instead of 77 (the bare module 33).
     """
 
     def __init__(self, module: nn.Module) -> None:
