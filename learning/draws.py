@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from learning.executor.deferred import Leaf
 from learning.ports import Streams
 
 _NUMPY: dict[torch.dtype, type[np.float32] | type[np.float64]] = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Leaf):
     """Independent uniform numbers in [0, 1), one an element, from the stream (seed, purpose, *entity).
 
     Equal names give equal tensors whatever was drawn before, and draws are equal if their names, shapes and dtypes are.

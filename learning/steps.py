@@ -33,9 +33,15 @@ def back_gradients(segment: Segment, parameters: Parameters, z: Tensor, y: Tenso
     def loss_of(parameters: Parameters, z: Tensor) -> Tensor:
         return F.cross_entropy(segment(parameters, z), y)
 
-    loss, pull = vjp(loss_of, parameters, z)
+    loss, pull = pullback(loss_of, parameters, z)
     gradients, dz = pull(torch.ones_like(loss))
     return gradients, dz, loss
+
+
+def pullback(function: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Tensor], tuple[Any, ...]]]:
+    """The value of a function, and what maps a gradient of that value to gradients of the arguments."""
+    value, pull = vjp(function, *primals)[:2]
+    return value, pull
 
 
 def back(
@@ -54,8 +60,8 @@ def front_gradients(segment: Segment, parameters: Parameters, x: Tensor, dz: Ten
     the backward pass is charged.
     """
     with uncharged():
-        _, pull = vjp(lambda p: segment(p, x), parameters)
-    (gradients,) = pull(dz)
+        _, pull = pullback(lambda p: segment(p, x), parameters)
+    gradients: Parameters = pull(dz)[0]
     return gradients
 
 

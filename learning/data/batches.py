@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learning.data.dataset import Dataset
+from learning.executor.deferred import Leaf
 from learning.ports import Streams
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(Leaf):
     """Some rows of one split of a data set, gathered when somebody computes with them.
 
     `indices` may have any shape; the tensor has that shape followed by the shape of one row. Equal content means equal.

@@ -10,7 +10,7 @@ from weakref import ref
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from learning.executor.deferred import Deferred, Job, Operation, Spec, is_lazy, to_meta
+from learning.executor.deferred import Deferred, Job, Leaf, Operation, Spec, to_meta
 from learning.executor.flops import CountFlops
 
 
@@ -100,7 +100,7 @@ def operands(job: Job) -> list[Any]:
         if isinstance(leaf, Deferred):
             out.extend(leaf.tensors())
         else:
-            out.append(leaf.tensor() if is_lazy(type(leaf)) else leaf)
+            out.append(leaf.tensor() if isinstance(leaf, Leaf) else leaf)
     return out
 
 
@@ -147,7 +147,7 @@ def _sign(leaf: Any) -> Any:
         return leaf.spec  # interned: identity says it all
     if isinstance(leaf, Tensor):
         return leaf.shape, leaf.dtype
-    if is_lazy(type(leaf)):
+    if isinstance(leaf, Leaf):
         return leaf.meta.shape, leaf.meta.dtype
     return type(leaf), leaf  # 1, 1.0 and True are equal in Python, not in an operation
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from weakref import ReferenceType
 
 import torch
@@ -18,26 +18,20 @@ Operation = Callable[..., Any]
 """A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on values."""
 
 
-class Leaf(Protocol):
+class Leaf(ABC):
     """An input that is fetched only when an operation runs: rows of a data set, a random draw.
 
     Hashable, and equal to whatever names the same content.
     """
 
     @property
+    @abstractmethod
     def meta(self) -> Tensor:
         """Shape and dtype, on the meta device."""
-        ...
 
+    @abstractmethod
     def tensor(self) -> Tensor:
         """The content."""
-        ...
-
-
-@cache
-def is_lazy(kind: type) -> bool:
-    """Whether objects of this type are leaves to fetch (cached: it is asked for every operand of every job)."""
-    return hasattr(kind, "meta") and hasattr(kind, "tensor")
 
 
 class Spec:
@@ -113,7 +107,7 @@ def to_meta(leaf: Any) -> Any:
         return leaf.spec.tree
     if isinstance(leaf, Tensor):
         return torch.empty_like(leaf, device="meta")
-    return leaf.meta if is_lazy(type(leaf)) else leaf
+    return leaf.meta if isinstance(leaf, Leaf) else leaf
 
 
 def to_meta_tree(tree: Any) -> Any:

@@ -18,24 +18,24 @@ from torch.utils.flop_counter import flop_registry
 CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
 
 
-class CountFlops(TorchDispatchMode):
+class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
     """Adds up the FLOPs of what runs inside it, and notes whether a convolution was among it."""
 
     active: list[CountFlops] = []  # noqa: RUF012  one stack for all: the innermost one counts
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.convolves = False
         self.paused = 0
 
     def __enter__(self) -> CountFlops:
         CountFlops.active.append(self)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
         CountFlops.active.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

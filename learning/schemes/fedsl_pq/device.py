@@ -45,7 +45,7 @@ class Device:
         return result
 
     def prune(self, world: World, scheme: FedSLPQ, user: User, number: int) -> Promise:
-        """A new mask for the weights at hand, decided here or at the server; a comparison for each weight is charged."""
+        """A new mask for the weights at hand, decided here or at the server; charged a comparison for each weight."""
         self.rate = self._rate(scheme, number)
         world.journal.decision(user.number, "pruning_rate", self.rate)
         work = (operators.pruned, *self._importance(scheme), self.rate, self.weights)

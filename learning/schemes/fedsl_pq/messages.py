@@ -16,6 +16,10 @@ SCALE_BITS = 64
 """Offset and scale of a quantised tensor."""
 
 
+def _element_bits(value: Any) -> int:
+    return 8 * int(specification(value).leaves[0].itemsize)
+
+
 def kept(dropout: Dropout, z: Any, u: Draw | None) -> int:
     """How many activations of a mini-batch survive dropout, counted from the very draw that decides."""
     shape = tuple(specification(z).tree.shape)
@@ -24,7 +28,7 @@ def kept(dropout: Dropout, z: Any, u: Draw | None) -> int:
 
 def smashed_data_bits(dropout: Dropout, mask_coding: str, z: Any, y: Rows, classes: int, u: Draw | None) -> int:
     """Kept activations, labels of ceil(log2 classes) bits, and what tells the server which activations were kept."""
-    values = 8 * specification(z).tree.itemsize * kept(dropout, z, u)
+    values = _element_bits(z) * kept(dropout, z, u)
     labels = y.meta.numel() * ceil(log2(classes))
     if u is None:
         return values + labels
@@ -34,11 +38,10 @@ def smashed_data_bits(dropout: Dropout, mask_coding: str, z: Any, y: Rows, class
 def cut_gradient_bits(dropout: Dropout, bits: int | None, dz: Any, u: Draw | None) -> int:
     """The gradient on the kept positions: plain (`bits` is None), or quantised with its scale and offset."""
     count = kept(dropout, dz, u)
-    return 8 * specification(dz).tree.itemsize * count if bits is None else bits * count + SCALE_BITS
+    return _element_bits(dz) * count if bits is None else bits * count + SCALE_BITS
 
 
 def model_bits(weights: Any, removed: int) -> int:
     """The weights kept and, where any was removed, a bit for each weight that tells which."""
     spec = specification(weights)
-    size = next(iter(spec.leaves)).itemsize
-    return 8 * size * (spec.numel - removed) + (spec.numel if removed else 0)
+    return _element_bits(weights) * (spec.numel - removed) + (spec.numel if removed else 0)

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 
 from learning.codecs import Codec
 from learning.executor.flops import uncharged
@@ -14,6 +13,7 @@ from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import Pruning, masked
+from learning.steps import pullback
 
 Parameters = dict[str, Tensor]
 
@@ -61,7 +61,7 @@ def update(
     scaled once in each direction.
     """
     with uncharged():
-        _, pull = vjp(lambda weights: front(segment, dropout, weights, x, u), weights)
+        _, pull = pullback(lambda weights: front(segment, dropout, weights, x, u), weights)
     (gradients,) = pull(dz)
     gradients = masked(gradients, mask)
     coarse = gradients
