@@ -1,0 +1,138 @@
+"""The round timeline: one row for each user, one bar for each stretch of work or waiting, and the critical path."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import style
+from analysis.panel import Panel
+from analysis.run import Run
+from analysis.timeline import ACTIVITIES, intervals
+
+MOST_ROUNDS = 6
+"""Rounds to choose from."""
+MOST_USERS = 40
+"""Rows in the picture of a round."""
+MOST_BARS = 3000
+"""Bars in the picture of a round."""
+
+SERVER = -1
+"""Row key of what the server does for no user in particular."""
+
+
+def panel(run: Run) -> Panel:
+    """The timelines of a few rounds: all of a short run, else the first, the last and some of typical latencies."""
+    chosen = representative(run.rounds)
+    pictures = {label: _round_picture(run, number) for label, number in chosen.items()}
+    notes = [f"{len(chosen)} of {len(run.rounds)} rounds can be selected."] if len(chosen) < len(run.rounds) else []
+    notes += [note for _, left_out in pictures.values() for note in left_out]
+    return Panel(
+        "Round timeline",
+        "What each user, and the server on its behalf, was doing. The thin red line follows the critical path, the "
+        "chain of activities that decided when the round ended. Hatched bars were cut off.",
+        {label: figure for label, (figure, _) in pictures.items()},
+        " ".join(dict.fromkeys(notes)),
+    )
+
+
+def representative(rounds: pd.DataFrame) -> dict[str, int]:
+    """At most MOST_ROUNDS rounds by label; the slowest comes first."""
+    ranked = rounds.sort_values(["latency_s", "round"], ascending=[False, True])["round"].tolist()
+    if len(ranked) <= MOST_ROUNDS:
+        return {f"Round {number}": number for number in sorted(ranked)}
+    labels: dict[int, str] = {}
+    labels.setdefault(ranked[0], "slowest")
+    labels.setdefault(ranked[round(0.05 * (len(ranked) - 1))], "95th percentile of latency")
+    labels.setdefault(ranked[len(ranked) // 2], "median latency")
+    labels.setdefault(ranked[-1], "fastest")
+    labels.setdefault(rounds["round"].min(), "first")
+    labels.setdefault(rounds["round"].max(), "last")
+    return {f"Round {number} ({label})": number for number, label in labels.items()}
+
+
+def _round_picture(run: Run, number: int) -> tuple[go.Figure, list[str]]:
+    this_round = [("round", "==", number)]
+    start_s, latency_s = run.rounds.loc[run.rounds["round"] == number, ["start_s", "latency_s"]].to_numpy()[0]
+    bars = intervals(run.table("transfers", where=this_round), run.table("computations", where=this_round))
+    path = run.table("critical_path", where=this_round)
+    bars, left_out = thinned(_with_row(bars))
+    return _draw(bars, _with_row(path), start_s, latency_s), left_out
+
+
+def _with_row(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(row=frame["user"].astype("Int64").fillna(SERVER).astype("int64"))
+
+
+def thinned(bars: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """At most MOST_USERS rows, those done last, and MOST_BARS bars, the longest; and notes on what is left out."""
+    notes = []
+    latest = bars.groupby("row")["end_s"].max().sort_values(ascending=False, kind="stable")
+    if len(latest) > MOST_USERS:
+        notes.append(f"Only the {MOST_USERS} users that were done last are drawn.")
+        bars = bars[bars["row"].isin(latest.index[:MOST_USERS])]
+    if len(bars) > MOST_BARS:
+        notes.append(f"Only the {MOST_BARS} longest intervals of a round are drawn.")
+        bars = bars.loc[(bars["end_s"] - bars["start_s"]).nlargest(MOST_BARS).index].sort_index()
+    return bars, notes
+
+
+def _draw(bars: pd.DataFrame, path: pd.DataFrame, start_s: float, latency_s: float) -> go.Figure:
+    rows = sorted(bars["row"].unique())
+    place = {row: place for place, row in enumerate(rows)}
+    size, symbol = style.scale(latency_s, "s")
+    figure = go.Figure()
+    for activity, colour in ACTIVITIES.items():
+        some = bars[bars["activity"] == activity]
+        if len(some):
+            figure.add_trace(_trace(some, activity, colour, place, start_s, size, symbol))
+    figure.add_trace(_critical(path[path["row"].isin(rows)], place, start_s, size))
+    figure.add_vline(x=latency_s / size, line={"color": style.VERMILLION, "width": 1, "dash": "dot"})
+    figure.update_layout(
+        barmode="overlay",
+        height=150 + 24 * len(rows),
+        xaxis={"title": f"Time since the start of the round ({symbol})", "rangemode": "tozero"},
+        yaxis={
+            "tickvals": list(place.values()),
+            "ticktext": ["Server" if row == SERVER else f"User {row}" for row in rows],
+            "range": [len(rows) - 0.4, -0.6],
+            "showgrid": False,
+        },
+    )
+    return figure
+
+
+def _trace(
+    bars: pd.DataFrame, activity: str, colour: str, place: dict[int, int], start_s: float, size: float, symbol: str
+) -> go.Bar:
+    duration = (bars["end_s"] - bars["start_s"]) / size
+    return go.Bar(
+        name=activity,
+        orientation="h",
+        y=bars["row"].map(place).to_numpy(),
+        base=((bars["start_s"] - start_s) / size).to_numpy(),
+        x=duration.to_numpy(),
+        width=0.72,
+        marker={
+            "color": colour,
+            "line": {"width": 0},
+            "pattern": {"shape": np.where(bars["lost"], "/", "").tolist(), "solidity": 0.4},
+        },
+        customdata=np.stack([bars["kind"], bars["amount"], (bars["end_s"] - start_s) / size], axis=-1),
+        hovertemplate=f"%{{customdata[0]}} %{{customdata[1]}}<br>%{{base:.4g}} to %{{customdata[2]:.4g}} {symbol}",
+    )
+
+
+def _critical(path: pd.DataFrame, place: dict[int, int], start_s: float, size: float) -> go.Bar:
+    return go.Bar(
+        name="Critical path",
+        orientation="h",
+        y=path["row"].map(place).to_numpy() + 0.4,
+        base=((path["start_s"] - start_s) / size).to_numpy(),
+        x=(path["duration_s"] / size).to_numpy(),
+        width=0.1,
+        marker={"color": style.VERMILLION, "line": {"width": 0}},
+        customdata=(path["kind"] + ", " + path["cause"]).to_numpy(),
+        hovertemplate="critical path: %{customdata}",
+    )

@@ -1,0 +1,89 @@
+"""The numbers at the top of a report, and the table of users at its end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.run import Run
+from analysis.style import number, quantity
+
+
+class Tile(NamedTuple):
+    """One number for the eye."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+def facts(run: Run) -> str:
+    """Who ran what, in a line: the scheme, the seed, and where the tables are."""
+    learning: dict[str, Any] = run.scenario.get("learning") or {}
+    scheme, seed = learning.get("scheme", {}).get("name"), run.info.get("seed")
+    return " · ".join(
+        [
+            *([f"Scheme {scheme}"] if scheme else []),
+            *([f"{learning['executor']} executor"] if "executor" in learning else []),
+            *([f"seed {seed}"] if seed is not None else []),
+        ]
+    )
+
+
+def evaluations(run: Run) -> pd.DataFrame:
+    """The evaluations of a run; none when it has not got that far."""
+    return run.evaluations if "evaluations" in run.tables else pd.DataFrame(columns=["metric", "split", "value"])
+
+
+def tiles(run: Run) -> list[Tile]:
+    """Headline numbers of a run in which at least one round has ended."""
+    rounds, latency, part = run.rounds, run.round_latency(), run.participation()
+    energy = run.energy_by_user()["total_j"]
+    p95_s, dropped_share = quantity(latency["p95_s"], "s"), part["dropped_share"]
+    return [
+        *_best(evaluations(run)),
+        Tile("Simulated time", quantity(rounds["end_s"].max(), "s"), _count(len(rounds), "round")),
+        Tile("Round latency", quantity(latency["mean_s"], "s"), f"mean; 95% within {p95_s}"),
+        Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user"),
+        Tile("Uplink", quantity(rounds["uplink_bits"].sum(), "bit")),
+        Tile("Downlink", quantity(rounds["downlink_bits"].sum(), "bit")),
+        Tile(
+            "Participants",
+            number(part["participants"]),
+            f"mean of {_count(len(run.users), 'user')}; {dropped_share:.1%} dropped",
+        ),
+    ]
+
+
+def _count(many: int, noun: str) -> str:
+    return f"{many:,} {noun}" + ("s" if many != 1 else "")
+
+
+def _best(evaluated: pd.DataFrame) -> list[Tile]:
+    accuracy = evaluated[(evaluated["metric"] == "accuracy") & (evaluated["split"] == "test")].dropna(subset="value")
+    if accuracy.empty:
+        return []
+    best, last = accuracy.iloc[accuracy["value"].argmax()], accuracy.iloc[-1]
+    detail = f"best {best['value']:.1%} at {quantity(best['time_s'], 's')}"
+    return [Tile("Test accuracy", f"{last['value']:.1%}", detail)]
+
+
+def users(run: Run) -> pd.DataFrame:
+    """One row for each user, for reading: where it is, how fast, how much it worked, waited for and spent."""
+    known = run.users.set_index("user")
+    nodes = run.utilisation()
+    devices = nodes[nodes.index.get_level_values("node_kind") == "user"].droplevel("node_kind")
+    return pd.DataFrame(
+        {
+            "User": known.index,
+            "Station": known["station"],
+            "Distance (m)": known["distance_m"].map(number),
+            "Path loss (dB)": known["path_loss_db"].map(number),
+            "Device (GFLOP/s)": (known["flops_per_s"] / 1e9).map(number),
+            "Samples": known["samples"],
+            "Device busy": devices["utilisation"].reindex(known.index, fill_value=0.0).map("{:.1%}".format),
+            "Rounds decided": run.time_by_user()["rounds_decided"].reindex(known.index, fill_value=0),
+            "Energy (J)": run.energy_by_user()["total_j"].reindex(known.index, fill_value=0.0).map(number),
+        }
+    )

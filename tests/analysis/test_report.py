@@ -1,0 +1,114 @@
+"""The report: one file that needs nothing else, of runs of every shape and state."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from synthetic_run import COLUMNS, SCENARIO, Synthetic, write_part
+
+from analysis import report
+
+
+def views(html: str) -> dict[str, list[dict]]:
+    """The pictures in a report, by panel."""
+    return json.loads(re.search(r'<script type="application/json" id="views">(.*?)</script>', html, re.S)[1])
+
+
+def without_plotly(html: str) -> str:
+    return re.sub(r"<script>.*?</script>", "", html, flags=re.S)
+
+
+def test_one_file_that_loads_nothing(run_dir: Path, tmp_path: Path) -> None:
+    out = report.write(run_dir, tmp_path / "report.html")
+    html = out.read_text("utf-8")
+    assert not re.search(r"""(src|href)\s*=|url\(|@import""", without_plotly(html))
+    assert html.count("plotly.js v") == 1
+    assert html.count('class="plot"') == len(views(html)) == 7
+
+
+def test_it_lies_in_the_run_directory_unless_told_otherwise(tmp_path: Path) -> None:
+    path = Synthetic(rounds=1).write(tmp_path / "run")
+    assert report.write(path) == path / "report.html"
+    assert (path / "report.html").is_file()
+
+
+def test_headline_numbers_are_those_of_the_closed_form(run_dir: Path, tmp_path: Path) -> None:
+    html = report.write(run_dir, tmp_path / "report.html").read_text("utf-8")
+    values = re.findall(r'<div class="label">(.*?)</div><div class="value">(.*?)</div>', html)
+    assert values == [
+        ("Test accuracy", "75.0%"),
+        ("Simulated time", "67.0 s"),
+        ("Round latency", "33.5 s"),
+        ("Energy", "216 J"),
+        ("Uplink", "36.0 Mbit"),
+        ("Downlink", "17.6 Mbit"),
+        ("Participants", "3.00"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "<b>& $name"])
+def test_names_are_shown_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(SCENARIO, "name", name)
+    run = Synthetic(rounds=1)
+    run.rows["transfers"].append((1, 0, "s", "up", name, 1.0, 0.0, 1.0, 0.0, 1.0, 1, 0.0, 0.0, 1.0, 1.0, 1))
+    path = run.write(tmp_path)
+    (path / "run.json").write_text(json.dumps({"name": name, "status": name}))
+    html = report.write(path).read_text("utf-8")
+    assert name not in html
+    assert len(views(html)) == 7
+
+
+def test_a_dry_run_says_that_it_has_no_values(tmp_path: Path) -> None:
+    html = report.write(Synthetic(values=False).write(tmp_path)).read_text("utf-8")
+    assert "This run recorded no values" in html
+    assert "Test accuracy" not in html
+    assert "learning" not in views(html)
+
+
+def test_a_run_without_an_evaluations_table_is_like_a_dry_one(tmp_path: Path) -> None:
+    path = Synthetic().write(tmp_path)
+    (path / "traces" / "evaluations" / "part-0.parquet").unlink()
+    assert "This run recorded no values" in report.write(path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_run_that_died_in_its_first_round_says_so(tmp_path: Path, written: bool) -> None:
+    path = Synthetic(rounds=0, status="running").write(tmp_path)
+    if not written:
+        for name in COLUMNS:
+            (path / "traces" / name / "part-0.parquet").unlink()
+    html = report.write(path).read_text("utf-8")
+    assert "No round of this run has ended." in html
+    assert views(html) == {}
+
+
+def test_an_unfinished_round_is_left_out(tmp_path: Path) -> None:
+    run = Synthetic(rounds=1, status="interrupted")
+    run.rows["transfers"].append((2, 0, "s", "up", "model", 1.0, 40.0, 50.0, 0.0, 10.0, 1, 0.5, 0.0, 1.0, 1.0, 1))
+    html = report.write(run.write(tmp_path)).read_text("utf-8")
+    assert '<span class="status">interrupted</span>' in html
+    assert len(views(html)["round-timeline"]) == 1
+
+
+def test_long_runs_are_averaged_and_say_so(tmp_path: Path) -> None:
+    path = Synthetic(users=1, rounds=500, steps=1).write(tmp_path)
+    out = report.write(path)
+    html = out.read_text("utf-8")
+    assert "Each bar is the mean of 3 consecutive rounds." in html
+    assert "4 of 500 rounds can be selected." in html
+    assert out.stat().st_size < 8e6
+
+
+def test_a_run_of_one_user_and_one_round_has_every_picture(tmp_path: Path) -> None:
+    html = report.write(Synthetic(users=1, rounds=1).write(tmp_path)).read_text("utf-8")
+    assert len(views(html)) == 7
+    assert "mean of 1 user;" in html
+
+
+def test_parts_written_meanwhile_show_in_the_next_report(tmp_path: Path) -> None:
+    path = Synthetic(status="running").write(tmp_path)
+    report.write(path)
+    later = (3, 100.0, "test", "accuracy", 0.9, 360)
+    write_part(path / "traces" / "evaluations", "evaluations", [later], "part-1")
+    assert "90.0%" in report.write(path).read_text("utf-8")
