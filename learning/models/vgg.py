@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
 from learning.models.architecture import pooled_side
+from learning.models.norm import GroupNorm
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class VggMini:
 class Vgg:
     """VGG-like CNN with GroupNorm after every convolution; one block a stage, then a linear classifier."""
 
-    # Simonyan and Zisserman, arXiv 1409.1556; GroupNorm (Wu and He, arXiv 1803.08494) because federated averaging
-    # corrupts the running statistics of BatchNorm.
+    # Simonyan and Zisserman, arXiv 1409.1556; GroupNorm because averaging models corrupts the running statistics of
+    # BatchNorm.
 
     channels: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (32, 64, 128)
     """Channels of each stage; every stage halves height and width."""
@@ -58,6 +59,6 @@ def stage(channels: tuple[int, ...], groups: int = 0) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
         layers.append(nn.Conv2d(before, after, 3, padding=1))
-        layers += [nn.GroupNorm(groups, after)] if groups else []
+        layers += [GroupNorm(groups, after)] if groups else []
         layers.append(nn.ReLU())
     return nn.Sequential(*layers, nn.MaxPool2d(2))

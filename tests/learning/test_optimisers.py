@@ -1,0 +1,85 @@
+"""Optimisers equal torch.optim, bit for bit, and are pure."""
+
+import pytest
+import torch
+from torch.func import vmap
+from torch.utils._pytree import tree_leaves, tree_map
+
+from learning.optimisers import Adam, Sgd
+
+PAIRS = [
+    (Sgd(0.1), lambda p: torch.optim.SGD(p, 0.1, foreach=False)),
+    (Sgd(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9, foreach=False)),
+    (Sgd(0.03, 0.5, 0.01), lambda p: torch.optim.SGD(p, 0.03, 0.5, weight_decay=0.01, foreach=False)),
+    (Sgd(0.03, weight_decay=0.2), lambda p: torch.optim.SGD(p, 0.03, weight_decay=0.2, foreach=False)),
+    (Adam(), lambda p: torch.optim.Adam(p, foreach=False)),
+    (
+        Adam(0.02, 0.8, 0.99, 1e-6, 0.03),
+        lambda p: torch.optim.Adam(p, 0.02, (0.8, 0.99), 1e-6, weight_decay=0.03, foreach=False),
+    ),
+]
+OPTIMISERS = [pair[0] for pair in PAIRS]
+
+
+def numbers(seed, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "weight": torch.randn(7, 13, dtype=dtype, generator=generator),
+        "bias": torch.randn(13, dtype=dtype, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_twenty_steps_equal_torch_optim_bit_for_bit(ours, theirs, dtype):
+    params = numbers(0, dtype)
+    reference = {name: value.clone().requires_grad_() for name, value in params.items()}
+    optimiser, state = theirs(list(reference.values())), ours.init(params)
+    for step in range(1, 21):
+        grads = numbers(step, dtype)
+        for name, value in reference.items():
+            value.grad = grads[name].clone()
+        optimiser.step()
+        params, state = ours.step(params, grads, state)
+        assert all(torch.equal(params[name], reference[name]) for name in params), f"step {step}"
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_arguments_are_left_as_they_are(optimiser):
+    params, grads = numbers(0), numbers(1)
+    _, state = optimiser.step(params, grads, optimiser.init(params))
+    before = tree_map(torch.clone, (params, grads, state))
+    optimiser.step(params, grads, state)
+    after = (params, grads, state)
+    assert all(torch.equal(a, b) for a, b in zip(tree_leaves(before), tree_leaves(after), strict=True))
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_vectorised_over_users_at_different_steps_equals_a_loop(optimiser):
+    users = []
+    for number in range(3):
+        params = numbers(number)
+        state = optimiser.init(params)
+        for step in range(number):  # user 1 is one step ahead of user 0, user 2 two steps
+            params, state = optimiser.step(params, numbers(10 + step), state)
+        users.append((params, numbers(20 + number), state))
+    stacked = tree_map(lambda *leaves: torch.stack(leaves), *users)
+    together = vmap(optimiser.step, randomness="error")(*stacked)
+    for number, user in enumerate(users):
+        alone = optimiser.step(*user)
+        rows = tree_map(lambda leaf, number=number: leaf[number], together)
+        for ours, expected in zip(tree_leaves(rows), tree_leaves(alone), strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_shapes_can_be_had_without_values(optimiser):
+    params = {name: value.to("meta") for name, value in numbers(0).items()}
+    new, state = optimiser.step(params, params, optimiser.init(params))
+    assert all(leaf.is_meta for leaf in tree_leaves((new, state)))
+    assert {name: value.shape for name, value in new.items()} == {name: v.shape for name, v in params.items()}
+
+
+def test_plain_gradient_descent_has_no_state():
+    assert Sgd().init(numbers(0)) == ()
+    assert Sgd().step(numbers(0), numbers(1), ())[1] == ()
