@@ -1,0 +1,287 @@
+"""Data sets, rows and mini-batches."""
+
+import gzip
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from named_streams import NamedStreams
+from sklearn.datasets import load_digits
+
+from learning.data import Batches, Cifar10, Digits, FashionMnist, MissingData, Rows
+from learning.data.selection import balanced_order
+
+STREAMS = NamedStreams(4)
+REAL = os.environ.get("NETSIM_DATA")
+needs_real_data = pytest.mark.skipif(REAL is None, reason="NETSIM_DATA names no folder with the real data sets")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Digits().load(None, torch.float32)
+
+
+# ---------------------------------------------------------------- digits
+
+
+def test_digits_are_those_of_scikit_learn_each_once(digits):
+    source = load_digits()
+    original = {
+        (tuple(image.ravel().astype(int)), label) for image, label in zip(source.images, source.target, strict=True)
+    }
+    x, y = torch.cat([digits.train.x, digits.test.x]), torch.cat([digits.train.y, digits.test.y])
+    pixels = ((x.double() * 0.3760 + 0.3053) * 16).round().long().flatten(1)
+    assert {(tuple(row), label) for row, label in zip(pixels.tolist(), y.tolist(), strict=True)} == original
+    assert (len(digits.train.y), len(digits.test.y)) == (1797 - 359, 359)
+    assert (digits.input_shape, digits.classes, digits.train.y.dtype) == ((1, 8, 8), 10, torch.int64)
+
+
+def test_digits_are_normalised(digits):
+    x = torch.cat([digits.train.x, digits.test.x]).double()
+    assert x.mean().abs() < 2e-4  # the constants have four digits
+    assert x.std() == pytest.approx(1, abs=2e-4)
+
+
+def test_the_test_split_is_stratified(digits):
+    share = len(digits.test.y) / 1797
+    counts = torch.bincount(torch.cat([digits.train.y, digits.test.y]))
+    assert ((torch.bincount(digits.test.y) - share * counts).abs() <= 1).all()
+
+
+def test_every_prefix_of_a_balanced_order_is_balanced():
+    labels = np.repeat(np.arange(4), [10, 20, 30, 40])
+    order = balanced_order(labels, "name")
+    assert np.array_equal(np.sort(order), np.arange(100))
+    counts = np.cumsum(np.eye(4)[labels[order]], axis=0)
+    shares = np.outer(np.arange(1, 101), [0.1, 0.2, 0.3, 0.4])
+    assert np.abs(counts - shares).max() <= 1
+    assert not np.array_equal(order, balanced_order(labels, "other name"))
+
+
+def test_the_fingerprint_is_that_of_the_content(digits):
+    assert Digits().load(None, torch.float32).fingerprint == digits.fingerprint
+    others = [
+        Digits().load(None, torch.float64),
+        Digits(test_fraction=0.3).load(None, torch.float32),
+        Digits(train_samples=100).load(None, torch.float32),
+    ]
+    assert len({digits.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_subsets_are_balanced_and_of_the_size_asked_for():
+    small = Digits(train_samples=100, test_samples=50).load(None, torch.float64)
+    assert torch.bincount(small.train.y).tolist() == pytest.approx([10] * 10, abs=1)
+    assert len(small.test.y) == 50
+    assert small.train.x.dtype == torch.float64
+    assert len(Digits(train_samples=10**6).load(None, torch.float32).train.y) == 1438
+
+
+# ---------------------------------------------------------------- files
+
+
+def write_idx(path, values, pack):
+    header = np.array([0x800 + values.ndim, *values.shape], dtype=">u4").tobytes()
+    content = header + values.astype(np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if pack else content)
+
+
+def fake_fashion(folder, pack=True):
+    pixels = {"train": np.arange(20 * 784).reshape(20, 28, 28) % 256, "t10k": np.full((10, 28, 28), 7)}
+    for part, values in pixels.items():
+        suffix = ".gz" if pack else ""
+        write_idx(folder / f"{part}-images-idx3-ubyte{suffix}", values, pack)
+        write_idx(folder / f"{part}-labels-idx1-ubyte{suffix}", np.arange(len(values)) % 10, pack)
+    return pixels
+
+
+@pytest.mark.parametrize(("place", "pack"), [("fashion_mnist", True), ("FashionMNIST/raw", False), (".", True)])
+def test_fashion_mnist_is_read_from_idx_files(tmp_path, place, pack):
+    pixels = fake_fashion(tmp_path / place, pack)
+    loaded = FashionMnist().load(tmp_path, torch.float64)
+    expected = (pixels["train"][:, None] / 255 - 0.2860) / 0.3530
+    np.testing.assert_allclose(loaded.train.x.numpy(), expected, rtol=1e-12)
+    assert loaded.test.y.tolist() == list(range(10))
+    assert loaded.input_shape == (1, 28, 28)
+
+
+def fake_cifar(folder):
+    folder = folder / "cifar-10-batches-py"
+    folder.mkdir()
+    generator = np.random.Generator(np.random.Philox(key=1))
+    batches = {}
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        pixels = generator.integers(0, 256, (10, 3072), dtype=np.uint8)
+        batches[name] = {
+            b"batch_label": b"x",
+            b"labels": list(range(10)),
+            b"data": pixels,
+            b"filenames": [b"a.png"] * 10,
+        }
+        (folder / name).write_bytes(pickle.dumps(batches[name], protocol=4))
+    return folder, batches
+
+
+def test_cifar10_is_read_from_the_official_batches(tmp_path):
+    _, batches = fake_cifar(tmp_path)
+    loaded = Cifar10().load(tmp_path, torch.float64)
+    third = batches["data_batch_3"][b"data"].reshape(10, 3, 32, 32) / 255
+    expected = (third - np.reshape([0.4914, 0.4822, 0.4465], (3, 1, 1))) / np.reshape(
+        [0.2470, 0.2435, 0.2616], (3, 1, 1)
+    )
+    np.testing.assert_allclose(loaded.train.x[20:30].numpy(), expected, rtol=1e-10, atol=1e-12)
+    assert (len(loaded.train.y), loaded.test.y.tolist()) == (50, list(range(10)))
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("echo run > /dev/null",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps({b"data": Malicious(), b"labels": []}),
+        pickle.dumps({b"data": np.array([Malicious()], dtype=object), b"labels": []}),
+        pickle.dumps([1, 2]),
+        pickle.dumps({b"data": np.zeros((2, 5)), b"labels": [0, 1]}),
+        b"not a pickle",
+        b"",
+    ],
+)
+def test_a_batch_that_is_damaged_or_runs_code_is_refused_in_one_sentence(tmp_path, content):
+    folder, _ = fake_cifar(tmp_path)
+    (folder / "data_batch_2").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"data_batch_2 is damaged or not what its name says .*; fetch it again"
+    ) as caught:
+        Cifar10().load(tmp_path, torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_npz_is_read_where_there_are_no_batches(tmp_path):
+    pixels = np.arange(12 * 32 * 32 * 3).reshape(12, 32, 32, 3).astype(np.uint8)
+    labels = np.arange(12, dtype=np.uint8) % 10
+    np.savez(tmp_path / "cifar10_20k.npz", x_train=pixels, y_train=labels, x_test=pixels[:3], y_test=labels[:3])
+    loaded = Cifar10().load(tmp_path, torch.float64)
+    assert loaded.train.x[5, 2, 3, 4] == pytest.approx((pixels[5, 3, 4, 2] / 255 - 0.4465) / 0.2616)
+    assert (loaded.test.y.tolist(), loaded.input_shape) == ([0, 1, 2], (3, 32, 32))
+
+
+@pytest.mark.parametrize("content", [b"not a zip", b""])
+def test_a_damaged_npz_is_refused(tmp_path, content):
+    (tmp_path / "cifar10_20k.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"cifar10_20k\.npz is damaged"):
+        Cifar10().load(tmp_path, torch.float32)
+
+
+def test_damaged_idx_files_are_refused(tmp_path):
+    fake_fashion(tmp_path)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    labels = (tmp_path / "train-labels-idx1-ubyte.gz").read_bytes()
+    short = gzip.compress(gzip.decompress(whole)[:-1])
+    for content in (whole[:-20], b"not packed", b"", labels, short, gzip.compress(b"abc")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is damaged"):
+            FashionMnist().load(tmp_path, torch.float32)
+
+
+@pytest.mark.parametrize(("source", "advice"), [(FashionMnist(), "fashion-mnist"), (Cifar10(), "cs.toronto.edu")])
+def test_missing_data_say_what_where_and_how_in_one_sentence(tmp_path, source, advice):
+    with pytest.raises(MissingData, match=advice) as caught:
+        source.load(tmp_path, torch.float32)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(MissingData, match="no data folder is given"):
+        source.load(None, torch.float32)
+
+
+def test_a_missing_batch_is_named(tmp_path):
+    folder, _ = fake_cifar(tmp_path)
+    (folder / "data_batch_4").unlink()
+    with pytest.raises(MissingData, match="there is no data_batch_4"):
+        Cifar10().load(tmp_path, torch.float32)
+
+
+@needs_real_data
+@pytest.mark.parametrize(
+    ("source", "train", "test"),
+    [(FashionMnist(), 60_000, 10_000), (Cifar10(), None, None), (FashionMnist(12_000, 2_000), 12_000, 2_000)],
+)
+def test_the_real_sets_have_their_published_sizes_and_moments(source, train, test):
+    loaded = source.load(Path(REAL), torch.float32)
+    if train is not None:
+        assert (len(loaded.train.y), len(loaded.test.y)) == (train, test)
+    moments = torch.std_mean(loaded.train.x, dim=(0, 2, 3))
+    assert moments[0].tolist() == pytest.approx([1] * len(moments[0]), abs=0.01)
+    assert moments[1].tolist() == pytest.approx([0] * len(moments[1]), abs=0.01)
+    assert torch.bincount(loaded.train.y).tolist() == [len(loaded.train.y) // 10] * 10
+
+
+# ---------------------------------------------------------------- rows and mini-batches
+
+
+def test_rows_are_gathered_in_any_shape(digits):
+    indices = np.array([[3, 1, 4], [1, 5, 9]])
+    rows = Rows(digits, "test", "x", indices)
+    assert torch.equal(rows.tensor(), digits.test.x[torch.from_numpy(indices)])
+    for field in ("x", "y"):
+        leaf = Rows(digits, "train", field, indices)
+        assert (leaf.meta.shape, leaf.meta.dtype, leaf.meta.is_meta) == (leaf.tensor().shape, leaf.tensor().dtype, True)
+
+
+def test_rows_are_equal_by_content(digits):
+    indices = np.array([1, 2, 3, 4])
+    rows = Rows(digits, "train", "x", indices)
+    again = Rows(Digits().load(None, torch.float32), "train", "x", indices.copy())
+    assert rows == again
+    assert hash(rows) == hash(again)
+    others = [
+        Rows(digits, "test", "x", indices),
+        Rows(digits, "train", "y", indices),
+        Rows(digits, "train", "x", indices[::-1].copy()),
+        Rows(digits, "train", "x", indices.reshape(2, 2)),
+        Rows(Digits(test_fraction=0.5).load(None, torch.float32), "train", "x", indices),
+    ]
+    assert all(rows != other for other in others)
+
+
+MINE = np.array([5, 17, 23, 101, 102, 600, 601])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20])
+def test_batches_are_the_concatenation_of_epoch_permutations(digits, batch_size):
+    """Oracle: the concatenation written out, then cut into equal pieces."""
+    batches = Batches(digits, MINE, 9, STREAMS, batch_size)
+    epochs = [MINE[STREAMS.generator("shuffle", 9, epoch).permutation(7)] for epoch in range(40)]
+    assert all(set(epoch) == set(MINE) for epoch in epochs)
+    pieces = np.concatenate(epochs)[: 10 * batch_size].reshape(10, batch_size)
+    for position in (9, 0, 4, 3, 8, 0):  # in no order, and one twice
+        x, y = batches.at(position)
+        assert np.array_equal(x.indices, pieces[position])
+        assert torch.equal(x.tensor(), digits.train.x[torch.from_numpy(pieces[position])])
+        assert torch.equal(y.tensor(), digits.train.y[torch.from_numpy(pieces[position])])
+    assert batches.samples == 7
+
+
+def test_a_stack_is_its_batches(digits):
+    batches = Batches(digits, MINE, 9, STREAMS, 4)
+    xs, ys = batches.stack(3, 5)
+    singles = [batches.at(position) for position in range(3, 8)]
+    assert torch.equal(xs.tensor(), torch.stack([x.tensor() for x, _ in singles]))
+    assert torch.equal(ys.tensor(), torch.stack([y.tensor() for _, y in singles]))
+
+
+def test_users_with_the_same_samples_shuffle_them_differently(digits):
+    many = np.arange(100)
+    first, second = (Batches(digits, many, user, STREAMS, 100).at(0)[0] for user in (0, 1))
+    assert not np.array_equal(first.indices, second.indices)
+
+
+def test_a_user_without_samples_is_refused(digits):
+    with pytest.raises(ValueError, match="user 3 has no samples"):
+        Batches(digits, np.array([], dtype=int), 3, STREAMS, 4)

@@ -1,0 +1,112 @@
+"""Partitions: complete, disjoint, named, and of the law that they claim."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from named_streams import NamedStreams
+from scipy import stats
+
+from learning.data.partition import PARTITIONS, Dirichlet, Iid, QuantitySkew, Shards, dirichlet, topped_up
+
+LABELS = np.random.Generator(np.random.Philox(key=0)).integers(0, 10, 1000)
+STREAMS = NamedStreams(2)
+
+laws = st.one_of(
+    st.just(Iid()),
+    st.builds(Dirichlet, st.floats(1e-3, 1e3), st.integers(1, 10)),
+    st.builds(QuantitySkew, st.floats(1e-3, 1e3), st.integers(1, 10)),
+    st.builds(Shards, st.integers(1, 10)),
+)
+
+
+@settings(deadline=None)
+@given(laws, st.integers(1, 40), st.integers(0, 2**32))
+def test_every_sample_has_one_owner_and_every_owner_enough(law, users, seed):
+    parts = law.split(LABELS, users, NamedStreams(seed))
+    assert len(parts) == users
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
+    assert min(len(part) for part in parts) >= getattr(law, "min_samples", 1)
+    assert all(np.array_equal(part, np.sort(part)) for part in parts)
+
+
+@pytest.mark.parametrize("name", PARTITIONS)
+def test_the_seed_alone_decides(name):
+    law = PARTITIONS[name]()
+    first, again, other = (law.split(LABELS, 8, NamedStreams(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("law", "users"), [(Iid(), 21), (Dirichlet(1.0, 5), 5), (QuantitySkew(1.0, 5), 5), (Shards(3), 7)]
+)
+def test_too_few_samples_are_refused(law, users):
+    with pytest.raises(ValueError, match=rf"20 training samples are too few to give {users} users at least"):
+        law.split(LABELS[:20], users, STREAMS)
+
+
+def test_iid_parts_are_equal_in_size_and_alike_in_classes():
+    parts = Iid().split(LABELS, 7, STREAMS)
+    assert {len(part) for part in parts} == {142, 143}
+    counts = [np.bincount(LABELS[part], minlength=10) for part in parts]
+    assert stats.chi2_contingency(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 5.0])
+def test_a_users_share_of_a_class_is_beta_distributed(alpha):
+    """The marginals of Dirichlet(alpha, ..., alpha) over N users are Beta(alpha, (N - 1) alpha)."""
+    shares = [dirichlet(alpha, 5, NamedStreams(seed), 0)[0] for seed in range(1000)]
+    assert stats.kstest(shares, stats.beta(alpha, 4 * alpha).cdf).pvalue > 1e-3
+
+
+def test_shares_sum_to_one_even_where_gamma_variables_underflow():
+    for seed in range(50):
+        shares = dirichlet(1e-4, 10, NamedStreams(seed), "quantity")
+        assert shares.sum() == pytest.approx(1)
+        assert shares.min() >= 0
+
+
+def test_one_more_user_moves_nobodys_draw():
+    few, more = dirichlet(0.5, 4, STREAMS, 3), dirichlet(0.5, 5, STREAMS, 3)
+    np.testing.assert_allclose(more[:4] / more[:4].sum(), few, rtol=1e-12)
+
+
+def test_pieces_have_the_drawn_shares():
+    """Each class is divided in the drawn proportions, to within one sample."""
+    parts = Dirichlet(0.5, 1).split(np.zeros(10_000, dtype=int), 6, STREAMS)
+    np.testing.assert_allclose([len(part) for part in parts], dirichlet(0.5, 6, STREAMS, 0) * 10_000, atol=1)
+
+
+def test_the_degenerate_values_of_alpha():
+    even = Dirichlet(1e8, 1).split(LABELS, 4, STREAMS)
+    counts = np.array([np.bincount(LABELS[part], minlength=10) for part in even])
+    assert (np.ptp(counts, axis=0) <= 2).all()
+    owners = [
+        {user for user, part in enumerate(Dirichlet(1e-4, 1).split(LABELS, 4, STREAMS)) if label in LABELS[part]}
+        for label in range(10)
+    ]
+    assert sum(len(users) > 2 for users in owners) == 0  # one owner, and at most those topped up from it
+
+
+def test_shards_hold_few_classes():
+    """A shard of consecutive labels, shorter than a class, spans at most two classes."""
+    parts = Shards(2).split(LABELS, 10, STREAMS)
+    assert {len(part) for part in parts} == {100}
+    assert max(len(np.unique(LABELS[part])) for part in parts) <= 4
+
+
+def test_quantity_skew_varies_sizes_but_not_classes():
+    parts = QuantitySkew(0.5, 1).split(np.tile(LABELS, 20), 6, STREAMS)
+    sizes = np.array([len(part) for part in parts])
+    np.testing.assert_allclose(sizes, dirichlet(0.5, 6, STREAMS, "quantity") * 20_000, atol=1)
+    counts = [np.bincount(np.tile(LABELS, 20)[part], minlength=10) for part in parts if len(part) > 100]
+    assert stats.chi2_contingency(counts).pvalue > 1e-3
+
+
+def test_topping_up_takes_from_the_best_supplied_at_random():
+    """What is taken is a random sample of the giver: hypergeometric, here checked to 5 standard deviations."""
+    rich, poor, fair = topped_up([np.arange(1000), np.array([], dtype=int), np.arange(1000, 1300)], 200, STREAMS)
+    assert (len(rich), len(poor), len(fair)) == (800, 200, 300)
+    law = stats.hypergeom(1000, 500, 200)
+    assert abs((poor < 500).sum() - law.mean()) <= 5 * law.std()
