@@ -46,14 +46,18 @@ def tiles(run: Run) -> list[Tile]:
         Tile("Simulated time", quantity(rounds["end_s"].max(), "s"), _count(len(rounds), "round")),
         Tile("Round latency", quantity(latency["mean_s"], "s"), f"mean; 95% within {p95_s}"),
         Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user"),
-        Tile("Uplink", quantity(rounds["uplink_bits"].sum(), "bit")),
-        Tile("Downlink", quantity(rounds["downlink_bits"].sum(), "bit")),
+        _traffic("Uplink", rounds["uplink_bits"]),
+        _traffic("Downlink", rounds["downlink_bits"]),
         Tile(
             "Participants",
             number(part["participants"]),
             f"mean of {_count(len(run.users), 'user')}; {dropped_share:.1%} dropped",
         ),
     ]
+
+
+def _traffic(label: str, bits: pd.Series[float]) -> Tile:
+    return Tile(label, quantity(bits.sum(), "bit"), f"{quantity(bits.mean(), 'bit')} per round")
 
 
 def _count(many: int, noun: str) -> str:

@@ -33,7 +33,7 @@ def write(run_dir: str | Path, out: Path | None = None) -> Path:
 
 def page(run: Run) -> str:
     """The report as HTML text."""
-    begun = "rounds" in run.tables and len(run.rounds) > 0
+    begun = _has_a_round(run)
     panels = _panels(run) if begun else [Panel("Nothing to show yet", "No round of this run has ended.")]
     views = {_identity(panel): [figure.to_dict() for figure in panel.views.values()] for panel in panels if panel.views}
     return Template(TEMPLATE.read_text("utf-8")).substitute(
@@ -48,6 +48,13 @@ def page(run: Run) -> str:
         views=to_json_plotly(views).replace("<", "\\u003c"),  # no string may close the script element it stands in
         plotly=get_plotlyjs(),
     )
+
+
+def _has_a_round(run: Run) -> bool:
+    """Whether a first round has reached every table that the pictures need; tables are not written all at once."""
+    rows = run.describe().groupby("table")["rows"].first()
+    full, there = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
+    return bool((rows.reindex(full, fill_value=0) > 0).all() and set(there) <= set(rows.index))
 
 
 def _panels(run: Run) -> list[Panel]:

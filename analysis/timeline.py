@@ -37,7 +37,7 @@ def _of_transfers(transfers: pd.DataFrame) -> pd.DataFrame:
         {
             "user": transfers["user"],
             "activity": directions.mask(transfers["kind"] == "model", "Model exchange"),
-            "kind": transfers["kind"] + " " + transfers["direction"],
+            "kind": transfers["kind"].map(style.words) + " " + transfers["direction"],
             "start_s": transfers["start_s"],
             "end_s": transfers["end_s"],
             "lost": transfers["lost"] > 0,
@@ -57,7 +57,7 @@ def _of_computations(computations: pd.DataFrame) -> pd.DataFrame:
                 ["Server compute", "Device forward", "Device backward"],
                 "Device training",
             ),
-            "kind": kind,
+            "kind": kind.map(style.words),
             "start_s": computations["start_s"],
             "end_s": computations["end_s"],
             "lost": computations["interrupted"],

@@ -83,6 +83,19 @@ def test_a_run_that_died_in_its_first_round_says_so(tmp_path: Path, written: boo
     assert views(html) == {}
 
 
+def test_a_round_that_has_not_reached_every_table_waits(tmp_path: Path) -> None:
+    """After kill -9 some tables may lack the rows that were still pending."""
+    path = Synthetic(status="running").write(tmp_path)
+    write_part(path / "traces" / "critical_path", "critical_path", [])
+    assert "No round of this run has ended." in report.write(path).read_text("utf-8")
+
+
+def test_an_empty_table_of_jobs_is_no_hindrance(tmp_path: Path) -> None:
+    path = Synthetic(rounds=1).write(tmp_path)
+    write_part(path / "traces" / "computations", "computations", [])
+    assert len(views(report.write(path).read_text("utf-8"))) == 7
+
+
 def test_an_unfinished_round_is_left_out(tmp_path: Path) -> None:
     run = Synthetic(rounds=1, status="interrupted")
     run.rows["transfers"].append((2, 0, "s", "up", "model", 1.0, 40.0, 50.0, 0.0, 10.0, 1, 0.5, 0.0, 1.0, 1.0, 1))
