@@ -7,7 +7,7 @@ import pytest
 from synthetic_run import Synthetic
 
 import analysis
-from analysis import gantt, timeline
+from analysis.report import gantt, timeline
 
 
 def test_a_mini_batch_of_one_user_stretch_by_stretch(run_dir: Path) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import style
-from analysis.panel import Panel
+from analysis.report.panel import Panel
+from analysis.report.timeline import ACTIVITIES, intervals
 from analysis.run import Run
-from analysis.timeline import ACTIVITIES, intervals
 
 MOST_ROUNDS = 6
 """Rounds to choose from."""

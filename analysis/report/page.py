@@ -11,13 +11,13 @@ import pandas as pd
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from analysis import figures, gantt, headline
-from analysis.panel import Panel
+from analysis.report import gantt, headline, learning, round_time, spending
+from analysis.report.panel import Panel
 from analysis.run import Run, load
 
-TEMPLATE = Path(__file__).with_name("report.html")
+TEMPLATE = Path(__file__).with_name("page.html")
 
-BITS_COLUMNS = ["user", "direction", "kind", "bits", "lost"]
+TRAFFIC_COLUMNS = ["user", "direction", "kind", "bits", "lost"]
 
 
 def write(run_dir: str | Path, out: Path | None = None) -> Path:
@@ -27,11 +27,11 @@ def write(run_dir: str | Path, out: Path | None = None) -> Path:
     """
     run = load(run_dir)
     out = out or run.path / "report.html"
-    out.write_text(page(run), "utf-8")
+    out.write_text(render(run), "utf-8")
     return out
 
 
-def page(run: Run) -> str:
+def render(run: Run) -> str:
     """The report as HTML text."""
     begun = _has_a_round(run)
     panels = _panels(run) if begun else [Panel("Nothing to show yet", "No round of this run has ended.")]
@@ -60,13 +60,13 @@ def _has_a_round(run: Run) -> bool:
 def _panels(run: Run) -> list[Panel]:
     path = run.critical_path
     return [
-        figures.learning_curves(headline.evaluations(run), run.rounds),
+        learning.panel(run),
         gantt.panel(run),
-        figures.time_by_round(path),
-        figures.time_by_kind(path),
-        figures.deciders(path),
-        figures.energy_by_user(run.energy),
-        figures.bits_by_user(run.table("transfers", BITS_COLUMNS)),
+        round_time.by_round(path),
+        round_time.by_kind(path),
+        round_time.by_user(path),
+        spending.energy(run.energy),
+        spending.traffic(run.table("transfers", TRAFFIC_COLUMNS)),
     ]
 
 

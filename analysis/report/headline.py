@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.report.learning import values_on_test
 from analysis.run import Run
 from analysis.style import number, quantity
 
@@ -19,7 +20,7 @@ class Tile(NamedTuple):
 
 
 def facts(run: Run) -> str:
-    """Who ran what, in a line: the scheme, the seed, and where the tables are."""
+    """Who ran what, in a line: scheme, executor and seed."""
     learning: dict[str, Any] = run.scenario.get("learning") or {}
     scheme, seed = learning.get("scheme", {}).get("name"), run.info.get("seed")
     return " · ".join(
@@ -31,18 +32,13 @@ def facts(run: Run) -> str:
     )
 
 
-def evaluations(run: Run) -> pd.DataFrame:
-    """The evaluations of a run; none when it has not got that far."""
-    return run.evaluations if "evaluations" in run.tables else pd.DataFrame(columns=["metric", "split", "value"])
-
-
 def tiles(run: Run) -> list[Tile]:
     """Headline numbers of a run in which at least one round has ended."""
     rounds, latency, part = run.rounds, run.round_latency(), run.participation()
     energy = run.energy_by_user()["total_j"]
     p95_s, dropped_share = quantity(latency["p95_s"], "s"), part["dropped_share"]
     return [
-        *_best(evaluations(run)),
+        *_best(values_on_test(run)),
         Tile("Simulated time", quantity(rounds["end_s"].max(), "s"), _count(len(rounds), "round")),
         Tile("Round latency", quantity(latency["mean_s"], "s"), f"mean; 95% within {p95_s}"),
         Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user"),
@@ -64,8 +60,8 @@ def _count(many: int, noun: str) -> str:
     return f"{many:,} {noun}" + ("s" if many != 1 else "")
 
 
-def _best(evaluated: pd.DataFrame) -> list[Tile]:
-    accuracy = evaluated[(evaluated["metric"] == "accuracy") & (evaluated["split"] == "test")].dropna(subset="value")
+def _best(values: pd.DataFrame) -> list[Tile]:
+    accuracy = values[values["metric"] == "accuracy"]
     if accuracy.empty:
         return []
     best, last = accuracy.iloc[accuracy["value"].argmax()], accuracy.iloc[-1]

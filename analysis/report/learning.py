@@ -1,0 +1,87 @@
+"""Learning curves: what the test set said, over simulated time and over energy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import style
+from analysis.report.panel import Panel
+from analysis.run import Run
+
+MOST_MARKERS = 60
+"""Evaluations up to which each has a marker on the line."""
+
+
+def values_on_test(run: Run) -> pd.DataFrame:
+    """The evaluations on the test set that have a value; none in a dry run, or before the first."""
+    if "evaluations" not in run.tables:
+        return pd.DataFrame(columns=["metric", "value"])
+    return run.evaluations[run.evaluations["split"] == "test"].dropna(subset="value")
+
+
+def panel(run: Run) -> Panel:
+    """Each metric over simulated time and over the energy spent so far; metrics are selected by name."""
+    values = values_on_test(run)
+    metrics = [metric for metric in values["metric"].unique() if not metric.endswith(("_min", "_max"))]
+    if not metrics:
+        return Panel("Learning", "This run recorded no values: it was dry, or ended before its first evaluation.")
+    caption = "On the test set, over simulated time and over the energy that all users had spent."
+    if values["metric"].str.endswith("_min").any():
+        caption += " The shaded band spans the users' own models."
+    spent = _with_energy(values, run.rounds)
+    return Panel("Learning", caption, {style.words(metric): _curve(spent, metric) for metric in metrics})
+
+
+def _with_energy(evaluations: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    ended = rounds.sort_values("end_s")
+    total = np.concatenate([[0.0], ended["energy_j"].cumsum()])
+    return evaluations.assign(energy_j=total[np.searchsorted(ended["end_s"], evaluations["time_s"], side="right")])
+
+
+def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.05)
+    for column, (x, title, unit) in enumerate(
+        [("time_s", "Simulated time", "s"), ("energy_j", "Energy spent", "J")], start=1
+    ):
+        size, symbol = style.scale(evaluations[x].max(), unit)
+        for trace in _traces(evaluations.assign(x=evaluations[x] / size), metric):
+            figure.add_trace(trace, row=1, col=column)
+        figure.update_xaxes(title=f"{title} ({symbol})", rangemode="tozero", row=1, col=column)
+    figure.update_yaxes(title=style.words(metric), row=1, col=1)
+    if metric == "accuracy":
+        figure.update_yaxes(tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1.01})
+    return figure.update_layout(height=360, showlegend=False)
+
+
+def _traces(evaluations: pd.DataFrame, metric: str) -> list[go.Scatter]:
+    history, least, greatest = (
+        evaluations[evaluations["metric"] == name] for name in (metric, f"{metric}_min", f"{metric}_max")
+    )
+    return [*([_band(least, greatest)] if len(least) else []), _line(history)]
+
+
+def _line(history: pd.DataFrame) -> go.Scatter:
+    return go.Scatter(
+        x=history["x"].to_numpy(),
+        y=history["value"].to_numpy(),
+        mode="lines+markers" if len(history) <= MOST_MARKERS else "lines",
+        line={"color": style.BLUE, "width": 2},
+        marker={"size": 5},
+        customdata=history["round"].to_numpy(),
+        hovertemplate="%{y:.4g} after round %{customdata}<extra></extra>",
+    )
+
+
+def _band(least: pd.DataFrame, greatest: pd.DataFrame) -> go.Scatter:
+    outline = pd.concat([least, greatest[::-1]])
+    return go.Scatter(
+        x=outline["x"].to_numpy(),
+        y=outline["value"].to_numpy(),
+        fill="toself",
+        mode="none",
+        fillcolor="rgba(0, 114, 178, 0.2)",
+        hoverinfo="skip",
+    )
