@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NamedStreams:
-    """A draw is a function of (seed, purpose, entity)."""
+    """A draw is a function of (seed, purpose, entity). Two of them are never equal, so nothing may compare streams."""
 
     seed: int = 0
 

@@ -68,6 +68,14 @@ def test_quantised_values_are_few_and_near(content, bits, seed):
     assert seen.max() <= x.max() + rounding
 
 
+def test_no_code_lies_above_the_largest_even_where_division_rounds_up():
+    codec = Uniform(3)
+    spans = torch.arange(1, 200, dtype=torch.float32) * 0.1
+    assert any(span / (span / codec.largest) > codec.largest for span in spans)  # the case occurs
+    for span in spans:
+        assert codec.codes(torch.stack([torch.zeros(()), span]), torch.zeros(2)).tolist() == [0, codec.largest]
+
+
 @pytest.mark.parametrize("value", [0.0, -3.25, 1e-30, 7e20])
 def test_a_constant_tensor_passes_unchanged(value):
     x = torch.full((3, 4), value)

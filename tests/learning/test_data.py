@@ -11,7 +11,8 @@ import torch
 from named_streams import NamedStreams
 from sklearn.datasets import load_digits
 
-from learning.data import Batches, Cifar10, Digits, FashionMnist, MissingData, Rows
+from learning.data import Batches, Cifar10, Digits, FashionMnist, MissingData, Rows, Split
+from learning.data.dataset import assemble
 from learning.data.selection import balanced_order
 
 STREAMS = NamedStreams(4)
@@ -69,6 +70,9 @@ def test_the_fingerprint_is_that_of_the_content(digits):
         Digits(train_samples=100).load(None, torch.float32),
     ]
     assert len({digits.fingerprint, *(other.fingerprint for other in others)}) == 4
+    train, test = digits.train, digits.test
+    tall = assemble("digits", Split(train.x.reshape(-1, 1, 16, 4), train.y), test, 10)
+    assert tall.fingerprint != digits.fingerprint  # the same bytes in another shape
 
 
 def test_subsets_are_balanced_and_of_the_size_asked_for():

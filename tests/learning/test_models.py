@@ -195,6 +195,38 @@ def test_group_norm_equals_torchs():
     torch.testing.assert_close(functional_call(ours, affine, (x,)), functional_call(theirs, affine, (x,)))
 
 
+def test_a_vit_layer_equals_torchs_transformer_layer():
+    model = Segment(Vit(2, 12, 1, 3), (1, 8, 8), 10, 1, 2)
+    params, x = model.initial(STREAMS), samples((16, 12))
+    theirs = nn.TransformerEncoderLayer(12, 3, 24, dropout=0, activation="gelu", batch_first=True, norm_first=True)
+    names = {
+        "self_attn.in_proj_": "attend.1.inward.",
+        "self_attn.out_proj.": "attend.1.outward.",
+        "linear1.": "feed.1.",
+        "linear2.": "feed.3.",
+        "norm1.": "attend.0.",
+        "norm2.": "feed.0.",
+    }
+    mine = {f"{a}{kind}": params[f"1.{b}{kind}"] for a, b in names.items() for kind in ("weight", "bias")}
+    torch.testing.assert_close(model(params, x), functional_call(theirs, mine, (x,)))
+
+
+def test_a_patch_embedding_is_a_strided_convolution():
+    model = Segment(Vit(4, 6, 1, 1), (3, 8, 12), 10, 0, 1)
+    params, x = model.initial(STREAMS), samples((3, 8, 12))
+    kernel = params["0.project.weight"].reshape(6, 3, 4, 4)
+    tokens = F.conv2d(x, kernel, params["0.project.bias"], stride=4).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(model(params, x), tokens + params["0.position.weight"])
+
+
+def test_a_vit_head_reads_the_mean_of_the_normalised_tokens():
+    model = Segment(Vit(4, 6, 1, 1), (1, 8, 8), 10, 2, 3)
+    params, x = model.initial(STREAMS), samples((4, 6))
+    pooled = F.layer_norm(x, (6,)).mean(1)
+    expected = pooled @ params["2.classify.weight"].T + params["2.classify.bias"]
+    torch.testing.assert_close(model(params, x), expected)
+
+
 def test_whole_takes_shape_and_classes_from_the_data_set():
     assert whole(LeNet(), Digits().load(None, torch.float32)) == full(LeNet())
 
