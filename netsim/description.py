@@ -1,0 +1,165 @@
+"""What a scenario says about the simulated world: these dataclasses are the sections of a scenario file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from netsim.energy import ComputeEnergy, Cycles
+from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
+from netsim.radio.fading import Fading, Rayleigh
+from netsim.radio.pathloss import PathLoss, UrbanMicro
+from netsim.radio.sharing import EqualShares, SharingLaw
+from netsim.slowdown import NoSlowdown, SlowdownLaw
+from netsim.values import Constant, PerUser
+
+
+@dataclass(frozen=True)
+class StationsDescription:
+    """Base stations. Each has an uplink and a downlink band of its own."""
+
+    placement: StationPlacement = field(default_factory=Stations)
+    """Where they stand."""
+    height_m: Annotated[float, Gt(0)] = 10.0
+    """Antenna height in metres (TR 38.901 table 7.2-1: 10 for UMi, 25 for UMa)."""
+    tx_power_dbm: float = 30.0
+    """Transmit power, spread evenly over the downlink band, in dBm (our choice: 1 W, a small cell)."""
+    antenna_gain_db: float = 0.0
+    """Antenna gain in dB, sending and receiving."""
+    noise_figure_db: Annotated[float, Ge(0)] = 5.0
+    """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 5 below 6 GHz)."""
+
+
+@dataclass(frozen=True)
+class UsersDescription:
+    """The users' places and radios. A user is served by the station that it receives best on average."""
+
+    count: Annotated[int, Ge(1)] = 10
+    """Number of users."""
+    placement: UserPlacement = field(default_factory=Disc)
+    """Where they are."""
+    height_m: Annotated[float, Gt(0)] = 1.5
+    """Antenna height in metres."""
+    tx_power_dbm: PerUser = field(default_factory=lambda: Constant(23.0))
+    """Transmit power in dBm; all of it sits in the user's share of the band (TR 38.101-1, power class 3: 23)."""
+    antenna_gain_db: float = 0.0
+    """Antenna gain in dB, sending and receiving."""
+    noise_figure_db: Annotated[float, Ge(0)] = 9.0
+    """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 9 below 6 GHz)."""
+
+
+@dataclass(frozen=True)
+class ChannelDescription:
+    """What lies between users and stations."""
+
+    carrier_ghz: Annotated[float, Gt(0)] = 3.5
+    """Carrier frequency in GHz."""
+    path_loss: PathLoss = field(default_factory=UrbanMicro)
+    """Mean attenuation over distance."""
+    shadowing_std_db: Annotated[float, Ge(0)] | None = None
+    """Standard deviation of lognormal shadowing, drawn once per user and station, in dB; null is what the path loss
+    law says, 0 is no shadowing."""
+    fading: Fading = field(default_factory=Rayleigh)
+    """Small-scale fading, drawn for uplink and downlink apart."""
+    snr_gap_db: Annotated[float, Ge(0)] = 0.0
+    """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
+    noise_dbm_per_hz: float = -174.0
+    """Thermal noise power density in dBm/Hz (-174 at 290 K)."""
+
+
+@dataclass(frozen=True)
+class BandDescription:
+    """One direction of a station's band, and how it is shared."""
+
+    bandwidth_mhz: Annotated[float, Gt(0)] = 10.0
+    """Bandwidth in MHz."""
+    law: SharingLaw = field(default_factory=EqualShares)
+    """Who gets how much of it."""
+
+
+@dataclass(frozen=True)
+class SharingDescription:
+    """The bands: uplink and downlink do not disturb each other."""
+
+    uplink: BandDescription = field(default_factory=BandDescription)
+    """From users to stations."""
+    downlink: BandDescription = field(default_factory=BandDescription)
+    """From stations to users."""
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """The wireless network."""
+
+    stations: StationsDescription = field(default_factory=StationsDescription)
+    """Base stations."""
+    users: UsersDescription = field(default_factory=UsersDescription)
+    """Users."""
+    channel: ChannelDescription = field(default_factory=ChannelDescription)
+    """What lies between them."""
+    sharing: SharingDescription = field(default_factory=SharingDescription)
+    """Their bands."""
+
+
+@dataclass(frozen=True)
+class DevicesDescription:
+    """The users' processors: one job at a time, first come first served."""
+
+    flops_per_s: PerUser = field(default_factory=lambda: Constant(8e9))
+    """Nominal speed in FLOP/s (our choice: a mobile CPU core at 2 GHz and 4 FLOPs a cycle)."""
+
+
+@dataclass(frozen=True)
+class ServersDescription:
+    """The edge server: a queue, first come first served, before equal slots."""
+
+    flops_per_s: Annotated[float, Gt(0)] = 1e12
+    """Speed of each slot in FLOP/s (our choice: a slice of a GPU)."""
+    slots: Annotated[int, Ge(1)] = 1
+    """Jobs served at a time."""
+
+
+@dataclass(frozen=True)
+class StragglersDescription:
+    """Devices that are slower than they should be."""
+
+    law: SlowdownLaw = field(default_factory=NoSlowdown)
+    """Distribution of the slowdown."""
+    redraw: Literal["round", "job"] = "round"
+    """Whether a device draws its slowdown once a round, or for each job."""
+
+
+@dataclass(frozen=True)
+class ComputeDescription:
+    """Processors."""
+
+    devices: DevicesDescription = field(default_factory=DevicesDescription)
+    """Those of the users."""
+    servers: ServersDescription = field(default_factory=ServersDescription)
+    """That of the edge server."""
+    stragglers: StragglersDescription = field(default_factory=StragglersDescription)
+    """How much slower than nominal the users' devices are."""
+
+
+@dataclass(frozen=True)
+class EnergyDescription:
+    """What the users' devices, and if wanted the server, spend.
+
+    Radio defaults: Cui, Goldsmith, Bahai, Energy-constrained modulation optimization, IEEE Transactions on Wireless
+    Communications 4(5), 2005.
+    """
+
+    amplifier_efficiency: Annotated[float, Gt(0), Le(1)] = 0.35
+    """Radiated power over the power that the amplifier draws (Cui et al.: drain efficiency 0.35)."""
+    circuit_power_w: Annotated[float, Ge(0)] = 0.0982
+    """Power of the other transmit circuits in W while sending (Cui et al.: 98.2 mW)."""
+    receive_power_w: Annotated[float, Ge(0)] = 0.1125
+    """Power of the receive circuits in W while receiving (Cui et al.: about 112.5 mW)."""
+    idle_power_w: Annotated[float, Ge(0)] = 0.01
+    """Power in W while a device neither sends, receives nor computes (our choice: light sleep)."""
+    compute: ComputeEnergy = field(default_factory=Cycles)
+    """Energy of computing on a user's device."""
+    server_compute: ComputeEnergy | None = None
+    """Energy of computing on the server; null leaves it unknown, not zero."""

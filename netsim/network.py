@@ -1,0 +1,172 @@
+"""The network: users and a server, built from a description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import hypot
+from typing import NamedTuple
+
+import simpy
+
+from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
+from netsim.energy import Meter
+from netsim.geometry import Point
+from netsim.journal import Journal
+from netsim.nodes import Server, Station, User
+from netsim.processor import Processor
+from netsim.radio.link import Link
+from netsim.radio.medium import Medium
+from netsim.radio.pathloss import Path
+from netsim.slowdown import Slowdowns
+from netsim.streams import Streams
+from netsim.tables import UserRow
+from netsim.transfer import Channel, Radio
+from netsim.units import from_db, watts
+
+
+class Attenuation(NamedTuple):
+    """What lies between a user and a station on average over fading."""
+
+    station: int
+    distance_m: float
+    path_loss_db: float
+    shadowing_db: float
+    line_of_sight: bool
+
+    @property
+    def total_db(self) -> float:
+        return self.path_loss_db + self.shadowing_db
+
+
+class Network:
+    """Everything that spends simulated time. `users` and `server` do the work, `journal` writes it down.
+
+    Raises ValueError, in one sentence, if the description cannot be.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        streams: Streams,
+        journal: Journal,
+        network: NetworkDescription,
+        compute: ComputeDescription,
+        energy: EnergyDescription,
+    ) -> None:
+        self.env, self.streams, self.journal = env, streams, journal
+        self._network, self._compute, self._energy = network, compute, energy
+        count = network.users.count
+        stations = network.stations.placement.stations()
+        self._positions = network.users.placement.users(count, stations, streams)
+        self._tx_power_dbm = network.users.tx_power_dbm.of_users(count, streams, "transmit power")
+        self._flops_per_s = compute.devices.flops_per_s.of_users(count, streams, "device speed")
+        for user, speed in enumerate(self._flops_per_s):
+            if speed <= 0:
+                raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+        self._attenuations = [self._strongest(user, stations) for user in range(count)]
+        law = compute.stragglers.law
+        law.check(count)
+        self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
+        self.stations = [self._station(number) for number in range(len(stations))]
+        self.users = [self._user(number) for number in range(count)]
+        self.server = Server(env, self._server_processor())
+
+    def record_users(self) -> None:
+        """Write the `users` table; call it once, when the users' `samples` are known."""
+        for user in self.users:
+            attenuation = self._attenuations[user.number]
+            x_m, y_m = self._positions[user.number]
+            row = UserRow(
+                user=user.number,
+                station=attenuation.station,
+                x_m=x_m,
+                y_m=y_m,
+                distance_m=attenuation.distance_m,
+                path_loss_db=attenuation.path_loss_db,
+                flops_per_s=user.processor.flops_per_s,
+                samples=user.samples,
+                shadowing_db=attenuation.shadowing_db,
+                line_of_sight=attenuation.line_of_sight,
+                tx_power_dbm=self._tx_power_dbm[user.number],
+            )
+            self.journal.trace.add("users", *row)
+
+    def _strongest(self, user: int, stations: Sequence[Point]) -> Attenuation:
+        """The station that the user receives best on average, the first of equals; all send with the same power."""
+        pairs = [self._attenuation(user, number, point) for number, point in enumerate(stations)]
+        return min(pairs, key=lambda pair: pair.total_db)
+
+    def _attenuation(self, user: int, station: int, point: Point) -> Attenuation:
+        channel, law = self._network.channel, self._network.channel.path_loss
+        x_m, y_m = self._positions[user]
+        path = Path(
+            distance_m=hypot(x_m - point[0], y_m - point[1]),
+            station_height_m=self._network.stations.height_m,
+            user_height_m=self._network.users.height_m,
+            carrier_hz=channel.carrier_ghz * 1e9,
+            surroundings=self.streams.uniform("surroundings", user, station, index=0),
+        )
+        sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, station, index=0))
+        std_db = law.shadowing_std_db(sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
+        shadowing_db = std_db * self.streams.normal("shadowing", user, station, index=0)
+        return Attenuation(station, path.distance_m, law.loss_db(path, sight), shadowing_db, sight)
+
+    def _station(self, number: int) -> Station:
+        node, sharing = f"station{number}", self._network.sharing
+        up = self._medium(number, sharing.uplink, spread=False)
+        down = self._medium(number, sharing.downlink, spread=True)
+        return Station(number, Channel(self.journal, up, node, "up"), Channel(self.journal, down, node, "down"))
+
+    def _medium(self, station: int, band: BandDescription, *, spread: bool) -> Medium:
+        attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]
+        band.law.check(len(self._attenuations), attached)
+        gap = from_db(self._network.channel.snr_gap_db)
+        return Medium(self.env, band.bandwidth_mhz * 1e6, band.law, attached, spread=spread, gap=gap)
+
+    def _user(self, number: int) -> User:
+        energy = self._energy
+        meter = Meter(self.env, energy.idle_power_w)
+        self.journal.meters.append(meter)
+        processor = Processor(
+            self.env,
+            self.journal,
+            f"user{number}",
+            "user",
+            self._flops_per_s[number],
+            slowdown=partial(self._slowdowns.draw, number),
+            energy=energy.compute,
+            meter=meter,
+        )
+        stations, users = self._network.stations, self._network.users
+        transmit_w = watts(self._tx_power_dbm[number])
+        sending_w = transmit_w / energy.amplifier_efficiency + energy.circuit_power_w
+        up = self._link("up", number, transmit_w, stations.noise_figure_db)
+        down = self._link("down", number, watts(stations.tx_power_dbm), users.noise_figure_db)
+        return User(
+            number,
+            self.stations[self._attenuations[number].station],
+            processor,
+            Radio(self.env, number, up, "transmit", sending_w, meter),
+            Radio(self.env, number, down, "receive", energy.receive_power_w, meter),
+        )
+
+    def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
+        pair, channel = self._attenuations[user], self._network.channel
+        antennas_db = self._network.stations.antenna_gain_db + self._network.users.antenna_gain_db
+        received_w = transmit_w * from_db(antennas_db - pair.total_db)
+        noise_w_per_hz = watts(channel.noise_dbm_per_hz + noise_figure_db)
+        key = self.streams.key("fading", direction, user, pair.station)
+        return Link(received_w / noise_w_per_hz, channel.fading, key)
+
+    def _server_processor(self) -> Processor:
+        servers = self._compute.servers
+        return Processor(
+            self.env,
+            self.journal,
+            "server",
+            "server",
+            servers.flops_per_s,
+            slots=servers.slots,
+            energy=self._energy.server_compute,
+        )

@@ -1,0 +1,20 @@
+"""Everything of the simulated world that a scenario can name: families of described parts."""
+
+from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
+from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
+from netsim.radio.fading import FADINGS, Fading
+from netsim.radio.pathloss import PATH_LOSSES, PathLoss
+from netsim.radio.sharing import SHARING_LAWS, SharingLaw
+from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
+from netsim.values import PER_USER, PerUser
+
+FAMILIES: dict[type, dict[str, type]] = {
+    StationPlacement: STATION_PLACEMENTS,
+    UserPlacement: USER_PLACEMENTS,
+    PathLoss: PATH_LOSSES,
+    Fading: FADINGS,
+    SharingLaw: SHARING_LAWS,
+    SlowdownLaw: SLOWDOWN_LAWS,
+    ComputeEnergy: COMPUTE_ENERGIES,
+    PerUser: PER_USER,
+}

@@ -1,0 +1,140 @@
+"""A band that transmissions share: each ends exactly when its rate, integrated over time, reaches its bits.
+
+Shares change when a transmission begins or ends. All changes of one instant are settled together, after everything else
+of that instant: whoever has a new share is brought up to date at the old rate, then rated anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import count
+from math import inf
+
+import simpy
+from simpy.events import EventPriority
+
+from netsim.radio.link import Carrying
+from netsim.radio.sharing import Receivers, SharingLaw
+from netsim.radio.transmission import Transmission
+
+LAST = EventPriority(9)
+"""Priority of what happens after everything else of an instant."""
+
+
+class Settling(simpy.Event):
+    """Happens now, after everything else of this instant."""
+
+    def __init__(self, env: simpy.Environment, settle: Callable[[simpy.Event], None]) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None  # as simpy's own Timeout does; `succeed` knows no priorities
+        self.callbacks = [settle]
+        env.schedule(self, LAST)
+
+
+class Alarm(simpy.Timeout):
+    """Calls back after a delay."""
+
+    def __init__(self, env: simpy.Environment, delay_s: float, ring: Callable[[simpy.Event], None]) -> None:
+        super().__init__(env, delay_s)
+        self.callbacks = [ring]
+
+
+class Medium:
+    """One direction of one station's band.
+
+    Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's). `gap`
+    is the signal-to-noise ratio gap to capacity, as a plain ratio. Raises ValueError if the law does not fit.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        bandwidth_hz: float,
+        law: SharingLaw,
+        attached: Sequence[int],
+        *,
+        spread: bool,
+        gap: float = 1.0,
+    ) -> None:
+        self.env, self.bandwidth_hz, self.law, self.attached, self.gap = env, bandwidth_hz, law, attached, gap
+        self._spread = spread
+        self._active: dict[Transmission, None] = {}  # a set in order of arrival
+        self._unrated: list[Transmission] = []
+        self._agenda: list[tuple[float, int, Transmission]] = []  # a heap; entries of the past stay until they surface
+        self._order = count()
+        self._alarm_s = inf
+        self._settling = False
+
+    def begin(self, link: Carrying, receivers: Receivers, bits: float) -> Transmission:
+        """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`."""
+        transmission = Transmission(self.env, link, receivers, bits, self.gap)
+        self._active[transmission] = None
+        self._unrated.append(transmission)
+        self._settle_later()
+        return transmission
+
+    def end(self, transmission: Transmission) -> None:
+        """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
+        if transmission in self._active:
+            transmission.advance(self.env.now)
+            self._leave(transmission)
+
+    def _leave(self, transmission: Transmission) -> None:
+        del self._active[transmission]
+        self._settle_later()
+
+    def _settle_later(self) -> None:
+        if not self._settling:
+            self._settling = True
+            Settling(self.env, self._settle)
+
+    def _settle(self, _: simpy.Event) -> None:
+        self._settling = False
+        touched = list(self._active) if self.law.contended else [t for t in self._unrated if t in self._active]
+        self._unrated.clear()
+        shares = self.law.shares([transmission.receivers for transmission in touched], self.attached)
+        for transmission, share in zip(touched, shares, strict=True):
+            bandwidth_hz = share * self.bandwidth_hz
+            if bandwidth_hz != transmission.bandwidth_hz:
+                self._rate(transmission, bandwidth_hz)
+        self._set_alarm()
+
+    def _rate(self, transmission: Transmission, bandwidth_hz: float) -> None:
+        now_s = self.env.now
+        transmission.advance(now_s)
+        transmission.rate(now_s, bandwidth_hz, self.bandwidth_hz if self._spread else bandwidth_hz)
+        heapq.heappush(self._agenda, (transmission.due_s, next(self._order), transmission))
+        if len(self._agenda) > 64 + 4 * len(self._active):
+            self._agenda = [entry for entry in self._agenda if self._holds(entry)]
+            heapq.heapify(self._agenda)
+
+    def _holds(self, entry: tuple[float, int, Transmission]) -> bool:
+        return entry[2] in self._active and entry[0] == entry[2].due_s
+
+    def _set_alarm(self) -> None:
+        while self._agenda and not self._holds(self._agenda[0]):
+            heapq.heappop(self._agenda)
+        if self._agenda and self._agenda[0][0] < self._alarm_s:
+            delay_s = max(0.0, self._agenda[0][0] - self.env.now)
+            self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
+            Alarm(self.env, delay_s, self._ring)
+
+    def _ring(self, _: simpy.Event) -> None:
+        now_s = self.env.now
+        if now_s >= self._alarm_s:
+            self._alarm_s = inf
+        while self._agenda and self._agenda[0][0] <= now_s:
+            entry = heapq.heappop(self._agenda)
+            if self._holds(entry):
+                self._look_again(entry[2])
+        self._set_alarm()
+
+    def _look_again(self, transmission: Transmission) -> None:
+        """At its due instant a transmission is complete, or its window of fading blocks is used up."""
+        transmission.advance(self.env.now)
+        if transmission.remaining_bits:
+            self._rate(transmission, transmission.bandwidth_hz)
+        else:
+            self._leave(transmission)
+            transmission.done.succeed()

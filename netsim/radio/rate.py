@@ -1,0 +1,97 @@
+"""How much a link carries between two instants: the Shannon rate integrated over fading blocks.
+
+Within a block everything is constant, so an integral over time is a cumulative sum with a straight line in the last
+block, and the instant by which an amount has been carried is the first crossing of that sum. No event a block.
+"""
+
+from __future__ import annotations
+
+from math import inf, isinf, log, nextafter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.radio.link import Carrying
+from netsim.streams import Floats
+
+REMEMBERED = 8
+"""Shares of the band whose integrals a window keeps: contention goes to and fro between a few."""
+
+
+def spectral_efficiency(snr: Floats, gap: float) -> Floats:
+    """Shannon's log2(1 + SNR / gap) in bit/s/Hz; a gap of one is capacity, real codes have a larger one."""
+    return np.log1p(snr / gap) / log(2)
+
+
+class Integral:
+    """The integral over time of what is constant within blocks, counted from the first border."""
+
+    __slots__ = ("borders_s", "cumulative", "values")
+
+    def __init__(self, borders_s: Floats, widths_s: Floats, values: Floats) -> None:
+        self.borders_s = borders_s  # n + 1
+        self.values = values  # n
+        self.cumulative = np.empty(len(borders_s))
+        self.cumulative[0] = 0.0
+        np.cumsum(values * widths_s, out=self.cumulative[1:])
+
+    def until(self, block: int, instant_s: float) -> float:
+        """The integral from the first border to an instant inside a block of the window."""
+        in_block_s = instant_s - self.borders_s.item(block)
+        return self.cumulative.item(block) + self.values.item(block) * in_block_s
+
+    def crossing_s(self, amount: float) -> float:
+        """The first instant at which the integral reaches `amount`; inf if it is beyond the last border."""
+        block = int(self.cumulative.searchsorted(amount)) - 1
+        if block < 0:
+            return self.borders_s.item(0)
+        if block == len(self.values):
+            return inf
+        return self.borders_s.item(block) + (amount - self.cumulative.item(block)) / self.values.item(block)
+
+
+class Window:
+    """A stretch of fading blocks of a link, from an instant inside its first block on."""
+
+    def __init__(self, link: Carrying, start_s: float, blocks: int, gap: float) -> None:
+        self.gap = gap
+        numbers, self.borders_s = _blocks(link.coherence_time_s, start_s, blocks)
+        self._widths_s = np.diff(self.borders_s)
+        self.power_over_noise_hz = link.power_over_noise_hz(numbers)
+        self.signal = Integral(self.borders_s, self._widths_s, self.power_over_noise_hz)
+        self._efficiencies: dict[float, Integral] = {}
+
+    @property
+    def end_s(self) -> float:
+        """Where the window ends; inf if nothing ever changes."""
+        return self.borders_s.item(-1)
+
+    def block(self, instant_s: float) -> int:
+        """Position in the window of the block that holds an instant, the last one for its end."""
+        return min(int(self.borders_s.searchsorted(instant_s, "right")), len(self.borders_s) - 1) - 1
+
+    def efficiency(self, spread_hz: float) -> Integral:
+        """Bits per hertz of band carried over time if the power is spread over `spread_hz`; remembered."""
+        known = self._efficiencies.get(spread_hz)
+        if known is None:
+            if len(self._efficiencies) == REMEMBERED:
+                del self._efficiencies[next(iter(self._efficiencies))]
+            values = spectral_efficiency(self.power_over_noise_hz / spread_hz, self.gap)
+            known = self._efficiencies[spread_hz] = Integral(self.borders_s, self._widths_s, values)
+        return known
+
+
+def _blocks(length_s: float, start_s: float, count: int) -> tuple[NDArray[np.int64], Floats]:
+    """Numbers of `count` blocks from the one that holds `start_s`, and their borders, the first moved to `start_s`."""
+    if isinf(length_s):
+        return np.zeros(1, dtype=np.int64), np.array([start_s, inf])
+    first = int(start_s // length_s)
+    if (first + 1) * length_s <= start_s:  # the border as a float lies on the instant: the block is over
+        first += 1
+    numbers = np.arange(first, first + count, dtype=np.int64)
+    borders_s = np.empty(count + 1)
+    borders_s[0] = start_s
+    np.multiply(numbers + 1, length_s, out=borders_s[1:])
+    # Where the clock is too coarse for blocks, the window still ends after it began: time gets on.
+    borders_s[-1] = max(borders_s.item(-1), nextafter(start_s, inf))
+    return numbers, borders_s

@@ -1,0 +1,79 @@
+"""A transmission: bits on their way over a link at a rate that changes with fading and with the share of the band."""
+
+from __future__ import annotations
+
+from math import inf
+
+import simpy
+
+from netsim.radio.link import Carrying
+from netsim.radio.rate import Window
+from netsim.radio.sharing import Receivers
+
+COMPLETE = 1e-9
+"""A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
+
+FIRST_BLOCKS, MOST_BLOCKS = 128, 65_536
+"""Fading blocks looked at in advance: at first, and at most; each further look is twice as far."""
+
+
+class Transmission:
+    """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
+
+    __slots__ = (
+        "_before", "_blocks", "_efficiency", "_finish_s", "_gap", "_signal_before", "_signal_time", "_spread_hz",
+        "_window", "bandwidth_hz", "bits", "done", "due_s", "link", "receivers", "remaining_bits", "since_s", "start_s",
+    )  # fmt: skip
+
+    def __init__(self, env: simpy.Environment, link: Carrying, receivers: Receivers, bits: float, gap: float) -> None:
+        self.link, self.receivers, self.bits, self._gap = link, receivers, bits, gap
+        self.done = simpy.Event(env)
+        self.start_s = self.since_s = env.now
+        self.remaining_bits = bits
+        self.bandwidth_hz = 0.0
+        self.due_s = self._finish_s = inf
+        self._blocks = FIRST_BLOCKS
+        self._signal_time = 0.0  # integral of the signal-to-noise ratio over time
+        self._before = self._signal_before = 0.0  # integrals of the window at `since_s`
+        self._spread_hz = inf
+        self._window: Window | None = None
+
+    @property
+    def delivered_bits(self) -> float:
+        return self.bits - self.remaining_bits
+
+    def mean_snr(self) -> float | None:
+        """Signal-to-noise ratio averaged over the time on the air; None before any time has passed.
+
+        In a broadcast it is the ratio that sets the rate: in each block the weakest receiver's.
+        """
+        airtime_s = self.since_s - self.start_s
+        return self._signal_time / airtime_s if airtime_s > 0 else None
+
+    def advance(self, now_s: float) -> None:
+        """Deliver what the present rate has carried until now."""
+        if self._window is not None and now_s > self.since_s:
+            block = self._window.block(now_s)
+            carried = self._efficiency.until(block, now_s)
+            signal = self._window.signal.until(block, now_s)
+            self.remaining_bits -= self.bandwidth_hz * (carried - self._before)
+            self._signal_time += (signal - self._signal_before) / self._spread_hz
+            self.since_s, self._before, self._signal_before = now_s, carried, signal
+        if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
+            self.remaining_bits = 0.0
+
+    def rate(self, now_s: float, bandwidth_hz: float, spread_hz: float) -> None:
+        """From now on use this bandwidth, with the power spread over `spread_hz`. Call `advance` before.
+
+        `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first.
+        """
+        if self._window is None or now_s >= self._window.end_s:
+            self._window = Window(self.link, now_s, self._blocks, self._gap)
+            self._blocks = min(2 * self._blocks, MOST_BLOCKS)
+        block = self._window.block(now_s)
+        self._efficiency = self._window.efficiency(spread_hz)
+        self._before = self._efficiency.until(block, now_s)
+        self._signal_before = self._window.signal.until(block, now_s)
+        self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / bandwidth_hz)
+        self.bandwidth_hz, self._spread_hz, self.since_s = bandwidth_hz, spread_hz, now_s
+        self.due_s = max(now_s, min(self._finish_s, self._window.end_s))

@@ -1,0 +1,97 @@
+"""Named random numbers: a draw is a function of (seed, purpose, entity, index), never of order.
+
+Adding a user, a station or a table moves nobody else's draw, and any draw can be had at any time: value number `index`
+of a stream is the finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA
+2014) applied to key + index * golden ratio; the key is a hash of the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+Floats = NDArray[np.float64]
+Index = int | Sequence[int] | NDArray[np.integer]
+"""Position in a stream, or an array of positions."""
+
+_WORD = 2**64 - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_30, _27, _31, _12 = (np.uint64(shift) for shift in (30, 27, 31, 12))
+
+
+def uniforms(key: int, index: NDArray[np.integer]) -> Floats:
+    """Uniform numbers of the stream `key` at the positions `index`, in the open interval (0, 1), 52 bits each.
+
+    The ends are left out, so that every inverse transform of a draw is finite and positive.
+    """
+    word = index.astype(np.uint64)  # a copy; negative positions wrap around
+    word *= _GOLDEN
+    word += np.uint64(key)
+    word ^= word >> _30
+    word *= _FIRST
+    word ^= word >> _27
+    word *= _SECOND
+    word ^= word >> _31
+    word >>= _12
+    return (word.astype(np.float64) + 0.5) * 2.0**-52
+
+
+def exponentials(key: int, index: NDArray[np.integer]) -> Floats:
+    """Exponential numbers with mean one."""
+    return -np.log(uniforms(key, index))
+
+
+def normals(key: int, index: NDArray[np.integer]) -> Floats:
+    """Standard normal numbers."""
+    return np.asarray(ndtri(uniforms(key, index)), dtype=np.float64)
+
+
+class Streams:
+    """The random numbers of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def key(self, purpose: str, *entity: int | str) -> int:
+        """A 64-bit number that names a stream, seed included."""
+        name = (self.seed, purpose, *(part if isinstance(part, str) else int(part) for part in entity))
+        return int.from_bytes(blake2b(repr(name).encode(), digest_size=8).digest(), "little")
+
+    @overload
+    def uniform(self, purpose: str, *entity: int | str, index: int) -> float: ...
+    @overload
+    def uniform(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
+    def uniform(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
+        """Uniform in (0, 1), of the shape of `index`."""
+        return _shaped(uniforms(self.key(purpose, *entity), np.atleast_1d(index)), index)
+
+    @overload
+    def exponential(self, purpose: str, *entity: int | str, index: int) -> float: ...
+    @overload
+    def exponential(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
+    def exponential(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
+        """Exponential with mean one, of the shape of `index`."""
+        return _shaped(exponentials(self.key(purpose, *entity), np.atleast_1d(index)), index)
+
+    @overload
+    def normal(self, purpose: str, *entity: int | str, index: int) -> float: ...
+    @overload
+    def normal(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
+    def normal(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
+        """Standard normal, of the shape of `index`."""
+        return _shaped(normals(self.key(purpose, *entity), np.atleast_1d(index)), index)
+
+    def generator(self, purpose: str, *entity: int | str) -> np.random.Generator:
+        """A fresh generator at the beginning of the stream, for permutations and whole tensors."""
+        return np.random.Generator(np.random.Philox(key=self.key(purpose, *entity)))
+
+
+def _shaped(values: Floats, index: Index) -> float | Floats:
+    return float(values[0]) if np.ndim(index) == 0 else values

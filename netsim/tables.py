@@ -1,0 +1,176 @@
+"""The tables of a trace: one class a table, one annotated field a column. Empty cells are null, never zero or -1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, NamedTuple, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """Unit ("1" if there is none, "" for text) and meaning of a column."""
+
+    unit: str
+    meaning: str
+
+
+Round = Annotated[int, Column("1", "round in which the work was asked for, from 0; -1 before the first")]
+User = Annotated[int, Column("1", "number of the user, from 0")]
+Served = Annotated[int | None, Column("1", "user that computes or is served; null for work on nobody's behalf")]
+Start = Annotated[float, Column("s", "simulated time at which it was asked for")]
+End = Annotated[float, Column("s", "simulated time at which it was over")]
+
+
+class UserRow(NamedTuple):
+    """A user."""
+
+    user: User
+    station: Annotated[int, Column("1", "number of the station that serves the user: the strongest")]
+    x_m: Annotated[float, Column("m", "position")]
+    y_m: Annotated[float, Column("m", "position")]
+    distance_m: Annotated[float, Column("m", "horizontal distance to the station")]
+    path_loss_db: Annotated[float, Column("dB", "path loss to the station without shadowing and antenna gains")]
+    flops_per_s: Annotated[float, Column("FLOP/s", "nominal speed of the processor")]
+    samples: Annotated[int | None, Column("1", "training samples of the user; null where nothing is learned")]
+    shadowing_db: Annotated[float, Column("dB", "attenuation by shadowing, on top of the path loss")]
+    line_of_sight: Annotated[bool, Column("1", "whether nothing stands between user and station")]
+    tx_power_dbm: Annotated[float, Column("dBm", "transmit power of the user")]
+
+
+class TransferRow(NamedTuple):
+    """One transmission of a payload over one hop."""
+
+    round: Round
+    user: Annotated[int, Column("1", "user that sends or receives")]
+    node: Annotated[str, Column("", "station at the other end")]
+    direction: Annotated[str, Column("", "up or down")]
+    kind: Annotated[str, Column("", "what the payload is")]
+    bits: Annotated[float, Column("bit", "size of the payload")]
+    start_s: Start
+    end_s: End
+    wait_s: Annotated[float, Column("s", "time spent waiting for the user's own earlier transfer")]
+    airtime_s: Annotated[float, Column("s", "time on the air")]
+    attempts: Annotated[int, Column("1", "transmissions begun: 0 if interrupted before the first")]
+    lost: Annotated[float, Column("bit", "bits not delivered because of an interruption")]
+    mean_snr_db: Annotated[
+        float | None,
+        Column("dB", "signal-to-noise ratio averaged over the airtime; in a broadcast that of the weakest receiver"),
+    ]
+    mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered over airtime")]
+    energy_j: Annotated[float, Column("J", "energy of the user's radio")]
+    receivers: Annotated[int, Column("1", "receivers of this one transmission; bits on the air are bits over this")]
+
+
+class ComputationRow(NamedTuple):
+    """One job on a processor."""
+
+    round: Round
+    user: Served
+    node: Annotated[str, Column("", "name of the node whose processor did it")]
+    node_kind: Annotated[str, Column("", "user or server")]
+    kind: Annotated[str, Column("", "what was computed")]
+    flops: Annotated[float, Column("FLOP", "floating-point operations asked for")]
+    start_s: Start
+    end_s: End
+    wait_s: Annotated[float, Column("s", "time in the queue")]
+    service_s: Annotated[float, Column("s", "time on the processor")]
+    slowdown: Annotated[float, Column("1", "factor by which the job takes longer than at nominal speed")]
+    memory_bytes: Annotated[int, Column("B", "working memory of the job")]
+    energy_j: Annotated[float | None, Column("J", "energy of the job; null where no energy model is given")]
+    interrupted: Annotated[bool, Column("1", "whether the job was given up before it was done")]
+
+
+class RoundRow(NamedTuple):
+    """One round."""
+
+    round: Annotated[int, Column("1", "number of the round, from 0")]
+    start_s: Annotated[float, Column("s", "simulated time at which it began")]
+    end_s: End
+    latency_s: Annotated[float, Column("s", "end minus start")]
+    participants: Annotated[int, Column("1", "users whose work counted")]
+    dropped: Annotated[int, Column("1", "users asked whose work did not count")]
+    staleness_mean: Annotated[float, Column("1", "mean age of what was used, in rounds")]
+    uplink_bits: Annotated[float, Column("bit", "bits delivered uplink by transfers that ended in the round")]
+    downlink_bits: Annotated[
+        float, Column("bit", "bits delivered downlink by transfers that ended in the round; a broadcast counts once")
+    ]
+    energy_j: Annotated[float, Column("J", "energy of all users since the round before ended")]
+
+
+class EvaluationRow(NamedTuple):
+    """One evaluation."""
+
+    round: Annotated[int, Column("1", "round after which was evaluated, from 0")]
+    time_s: Annotated[float, Column("s", "simulated time")]
+    split: Annotated[str, Column("", "data evaluated on")]
+    metric: Annotated[str, Column("", "what was measured")]
+    value: Annotated[float | None, Column("1", "its value; null where nothing was computed")]
+    samples: Annotated[int, Column("1", "samples evaluated on")]
+
+
+class CriticalPathRow(NamedTuple):
+    """One segment of the chain that decided a round's end."""
+
+    round: Annotated[int, Column("1", "number of the round, from 0")]
+    position: Annotated[int, Column("1", "position in the chain, from 0 at the round's start")]
+    user: Annotated[int | None, Column("1", "user that computes or is served; null for nobody")]
+    node: Annotated[str | None, Column("", "node at work; null while nothing was")]
+    kind: Annotated[str | None, Column("", "what was computed or sent; null while nothing was")]
+    cause: Annotated[str, Column("", "compute (nominal), straggle, queue, airtime or wait")]
+    start_s: Annotated[float, Column("s", "simulated time at which the segment begins")]
+    end_s: Annotated[float, Column("s", "simulated time at which the segment ends")]
+    duration_s: Annotated[float, Column("s", "end minus start")]
+
+
+class DecisionRow(NamedTuple):
+    """What a controller chose."""
+
+    round: Annotated[int, Column("1", "round in which it was chosen")]
+    user: Annotated[int | None, Column("1", "user whom it concerns; null for all")]
+    name: Annotated[str, Column("", "what was chosen")]
+    value: Annotated[float, Column("1", "the choice, in the unit that its name tells")]
+
+
+class EnergyRow(NamedTuple):
+    """What a user's device spent from the end of one round to the end of the next."""
+
+    round: Annotated[int, Column("1", "round that ended")]
+    user: User
+    start_s: Annotated[float, Column("s", "from when: the end of the round before, or the beginning")]
+    end_s: Annotated[float, Column("s", "until when: the round's end")]
+    transmit_j: Annotated[float, Column("J", "energy of transmitting")]
+    receive_j: Annotated[float, Column("J", "energy of receiving")]
+    compute_j: Annotated[float, Column("J", "energy of computing")]
+    idle_j: Annotated[float, Column("J", "energy while it did none of these")]
+
+
+ROWS: dict[str, type] = {
+    "users": UserRow,
+    "transfers": TransferRow,
+    "computations": ComputationRow,
+    "rounds": RoundRow,
+    "evaluations": EvaluationRow,
+    "critical_path": CriticalPathRow,
+    "decisions": DecisionRow,
+    "energy": EnergyRow,
+}
+
+_ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+
+
+def _field(name: str, hint: object) -> pa.Field:
+    bare, column = get_args(hint)
+    optional = get_origin(bare) is UnionType
+    metadata = {b"unit": column.unit.encode(), b"meaning": column.meaning.encode()}
+    return pa.field(name, _ARROW[get_args(bare)[0] if optional else bare], nullable=optional, metadata=metadata)
+
+
+def _schema(row: type) -> pa.Schema:
+    return pa.schema([_field(name, hint) for name, hint in get_type_hints(row, include_extras=True).items()])
+
+
+TABLES: dict[str, pa.Schema] = {table: _schema(row) for table, row in ROWS.items()}
+"""Columns of each table in order, with types, and unit and meaning in the metadata of each field."""

@@ -1,0 +1,18 @@
+"""Decibels to SI and back: dB, dBm and dBm/Hz stand in scenario files and tables, SI everywhere else."""
+
+from math import log10
+
+
+def from_db(ratio_db: float) -> float:
+    """A power ratio in dB as a plain number."""
+    return float(10.0 ** (ratio_db / 10.0))
+
+
+def to_db(ratio: float) -> float:
+    """A power ratio > 0 in dB."""
+    return 10.0 * log10(ratio)
+
+
+def watts(power_dbm: float) -> float:
+    """A power in dBm (or a density in dBm/Hz) in watts (W/Hz)."""
+    return from_db(power_dbm - 30.0)
