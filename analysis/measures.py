@@ -61,7 +61,7 @@ def time_by(critical_path: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Seconds on the critical paths (`duration_s`) and their `share`, by one or several columns; most first.
 
     A round's critical path is the chain of activities that decided when the round ended; its segments sum to the
-    round's latency.
+    round's latency. Node, kind and user are missing while nothing was going on.
     """
     seconds = critical_path.groupby(columns, dropna=False)["duration_s"].sum().sort_values(ascending=False)
     return pd.DataFrame({"duration_s": seconds, "share": seconds / seconds.sum()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 
 T = TypeVar("T")
 
-ATTEMPTS = 10
-"""Times a table is read anew because a file vanished meanwhile: a run that ends merges its parts into one file."""
+ATTEMPTS = 40
+"""Looks at a folder in which files come and go: a run that ends replaces the parts of a table by one merged file."""
+PAUSE_S = 0.05
+"""Wall seconds between two looks."""
 
 DESCRIPTION = ["table", "rows", "column", "type", "unit", "meaning"]
 
@@ -31,7 +34,7 @@ def written(traces: Path) -> list[str]:
 
 
 def read(folder: Path, columns: Sequence[str] | None = None, where: Where | None = None) -> pd.DataFrame:
-    """The rows of one table; integers that may be absent become nullable integers instead of floats.
+    """The rows of one table; integers that may be missing become nullable integers, not floats.
 
     Raises NoSuchTable when `folder` holds none.
     """
@@ -40,7 +43,7 @@ def read(folder: Path, columns: Sequence[str] | None = None, where: Where | None
     table = pa.concat_tables(
         _each(folder, lambda part: pq.read_table(part, columns=wanted, filters=filters, partitioning=None))
     )
-    gaps = [field.name for field in table.schema if pa.types.is_integer(field.type) and table[field.name].null_count]
+    gaps = [field.name for field in table.schema if pa.types.is_integer(field.type) and field.nullable]
     frame: pd.DataFrame = table.to_pandas()  # which turns integers with gaps into floats
     return frame.astype(dict.fromkeys(gaps, "Int64"))
 
@@ -63,25 +66,21 @@ def _note(field: pa.Field, key: bytes) -> str:
 
 
 def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
+    return sorted(part for part in folder.glob("*.parquet") if not part.name.startswith("."))
 
 
 def _each(folder: Path, look: Callable[[Path], T]) -> list[T]:
-    """What `look` finds in every part file, all of them from one instant of the folder's life."""
+    """What `look` finds in every file of a table, at an instant when none of them goes."""
     for _ in range(ATTEMPTS):
         parts = _parts(folder)
-        if not parts:
-            raise NoSuchTable(_missing(folder))
+        if not parts and not any(folder.glob(".*.parquet")):
+            break
         try:
             found = [look(part) for part in parts]
         except FileNotFoundError:
-            continue
-        if all(part.exists() for part in parts):
+            found = []
+        if found and all(part.exists() for part in parts):
             return found
-    raise NoSuchTable(f"the files of table {folder.name!r} in {folder.parent.parent} keep changing; try again")
-
-
-def _missing(folder: Path) -> str:
-    run_dir = folder.parent.parent
+        sleep(PAUSE_S)
     tables = ", ".join(written(folder.parent)) or "none so far"
-    return f"{run_dir} has no table {folder.name!r}; the tables it has: {tables}"
+    raise NoSuchTable(f"{folder.parent.parent} has no table {folder.name!r}; the tables it has: {tables}")

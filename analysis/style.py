@@ -7,7 +7,7 @@ on light and on dark paper; what is mere waiting is grey.
 from __future__ import annotations
 
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
-STEEL, BROWN, DARK_GREY, GREY = "#3a87c8", "#a6761d", "#7f7f7f", "#b3b3b3"
+STEEL, YELLOW, BROWN, DARK_GREY, GREY = "#3a87c8", "#c9b800", "#a6761d", "#7f7f7f", "#b3b3b3"
 
 CAUSES = {
     "compute": ("Compute", BLUE),

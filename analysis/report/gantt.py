@@ -133,6 +133,6 @@ def _critical(path: pd.DataFrame, place: dict[int, int], start_s: float, size: f
         x=(path["duration_s"] / size).to_numpy(),
         width=0.1,
         marker={"color": style.VERMILLION, "line": {"width": 0}},
-        customdata=(path["kind"].map(style.words) + ", " + path["cause"]).to_numpy(),
+        customdata=(path["kind"].fillna("nothing").map(style.words) + ", " + path["cause"]).to_numpy(),
         hovertemplate="%{customdata}",
     )

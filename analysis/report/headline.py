@@ -72,8 +72,8 @@ def _best(values: pd.DataFrame) -> list[Tile]:
 def users(run: Run) -> pd.DataFrame:
     """One row for each user, for reading: where it is, how fast, how much it worked, waited for and spent."""
     known = run.users.set_index("user")
-    nodes = run.utilisation()
-    devices = nodes[nodes.index.get_level_values("node_kind") == "user"].droplevel("node_kind")
+    on_device = run.computations[run.computations["node_kind"] == "user"]
+    busy = on_device.groupby("user")["service_s"].sum() / run.rounds["end_s"].max()
     return pd.DataFrame(
         {
             "User": known.index,
@@ -82,7 +82,7 @@ def users(run: Run) -> pd.DataFrame:
             "Path loss (dB)": known["path_loss_db"].map(number),
             "Device (GFLOP/s)": (known["flops_per_s"] / 1e9).map(number),
             "Samples": known["samples"],
-            "Device busy": devices["utilisation"].reindex(known.index, fill_value=0.0).map("{:.1%}".format),
+            "Device busy": busy.reindex(known.index, fill_value=0.0).map("{:.1%}".format),
             "Rounds decided": run.time_by_user()["rounds_decided"].reindex(known.index, fill_value=0),
             "Energy (J)": run.energy_by_user()["total_j"].reindex(known.index, fill_value=0.0).map(number),
         }

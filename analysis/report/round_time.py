@@ -35,7 +35,8 @@ def _means(of_rounds: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def by_kind(critical_path: pd.DataFrame) -> Panel:
     """The seconds of all rounds together by kind of work and cause."""
-    seconds = measures.time_by(critical_path, ["kind", "cause"])["duration_s"].unstack("cause").fillna(0.0)
+    kinds = critical_path.assign(kind=critical_path["kind"].fillna("nothing"))
+    seconds = measures.time_by(kinds, ["kind", "cause"])["duration_s"].unstack("cause").fillna(0.0)
     seconds = seconds.loc[seconds.sum(axis="columns").sort_values().index].rename(index=style.words)
     figure, symbol = stacked(seconds, style.CAUSES, "s", horizontal=True)
     figure.update_layout(height=150 + 30 * len(seconds), xaxis={"title": f"Time ({symbol})"})
@@ -50,6 +51,8 @@ def by_user(critical_path: pd.DataFrame) -> Panel:
     table = measures.time_by_user(critical_path).reset_index().dropna(subset="user")
     shown = table.sort_values(["rounds_decided", "duration_s"], ascending=False).head(MOST_USERS)
     note = f"The first {MOST_USERS} of {len(table)} users are shown." if len(table) > MOST_USERS else ""
+    if shown.empty:
+        return Panel("Which users the rounds waited for", "No user's work was on a critical path.")
     caption = (
         "A round is decided by the user with the most time on its critical path. "
         "Left, how often that was; right, the user's time on all critical paths."

@@ -21,6 +21,8 @@ def energy(rows: pd.DataFrame) -> Panel:
 
 def traffic(transfers: pd.DataFrame) -> Panel:
     """Bits delivered from and to each user, by direction or by kind of payload."""
+    if transfers.empty:
+        return Panel("Traffic", "Nothing was sent.")
     caption = "Bits delivered from and to each user; a broadcast counts for each of its receivers."
     by_direction = measures.bits_by(transfers, ["user", "direction"]).unstack("direction").fillna(0.0)
     by_kind = measures.bits_by(transfers, ["user", "kind"]).unstack("kind").fillna(0.0)

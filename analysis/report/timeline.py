@@ -11,6 +11,7 @@ ACTIVITIES = {
     "Device forward": style.SKY,
     "Device backward": style.BLUE,
     "Device training": style.STEEL,
+    "Other device work": style.YELLOW,
     "Uplink": style.ORANGE,
     "Downlink": style.PURPLE,
     "Model exchange": style.BROWN,
@@ -53,9 +54,9 @@ def _of_computations(computations: pd.DataFrame) -> pd.DataFrame:
         {
             "user": computations["user"],
             "activity": np.select(
-                [~on_device, kind.str.contains("forward"), kind.str.contains("backward")],
-                ["Server compute", "Device forward", "Device backward"],
-                "Device training",
+                [~on_device, *(kind.str.contains(word) for word in ("forward", "backward", "training"))],
+                ["Server compute", "Device forward", "Device backward", "Device training"],
+                "Other device work",
             ),
             "kind": kind.map(style.words),
             "start_s": computations["start_s"],

@@ -1,8 +1,8 @@
-"""A made-up run whose tables follow a closed form, so that every measure has a known answer.
+"""A made-up run in the tables that the simulator writes, by a closed form: every measure has a known answer.
 
-Each round: the model is broadcast in 2 s; then user k works `steps` mini-batches of 6 + 3.5 k + 3 s: forward 1 + k,
-uplink 2, queue 0.5 k, server 1, downlink 1, backward 2 (1 + k) + 1 seconds of which the last one is straggling; it
-returns its model in 1 s; when the slowest is done, the server aggregates for 0.5 s.
+Each round: the model is broadcast in 2 s; then user k works `steps` mini-batches of 8 + 3.5 k s each: forward 1 + k,
+uplink 2, queue 0.5 k, server 1, downlink 1, backward 3 + 2 k, of which one second is straggling; it returns its model
+in 1 s; when the slowest is done, the server aggregates for 0.5 s.
 """
 
 from __future__ import annotations
@@ -16,38 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-KINDS = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-
-COLUMNS: dict[str, dict[str, type]] = {
-    "users": {
-        "user": int, "station": int, "x_m": float, "y_m": float, "distance_m": float, "path_loss_db": float,
-        "flops_per_s": float, "samples": int,
-    },
-    "transfers": {
-        "round": int, "user": int, "node": str, "direction": str, "kind": str, "bits": float, "start_s": float,
-        "end_s": float, "wait_s": float, "airtime_s": float, "attempts": int, "lost": float, "mean_snr_db": float,
-        "mean_rate_bps": float, "energy_j": float, "receivers": int,
-    },
-    "computations": {
-        "round": int, "user": int, "node": int, "node_kind": str, "kind": str, "flops": float, "start_s": float,
-        "end_s": float, "wait_s": float, "service_s": float, "slowdown": float, "memory_bytes": int,
-        "energy_j": float, "interrupted": bool,
-    },
-    "rounds": {
-        "round": int, "start_s": float, "end_s": float, "latency_s": float, "participants": int, "dropped": int,
-        "staleness_mean": float, "uplink_bits": float, "downlink_bits": float, "energy_j": float,
-    },
-    "evaluations": {"round": int, "time_s": float, "split": str, "metric": str, "value": float, "samples": int},
-    "critical_path": {
-        "round": int, "position": int, "user": int, "node": str, "kind": str, "cause": str, "start_s": float,
-        "end_s": float, "duration_s": float,
-    },
-    "energy": {
-        "round": int, "user": int, "start_s": float, "end_s": float, "transmit_j": float, "receive_j": float,
-        "compute_j": float, "idle_j": float,
-    },
-    "decisions": {"round": int, "user": int, "name": str, "value": float},
-}  # fmt: skip
+from netsim.tables import (
+    TABLES,
+    ComputationRow,
+    CriticalPathRow,
+    EnergyRow,
+    EvaluationRow,
+    RoundRow,
+    TransferRow,
+    UserRow,
+)
 
 SCENARIO = {
     "name": "synthetic",
@@ -68,17 +46,18 @@ class Synthetic:
     steps: int = 2
     status: str = "complete"
     values: bool = True
-    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in TABLES})
 
     def write(self, path: Path) -> Path:
         """Write the run directory and return its path."""
         for user in range(self.users):
-            self.rows["users"].append((user, 0, 10.0 * user, 0.0, 10.0 * user, 80.0 + user, 1e9 / (1 + user), 100))
-        for number in range(1, self.rounds + 1):
-            self._round(number, (number - 1) * self.latency_s)
+            row = UserRow(user, 0, 10.0 * user, 0.0, 10.0 * user, 80.0 + user, 1e9 / (1 + user), 100, 0.0, True, 23.0)
+            self.rows["users"].append(row)
+        for number in range(self.rounds):
+            self._round(number, number * self.latency_s)
         path.mkdir(parents=True, exist_ok=True)
         for name, rows in self.rows.items():
-            write_part(path / "traces" / name, name, rows)
+            write_part(path, name, rows)
         (path / "scenario.yaml").write_text(yaml.safe_dump(SCENARIO))
         (path / "run.json").write_text(json.dumps({"name": "synthetic", "seed": 7, "status": self.status}))
         return path
@@ -96,15 +75,16 @@ class Synthetic:
         end_s = start_s + self.latency_s
         for user in range(self.users):
             self._user(number, user, start_s)
-        self._job(number, None, "server", "aggregate", end_s - 0.5, 0.0, 0.5)
+        self._job(number, None, "server", "aggregation", end_s - 0.5, 0.0, 0.5)
         self.rows["critical_path"] += self._path(number, start_s)
         up = self.users * (MODEL_BITS + self.steps * SMASHED_BITS)
         down = MODEL_BITS + self.users * self.steps * GRADIENT_BITS
         energy_j = sum(sum(row[4:]) for row in self.rows["energy"] if row[0] == number)
-        self.rows["rounds"].append((number, start_s, end_s, self.latency_s, self.users, 1, 0.0, up, down, energy_j))
-        for metric, value in (("accuracy", 1 - 0.5**number), ("loss", 0.5**number)):
+        latency_s = self.latency_s
+        self.rows["rounds"].append(RoundRow(number, start_s, end_s, latency_s, self.users, 1, 0.0, up, down, energy_j))
+        for metric, value in (("accuracy", 1 - 0.5 ** (number + 1)), ("loss", 0.5 ** (number + 1))):
             shown = value if self.values else None
-            self.rows["evaluations"].append((number, end_s, "test", metric, shown, 360))
+            self.rows["evaluations"].append(EvaluationRow(number, end_s, "test", metric, shown, 360))
 
     def _user(self, number: int, user: int, start_s: float) -> None:
         self._transfer(number, user, "down", "model", MODEL_BITS, start_s, 2.0, receivers=self.users)
@@ -120,25 +100,26 @@ class Synthetic:
         end_s = start_s + self.latency_s
         sending, receiving, computing = 2.0 * self.steps + 1, 2.0 + self.steps, (4.0 + 3 * user) * self.steps
         idle = self.latency_s - sending - receiving - computing
-        self.rows["energy"].append((number, user, start_s, end_s, sending, 0.5 * receiving, 2 * computing, 0.1 * idle))
+        spent = (sending, 0.5 * receiving, 2 * computing, 0.1 * idle)  # at 1, 0.5, 2 and 0.1 W
+        self.rows["energy"].append(EnergyRow(number, user, start_s, end_s, *spent))
 
     def _job(
         self, number: int, user: int | None, node_kind: str, kind: str, start_s: float, wait_s: float, service_s: float
     ) -> None:
-        node = user if node_kind == "user" else None
+        node = f"user {user}" if node_kind == "user" else "server"
         end_s = start_s + wait_s + service_s
-        row = (number, user, node, node_kind, kind, 1e9, start_s, end_s, wait_s, service_s, 1.0, 0, 1.0, False)
-        self.rows["computations"].append(row)
+        row = (number, user, node, node_kind, kind, 1e9, start_s, end_s, wait_s, service_s, 1.0, 0, None, False)
+        self.rows["computations"].append(ComputationRow(*row))
 
     def _transfer(
         self, number: int, user: int, direction: str, kind: str, bits: float, start_s: float, airtime_s: float,
         receivers: int = 1,
     ) -> None:  # fmt: skip
         end_s = start_s + airtime_s
-        row = (number, user, "station 0", direction, kind, bits, start_s, end_s, 0.0, airtime_s, 1, 0.0, 20.0)
-        self.rows["transfers"].append((*row, bits / airtime_s, 1.0, receivers))
+        sent = (number, user, "station 0", direction, kind, bits, start_s, end_s, 0.0, airtime_s, 1, 0.0)
+        self.rows["transfers"].append(TransferRow(*sent, 20.0, bits / airtime_s, 1.0, receivers))
 
-    def _path(self, number: int, start_s: float) -> list[tuple[Any, ...]]:
+    def _path(self, number: int, start_s: float) -> list[CriticalPathRow]:
         """The slowest user's chain, segment by segment."""
         last = self.users - 1
         segments: list[tuple[int | None, str, str, float]] = [(last, "model", "airtime", 2.0)]
@@ -152,28 +133,19 @@ class Synthetic:
                 (last, "client_backward", "compute", 2.0 + 2 * last),
                 (last, "client_backward", "straggle", 1.0),
             ]
-        segments += [(last, "model", "airtime", 1.0), (None, "aggregate", "compute", 0.5)]
+        segments += [(last, "model", "airtime", 1.0), (None, "aggregation", "compute", 0.5)]
         rows, now = [], start_s
         for position, (user, kind, cause, duration_s) in enumerate(segments):
-            rows.append((number, position, user, "", kind, cause, now, now + duration_s, duration_s))
+            rows.append(CriticalPathRow(number, position, user, "", kind, cause, now, now + duration_s, duration_s))
             now += duration_s
         return rows
 
 
-def write_part(folder: Path, table: str, rows: list[tuple[Any, ...]], part: str = "part-0") -> None:
-    """Write one Parquet part of a table, units (by the name's ending) and a meaning in the field metadata."""
-    folder.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema(
-        [
-            pa.field(name, KINDS[kind], metadata={"unit": _unit(name), "meaning": f"the {name} of {table}"})
-            for name, kind in COLUMNS[table].items()
-        ]
-    )
-    pq.write_table(
-        pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema),
-        folder / f"{part}.parquet",
-    )
-
-
-def _unit(name: str) -> str:
-    return name.rpartition("_")[2] if name.endswith(("_s", "_j", "_m", "_db")) else ""
+def write_part(run_dir: Path, table: str, rows: list[tuple[Any, ...]], part: str = "part-000000") -> Path:
+    """Write one Parquet part of a table and return its path."""
+    file = run_dir / "traces" / table / f"{part}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    schema = TABLES[table]
+    content = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    pq.write_table(pa.Table.from_pylist(content, schema=schema), file)
+    return file

@@ -132,7 +132,7 @@ def test_a_run_answers_in_its_closed_form(run_dir: Path) -> None:
         "straggle": 4.0,
     }
     assert run.time_by_user().loc[2, "rounds_decided"] == 2
-    assert run.utilisation().loc[("user", 1), "utilisation"] == pytest.approx(2 * 2 * 7 / 67)
+    assert run.utilisation().loc[("user", "user 1"), "utilisation"] == pytest.approx(2 * 2 * 7 / 67)
     assert run.participation()["dropped_share"] == 0.25
 
 

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from synthetic_run import COLUMNS, SCENARIO, Synthetic, write_part
+from synthetic_run import SCENARIO, Synthetic, write_part
 
 from analysis import report
+from netsim.tables import TABLES, CriticalPathRow
 
 
 def views(html: str) -> dict[str, list[dict]]:
@@ -68,7 +69,7 @@ def test_a_dry_run_says_that_it_has_no_values(tmp_path: Path) -> None:
 
 def test_a_run_without_an_evaluations_table_is_like_a_dry_one(tmp_path: Path) -> None:
     path = Synthetic().write(tmp_path)
-    (path / "traces" / "evaluations" / "part-0.parquet").unlink()
+    (path / "traces" / "evaluations" / "part-000000.parquet").unlink()
     assert "This run recorded no values" in report.write(path).read_text("utf-8")
 
 
@@ -76,8 +77,8 @@ def test_a_run_without_an_evaluations_table_is_like_a_dry_one(tmp_path: Path) ->
 def test_a_run_that_died_in_its_first_round_says_so(tmp_path: Path, written: bool) -> None:
     path = Synthetic(rounds=0, status="running").write(tmp_path)
     if not written:
-        for name in COLUMNS:
-            (path / "traces" / name / "part-0.parquet").unlink()
+        for name in TABLES:
+            (path / "traces" / name / "part-000000.parquet").unlink()
     html = report.write(path).read_text("utf-8")
     assert "No round of this run has ended." in html
     assert views(html) == {}
@@ -86,14 +87,31 @@ def test_a_run_that_died_in_its_first_round_says_so(tmp_path: Path, written: boo
 def test_a_round_that_has_not_reached_every_table_waits(tmp_path: Path) -> None:
     """After kill -9 some tables may lack the rows that were still pending."""
     path = Synthetic(status="running").write(tmp_path)
-    write_part(path / "traces" / "critical_path", "critical_path", [])
+    write_part(path, "critical_path", [])
     assert "No round of this run has ended." in report.write(path).read_text("utf-8")
 
 
 def test_an_empty_table_of_jobs_is_no_hindrance(tmp_path: Path) -> None:
     path = Synthetic(rounds=1).write(tmp_path)
-    write_part(path / "traces" / "computations", "computations", [])
+    write_part(path, "computations", [])
     assert len(views(report.write(path).read_text("utf-8"))) == 7
+
+
+def test_rounds_of_the_server_alone(tmp_path: Path) -> None:
+    """As in centralised training under a timer: nothing is sent, no user works, and part of the path is waiting."""
+    run = Synthetic(rounds=1, users=1)
+    path = run.write(tmp_path)
+    write_part(path, "transfers", [])
+    write_part(path, "computations", [row for row in run.rows["computations"] if row.user is None])
+    waiting = CriticalPathRow(0, 0, None, None, None, "wait", 0.0, 19.0, 19.0)
+    write_part(path, "critical_path", [waiting, run.rows["critical_path"][-1]])
+    html = report.write(path).read_text("utf-8")
+    assert "Nothing was sent." in html
+    assert "No user's work was on a critical path." in html or "No user&#x27;s work was on a critical path." in html
+    assert [bar["y"] for bar in views(html)["where-all-rounds-time-went"][0]["data"]] == [
+        ["Aggregation", "Nothing"]
+    ] * 2
+    assert "waiting 97.4%, compute 2.6%" in html
 
 
 def test_an_unfinished_round_is_left_out(tmp_path: Path) -> None:
@@ -123,5 +141,5 @@ def test_parts_written_meanwhile_show_in_the_next_report(tmp_path: Path) -> None
     path = Synthetic(status="running").write(tmp_path)
     report.write(path)
     later = (3, 100.0, "test", "accuracy", 0.9, 360)
-    write_part(path / "traces" / "evaluations", "evaluations", [later], "part-1")
+    write_part(path, "evaluations", [later], "part-000001")
     assert "90.0%" in report.write(path).read_text("utf-8")

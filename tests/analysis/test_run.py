@@ -4,18 +4,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from synthetic_run import COLUMNS, Synthetic, write_part
+from synthetic_run import Synthetic, write_part
 
 import analysis
 from analysis import parquet
+from netsim.tables import TABLES
 
 
 def test_every_table_is_an_attribute(run_dir: Path) -> None:
     run = analysis.load(run_dir)
-    for name, columns in COLUMNS.items():
-        assert list(getattr(run, name)) == list(columns)
+    for name, schema in TABLES.items():
+        assert list(getattr(run, name)) == schema.names
         assert name in dir(run)
-    assert run.tables == sorted(COLUMNS)
+    assert run.tables == sorted(TABLES)
     assert run.scenario["seed"] == run.info["seed"] == 7
 
 
@@ -31,18 +32,18 @@ def test_absent_users_are_missing_integers(run_dir: Path) -> None:
 
 
 def test_part_of_a_table(run_dir: Path) -> None:
-    frame = analysis.load(run_dir).table("transfers", ["round", "bits"], where=[("round", "==", 2), ("bits", ">", 1e6)])
-    assert frame.to_numpy().tolist() == [[2, 4e6]] * 6  # 3 users, the model down and up
+    frame = analysis.load(run_dir).table("transfers", ["round", "bits"], where=[("round", "==", 1), ("bits", ">", 1e6)])
+    assert frame.to_numpy().tolist() == [[1, 4e6]] * 6  # 3 users, the model down and up
 
 
 def test_describe_tells_rows_units_and_meanings(run_dir: Path) -> None:
     table = analysis.load(run_dir).describe().set_index(["table", "column"])
-    assert len(table) == sum(len(columns) for columns in COLUMNS.values())
+    assert len(table) == sum(map(len, TABLES.values()))
     assert table.loc[("rounds", "latency_s")].to_dict() == {
         "rows": 2,
         "type": "double",
         "unit": "s",
-        "meaning": "the latency_s of rounds",
+        "meaning": "end minus start",
     }
 
 
@@ -85,18 +86,26 @@ def test_a_table_without_a_file_is_no_table_yet(tmp_path: Path) -> None:
 
 def test_parts_are_read_in_order_while_a_run_goes_on(tmp_path: Path) -> None:
     path = Synthetic(status="running").write(tmp_path / "run")
-    folder = path / "traces" / "decisions"
-    write_part(folder, "decisions", [(2, None, "cut", 3.0)], "part-1")
-    write_part(folder, "decisions", [(1, 0, "cut", 2.0)], "part-0")
-    (folder / "part-2.parquet.tmp").write_bytes(b"half written")
+    write_part(path, "decisions", [(2, None, "cut", 3.0)], "part-000002")
+    write_part(path, "decisions", [(1, 0, "cut", 2.0)], "part-000001")
+    (path / "traces" / "decisions" / ".part-000003.parquet").write_bytes(b"half written")
     assert analysis.load(path).decisions["value"].tolist() == [2.0, 3.0]
 
 
-def test_a_merge_in_the_middle_of_reading_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first look at the folder sees a part that is gone when it is opened, as when a run ends just then."""
-    folder = tmp_path / "run" / "traces" / "decisions"
-    write_part(folder, "decisions", [(1, 0, "cut", 2.0)], "merged")
-    looks = iter([[folder / "part-0.parquet"]])
-    look = parquet._parts
-    monkeypatch.setattr(parquet, "_parts", lambda folder: next(looks, None) or look(folder))
-    assert parquet.read(folder)["value"].tolist() == [2.0]
+def test_a_merge_in_the_middle_of_reading_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends removes the parts before the merged file appears; a reader sees the parts, then neither."""
+    part = write_part(tmp_path, "decisions", [(1, 0, "cut", 2.0)])
+    merged = part.with_name("decisions.parquet")
+    hidden = part.rename(part.with_name(".decisions.parquet"))
+    looks = [[part]]  # gone when it is opened
+    look, pauses = parquet._parts, []
+    monkeypatch.setattr(parquet, "_parts", lambda folder: looks.pop() if looks else look(folder))
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            hidden.rename(merged)
+
+    monkeypatch.setattr(parquet, "sleep", pause)
+    assert parquet.read(part.parent)["value"].tolist() == [2.0]
+    assert len(pauses) == 2

@@ -11,7 +11,7 @@ from analysis.report import gantt, timeline
 
 
 def test_a_mini_batch_of_one_user_stretch_by_stretch(run_dir: Path) -> None:
-    """User 1 in round 1, by the closed form of the synthetic run."""
+    """User 1 in the first round, by the closed form of the synthetic run."""
     run = analysis.load(run_dir)
     bars = timeline.intervals(run.transfers, run.computations)
     own = bars[(bars["user"] == 1) & (bars["start_s"] < 13.5)]
@@ -68,6 +68,6 @@ def test_few_rounds_are_all_shown_and_many_by_rank() -> None:
 
 def test_a_round_of_many_users_has_a_bounded_number_of_rows(tmp_path: Path) -> None:
     panel = gantt.panel(analysis.load(Synthetic(users=60, rounds=1).write(tmp_path)))
-    rows = {row for trace in panel.views["Round 1"].data if trace.name != "Critical path" for row in trace.y}
+    rows = {row for trace in panel.views["Round 0"].data if trace.name != "Critical path" for row in trace.y}
     assert len(rows) == gantt.MOST_USERS
     assert "Only the 40 users" in panel.note
