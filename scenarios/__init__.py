@@ -1,1 +1,22 @@
 """The scenario schema, its files, and the command line: the one room that knows both the network and learning."""
+
+from typing import TYPE_CHECKING, Any
+
+from scenarios.errors import RunFailed, ScenarioError
+
+if TYPE_CHECKING:
+    from scenarios.run import Result, simulate
+    from scenarios.schema import Scenario, load
+
+__all__ = ["Result", "RunFailed", "Scenario", "ScenarioError", "load", "simulate"]
+
+_HOMES = {"Result": "run", "simulate": "run", "Scenario": "schema", "load": "schema"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is used: `netsim --help` does without."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"scenarios.{_HOMES[name]}"), name)

@@ -25,7 +25,7 @@ SCALARS = {
 """No conversions: "12" is not a number, true is not one either; but a whole number is a number."""
 
 BARE = {int: "constant", float: "constant", list: "list"}
-"""Type of a bare value -> the part of a family that it stands for, in families that have it."""
+"""Type of a bare value -> the part of a family whose only field it is, in families that have such a part."""
 
 QUANTITY = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*[^\W\d_][\w/%]*$")
 """A number with a unit behind it."""
@@ -52,7 +52,8 @@ def expand(value: Any, family: Family, default_name: str | None) -> dict[str, An
     if isinstance(value, str):
         return {"name": value}
     if (bare := BARE.get(type(value), "")) in family:
-        return {"name": bare, fields(family[bare])[0].name: value}
+        (only,) = fields(family[bare])
+        return {"name": bare, only.name: value}
     if not isinstance(value, dict):
         raise refusal(f"found {found(value)}; one of {choices} is allowed")
     if "name" in value:
@@ -66,7 +67,7 @@ def expand(value: Any, family: Family, default_name: str | None) -> dict[str, An
     return {"name": default_name, **value}
 
 
-def section(part: type, named: bool) -> Callable[[Any], Any]:
+def section(part: type, named: bool, families: Mapping[type, Family]) -> Callable[[Any], Any]:
     """A check that refuses what is no section of `part`: unknown fields, and fields that must be there and are not."""
     names = [*(["name"] if named else []), *(field.name for field in fields(part))]
     needed = [field.name for field in fields(part) if default_of(field) is MISSING]
@@ -80,7 +81,7 @@ def section(part: type, named: bool) -> Callable[[Any], Any]:
                 raise refusal(unknown("field", str(key), names), str(key))
         for name in needed:
             if name not in value:
-                raise refusal(f"the field {name} is missing; {allowed(hints(part)[name])} is needed")
+                raise refusal(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")
         return value
 
     return check

@@ -17,8 +17,9 @@ LARGEST_FILE_BYTES = 1_000_000
 class Document:
     """What a scenario says, and where it says so."""
 
-    def __init__(self, content: dict[str, Any], places: dict[Path, str]) -> None:
-        """`places` maps the path of a field to `file:line`; it names at least the document itself, `()`."""
+    def __init__(self, source: str, content: dict[str, Any], places: dict[Path, str]) -> None:
+        """`source` is the file's name; `places` maps paths to `file:line`, at least the path `()` of the document."""
+        self.source = source
         self.content = content
         self._places = places
 
@@ -33,7 +34,7 @@ class Document:
         content = text.content
         if not isinstance(content, dict):
             raise ScenarioError(f"{text.places[()]}: found {found(content)}; a scenario is lines of `field: value`")
-        return cls(content, text.places)
+        return cls(str(file), content, text.places)
 
     def place(self, path: Path) -> str:
         """`file:line` or `--set ...` of a field, or of the nearest section around it that is written down."""

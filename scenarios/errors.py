@@ -20,6 +20,16 @@ class ScenarioError(Exception):
     """The input is wrong; the message is one sentence that says where, what was found and what is allowed."""
 
 
+class FieldError(ScenarioError):
+    """A field that is fine by itself does not fit the data or other fields; `path` leads to it, as in the message."""
+
+    path: Path = ()
+
+
+class RunFailed(Exception):
+    """A run failed on its way; the message says what, at which simulated time and round."""
+
+
 def dotted(path: Path) -> str:
     """`network.stations.positions[2]`, as fields are written in messages and after `--set`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{quotable(step)}" for step in path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import pairwise
@@ -59,11 +59,13 @@ def members(hint: Any) -> tuple[Any, ...]:
     return get_args(bare) if get_origin(bare) in (Union, UnionType) else (hint,)
 
 
-def allowed(hint: Any) -> str:
-    """What may be written for a hint: `a whole number >= 1`."""
+def allowed(hint: Any, families: Mapping[type, Iterable[str]] | None = None) -> str:
+    """What may be written for a hint: `a whole number >= 1`; a member of `families` is written by one of its names."""
     bare, metadata = unwrap(hint)
+    if families and bare in families:
+        return f"one of {', '.join(families[bare])}"
     if len(members(bare)) > 1:
-        return ", or ".join(allowed(member) for member in members(bare))
+        return ", or ".join(allowed(member, families) for member in members(bare))
     if get_origin(bare) is Literal:
         return ("one of " if len(get_args(bare)) > 1 else "") + ", ".join(str(value) for value in get_args(bare))
     if get_origin(bare) in (tuple, list):

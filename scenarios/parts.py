@@ -114,7 +114,7 @@ class Parts:
                 raise refusal(unknown(word, name, family), "name")
             return adapters[name].validate_python(content)
 
-        bare = [kind for kind, name in ((float, "constant"), (list[float], "list")) if name in family]
+        bare = [self._annotation(*hints(part).values()) for name, part in family.items() if name in BARE.values()]
         written: Any = Union[Literal[tuple(family)], *bare, *sections.values()]
         return Annotated[Any, PlainValidator(choose, json_schema_input_type=written)]
 
@@ -124,7 +124,9 @@ class Parts:
         own |= {field.name: self._field(part, field) for field in fields(part)}
         config = ConfigDict(extra="forbid", protected_namespaces=())
         model: Any = create_model(part.__name__, __config__=config, __doc__=summary(part), **own)
-        return Annotated[model, BeforeValidator(section(part, name is not None)), AfterValidator(_builder(part))]
+        return Annotated[
+            model, BeforeValidator(section(part, name is not None, self.families)), AfterValidator(_builder(part))
+        ]
 
     def _field(self, part: type, field: Field[Any]) -> Any:
         hint, default = hints(part)[field.name], default_of(field)

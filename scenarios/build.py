@@ -1,0 +1,131 @@
+"""From a scenario to a world that can run: the only place that knows both the network and learning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import simpy
+import torch
+from numpy.typing import NDArray
+
+from learning.data import Batches, Dataset, MissingData
+from learning.description import LearningDescription
+from learning.executor import EXECUTORS, Executor
+from learning.models import Segment, whole
+from learning.parties import Server, User, Wire
+from learning.world import World
+from netsim.journal import Journal
+from netsim.network import Network
+from netsim.streams import Streams
+from netsim.trace import Trace
+from scenarios.errors import FieldError, dotted
+from scenarios.schema import Scenario
+
+DATA_FOLDER = "NETSIM_DATA"
+"""Environment variable that names the data folder where a scenario does not."""
+
+
+@dataclass
+class Simulation:
+    """A world at time zero."""
+
+    env: simpy.Environment
+    network: Network
+    executor: Executor | None
+    process: Generator[simpy.Event, Any, Any] | None
+    """What drives it: the scheme, or nothing where a scenario has no learning."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where it writes what happens."""
+        return self.network.journal
+
+    def record_in(self, trace: Trace) -> None:
+        """Write to this trace from now on. Building writes nothing, so that a world can be refused without a trace."""
+        self.journal.trace = trace
+        self.network.record_users()
+
+
+class Material(NamedTuple):
+    """Data set, the training rows of each user, and the whole model."""
+
+    dataset: Dataset
+    shares: Sequence[NDArray[np.int64]]
+    model: Segment
+
+
+def build(scenario: Scenario) -> Simulation:
+    """Set up streams, network, data and learning.
+
+    Raises:
+        FieldError: fields do not fit each other or the data, or data are missing.
+    """
+    env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
+    journal = Journal(env, Trace(None))
+    with blaming():
+        network = Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+    if learning is None:
+        return Simulation(env, network, None, None)
+    world = _world(env, streams, network, learning, _material(learning, len(network.users), streams))
+    return Simulation(env, network, world.executor, learning.scheme.run(world))
+
+
+@contextmanager
+def blaming(*path: str) -> Iterator[None]:
+    """Turn what a part says about its arguments into an error of the field that asked for it."""
+    try:
+        yield
+    except (ValueError, MissingData) as problem:
+        error = FieldError(": ".join([*filter(None, [dotted(path)]), str(problem)]))
+        error.path = path
+        raise error from problem
+
+
+def _material(learning: LearningDescription, users: int, streams: Streams) -> Material:
+    """Load, deal out and check what learning needs."""
+    folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
+    with blaming("learning", "data"):
+        dataset = learning.data.load(folder, getattr(torch, learning.precision))
+    with blaming("learning", "partition"):
+        shares = learning.partition.split(dataset.train.y.numpy(), users, streams)
+    with blaming("learning", "model"):
+        model = whole(learning.model, dataset)
+    with blaming("learning", "cut"):
+        model.cut(learning.cut)
+    with blaming("learning", "policy"):
+        learning.policy.needed(users)
+    return Material(dataset, shares, model)
+
+
+def _world(
+    env: simpy.Environment, streams: Streams, network: Network, learning: LearningDescription, material: Material
+) -> World:
+    executor = EXECUTORS[learning.executor]()
+    wire = Wire(executor, streams, network.journal)
+    users = []
+    for node, rows in zip(network.users, material.shares, strict=True):
+        node.samples = len(rows)
+        users.append(User(node, Batches(material.dataset, rows, node.number, streams, learning.batch_size), wire))
+    return World(
+        env=env,
+        executor=executor,
+        streams=streams,
+        journal=network.journal,
+        server=Server(network.server, wire),
+        users=users,
+        dataset=material.dataset,
+        whole=material.model,
+        cut=learning.cut,
+        optimiser=learning.optimiser,
+        server_optimiser=learning.server_optimiser or learning.optimiser,
+        policy=learning.policy,
+        stop=learning.stop,
+        evaluate_every=learning.evaluate_every,
+        precision=getattr(torch, learning.precision),
+    )

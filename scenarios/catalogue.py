@@ -1,0 +1,64 @@
+"""Everything that a scenario can name, one line each: what `netsim list` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scenarios.errors import ScenarioError, unknown
+from scenarios.hints import summary
+from scenarios.schema import parts
+
+GROUPS = {
+    "schemes": ("Scheme",),
+    "models": ("Architecture",),
+    "datasets": ("DatasetLoader",),
+    "channels": ("PathLoss", "Fading"),
+    "stragglers": ("SlowdownLaw", "Policy"),
+    "schedulers": ("SharingLaw",),
+    "placements": ("StationPlacement", "UserPlacement"),
+    "energies": ("ComputeEnergy",),
+    "numbers": ("PerUser",),
+}
+"""Names that users know -> Protocols of the families meant; any other family goes by the plural of its Protocol."""
+
+SCENARIOS = Path(__file__).parent
+
+
+def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """(group, name, one line) of all that can be named, or of one group.
+
+    Raises:
+        ScenarioError: there is no such group.
+    """
+    groups = [*GROUPS, *_others(), "scenarios"]
+    if kind is not None and kind not in groups:
+        raise ScenarioError(f"netsim list: {unknown('kind', kind, groups)}")
+    for group in groups if kind is None else [kind]:
+        found = scenario_files() if group == "scenarios" else _family(group)
+        for name, line in found:
+            yield group, name, line
+
+
+def scenario_files() -> Iterator[tuple[str, str]]:
+    """Path and first comment of each scenario file that comes with the program."""
+    for file in sorted(SCENARIOS.rglob("*.yaml")):
+        first = file.read_text(encoding="utf-8").partition("\n")[0]
+        path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        yield str(path), first.lstrip("# ")
+
+
+def _others() -> list[str]:
+    named = {protocol for protocols in GROUPS.values() for protocol in protocols}
+    return [_plural(protocol.__name__) for protocol in parts().families if protocol.__name__ not in named]
+
+
+def _plural(name: str) -> str:
+    return f"{name.lower()}s"
+
+
+def _family(group: str) -> Iterator[tuple[str, str]]:
+    for protocol, family in parts().families.items():
+        if protocol.__name__ in GROUPS.get(group, ()) or _plural(protocol.__name__) == group:
+            for name, part in family.items():
+                yield name, summary(part)

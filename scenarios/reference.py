@@ -1,0 +1,88 @@
+"""The scenario reference, written from the schema: `python -m scenarios.reference > docs/scenario_reference.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from scenarios.checks import Family, default_of
+from scenarios.hints import allowed, documentation, hints, members, summary, unwrap
+from scenarios.parts import Parts
+from scenarios.schema import Scenario, parts
+from scenarios.yaml12 import dump
+
+HEAD = """# Scenario reference
+
+Written by `python -m scenarios.reference` from the schema; do not edit.
+
+A scenario is a YAML file of these fields; what is left out has its default. Where a field takes one of several parts,
+`name` chooses which: `fading: {name: rayleigh}`, or `fading: rayleigh` for short, or `fading: {coherence_time_s: 0.1}`
+for the default part. A field that takes a number for each user also takes a bare number (the same for all) and a bare
+list (one each).
+
+On the command line, `--set network.users.count=20` overrides a field. Setting a `name` to another one, as in
+`--set learning.scheme.name=fedavg`, resets that section to the defaults of the part of that name.
+"""
+
+
+def reference() -> str:
+    """The whole reference, as Markdown."""
+    known = parts()
+    return "\n".join([HEAD, *_sections(known, Scenario, ""), *_families(known)])
+
+
+def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
+    """A table of the fields of a section, then those of the sections inside it."""
+    yield f"## {path or 'The file'}\n\n{summary(part)}\n"
+    yield from _table(known, part)
+    for field in fields(part):
+        for member in members(hints(part)[field.name]):
+            inner, _ = unwrap(member)
+            if is_dataclass(inner):
+                yield from _sections(known, inner, f"{path}.{field.name}".lstrip("."))  # type: ignore[arg-type]
+
+
+def _families(known: Parts) -> Iterator[str]:
+    for protocol, family in known.families.items():
+        yield f"## {protocol.__name__}\n"
+        for name, part in family.items():
+            yield f"### `{name}`\n\n{summary(part)}\n"
+            yield from _table(known, part)
+
+
+def _table(known: Parts, part: type) -> Iterator[str]:
+    if not fields(part):
+        return
+    yield "| field | allowed | default | meaning |\n| --- | --- | --- | --- |"
+    for field in fields(part):
+        hint = hints(part)[field.name]
+        cells = [f"`{field.name}`", _allowed(known, hint), _default(known, field, hint)]
+        yield f"| {' | '.join([*cells, documentation(part).get(field.name, '')])} |"
+    yield ""
+
+
+def _allowed(known: Parts, hint: Any) -> str:
+    words = []
+    for member in members(hint):
+        bare, _ = unwrap(member)
+        family: Family | None = known.families.get(bare)
+        if family is not None:
+            words.append(f"[{bare.__name__}](#{bare.__name__.lower()}): {', '.join(family)}")
+        else:
+            words.append("a section, see below" if is_dataclass(bare) else allowed(member))
+    return ", or ".join(words).replace("|", "\\|")
+
+
+def _default(known: Parts, field: Field[Any], hint: Any) -> str:
+    default = default_of(field)
+    if default is MISSING:
+        return "none: must be given"
+    plain = known.plain(default, hint)
+    if is_dataclass(default) and known.family(hint) is None:
+        return "see below"
+    return f"`{dump(plain, one_line=True)}`".replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

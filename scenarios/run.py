@@ -1,0 +1,211 @@
+"""Running a scenario: simulated time goes on until its learning stops, and everything is written down."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from traceback import format_exception
+from types import FrameType
+from typing import Any, Literal
+
+import pyarrow as pa
+import torch
+
+from netsim.trace import Trace
+from scenarios.build import Simulation, build
+from scenarios.directory import RunDirectory
+from scenarios.errors import RunFailed
+from scenarios.progress import Observer, Tally
+from scenarios.schema import Scenario, resolved
+
+BETWEEN_TICKS_S = 0.1
+"""Wall seconds between two reports of the simulated time."""
+
+VERSIONED = ("netsim", "numpy", "pyarrow", "scipy", "simpy", "torch")
+"""Packages on which numbers depend."""
+
+Status = Literal["running", "complete", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended, and its tables."""
+
+    scenario: Scenario
+    status: Status
+    wall_time_s: float
+    reached: Tally
+    """Rounds, simulated time, bits, energy, and latest metrics."""
+    operations: Mapping[str, int]
+    """Operations of learning: asked for, run, and found in a store."""
+    tables: Mapping[str, Any]
+    """Rows and content hash of each table."""
+    directory: Path | None
+    _trace: Trace = field(repr=False)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Test accuracy at the last evaluation, if values were computed."""
+        return self.reached.metrics.get("accuracy")
+
+    @property
+    def simulated_time_s(self) -> float:
+        """When the run ended."""
+        return self.reached.time_s
+
+    def table(self, name: str) -> pa.Table:
+        """One table of the trace."""
+        return self._trace.frame(name)
+
+
+def simulate(scenario: Scenario, out: str | Path | None = None, observer: Observer | None = None) -> Result:
+    """Run a scenario, and record it in the folder `out` if one is given.
+
+    SIGINT or SIGTERM ends the run between two events with status `interrupted`; a second one ends it at once.
+
+    Raises:
+        ScenarioError: the scenario does not fit its data, or `out` cannot hold a run; no older run is touched.
+        RunFailed: an error on the way; what was recorded so far is readable.
+    """
+    with one_thread():
+        return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer).result()
+
+
+class _Run:
+    """One run and its record."""
+
+    simulation: Simulation
+    trace: Trace
+
+    def __init__(self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None) -> None:
+        self.scenario, self.directory = scenario, directory
+        self.tally = Tally()
+        self.observers: list[Observer] = [self.tally, *([observer] if observer else [])]
+        self.begun_s = time.monotonic()
+
+    def result(self) -> Result:
+        self.simulation = build(self.scenario)  # refuses what does not fit before an older run is touched
+        if self.directory:
+            self.directory.begin(resolved(self.scenario), self._about("running"))
+        self.trace = Trace(self.directory.traces if self.directory else None)
+        self.simulation.record_in(self.trace)
+        self.simulation.journal.observers.extend(self.observers)
+        try:
+            about = self._close(self._advance())
+        except Exception as error:
+            raise self._failure(error) from error
+        return Result(
+            scenario=self.scenario,
+            status=about["status"],
+            wall_time_s=about["wall_time_s"],
+            reached=self.tally,
+            operations=about["operations"],
+            tables=about["tables"],
+            directory=self.directory.path if self.directory else None,
+            _trace=self.trace,
+        )
+
+    def _advance(self) -> Status:
+        """Step from event to event until the scheme has ended, or somebody interrupts."""
+        env, process = self.simulation.env, self.simulation.process
+        ended = env.process(process) if process else env.timeout(0)
+        next_tick_s = 0.0
+        try:
+            with interruptions() as interrupted:
+                while not (ended.processed or interrupted()):
+                    env.step()
+                    if time.monotonic() >= next_tick_s:
+                        next_tick_s = time.monotonic() + BETWEEN_TICKS_S
+                        for observer in self.observers:
+                            observer.ticked(env.now)
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "complete" if ended.processed else "interrupted"
+
+    def _failure(self, error: Exception) -> RunFailed:
+        """Record a failure, as far as that is still possible, and say it in one sentence."""
+        cause = error.__cause__ or error  # SimPy raises a copy of what a process raised
+        what = " ".join(f"{type(cause).__name__}: {cause}".split())
+        where = f"at simulated time {self.simulation.env.now:.6g} s in round {self.simulation.journal.round}"
+        with suppress(OSError):  # a full disk may be what failed in the first place
+            self._close("failed", error=what, traceback="".join(format_exception(cause)))
+        left = f"; the traces so far are in {self.directory.traces}" if self.directory else ""
+        return RunFailed(f"failed {where}: {what}{left}")
+
+    def _close(self, status: Status, **more: str) -> dict[str, Any]:
+        """End the record."""
+        self.tally.time_s = self.simulation.env.now
+        about = {**self._about(status), "tables": self.trace.close(), **more}
+        if self.directory:
+            self.directory.write(about)
+        return about
+
+    def _about(self, status: Status) -> dict[str, Any]:
+        """What run.json says."""
+        executor = self.simulation.executor
+        return {
+            "name": self.scenario.name,
+            "seed": self.scenario.seed,
+            "status": status,
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+            "wall_time_s": round(time.monotonic() - self.begun_s, 3),
+            "simulated_time_s": self.tally.time_s,
+            "rounds": self.tally.rounds,
+            "operations": {
+                "asked": executor.asked if executor else 0,
+                "run": executor.run if executor else 0,
+                "stored": 0,
+            },
+            "tables": {},
+        }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"  # runs from its source folder
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: results then depend neither on the machine's cores nor on its environment."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with suppress(RuntimeError):  # too late where parallel work was done before; operations do not use it here
+        torch.set_num_interop_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """Tells whether SIGINT or SIGTERM has come; a second signal raises KeyboardInterrupt.
+
+    Only the main thread gets signals; elsewhere the answer is always no.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

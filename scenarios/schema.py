@@ -1,0 +1,93 @@
+"""The scenario: what one file describes, from YAML to dataclasses and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import netsim.parts
+from annotated_types import Ge
+from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription
+
+import learning.parts
+from learning.description import LearningDescription
+from scenarios.document import Document
+from scenarios.parts import Parts
+from scenarios.yaml12 import dump
+
+NAME = re.compile(r"\w[\w.-]*")
+"""What can name a folder everywhere."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One experiment: a cell, its devices, and what they learn."""
+
+    name: str = "scenario"
+    """Name of the run and, under `runs/`, of its folder (default: the name of the file)."""
+
+    seed: Annotated[int, Ge(0)] = 0
+    """All random draws follow from it: equal scenarios with equal seeds give equal tables."""
+
+    network: NetworkDescription = field(default_factory=NetworkDescription)
+    """Base stations, users and the radio channel between them."""
+
+    compute: ComputeDescription = field(default_factory=ComputeDescription)
+    """Processors of devices and of the edge server."""
+
+    energy: EnergyDescription = field(default_factory=EnergyDescription)
+    """What transmitting, receiving, computing and waiting cost."""
+
+    learning: LearningDescription | None = None
+    """Data, model and learning system; without it the cell is set up and nothing happens in it."""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f'the name "{self.name}" cannot name a folder; use letters, digits, - and _')
+
+
+def parts() -> Parts:
+    """Everything that a scenario can name, as the rooms list it at this moment."""
+    return Parts({**netsim.parts.FAMILIES, **learning.parts.FAMILIES})
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """Read a scenario file; `overrides` maps dotted paths to values, as in {"network.users.count": 50}.
+
+    An override `x.name` that changes the name resets `x` to the defaults of the part of that name.
+
+    Raises:
+        ScenarioError: the file or an override is wrong; the message is one sentence.
+    """
+    return interpret(document(path, overrides or {}))
+
+
+def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
+    """The file's content after overrides, named after the file unless it says otherwise."""
+    read = Document.read(path)
+    read.content.setdefault("name", "-".join(re.findall(r"[\w.-]+", Path(path).stem.lstrip(".-"))) or "scenario")
+    read.override(overrides)
+    return read
+
+
+def interpret(document: Document) -> Scenario:
+    """The scenario that a document describes.
+
+    Raises:
+        ScenarioError: it describes none.
+    """
+    return parts().read(Scenario, document)
+
+
+def resolved(scenario: Scenario) -> str:
+    """YAML with every default written out; loading it gives an equal scenario."""
+    return dump(parts().plain(scenario, Scenario))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of scenario files, for editors."""
+    schema = parts().adapter(Scenario).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,59 @@
+"""The command line in this process, and a small valid scenario."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from scenarios.cli import main
+
+SMALL = """\
+name: small
+seed: 3
+network:
+  users:
+    count: 3
+  channel:
+    fading: {name: rayleigh, coherence_time_s: 0.05}
+compute:
+  devices:
+    flops_per_s: [1.0e8, 2.0e8, 4.0e8]
+learning:
+  data: {name: digits, train_samples: 96, test_samples: 40}
+  batch_size: 16
+  scheme: {name: sfl_v1, local_steps: 1}
+  stop: {rounds: 2}
+"""
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def netsim(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `netsim ARGUMENTS`."""
+
+    def command(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main([str(argument) for argument in arguments])
+        return Outcome(exit.value.code, *capsys.readouterr())  # type: ignore[arg-type]
+
+    return command
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A file with a valid scenario that runs in a second."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
