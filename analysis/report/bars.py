@@ -9,6 +9,9 @@ import plotly.graph_objects as go
 
 from analysis import style
 
+FEW, MANY = 20, 60
+"""Bars up to which each has a tick, and from which on they touch."""
+
 
 def stacked(
     table: pd.DataFrame, names: Mapping[str, tuple[str, str]], unit: str, *, horizontal: bool = False
@@ -26,7 +29,10 @@ def stacked(
         x, y, orientation = (along, across, "h") if horizontal else (across, along, "v")
         figure.add_bar(name=label, x=x, y=y, orientation=orientation, marker=plain(colour))
     figure.update_traces(hovertemplate=f"%{{{'x' if horizontal else 'y'}:.3g}} {symbol}")
-    return figure.update_layout(barmode="stack", bargap=_gap(len(shown)) if not horizontal else 0.2), symbol
+    if not horizontal and len(shown) <= FEW:
+        figure.update_xaxes(dtick=1)  # rounds and users have no halves
+    bargap = 0.2 if horizontal else _gap(len(shown))
+    return figure.update_layout(barmode="stack", bargap=bargap, showlegend=True), symbol
 
 
 def plain(colour: str) -> dict[str, object]:
@@ -36,4 +42,4 @@ def plain(colour: str) -> dict[str, object]:
 
 def _gap(bars: int) -> float:
     """Few bars stay slim, many touch: a gap between several hundred would be narrower than a pixel."""
-    return max(0.15, 1 - 0.08 * bars) if bars <= 60 else 0.0
+    return max(0.15, 1 - 0.08 * bars) if bars <= MANY else 0.0
