@@ -11,9 +11,7 @@ def micro(distance_m: float, carrier_ghz: float = 3.5, user_height_m: float = 1.
     return Path(distance_m, 10.0, user_height_m, carrier_ghz * 1e9)
 
 
-def macro(
-    distance_m: float, carrier_ghz: float = 3.5, user_height_m: float = 1.5, surroundings: float = 0.5
-) -> Path:
+def macro(distance_m: float, carrier_ghz: float = 3.5, user_height_m: float = 1.5, surroundings: float = 0.5) -> Path:
     return Path(distance_m, 25.0, user_height_m, carrier_ghz * 1e9, surroundings)
 
 
@@ -94,7 +92,7 @@ def test_a_line_of_sight_can_be_forced() -> None:
 
 
 def test_high_users_see_roofs() -> None:
-    """Note 1 of table 7.4.1-1: h_E is 1 m with probability 1 / (1 + C), else one of 12, 15, 18 m for a user at 19.5 m."""
+    """Note 1 of table 7.4.1-1: h_E is 1 m with probability 1 / (1 + C), else one of 12, 15, 18 m (user at 19.5 m)."""
     c = 0.65**1.5 * 1.25 * 1000 * exp(-1000 / 150)
     low = 1 / (1 + c)
     losses = {}

@@ -1,0 +1,228 @@
+"""Transmissions on a shared band: closed forms, and storms of arrivals and interruptions against brute force."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import inf, log2
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from stepping import Sending, Stepping
+
+from netsim.radio.link import WorstOf
+from netsim.radio.medium import Medium
+from netsim.radio.rate import Window
+from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
+from netsim.radio.transmission import COMPLETE, Transmission
+
+Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass
+class Recorded:
+    """A link whose signal repeats a list, one value a block."""
+
+    signal_hz: list[float]
+    coherence_time_s: float = inf
+
+    def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.array(self.signal_hz)[blocks % len(self.signal_hz)]
+
+
+class Band:
+    """A medium of 1 MHz and what became of its transmissions."""
+
+    def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True, gap: float = 1.0) -> None:
+        self.env = simpy.Environment()
+        law = law or EqualShares()
+        self.medium = Medium(self.env, 1e6, law, range(users), spread=spread, gap=gap)
+        self.ended: dict[int, tuple[float, Transmission]] = {}
+
+    def send(self, user: int, link: Any, bits: float, start_s: float = 0.0, until_s: float = inf) -> None:
+        self.env.process(self._send(user, link, bits, start_s, until_s))
+
+    def _send(self, user: int, link: Any, bits: float, start_s: float, until_s: float) -> Process:
+        if start_s:
+            yield self.env.timeout(start_s)
+        transmission = self.medium.begin(link, (user,), bits)
+        timer = self.env.timeout(until_s - start_s) if until_s < inf else self.env.event()
+        yield transmission.done | timer
+        self.medium.end(transmission)
+        self.ended[user] = self.env.now, transmission
+
+    def ends_s(self) -> dict[int, float]:
+        self.env.run()
+        return {user: end_s for user, (end_s, _) in self.ended.items()}
+
+
+FLAT = Recorded([1e6])
+"""At 1 MHz the signal-to-noise ratio is one: 1 Mbit/s alone."""
+
+
+def test_alone() -> None:
+    band = Band()
+    band.send(0, FLAT, 5e5)
+    assert band.ends_s() == {0: pytest.approx(0.5, rel=1e-12)}
+
+
+def test_two_share_and_the_other_speeds_up() -> None:
+    """1 and 3 Mbit at 1 Mbit/s, processor sharing: the short one ends at 2 s, the long one at 4 s."""
+    band = Band()
+    band.send(0, FLAT, 1e6)
+    band.send(1, FLAT, 3e6)
+    assert band.ends_s() == {0: pytest.approx(2.0, rel=1e-12), 1: pytest.approx(4.0, rel=1e-12)}
+
+
+def test_power_in_the_share() -> None:
+    """A user on half the band has twice the signal-to-noise ratio: 0.5 log2(1 + 2) Mbit/s."""
+    band = Band(FixedShares(), users=2, spread=False)
+    band.send(0, FLAT, 1e6)
+    assert band.ends_s() == {0: pytest.approx(2 / log2(3), rel=1e-12)}
+
+
+def test_gap() -> None:
+    band = Band(gap=2.0)
+    band.send(0, FLAT, 1e6)
+    assert band.ends_s() == {0: pytest.approx(1 / log2(1.5), rel=1e-12)}
+
+
+def test_a_leaver_gives_its_share_back() -> None:
+    band = Band()
+    band.send(0, FLAT, 1e6)
+    band.send(1, FLAT, 1e6, until_s=1.0)
+    assert band.ends_s() == {0: pytest.approx(1.5, rel=1e-12), 1: 1.0}
+    assert band.ended[1][1].delivered_bits == pytest.approx(5e5, rel=1e-12)
+
+
+def test_end_exactly_on_a_block_border() -> None:
+    link = Recorded([1e6, 3e6], coherence_time_s=0.25)  # 1 and 2 Mbit/s in turn
+    band = Band()
+    band.send(0, link, 0.25e6 + 0.5e6)
+    band.send(1, link, 0.25e6, start_s=10.0)
+    assert band.ends_s() == {0: pytest.approx(0.5, rel=1e-12), 1: pytest.approx(10.25, rel=1e-12)}
+
+
+def test_blocks_without_any_signal() -> None:
+    link = Recorded([0.0, 0.0, 1e6, 0.0], coherence_time_s=0.1)
+    band = Band()
+    band.send(0, link, 1.5e5)  # a block carries 0.1 Mbit: all of the third, half of the seventh
+    assert band.ends_s() == {0: pytest.approx(0.65, rel=1e-12)}
+
+
+def test_longer_than_the_window_of_blocks() -> None:
+    """10,000 blocks are more than several windows; the mean rate is 1.5 Mbit/s."""
+    band = Band()
+    band.send(0, Recorded([1e6, 3e6], coherence_time_s=1e-3), 1.5e6 * 10)
+    assert band.ends_s() == {0: pytest.approx(10.0, rel=1e-10)}
+
+
+def test_a_broadcast_goes_at_the_weakest_receivers_rate_block_by_block() -> None:
+    first, second = Recorded([1e6, 7e6], coherence_time_s=1.0), Recorded([3e6, 3e6], coherence_time_s=1.0)
+    band = Band()
+    band.send(0, WorstOf([first, second]), 1e6 + 1e6)  # type: ignore[list-item]  # links that are not drawn
+    assert band.ends_s() == {0: pytest.approx(1.5, rel=1e-12)}  # 1, then 2 Mbit/s
+
+
+def test_mean_snr_is_an_average_over_time_on_the_air() -> None:
+    band = Band(spread=False)
+    band.send(0, FLAT, 1e6)
+    band.send(1, FLAT, 1e9, start_s=0.5, until_s=0.75)
+    band.env.run()
+    end_s, transmission = band.ended[0]
+    # power sits in the share: the ratio is 2 for the quarter second for which there were two, else 1
+    assert transmission.mean_snr() == pytest.approx((2 * 0.25 + 1 * (end_s - 0.25)) / end_s, rel=1e-12)
+
+
+def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    rated: list[Transmission] = []
+    rate = Transmission.rate
+    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    band = Band(FixedShares())
+    for user in range(4):
+        band.send(user, FLAT, 1e6, start_s=0.1 * user)
+    band.env.run()
+    assert len(rated) == 4
+
+
+def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    efficiency = Window.efficiency
+    monkeypatch.setattr(Window, "efficiency", lambda self, hz: (made.append(1), efficiency(self, hz))[1])
+    band = Band()
+    for user in range(4):
+        band.send(user, FLAT, 1e6)
+    assert band.ends_s() == dict.fromkeys(range(4), pytest.approx(4.0))
+    assert len(made) == 4
+
+
+def test_equal_transfers_end_at_the_very_same_instant() -> None:
+    band = Band()
+    for user in range(4):
+        band.send(user, Recorded([1e6, 3e6], coherence_time_s=0.07), 1e6 / 3)
+    assert len(set(band.ends_s().values())) == 1
+
+
+@pytest.mark.parametrize(("start_s", "block_s"), [(1e6, 1e-3), (1e9, 1e-3), (1e12, 1e-3), (1e15, 1e-3), (1e17, 1.0)])
+def test_a_coarse_clock_does_not_stop_time(start_s: float, block_s: float) -> None:
+    """At 1e17 s the clock ticks every 16 s, far beyond a block: transfers still end, and within a tick or two."""
+    band = Band()
+    tick_s = float(np.spacing(start_s))
+    band.send(0, Recorded([1e6, 3e6], block_s), 1.5e6 * 10, start_s=start_s)
+    band.send(1, Recorded([1e6, 3e6], block_s), 1e-3, start_s=start_s)
+    ends_s = band.ends_s()
+    assert start_s <= ends_s[1] <= ends_s[0]
+    assert ends_s[0] - start_s == pytest.approx(10.0, abs=2 * block_s + 3 * tick_s)
+
+
+signals = st.lists(st.sampled_from([0.0, 2e5, 1e6, 3e6, 5.5e7]), min_size=2, max_size=7).filter(any)
+instants = st.one_of(st.floats(0, 3), st.integers(0, 30).map(lambda k: k * 0.1))  # many of them on block borders
+storms = st.lists(
+    st.tuples(instants, st.floats(1.0, 1e6), st.one_of(st.just(inf), st.floats(0.01, 2.0)), signals),
+    min_size=1,
+    max_size=6,
+)
+laws = st.sampled_from([EqualShares(), FixedShares(), FixedShares((0.4, 0.05, 0.1, 0.2, 0.1, 0.15))])
+
+
+@settings(deadline=None, max_examples=150)
+@given(storm=storms, law=laws, spread=st.booleans(), block_s=st.sampled_from([0.1, 0.037, 1.7]))
+def test_storms_against_brute_force(
+    storm: list[tuple[float, float, float, list[float]]], law: SharingLaw, spread: bool, block_s: float
+) -> None:
+    sendings = [
+        Sending(user, start_s, start_s + patience_s, bits, signal_hz)
+        for user, (start_s, bits, patience_s, signal_hz) in enumerate(storm)
+    ]
+    Stepping(1e6, law, list(range(6)), spread, 1.3, block_s).run(sendings)
+    band = Band(law, users=6, spread=spread, gap=1.3)
+    for sending in sendings:
+        link = Recorded(sending.power_over_noise_hz, block_s)
+        band.send(sending.user, link, sending.bits, sending.start_s, sending.until_s)
+    ends_s = band.ends_s()
+    for sending in sendings:
+        transmission = band.ended[sending.user][1]
+        assert ends_s[sending.user] == pytest.approx(sending.end_s, rel=1e-8, abs=1e-8)
+        assert transmission.delivered_bits == pytest.approx(sending.delivered_bits, abs=2 * COMPLETE * sending.bits)
+        assert 0 <= transmission.remaining_bits <= transmission.bits
+        if sending.until_s == inf:
+            assert transmission.remaining_bits == 0
+
+
+@settings(deadline=None)
+@given(storm=storms)
+def test_work_is_conserved(storm: list[tuple[float, float, float, list[float]]]) -> None:
+    """While anybody sends, the whole band is in use; a constant spread signal makes that countable in bits."""
+    band = Band()
+    for user, (start_s, bits, patience_s, _) in enumerate(storm):
+        band.send(user, FLAT, bits, start_s, start_s + patience_s)
+    ends_s = band.ends_s()
+    busy_s, reached_s = 0.0, 0.0
+    for start_s, end_s in sorted((storm[user][0], end_s) for user, end_s in ends_s.items()):
+        busy_s += max(0.0, end_s - max(start_s, reached_s))
+        reached_s = max(reached_s, end_s)
+    delivered = sum(transmission.delivered_bits for _, transmission in band.ended.values())
+    assert delivered == pytest.approx(1e6 * busy_s, rel=1e-8, abs=1e-3)
