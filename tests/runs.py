@@ -1,0 +1,42 @@
+"""Runs of the tiny scenario, and what tests compare of them."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from scenarios import load, simulate
+from scenarios.run import Result
+
+TINY = Path(__file__).with_name("tiny.yaml")
+TABLES = (
+    "users",
+    "transfers",
+    "computations",
+    "rounds",
+    "evaluations",
+    "decisions",
+    "critical_path",
+    "energy",
+)
+
+
+def run(**overrides: Any) -> Result:
+    """Run the tiny scenario; dots in field paths are written as double underscores."""
+    return _run(tuple(sorted((name.replace("__", "."), value) for name, value in overrides.items())))
+
+
+@cache
+def _run(overrides: tuple[tuple[str, Any], ...]) -> Result:
+    return simulate(load(TINY, dict(overrides)))
+
+
+def frame(result: Result, table: str) -> pd.DataFrame:
+    """One table of a run."""
+    return result.table(table).to_pandas()
+
+
+def hashes(result: Result) -> dict[str, str]:
+    """Content hash of each table."""
+    return {name: result.tables[name]["sha256"] for name in TABLES}

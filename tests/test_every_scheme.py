@@ -1,0 +1,110 @@
+"""One contract for every registered scheme."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from runs import TABLES, frame, hashes, run
+
+from learning.schemes import SCHEMES
+
+NETWORKED = sorted(set(SCHEMES) - {"centralised"})
+POLICIES = {
+    "wait_for_all": {"learning__policy": "wait_for_all"},
+    "deadline": {"learning__policy__name": "deadline", "learning__policy__deadline_s": 0.6},
+    "first_k": {"learning__policy__name": "first_k", "learning__policy__k": 2},
+}
+CLOCK = [table for table in TABLES if table != "evaluations"]
+
+scheme = pytest.mark.parametrize("name", sorted(SCHEMES))
+networked = pytest.mark.parametrize("name", NETWORKED)
+policy = pytest.mark.parametrize("policy", sorted(POLICIES))
+
+
+@scheme
+def test_same_seed_same_tables(name: str) -> None:
+    run_again = run(learning__scheme=name, name="again")  # another entry of the cache, so it really runs again
+    assert hashes(run(learning__scheme=name)) == hashes(run_again)
+    assert hashes(run(learning__scheme=name, seed=12)) != hashes(run_again)
+
+
+@scheme
+@policy
+def test_executors_agree(name: str, policy: str) -> None:
+    """Identical clock; values within what float64 arithmetic in another order may differ."""
+    setting = {"learning__scheme": name, "learning__precision": "float64", **POLICIES[policy]}
+    eager, batched, dry = (run(learning__executor=each, **setting) for each in ("eager", "batched", "dry"))
+    for table in CLOCK:
+        assert eager.tables[table] == batched.tables[table] == dry.tables[table], table
+    a, b, c = (frame(each, "evaluations") for each in (eager, batched, dry))
+    np.testing.assert_allclose(a.value, b.value, rtol=1e-9)
+    assert c.value.isna().all()
+    pd.testing.assert_frame_equal(a.drop(columns="value"), c.drop(columns="value"))
+    assert dry.operations["run"] == 0 < eager.operations["run"]
+
+
+@networked
+@policy
+def test_conservation(name: str, policy: str) -> None:
+    result = run(learning__scheme=name, **POLICIES[policy])
+    transfers, computations = frame(result, "transfers"), frame(result, "computations")
+    assert ((transfers.lost >= 0) & (transfers.lost <= transfers.bits)).all()
+    if policy == "wait_for_all":
+        assert (transfers.lost == 0).all()
+        assert not computations.interrupted.any()
+    np.testing.assert_allclose(transfers.end_s - transfers.start_s, transfers.wait_s + transfers.airtime_s, atol=1e-9)
+    np.testing.assert_allclose(
+        computations.end_s - computations.start_s, computations.wait_s + computations.service_s, atol=1e-9
+    )
+
+
+@networked
+@policy
+def test_round_latency_is_the_sum_of_its_critical_path(name: str, policy: str) -> None:
+    result = run(learning__scheme=name, **POLICIES[policy])
+    rounds, path = frame(result, "rounds"), frame(result, "critical_path")
+    np.testing.assert_allclose(path.groupby("round").duration_s.sum(), rounds.latency_s, rtol=1e-9)
+    for _, chain in path.sort_values("position").groupby("round"):
+        np.testing.assert_allclose(chain.end_s.to_numpy()[:-1], chain.start_s.to_numpy()[1:], rtol=0, atol=1e-12)
+    assert (path.duration_s >= 0).all()
+    assert (rounds.start_s.to_numpy()[1:] >= rounds.end_s.to_numpy()[:-1]).all()
+
+
+@networked
+@policy
+def test_a_users_energy_is_the_sum_of_its_rows(name: str, policy: str) -> None:
+    result = run(learning__scheme=name, **POLICIES[policy])
+    energy = frame(result, "energy").groupby("user").sum()
+    transfers, computations = frame(result, "transfers"), frame(result, "computations")
+    up, down = (transfers[transfers.direction == each].groupby("user").energy_j.sum() for each in ("up", "down"))
+    own = computations[computations.node_kind == "user"].groupby("user").energy_j.sum()
+    for column, rows in (("transmit_j", up), ("receive_j", down), ("compute_j", own)):
+        np.testing.assert_allclose(energy[column], rows.reindex(energy.index, fill_value=0.0), rtol=1e-9)
+    spent = energy[["transmit_j", "receive_j", "compute_j", "idle_j"]].to_numpy().sum()
+    np.testing.assert_allclose(frame(result, "rounds").energy_j.sum(), spent, rtol=1e-9)
+
+
+@networked
+def test_processors_are_never_busier_than_time_allows(name: str) -> None:
+    result = run(learning__scheme=name)
+    jobs = frame(result, "computations")
+    for _, own in jobs.assign(begin_s=jobs.start_s + jobs.wait_s).groupby(["node_kind", "node"], dropna=False):
+        ordered = own.sort_values("begin_s")
+        assert (ordered.begin_s.to_numpy()[1:] >= ordered.end_s.to_numpy()[:-1] - 1e-12).all()  # one slot each
+
+
+@networked
+@pytest.mark.parametrize("name_of_policy", ["deadline", "first_k"])
+def test_policies_drop_stragglers(name: str, name_of_policy: str) -> None:
+    everyone = frame(run(learning__scheme=name), "rounds")
+    rounds = frame(run(learning__scheme=name, **POLICIES[name_of_policy]), "rounds")
+    assert (rounds.participants + rounds.dropped == 4).all()
+    if name_of_policy == "first_k":
+        assert (rounds.participants >= 2).all()
+        assert rounds.dropped.sum() > 0
+        assert rounds.latency_s.mean() < everyone.latency_s.mean()
+
+
+@scheme
+def test_it_learns(name: str) -> None:
+    evaluations = frame(run(learning__scheme=name, learning__stop__rounds=25), "evaluations")
+    assert evaluations.query("metric == 'accuracy'").value.max() > 0.3  # chance is 0.1
