@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.report.learning import values_on_test
 from analysis.run import Run
-from analysis.style import number, quantity
+from analysis.style import number, quantity, scale
 
 
 class Tile(NamedTuple):
@@ -74,16 +74,19 @@ def users(run: Run) -> pd.DataFrame:
     known = run.users.set_index("user")
     on_device = run.computations[run.computations["node_kind"] == "user"]
     busy = on_device.groupby("user")["service_s"].sum() / run.rounds["end_s"].max()
+    energy = run.energy_by_user()["total_j"].reindex(known.index, fill_value=0.0)
+    speed_size, speed_unit = scale(known["flops_per_s"].max(), "FLOP/s")
+    energy_size, energy_unit = scale(energy.max(), "J")
     return pd.DataFrame(
         {
             "User": known.index,
             "Station": known["station"],
-            "Distance (m)": known["distance_m"].map(number),
-            "Path loss (dB)": known["path_loss_db"].map(number),
-            "Device (GFLOP/s)": (known["flops_per_s"] / 1e9).map(number),
+            "Distance (m)": known["distance_m"].map("{:.1f}".format),
+            "Path loss (dB)": known["path_loss_db"].map("{:.1f}".format),
+            f"Device ({speed_unit})": (known["flops_per_s"] / speed_size).map(number),
             "Samples": known["samples"],
             "Device busy": busy.reindex(known.index, fill_value=0.0).map("{:.1%}".format),
             "Rounds decided": run.time_by_user()["rounds_decided"].reindex(known.index, fill_value=0),
-            "Energy (J)": run.energy_by_user()["total_j"].reindex(known.index, fill_value=0.0).map(number),
+            f"Energy ({energy_unit})": (energy / energy_size).map(number),
         }
     )

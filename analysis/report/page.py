@@ -27,6 +27,7 @@ def write(run_dir: str | Path, out: Path | None = None) -> Path:
     """
     run = load(run_dir)
     out = out or run.path / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(run), "utf-8")
     return out
 

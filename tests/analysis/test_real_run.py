@@ -14,15 +14,15 @@ TINY = Path(__file__).parents[1] / "tiny.yaml"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> analysis.Run:
-    """Two rounds under a deadline that the slowest users miss."""
-    overrides = {"learning.stop.rounds": 2, "learning.policy": {"name": "deadline", "deadline_s": 0.25}}
+    """Two rounds in which the first two of four users are enough."""
+    overrides = {"network.users.count": 4, "learning.stop.rounds": 2, "learning.policy": {"name": "first_k", "k": 2}}
     out = tmp_path_factory.mktemp("real")
     simulate(load(TINY, overrides), out=out)
     return analysis.load(out)
 
 
-def test_the_run_is_one_in_which_something_happens(run: analysis.Run) -> None:
-    assert 0 < run.participation()["dropped_share"] < 1
+def test_two_of_four_users_are_dropped(run: analysis.Run) -> None:
+    assert run.participation().to_dict() == {"participants": 2.0, "dropped": 4.0, "dropped_share": 0.5}
     assert run.info["status"] == "complete"
     assert run.scenario["learning"]["scheme"]["name"] == "sfl_v1"
 

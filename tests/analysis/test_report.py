@@ -22,7 +22,7 @@ def without_plotly(html: str) -> str:
 
 
 def test_one_file_that_loads_nothing(run_dir: Path, tmp_path: Path) -> None:
-    out = report.write(run_dir, tmp_path / "report.html")
+    out = report.write(run_dir, tmp_path / "new" / "report.html")
     html = out.read_text("utf-8")
     assert not re.search(r"""(src|href)\s*=|url\(|@import""", without_plotly(html))
     assert html.count("plotly.js v") == 1
