@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from runs import TABLES, frame, hashes, run
 
 from learning.schemes import SCHEMES
+from runs import TABLES, frame, hashes, run
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
 POLICIES = {
