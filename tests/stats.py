@@ -1,26 +1,28 @@
 """Statistical assertions whose tolerance follows from the number of samples.
 
-z = 4 lets a correct law fail once in 16,000 tests; as draws are named, a test that passes once passes for ever.
+z = 4 lets a correct law fail once in 16,000 tests, alpha says it directly; as draws are named, a test that passes once passes for ever.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kstest
+from scipy.stats import binomtest, kstest
 
 
 def assert_mean(samples: ArrayLike, expected: float, z: float = 4) -> None:
     """The mean of independent samples with finite variance lies within z standard errors of `expected`."""
     values = np.asarray(samples, dtype=float)
     error = values.std(ddof=1) / np.sqrt(values.size)
-    assert abs(values.mean() - expected) <= z * error, f"mean {values.mean()} +- {error} of {values.size}, not {expected}"
+    assert abs(values.mean() - expected) <= z * error, (
+        f"mean {values.mean()} +- {error} of {values.size}, not {expected}"
+    )
 
 
-def assert_proportion(successes: int, trials: int, probability: float, z: float = 4) -> None:
-    """The number of successes in independent trials fits `probability`."""
-    error = np.sqrt(probability * (1 - probability) / trials)
-    assert abs(successes / trials - probability) <= z * error, f"{successes} of {trials}, not {probability}"
+def assert_proportion(successes: int, trials: int, probability: float, alpha: float = 6e-5) -> None:
+    """The number of successes in independent trials fits `probability`: the exact binomial test."""
+    result = binomtest(successes, trials, probability)
+    assert result.pvalue > alpha, f"{successes} of {trials}, not {probability}: p = {result.pvalue}"
 
 
 def assert_uncorrelated(first: ArrayLike, second: ArrayLike, z: float = 4) -> None:

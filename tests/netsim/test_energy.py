@@ -1,0 +1,83 @@
+"""Energy of computing by its formulas; the meter against piecewise integration by hand."""
+
+import pytest
+import simpy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netsim.energy import Activity, Cycles, JoulesPerFlop, Meter
+
+
+def test_switched_capacitance() -> None:
+    """1 GFLOP at 4 FLOPs a cycle is 2.5e8 cycles; at 8 GFLOP/s the clock is 2 GHz: 1e-28 * 4e18 * 2.5e8 = 0.1 J."""
+    assert Cycles(1e-28, 4.0).energy_j(1e9, 8e9) == pytest.approx(0.1, rel=1e-12)
+
+
+def test_half_the_clock_is_a_quarter_of_the_energy() -> None:
+    energy = Cycles()
+    assert energy.energy_j(1e9, 4e9) == pytest.approx(energy.energy_j(1e9, 8e9) / 4, rel=1e-12)
+
+
+def test_joules_per_flop() -> None:
+    assert JoulesPerFlop(2e-11).energy_j(1e9, 1.0) == JoulesPerFlop(2e-11).energy_j(1e9, 5e12) == pytest.approx(0.02)
+
+
+def test_meter_by_hand() -> None:
+    env = simpy.Environment()
+    meter = Meter(env, idle_power_w=0.5)
+    env.run(2)  # idle
+    meter.begin("compute", 3.0)
+    env.run(5)
+    meter.begin("transmit", 1.0)  # both at a time
+    env.run(6)
+    meter.end("compute", 3.0)
+    env.run(10)
+    meter.end("transmit", 1.0)
+    env.run(11)  # idle
+    assert meter.take() == pytest.approx((5.0, 0.0, 12.0, 1.5))
+    assert meter.since_s == 11
+    assert meter.take() == (0, 0, 0, 0)
+    env.run(12)
+    assert meter.take() == (0, 0, 0, 0.5)
+
+
+def test_an_activity_may_go_on_several_times_at_once() -> None:
+    env = simpy.Environment()
+    meter = Meter(env, idle_power_w=0.5)
+    meter.begin("receive", 1.0)
+    meter.begin("receive", 2.0)
+    env.run(1)
+    meter.end("receive", 1.0)
+    env.run(3)
+    meter.end("receive", 2.0)
+    assert meter.take() == pytest.approx((0.0, 1.0 + 3 * 2.0, 0.0, 0.0))
+
+
+spans = st.lists(
+    st.tuples(st.sampled_from(["transmit", "receive", "compute"]), st.floats(0, 10), st.floats(0, 10), st.floats(0, 5)),
+    max_size=8,
+)
+
+
+@given(spans)
+def test_any_activities_integrate_exactly(work: list[tuple[Activity, float, float, float]]) -> None:
+    env = simpy.Environment()
+    meter = Meter(env, idle_power_w=0.25)
+
+    def span(activity: Activity, start_s: float, length_s: float, power_w: float) -> simpy.events.ProcessGenerator:
+        yield env.timeout(start_s)
+        meter.begin(activity, power_w)
+        yield env.timeout(length_s)
+        meter.end(activity, power_w)
+
+    for item in work:
+        env.process(span(*item))
+    env.run(30)
+    expected = dict.fromkeys(("transmit", "receive", "compute"), 0.0)
+    for activity, _, length_s, power_w in work:
+        expected[activity] += length_s * power_w
+    busy_s, reached_s = 0.0, 0.0
+    for start_s, end_s in sorted((start_s, start_s + length_s) for _, start_s, length_s, _ in work):
+        busy_s += max(0.0, end_s - max(start_s, reached_s))
+        reached_s = max(reached_s, end_s)
+    assert meter.take() == pytest.approx((*expected.values(), 0.25 * (30 - busy_s)), rel=1e-9, abs=1e-9)

@@ -1,0 +1,81 @@
+"""Block fading: the laws of its gains, and the rate that it leaves in the long run."""
+
+from math import exp, inf
+
+import numpy as np
+import pytest
+import simpy
+from scipy.special import exp1
+from scipy.stats import expon, ncx2
+from stats import assert_ks, assert_mean, assert_uncorrelated
+
+from netsim.radio.fading import Fading, NoFading, Rayleigh, Rician
+from netsim.radio.link import Link, WorstOf
+from netsim.radio.medium import Medium
+from netsim.radio.sharing import EqualShares
+from netsim.streams import Streams
+
+STREAMS = Streams(9)
+BLOCKS = np.arange(20_000)
+
+
+def test_rayleigh_power_is_exponential() -> None:
+    assert_ks(Rayleigh().power_gains(STREAMS.key("link"), BLOCKS), expon.cdf)
+
+
+@pytest.mark.parametrize("k_db", [-10.0, 0.0, 9.0, 15.0])
+def test_rician_power_is_noncentral_chi_square(k_db: float) -> None:
+    """With K the power ratio, 2 (K + 1) |h|^2 has two degrees of freedom and noncentrality 2 K."""
+    k = 10 ** (k_db / 10)
+    gains = Rician(k_db).power_gains(STREAMS.key("link"), BLOCKS)
+    assert_ks(2 * (k + 1) * gains, ncx2(2, 2 * k).cdf)
+    assert_mean(gains, 1.0)
+    assert_mean((gains - 1) ** 2, (1 + 2 * k) / (1 + k) ** 2)
+
+
+def test_rician_without_a_dominant_path_is_rayleigh() -> None:
+    assert_ks(Rician(-100.0).power_gains(STREAMS.key("link"), BLOCKS), expon.cdf)
+
+
+def test_no_fading() -> None:
+    assert NoFading().coherence_time_s == inf
+    assert NoFading().power_gains(STREAMS.key("link"), BLOCKS[:3]).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("fading", [Rayleigh(), Rician()])
+def test_blocks_and_links_are_independent(fading: Fading) -> None:
+    up, down = (fading.power_gains(STREAMS.key("fading", side, 0, 0), BLOCKS) for side in ("up", "down"))
+    assert_uncorrelated(up, down)
+    assert_uncorrelated(up[:-1], up[1:])
+
+
+@pytest.mark.parametrize("fading", [Rayleigh(), Rician()])
+def test_any_block_can_be_had_alone(fading: Fading) -> None:
+    together = fading.power_gains(STREAMS.key("link"), BLOCKS[:200])
+    alone = [fading.power_gains(STREAMS.key("link"), BLOCKS[k : k + 1])[0] for k in range(200)]
+    assert alone == together.tolist()
+
+
+def test_worst_of_takes_the_weakest_in_each_block() -> None:
+    links = [Link(scale, Rayleigh(), STREAMS.key("link", user)) for user, scale in enumerate((1.0, 2.0, 3.0))]
+    expected = np.minimum.reduce([link.power_over_noise_hz(BLOCKS[:50]) for link in links])
+    assert WorstOf(links).power_over_noise_hz(BLOCKS[:50]).tolist() == expected.tolist()
+    assert WorstOf(links).coherence_time_s == 0.05
+
+
+@pytest.mark.parametrize("mean_snr", [0.3, 3.0, 100.0])
+def test_long_run_goodput_is_the_ergodic_rate(mean_snr: float) -> None:
+    """Alouini and Goldsmith 1999: E log2(1 + snr g) = log2(e) exp(1/snr) E1(1/snr) for exponential g with mean one.
+
+    Rates of blocks are independent, so the goodput of n blocks has their standard deviation over sqrt(n).
+    """
+    bandwidth_hz, blocks, coherence_s = 1e6, 40_000, 0.01
+    ergodic_bps = bandwidth_hz * np.log2(np.e) * exp(1 / mean_snr) * exp1(1 / mean_snr)
+    env = simpy.Environment()
+    medium = Medium(env, bandwidth_hz, EqualShares(), [0], spread=True)
+    link = Link(mean_snr * bandwidth_hz, Rayleigh(coherence_s), STREAMS.key("goodput"))
+    sent = medium.begin(link, (0,), ergodic_bps * coherence_s * blocks)
+    env.run(sent.done)
+    gains = np.random.default_rng(0).exponential(size=100_000)
+    std_bps = bandwidth_hz * np.log2(1 + mean_snr * gains).std()
+    assert sent.bits / env.now == pytest.approx(ergodic_bps, abs=4 * std_bps / np.sqrt(blocks))
