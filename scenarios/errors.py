@@ -1,6 +1,5 @@
 """What a user reads when the input is wrong: one sentence with the place, what was found and what is allowed."""
 
-import json
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -37,9 +36,13 @@ def dotted(path: Path) -> str:
 
 
 def quotable(text: str) -> str:
-    """Text that may stand in a one-line message: short, and without control characters."""
-    text = json.dumps(text, ensure_ascii=False)[1:-1] if not text.isprintable() else text
-    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
+    """Text that may be quoted in a message: short, and on one line."""
+    return printable(text) if len(text) <= LONGEST_QUOTE else printable(text[:LONGEST_QUOTE]) + "..."
+
+
+def printable(text: str) -> str:
+    """Text with an escape in place of whatever is no printable character."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def found(value: Any) -> str:

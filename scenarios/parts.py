@@ -27,7 +27,7 @@ from pydantic import Field as Described
 
 from scenarios.checks import BARE, Family, default_of, expand, guarded, name_of, refusal, section, strict
 from scenarios.document import Document
-from scenarios.errors import Path, ScenarioError, dotted, found, unknown
+from scenarios.errors import Path, ScenarioError, dotted, found, printable, unknown
 from scenarios.hints import documentation, hints, members, summary, unwrap
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class Parts:
         """`families` maps a Protocol to the parts that a field of that type takes."""
         self.families = families
         self._section = cache(self._new_section)
+        self.adapter = cache(self._new_adapter)
 
     def read(self, part: type[T], document: Document) -> T:
         """The part that a document describes.
@@ -53,7 +54,7 @@ class Parts:
             raise _sentence(error, document) from None
         return result
 
-    def adapter(self, part: type) -> TypeAdapter[Any]:
+    def _new_adapter(self, part: type) -> TypeAdapter[Any]:
         """What validates a section, and knows its JSON Schema."""
         return TypeAdapter(self._section(part, None))
 
@@ -146,7 +147,7 @@ def _sentence(error: ValidationError, document: Document) -> ScenarioError:
     first, *others = error.errors(include_url=False)
     path: Path = first["loc"]
     about = first.get("ctx", {})
-    text = str(about.get("sentence") or about.get("error") or first["msg"])
+    text = printable(str(about.get("sentence") or about.get("error") or first["msg"]))
     place, field = document.place((*path, *about.get("inside", ()))), dotted(document.written(path))
     where = [place] if place.startswith(f"--set {field}=") else [place, field]
     more = f" (and {len(others)} more)" if others else ""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import netsim.parts
 from annotated_types import Ge
-from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription
 
 import learning.parts
+import netsim.parts
 from learning.description import LearningDescription
+from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription
 from scenarios.document import Document
 from scenarios.parts import Parts
 from scenarios.yaml12 import dump

@@ -1,0 +1,162 @@
+"""Commands: what they print, and how fast they start."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+import scenarios.progress
+from learning.schemes import SCHEMES
+from netsim.tables import TABLES
+from scenarios import load, simulate
+from scenarios.progress import Display
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_run_prints_a_summary_and_where_the_traces_are(
+    small: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = netsim("run", small, "--seed", 5)
+    assert (code, err) == (0, "")
+    lines = {line.split("  ")[0].strip(): line.split("  ", 1)[1].strip() for line in out.splitlines() if "  " in line}
+    assert lines["rounds"] == "2"
+    assert lines["traces"] == os.path.join("runs", "small", "traces")
+    assert {"simulated time", "final accuracy", "energy of users", "wall time"} <= set(lines)
+    assert json.loads(Path("runs/small/run.json").read_text())["seed"] == 5
+
+
+def test_quiet_prints_nothing(small: Path, tmp_path: Path, netsim) -> None:
+    assert netsim("run", small, "-o", tmp_path / "run", "--quiet") == (0, "", "")
+
+
+def test_check_prints_the_resolved_scenario_and_its_cost(small: Path, tmp_path: Path, netsim) -> None:
+    """Two rounds are the whole run here, so the extrapolation is exact but for rounding."""
+    code, out, err = netsim("check", small)
+    assert (code, err) == (0, "")
+    resolved, _, cost = out.partition("\n\n")
+    (tmp_path / "resolved.yaml").write_text(resolved)
+    assert load(tmp_path / "resolved.yaml") == load(small)
+    reached = simulate(load(small)).reached
+    assert "at most 2" in cost
+    assert f"about {reached.time_s:.3g} s" in cost
+    assert f"about {reached.uplink_bits:.3g} bits" in cost
+    assert f"about {reached.downlink_bits:.3g} bits" in cost
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_says_when_the_number_of_rounds_is_unknown(small: Path, netsim) -> None:
+    code, out, _ = netsim("check", small, "--set", "learning.stop={accuracy: 0.9}")
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines() if line.strip().startswith("rounds ")] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("schemes", set(SCHEMES)),
+        ("models", {"mlp", "lenet", "vit"}),
+        ("datasets", {"digits", "fashion_mnist", "cifar10"}),
+        ("channels", {"free_space", "umi", "uma", "rayleigh", "rician", "none"}),
+        ("stragglers", {"none", "shifted_exponential", "pareto", "wait_for_all", "deadline", "first_k"}),
+        ("schedulers", {"equal", "fixed"}),
+        (
+            "scenarios",
+            {str(Path("scenarios", "quickstart.yaml")), str(Path("scenarios", "studies", "stragglers.yaml"))},
+        ),
+    ],
+)
+def test_list_has_a_line_for_each_name(kind: str, names: set[str], netsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    code, out, _ = netsim("list", kind)
+    assert code == 0
+    rows = [line.split(maxsplit=2) for line in out.splitlines()]
+    assert all(len(row) == 3 and row[0] == kind for row in rows)
+    assert names <= {row[1] for row in rows}
+    everything = [line.split(maxsplit=2) for line in netsim("list").out.splitlines()]
+    assert [row for row in everything if row[0] == kind] == rows
+
+
+def test_list_refuses_what_there_is_not(netsim) -> None:
+    code, _, err = netsim("list", "modles")
+    assert code == 2
+    assert err.startswith('netsim list: unknown kind "modles"; nearest is "models"; allowed: schemes, models')
+    assert err.count("\n") == 1
+
+
+def test_schema_is_json(netsim) -> None:
+    code, out, _ = netsim("schema")
+    assert code == 0
+    assert set(json.loads(out)["properties"]) == {"name", "seed", "network", "compute", "energy", "learning"}
+
+
+def test_describe_shows_units_and_meanings(small: Path, tmp_path: Path, netsim) -> None:
+    simulate(load(small), tmp_path / "run")
+    code, out, _ = netsim("describe", tmp_path / "run")
+    assert code == 0
+    for table, schema in TABLES.items():
+        assert f"\n{table}: " in f"\n{out}"
+        assert all(f" {field.name} " in out for field in schema)
+    assert "rounds: 2 rows" in out
+    assert ["latency_s", "double", "s", "end", "minus", "start"] in [line.split() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["describe", "report"])
+def test_a_folder_without_a_run_is_refused(command: str, tmp_path: Path, netsim) -> None:
+    assert netsim(command, tmp_path) == (
+        2,
+        "",
+        f"{tmp_path}: found no run there; name the folder that `netsim run` wrote\n",
+    )
+
+
+def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) -> None:
+    assert "Commands:" in netsim().out
+    for arguments in (["rnu"], ["run"], ["run", "a", "b"], ["check", "--nothing"]):
+        code, out, err = netsim(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("netsim: ")
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys, scenarios.cli; sys.exit(bool({'torch', 'pydantic', 'sklearn', 'pyarrow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def shown(terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=160)
+    with Display(console, "study", rounds=4, time_s=None) as display:
+        for number in range(3):
+            display.evaluated({"metric": "accuracy", "value": 0.5 + number / 10})
+            row = {"uplink_bits": 1.0, "downlink_bits": 1.0, "energy_j": 2.5, "dropped": 0}
+            display.round_ended({"end_s": 10.0 * (number + 1), **row})
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenarios.progress, "BETWEEN_LINES_S", 0.0)
+    lines = shown(terminal=False).splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith("study: round 2/4, simulated time 20 s, accuracy 0.600, energy 5 J, about ")
+    assert lines[1].endswith(" s to go")
+
+
+def test_progress_is_live_on_a_terminal() -> None:
+    text = shown(terminal=True)
+    assert "round 3/4, simulated time 30 s, accuracy 0.700, energy 7.5 J" in text
+    assert "ETA" in text
+    assert "\x1b[" in text
+
+
+def test_shipped_yaml_is_plain(netsim) -> None:
+    """Other YAML readers understand our files alike."""
+    for file in (ROOT / "scenarios").rglob("*.yaml"):
+        assert yaml.safe_load(file.read_text())["name"] == file.stem

@@ -1,0 +1,209 @@
+"""Runs and their folders: what is recorded, replaced, refused, and left behind by failures and signals."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from learning.schemes import SCHEMES
+from netsim.tables import TABLES
+from netsim.trace import Trace
+from scenarios import RunFailed, ScenarioError, load, simulate
+
+ROOT = Path(__file__).parents[2]
+
+
+def record(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "run.json").read_text())
+    return content
+
+
+def contents(run: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """A scheme that fails in its second round."""
+
+    def run(self, world: Any) -> Any:
+        for number in world.rounds():
+            yield world.env.timeout(1.5)
+            if number == 1:
+                raise ArithmeticError("the sum\nof it all")
+            world.models(world.initial(world.whole))
+
+
+def test_a_run_is_recorded(small: Path, tmp_path: Path) -> None:
+    result = simulate(load(small), tmp_path / "run")
+    said = record(tmp_path / "run")
+    assert {key: said[key] for key in ("name", "seed", "status", "rounds")} == {
+        "name": "small",
+        "seed": 3,
+        "status": "complete",
+        "rounds": 2,
+    }
+    assert set(said["versions"]) == {"python", "netsim", "numpy", "pyarrow", "scipy", "simpy", "torch"}
+    assert said["operations"]["asked"] >= said["operations"]["run"] > 0
+    assert said["operations"]["stored"] == 0
+    assert said["wall_time_s"] > 0
+    assert list(said["tables"]) == list(TABLES)
+    for name, about in said["tables"].items():
+        assert pq.read_table(tmp_path / "run" / "traces" / name).num_rows == about["rows"]
+    rounds = pd.read_parquet(tmp_path / "run" / "traces" / "rounds")
+    assert said["simulated_time_s"] == rounds["end_s"].iloc[-1] == result.simulated_time_s
+    assert result.reached.uplink_bits == rounds["uplink_bits"].sum()
+    assert result.reached.energy_j == pytest.approx(rounds["energy_j"].sum(), rel=1e-12)
+    accuracy = pd.read_parquet(tmp_path / "run" / "traces" / "evaluations").query("metric == 'accuracy'")["value"]
+    assert result.accuracy == accuracy.iloc[-1]
+    assert load(tmp_path / "run" / "scenario.yaml") == load(small)
+
+
+def test_equal_scenarios_give_equal_tables(small: Path, tmp_path: Path) -> None:
+    """In a folder, in memory, from the resolved scenario, and whatever number of threads torch was told to use."""
+    first = simulate(load(small), tmp_path / "run")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = simulate(load(tmp_path / "run" / "scenario.yaml"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert again.tables == first.tables
+    assert again.table("transfers").equals(pq.read_table(tmp_path / "run" / "traces" / "transfers"))
+    other = simulate(load(small, {"seed": 4}))
+    assert other.tables["transfers"] != first.tables["transfers"]
+
+
+def test_a_network_without_learning_places_its_users(tmp_path: Path) -> None:
+    (tmp_path / "cell.yaml").write_text("network: {users: {count: 5}}\n")
+    result = simulate(load(tmp_path / "cell.yaml"))
+    assert (result.status, result.simulated_time_s) == ("complete", 0)
+    assert result.table("users")["samples"].to_pylist() == [None] * 5
+
+
+def test_a_new_run_replaces_an_old_one_as_a_whole(small: Path, tmp_path: Path) -> None:
+    simulate(load(small, {"learning.stop.rounds": 3}), tmp_path / "run")
+    (tmp_path / "run" / "traces" / "rounds" / "part-999999.parquet").write_bytes(b"left behind")
+    (tmp_path / "run" / "traces" / "older_table").mkdir()
+    result = simulate(load(small, {"learning.stop.rounds": 1}), tmp_path / "run")
+    assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) == 1
+    assert sorted(folder.name for folder in (tmp_path / "run" / "traces").iterdir()) == sorted(TABLES)
+    assert record(tmp_path / "run")["tables"] == result.tables
+
+
+def test_what_is_refused_touches_no_older_run(small: Path, tmp_path: Path) -> None:
+    simulate(load(small), tmp_path / "run")
+    before = contents(tmp_path / "run")
+    for wrong in ({"learning.cut": 9}, {"compute.devices.flops_per_s": [1.0]}, {"network.users.count": 97}):
+        with pytest.raises(ScenarioError):
+            simulate(load(small, wrong), tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_folder_with_something_else_is_refused(small: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("years of work")
+    for run, words in {
+        thesis: "the folder is not empty and holds no run of this program",
+        small: "this is a file; name a folder",
+        small / "run": "the run cannot be written there",
+        Path("/proc/run"): "the run cannot be written there",
+    }.items():
+        with pytest.raises(ScenarioError) as caught:
+            simulate(load(small), run)
+        assert str(caught.value).startswith(f"{run}: {words}")
+    assert contents(thesis) == {thesis / "chapter.tex": b"years of work"}
+
+
+def test_a_failure_is_recorded_with_time_and_round(
+    small: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCHEMES, "breaks", Breaks)
+    code, _, err = netsim("run", small, "-o", tmp_path / "run", "--set", "learning.scheme.name=breaks")
+    assert code == 1
+    assert err == (
+        "failed at simulated time 3 s in round 1: ArithmeticError: the sum of it all; "
+        f"the traces so far are in {tmp_path / 'run' / 'traces'}\n"
+    )
+    said = record(tmp_path / "run")
+    assert (said["status"], said["error"]) == ("failed", "ArithmeticError: the sum of it all")
+    assert "in run\n" in said["traceback"]
+    assert pd.read_parquet(tmp_path / "run" / "traces" / "rounds")["end_s"].tolist() == [1.5]
+
+
+def test_a_full_disk_is_one_sentence(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = Trace.add
+
+    def full(self: Trace, table: str, *values: Any) -> None:
+        if table == "evaluations":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(self, table, *values)
+
+    monkeypatch.setattr(Trace, "add", full)
+    with pytest.raises(RunFailed, match=r"^failed at simulated time .* s in round 0: OSError: .*No space left"):
+        simulate(load(small), tmp_path / "run")
+    assert record(tmp_path / "run")["status"] == "failed"
+
+
+def start(small: Path, run: Path) -> "subprocess.Popen[str]":
+    """A long run in a process of its own, once it has written rows."""
+    command = [
+        sys.executable,
+        "-m",
+        "scenarios",
+        "run",
+        str(small),
+        "-o",
+        str(run),
+        "--set",
+        "learning.stop.rounds=100000",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(run.glob("traces/rounds/part-*.parquet"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_in_order(number: signal.Signals, small: Path, tmp_path: Path) -> None:
+    process = start(small, tmp_path / "run")
+    assert record(tmp_path / "run")["status"] == "running"
+    assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) > 0  # readable while it goes on
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    last = err.splitlines()[-1]
+    assert last.startswith("interrupted at simulated time ")
+    assert last.endswith(f"the traces so far are in {tmp_path / 'run' / 'traces'}")
+    assert "Traceback" not in err
+    assert (process.returncode, out) == (130, "")
+    said = record(tmp_path / "run")
+    assert said["status"] == "interrupted"
+    rounds = pd.read_parquet(tmp_path / "run" / "traces" / "rounds")
+    assert len(rounds) == said["tables"]["rounds"]["rows"] == said["rounds"] > 0
+
+
+def test_a_killed_run_leaves_readable_tables_and_can_be_repeated(small: Path, tmp_path: Path) -> None:
+    process = start(small, tmp_path / "run")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert record(tmp_path / "run")["status"] == "running"
+    assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) > 0
+    result = simulate(load(small), tmp_path / "run")
+    assert record(tmp_path / "run")["tables"] == result.tables
+    assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) == 2
