@@ -1,6 +1,7 @@
 """Statistical assertions whose tolerance follows from the number of samples.
 
-z = 4 lets a correct law fail once in 16,000 tests, alpha says it directly; as draws are named, a test that passes once passes for ever.
+z = 4 lets a correct law fail once in 16,000 tests, alpha says it directly. As draws are named, a test that passes once
+passes for ever.
 """
 
 from collections.abc import Callable

@@ -7,13 +7,13 @@ import pytest
 import simpy
 from scipy.special import exp1
 from scipy.stats import expon, ncx2
-from stats import assert_ks, assert_mean, assert_uncorrelated
 
 from netsim.radio.fading import Fading, NoFading, Rayleigh, Rician
 from netsim.radio.link import Link, WorstOf
 from netsim.radio.medium import Medium
 from netsim.radio.sharing import EqualShares
 from netsim.streams import Streams
+from stats import assert_ks, assert_mean, assert_uncorrelated
 
 STREAMS = Streams(9)
 BLOCKS = np.arange(20_000)

@@ -4,10 +4,10 @@ from math import cos, hypot, pi, sqrt
 
 import numpy as np
 import pytest
-from stats import assert_ks, assert_mean, assert_proportion
 
 from netsim.geometry import Disc, Explicit, Hexagon, HexagonalGrid, Point, Stations, UserPlacement
 from netsim.streams import Streams
+from stats import assert_ks, assert_mean, assert_proportion
 
 STREAMS = Streams(3)
 ORIGIN: list[Point] = [(0.0, 0.0)]

@@ -5,7 +5,6 @@ from math import log
 import numpy as np
 import pytest
 from scipy.stats import expon, norm
-from stats import assert_ks, assert_mean, assert_proportion
 
 from netsim.slowdown import (
     ListedSlowdowns,
@@ -17,6 +16,7 @@ from netsim.slowdown import (
     Slowdowns,
 )
 from netsim.streams import Streams
+from stats import assert_ks, assert_mean, assert_proportion
 
 STREAMS = Streams(21)
 

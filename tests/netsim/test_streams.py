@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import expon, norm, uniform
-from stats import assert_ks, assert_mean, assert_uncorrelated
 
 from netsim.streams import Streams, uniforms
+from stats import assert_ks, assert_mean, assert_uncorrelated
 
 MANY = np.arange(20_000)
 STREAMS = Streams(11)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.stats import uniform
-from stats import assert_ks
 
 from netsim.streams import Streams
 from netsim.values import Constant, Listed, LogUniform, PerUser, Uniform
+from stats import assert_ks
 
 STREAMS = Streams(5)
 
