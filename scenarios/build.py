@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ import simpy
 import torch
 from numpy.typing import NDArray
 
-from learning.data import Batches, Dataset, MissingData
+from learning.data import Batches, Dataset
 from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
 from learning.models import Segment, whole
@@ -24,7 +23,7 @@ from netsim.journal import Journal
 from netsim.network import Network
 from netsim.streams import Streams
 from netsim.trace import Trace
-from scenarios.errors import FieldError, dotted
+from scenarios.blame import blaming, culprit, field_error
 from scenarios.schema import Scenario
 
 DATA_FOLDER = "NETSIM_DATA"
@@ -67,24 +66,20 @@ def build(scenario: Scenario) -> Simulation:
         FieldError: fields do not fit each other or the data, or data are missing.
     """
     env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
-    journal = Journal(env, Trace(None))
-    with blaming():
-        network = Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+    try:
+        network = _network(scenario, env, streams)
+    except ValueError as problem:
+        path = culprit(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
+        raise field_error(path, problem) from problem
     if learning is None:
         return Simulation(env, network, None, None)
     world = _world(env, streams, network, learning, _material(learning, len(network.users), streams))
     return Simulation(env, network, world.executor, learning.scheme.run(world))
 
 
-@contextmanager
-def blaming(*path: str) -> Iterator[None]:
-    """Turn what a part says about its arguments into an error of the field that asked for it."""
-    try:
-        yield
-    except (ValueError, MissingData) as problem:
-        error = FieldError(": ".join([*filter(None, [dotted(path)]), str(problem)]))
-        error.path = path
-        raise error from problem
+def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
+    journal = Journal(env, Trace(None))
+    return Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
 
 
 def _material(learning: LearningDescription, users: int, streams: Streams) -> Material:

@@ -99,13 +99,18 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     from scenarios.schema import resolved
 
     document, described = _load(scenario, settings, seed)
-    print(resolved(described))
+    cost: Cost | RunFailed | None
     try:
-        _print_cost(predict(described))
+        cost = predict(described)
     except FieldError as error:
         raise _placed(error, document) from error
     except RunFailed as error:
-        print(f"the cost is unknown: a trial round {error}")
+        cost = error
+    print(resolved(described))
+    if isinstance(cost, RunFailed):
+        print(f"the cost is unknown: a trial round {cost}")
+    else:
+        _print_cost(cost)
 
 
 @app.command("list")

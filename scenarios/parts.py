@@ -40,7 +40,7 @@ class Parts:
         """`families` maps a Protocol to the parts that a field of that type takes."""
         self.families = families
         self._section = cache(self._new_section)
-        self.adapter = cache(self._new_adapter)
+        self._adapters: dict[type, TypeAdapter[Any]] = {}
 
     def read(self, part: type[T], document: Document) -> T:
         """The part that a document describes.
@@ -54,9 +54,11 @@ class Parts:
             raise _sentence(error, document) from None
         return result
 
-    def _new_adapter(self, part: type) -> TypeAdapter[Any]:
+    def adapter(self, part: type) -> TypeAdapter[Any]:
         """What validates a section, and knows its JSON Schema."""
-        return TypeAdapter(self._section(part, None))
+        if part not in self._adapters:
+            self._adapters[part] = TypeAdapter(self._section(part, None))
+        return self._adapters[part]
 
     def family(self, hint: Any) -> Family | None:
         """The parts that a field takes, if it is typed by a family."""

@@ -188,6 +188,40 @@ def test_malformed_files_are_refused_with_one_sentence(case: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("text", "line", "sentence"),
+    [
+        (
+            "compute: {devices: {flops_per_s: [1, 2]}}",
+            5,
+            "compute.devices.flops_per_s: the list for device speed has 2",
+        ),
+        ("compute: {devices: {flops_per_s: -1}}", 5, "compute.devices.flops_per_s: the device speed of user 0 is -1"),
+        (
+            "network:\n  users:\n    tx_power_dbm: [20]",
+            7,
+            "network.users.tx_power_dbm: the list for transmit power has 1",
+        ),
+        ("network:\n  users:\n    placement: [[0, 9]]", 7, "network.users.placement: "),
+        ("compute: {stragglers: {law: {name: list, factors: [2]}}}", 5, "compute.stragglers.law: "),
+        ("learning:\n  scheme: sl\n  cut: 3\n  stop: {rounds: 1}", 7, "learning.cut: cut 3 does not leave a block"),
+        (
+            "learning: {scheme: sl, stop: {rounds: 1}, partition: {name: shards, per_user: 999}}",
+            5,
+            "learning.partition: ",
+        ),
+    ],
+)
+def test_fields_that_do_not_fit_each_other(text: str, line: int, sentence: str, tmp_path: Path, netsim) -> None:
+    """Each is valid by itself, and found out when the world is built; the part that does not fit is blamed."""
+    file = tmp_path / "case.yaml"
+    file.write_text(f"name: case\n#\n#\n#\n{text}\n")
+    code, _, err = netsim("run", file, "-o", tmp_path / "run")
+    assert one_sentence(err).startswith(f"{file}:{line}: {sentence}")
+    assert code == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     "tag",
     [
         "!!python/object/apply:os.mkdir [MARK]",
