@@ -88,7 +88,10 @@ class Disc:
 
 @dataclass(frozen=True)
 class Hexagon:
-    """Uniform over a hexagonal cell around the origin, two of its corners on the x axis."""
+    """Uniform over a hexagonal cell around the origin.
+
+    It is the middle cell of a hexagonal grid whose inter-site distance is sqrt(3) times the radius.
+    """
 
     radius_m: Annotated[float, Gt(0)] = 100.0
     """Distance from the middle to a corner in metres."""
@@ -102,7 +105,7 @@ class Hexagon:
         for attempt in range(TRIES):
             u, v, w = streams.uniform("position", user, index=range(3 * attempt, 3 * attempt + 3)).tolist()
             # The hexagon is three equal rhombs around its middle: one is picked, then a point in it.
-            first, second = ((2 * pi * (int(3 * u) + side)) / 3 for side in (0, 1))
+            first, second = (pi / 6 + 2 * pi / 3 * (int(3 * u) + side) for side in (0, 1))
             point = (
                 self.radius_m * (v * cos(first) + w * cos(second)),
                 self.radius_m * (v * sin(first) + w * sin(second)),

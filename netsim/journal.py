@@ -85,7 +85,7 @@ class Journal:
 
     def decision(self, user: int | None, name: str, value: float) -> None:
         """What a controller chose in this round; `user` is None if it concerns all."""
-        self.trace.add("decisions", *DecisionRow(self.round, user, name, value))
+        self.trace.add("decisions", *DecisionRow(self.round, user, name, float(value)))
 
     def computed(self, row: ComputationRow) -> None:
         """A job is over, done or given up."""

@@ -21,7 +21,7 @@ from netsim.radio.pathloss import Path
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
-from netsim.transfer import Channel, Radio
+from netsim.transfer import AirInterface, Radio
 from netsim.units import from_db, watts
 
 
@@ -116,7 +116,9 @@ class Network:
         node, sharing = f"station{number}", self._network.sharing
         up = self._medium(number, sharing.uplink, spread=False)
         down = self._medium(number, sharing.downlink, spread=True)
-        return Station(number, Channel(self.journal, up, node, "up"), Channel(self.journal, down, node, "down"))
+        return Station(
+            number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
+        )
 
     def _medium(self, station: int, band: BandDescription, *, spread: bool) -> Medium:
         attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]

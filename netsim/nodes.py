@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import simpy
 
 from netsim.processor import Processor, Timed
-from netsim.transfer import Channel, Radio
+from netsim.transfer import AirInterface, Radio
 
 
 @dataclass(eq=False)
@@ -16,8 +16,8 @@ class Station:
     """A base station; the edge server is behind all of them."""
 
     number: int
-    uplink: Channel
-    downlink: Channel
+    uplink: AirInterface
+    downlink: AirInterface
 
 
 @dataclass(eq=False)

@@ -73,7 +73,7 @@ class Processor:
                 node=self.node,
                 node_kind=self.node_kind,
                 kind=kind,
-                flops=flops,
+                flops=float(flops),  # a count beyond 2^53 would not fit otherwise
                 start_s=asked_s,
                 end_s=end_s,
                 wait_s=served_from_s - asked_s,

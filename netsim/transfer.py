@@ -36,7 +36,7 @@ class Radio:
         self.turn = simpy.Resource(self.env, 1)
 
 
-class Channel:
+class AirInterface:
     """One direction between a station and its users."""
 
     def __init__(self, journal: Journal, medium: Medium, node: str, direction: Literal["up", "down"]) -> None:
@@ -104,7 +104,7 @@ class Channel:
                 node=self.node,
                 direction=self.direction,
                 kind=kind,
-                bits=bits,
+                bits=float(bits),  # a count beyond 2^53 would not fit otherwise
                 start_s=asked_s,
                 end_s=end_s,
                 wait_s=begun_s - asked_s,

@@ -26,7 +26,7 @@ def test_disc_leaves_out_the_middle() -> None:
 
 def test_hexagon_is_uniform_by_area() -> None:
     points = np.array(Hexagon(radius_m=100.0, min_distance_m=0.0).users(6000, ORIGIN, STREAMS))
-    side_distances = [points @ (np.cos(a), np.sin(a)) for a in pi / 6 + np.arange(6) * pi / 3]
+    side_distances = [points @ (np.cos(a), np.sin(a)) for a in np.arange(6) * pi / 3]
     inner = 100.0 * cos(pi / 6)
     assert np.max(side_distances) <= inner * (1 + 1e-12)
     in_circle = np.hypot(*points.T) <= inner
@@ -35,6 +35,8 @@ def test_hexagon_is_uniform_by_area() -> None:
         angle = np.arctan2(points[:, 1], points[:, 0]) % (2 * pi)
         assert_proportion(int((angle // (pi / 3) == sector).sum()), 6000, 1 / 6)
     assert_mean(points[:, 0], 0.0)
+    grid = np.array(HexagonalGrid(1, sqrt(3) * 100.0).stations())
+    assert set(np.argmin([np.hypot(*(points - site).T) for site in grid], axis=0)) == {0}  # the cell of the middle site
     # second moment of a regular hexagon with side s: 5 s^2 / 24 along each axis
     assert_mean(points[:, 0] ** 2, 5 * 100.0**2 / 24)
     assert_mean(points[:, 1] ** 2, 5 * 100.0**2 / 24)

@@ -137,6 +137,13 @@ def test_mean_snr_is_an_average_over_time_on_the_air() -> None:
     assert transmission.mean_snr() == pytest.approx((2 * 0.25 + 1 * (end_s - 0.25)) / end_s, rel=1e-12)
 
 
+def test_mean_snr_over_many_windows() -> None:
+    band = Band()
+    band.send(0, Recorded([1e6, 3e6], coherence_time_s=1e-3), 1.5e6)  # 1,000 blocks of ratio 1 and 3
+    band.env.run()
+    assert band.ended[0][1].mean_snr() == pytest.approx(2.0, rel=1e-9)
+
+
 def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
     rated: list[Transmission] = []
     rate = Transmission.rate

@@ -120,6 +120,12 @@ def test_the_server_names_whom_it_serves() -> None:
     ]
 
 
+def test_counts_beyond_what_a_double_holds_exactly() -> None:
+    w = world()
+    w.run(w.network.server.compute(10**17 + 1, "job"), w.network.users[0].send(w.network.server, 1, "x"))
+    assert w.rows("computations")[0]["flops"] == 1e17
+
+
 def test_nothing_to_compute_takes_no_time_and_leaves_no_row() -> None:
     w = world()
     w.run(w.network.users[0].compute(0, "step"))
