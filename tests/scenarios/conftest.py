@@ -1,11 +1,13 @@
 """The command line in this process, and a small valid scenario."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import scenarios.progress
 from scenarios.cli import main
 
 SMALL = """\
@@ -39,8 +41,9 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def netsim(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `netsim ARGUMENTS`."""
+def netsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `netsim ARGUMENTS`; no progress lines, which come or not as the machine is slow or fast."""
+    monkeypatch.setattr(scenarios.progress, "BETWEEN_LINES_S", inf)
 
     def command(*arguments: object) -> Outcome:
         capsys.readouterr()
