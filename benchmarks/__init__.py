@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured within one run, because a machine's absolute speed drifts."""

@@ -1,0 +1,10 @@
+"""Run every benchmark: `python -m benchmarks`, or some by name: `python -m benchmarks coupling`."""
+
+import sys
+from importlib import import_module
+
+BENCHMARKS = ("coupling", "transfers")
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BENCHMARKS:
+        import_module(f"benchmarks.{name}").main()
