@@ -16,10 +16,11 @@ from types import FrameType
 from typing import Any, Literal
 
 import pyarrow as pa
+import simpy
 import torch
 
 from netsim.trace import Trace
-from scenarios.build import Simulation, build
+from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed
 from scenarios.progress import Observer, Tally
@@ -81,24 +82,21 @@ def simulate(scenario: Scenario, out: str | Path | None = None, observer: Observ
 class _Run:
     """One run and its record."""
 
-    simulation: Simulation
-    trace: Trace
-
     def __init__(self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None) -> None:
         self.scenario, self.directory = scenario, directory
         self.tally = Tally()
         self.observers: list[Observer] = [self.tally, *([observer] if observer else [])]
         self.begun_s = time.monotonic()
+        self.simulation = build(scenario)  # refuses what does not fit before an older run is touched
+        self.trace = self.simulation.journal.trace
 
     def result(self) -> Result:
-        self.simulation = build(self.scenario)  # refuses what does not fit before an older run is touched
         if self.directory:
             self.directory.begin(resolved(self.scenario), self._about("running"))
-        self.trace = Trace(self.directory.traces if self.directory else None)
-        self.simulation.record_in(self.trace)
-        self.simulation.journal.observers.extend(self.observers)
         try:
-            about = self._close(self._advance())
+            self._open()
+            status = self._advance()
+            about = self._record(status, self.trace.close())
         except Exception as error:
             raise self._failure(error) from error
         return Result(
@@ -111,6 +109,11 @@ class _Run:
             directory=self.directory.path if self.directory else None,
             _trace=self.trace,
         )
+
+    def _open(self) -> None:
+        self.trace = Trace(self.directory.traces if self.directory else None)
+        self.simulation.record_in(self.trace)
+        self.simulation.journal.observers.extend(self.observers)
 
     def _advance(self) -> Status:
         """Step from event to event until the scheme has ended, or somebody interrupts."""
@@ -125,24 +128,29 @@ class _Run:
                         next_tick_s = time.monotonic() + BETWEEN_TICKS_S
                         for observer in self.observers:
                             observer.ticked(env.now)
+        except simpy.core.EmptySchedule:
+            raise RuntimeError("nothing is going to happen any more, and the scheme has not ended") from None
         except KeyboardInterrupt:
             return "interrupted"
         return "complete" if ended.processed else "interrupted"
 
     def _failure(self, error: Exception) -> RunFailed:
         """Record a failure, as far as that is still possible, and say it in one sentence."""
-        cause = error.__cause__ or error  # SimPy raises a copy of what a process raised
-        what = " ".join(f"{type(cause).__name__}: {cause}".split())
+        cause = _original(error)
+        what = " ".join(" ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])]).split())
         where = f"at simulated time {self.simulation.env.now:.6g} s in round {self.simulation.journal.round}"
+        tables: Mapping[str, Any] = {}
         with suppress(OSError):  # a full disk may be what failed in the first place
-            self._close("failed", error=what, traceback="".join(format_exception(cause)))
+            tables = self.trace.close()
+        with suppress(OSError):
+            self._record("failed", tables, error=what, traceback="".join(format_exception(cause)))
         left = f"; the traces so far are in {self.directory.traces}" if self.directory else ""
         return RunFailed(f"failed {where}: {what}{left}")
 
-    def _close(self, status: Status, **more: str) -> dict[str, Any]:
-        """End the record."""
+    def _record(self, status: Status, tables: Mapping[str, Any], **more: str) -> dict[str, Any]:
+        """Write how the run ended."""
         self.tally.time_s = self.simulation.env.now
-        about = {**self._about(status), "tables": self.trace.close(), **more}
+        about = {**self._about(status), "tables": tables, **more}
         if self.directory:
             self.directory.write(about)
         return about
@@ -165,6 +173,13 @@ class _Run:
             },
             "tables": {},
         }
+
+
+def _original(error: BaseException) -> BaseException:
+    """What was raised first: SimPy raises a copy wherever an exception passes from one process to another."""
+    while type(cause := error.__cause__) is type(error) and cause.args == error.args:
+        error = cause
+    return error
 
 
 def _version(package: str) -> str:

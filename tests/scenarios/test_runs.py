@@ -35,14 +35,22 @@ def contents(run: Path) -> dict[Path, bytes]:
 
 @dataclass(frozen=True)
 class Breaks:
-    """A scheme that fails in its second round."""
+    """A scheme that fails in its second round, two processes deep."""
 
     def run(self, world: Any) -> Any:
         for number in world.rounds():
-            yield world.env.timeout(1.5)
-            if number == 1:
-                raise ArithmeticError("the sum\nof it all")
+            yield world.env.process(self.outer(world, number))
             world.models(world.initial(world.whole))
+
+    def outer(self, world: Any, number: int) -> Any:
+        yield world.env.process(self.inner(world, number))
+
+    def inner(self, world: Any, number: int) -> Any:
+        yield world.env.timeout(1.5)
+        if number == 1:
+            error = ArithmeticError("the sum\nof it all")
+            error.add_note("in operation adding")
+            raise error
 
 
 def test_a_run_is_recorded(small: Path, tmp_path: Path) -> None:
@@ -135,27 +143,45 @@ def test_a_failure_is_recorded_with_time_and_round(
     code, _, err = netsim("run", small, "-o", tmp_path / "run", "--set", "learning.scheme.name=breaks")
     assert code == 1
     assert err == (
-        "failed at simulated time 3 s in round 1: ArithmeticError: the sum of it all; "
+        "failed at simulated time 3 s in round 1: ArithmeticError: the sum of it all in operation adding; "
         f"the traces so far are in {tmp_path / 'run' / 'traces'}\n"
     )
     said = record(tmp_path / "run")
-    assert (said["status"], said["error"]) == ("failed", "ArithmeticError: the sum of it all")
-    assert "in run\n" in said["traceback"]
+    assert (said["status"], said["error"]) == ("failed", "ArithmeticError: the sum of it all in operation adding")
+    assert "in inner\n" in said["traceback"]
     assert pd.read_parquet(tmp_path / "run" / "traces" / "rounds")["end_s"].tolist() == [1.5]
 
 
-def test_a_full_disk_is_one_sentence(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("table", "at"), [("users", "0 s in round -1"), ("evaluations", r"[\d.]+ s in round 0")])
+def test_a_full_disk_is_one_sentence(
+    table: str, at: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add = Trace.add
 
-    def full(self: Trace, table: str, *values: Any) -> None:
-        if table == "evaluations":
+    def full(self: Trace, name: str, *values: Any) -> None:
+        if name == table:
             raise OSError(errno.ENOSPC, "No space left on device")
-        add(self, table, *values)
+        add(self, name, *values)
 
     monkeypatch.setattr(Trace, "add", full)
-    with pytest.raises(RunFailed, match=r"^failed at simulated time .* s in round 0: OSError: .*No space left"):
+    with pytest.raises(RunFailed, match=rf"^failed at simulated time {at}: OSError: .*No space left on device; the"):
         simulate(load(small), tmp_path / "run")
     assert record(tmp_path / "run")["status"] == "failed"
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A scheme that waits for what never happens."""
+
+    def run(self, world: Any) -> Any:
+        for _ in world.rounds():
+            yield world.env.event()
+
+
+def test_a_scheme_that_waits_for_ever_fails(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEMES, "waits", Waits)
+    with pytest.raises(RunFailed, match=r"in round 0: RuntimeError: nothing is going to happen any more"):
+        simulate(load(small, {"learning.scheme.name": "waits"}))
 
 
 def start(small: Path, run: Path) -> "subprocess.Popen[str]":
