@@ -49,6 +49,7 @@ class Journal:
         self.round, self._open = number, True
         self._start_s = self.env.now
         self._bits = {"up": 0.0, "down": 0.0}
+        self._activities = []
 
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
         """Close the round now: its row, its critical path, and each user's energy since the round before ended."""
@@ -70,7 +71,6 @@ class Journal:
         )
         self.trace.add("rounds", *row)
         self._open = False
-        self._activities.clear()
         for observer in self.observers:
             observer.round_ended(row._asdict())
 

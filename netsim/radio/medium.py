@@ -91,8 +91,8 @@ class Medium:
 
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
-        touched = list(self._active) if self.law.contended else [t for t in self._unrated if t in self._active]
-        self._unrated.clear()
+        touched = list(self._active) if self.law.contended else self._unrated
+        self._unrated = []
         shares = self.law.shares([transmission.receivers for transmission in touched], self.attached)
         for transmission, share in zip(touched, shares, strict=True):
             bandwidth_hz = share * self.bandwidth_hz
@@ -116,7 +116,7 @@ class Medium:
         while self._agenda and not self._holds(self._agenda[0]):
             heapq.heappop(self._agenda)
         if self._agenda and self._agenda[0][0] < self._alarm_s:
-            delay_s = max(0.0, self._agenda[0][0] - self.env.now)
+            delay_s = self._agenda[0][0] - self.env.now
             self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
             Alarm(self.env, delay_s, self._ring)
 

@@ -6,7 +6,7 @@ block, and the instant by which an amount has been carried is the first crossing
 
 from __future__ import annotations
 
-from math import inf, isinf, log, nextafter
+from math import inf, isinf, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +86,9 @@ def _blocks(length_s: float, start_s: float, count: int) -> tuple[NDArray[np.int
     if isinf(length_s):
         return np.zeros(1, dtype=np.int64), np.array([start_s, inf])
     first = int(start_s // length_s)
-    if (first + 1) * length_s <= start_s:  # the border as a float lies on the instant: the block is over
-        first += 1
     numbers = np.arange(first, first + count, dtype=np.int64)
     borders_s = np.empty(count + 1)
     borders_s[0] = start_s
-    np.multiply(numbers + 1, length_s, out=borders_s[1:])
-    # Where the clock is too coarse for blocks, the window still ends after it began: time gets on.
-    borders_s[-1] = max(borders_s.item(-1), nextafter(start_s, inf))
+    # A border that rounds to the instant itself leaves the first block without any width.
+    np.maximum((numbers + 1) * length_s, start_s, out=borders_s[1:])
     return numbers, borders_s

@@ -1,10 +1,15 @@
 """The journal: rounds, evaluations and decisions become rows, and observers hear of them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from worlds import Process, World, flat_rates_bps, world
+
+from netsim.description import ComputeDescription, DevicesDescription, StragglersDescription
+from netsim.slowdown import ListedSlowdowns
+from netsim.values import Constant
 
 
 class Heard:
@@ -68,6 +73,24 @@ def test_the_critical_path_of_a_round() -> None:
         (2, 0, "update", "airtime"),
     ]
     assert sum(row["duration_s"] for row in path) == pytest.approx(w.rows("rounds")[1]["latency_s"], abs=1e-9)
+
+
+def test_what_goes_faster_than_nominal_is_all_computing() -> None:
+    compute = ComputeDescription(stragglers=StragglersDescription(ListedSlowdowns((0.5, 2.0))))
+    w = world(compute=replace(compute, devices=DevicesDescription(Constant(1e9))))
+
+    def scheme() -> Process:
+        for number, user in enumerate(w.network.users):
+            w.journal.begin_round(number)
+            yield from user.compute(1e9, "step")
+            w.journal.end_round(1, 0)
+
+    w.run(scheme())
+    assert [(r["round"], r["cause"], r["duration_s"]) for r in w.rows("critical_path")] == [
+        (0, "compute", 0.5),
+        (1, "compute", 1.0),
+        (1, "straggle", 1.0),
+    ]
 
 
 def test_work_across_the_end_of_a_round_is_charged_to_each_round_by_time() -> None:

@@ -137,6 +137,14 @@ def test_mean_snr_is_an_average_over_time_on_the_air() -> None:
     assert transmission.mean_snr() == pytest.approx((2 * 0.25 + 1 * (end_s - 0.25)) / end_s, rel=1e-12)
 
 
+def test_mean_snr_of_spread_power_does_not_depend_on_the_share() -> None:
+    band = Band(spread=True)
+    band.send(0, FLAT, 1e6)
+    band.send(1, FLAT, 1e6)
+    band.env.run()
+    assert band.ended[0][1].mean_snr() == pytest.approx(1.0, rel=1e-12)
+
+
 def test_mean_snr_over_many_windows() -> None:
     band = Band()
     band.send(0, Recorded([1e6, 3e6], coherence_time_s=1e-3), 1.5e6)  # 1,000 blocks of ratio 1 and 3
@@ -164,6 +172,44 @@ def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch
         band.send(user, FLAT, 1e6)
     assert band.ends_s() == dict.fromkeys(range(4), pytest.approx(4.0))
     assert len(made) == 4
+
+
+def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    rated: list[Transmission] = []
+    rate = Transmission.rate
+    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    band = Band()
+    band.send(0, FLAT, 1e6)
+
+    def roundabout() -> Process:
+        for _ in range(5):
+            yield band.env.timeout(0)
+        band.send(1, FLAT, 1e6)
+
+    band.env.process(roundabout())
+    assert band.ends_s() == dict.fromkeys(range(2), pytest.approx(2.0))
+    assert len(rated) == 2
+
+
+def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    link = Recorded([1e6], coherence_time_s=1e-3)
+    gains = link.power_over_noise_hz
+    monkeypatch.setattr(link, "power_over_noise_hz", lambda blocks: (asked.append(len(blocks)), gains(blocks))[1])
+    band = Band()
+    band.send(0, link, 1e8)  # 100,000 blocks
+    band.ends_s()
+    assert asked == [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
+
+
+def test_what_is_over_is_forgotten() -> None:
+    """A long transmission is rated anew 4,000 times; what was predicted before is dropped."""
+    band = Band(users=2)
+    band.send(0, FLAT, 1e9)
+    for k in range(2000):
+        band.env.process(band._send(1, FLAT, 1.0, 0.01 * k, inf))
+    band.env.run(30.0)
+    assert len(band.medium._agenda) <= 64 + 4 * 2
 
 
 def test_equal_transfers_end_at_the_very_same_instant() -> None:

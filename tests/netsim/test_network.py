@@ -1,7 +1,7 @@
 """The network as a whole: what a description makes, who is moved by what, stage times and order statistics."""
 
 from dataclasses import replace
-from math import log10, pi
+from math import exp, log2, log10, pi
 
 import numpy as np
 import pytest
@@ -14,18 +14,20 @@ from netsim.description import (
     DevicesDescription,
     EnergyDescription,
     NetworkDescription,
+    ServersDescription,
     SharingDescription,
     StationsDescription,
     StragglersDescription,
     UsersDescription,
 )
+from netsim.energy import JoulesPerFlop
 from netsim.geometry import HexagonalGrid, Stations
 from netsim.parts import FAMILIES
 from netsim.radio.pathloss import UrbanMicro
 from netsim.radio.sharing import FixedShares, SharingLaw
 from netsim.slowdown import ListedSlowdowns, Lognormal, ShiftedExponential
 from netsim.values import Constant, Listed, LogUniform
-from stats import assert_ks, assert_mean
+from stats import assert_ks, assert_mean, assert_proportion
 
 DEFAULT = NetworkDescription()
 FLAT = flat_network(2)
@@ -94,6 +96,64 @@ def test_shadowing_is_lognormal_by_user_and_station() -> None:
     w.network.record_users()
     assert_ks(np.array([row["shadowing_db"] for row in w.rows("users")]) / 3.0, norm.cdf)
     assert not any(row["line_of_sight"] for row in w.rows("users"))
+
+
+def test_the_link_budget() -> None:
+    """Noise figures of the receiving ends, antenna gains of both, and the gap, in the formula and in the simulation."""
+    flat = flat_network(1)
+    network = replace(
+        flat,
+        stations=replace(flat.stations, noise_figure_db=3.0, antenna_gain_db=2.0),
+        users=replace(flat.users, noise_figure_db=7.0, antenna_gain_db=4.0),
+        channel=replace(flat.channel, snr_gap_db=5.0),
+    )
+    w = world(network)
+    user, server = w.network.users[0], w.network.server
+    w.run(user.send(server, 1e6, "x"))
+    w.run(server.send(user, 1e6, "x"))
+    loss_db = 20 * log10(4 * pi * 100.0 * 1e9 / 299_792_458.0)
+    budgets = ((20.0, 3.0, 1e6), (30.0, 7.0, 2e6))  # power, noise figure of the receiver, band
+    for row, (power_dbm, figure_db, band_hz) in zip(w.rows("transfers"), budgets, strict=True):
+        snr_db = power_dbm - loss_db + 2 + 4 - (-174 + figure_db + 10 * log10(band_hz))
+        assert row["mean_snr_db"] == pytest.approx(snr_db, rel=1e-9)
+        assert row["mean_rate_bps"] == pytest.approx(band_hz * log2(1 + 10 ** ((snr_db - 5) / 10)), rel=1e-9)
+
+
+def test_the_server_has_slots_and_energy() -> None:
+    compute = ComputeDescription(servers=ServersDescription(1e11, slots=2))
+    w = world(compute=compute, energy=replace(ENERGY, server_compute=JoulesPerFlop(1e-11)))
+    w.run(*(w.network.server.compute(1e11, "x") for _ in range(3)))
+    rows = w.rows("computations")
+    assert [row["end_s"] for row in rows] == [1.0, 1.0, 2.0]
+    assert [row["energy_j"] for row in rows] == pytest.approx([1.0] * 3)
+
+
+def test_every_link_fades_for_itself() -> None:
+    def keys(network: NetworkDescription) -> list[int]:
+        return [radio.link.key for user in world(network).network.users for radio in (user.sender, user.receiver)]
+
+    assert len(set(keys(DEFAULT))) == 2 * DEFAULT.users.count
+    near = replace(DEFAULT, stations=StationsDescription(placement=Stations(((3000.0, 0.0), (0.0, 0.0)))))
+    assert not set(keys(near)) & set(keys(DEFAULT))  # the same place, but station 1 now
+
+
+def test_stations_are_shadowed_and_blocked_apart() -> None:
+    """With two stations in one place, chance alone decides which is better."""
+    users = 400
+    network = replace(
+        DEFAULT,
+        stations=StationsDescription(placement=Stations(((0.0, 0.0), (0.0, 0.0)))),
+        users=UsersDescription(count=users, placement=circle(users, 60.0)),
+        channel=replace(DEFAULT.channel, path_loss=UrbanMicro("nlos")),
+    )
+    w = world(network)
+    w.network.record_users()
+    assert_proportion(sum(row["station"] for row in w.rows("users")), users, 0.5)
+    w = world(replace(network, channel=replace(DEFAULT.channel, shadowing_std_db=0.0)))
+    w.network.record_users()
+    clear = 18 / 60 + exp(-60 / 36) * (1 - 18 / 60)
+    assert_proportion(sum(row["station"] for row in w.rows("users")), users, clear * (1 - clear))
+    assert_proportion(sum(row["line_of_sight"] for row in w.rows("users")), users, 1 - (1 - clear) ** 2)
 
 
 def test_users_attach_to_the_station_that_they_receive_best() -> None:

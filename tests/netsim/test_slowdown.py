@@ -78,8 +78,7 @@ def test_redraw_for_each_job() -> None:
 
 def test_a_draw_does_not_depend_on_what_others_do() -> None:
     alone, busy = (Slowdowns(Lognormal(), "job", STREAMS) for _ in range(2))
-    for _ in range(5):
-        busy.draw(0, 0)
-        busy.draw(1, 1)
+    for user, number in ((0, 0), (2, 0), (2, 0), (1, 1)):
+        busy.draw(user, number)
     assert busy.draw(2, 1) == alone.draw(2, 1)
     assert busy.draw(2, 2) == alone.draw(2, 2)

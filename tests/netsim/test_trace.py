@@ -54,6 +54,8 @@ def test_rows_wait_no_longer_than_two_seconds(tmp_path: Path, monkeypatch: pytes
     fill(trace, DECISIONS[3:4])
     assert len(pd.read_parquet(tmp_path / "decisions")) == 4
     assert len(pd.read_parquet(tmp_path / "evaluations")) == 1
+    fill(trace, DECISIONS[4:5])  # and then they wait again
+    assert len(pd.read_parquet(tmp_path / "decisions")) == 4
 
 
 def test_readers_do_not_see_a_part_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,18 @@ def test_an_interrupted_broadcast_over_two_stations_stops_both() -> None:
         users=replace(flat.users, placement=Explicit(((-5000.0, 100.0), (5000.0, 100.0)))),
     )
     w = world(network)
-    w.run(interrupted(w, w.network.server.broadcast(w.network.users, 1e9, "model"), 1.0))
+    rows_when_passed_on = []
+
+    def scheme() -> Process:
+        try:
+            yield from w.network.server.broadcast(w.network.users, 1e9, "model")
+        except simpy.Interrupt as interrupt:
+            rows_when_passed_on.append((interrupt.cause, len(w.rows("transfers"))))
+
+    process = w.env.process(scheme())
+    w.at(1.0, lambda: process.interrupt("deadline"))
+    w.env.run(process)
+    assert rows_when_passed_on == [("deadline", 2)]
     assert [row["end_s"] for row in w.rows("transfers")] == [1.0, 1.0]
     assert all(0 < row["lost"] < 1e9 for row in w.rows("transfers"))
 
@@ -137,6 +148,13 @@ def test_interrupted_while_waiting_for_its_turn() -> None:
     short = w.rows("transfers")[0]
     assert (short["wait_s"], short["airtime_s"], short["attempts"], short["lost"]) == (0.5, 0, 0, 1e6)
     assert (short["energy_j"], short["mean_snr_db"], short["mean_rate_bps"]) == (0, None, None)
+
+
+def test_broadcasts_in_opposite_order_do_not_block_each_other() -> None:
+    w = world()
+    first, second = w.network.users
+    w.run(w.network.server.broadcast([first, second], 1e6, "a"), w.network.server.broadcast([second, first], 1e6, "b"))
+    assert [row["kind"] for row in w.rows("transfers")] == ["a", "a", "b", "b"]
 
 
 def test_nothing_to_send_takes_no_time_and_leaves_no_row() -> None:
