@@ -1,6 +1,7 @@
 """Random tensors by name: inputs of operations that come into being when somebody computes with them."""
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -36,6 +37,12 @@ class Draw(Leaf):
     def meta(self) -> Tensor:
         """Shape and dtype, without values."""
         return torch.empty(self.shape, dtype=self.dtype, device="meta")
+
+    @property
+    def identity(self) -> bytes:
+        """Seed and name of the stream."""
+        name = f"{self.key} {self.purpose} {self.entity}"
+        return blake2b(name.encode(), digest_size=16).digest()
 
     def tensor(self) -> Tensor:
         """The numbers."""

@@ -15,6 +15,7 @@ from learning.codecs import Codec, Identity
 from learning.data import Batches, Rows
 from learning.draws import Draw
 from learning.executor import Executor
+from learning.executor.base import Plan
 from learning.executor.deferred import Operation, specification
 from learning.ports import Journal, ServerNode, Streams, Timed, UserNode
 
@@ -91,9 +92,10 @@ class User:
 
         `flops` replaces the count from shapes where a paper's cost model charges something else.
         """
-        profile = self.wire.executor.cost(operation, *args)
-        yield from self.node.compute(profile.flops if flops is None else flops, kind, profile.memory_bytes)
-        return self.wire.executor.submit(operation, *args)
+        plan = self.wire.executor.plan(operation, *args)
+        cost = plan.profile.flops if flops is None else flops
+        yield from self.node.compute(cost, kind, plan.profile.memory_bytes)
+        return self.wire.executor.promise(plan)
 
     def send(
         self, to: Server, what: Any, kind: str, codec: Codec = PLAIN, *, extra_bits: int = 0, bits: int | None = None
@@ -123,16 +125,19 @@ class Server:
         self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
     ) -> Promise:
         """Queue, spend the time of an operation, then promise its result."""
-        yield from self.spend(operation, *args, kind=kind, user=user, flops=flops)
-        return self.wire.executor.submit(operation, *args)
+        plan = self.wire.executor.plan(operation, *args)
+        yield from self._spend(plan, kind, user, flops)
+        return self.wire.executor.promise(plan)
 
     def spend(
         self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
     ) -> Timed:
         """The time of an operation alone, for work on a state that is known only when the time has passed."""
-        profile = self.wire.executor.cost(operation, *args)
-        cost = profile.flops if flops is None else flops
-        yield from self.node.compute(cost, kind, profile.memory_bytes, user.number if user else None)
+        yield from self._spend(self.wire.executor.plan(operation, *args), kind, user, flops)
+
+    def _spend(self, plan: Plan, kind: str, user: User | None, flops: float | None) -> Timed:
+        cost = plan.profile.flops if flops is None else flops
+        yield from self.node.compute(cost, kind, plan.profile.memory_bytes, user.number if user else None)
 
     def send(self, to: User, what: Any, kind: str, codec: Codec = PLAIN, *, bits: int | None = None) -> Promise:
         """Transmit a value to one user; what comes back is what the user sees. `bits` as in `User.send`."""

@@ -70,6 +70,7 @@ class World:
             self.journal.end_round(present, asked - present)
             number += 1
             self._evaluate_if_due(number)
+            self.executor.settle()
 
     def took_part(self, present: int, asked: int) -> None:
         """How many of the users that were asked took part in this round."""

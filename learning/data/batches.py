@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,12 @@ class Rows(Leaf):
         """Shape and dtype, without values."""
         source = self._source()
         return torch.empty((*self.indices.shape, *source.shape[1:]), dtype=source.dtype, device="meta")
+
+    @property
+    def identity(self) -> bytes:
+        """Fingerprint of the data set, split, field, and which rows."""
+        name = f"{self.dataset.fingerprint} {self.split} {self.field} {self.indices.shape} "
+        return blake2b(name.encode() + self.indices.tobytes(), digest_size=16).digest()
 
     def tensor(self) -> Tensor:
         """The rows."""

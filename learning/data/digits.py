@@ -7,7 +7,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from annotated_types import Ge, Interval
-from sklearn.datasets import load_digits
 
 from learning.data.dataset import Dataset, Normalisation, assemble, images
 from learning.data.selection import balanced_order, first
@@ -31,6 +30,8 @@ class Digits:
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load; `folder` is not needed."""
+        from sklearn.datasets import load_digits  # takes a second, which `netsim list` does not have
+
         source = load_digits()
         pixels, labels = source.images[:, None], source.target.astype(np.int64)
         order = balanced_order(labels, "digits test split")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
-from weakref import ref
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from learning.executor.deferred import Deferred, Job, Leaf, Operation, Spec, to_meta
+from learning.executor import identity
+from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, to_meta
 from learning.executor.flops import CountFlops
+
+if TYPE_CHECKING:
+    from learning.store import Store
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,16 @@ class Profile:
     """Operands and results together."""
     outputs: tuple[Spec, ...]
     convolves: bool
+    identity: bytes
+    """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
+
+
+class Plan(NamedTuple):
+    """A call that has been looked at, and may be promised once."""
+
+    profile: Profile
+    key: Key
+    leaves: list[Any]
 
 
 class Executor(ABC):
@@ -31,10 +45,14 @@ class Executor(ABC):
     computes: ClassVar[bool] = True
     """False where values are never computed: then nothing may be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
         self.asked = 0
         self.run = 0
-        self._profiles: dict[tuple[Any, ...], Profile] = {}
+        self.stored = 0
+        """Results that came from the store."""
+        self.store = store
+        self._surroundings = identity.surroundings(type(self).__name__)
+        self._profiles: dict[Key, Profile] = {}
         self._specs: dict[Any, Spec] = {}
 
     def submit(self, operation: Operation, *args: Any) -> Any:
@@ -42,23 +60,31 @@ class Executor(ABC):
 
         Args are trees of tensors, deferred values, lazy leaves and hashable plain values.
         """
-        self.asked += 1
+        return self.promise(self.plan(operation, *args))
+
+    def plan(self, operation: Operation, *args: Any) -> Plan:
+        """What `operation(*args)` takes, from shapes alone; nothing is promised or computed."""
         leaves, form = tree_flatten(args)
         key = (operation, form, tuple([_sign(leaf) for leaf in leaves]))
-        outputs = self._profile(key, operation, args).outputs
-        job = Job(operation, leaves, form, key)
+        profile = self._profiles.get(key)
+        if profile is None:
+            profile = self._profiles[key] = self._profile(operation, args)
+        return Plan(profile, key, leaves)
+
+    def promise(self, plan: Plan) -> Any:
+        """`submit` what was planned."""
+        self.asked += 1
+        job = Job(plan.key, plan.leaves, _identity(plan) if self.store is not None else None)
         self._accept(job)
+        return self._handles(job, plan.profile.outputs)
+
+    def _handles(self, job: Job, outputs: tuple[Spec, ...]) -> Any:
         handles, first = [], 0
         for spec in outputs:
             last = first + len(spec.leaves)
             handles.append(Deferred(job, first, last, spec))
             first = last
         return tuple(handles) if len(handles) > 1 else handles[0]
-
-    def cost(self, operation: Operation, *args: Any) -> Profile:
-        """What `operation(*args)` takes, from shapes alone; nothing is computed."""
-        leaves, form = tree_flatten(args)
-        return self._profile((operation, form, tuple([_sign(leaf) for leaf in leaves])), operation, args)
 
     def value(self, tree: Any) -> Any:
         """Compute whatever is deferred in `tree` and return it with tensors in place."""
@@ -69,6 +95,10 @@ class Executor(ABC):
         return tree_unflatten(promise.tensors(), promise.spec.form)
 
     @abstractmethod
+    def settle(self) -> None:
+        """The end of a round: what is still held is computed and kept in the store, or found there."""
+
+    @abstractmethod
     def _accept(self, job: Job) -> None:
         """Take in a new job."""
 
@@ -76,16 +106,14 @@ class Executor(ABC):
     def _force(self, job: Job) -> None:
         """Run what it takes until the job has its result."""
 
-    def _profile(self, key: tuple[Any, ...], operation: Operation, args: Any) -> Profile:
-        profile = self._profiles.get(key)
-        if profile is None:
-            operands = tree_map(to_meta, args)
-            with CountFlops() as count:
-                out = operation(*operands)
-            outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
-            held = sum(spec.bytes for spec in outputs) + _bytes(operands)
-            profile = self._profiles[key] = Profile(count.flops, held, outputs, count.convolves)
-        return profile
+    def _profile(self, operation: Operation, args: Any) -> Profile:
+        operands = tree_map(to_meta, args)
+        with CountFlops() as count:
+            out = operation(*operands)
+        outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
+        held = sum(spec.bytes for spec in outputs) + _bytes(operands)
+        named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
+        return Profile(count.flops, held, outputs, count.convolves, named)
 
     def _intern(self, tree: Any) -> Spec:
         """Equal shapes share one Spec, so that keys compare by identity."""
@@ -120,25 +148,21 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-def adopt(job: Job) -> bool:
-    """Enter a new job with its unfinished parents; true if it can run at once."""
-    parents = job.unfinished_parents()
-    job.waiting = len(parents)
-    for parent in parents:
-        parent.children.append(ref(job))
-    return not parents
+def _identity(plan: Plan) -> bytes:
+    """Content key of a job's result: its operation, and what names each of its tensors.
 
-
-def finish(job: Job, result: list[Tensor]) -> list[Job]:
-    """Store a result, let go of the operands, and return the living children that became ready."""
-    job.result, job.leaves = result, []
-    ready = []
-    for child in (child for reference in job.children if (child := reference()) is not None):
-        child.waiting -= 1
-        if not child.waiting:
-            ready.append(child)
-    job.children = []
-    return ready
+    All names have one length but that of a deferred value, which is told by the operation's shapes.
+    """
+    names = [plan.profile.identity]
+    for leaf in plan.leaves:
+        if isinstance(leaf, Deferred):
+            assert leaf.job.identity is not None
+            names.append(leaf.job.identity + leaf.first.to_bytes(2, "little"))
+        elif isinstance(leaf, Leaf):
+            names.append(leaf.identity)
+        elif isinstance(leaf, Tensor):
+            names.append(identity.of_tensor(leaf))
+    return blake2b(b"".join(names), digest_size=identity.KEY_BYTES).digest()
 
 
 def _sign(leaf: Any) -> Any:

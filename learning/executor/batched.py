@@ -3,72 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
-from weakref import ReferenceType, ref
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 
-from learning.executor.base import Executor, adopt, call, finish, operands
+from learning.executor.base import call, operands
 from learning.executor.deferred import Job
+from learning.executor.graph import Waiting
+
+if TYPE_CHECKING:
+    from learning.store import Store
 
 LARGEST_GROUP = 10
 """Jobs in one call. Stacks of 5 to 10 clients stay in a core's cache; larger ones cost memory and gain nothing."""
 
-MOST_PENDING = 4096
-"""Jobs accepted before all that is ready runs without being asked for: bounds the memory of the waiting graph."""
 
-
-class Batched(Executor):
+class Batched(Waiting):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
     Grouping never decides a number: all tensors are stacked (also where users share one), a lone job is a stack of
     one, and what contains a convolution, whose kernels do depend on the stack, runs alone.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, store: Store | None = None) -> None:
+        super().__init__(store)
         self.groups: defaultdict[tuple[str, int], int] = defaultdict(int)
         """(operation name, group size) -> how many calls."""
-        self._ready: defaultdict[tuple[Any, ...], list[ReferenceType[Job]]] = defaultdict(list)
-        self._pending = 0
-
-    def _accept(self, job: Job) -> None:
-        if adopt(job):
-            self._enqueue(job)
-        self._pending += 1
-        if self._pending > MOST_PENDING:
-            self._flush()
-
-    def _force(self, job: Job) -> None:
-        climb = [job]
-        while climb:
-            if climb[-1].result is not None:
-                climb.pop()
-            elif climb[-1].waiting:
-                climb.append(climb[-1].unfinished_parents()[0])
-            else:
-                self._run(self._group(climb[-1].key))
-
-    def _flush(self) -> None:
-        while self._ready:
-            self._run(self._group(next(iter(self._ready))))
-        self._pending = 0
-
-    def _enqueue(self, job: Job) -> None:
-        self._ready[job.key].append(ref(job))
-
-    def _group(self, key: tuple[Any, ...]) -> list[Job]:
-        """All living jobs of a key that are ready, in the order in which they became so."""
-        return [job for reference in self._ready.pop(key) if (job := reference()) is not None]
 
     def _run(self, jobs: list[Job]) -> None:
         for start in range(0, len(jobs), LARGEST_GROUP):
             group = jobs[start : start + LARGEST_GROUP]
             for job, result in zip(group, self._results(group), strict=True):
-                for child in finish(job, result):
-                    self._enqueue(child)
+                self._finish(job, result)
         self.run += len(jobs)
 
     def _results(self, group: list[Job]) -> list[list[Tensor]]:

@@ -17,6 +17,9 @@ from torch.utils._pytree import (
 Operation = Callable[..., Any]
 """A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on values."""
 
+Key = tuple[Operation, TreeSpec, tuple[Any, ...]]
+"""What jobs that may run together share: the operation, the form of its arguments, plain arguments and shapes."""
+
 
 class Leaf(ABC):
     """An input that is fetched only when an operation runs: rows of a data set, a random draw.
@@ -28,6 +31,11 @@ class Leaf(ABC):
     @abstractmethod
     def meta(self) -> Tensor:
         """Shape and dtype, on the meta device."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> bytes:
+        """What names the content: a digest of 16 bytes."""
 
     @abstractmethod
     def tensor(self) -> Tensor:
@@ -59,10 +67,24 @@ class Spec:
 class Job:
     """One promised call. Children are weak: work whose result nobody holds is never done."""
 
-    __slots__ = ("__weakref__", "children", "form", "key", "leaves", "operation", "result", "waiting")
+    __slots__ = (
+        "__weakref__",
+        "children",
+        "form",
+        "identity",
+        "key",
+        "leaves",
+        "operation",
+        "result",
+        "stored",
+        "waiting",
+    )
 
-    def __init__(self, operation: Operation, leaves: list[Any], form: TreeSpec, key: tuple[Any, ...]) -> None:
-        self.operation, self.leaves, self.form, self.key = operation, leaves, form, key
+    def __init__(self, key: Key, leaves: list[Any], identity: bytes | None) -> None:
+        self.operation, self.form, _ = self.key = key
+        self.leaves = leaves
+        self.identity = identity
+        """Content key of the result; None where there is no store to look it up in."""
         self.children: list[ReferenceType[Job]] = []
         self.result: list[Tensor] | None = None
         self.waiting = 0
@@ -80,7 +102,7 @@ class Deferred:
     accident and always easy to find in a scheme.
     """
 
-    __slots__ = ("first", "job", "last", "spec")
+    __slots__ = ("__weakref__", "first", "job", "last", "spec")
 
     def __init__(self, job: Job, first: int, last: int, spec: Spec) -> None:
         self.job, self.first, self.last, self.spec = job, first, last, spec

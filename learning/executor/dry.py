@@ -1,15 +1,26 @@
 """The dry executor: shapes, hence clock, bits and joules; never a value."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
 
 from learning.executor.base import Executor
 from learning.executor.deferred import Job
+
+if TYPE_CHECKING:
+    from learning.store import Store
 
 
 class Dry(Executor):
     """Computes nothing: for latency and energy studies of many users."""
 
     computes: ClassVar[bool] = False
+
+    def __init__(self, store: Store | None = None) -> None:
+        super().__init__()  # it has nothing to keep and needs nothing kept
+
+    def settle(self) -> None:
+        pass
 
     def _accept(self, job: Job) -> None:
         job.leaves = []  # shapes are in the handles; keeping operands would keep the whole history alive

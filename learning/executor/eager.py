@@ -1,16 +1,22 @@
-"""The eager executor: every operation runs when it is submitted. The reference, and the one to debug with."""
+"""The eager executor: every operation runs by itself. The reference, and the one to debug with."""
 
-from learning.executor.base import Executor, call, operands
+from learning.executor.base import call, operands
 from learning.executor.deferred import Job
+from learning.executor.graph import Waiting
 
 
-class Eager(Executor):
-    """Runs each operation at once and alone, exactly as plain torch would."""
+class Eager(Waiting):
+    """Runs each operation alone, exactly as plain torch would.
+
+    That is when it is submitted; with a store, which may have what follows from it, when a value is demanded.
+    """
 
     def _accept(self, job: Job) -> None:
-        self.run += 1
-        job.result = call(job, operands(job))
-        job.leaves = []
+        super()._accept(job)
+        if self.store is None:
+            self._force(job)
 
-    def _force(self, job: Job) -> None:
-        assert job.result is not None
+    def _run(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._finish(job, call(job, operands(job)))
+        self.run += len(jobs)

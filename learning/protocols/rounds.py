@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from traceback import clear_frames
 from typing import Any
 
 import simpy
@@ -59,5 +60,6 @@ def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
 def _until_interrupted(steps: Promise) -> Promise:
     try:
         return (yield from steps)
-    except simpy.Interrupt:
+    except simpy.Interrupt as interrupt:
+        clear_frames(interrupt.__traceback__)  # lets go of values at once, not when cycles happen to be collected
         return LATE

@@ -30,7 +30,7 @@ class FedProx:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
             term = 2 * world.whole.parameter_count * x.meta.shape[0] if self.mu else 0
-            flops = world.executor.cost(*work).flops + term
+            flops = world.executor.plan(*work).profile.flops + term
             model, state, _ = yield from user.do(*work, kind="client_training", flops=flops)
             return model, state
 

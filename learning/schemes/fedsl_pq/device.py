@@ -39,7 +39,7 @@ class Device:
     ) -> Promise:
         """Do a pass at the sparse cost: (1 - rate) of the dense one, times `share`."""
         started = world.env.now
-        flops = world.executor.cost(operation, *args).flops * (1 - self.rate) * share
+        flops = world.executor.plan(operation, *args).profile.flops * (1 - self.rate) * share
         result = yield from user.do(operation, *args, kind=kind, flops=flops)
         self.compute_s += world.env.now - started
         return result

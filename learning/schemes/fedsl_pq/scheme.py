@@ -159,7 +159,7 @@ class FedSLPQ:
     def _dropout_draw(self, world: World, user: User, number: int, x: Any) -> Draw | None:
         if not self.dropout.rate:
             return None
-        z = world.executor.cost(steps.front, world.front, world.front.parameters(), x).outputs[0].tree
+        z = world.executor.plan(steps.front, world.front, world.front.parameters(), x).profile.outputs[0].tree
         return Draw(world.streams, "dropout", (user.number, number), self.dropout.draw_shape(tuple(z.shape)), z.dtype)
 
     def _noise(self, world: World, user: User, number: int) -> dict[str, Draw] | None:

@@ -1,0 +1,166 @@
+"""What a value is: a content key that names its whole history.
+
+A key is a hash of the operation, the code that it runs, its plain arguments, the shapes and formats of its tensors, the
+names of data and draws that enter it, and the keys of the values that it builds on. Equal keys mean equal values, bit
+for bit: so the version of torch, the processor's instruction set and the kind of executor belong to a key too.
+
+Code is hashed as compiled, without documentation, and with everything of the same packages that it refers to:
+functions, classes, constants. A comment changes no key; a constant does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from hashlib import blake2b
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from learning.executor.deferred import Deferred, specification, to_meta
+
+KEY_BYTES = 16
+HOME = __name__.partition(".")[0]
+"""Code of this package is followed into; that of libraries is named by their versions."""
+PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
+
+
+def digest(*parts: bytes) -> bytes:
+    """A key for what the parts name; the length of each is part of the name."""
+    hashed = blake2b(digest_size=KEY_BYTES)
+    for part in parts:
+        hashed.update(len(part).to_bytes(4, "little"))
+        hashed.update(part)
+    return hashed.digest()
+
+
+def surroundings(executor: str) -> bytes:
+    """What all values of a process share: versions, instruction set, kind of executor."""
+    facts = (torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.python_version(), executor)
+    return digest(*(fact.encode() for fact in facts))
+
+
+def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> bytes:
+    """A call with its plain arguments, and with tensors of any content in the shapes of `args`."""
+    leaves, form = tree_flatten(args)
+    names = [surroundings, of_code(operation), repr(form).encode()]
+    for leaf in leaves:
+        shape = to_meta(leaf)
+        tensors = specification(leaf).leaves if isinstance(leaf, Deferred) else [shape]
+        described = [repr((tuple(each.shape), each.dtype)).encode() for each in tensors if isinstance(each, Tensor)]
+        names.append(digest(*described) if isinstance(leaf, Deferred) or described else of_plain(leaf))
+    return digest(*names)
+
+
+def of_plain(value: Any) -> bytes:
+    """A plain argument: what it says of itself, and the code of its class and of the parts within it."""
+    return digest(repr(value).encode(), *(of_code(kind) for kind in _kinds(value)))
+
+
+def of_tensor(tensor: Tensor) -> bytes:
+    """A tensor given as it is, by its content."""
+    known = _tensors.get(id(tensor))
+    if known is None or known[0]() is not tensor:
+        plain = tensor.detach().cpu().contiguous()
+        key = digest(repr((tuple(plain.shape), plain.dtype)).encode(), plain.numpy().tobytes())
+        name = id(tensor)
+        known = _tensors[name] = (ref(tensor, lambda _: _tensors.pop(name, None)), key)
+    return known[1]
+
+
+_tensors: dict[int, tuple[ref[Tensor], bytes]] = {}
+
+
+@cache
+def of_code(thing: Any) -> bytes:
+    """A function or class, with all that it refers to in its own packages."""
+    return digest(*_walk(thing, {HOME, _home(thing)}, set()))
+
+
+def _kinds(value: Any) -> Iterator[type]:
+    """The classes of ours in a plain value."""
+    if is_dataclass(value) and not isinstance(value, type):
+        yield type(value)
+        for field in fields(value):
+            yield from _kinds(getattr(value, field.name))
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _kinds(each)
+    elif not isinstance(value, PLAIN):
+        yield type(value)
+
+
+def _home(thing: Any) -> str:
+    return str(getattr(thing, "__module__", None) or "").partition(".")[0]
+
+
+def _walk(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
+    """Everything that decides what `thing` does, each piece once."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    if isinstance(thing, PLAIN):
+        yield repr(thing).encode()
+    elif isinstance(thing, dict):
+        yield from _walk(list(thing.items()), homes, seen)
+    elif isinstance(thing, tuple | list | set | frozenset):
+        each = [b"".join(_walk(item, homes, seen)) for item in thing]
+        yield from each if isinstance(thing, tuple | list) else sorted(each)
+    elif id(thing) not in seen and _home(thing) in homes:
+        seen.add(id(thing))
+        yield f"{thing.__module__}.{getattr(thing, '__qualname__', type(thing).__qualname__)}".encode()
+        yield from _inside(thing, homes, seen)
+
+
+def _inside(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
+    if isinstance(thing, FunctionType):
+        captured = [cell.cell_contents for cell in thing.__closure__ or ()]
+        for default in (*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *captured):
+            yield from _walk(default, homes, seen)
+        yield from _code(thing.__code__, thing.__doc__, thing.__globals__, homes, seen)
+    elif isinstance(thing, type):
+        for base in thing.__mro__[1:]:
+            yield from _walk(base, homes, seen)
+        for name, member in sorted(vars(thing).items()):
+            if not name.startswith("__") or isinstance(member, FunctionType):
+                yield name.encode()
+                yield from _walk(_function(member), homes, seen)
+    else:
+        yield from _walk(type(thing), homes, seen)
+        yield from _walk(getattr(thing, "__dict__", {}), homes, seen)
+
+
+def _function(member: Any) -> Any:
+    """The function in a property or method descriptor."""
+    for attribute in ("fget", "__func__", "func"):
+        inner = getattr(member, attribute, None)
+        if inner is not None:
+            return inner
+    return member
+
+
+def _code(
+    code: CodeType, documentation: str | None, names: dict[str, Any], homes: set[str], seen: set[int]
+) -> Iterator[bytes]:
+    yield code.co_code
+    mentioned = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code(constant, None, names, homes, seen)
+            mentioned |= set(constant.co_names)
+        elif constant is not documentation or documentation is None:
+            yield repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant).encode()
+    for name in sorted(mentioned):
+        yield name.encode()
+        referred = names.get(name)
+        if isinstance(referred, ModuleType):
+            if referred.__name__.partition(".")[0] in homes:
+                for attribute in sorted(mentioned & set(vars(referred))):
+                    yield from _walk(getattr(referred, attribute), homes, seen)
+        elif referred is not None:
+            yield from _walk(referred, homes, seen)
