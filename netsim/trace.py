@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -30,19 +30,23 @@ class Trace:
     A new trace replaces the parts and merged files of an old one in the same directory.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, tables: Collection[str] | None = None) -> None:
+        """Rows of other tables than `tables` are dropped; by default all tables are kept."""
         self.directory = directory
-        self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
-        self._parts: dict[str, list[Path | pa.Table]] = {table: [] for table in TABLES}
+        kept = [table for table in TABLES if tables is None or table in tables]
+        self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in kept}
+        self._parts: dict[str, list[Path | pa.Table]] = {table: [] for table in kept}
         self._written_s = monotonic()
-        for table in TABLES:
+        for table in kept:
             if directory is not None:
                 _clear(directory / table)
             self._write(table)  # an empty part: every table can be read from the beginning
 
     def add(self, table: str, *values: Any) -> None:
         """Append a row, values in the order of the table's schema."""
-        pending = self._pending[table]
+        pending = self._pending.get(table)
+        if pending is None:
+            return
         pending.append(values)
         if len(pending) >= PENDING_ROWS:
             self._write(table)
@@ -67,7 +71,7 @@ class Trace:
         Returns for each table the number of rows and the hash of the data, which does not depend on the file format.
         """
         self.flush()
-        return {table: self._merge(table) for table in TABLES}
+        return {table: self._merge(table) for table in self._parts}
 
     def _write(self, table: str) -> None:
         rows, schema = self._pending[table], TABLES[table]

@@ -80,6 +80,15 @@ def test_every_table_exists_from_the_beginning(tmp_path: Path) -> None:
         trace.close()
 
 
+def test_a_table_that_is_dropped_takes_nothing_with_it(tmp_path: Path) -> None:
+    everything, some = Trace(None), Trace(tmp_path, tables=["evaluations", "users"])
+    for trace in (everything, some):
+        fill(trace).add("evaluations", 0, 1.0, "test", "accuracy", 0.5, 10)
+    whole = everything.close()
+    assert some.close() == {table: whole[table] for table in ("users", "evaluations")}
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["evaluations", "users"]
+
+
 def test_units_and_meanings_are_in_the_files(tmp_path: Path) -> None:
     trace = fill(Trace(tmp_path))
     trace.close()
