@@ -1,7 +1,21 @@
 """Analysis of runs: from the Parquet tables of a run directory, and nothing else, to numbers and pictures."""
 
+from analysis.comparison import Comparison, NotComparable, compare
 from analysis.measures import NotRecorded
 from analysis.parquet import NoSuchTable
 from analysis.run import NotARun, Run, load
+from analysis.sweep import NotASweep, Sweep, load_sweep
 
-__all__ = ["NoSuchTable", "NotARun", "NotRecorded", "Run", "load"]
+__all__ = [
+    "Comparison",
+    "NoSuchTable",
+    "NotARun",
+    "NotASweep",
+    "NotComparable",
+    "NotRecorded",
+    "Run",
+    "Sweep",
+    "compare",
+    "load",
+    "load_sweep",
+]

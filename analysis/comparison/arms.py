@@ -1,0 +1,143 @@
+"""Arms of a comparison: runs that differ in nothing but their seed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.run import NotARun, Run, load
+from analysis.sweep import Sweep, is_sweep, load_sweep
+
+Item = Run | Sweep | str | Path
+"""What can be compared: runs and sweeps, or their directories."""
+
+NOT_PART_OF_AN_ARM = ("name", "seed")
+"""Fields of a scenario in which runs of one arm may differ."""
+
+MOST_NAMED = 5
+"""Runs or points named in one warning."""
+
+
+@dataclass
+class Arm:
+    """Runs under the same circumstances, by seed."""
+
+    label: str
+    runs: dict[int, Run] = field(default_factory=dict)
+
+
+class _Entry(NamedTuple):
+    key: str
+    label: str
+    """Empty for a plain run: what it is called depends on what it is compared with."""
+    seed: int
+    run: Run
+
+
+def arms(items: Iterable[Item]) -> tuple[list[Arm], list[str]]:
+    """The arms in the order in which they first appear, labelled apart, and warnings of what was left out.
+
+    Within a sweep an arm is a label; plain runs are of one arm when their resolved scenarios differ in seed and name
+    only. Raises NotARun or NotASweep, as `load` and `load_sweep` do.
+    """
+    warnings: list[str] = []
+    entries = [entry for number, item in enumerate(items) for entry in _entries(number, _opened(item), warnings)]
+    grouped: dict[str, Arm] = {}
+    for key, label, seed, run in entries:
+        arm = grouped.setdefault(key, Arm(label))
+        if seed in arm.runs:
+            warnings.append(f"{run.path} is left out: {arm.runs[seed].path} is the same scenario with the same seed")
+        else:
+            arm.runs[seed] = run
+    _label([arm for arm in grouped.values() if not arm.label])
+    _tell_apart(list(grouped.values()))
+    return list(grouped.values()), warnings
+
+
+def _opened(item: Item) -> Run | Sweep:
+    if isinstance(item, (Run, Sweep)):
+        return item
+    path = Path(item)
+    if path.is_dir() and not is_sweep(path) and not (path / "run.json").is_file():
+        raise NotARun(f"{path} is neither a run nor a sweep: it has no run.json and no sweep.json")
+    return load_sweep(path) if is_sweep(path) else load(path)
+
+
+def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_Entry]:
+    if isinstance(item, Sweep):
+        warnings += _unfinished(item)
+        for (label, seed), run in item.runs.items():
+            yield _Entry(f"{number} {label}", label, seed, run)
+    elif (status := item.info.get("status")) != "complete":
+        warnings.append(f"{item.path} is left out: it is {status}, not complete")
+    else:
+        same = {name: value for name, value in item.scenario.items() if name not in NOT_PART_OF_AN_ARM}
+        yield _Entry(json.dumps(same, sort_keys=True), "", int(item.scenario["seed"]), item)
+
+
+def _unfinished(sweep: Sweep) -> list[str]:
+    left_out = sweep.points[sweep.points["status"] != "complete"]
+    if left_out.empty:
+        return []
+    named = [
+        f"{label}, seed {seed} ({status}{f': {error}' if error else ''})"
+        for label, seed, status, error in left_out[["label", "seed", "status", "error"]].itertuples(index=False)
+    ]
+    return [f"of {len(sweep.points)} points of {sweep.name}, {len(left_out)} left out: {listed(named, '; ')}"]
+
+
+def listed(names: Sequence[object], separator: str = ", ") -> str:
+    """Names for a sentence: the first few, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return separator.join(map(str, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
+def _label(plain: list[Arm]) -> None:
+    """Call arms of plain runs by their scenarios' names if these tell them apart, else by the fields that differ."""
+    first = [next(iter(arm.runs.values())) for arm in plain]
+    names = [{run.name for run in arm.runs.values()} for arm in plain]
+    if all(len(name) == 1 for name in names) and len(set.union(set(), *names)) == len(plain):
+        labels = [run.name for run in first]
+    else:
+        labels = _differences([_flat(run.scenario) for run in first])
+    for arm, run, label in zip(plain, first, labels, strict=True):
+        arm.label = label or run.path.name
+
+
+def _differences(scenarios: list[dict[str, Any]]) -> list[str]:
+    fields = dict.fromkeys(field for scenario in scenarios for field in scenario)
+    differing = [
+        field
+        for field in fields
+        if field not in NOT_PART_OF_AN_ARM and len({json.dumps(each.get(field)) for each in scenarios}) > 1
+    ]
+    return [
+        ", ".join(f"{_short(field)}={scenario[field]}" for field in differing if field in scenario)
+        for scenario in scenarios
+    ]
+
+
+def _flat(section: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Values by the dotted path of their field."""
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        path = f"{above}{name}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def _short(path: str) -> str:
+    """The end of a field's path that a reader needs: `policy` for `learning.policy.name`."""
+    return ".".join(path.removesuffix(".name").split(".")[-1 if path.endswith(".name") else -2 :])
+
+
+def _tell_apart(every: list[Arm]) -> None:
+    seen: Counter[str] = Counter()
+    for arm in every:
+        seen[arm.label] += 1
+        if seen[arm.label] > 1:
+            arm.label = f"{arm.label} ({seen[arm.label]})"

