@@ -18,6 +18,8 @@ Item = Run | Sweep | str | Path
 NOT_PART_OF_AN_ARM = ("name", "seed")
 """Fields of a scenario in which runs of one arm may differ."""
 
+MOST_FIELDS = 3
+"""Fields in which arms may differ to be called by them."""
 MOST_NAMED = 5
 """Runs or points named in one warning."""
 
@@ -97,7 +99,10 @@ def listed(names: Sequence[object], separator: str = ", ") -> str:
 
 
 def _label(plain: list[Arm]) -> None:
-    """Call arms of plain runs by their scenarios' names if these tell them apart, else by the fields that differ."""
+    """Call arms of plain runs by their scenarios' names if these tell them apart, else by the fields that differ.
+
+    Arms that differ in many fields go by the directory of their first run.
+    """
     first = [next(iter(arm.runs.values())) for arm in plain]
     names = [{run.name for run in arm.runs.values()} for arm in plain]
     if all(len(name) == 1 for name in names) and len(set.union(set(), *names)) == len(plain):
@@ -105,16 +110,14 @@ def _label(plain: list[Arm]) -> None:
     else:
         labels = _differences([_flat(run.scenario) for run in first])
     for arm, run, label in zip(plain, first, labels, strict=True):
-        arm.label = label or run.path.name
+        arm.label = label or str(run.path)
 
 
 def _differences(scenarios: list[dict[str, Any]]) -> list[str]:
-    fields = dict.fromkeys(field for scenario in scenarios for field in scenario)
-    differing = [
-        field
-        for field in fields
-        if field not in NOT_PART_OF_AN_ARM and len({json.dumps(each.get(field)) for each in scenarios}) > 1
-    ]
+    fields = dict.fromkeys(field for scenario in scenarios for field in scenario if field not in NOT_PART_OF_AN_ARM)
+    differing = [field for field in fields if len({json.dumps(each.get(field)) for each in scenarios}) > 1]
+    if len(differing) > MOST_FIELDS:
+        return [""] * len(scenarios)
     return [
         ", ".join(f"{_short(field)}={scenario[field]}" for field in differing if field in scenario)
         for scenario in scenarios

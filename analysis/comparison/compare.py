@@ -17,6 +17,11 @@ from analysis.comparison.text import tables
 MANY_INTERVALS = 20
 """Intervals at 95 % from which on one is expected to miss by chance alone."""
 
+NOTE = (
+    "Differences are between runs of the same seed; percentages are geometric means over these pairs.\n"
+    "Variance less by: what pairing took off the variance of the mean difference."
+)
+
 Outcomes = dict[str, dict[int, dict[str, Outcome]]]
 """Outcomes by arm, seed and measure."""
 
@@ -55,7 +60,7 @@ class Comparison:
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def __str__(self) -> str:
-        parts = [tables(self.rows, self.goal, self.confidence), "\n".join(self.sentences)]
+        parts = [tables(self.rows, self.goal, self.confidence), NOTE, "\n".join(self.sentences)]
         return "\n\n".join([*parts, *(f"Warning: {warning}." for warning in self.warnings)])
 
 

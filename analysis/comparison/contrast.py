@@ -42,12 +42,15 @@ class Contrast(NamedTuple):
     high: float
     """Interval for the mean difference."""
     relative: float
-    """Mean difference as a share of the reference's mean over the same pairs."""
+    """Geometric mean of the pairs' ratios to the reference, minus one: -0.12 is 12 % less. Missing unless all values
+    are positive."""
     relative_low: float
     relative_high: float
-    """Interval for the share; covers zero exactly when that for the mean difference does."""
+    """Interval for it, from the mean of the logarithms: effects that multiply are told from fewer seeds so."""
     variance_reduction: float
     """Share of the variance of the difference that pairing by seed took away."""
+    equal: int
+    """Pairs with exactly the same value."""
     less: int
     more: int
     """Pairs in which this arm's value is certainly less, or more: where one of two missed the target, only if the
@@ -59,7 +62,7 @@ def reference(measure: str, unit: str, arm: str, own: BySeed, confidence: float)
     reached = _reached(own)
     mean = intervals.mean(reached, confidence)
     nothing = (np.nan,) * 7
-    return Contrast(measure, unit, arm, "", len(own), len(reached), _mean(reached), *mean, 0, 0, *nothing, 0, 0)
+    return Contrast(measure, unit, arm, "", len(own), len(reached), _mean(reached), *mean, 0, 0, *nothing, 0, 0, 0)
 
 
 def contrast(
@@ -71,7 +74,6 @@ def contrast(
     both = np.array([(a.value, b.value) for a, b in paired if a.reached and b.reached]).reshape(-1, 2)
     values, base = _without_rounding(both[:, 0], both[:, 1]), both[:, 1]
     orders = [_order(a, b) for a, b in paired]
-    relative, share = _shares(values, base, confidence)
     return Contrast(
         measure,
         unit,
@@ -85,9 +87,9 @@ def contrast(
         len(both),
         _mean(values - base),
         *intervals.mean(values - base, confidence),
-        relative,
-        *share,
+        *_relative(values, base, confidence),
         intervals.variance_reduction(values, base),
+        int((values == base).sum()),
         orders.count(-1),
         orders.count(1),
     )
@@ -107,11 +109,12 @@ def _without_rounding(values: Values, reference: Values) -> Values:
     return np.where(np.abs(values - reference) <= intervals.ROUNDING * size, reference, values)
 
 
-def _shares(values: Values, base: Values, confidence: float) -> tuple[float, intervals.Interval]:
-    if not len(base) or base.mean() <= 0:
-        return np.nan, intervals.NONE
-    low, high = intervals.ratio(values, base, confidence)
-    return float(values.mean() / base.mean()) - 1, intervals.Interval(low - 1, high - 1)
+def _relative(values: Values, base: Values, confidence: float) -> tuple[float, float, float]:
+    if not len(values) or values.min() <= 0 or base.min() <= 0:
+        return np.nan, np.nan, np.nan
+    logarithms = np.log(values / base)
+    low, high = intervals.mean(logarithms, confidence)
+    return float(np.expm1(logarithms.mean())), float(np.expm1(low)), float(np.expm1(high))
 
 
 def _order(own: Outcome, other: Outcome) -> int:

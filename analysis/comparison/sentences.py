@@ -17,10 +17,11 @@ def sentence(row: Contrast, goal: Goal, confidence: float) -> str:
     Where the target was missed in some pairs, the sentence says in how many, and what their order tells.
     """
     if not row.pairs:
-        return f"{row.arm} and {row.reference} share no seed with a {title(row, goal)}: nothing can be said about it."
+        return f"{row.arm} and {row.reference} have no seed in common that recorded {title(row, goal)}."
     if row.pairs_reached == row.pairs:
         return f"{_claim(row, goal, confidence)}."
-    missed = f"{goal} was reached by both in {row.pairs_reached} of {_count(row.pairs)}: {_order(row, goal)}"
+    missing = row.pairs - row.pairs_reached
+    missed = f"{goal} was not reached by one arm or both in {missing} of {_count(row.pairs)}: {_order(row, goal)}"
     if not row.pairs_reached:
         return f"{missed}."
     return f"{missed}. For the pairs in which both reached it, and for no others: {_claim(row, goal, confidence)}."
@@ -41,10 +42,8 @@ class Shown(NamedTuple):
 
 
 def shown(row: Contrast, goal: Goal) -> Shown:
-    """The difference of `row` for reading: as a share of the reference where that is known, else in units."""
-    measure = MEASURES[row.measure]
-    share_is_known = math.isfinite(row.relative) and math.isnan(row.low) == math.isnan(row.relative_low)
-    if measure.relative and share_is_known:
+    """The difference of `row` for reading: relative to the reference where the measure is, else in units."""
+    if MEASURES[row.measure].relative and math.isfinite(row.relative):
         return Shown(100 * row.relative, 100 * row.relative_low, 100 * row.relative_high, "%")
     if row.measure == "final_value" and goal.metric == "accuracy":
         return Shown(100 * row.difference, 100 * row.low, 100 * row.high, " percentage points")
@@ -55,15 +54,15 @@ def shown(row: Contrast, goal: Goal) -> Shown:
 def _claim(row: Contrast, goal: Goal, confidence: float) -> str:
     difference, low, high, unit = shown(row, goal)
     seeds = _count(row.pairs_reached, "paired seed")
-    if row.less == row.more == 0:
+    if row.equal == row.pairs_reached:
         return f"{row.arm} and {row.reference} have exactly the same {title(row, goal)} in {seeds}"
     measure = MEASURES[row.measure]
     text, amount = measure.less if difference < 0 else measure.more, f"{number(abs(difference))}{unit}"
     change = f"{row.arm} {text.format(amount=amount, goal=goal, metric=goal.metric)} than {row.reference}"
     if row.pairs_reached < FEWEST:
-        return f"{change} in {seeds}, which are too few seeds: at least {FEWEST} are needed for an interval"
+        return f"{change} ({seeds}: too few, at least {FEWEST} are needed for an interval)"
     least, most = sorted((abs(low), abs(high)))
-    if not Interval(row.low, row.high).covers(0.0):
+    if not Interval(low, high).covers(0.0):
         return f"{change} ({confidence:.0%} CI {number(least)} to {number(most)}{unit}, {seeds})"
     return (
         f"no difference in {title(row, goal)} between {row.arm} and {row.reference} can be told apart from chance "

@@ -28,7 +28,7 @@ def tables(rows: Sequence[Contrast], goal: Goal, confidence: float) -> str:
 
 def for_reading(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.DataFrame:
     """The arms of one measure as strings: mean, difference and its interval, pairs, what pairing gave."""
-    size, symbol = _unit(rows, goal)
+    size, symbol = unit(rows, goal)
     return pd.DataFrame(
         {
             "Arm": [row.arm for row in rows],
@@ -52,7 +52,7 @@ def _aligned(frame: pd.DataFrame) -> str:
     )
 
 
-def _unit(rows: Sequence[Contrast], goal: Goal) -> tuple[float, str]:
+def unit(rows: Sequence[Contrast], goal: Goal) -> tuple[float, str]:
     if rows[0].unit:
         return scale(max((row.mean for row in rows if math.isfinite(row.mean)), default=0.0), rows[0].unit)
     return (0.01, "%") if goal.metric == "accuracy" else (1.0, "")

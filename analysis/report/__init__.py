@@ -1,5 +1,5 @@
-"""One self-contained HTML page about a run."""
+"""One self-contained HTML page about a run or a sweep, with interactive plots."""
 
-from analysis.report.page import write
+from analysis.report.write import write
 
 __all__ = ["write"]

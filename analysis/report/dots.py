@@ -1,0 +1,74 @@
+"""Dot plots of arms: the mean of a measure with its interval, and every seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis import style
+from analysis.comparison import Comparison
+from analysis.comparison.contrast import Contrast
+from analysis.comparison.intervals import FEWEST
+from analysis.comparison.sentences import title
+from analysis.comparison.text import capital, unit
+from analysis.report.panel import Panel
+
+
+def panel(heading: str, comparison: Comparison, measures: Sequence[str], colours: Mapping[str, str]) -> Panel:
+    """One plot for each of the measures that were recorded, side by side."""
+    recorded = {name: rows for name in measures if (rows := [row for row in comparison.rows if row.measure == name])}
+    if not recorded:
+        return Panel(heading, "These runs did not record it.")
+    figure = make_subplots(cols=len(recorded), shared_yaxes=True, horizontal_spacing=0.03)
+    for column, rows in enumerate(recorded.values(), start=1):
+        size, symbol = unit(rows, comparison.goal)
+        words = capital(title(rows[0], comparison.goal))
+        figure.update_xaxes(title=f"{words} ({symbol})" if symbol else words, row=1, col=column)
+        for row in rows:
+            figure.add_trace(_seeds(row, comparison, size, colours[row.arm]), row=1, col=column)
+            figure.add_trace(_mean(row, size, colours[row.arm]), row=1, col=column)
+        if rows[0].reached:
+            figure.add_vline(rows[0].mean / size, line={"dash": "dot", "width": 1, "color": style.GREY}, col=column)
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_layout(height=140 + 30 * len(comparison.arms), showlegend=False)
+    return Panel(heading, _caption(comparison), {"": figure}, _note(recorded))
+
+
+def _caption(comparison: Comparison) -> str:
+    return (
+        f"Large: the mean over seeds, with its {comparison.confidence:.0%} interval from {FEWEST} seeds on; small: "
+        f"each seed; dotted: the mean of {comparison.arms[0]}. Overlap here says little: it is the paired differences "
+        "in the table below that tell arms apart."
+    )
+
+
+def _note(recorded: Mapping[str, Sequence[Contrast]]) -> str:
+    missed = max(sum(row.seeds - row.reached for row in rows) for rows in recorded.values())
+    return f"{missed} runs did not reach the target and have no dot." if missed else ""
+
+
+def _seeds(row: Contrast, comparison: Comparison, size: float, colour: str) -> go.Scatter:
+    outcomes = comparison.outcomes.query("arm == @row.arm and measure == @row.measure and reached")
+    return go.Scatter(
+        x=outcomes["value"].to_numpy() / size,
+        y=[row.arm] * len(outcomes),
+        mode="markers",
+        marker={"color": colour, "size": 5, "opacity": 0.4},
+        customdata=outcomes["seed"].to_numpy(),
+        hovertemplate="seed %{customdata}: %{x:.4g}<extra></extra>",
+    )
+
+
+def _mean(row: Contrast, size: float, colour: str) -> go.Scatter:
+    reach = (row.mean_high - row.mean_low) / 2 / size
+    return go.Scatter(
+        x=[row.mean / size],
+        y=[row.arm],
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x={"array": [reach], "color": colour, "thickness": 2, "width": 4, "visible": math.isfinite(reach)},
+        hovertemplate="mean %{x:.4g}<extra>%{y}</extra>",
+    )

@@ -1,0 +1,49 @@
+"""The page about one run."""
+
+from __future__ import annotations
+
+import json
+
+from analysis.report import gantt, headline, learning, round_time, spending
+from analysis.report.html import document, folded
+from analysis.report.panel import Panel
+from analysis.run import Run
+
+TRAFFIC_COLUMNS = ["user", "direction", "kind", "bits", "lost"]
+
+
+def render(run: Run) -> str:
+    """The report of a run as HTML text, as far as its tables reach."""
+    begun = _has_a_round(run)
+    return document(
+        run.name,
+        str(run.info.get("status", "status unknown")),
+        headline.facts(run),
+        headline.tiles(run) if begun else [],
+        _panels(run) if begun else [Panel("Nothing to show yet", "No round of this run has ended.")],
+        [
+            *([folded("Users", headline.users(run))] if begun else []),
+            folded("Scenario", run.scenario_text),
+            folded("Run information", json.dumps(run.info, indent=2)),
+        ],
+    )
+
+
+def _has_a_round(run: Run) -> bool:
+    """Whether a first round has reached every table that the pictures need; tables are not written all at once."""
+    rows = run.describe().groupby("table")["rows"].first()
+    full, there = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
+    return bool((rows.reindex(full, fill_value=0) > 0).all() and set(there) <= set(rows.index))
+
+
+def _panels(run: Run) -> list[Panel]:
+    path = run.critical_path
+    return [
+        learning.panel(run),
+        gantt.panel(run),
+        round_time.by_round(path),
+        round_time.by_kind(path),
+        round_time.by_user(path),
+        spending.energy(run.energy),
+        spending.traffic(run.table("transfers", TRAFFIC_COLUMNS)),
+    ]

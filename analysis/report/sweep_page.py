@@ -1,0 +1,98 @@
+"""The page about a sweep: its arms side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+from plotly.colors import sample_colorscale
+
+from analysis import style
+from analysis.comparison.arms import Arm, arms
+from analysis.comparison.compare import Comparison, contrasted
+from analysis.comparison.outcomes import MEASURES, Goal, within_reach
+from analysis.comparison.sentences import title
+from analysis.comparison.text import capital, for_reading
+from analysis.report import curves, dots
+from analysis.report.headline import Tile
+from analysis.report.html import document, folded
+from analysis.report.learning import values_on_test
+from analysis.report.panel import Panel
+from analysis.sweep import Sweep
+
+
+def render(sweep: Sweep) -> str:
+    """The report of a sweep as HTML text; points that are not complete are left out and named."""
+    found, warnings = arms([sweep])
+    comparison = contrasted(found, warnings, _goal(found)) if found else None
+    return document(
+        sweep.name,
+        str(sweep.info.get("status", "status unknown")),
+        f"Differences are to {comparison.arms[0]}" if comparison else "",
+        _tiles(sweep, found, comparison) if comparison else [],
+        _panels(found, comparison) if comparison else [Panel("Nothing to show yet", "; ".join(warnings))],
+        [folded("Points", _points(sweep)), folded("Sweep information", json.dumps(sweep.info, indent=2))],
+    )
+
+
+def _goal(found: Sequence[Arm]) -> Goal:
+    """As hard a target as every run reached: of the accuracy, or else of the first metric evaluated."""
+    runs = [run for arm in found for run in arm.runs.values()]
+    metrics = list(dict.fromkeys(metric for run in runs for metric in values_on_test(run)["metric"]))
+    return within_reach(runs, "accuracy" if "accuracy" in metrics or not metrics else metrics[0])
+
+
+def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:
+    colours = _colours(comparison.arms)
+    target = [name for name in MEASURES if "to_target" in name]
+    others = [name for name in MEASURES if name not in target]
+    return [
+        curves.panel(found, colours),
+        dots.panel("Cost of learning", comparison, target, colours),
+        dots.panel("End and pace", comparison, others, colours),
+        Panel(
+            "Arms",
+            f"Means over seeds; below each, the paired difference to {comparison.arms[0]} "
+            f"and its {comparison.confidence:.0%} interval.",
+            table=_table(comparison),
+        ),
+        Panel("What can be said", "Each interval stands by itself.", lines=comparison.sentences),
+        *([Panel("Mind", "What weakens these results.", lines=comparison.warnings)] if comparison.warnings else []),
+    ]
+
+
+def _colours(labels: Sequence[str]) -> dict[str, str]:
+    """Few arms are told apart by hue, many shaded in their order."""
+    if len(labels) <= len(style.SERIES):
+        return dict(zip(labels, style.SERIES, strict=False))
+    places = [0.9 * place / (len(labels) - 1) for place in range(len(labels))]
+    return dict(zip(labels, sample_colorscale("Viridis", places), strict=True))
+
+
+def _tiles(sweep: Sweep, found: Sequence[Arm], comparison: Comparison) -> list[Tile]:
+    seeds = [len(arm.runs) for arm in found]
+    total, done = len(sweep.points), sum(seeds)
+    return [
+        Tile("Arms", str(len(found))),
+        Tile("Seeds", f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else str(seeds[0]), "per arm"),
+        Tile("Runs", f"{done:,}", f"of {total:,} points"),
+        Tile("Target", str(comparison.goal), "within reach of every run"),
+    ]
+
+
+def _table(comparison: Comparison) -> pd.DataFrame:
+    columns: dict[str, list[str]] = {"Arm": comparison.arms}
+    for name in MEASURES:
+        rows = [row for row in comparison.rows if row.measure == name]
+        if rows:
+            frame = for_reading(rows, comparison.goal, comparison.confidence)
+            head = f"{capital(title(rows[0], comparison.goal))}\n{frame.columns[1].removeprefix('Mean ')}"
+            cells = zip(frame.iloc[:, 1], frame["Difference"], frame[f"{comparison.confidence:.0%} CI"], strict=True)
+            columns[head] = [f"{mean}\n{difference}\n{interval}" for mean, difference, interval in cells]
+    return pd.DataFrame(columns)
+
+
+def _points(sweep: Sweep) -> pd.DataFrame:
+    shown = sweep.points[["label", "seed", "status", "error"]]
+    return shown.rename(columns=style.words)
