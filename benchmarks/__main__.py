@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("coupling", "transfers")
+BENCHMARKS = ("coupling", "transfers", "store")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

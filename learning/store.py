@@ -13,15 +13,15 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from safetensors.numpy import load, save
 from torch import Tensor
-
-from learning.executor.identity import digest
 
 FORMAT = 1
 """Of the database; a store of another format is started anew."""
@@ -60,6 +60,8 @@ class Store:
         self._newest = 0
         self._touched: set[bytes] = set()
         self._complained = False
+        self._writer = ThreadPoolExecutor(1, "store")
+        self._writing: Future[None] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = self._open()
@@ -88,7 +90,7 @@ class Store:
                 if content is None:
                     with suppress(OSError):
                         content = self._file(key).read_bytes()
-                if content is not None and digest(key, content) == checksum:
+                if content is not None and _checksum(key, content) == checksum:
                     self._touched.add(key)
                     arrays = load(content)
                     return [torch.from_numpy(arrays[str(position)]) for position in range(len(arrays))]
@@ -97,15 +99,13 @@ class Store:
         return None
 
     def put(self, values: Sequence[tuple[bytes, Value]]) -> None:
-        """Keep values; what cannot be written is not kept, and that is said once."""
-        with self._tolerant():
-            rows, contents = zip(*(self._rows(key, value) for key, value in values), strict=True)
-            with self._transaction():
-                self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", filter(None, contents))
-                self._database.executemany(
-                    "INSERT OR REPLACE INTO entries (key, size, checksum, used) VALUES (?, ?, ?, ?)", rows
-                )
-            self._known.update(key for key, *_ in rows)
+        """Keep values; what cannot be written is not kept, and that is said once.
+
+        They are written behind the caller's back. Whatever uses the database next waits for that.
+        """
+        self._wait()
+        self._known.update(key for key, _ in values)
+        self._writing = self._writer.submit(self._write_down, values)
 
     def info(self) -> StoreInfo:
         """Number and size of the entries."""
@@ -139,15 +139,31 @@ class Store:
         self._note_use()
         if self.info().size_bytes > self.limit_bytes:
             self.prune(self.limit_bytes * 9 // 10)
+        self._writer.shutdown()
         self._database.close()
 
-    def _rows(self, key: bytes, value: Value) -> tuple[tuple[bytes, int, bytes, float], tuple[bytes, bytes] | None]:
+    def _write_down(self, values: Sequence[tuple[bytes, Value]]) -> None:
+        rows, contents = zip(*(self._rows(key, value) for key, value in values), strict=True)
+        with self._transaction():
+            self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", filter(None, contents))
+            self._database.executemany(
+                "INSERT OR REPLACE INTO entries (key, size, checksum, used) VALUES (?, ?, ?, ?)", rows
+            )
+
+    def _wait(self) -> None:
+        """Until the last values put have been written; what went wrong with them is dealt with here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            with self._tolerating():
+                writing.result()
+
+    def _rows(self, key: bytes, value: Value) -> tuple[tuple[bytes, int, int, float], tuple[bytes, bytes] | None]:
         """The entry of a value, and its content if that belongs into the database; else the content is written here."""
         content = save({str(position): tensor.numpy() for position, tensor in enumerate(value)})
         inside = len(content) <= SMALL_BYTES
         if not inside:
             self._write(self._file(key), content)
-        return (key, len(content), digest(key, content), time.time()), (key, content) if inside else None
+        return (key, len(content), _checksum(key, content), time.time()), (key, content) if inside else None
 
     def _write(self, file: Path, content: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +208,13 @@ class Store:
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
+        """The database, when nobody else writes to it."""
+        self._wait()
+        with self._tolerating():
+            yield
+
+    @contextmanager
+    def _tolerating(self) -> Iterator[None]:
         """A store that fails is one without entries: a broken database is started anew, a full disk takes no more."""
         try:
             yield
@@ -221,10 +244,13 @@ class Store:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.folder / "entries.sqlite", timeout=PATIENCE_S, isolation_level=None)
+        database = sqlite3.connect(
+            self.folder / "entries.sqlite", timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
+        )
         try:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
             database.execute(
                 "PRAGMA synchronous = OFF"
             )  # safe against a killed process; a power cut may cost the store
@@ -233,7 +259,7 @@ class Store:
                 raise sqlite3.DatabaseError(f"format {version}")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS entries "
-                "(number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, size INTEGER, checksum BLOB, used REAL)"
+                "(number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, size INTEGER, checksum INTEGER, used REAL)"
             )
             database.execute("CREATE TABLE IF NOT EXISTS contents (key BLOB PRIMARY KEY, content BLOB)")
             database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -245,3 +271,8 @@ class Store:
     def _discard(self) -> None:
         for name in ("entries.sqlite", "entries.sqlite-wal", "entries.sqlite-shm"):
             (self.folder / name).unlink(missing_ok=True)
+
+
+def _checksum(key: bytes, content: bytes) -> int:
+    """CRC-32 over both, so that an entry under another's name is found out too."""
+    return crc32(content, crc32(key))

@@ -1,7 +1,7 @@
 """Mini-batches by position: what a user trains on is a function of the position, never of what ran before."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -38,13 +38,13 @@ class Rows(Leaf):
     def __hash__(self) -> int:
         return hash(self.name)
 
-    @property
+    @cached_property
     def meta(self) -> Tensor:
         """Shape and dtype, without values."""
         source = self._source()
         return torch.empty((*self.indices.shape, *source.shape[1:]), dtype=source.dtype, device="meta")
 
-    @property
+    @cached_property
     def identity(self) -> bytes:
         """Fingerprint of the data set, split, field, and which rows."""
         name = f"{self.dataset.fingerprint} {self.split} {self.field} {self.indices.shape} "

@@ -49,8 +49,8 @@ class Waiting(Executor):
                 self._force(job)
             del job
         self._held = [reference for reference in self._held if reference() is not None]
-        self._keep([job for reference in self._held if (job := reference()) is not None])
         self.store.refresh()
+        self._keep([job for reference in self._held if (job := reference()) is not None])
 
     def value(self, tree: Any) -> Any:
         value = super().value(tree)
