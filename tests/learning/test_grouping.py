@@ -1,0 +1,158 @@
+"""A value's bits do not depend on what it was computed together with: every operation, every model, every group size.
+
+On one thread, as the runner has it: matrix products that are shared out among threads are cut differently for a stack.
+"""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from fakes import FakeStreams, world
+from learning import parties, steps
+from learning.aggregators import masked_mean, weighted_mean
+from learning.codecs import Uniform
+from learning.executor import Batched
+from learning.models import LeNet, Mlp, Segment, VggMini, Vit
+from learning.optimisers import Adam, Sgd
+from learning.reducers import Dropout, Pruning
+from learning.schemes import SCHEMES, centralised
+from learning.schemes.fedsl_pq import operators
+
+MODELS = {
+    "mlp": Mlp((24, 16)),
+    "wide": Mlp((300, 257)),
+    "vit": Vit(4, 16, 1, 2),
+    "lenet": LeNet(),
+    "vgg_mini": VggMini(),
+}
+JOBS, BATCH, STEPS = 10, 6, 2
+SIZES = [1, 2, 3, 5, 10]
+SGD, ADAM = Sgd(0.05, 0.9, 1e-3), Adam()
+PRUNING, DROPOUT, CODEC = Pruning(), Dropout(0.3), Uniform(4)
+
+
+class Operands:
+    """What one of several like jobs works on: its own weights, data and draws, and what the jobs share."""
+
+    def __init__(self, model, number):
+        self.generator = torch.Generator().manual_seed(number)
+        blocks = len(MODELS[model].blocks((1, 8, 8), 10))
+        self.whole = Segment(MODELS[model], (1, 8, 8), 10, 0, blocks)
+        self.front, self.back = self.whole.cut(2)
+        self.lower, self.upper = self.front.initial(FakeStreams(number)), self.back.initial(FakeStreams(number))
+        self.weights = self.lower | self.upper
+        self.x, self.y = self.normal(BATCH, 1, 8, 8), torch.arange(BATCH) % 7
+        self.xs, self.ys = self.normal(STEPS, BATCH, 1, 8, 8), torch.stack([self.y] * STEPS)
+        self.z = self.front(self.lower, self.x)
+        self.dz = self.normal(*self.z.shape)
+        self.u = self.uniform(*self.z.shape)
+        self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
+        self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
+        self.mask = {name: noise > 0.4 for name, noise in self.noise.items()}
+
+    def normal(self, *shape):
+        return torch.randn(*shape, generator=self.generator)
+
+    def uniform(self, *shape):
+        return torch.rand(*shape, generator=self.generator)
+
+
+def calls(o):
+    """Every operation of the schemes on the operands of one job."""
+    sgd, adam, velocity = SGD.init(o.lower), ADAM.init(o.weights), SGD.init(o.upper)
+    update = (o.front, DROPOUT, SGD, CODEC, o.lower, sgd, o.mask, o.x, o.dz, o.u, o.noise)
+    return {
+        steps.front: (o.front, o.lower, o.x),
+        steps.back_gradients: (o.back, o.upper, o.z, o.y),
+        steps.back: (o.back, SGD, o.upper, velocity, o.z, o.y),
+        steps.front_gradients: (o.front, o.lower, o.x, o.dz),
+        steps.update_front: (o.front, SGD, o.lower, sgd, o.x, o.dz),
+        steps.apply_mean: (SGD, o.lower, sgd, [o.gradients, o.lower], (0.25, 0.75)),
+        steps.train: (o.whole, ADAM, o.weights, adam, o.xs, o.ys),
+        steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), o.xs, o.ys),
+        steps.evaluate: (o.whole, o.weights, o.x, o.y),
+        steps.merge: (o.lower, o.upper),
+        weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
+        masked_mean: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
+        parties.transcode: (CODEC, o.lower, list(o.noise.values())),
+        centralised.pooled_step: (o.whole, SGD, o.weights, SGD.init(o.weights), [o.x, o.xs[0]], [o.y, o.y]),
+        operators.pruned: (PRUNING, None, 0.5, o.lower),
+        operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
+        operators.cut_gradient: (DROPOUT, CODEC, o.dz, o.u, o.u.flip(0)),
+        operators.update: update,
+    }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    return {model: [Operands(model, number) for number in range(JOBS)] for model in MODELS}
+
+
+def test_every_operation_is_here():
+    """Those of the two modules that consist of operations, and all that the registered schemes submit."""
+    known = set(calls(Operands("mlp", 0)))
+    for module in (steps, operators):
+        public = {f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
+        own = {f for f in public if f.__module__ == module.__name__}
+        assert own - {steps.pullback} <= known  # a tool of operations, none itself
+    names = {operation.__name__ for operation in known}
+    for scheme in SCHEMES.values():
+        executor = Batched()
+        world(scheme(), executor=executor, rounds=1)
+        used = {name for name, _ in executor.groups}
+        assert used
+        assert used <= names
+
+
+OPERATIONS = sorted(calls(Operands("mlp", 0)), key=lambda f: (f.__module__, f.__name__))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f"{f.__module__.rpartition('.')[2]}.{f.__name__}")
+def test_bits_do_not_depend_on_the_group(operation, model, prepared, monkeypatch):
+    jobs = [calls(operands)[operation] for operands in prepared[model]]
+    results = {}
+    for size in SIZES:
+        monkeypatch.setattr("learning.executor.batched.LARGEST_GROUP", size)
+        executor = Batched()
+        results[size] = tree_leaves(executor.value([executor.submit(operation, *job) for job in jobs]))
+        assert set(executor.groups) == {(operation.__name__, each) for each in grouped(size, jobs[0])}
+    together = results.pop(JOBS)
+    assert len(together) >= JOBS
+    for size, others in results.items():
+        for a, b in zip(together, others, strict=True):
+            assert same_bits(a, b), f"groups of {JOBS} and of {size} differ by {(a - b).abs().max()}"
+
+
+def test_bits_do_not_depend_on_what_is_shared(prepared):
+    """Ten users with one and the same model object, or each with its copy."""
+    one = prepared["mlp"][0]
+    shared, copied = Batched(), Batched()
+    copies = [{name: value.clone() for name, value in one.weights.items()} for _ in range(JOBS)]
+    together = shared.value([shared.submit(steps.front, one.whole, one.weights, o.x) for o in prepared["mlp"]])
+    apart = [copied.submit(steps.front, one.whole, w, o.x) for w, o in zip(copies, prepared["mlp"], strict=True)]
+    assert all(same_bits(a, b) for a, b in zip(together, copied.value(apart), strict=True))
+
+
+def grouped(size, job):
+    """Sizes of the groups that ten jobs form; what contains a convolution runs alone."""
+    segments = [each for each in job if isinstance(each, Segment)]
+    blocks = [b for s in segments for b in s.architecture.blocks(s.input_shape, s.classes)[s.start : s.stop]]
+    convolves = any(isinstance(module, nn.Conv2d) for block in blocks for module in block.modules())
+    return {1} if convolves else {size, JOBS % size or size}
+
+
+def same_bits(a, b):
+    """Equal, zeros with their signs."""
+    return a.dtype == b.dtype and torch.equal(a, b) and (a.dtype is torch.bool or torch.equal(a.signbit(), b.signbit()))
