@@ -18,6 +18,7 @@ from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
 from learning.models import Segment, whole
 from learning.parties import Server, User, Wire
+from learning.store import Store
 from learning.world import World
 from netsim.journal import Journal
 from netsim.network import Network
@@ -59,8 +60,8 @@ class Material(NamedTuple):
     model: Segment
 
 
-def build(scenario: Scenario) -> Simulation:
-    """Set up streams, network, data and learning.
+def build(scenario: Scenario, store: Store | None = None) -> Simulation:
+    """Set up streams, network, data and learning, whose values are kept in `store`, if any, and found there.
 
     Raises:
         FieldError: fields do not fit each other or the data, or data are missing.
@@ -73,8 +74,9 @@ def build(scenario: Scenario) -> Simulation:
         raise field_error(path, problem) from problem
     if learning is None:
         return Simulation(env, network, None, None)
-    world = _world(env, streams, network, learning, _material(learning, len(network.users), streams))
-    return Simulation(env, network, world.executor, learning.scheme.run(world))
+    executor = EXECUTORS[learning.executor](store)
+    world = _world(env, streams, network, executor, learning, _material(learning, len(network.users), streams))
+    return Simulation(env, network, executor, learning.scheme.run(world))
 
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
@@ -99,9 +101,13 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
 
 
 def _world(
-    env: simpy.Environment, streams: Streams, network: Network, learning: LearningDescription, material: Material
+    env: simpy.Environment,
+    streams: Streams,
+    network: Network,
+    executor: Executor,
+    learning: LearningDescription,
+    material: Material,
 ) -> World:
-    executor = EXECUTORS[learning.executor]()
     wire = Wire(executor, streams, network.journal)
     users = []
     for node, rows in zip(network.users, material.shares, strict=True):

@@ -23,6 +23,9 @@ GROUPS = {
 """Names that users know -> Protocols of the families meant; any other family goes by the plural of its Protocol."""
 
 SCENARIOS = Path(__file__).parent
+STUDIES = SCENARIOS / "studies"
+FILES = ("scenarios", "studies")
+"""Groups of files."""
 
 
 def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
@@ -31,18 +34,23 @@ def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
     Raises:
         ScenarioError: there is no such group.
     """
-    groups = [*GROUPS, *_others(), "scenarios"]
+    groups = [*GROUPS, *_others(), *FILES]
     if kind is not None and kind not in groups:
         raise ScenarioError(f"netsim list: {unknown('kind', kind, groups)}")
     for group in groups if kind is None else [kind]:
-        found = scenario_files() if group == "scenarios" else _family(group)
+        found = _files(group) if group in FILES else _family(group)
         for name, line in found:
             yield group, name, line
 
 
-def scenario_files() -> Iterator[tuple[str, str]]:
-    """Path and first comment of each scenario file that comes with the program."""
-    for file in sorted(SCENARIOS.rglob("*.yaml")):
+def shipped(group: str) -> Iterator[Path]:
+    """The files of a group that come with the program: scenarios, or studies."""
+    return (file for file in sorted(SCENARIOS.rglob("*.yaml")) if (file.parent == STUDIES) == (group == "studies"))
+
+
+def _files(group: str) -> Iterator[tuple[str, str]]:
+    """Path and first comment of each."""
+    for file in shipped(group):
         first = file.read_text(encoding="utf-8").partition("\n")[0]
         path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
         yield str(path), first.lstrip("# ")

@@ -10,17 +10,22 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from scenarios import cli_results, cli_store
+from scenarios.cli_store import StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import FieldError, RunFailed, ScenarioError
+from scenarios.printing import print_cost, print_difference, print_summary, print_sweep
+from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
+    from learning.store import Store
     from scenarios.cost import Cost
+    from scenarios.progress import Display
     from scenarios.run import Result
     from scenarios.schema import Scenario
 
@@ -33,13 +38,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(cli_results.app)
+app.add_typer(cli_store.app, name="store")
+
 ScenarioFile = Annotated[Path, typer.Argument(help="A scenario file (YAML).", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override a field, as in --set network.users.count=20."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Compute everything, and keep nothing of it.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,25 +79,78 @@ def help_(context: typer.Context) -> None:
 
 @app.command()
 def run(
-    scenario: ScenarioFile,
+    scenario: Annotated[
+        Path, typer.Argument(help="A scenario file (YAML); with --check the folder of a run.", show_default=False)
+    ],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of the run [default: runs/NAME].", show_default=False)
     ] = None,
     settings: Settings = None,
     seed: Seed = None,
+    store: StoreFolder = None,
+    no_store: NoStore = False,
+    repeats: Annotated[bool, typer.Option("--check", help="Run a recorded run again and compare its tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> int:
-    """Simulate a scenario: progress on stderr, a summary and the place of the traces on stdout."""
+    """Simulate a scenario: progress on stderr, a summary and the place of the traces on stdout.
+
+    After a crash the same command goes on: what was learned is read from the store, and the tables are the same.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if repeats:
+        if out or settings or store or seed is not None:
+            raise ScenarioError("netsim: run --check takes the folder of a run, and no -o, --set, --seed or --store")
+        return _check_run(scenario, quiet)
     document, described = _load(scenario, settings, seed)
     folder = out or Path("runs") / described.name
-    result = _simulate(document, described, folder, quiet)
+    with opened(store_folder(store, no_store)) as kept:
+        result = _simulate(document, described, folder, quiet, kept)
     if result.status == "interrupted":
         print(f"interrupted at {result.reached}; the traces so far are in {folder / 'traces'}", file=sys.stderr)
         return INTERRUPTED
     if not quiet:
-        _print_summary(result)
+        print_summary(result)
     return DONE
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file (YAML).", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of the sweep [default: runs/NAME].", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time [default: one for each core].", show_default=False)
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster (RAY_ADDRESS).")
+    ] = "local",
+    store: StoreFolder = None,
+    no_store: NoStore = False,
+) -> int:
+    """Simulate all points of a study. The same command again runs those that are not complete."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    where = store_folder(store, no_store)
+    from scenarios.engines import ENGINES
+    from scenarios.plan import plan
+    from scenarios.sweep import Sweep
+    from scenarios.sweep_display import SweepDisplay
+
+    planned, workers = plan(study), ENGINES[engine](jobs)
+    points = Sweep(planned, out or Path("runs") / planned.study.name)
+    with opened(where) as kept:
+        where = kept.folder if kept else None
+    try:
+        with SweepDisplay(Console(stderr=True)) as display:
+            points.run(workers, where, display)
+    except KeyboardInterrupt:
+        done = f"{points.count('complete')} of {len(points.points)} points are complete"
+        print(f"interrupted: {done}; the same command goes on with the others", file=sys.stderr)
+        return INTERRUPTED
+    print_sweep(points)
+    for point in points.failed():
+        print(f"failed: {point.label}, seed {point.seed}: {point.error}", file=sys.stderr)
+    return FAILED if points.failed() else DONE
 
 
 @app.command()
@@ -110,7 +171,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     if isinstance(cost, RunFailed):
         print(f"the cost is unknown: a trial round {cost}")
     else:
-        _print_cost(cost)
+        print_cost(cost)
 
 
 @app.command("list")
@@ -136,41 +197,6 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2))
 
 
-@app.command()
-def describe(folder: RunFolder) -> None:
-    """The tables of a run: columns, units, meanings, row counts."""
-    from scenarios.tables import describe
-
-    console = _console()
-    for contents in describe(folder):
-        table = Table(
-            box=None, title=f"{contents.name}: {contents.rows} rows", title_justify="left", title_style="bold"
-        )
-        for heading in ("column", "type", "unit", "meaning"):
-            table.add_column(heading, overflow="fold")
-        for column in contents.columns:
-            table.add_row(column.name, column.kind, column.unit, column.meaning)
-        console.print(table, "")
-
-
-@app.command()
-def report(
-    folder: RunFolder,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The page [default: FOLDER/report.html].", show_default=False)
-    ] = None,
-) -> None:
-    """Write one self-contained HTML page with interactive plots of a run."""
-    from analysis.report import write
-    from scenarios.directory import record
-
-    if record(folder) is None:
-        raise ScenarioError(f"{folder}: found no run there; name the folder that `netsim run` wrote")
-    page = out or folder / "report.html"
-    write(folder, page)
-    print(page)
-
-
 def _load(file: Path, settings: list[str] | None, seed: int | None) -> tuple[Document, Scenario]:
     overrides = assignments(settings or [])
     if seed is not None:
@@ -185,65 +211,32 @@ def _placed(error: FieldError, document: Document) -> ScenarioError:
     return ScenarioError(f"{document.place(error.path) if error.path else document.source}: {error}")
 
 
-def _simulate(document: Document, scenario: Scenario, folder: Path, quiet: bool) -> Result:
-    from scenarios.progress import Display
+def _simulate(document: Document, scenario: Scenario, folder: Path, quiet: bool, store: Store | None) -> Result:
     from scenarios.run import simulate
 
-    stop = scenario.learning.stop if scenario.learning else None
-    console = Console(stderr=True, quiet=quiet)
     try:
-        with Display(console, scenario.name, stop.rounds if stop else None, stop.time_s if stop else None) as display:
-            return simulate(scenario, folder, display)
+        with _display(scenario, quiet) as display:
+            return simulate(scenario, folder, display, store)
     except FieldError as error:
         raise _placed(error, document) from error
 
 
-def _print_summary(result: Result) -> None:
-    reached = result.reached
-    rows = {
-        "rounds": f"{reached.rounds}",
-        "simulated time": f"{reached.time_s:.6g} s",
-        **{f"final {metric}": f"{value:.4f}" for metric, value in reached.metrics.items()},
-        "uplink": f"{reached.uplink_bits:.4g} bits",
-        "downlink": f"{reached.downlink_bits:.4g} bits",
-        "energy of users": f"{reached.energy_j:.4g} J",
-        "users dropped from rounds": f"{reached.dropped}",
-        "torch operations": f"{result.operations['run']} run of {result.operations['asked']} asked for",
-        "wall time": f"{result.wall_time_s:.1f} s",
-        "traces": f"{result.directory / 'traces' if result.directory else ''}",
-    }
-    _print_rows(result.scenario.name, rows)
+def _display(scenario: Scenario, quiet: bool) -> Display:
+    from scenarios.progress import Display
+
+    stop = scenario.learning.stop if scenario.learning else None
+    console = Console(stderr=True, quiet=quiet)
+    return Display(console, scenario.name, stop.rounds if stop else None, stop.time_s if stop else None)
 
 
-def _print_cost(cost: Cost | None) -> None:
-    if cost is None:
-        print("no learning: nothing happens in this scenario")
-        return
-    table = Table(box=None, title="expected cost, extrapolated from the first rounds", title_justify="left")
-    for heading in ("", "a round", "the run"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    table.add_row("rounds", "", "unknown" if cost.rounds is None else f"at most {cost.rounds}")
-    quantities = {
-        "simulated time": (cost.simulated_time_s, "s"),
-        "uplink": (cost.uplink_bits, "bits"),
-        "downlink": (cost.downlink_bits, "bits"),
-        "computation": (cost.flops, "FLOPs"),
-        "wall time": (cost.wall_time_s, "s"),
-    }
-    for name, (value, unit) in quantities.items():
-        total = None if value is None or cost.rounds is None else value * cost.rounds
-        table.add_row(name, *("unknown" if each is None else f"about {each:.3g} {unit}" for each in (value, total)))
-    _console().print(table)
+def _check_run(folder: Path, quiet: bool) -> int:
+    from scenarios.repeat import recorded, repeat
 
-
-def _print_rows(title: str, rows: dict[str, str]) -> None:
-    table = Table(box=None, title=title, title_justify="left", title_style="bold", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    _console().print(table)
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    scenario = recorded(folder)
+    with _display(scenario, quiet) as display:
+        difference = repeat(folder, scenario, display)
+    if difference is None:
+        print("identical")
+        return DONE
+    print_difference(difference)
+    return FAILED

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from learning.description import LearningDescription, Stop
 from scenarios.run import Result, simulate
-from scenarios.schema import Scenario
+from scenarios.schema import Scenario, TraceDescription
 
 PROBED_ROUNDS = 2
 
@@ -56,7 +56,8 @@ def predict(scenario: Scenario) -> Cost | None:
 
 
 def _probe(scenario: Scenario, learning: LearningDescription, rounds: int, **changes: Any) -> Result:
-    return simulate(replace(scenario, learning=replace(learning, stop=Stop(rounds=rounds), **changes)))
+    shorter = replace(learning, stop=Stop(rounds=rounds), **changes)
+    return simulate(replace(scenario, learning=shorter, trace=TraceDescription()))
 
 
 def _sum(result: Result, table: str, column: str) -> float:

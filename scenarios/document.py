@@ -24,16 +24,16 @@ class Document:
         self._places = places
 
     @classmethod
-    def read(cls, file: str | File) -> Document:
-        """Read a file.
+    def read(cls, file: str | File, what: str = "scenario") -> Document:
+        """Read a file; messages say `what` should be in it.
 
         Raises:
             ScenarioError: there is no such file, or it is not a YAML mapping of plain values.
         """
-        text = Text(_contents(File(file)), str(file))
+        text = Text(_contents(File(file), what), str(file))
         content = text.content
         if not isinstance(content, dict):
-            raise ScenarioError(f"{text.places[()]}: found {found(content)}; a scenario is lines of `field: value`")
+            raise ScenarioError(f"{text.places[()]}: found {found(content)}; a {what} is lines of `field: value`")
         return cls(str(file), content, text.places)
 
     def place(self, path: Path) -> str:
@@ -57,16 +57,17 @@ class Document:
             out.append(step)
         return tuple(out)
 
-    def override(self, overrides: Mapping[str, Any]) -> None:
+    def override(self, overrides: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
         """Set fields by dotted path; outer fields first, then names, so that the order of overrides does not matter.
 
         Setting `x.name` to another name resets `x` to the defaults of the part of that name: what the file says about
-        the old part does not carry over.
+        the old part does not carry over. `places` tells where overrides were written, if not on the command line.
         """
         for name in sorted(overrides, key=lambda name: (name.count("."), not name.endswith(".name"))):
             value = deepcopy(overrides[name])
             shown = value if isinstance(value, str) else dump(value, one_line=True)
-            self._set(tuple(name.split(".")), value, f"--set {name}={quotable(shown)}")
+            place = (places or {}).get(name, f"--set {name}={quotable(shown)}")
+            self._set(tuple(name.split(".")), value, place)
 
     def _set(self, path: tuple[str, ...], value: Any, place: str) -> None:
         if not all(path):
@@ -110,7 +111,7 @@ def assignments(settings: list[str]) -> dict[str, Any]:
     return out
 
 
-def _contents(file: File) -> str:
+def _contents(file: File, what: str) -> str:
     """The text of a file.
 
     Raises:
@@ -118,11 +119,11 @@ def _contents(file: File) -> str:
     """
     try:
         if not file.is_file():
-            raise ScenarioError(f"{file}: {_instead(file)}")
+            raise ScenarioError(f"{file}: {_instead(file, what)}")
         with file.open("rb") as stream:
             content = stream.read(LARGEST_FILE_BYTES + 1)
         if len(content) > LARGEST_FILE_BYTES:
-            raise ScenarioError(f"{file}: the file is larger than {LARGEST_FILE_BYTES} bytes; is this a scenario file?")
+            raise ScenarioError(f"{file}: the file is larger than {LARGEST_FILE_BYTES} bytes; is this a {what} file?")
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -130,18 +131,18 @@ def _contents(file: File) -> str:
     except OSError as error:
         raise ScenarioError(f"{file}: the file cannot be read: {error.strerror}") from None
     if not text.strip():
-        raise ScenarioError(f"{file}: the file is empty; a scenario is lines of `field: value`")
+        raise ScenarioError(f"{file}: the file is empty; a {what} is lines of `field: value`")
     return text
 
 
-def _instead(file: File) -> str:
+def _instead(file: File, what: str) -> str:
     """Why a path is no file, and which one was perhaps meant."""
     if file.is_dir():
         names = sorted(inner.name for inner in file.glob("*.yaml"))
-        return f"this is a folder; name a scenario file{f' in it, such as {names[0]}' if names else ''}"
+        return f"this is a folder; name a {what} file{f' in it, such as {names[0]}' if names else ''}"
     if file.exists():
-        return "this is not a regular file; name a scenario file"
+        return f"this is not a regular file; name a {what} file"
     if not file.parent.is_dir():
-        return f"there is no folder {file.parent}; name an existing scenario file"
+        return f"there is no folder {file.parent}; name an existing {what} file"
     close = get_close_matches(file.name, [inner.name for inner in file.parent.iterdir()], n=1)
     return f"there is no such file; {f'did you mean {file.parent / close[0]}?' if close else 'is the path right?'}"

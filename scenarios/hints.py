@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import annotated_types as bounds
 
-WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    NoneType: "null",
+    Any: "any value",
+}
 
 
 @cache
@@ -68,6 +75,8 @@ def allowed(hint: Any, families: Mapping[type, Iterable[str]] | None = None) -> 
         return ", or ".join(allowed(member, families) for member in members(bare))
     if get_origin(bare) is Literal:
         return ("one of " if len(get_args(bare)) > 1 else "") + ", ".join(str(value) for value in get_args(bare))
+    if get_origin(bare) is dict:
+        return f"a section, each field {allowed(get_args(bare)[1])}"
     if get_origin(bare) in (tuple, list):
         return _sequence(get_args(bare), metadata)
     if is_dataclass(bare):

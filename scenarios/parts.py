@@ -88,6 +88,8 @@ class Parts:
         if get_origin(bare) is tuple:
             inner = tuple(item if item is Ellipsis else self._annotation(item) for item in get_args(bare))
             return guarded(tuple[inner], metadata, hint)  # type: ignore[valid-type]  # known when it runs
+        if get_origin(bare) is dict:
+            return guarded(dict[str, self._annotation(get_args(bare)[1])], metadata, hint)  # type: ignore[misc]
         return guarded(strict(bare), metadata, hint)
 
     def _is_structure(self, hint: Any) -> bool:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import simpy
 import torch
 
+from learning.store import Store
 from netsim.trace import Trace
 from scenarios.build import build
 from scenarios.directory import RunDirectory
@@ -66,8 +67,13 @@ class Result:
         return self._trace.frame(name)
 
 
-def simulate(scenario: Scenario, out: str | Path | None = None, observer: Observer | None = None) -> Result:
+def simulate(
+    scenario: Scenario, out: str | Path | None = None, observer: Observer | None = None, store: Store | None = None
+) -> Result:
     """Run a scenario, and record it in the folder `out` if one is given.
+
+    What is learned is kept in `store`, if any, and what is found there is not computed again: not by this run after a
+    crash, nor by another one in another network. No table depends on it.
 
     SIGINT or SIGTERM ends the run between two events with status `interrupted`; a second one ends it at once.
 
@@ -76,23 +82,29 @@ def simulate(scenario: Scenario, out: str | Path | None = None, observer: Observ
         RunFailed: an error on the way; what was recorded so far is readable.
     """
     with one_thread():
-        return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer).result()
+        return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store).result()
 
 
 class _Run:
     """One run and its record."""
 
-    def __init__(self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None) -> None:
+    def __init__(
+        self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None, store: Store | None
+    ) -> None:
         self.scenario, self.directory = scenario, directory
         self.tally = Tally()
         self.observers: list[Observer] = [self.tally, *([observer] if observer else [])]
         self.begun_s = time.monotonic()
-        self.simulation = build(scenario)  # refuses what does not fit before an older run is touched
+        self.simulation = build(scenario, store)  # refuses what does not fit before an older run is touched
         self.trace = self.simulation.journal.trace
 
     def result(self) -> Result:
-        if self.directory:
-            self.directory.begin(resolved(self.scenario), self._about("running"))
+        if self.directory is None:
+            return self._carried_out()
+        with self.directory.recording(resolved(self.scenario), self._about("running")):
+            return self._carried_out()
+
+    def _carried_out(self) -> Result:
         try:
             self._open()
             status = self._advance()
@@ -111,7 +123,7 @@ class _Run:
         )
 
     def _open(self) -> None:
-        self.trace = Trace(self.directory.traces if self.directory else None)
+        self.trace = Trace(self.directory.traces if self.directory else None, self.scenario.trace.tables)
         self.simulation.record_in(self.trace)
         self.simulation.journal.observers.extend(self.observers)
 
@@ -169,7 +181,7 @@ class _Run:
             "operations": {
                 "asked": executor.asked if executor else 0,
                 "run": executor.run if executor else 0,
-                "stored": 0,
+                "stored": executor.stored if executor else 0,
             },
             "tables": {},
         }

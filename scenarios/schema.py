@@ -14,12 +14,27 @@ import learning.parts
 import netsim.parts
 from learning.description import LearningDescription
 from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription
+from netsim.tables import TABLES
 from scenarios.document import Document
+from scenarios.errors import ScenarioError, unknown
 from scenarios.parts import Parts
 from scenarios.yaml12 import dump
 
 NAME = re.compile(r"\w[\w.-]*")
 """What can name a folder everywhere."""
+
+
+@dataclass(frozen=True)
+class TraceDescription:
+    """What a run writes down."""
+
+    tables: tuple[str, ...] | None = None
+    """Tables to record; all of them by default. Leaving one out changes no other."""
+
+    def __post_init__(self) -> None:
+        for table in self.tables or ():
+            if table not in TABLES:
+                raise ValueError(unknown("table", table, TABLES))
 
 
 @dataclass(frozen=True)
@@ -44,9 +59,22 @@ class Scenario:
     learning: LearningDescription | None = None
     """Data, model and learning system; without it the cell is set up and nothing happens in it."""
 
+    trace: TraceDescription = field(default_factory=TraceDescription)
+    """The tables of the run."""
+
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise ValueError(f'the name "{self.name}" cannot name a folder; use letters, digits, - and _')
+        check_name(self.name)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless a folder can have this name."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f'the name "{name}" cannot name a folder; use letters, digits, - and _')
+
+
+def default_name(file: str | Path) -> str:
+    """What is named after its file."""
+    return "-".join(re.findall(r"[\w.-]+", Path(file).stem.lstrip(".-"))) or "scenario"
 
 
 def parts() -> Parts:
@@ -68,7 +96,9 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenar
 def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
     """The file's content after overrides, named after the file unless it says otherwise."""
     read = Document.read(path)
-    read.content.setdefault("name", "-".join(re.findall(r"[\w.-]+", Path(path).stem.lstrip(".-"))) or "scenario")
+    if "base" in read.content:
+        raise ScenarioError(f"{read.source}: this is a study; `netsim sweep` runs it")
+    read.content.setdefault("name", default_name(path))
     read.override(overrides)
     return read
 

@@ -1,0 +1,71 @@
+"""Commands that read what runs and sweeps have written: `netsim compare`, `describe` and `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenarios.errors import ScenarioError
+from scenarios.printing import print_tables
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.", show_default=False)],
+    target: Annotated[float, typer.Option(help="Value that the metric is to reach.")] = 0.8,
+    metric: Annotated[str, typer.Option(help="Metric that decides when.")] = "accuracy",
+) -> None:
+    """Compare runs seed by seed, with confidence intervals: what they took to a target, accuracy, latency."""
+    import analysis
+
+    with _sentences_of_analysis():
+        print(analysis.compare(folders, target=target, metric=metric))
+
+
+@app.command()
+def describe(folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]) -> None:
+    """The tables of a run: columns, units, meanings, row counts."""
+    import analysis
+
+    with _sentences_of_analysis():
+        print_tables(analysis.load(folder).describe())
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run or sweep.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The page [default: FOLDER/report.html].", show_default=False)
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page with interactive plots of a run or a sweep."""
+    from analysis.report import write
+
+    page = out or folder / "report.html"
+    with _sentences_of_analysis():
+        write(folder, page)
+    print(page)
+
+
+@contextmanager
+def _sentences_of_analysis() -> Iterator[None]:
+    """What analysis cannot do with the folders it was given is wrong input."""
+    import analysis
+
+    problems = (
+        analysis.NotARun,
+        analysis.NotASweep,
+        analysis.NotComparable,
+        analysis.NotRecorded,
+        analysis.NoSuchTable,
+    )
+    try:
+        yield
+    except problems as error:
+        raise ScenarioError(str(error)) from error

@@ -1,0 +1,165 @@
+"""Who works on the points of a sweep: worker processes of this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import joblib
+
+from scenarios.directory import record
+from scenarios.errors import RunFailed, ScenarioError
+from scenarios.progress import Tally
+from scenarios.run import simulate
+from scenarios.schema import Scenario
+from scenarios.storage import opened
+
+
+@dataclass(frozen=True)
+class Task:
+    """A point to run."""
+
+    number: int
+    """Of the point in its sweep."""
+    scenario: Scenario
+    folder: Path
+    store: Path | None
+    driver: int = field(default_factory=os.getpid)
+    """The process that runs the sweep."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a point ended."""
+
+    number: int
+    status: str
+    """complete, failed or interrupted."""
+    error: str | None = None
+    reached: Tally | None = None
+    operations: Mapping[str, int] = field(default_factory=dict)
+    wall_time_s: float = 0.0
+    notes: Sequence[str] = ()
+    """What the store said."""
+
+
+Outcomes = Generator[Outcome, None, None]
+"""As they come; to close it is to stop what is still going on."""
+
+
+class Engine(Protocol):
+    """Runs tasks."""
+
+    def __init__(self, jobs: int | None) -> None: ...
+
+    def run(self, tasks: Sequence[Task]) -> Outcomes:
+        """Run them, several at a time."""
+        ...
+
+
+class _Watch(Tally):
+    """Ends a run whose sweep has died: nobody is left to hear of it, and the next sweep wants its folder."""
+
+    def __init__(self, driver: int) -> None:
+        super().__init__()
+        self._driver = driver if os.getppid() == driver else None  # None: not in a worker process of this machine
+
+    def ticked(self, time_s: float) -> None:
+        if self._driver is not None and os.getppid() != self._driver:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def perform(task: Task) -> Outcome:
+    """Run a point; what goes wrong is its outcome and stops no other."""
+    notes: list[str] = []
+    try:
+        with opened(task.store, notes.append) as store:
+            result = simulate(task.scenario, task.folder, _Watch(task.driver), store)
+    except (ScenarioError, RunFailed) as error:
+        return Outcome(task.number, "failed", str(error), notes=notes)
+    return Outcome(
+        task.number,
+        result.status,
+        reached=result.reached,
+        operations=result.operations,
+        wall_time_s=result.wall_time_s,
+        notes=notes,
+    )
+
+
+class Local:
+    """Worker processes on this machine."""
+
+    def __init__(self, jobs: int | None) -> None:
+        """So many workers, by default one for each core."""
+        self.jobs = jobs or joblib.cpu_count()
+
+    def run(self, tasks: Sequence[Task]) -> Outcomes:
+        """When a worker dies, killed for its memory perhaps, all are lost, and nobody knows which task was to blame.
+
+        Each one that had begun runs again in a pool of its own, where another death is its failure.
+        """
+        left = {task.number: task for task in tasks}
+        try:
+            for outcome in _pool(tasks, self.jobs):
+                del left[outcome.number]
+                yield outcome
+        except BrokenProcessPool:
+            begun = [task for task in left.values() if (record(task.folder) or {}).get("status") == "running"]
+            for task in begun or list(left.values()):
+                yield _alone(left.pop(task.number))
+            yield from self.run(list(left.values()))
+
+
+class Ray:
+    """The Ray cluster that RAY_ADDRESS names, else one on this machine. All its machines see the same folders."""
+
+    def __init__(self, jobs: int | None) -> None:
+        """`jobs` is the number of cores of a cluster on this machine.
+
+        Raises:
+            ScenarioError: Ray is not installed.
+        """
+        try:
+            self.ray: Any = import_module("ray")
+        except ImportError:
+            raise ScenarioError("netsim: --engine ray needs the package ray; install netsim[ray]") from None
+        self.jobs = jobs
+
+    def run(self, tasks: Sequence[Task]) -> Outcomes:
+        """A Ray task for each, of one core."""
+        ray = self.ray
+        if not ray.is_initialized():
+            cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs}
+            ray.init(log_to_driver=False, include_dashboard=False, **cores)
+        work = ray.remote(max_retries=0)(perform)
+        numbers = {work.remote(task): task.number for task in tasks}
+        while numbers:
+            (done,), _ = ray.wait(list(numbers), num_returns=1)
+            number = numbers.pop(done)
+            try:
+                yield ray.get(done)
+            except ray.exceptions.RayError as error:
+                yield Outcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
+
+
+def _pool(tasks: Sequence[Task], jobs: int) -> Outcomes:
+    pool = joblib.Parallel(n_jobs=jobs, backend="loky", batch_size=1, max_nbytes=None, return_as="generator_unordered")
+    yield from pool(joblib.delayed(perform)(task) for task in tasks)
+
+
+def _alone(task: Task) -> Outcome:
+    try:
+        return next(_pool([task], jobs=2))  # with one job there would be no process but this one
+    except BrokenProcessPool:
+        return Outcome(task.number, "failed", "its process died; did the machine run out of memory?")
+
+
+ENGINES: dict[str, type[Engine]] = {"local": Local, "ray": Ray}
+"""Names after `--engine`."""

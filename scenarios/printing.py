@@ -1,0 +1,113 @@
+"""What commands print on stdout: tables for the eye, plain where stdout is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scenarios.cost import Cost
+    from scenarios.repeat import Difference
+    from scenarios.run import Result
+    from scenarios.sweep import Sweep
+
+
+def print_summary(result: Result) -> None:
+    """How a run ended."""
+    reached = result.reached
+    rows = {
+        "rounds": f"{reached.rounds}",
+        "simulated time": f"{reached.time_s:.6g} s",
+        **{f"final {metric}": f"{value:.4f}" for metric, value in reached.metrics.items()},
+        "uplink": f"{reached.uplink_bits:.4g} bits",
+        "downlink": f"{reached.downlink_bits:.4g} bits",
+        "energy of users": f"{reached.energy_j:.4g} J",
+        "users dropped from rounds": f"{reached.dropped}",
+        "torch operations": operations(result.operations),
+        "wall time": f"{result.wall_time_s:.1f} s",
+        "traces": f"{result.directory / 'traces' if result.directory else ''}",
+    }
+    print_rows(result.scenario.name, rows)
+
+
+def operations(counts: Mapping[str, int]) -> str:
+    """What a store saved."""
+    return f"{counts['run']} run of {counts['asked']} asked for, {counts['stored']} read from the store"
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """How a sweep ended."""
+    before = f" ({sweep.skipped} of them before)" if sweep.skipped else ""
+    rows = {
+        "points": f"{sweep.count('complete')} of {len(sweep.points)} complete{before}",
+        "torch operations": operations(sweep.operations),
+        "wall time": f"{sweep.wall_time_s:.1f} s",
+        "runs": f"{sweep.directory / 'points'}",
+    }
+    print_rows(sweep.name, rows)
+
+
+def print_tables(description: pd.DataFrame) -> None:
+    """The tables of a run: columns, units, meanings, row counts."""
+    screen = console()
+    for (name, rows), columns in description.groupby(["table", "rows"], sort=False):
+        table = Table(box=None, title=f"{name}: {rows} rows", title_justify="left", title_style="bold")
+        for heading in ("column", "type", "unit", "meaning"):
+            table.add_column(heading, overflow="fold")
+        for cells in columns[["column", "type", "unit", "meaning"]].itertuples(index=False):
+            table.add_row(*cells)
+        screen.print(table, "")
+
+
+def print_difference(difference: Difference) -> None:
+    """The first row in which a run and its repetition differ."""
+    title = f"different: table {difference.table}, row {difference.row}"
+    table = Table(box=None, title=title, title_justify="left", title_style="bold")
+    for heading in ("", "column", "recorded", "now"):
+        table.add_column(heading, overflow="fold")
+    for cell in difference.cells:
+        table.add_row("*" if cell.differs else "", cell.column, cell.recorded, cell.now)
+    console().print(table)
+
+
+def print_cost(cost: Cost | None) -> None:
+    """What a scenario will take."""
+    if cost is None:
+        print("no learning: nothing happens in this scenario")
+        return
+    table = Table(box=None, title="expected cost, extrapolated from the first rounds", title_justify="left")
+    for heading in ("", "a round", "the run"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row("rounds", "", "unknown" if cost.rounds is None else f"at most {cost.rounds}")
+    quantities = {
+        "simulated time": (cost.simulated_time_s, "s"),
+        "uplink": (cost.uplink_bits, "bits"),
+        "downlink": (cost.downlink_bits, "bits"),
+        "computation": (cost.flops, "FLOPs"),
+        "wall time": (cost.wall_time_s, "s"),
+    }
+    for name, (value, unit) in quantities.items():
+        total = None if value is None or cost.rounds is None else value * cost.rounds
+        table.add_row(name, *("unknown" if each is None else f"about {each:.3g} {unit}" for each in (value, total)))
+    console().print(table)
+
+
+def print_rows(title: str, rows: Mapping[str, str]) -> None:
+    """Names and values under a title."""
+    table = Table(box=None, title=title, title_justify="left", title_style="bold", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console().print(table)
+
+
+def console() -> Console:
+    """Stdout; lines are folded on a terminal only."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())

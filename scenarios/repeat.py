@@ -1,0 +1,119 @@
+"""Whether a recorded run can be repeated: what `netsim run --check` finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from scenarios.directory import record
+from scenarios.errors import ScenarioError
+from scenarios.progress import Observer
+from scenarios.run import simulate
+from scenarios.schema import Scenario, load
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the recorded table and of the table now."""
+
+    column: str
+    recorded: str
+    now: str
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first row in which two tables differ."""
+
+    table: str
+    row: int
+    cells: tuple[Cell, ...]
+
+
+def recorded(folder: Path) -> Scenario:
+    """The scenario of a complete run.
+
+    Raises:
+        ScenarioError: there is no run, or it is not complete.
+    """
+    about = record(folder)
+    if about is None:
+        raise ScenarioError(f"{folder}: found no run there; name the folder that `netsim run` wrote")
+    if about["status"] != "complete":
+        raise ScenarioError(f"{folder}: the run there is {about['status']}; only a complete one can be checked")
+    return load(folder / "scenario.yaml")
+
+
+def repeat(folder: Path, scenario: Scenario, observer: Observer | None = None) -> Difference | None:
+    """Run the scenario of a recorded run again, without a store, and compare table by table, bit by bit.
+
+    Raises:
+        ScenarioError: a recorded table cannot be read.
+        RunFailed: the run cannot be repeated.
+        KeyboardInterrupt: it was interrupted.
+    """
+    result = simulate(scenario, observer=observer)
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    for name in result.tables:
+        difference = compare(name, _read(folder / "traces" / name), result.table(name))
+        if difference is not None:
+            return difference
+    return None
+
+
+def compare(name: str, before: pa.Table, now: pa.Table) -> Difference | None:
+    """The first row in which two tables of one name differ; a column or row that only one of them has differs."""
+    columns = list(dict.fromkeys([*now.column_names, *before.column_names]))
+    rows = min(before.num_rows, now.num_rows)
+    first = min((_first_difference(before, now, column, rows) for column in columns), default=rows)
+    if first == max(before.num_rows, now.num_rows) and before.column_names == now.column_names:
+        return None
+    cells = []
+    for column in columns:
+        old, new = _shown(before, column, first), _shown(now, column, first)
+        differs = old != new or (first < rows and _first_difference(before, now, column, rows) == first)
+        cells.append(Cell(column, old, new, differs))
+    return Difference(name, first, tuple(cells))
+
+
+def _read(folder: Path) -> pa.Table:
+    try:
+        return pq.read_table(folder, partitioning=None)
+    except (OSError, pa.ArrowInvalid):
+        raise ScenarioError(f"{folder}: the recorded table cannot be read; run the scenario again") from None
+
+
+def _first_difference(before: pa.Table, now: pa.Table, column: str, rows: int) -> int:
+    """The first of so many rows in which a column differs, or their number."""
+    if column not in before.column_names or column not in now.column_names:
+        return 0
+    pairs = zip(_bits(before[column]), _bits(now[column]), strict=True)
+    differs = np.logical_or.reduce([one[:rows] != other[:rows] for one, other in pairs])
+    return int(differs.argmax()) if differs.any() else rows
+
+
+def _bits(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Which cells are filled, and with which bits: zero is not minus zero, and not-a-number is itself."""
+    filled = column.is_valid().to_numpy()
+    if pa.types.is_string(column.type):
+        return filled, pc.fill_null(column, "").to_numpy()
+    values = pc.fill_null(column, pa.scalar(0).cast(column.type)).to_numpy()
+    return filled, values.view(np.int64) if values.dtype == np.float64 else values
+
+
+def _shown(table: pa.Table, column: str, row: int) -> str:
+    if column not in table.column_names or row >= table.num_rows:
+        return ABSENT
+    value = table[column][row].as_py()
+    return "" if value is None else str(value)

@@ -1,0 +1,87 @@
+"""What a sweep shows while it goes on: a live table of its settings on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from scenarios.directory import record
+from scenarios.engines import Outcome
+from scenarios.sweep import State, Sweep
+
+COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "complete": "green"}
+
+
+class SweepDisplay:
+    """Shows the points of a sweep. Use it in a `with` statement."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._sweep: Sweep | None = None
+        self._told: set[str] = set()
+        self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> SweepDisplay:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def begun(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        if sweep.skipped:
+            self._say(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points are complete already")
+
+    def ended(self, state: State, outcome: Outcome) -> None:
+        for note in outcome.notes:
+            if note not in self._told:
+                self._told.add(note)
+                self._console.print(note, soft_wrap=True, highlight=False, markup=False)
+        assert self._sweep is not None
+        done = f"{len(self._sweep.points) - self._sweep.count('pending')}/{len(self._sweep.points)}"
+        said = f": {outcome.reached}, {outcome.wall_time_s:.1f} s of wall time" if outcome.reached else ""
+        self._say(f"{self._sweep.name}: {done} {state.label}, seed {state.seed}, {state.status}{said}")
+
+    def _say(self, line: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _picture(self) -> Group:
+        """The settings that are not over, as many as fit, under a line of totals."""
+        if self._sweep is None:
+            return Group(Text("setting up"))
+        rows: dict[str, Counter[str]] = {}
+        for point in self._sweep.points:
+            rows.setdefault(point.label, Counter())[self._status(point)] += 1
+        total = sum(rows.values(), Counter[str]())
+        room = max(1, self._console.height - 4)
+        if len(rows) > room:
+            rows = {label: count for label, count in rows.items() if set(count) != {"complete"}}
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for label, count in list(rows.items())[:room]:
+            table.add_row(Text(label), _words(count))
+        return Group(Text(f"{self._sweep.name}: ") + _words(total), table)
+
+    def _status(self, point: State) -> str:
+        """Pending points may be running: their folders tell."""
+        assert self._sweep is not None
+        if point.status == "pending" and (record(self._sweep.directory / point.path) or {}).get("status") == "running":
+            return "running"
+        return point.status
+
+
+def _words(count: Mapping[str, int]) -> Text:
+    return Text(", ").join(
+        Text(f"{count[status]} {status}", style=colour) for status, colour in COLOURS.items() if count.get(status)
+    )
