@@ -2,23 +2,25 @@
 
 Everything rests on the symmetric studentised bootstrap of Hall, "On symmetric bootstrap confidence intervals", Journal
 of the Royal Statistical Society B 50(1), 1988: values are resampled, and the quantile of |mean* - mean| / error* takes
-the place of Student's quantile. Two things make it fit for five to ten seeds. It is never narrower than Student's
-interval, which is what saves it when values are so tied (accuracies on a small test set) that resamples have no spread.
-And resamples depend on the number of values alone, so the same data give the same interval on every machine, in any
-unit and in any order.
+the place of Student's quantile. Three things make it fit for five to ten seeds. The interval is never narrower than
+Student's. A resample that happens to draw nearly equal values counts as if it had a quarter of the spread of the
+original ones: times and accuracies are often tied, and dividing by no spread would give boundless intervals. Resamples
+depend on the number of values alone, so the same data give the same interval on every machine, in any unit and order.
 
 Measured coverage of nominal 95 % intervals in percent, 2000 replications each (standard error 0.5), n values:
 
     law of the values                                           n = 5     7    10    20
-    normal; also log-ratios of two lognormals                    97.6  96.9  95.9  95.2
+    normal; also log-ratios of two lognormals                    97.4  96.8  95.9  95.2
+    difference of two lognormals, most of it common (A/A)        98.2  98.0  97.7  97.0
     difference of two Pareto 1.6 (A/A, heavy tails)              99.5  99.2  99.2  98.8
-    difference of two Poisson 3 (A/A, ties)                      96.2  96.7  96.4  94.8
-    12 % less of a lognormal reference, 10 % noise               97.1  95.9  94.9  94.5
-    lognormal, log-scale deviation 0.5                           96.0  94.1  93.2  94.3
-    exponential                                                  94.0  93.0  93.7  93.5
-    lognormal, log-scale deviation 1                             90.6  89.3  88.3  91.0
+    difference of two Poisson 3 (A/A, ties)                      97.5  97.0  96.0  94.7
+    12 % less of a lognormal reference, 10 % noise               95.8  96.2  95.1  92.6
+    lognormal, log-scale deviation 0.5                           95.9  94.4  92.8  94.7
+    exponential                                                  92.8  92.5  92.5  93.2
+    lognormal, log-scale deviation 1                             87.4  87.5  89.1  90.1
 
-Percentile and BCa intervals, the usual choice, cover 80 to 85 % of the normal law at n = 5.
+Two equal arms (A/A) are so never told apart more often than in 5 %; only the mean of a strongly skewed law is missed
+more often. The percentile interval, the usual choice, covers 85 % at n = 5 and 90 % at n = 10 of the normal law.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ Values = NDArray[np.float64]
 FEWEST = 5
 """Values below which no interval is given: the bootstrap has too little to draw from, and the law cannot be seen."""
 RESAMPLES = 9999
+LEAST_SPREAD = 0.25
+"""Standard error that a resample has at least, as a share of that of the values."""
 ROUNDING = 1e-12
 """Relative size below which a difference or a spread is rounding, not an effect."""
 
@@ -65,14 +69,15 @@ def mean(values: Values, confidence: float = 0.95) -> Interval:
 def critical_value(values: Values, confidence: float) -> float:
     """How many standard errors the interval for the mean reaches to each side."""
     student = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+    error = _error(values)
+    if not error:
+        return student
     centred = np.sort(values - values.mean())
     counts = _resamples(len(values))
     means = counts @ centred / len(values)
-    errors = np.sqrt(np.maximum(counts @ centred**2 / len(values) - means**2, 0.0) / (len(values) - 1))
-    spread = errors > ROUNDING * np.abs(values).max(initial=0.0)
-    if not spread.any():
-        return student
-    return max(student, float(np.quantile(np.abs(means[spread]) / errors[spread], confidence)))
+    variances = np.maximum(counts @ centred**2 / len(values) - means**2, 0.0) / (len(values) - 1)
+    errors = np.maximum(np.sqrt(variances), LEAST_SPREAD * error)
+    return max(student, float(np.quantile(np.abs(means) / errors, confidence)))
 
 
 def variance_reduction(values: Values, reference: Values) -> float:

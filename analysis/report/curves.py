@@ -42,7 +42,7 @@ def _figure(values: Mapping[str, Sequence[pd.DataFrame]], metric: str, colours: 
     figure.update_yaxes(title=style.words(metric))
     if metric == "accuracy":
         figure.update_yaxes(tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1.01})
-    return figure.update_layout(height=400, showlegend=True)
+    return figure.update_layout(height=360 + 12 * len(curves), showlegend=True)
 
 
 def over_seeds(seeds: Sequence[pd.DataFrame], metric: str) -> pd.DataFrame:

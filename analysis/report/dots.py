@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -11,13 +12,17 @@ from plotly.subplots import make_subplots
 from analysis import style
 from analysis.comparison import Comparison
 from analysis.comparison.contrast import Contrast
-from analysis.comparison.intervals import FEWEST
 from analysis.comparison.sentences import title
 from analysis.comparison.text import capital, unit
 from analysis.report.panel import Panel
 
+NARROW = 20
+"""Letters in a line below a plot: on a small screen it is no wider."""
 
-def panel(heading: str, comparison: Comparison, measures: Sequence[str], colours: Mapping[str, str]) -> Panel:
+
+def panel(
+    heading: str, caption: str, comparison: Comparison, measures: Sequence[str], colours: Mapping[str, str]
+) -> Panel:
     """One plot for each of the measures that were recorded, side by side."""
     recorded = {name: rows for name in measures if (rows := [row for row in comparison.rows if row.measure == name])}
     if not recorded:
@@ -25,24 +30,16 @@ def panel(heading: str, comparison: Comparison, measures: Sequence[str], colours
     figure = make_subplots(cols=len(recorded), shared_yaxes=True, horizontal_spacing=0.03)
     for column, rows in enumerate(recorded.values(), start=1):
         size, symbol = unit(rows, comparison.goal)
-        words = capital(title(rows[0], comparison.goal))
-        figure.update_xaxes(title=f"{words} ({symbol})" if symbol else words, row=1, col=column)
+        words = capital(title(rows[0], comparison.goal)) + (f" ({symbol})" if symbol else "")
+        figure.update_xaxes(title="<br>".join(wrap(words, NARROW)), row=1, col=column)
         for row in rows:
             figure.add_trace(_seeds(row, comparison, size, colours[row.arm]), row=1, col=column)
             figure.add_trace(_mean(row, size, colours[row.arm]), row=1, col=column)
         if rows[0].reached:
             figure.add_vline(rows[0].mean / size, line={"dash": "dot", "width": 1, "color": style.GREY}, col=column)
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_layout(height=140 + 30 * len(comparison.arms), showlegend=False)
-    return Panel(heading, _caption(comparison), {"": figure}, _note(recorded))
-
-
-def _caption(comparison: Comparison) -> str:
-    return (
-        f"Large: the mean over seeds, with its {comparison.confidence:.0%} interval from {FEWEST} seeds on; small: "
-        f"each seed; dotted: the mean of {comparison.arms[0]}. Overlap here says little: it is the paired differences "
-        "in the table below that tell arms apart."
-    )
+    figure.update_layout(height=160 + 30 * len(comparison.arms), showlegend=False)
+    return Panel(heading, caption, {"": figure}, _note(recorded))
 
 
 def _note(recorded: Mapping[str, Sequence[Contrast]]) -> str:

@@ -41,7 +41,14 @@ def folded(title: str, content: pd.DataFrame | str) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return f'<div class="scroll">{frame.to_html(index=False, border=0, justify="unset", na_rep="")}</div>'
+    """Every cell as it prints, nothing where it is missing; lines within a cell stay lines."""
+    rows = [("th", list(frame)), *(("td", row) for row in frame.astype(object).to_numpy().tolist())]
+    lines = ["".join(f"<{tag}>{_cell(value)}</{tag}>" for value in row) for tag, row in rows]
+    return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+
+
+def _cell(value: object) -> str:
+    return "" if value is None or value is pd.NA else escape(str(value))
 
 
 def _identity(panel: Panel) -> str:
@@ -54,10 +61,14 @@ def _section(panel: Panel) -> str:
         f'<p class="caption">{escape(panel.caption)}</p>'
         + (f'<div class="plot" id="{_identity(panel)}"></div>' if panel.views else "")
         + (_table(panel.table) if panel.table is not None else "")
-        + "".join(f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in panel.lines)}</ul>" for _ in panel.lines[:1])
+        + _listed(panel.lines)
         + (f'<p class="note">{escape(panel.note)}</p>' if panel.note else "")
         + "</section>\n"
     )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _selector(panel: Panel) -> str:

@@ -11,6 +11,7 @@ from plotly.colors import sample_colorscale
 from analysis import style
 from analysis.comparison.arms import Arm, arms
 from analysis.comparison.compare import Comparison, contrasted
+from analysis.comparison.intervals import FEWEST
 from analysis.comparison.outcomes import MEASURES, Goal, within_reach
 from analysis.comparison.sentences import title
 from analysis.comparison.text import capital, for_reading
@@ -47,10 +48,16 @@ def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:
     colours = _colours(comparison.arms)
     target = [name for name in MEASURES if "to_target" in name]
     others = [name for name in MEASURES if name not in target]
+    caption = (
+        f"Large, the mean over seeds, with its {comparison.confidence:.0%} interval from {FEWEST} seeds on; small, "
+        f"each seed; dotted, the mean of {comparison.arms[0]}. Overlap says little: arms are told apart by the "
+        "paired differences in the table below."
+    )
+    pace = "The same for where the runs ended, and for how long their rounds took."
     return [
         curves.panel(found, colours),
-        dots.panel("Cost of learning", comparison, target, colours),
-        dots.panel("End and pace", comparison, others, colours),
+        dots.panel("Cost of learning", caption, comparison, target, colours),
+        dots.panel("End and pace", pace, comparison, others, colours),
         Panel(
             "Arms",
             f"Means over seeds; below each, the paired difference to {comparison.arms[0]} "
@@ -58,8 +65,13 @@ def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:
             table=_table(comparison),
         ),
         Panel("What can be said", "Each interval stands by itself.", lines=comparison.sentences),
-        *([Panel("Mind", "What weakens these results.", lines=comparison.warnings)] if comparison.warnings else []),
+        *_mind(comparison.warnings),
     ]
+
+
+def _mind(warnings: Sequence[str]) -> list[Panel]:
+    lines = [f"{capital(warning)}." for warning in warnings]
+    return [Panel("Mind", "What weakens these results.", lines=lines)] if lines else []
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
