@@ -24,7 +24,7 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 FORMAT = 1
-"""Of the database; a store of another format is started anew."""
+"""Of entries and database; each format has a folder of its own, so that versions of this program may share a store."""
 SMALL_BYTES = 128 * 1024
 """Values up to this size lie in the database."""
 LIMIT_BYTES = 5 * 10**9
@@ -55,7 +55,7 @@ class Store:
     """Values by key. Opening it raises StoreUnusable where the folder cannot be written."""
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.folder, self.limit_bytes = folder, limit_bytes
+        self.folder, self.limit_bytes = folder / f"format-{FORMAT}", limit_bytes
         self._known: set[bytes] = set()
         self._newest = 0
         self._touched: set[bytes] = set()
@@ -63,7 +63,7 @@ class Store:
         self._writer = ThreadPoolExecutor(1, "store")
         self._writing: Future[None] | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._database = self._open()
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreUnusable(f"{folder}: no store can be kept there ({error})") from error
@@ -93,7 +93,9 @@ class Store:
                 if content is not None and _checksum(key, content) == checksum:
                     self._touched.add(key)
                     arrays = load(content)
-                    return [torch.from_numpy(arrays[str(position)]) for position in range(len(arrays))]
+                    return [
+                        torch.from_numpy(arrays[str(n)]).clone() for n in range(len(arrays))
+                    ]  # in torch's own memory
                 self._complain(f"entry {key.hex()} is damaged")
         self._forget([key])
         return None
@@ -159,7 +161,7 @@ class Store:
 
     def _rows(self, key: bytes, value: Value) -> tuple[tuple[bytes, int, int, float], tuple[bytes, bytes] | None]:
         """The entry of a value, and its content if that belongs into the database; else the content is written here."""
-        content = save({str(position): tensor.numpy() for position, tensor in enumerate(value)})
+        content = save({str(position): tensor.contiguous().numpy() for position, tensor in enumerate(value)})
         inside = len(content) <= SMALL_BYTES
         if not inside:
             self._write(self._file(key), content)
@@ -233,7 +235,7 @@ class Store:
             warnings.warn(f"store {self.folder}: {what}; values are computed again", StoreDamage, stacklevel=3)
 
     def _open(self) -> sqlite3.Connection:
-        """The database, in this format; whatever else lies under its name is discarded."""
+        """The database; what lies under its name and is none is discarded."""
         try:
             return self._connect()
         except sqlite3.OperationalError:
@@ -254,15 +256,11 @@ class Store:
             database.execute(
                 "PRAGMA synchronous = OFF"
             )  # safe against a killed process; a power cut may cost the store
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise sqlite3.DatabaseError(f"format {version}")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS entries "
                 "(number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, size INTEGER, checksum INTEGER, used REAL)"
             )
             database.execute("CREATE TABLE IF NOT EXISTS contents (key BLOB PRIMARY KEY, content BLOB)")
-            database.execute(f"PRAGMA user_version = {FORMAT}")
         except sqlite3.Error:
             database.close()
             raise

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from learning.store import Store
 
 
+ALIGNMENT_BYTES = 64
+"""Of torch's own allocations on a CPU."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one operation on given shapes takes and yields."""
@@ -130,6 +134,12 @@ def operands(job: Job) -> list[Any]:
         else:
             out.append(leaf.tensor() if isinstance(leaf, Leaf) else leaf)
     return out
+
+
+def aligned(operand: Any) -> Any:
+    """A tensor as torch would have allocated it: kernels may round differently where memory begins elsewhere."""
+    stray = isinstance(operand, Tensor) and operand.data_ptr() % ALIGNMENT_BYTES != 0
+    return operand.clone() if stray else operand
 
 
 def call(job: Job, flat: Any) -> list[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from learning.executor.base import call, operands
+from learning.executor.base import aligned, call, operands
 from learning.executor.deferred import Job
 from learning.executor.graph import Waiting
 
@@ -44,7 +44,7 @@ class Batched(Waiting):
         alone = self._profiles[first.key].convolves
         self.groups[first.operation.__name__, 1 if alone else len(group)] += len(group) if alone else 1
         if alone:
-            return [call(job, operands(job)) for job in group]
+            return [call(job, map(aligned, operands(job))) for job in group]
         columns = list(zip(*(operands(job) for job in group), strict=True))
         moves = [isinstance(column[0], Tensor) for column in columns]
 

@@ -1,6 +1,6 @@
 """The eager executor: every operation runs by itself. The reference, and the one to debug with."""
 
-from learning.executor.base import call, operands
+from learning.executor.base import aligned, call, operands
 from learning.executor.deferred import Job
 from learning.executor.graph import Waiting
 
@@ -18,5 +18,5 @@ class Eager(Waiting):
 
     def _run(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._finish(job, call(job, operands(job)))
+            self._finish(job, call(job, map(aligned, operands(job))))
         self.run += len(jobs)

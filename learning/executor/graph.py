@@ -93,7 +93,8 @@ class Waiting(Executor):
 
     def _finish(self, job: Job, result: list[Tensor]) -> None:
         """Give a job its result, let go of its operands, and note which living children became ready."""
-        job.result, job.leaves = result, []
+        job.result = [tensor.contiguous() for tensor in result]  # as the store would give it back
+        job.leaves = []
         for reference in job.children:
             child = reference()
             if child is not None and child.result is None:

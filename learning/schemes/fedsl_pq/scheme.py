@@ -109,7 +109,7 @@ class FedSLPQ:
             yield from device.prune(world, self, user, number)
         started, device.compute_s = world.env.now, 0.0
         x, y = user.batch(number)
-        u = self._dropout_draw(world, user, number, x)
+        u = self._dropout_draw(world, user, number, device.weights, x)
 
         forward = (operators.front, world.front, self.dropout, device.weights, x, u)
         z = yield from device.compute(world, user, *forward, kind="client_forward")
@@ -156,10 +156,10 @@ class FedSLPQ:
     def _quantiser(self) -> Codec:
         return Identity() if self.gradient_bits == 32 else Uniform(self.gradient_bits)
 
-    def _dropout_draw(self, world: World, user: User, number: int, x: Any) -> Draw | None:
+    def _dropout_draw(self, world: World, user: User, number: int, weights: Any, x: Any) -> Draw | None:
         if not self.dropout.rate:
             return None
-        z = world.executor.plan(steps.front, world.front, world.front.parameters(), x).profile.outputs[0].tree
+        z = world.executor.plan(steps.front, world.front, weights, x).profile.outputs[0].tree
         return Draw(world.streams, "dropout", (user.number, number), self.dropout.draw_shape(tuple(z.shape)), z.dtype)
 
     def _noise(self, world: World, user: User, number: int) -> dict[str, Draw] | None:

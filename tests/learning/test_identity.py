@@ -1,0 +1,236 @@
+"""Content keys: equal where values must be equal, different where anything that makes a value differs."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from named_streams import NamedStreams
+
+from learning import steps
+from learning.data import Batches, Digits, Rows
+from learning.draws import Draw
+from learning.executor import Batched, Eager, Executor, identity
+from learning.models import Mlp, Vit, whole
+from learning.optimisers import Adam, Sgd
+from learning.store import Store
+
+DATA = Digits().load(None, torch.float32)
+STREAMS = NamedStreams(3)
+
+
+def key(executor: Executor, operation: Callable[..., Any], *args: Any) -> bytes:
+    """Content key of what the operation would yield."""
+    result = executor.submit(operation, *args)
+    promise = result[0] if isinstance(result, tuple) else result
+    assert promise.job.identity is not None
+    return bytes(promise.job.identity)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Executor:
+    return Batched(Store(tmp_path))
+
+
+def step(**changes: Any) -> tuple[Any, ...]:
+    """Arguments of a local training step, with changes."""
+    segment = whole(changes.pop("model", Mlp()), DATA)
+    precision = changes.pop("precision", torch.float32)
+    weights = segment.initial(changes.pop("streams", STREAMS), precision)
+    optimiser = changes.pop("optimiser", Sgd(0.05, 0.9))
+    data = Digits(train_samples=changes.pop("train_samples", None)).load(None, precision)
+    x, y = Batches(data, np.arange(100), changes.pop("user", 0), STREAMS, changes.pop("batch", 8)).stack(
+        changes.pop("start", 0), 2
+    )
+    assert not changes
+    return steps.train, segment, optimiser, weights, optimiser.init(weights), x, y
+
+
+def test_the_same_call_has_the_same_key(executor: Executor, tmp_path: Path) -> None:
+    again = Batched(Store(tmp_path / "other"))
+    assert key(executor, *step()) == key(executor, *step()) == key(again, *step())
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "model": {"model": Vit()},
+    "a part of the model": {"model": Mlp(hidden=(64, 63))},
+    "weights": {"streams": NamedStreams(4)},
+    "precision": {"precision": torch.float64},
+    "optimiser": {"optimiser": Adam()},
+    "a number of the optimiser": {"optimiser": Sgd(0.05, 0.91)},
+    "position in the data": {"start": 1},
+    "user": {"user": 1},
+    "batch size": {"batch": 9},
+    "data set": {"train_samples": 500},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_makes_a_value_differ_changes_its_key(change: str, executor: Executor) -> None:
+    assert key(executor, *step()) != key(executor, *step(**CHANGES[change]))
+
+
+def test_executors_of_another_kind_have_other_keys(tmp_path: Path) -> None:
+    assert key(Batched(Store(tmp_path / "a")), *step()) != key(Eager(Store(tmp_path / "b")), *step())
+
+
+def double(x: torch.Tensor, factor: float = 2.0) -> torch.Tensor:
+    return x * factor
+
+
+def test_history_is_part_of_a_key(executor: Executor) -> None:
+    x, y = torch.ones(3), torch.ones(3) * 2
+    ours, theirs = executor.submit(double, x), executor.submit(double, y)
+    assert key(executor, double, ours) != key(executor, double, theirs)
+    assert key(executor, double, ours) == key(executor, double, executor.submit(double, torch.ones(3)))
+
+
+def test_outputs_of_one_operation_are_told_apart(executor: Executor) -> None:
+    both = executor.submit(low_and_high, torch.arange(4.0))
+    assert key(executor, double, both[0]) != key(executor, double, both[1])
+
+
+def low_and_high(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x.amin(), x.amax()
+
+
+def test_plain_arguments_are_told_apart_by_type_too(executor: Executor) -> None:
+    x = torch.ones(3)
+    assert len({key(executor, double, x, factor) for factor in (1, 1.0, True)}) == 3
+
+
+def test_draws_are_named_by_seed_purpose_and_entity(executor: Executor) -> None:
+    draws = [
+        Draw(STREAMS, "dropout", (1, 2), (4,)),
+        Draw(STREAMS, "dropout", (1, 3), (4,)),
+        Draw(STREAMS, "rounding", (1, 2), (4,)),
+        Draw(NamedStreams(9), "dropout", (1, 2), (4,)),
+        Draw(STREAMS, "dropout", (1, 2), (5,)),
+    ]
+    assert len({key(executor, double, draw) for draw in draws}) == len(draws)
+
+
+def test_rows_are_named_by_content_of_the_data_set(executor: Executor) -> None:
+    chosen = np.array([3, 1, 4])
+    keys = {
+        key(executor, double, Rows(data, split, field, each))
+        for data in (DATA, Digits(test_fraction=0.3).load(None, torch.float32))
+        for split in ("train", "test")
+        for field in ("x", "y")
+        for each in (chosen, chosen[::-1].copy())
+    }
+    assert len(keys) == 16
+
+
+def test_tensors_are_named_by_content_not_by_place(executor: Executor) -> None:
+    x = torch.arange(6.0)
+    assert key(executor, double, x) == key(executor, double, x.clone())
+    assert key(executor, double, x) != key(executor, double, x + 1)
+    assert key(executor, double, x.reshape(2, 3).T) != key(executor, double, x.reshape(3, 2))
+
+
+CODE = """
+    from dataclasses import dataclass
+    {helper_import}
+
+    SCALE = {scale}
+
+    @dataclass(frozen=True)
+    class Rule:
+        '''{documentation}'''
+        power: float = 1.0
+
+        def apply(self, x):
+            return helper(x) * SCALE {method}
+
+    def helper(x):
+        # {comment}
+        return x + {constant}
+
+    def operation(x, rule=Rule()):
+        return rule.apply(x)
+
+    def unrelated(x):
+        return x - {elsewhere}
+"""
+PLAIN = {
+    "helper_import": "",
+    "scale": "2.0",
+    "documentation": "A rule.",
+    "method": "",
+    "comment": "a comment",
+    "constant": "1",
+    "elsewhere": "5",
+}
+
+
+def code(**changes: str) -> bytes:
+    """The key of the operation's code in such a module."""
+    namespace: dict[str, Any] = {"__name__": "edited"}
+    sys.modules["edited"] = ModuleType("edited")  # dataclasses look their module up
+    try:
+        exec(compile(textwrap.dedent(CODE.format(**{**PLAIN, **changes})), "edited.py", "exec"), namespace)
+        return identity.of_code(namespace["operation"])
+    finally:
+        del sys.modules["edited"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"scale": "2.5"}, {"constant": "2"}, {"method": "+ 0"}],
+    ids=["a constant of the module", "a function it calls", "a method of a default argument"],
+)
+def test_changed_code_changes_the_key(change: dict[str, str]) -> None:
+    assert code() != code(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"comment": "another"}, {"documentation": "Another."}, {"elsewhere": "6"}],
+    ids=["a comment", "a docstring", "a function that it does not call"],
+)
+def test_changes_that_mean_nothing_change_no_key(change: dict[str, str]) -> None:
+    assert code() == code(**change)
+
+
+@dataclass(frozen=True)
+class Inner:
+    a: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = Inner()
+
+
+def test_nested_parts_count() -> None:
+    assert identity.of_plain(Outer()) == identity.of_plain(Outer())
+    assert identity.of_plain(Outer()) != identity.of_plain(replace(Outer(), inner=Inner(2)))
+
+
+def test_keys_are_the_same_in_every_process(tmp_path: Path) -> None:
+    """Neither addresses nor the hash seed of a process get into a key."""
+    script = (
+        "from learning import steps; from learning.executor import identity; "
+        "from learning.schemes.fedsl_pq import operators; from learning.models import *; "
+        "print([identity.of_code(f).hex() for f in (steps.train, steps.back, operators.update, operators.pruned)],"
+        "identity.of_plain(Segment(Vit(), (1, 8, 8), 10, 0, 2)).hex())"
+    )
+    root = str(Path(__file__).parents[2])
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": root},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(printed) == 1

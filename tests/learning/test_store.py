@@ -1,0 +1,198 @@
+"""The store: what comes out is what was put in, or nothing; never anything else."""
+
+import multiprocessing
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from learning.store import SMALL_BYTES, Store, StoreDamage, StoreUnusable
+
+SMALL = [torch.arange(6.0).reshape(2, 3), torch.tensor(True), torch.tensor(7), torch.zeros(0)]
+LARGE = [torch.arange(SMALL_BYTES, dtype=torch.float32)]
+
+
+def name(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path)
+    yield opened
+    opened.close()
+
+
+def same(ours: list[Tensor] | None, theirs: list[Tensor]) -> bool:
+    return ours is not None and all(
+        a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+@pytest.mark.parametrize("value", [SMALL, LARGE, []], ids=["in the database", "in a file", "nothing at all"])
+def test_what_comes_out_is_what_was_put_in(store: Store, value: list[Tensor], tmp_path: Path) -> None:
+    assert name(1) not in store
+    assert store.get(name(1)) is None
+    store.put([(name(1), value)])
+    assert name(1) in store
+    assert same(store.get(name(1)), value)
+    again = Store(tmp_path)
+    assert name(1) in again
+    assert same(again.get(name(1)), value)
+    again.close()
+
+
+def test_rows_of_a_stack_and_transposed_tensors_are_kept_by_value(store: Store) -> None:
+    stack = torch.arange(24.0).reshape(2, 3, 4)
+    store.put([(name(1), [stack[1], stack[0].T])])
+    assert same(store.get(name(1)), [stack[1].clone(), stack[0].T.clone()])
+
+
+def test_entries_of_other_processes_appear_at_a_refresh(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path)
+    other.put([(name(1), SMALL)])
+    other.close()
+    store.refresh()
+    assert name(1) in store
+    assert same(store.get(name(1)), SMALL)
+
+
+def damage_database(store: Store) -> None:
+    """Flip bits in every stored content."""
+    with sqlite3.connect(store.folder / "entries.sqlite") as database:
+        for key, content in database.execute("SELECT key, content FROM contents").fetchall():
+            flipped = bytes([*content[:-1], content[-1] ^ 1])
+            database.execute("UPDATE contents SET content = ? WHERE key = ?", (flipped, key))
+    database.close()
+
+
+def truncate_files(store: Store) -> None:
+    for file in (store.folder / "values").glob("*/*"):
+        file.write_bytes(file.read_bytes()[:100])
+
+
+def delete_files(store: Store) -> None:
+    for file in (store.folder / "values").glob("*/*"):
+        file.unlink()
+
+
+def swap_entries(store: Store) -> None:
+    """A sound content under another entry's name."""
+    with sqlite3.connect(store.folder / "entries.sqlite") as database:
+        content = database.execute("SELECT content FROM contents WHERE key = ?", (name(3),)).fetchone()[0]
+        database.execute("UPDATE contents SET content = ? WHERE key = ?", (content, name(1)))
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "lost"),
+    [(damage_database, {1, 3}), (truncate_files, {2}), (delete_files, {2}), (swap_entries, {1})],
+)
+def test_damaged_entries_are_reported_once_and_forgotten(harm: object, lost: set[int], tmp_path: Path) -> None:
+    values = {1: SMALL, 2: LARGE, 3: [torch.ones(2)]}
+    first = Store(tmp_path)
+    first.put([(name(number), value) for number, value in values.items()])
+    first.close()
+    harm(first)  # type: ignore[operator]
+    store = Store(tmp_path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read = {number: store.get(name(number)) for number in values}
+    assert [each.category for each in said] == [StoreDamage]
+    for number, value in values.items():
+        assert read[number] is None if number in lost else same(read[number], value)
+        assert (name(number) in store) == (number not in lost)
+    store.put([(name(number), values[number]) for number in lost])
+    assert all(same(store.get(name(number)), value) for number, value in values.items())
+    store.close()
+
+
+@pytest.mark.parametrize("harm", ["garbage", "truncated", "deleted"])
+def test_a_broken_database_is_started_anew(harm: str, tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.put([(name(number), SMALL) for number in range(200)])
+    first.close()
+    file = first.folder / "entries.sqlite"
+    if harm == "garbage":
+        file.write_bytes(b"not a database" * 1000)
+    elif harm == "truncated":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    else:
+        file.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StoreDamage)
+        store = Store(tmp_path)
+        for number in range(200):
+            value = store.get(name(number))
+            assert value is None or same(value, SMALL)
+        store.put([(name(1), LARGE)])
+        assert same(store.get(name(1)), LARGE)
+        store.close()
+
+
+def test_a_database_that_breaks_while_it_is_open_costs_entries_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put([(name(1), SMALL)])
+    store.get(name(1))
+    store._database.close()
+    with pytest.warns(StoreDamage):
+        assert store.get(name(1)) is None
+
+
+def write_many(folder: Path, offset: int) -> None:
+    store = Store(folder)
+    for number in range(60):
+        store.put([(name(number % 40), [torch.full((50,), float(number % 40))]), (name(1000 + offset + number), SMALL)])
+    store.close()
+
+
+def test_processes_may_write_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(tmp_path, 100 * each)) for each in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    store = Store(tmp_path)
+    assert store.info().entries == 40 + 2 * 60
+    assert all(same(store.get(name(number)), [torch.full((50,), float(number))]) for number in range(40))
+    store.close()
+
+
+def test_pruning_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.put([(name(number), LARGE) for number in range(5)])
+    first.close()
+    second = Store(tmp_path)
+    second.get(name(0))
+    second.close()  # notes that entry 0 was used
+    store = Store(tmp_path)
+    size = store.info().size_bytes
+    store.prune(size * 2 // 5)
+    assert name(0) in store
+    assert store.info().entries == 2
+    assert len(list((store.folder / "values").glob("*/*"))) == 2
+    store.clear()
+    assert store.info().entries == 0
+    assert not list((store.folder / "values").glob("*/*"))
+    store.close()
+
+
+def test_closing_keeps_to_the_limit(tmp_path: Path) -> None:
+    store = Store(tmp_path, limit_bytes=3 * SMALL_BYTES * 4)
+    store.put([(name(number), LARGE) for number in range(6)])
+    store.close()
+    again = Store(tmp_path)
+    assert 0 < again.info().size_bytes <= 3 * SMALL_BYTES * 4
+    again.close()
+
+
+def test_a_folder_that_cannot_hold_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnusable, match="no store can be kept there"):
+        Store(tmp_path / "file")
