@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -228,8 +229,20 @@ def world(
         evaluate_every=evaluate_every,
         precision=precision,
     )
-    env.run(env.process(scheme.run(built)))
+    with one_thread():
+        env.run(env.process(scheme.run(built)))
     return built
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch as the runner has it: operations are small, and a product shared out among threads has other bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

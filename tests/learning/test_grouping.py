@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from fakes import FakeStreams, world
+from fakes import FakeStreams, one_thread, world
 from learning import parties, steps
 from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Uniform
@@ -87,11 +87,9 @@ def calls(o):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def as_the_runner_has_it():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

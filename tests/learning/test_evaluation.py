@@ -1,0 +1,93 @@
+"""Evaluation against a plain loop over the test set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fakes import FakeStreams, digits, world
+from learning.models import Mlp, whole
+
+
+@dataclass
+class Reports:
+    """Reports given models, round after round."""
+
+    rounds: list[list[Any]]
+
+    def run(self, world):
+        for number in world.rounds():
+            yield world.env.timeout(1.5)
+            world.models(*self.rounds[number])
+
+
+def report(*rounds, **settings):
+    return world(Reports(list(rounds)), rounds=len(rounds), **settings)
+
+
+TEST = digits(torch.float64, 40)
+MODEL = whole(Mlp((12, 8)), TEST)
+MODELS = [MODEL.initial(FakeStreams(seed), torch.float64) for seed in (3, 4, 5)]
+
+
+def scores(model):
+    """Accuracy and mean loss, sample by sample."""
+    logits, labels = MODEL(model, TEST.test.x), TEST.test.y
+    right = [int(row.argmax()) == int(label) for row, label in zip(logits, labels, strict=True)]
+    losses = [float(F.cross_entropy(row, label)) for row, label in zip(logits, labels, strict=True)]
+    return np.mean(right), np.mean(losses)
+
+
+@pytest.mark.parametrize("executor", ["eager", "batched"])
+@pytest.mark.parametrize("chunk", [500, 40, 39, 7, 1])
+def test_one_model(executor, chunk, monkeypatch):
+    """Whatever the size of a chunk, the last one included."""
+    monkeypatch.setattr("learning.evaluation.CHUNK", chunk)
+    ran = report([MODELS[0]], executor=executor)
+    accuracy, loss = scores(MODELS[0])
+    assert [row["metric"] for row in ran.journal.evaluations] == ["accuracy", "loss"]
+    assert ran.journal.series("accuracy") == [pytest.approx(accuracy, rel=1e-12)]
+    assert ran.journal.series("loss") == [pytest.approx(loss, rel=1e-12)]
+    for row in ran.journal.evaluations:
+        assert (row["split"], row["samples"], row["round"], row["time_s"]) == ("test", 40, 0, 1.5)
+
+
+def test_parts_of_a_cut_model_are_put_together():
+    def parts(model):
+        front = [name for name in model if name.startswith("0.")]
+        assert 0 < len(front) < len(model)
+        return {name: model[name] for name in front}, {name: model[name] for name in model if name not in front}
+
+    assert report([parts(MODELS[1])]).journal.evaluations == report([MODELS[1]]).journal.evaluations
+
+
+def test_a_model_for_each_user():
+    ran = report(MODELS)
+    each = np.array([scores(model) for model in MODELS])
+    assert len(set(each[:, 0])) == 3  # otherwise the least and the largest say nothing
+    values = {row["metric"]: row["value"] for row in ran.journal.evaluations}
+    assert values == {
+        "accuracy": pytest.approx(each[:, 0].mean()),
+        "loss": pytest.approx(each[:, 1].mean()),
+        "accuracy_min": pytest.approx(each[:, 0].min()),
+        "accuracy_max": pytest.approx(each[:, 0].max()),
+    }
+
+
+def test_the_latest_models_are_evaluated_round_after_round():
+    ran = report(*([model] for model in MODELS))
+    accuracies = [scores(model)[0] for model in MODELS]
+    assert ran.journal.series("accuracy") == pytest.approx(accuracies)
+    assert [row["time_s"] for row in ran.journal.evaluations] == [1.5, 1.5, 3.0, 3.0, 4.5, 4.5]
+    assert ran.evaluator.accuracy == pytest.approx(accuracies[-1])
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_without_values_the_rows_are_there_and_empty(models):
+    dry, eager = (report(MODELS[:models], executor=executor) for executor in ("dry", "eager"))
+    empty = [{**row, "value": None} for row in eager.journal.evaluations]
+    assert dry.journal.evaluations == empty
+    assert all(row["value"] is not None for row in eager.journal.evaluations)

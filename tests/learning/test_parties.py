@@ -1,0 +1,183 @@
+"""Parties: what work costs, what messages weigh, and what arrives."""
+
+from dataclasses import dataclass
+
+import pytest
+import simpy
+import torch
+
+from fakes import FakeJournal, FakeNode, FakeStreams, digits
+from learning.codecs import Cast, Uniform
+from learning.data import Batches
+from learning.executor import EXECUTORS
+from learning.parties import Server, User, Wire, label_bits
+
+FINE, COARSE = Uniform(8), Uniform(2)
+
+
+def product(a, b):
+    return a @ b
+
+
+@dataclass
+class Cell:
+    """Two users and a server on a fake network."""
+
+    executor: str = "eager"
+    samples: int = 20
+    seed: int = 0
+
+    def __post_init__(self):
+        self.env, self.journal, self.streams = simpy.Environment(), FakeJournal(round=0), FakeStreams(self.seed)
+        self.runs = EXECUTORS[self.executor]()
+        self.wire = Wire(self.runs, self.streams, self.journal)
+        data = digits(torch.float32, 40)
+        rows = torch.arange(self.samples).numpy()
+        self.users = [
+            User(FakeNode(self.env, self.journal, n), Batches(data, rows, n, self.streams, 8), self.wire)
+            for n in range(2)
+        ]
+        self.server = Server(FakeNode(self.env, self.journal), self.wire)
+
+    def get(self, steps):
+        """What a generator returns when its simulated time has passed."""
+        return self.env.run(self.env.process(steps))
+
+    def value(self, steps):
+        return self.runs.value(self.get(steps))
+
+
+@pytest.fixture
+def cell():
+    return Cell()
+
+
+A, B = torch.ones(3, 4), torch.full((4, 5), 2.0)
+X = torch.linspace(-1, 1, 101)
+
+
+def test_work_takes_its_time_and_is_done(cell):
+    assert torch.equal(cell.value(cell.users[1].do(product, A, B, kind="work")), A @ B)
+    (work,) = cell.journal.works
+    assert (work.node, work.flops, work.kind, work.user) == (1, 2 * 3 * 4 * 5, "work", None)
+    assert work.memory_bytes == 4 * (12 + 20 + 15)
+    assert cell.env.now == pytest.approx(120 / 1e9)
+
+
+def test_the_server_works_on_behalf_of_a_user(cell):
+    assert torch.equal(cell.value(cell.server.do(product, A, B, kind="work", user=cell.users[1])), A @ B)
+    cell.get(cell.server.do(product, A, B, kind="work"))
+    assert [(work.node, work.user) for work in cell.journal.works] == [(None, 1), (None, None)]
+
+
+def test_what_is_charged_can_be_another_cost(cell):
+    cell.get(cell.users[0].do(product, A, B, kind="work", flops=7))
+    cell.get(cell.server.do(product, A, B, kind="work", flops=0))
+    assert cell.journal.charged() == [7, 0]
+
+
+def test_time_can_be_spent_without_computing(cell):
+    assert cell.get(cell.server.spend(product, A, B, kind="work", user=cell.users[0])) is None
+    assert cell.journal.charged() == [120]
+    assert cell.runs.asked == 0
+
+
+def test_plain_messages_arrive_as_they_are(cell):
+    tree = {"w": A, "b": B}
+    assert cell.get(cell.users[0].send(cell.server, tree, "model")) is tree
+    assert cell.get(cell.server.send(cell.users[1], tree, "model")) is tree
+    assert cell.get(cell.server.broadcast(cell.users, tree, "model")) is tree
+    messages = [(m.direction, m.user, m.bits) for m in cell.journal.messages]
+    assert messages == [("up", 0, 32 * 32), ("down", 1, 32 * 32), ("broadcast", None, 32 * 32)]
+
+
+def test_double_precision_weighs_double(cell):
+    cell.get(cell.users[0].send(cell.server, A.double(), "model"))
+    assert cell.journal.sent() == [64 * 12]
+
+
+def test_what_rides_along_and_what_replaces(cell):
+    user = cell.users[0]
+    cell.get(user.send(cell.server, A, "x", extra_bits=10))
+    cell.get(user.send(cell.server, A, "x", bits=5, extra_bits=10))
+    cell.get(user.send(cell.server, A, "x", bits=0))
+    cell.get(cell.server.send(user, A, "x", bits=6))
+    assert cell.journal.sent() == [32 * 12 + 10, 15, 0, 6]
+
+
+def test_a_message_is_weighed_without_being_computed():
+    cell = Cell("batched")
+    promise = cell.get(cell.users[0].do(product, A, B, kind="work"))
+    cell.get(cell.users[0].send(cell.server, promise, "x", FINE))
+    assert cell.journal.sent() == [8 * 15 + 64]
+    assert cell.runs.run == 0
+
+
+def test_a_codec_without_chance(cell):
+    got = cell.value(cell.users[0].send(cell.server, {"x": X}, "x", Cast()))
+    assert torch.equal(got["x"], X.bfloat16().float())
+    assert cell.journal.sent() == [16 * 101]
+
+
+def test_a_stochastic_codec_rounds_each_tensor_between_its_neighbours(cell):
+    tree = {"x": X, "y": 10 * X[:7]}
+    got = cell.value(cell.users[0].send(cell.server, tree, "x", COARSE))
+    assert cell.journal.sent() == [2 * 108 + 2 * 64]
+    for name, value in tree.items():
+        step = (value.max() - value.min()) / 3
+        assert ((got[name] - value).abs() <= step * (1 + 1e-6)).all()
+        assert len(got[name].unique()) <= 4
+        assert not torch.equal(got[name], value)
+
+
+def test_draws_are_named_by_user_round_kind_and_number():
+    """Two cells with equal seeds agree message by message, whatever else was sent in between."""
+
+    def received(cell, disturbed):
+        out = []
+        for number in range(2):
+            cell.journal.begin_round(number)
+            for _ in range(2):
+                for user in cell.users:
+                    if disturbed:
+                        cell.get(user.send(cell.server, X, "other", COARSE))
+                        cell.get(user.send(cell.server, X, "gradient"))
+                    out.append(cell.value(user.send(cell.server, X, "gradient", COARSE)))
+        return out
+
+    calm, disturbed, other = received(Cell(), False), received(Cell(), True), received(Cell(seed=1), False)
+    assert all(torch.equal(a, b) for a, b in zip(calm, disturbed, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(calm, other, strict=True))
+    assert not any(torch.equal(calm[i], calm[j]) for i in range(len(calm)) for j in range(i))
+
+
+def test_the_direction_is_told_by_the_kind_alone(cell):
+    """The draw is named by the user at the far end: what the server sends to user 1 is user 1's."""
+    up = cell.value(cell.users[1].send(cell.server, X, "up", COARSE))
+    down = cell.value(cell.server.send(cell.users[1], X, "down", COARSE))
+    other = Cell()
+    assert torch.equal(other.value(other.server.send(other.users[1], X, "down", COARSE)), down)
+    assert torch.equal(other.value(other.users[1].send(other.server, X, "up", COARSE)), up)
+    assert not torch.equal(up, down)
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(20, 3), (16, 2), (17, 3), (1, 1)])
+def test_local_steps(samples, steps):
+    """As many as asked for, or one pass over the samples, the last mini-batch filled up."""
+    user = Cell(samples=samples).users[0]
+    assert user.samples == samples
+    assert user.steps(None) == steps
+    assert user.steps(5) == 5
+
+
+def test_labels(cell):
+    _, y = cell.users[0].batch(0)
+    assert label_bits(y, 64) == 8 * 64
+    assert label_bits(y, 0) == 0
+
+
+def test_users_are_keys_in_an_order_that_does_not_change(cell):
+    first, second = cell.users
+    assert {first: 1, second: 2}[second] == 2
+    assert first != User(first.node, first.batches, first.wire)
+    assert hash(first) == 0
