@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +30,13 @@ class Task:
     scenario: Scenario
     folder: Path
     store: Path | None
-    driver: int = field(default_factory=os.getpid)
-    """The process that runs the sweep."""
+    driver: int | None = None
+    """The process that runs the sweep, and started this worker on the same machine."""
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the sweep has died: nobody is left to hear of this task, and the next sweep wants its folder."""
+        return self.driver not in (None, os.getpid(), os.getppid())
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,14 @@ class Engine(Protocol):
 
 
 class _Watch(Tally):
-    """Ends a run whose sweep has died: nobody is left to hear of it, and the next sweep wants its folder."""
+    """Ends a run whose sweep has died."""
 
-    def __init__(self, driver: int) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self._driver = driver if os.getppid() == driver else None  # None: not in a worker process of this machine
+        self._task = task
 
     def ticked(self, time_s: float) -> None:
-        if self._driver is not None and os.getppid() != self._driver:
+        if self._task.orphaned:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -80,7 +85,7 @@ def perform(task: Task) -> Outcome:
     notes: list[str] = []
     try:
         with opened(task.store, notes.append) as store:
-            result = simulate(task.scenario, task.folder, _Watch(task.driver), store)
+            result = simulate(task.scenario, task.folder, _Watch(task), store)
     except (ScenarioError, RunFailed) as error:
         return Outcome(task.number, "failed", str(error), notes=notes)
     return Outcome(
@@ -91,6 +96,14 @@ def perform(task: Task) -> Outcome:
         wall_time_s=result.wall_time_s,
         notes=notes,
     )
+
+
+def work(task: Task) -> Outcome:
+    """Run a point in a worker process, which does not outlive its sweep."""
+    outcome = None if task.orphaned else perform(task)
+    if outcome is None or task.orphaned:
+        os._exit(1)
+    return outcome
 
 
 class Local:
@@ -151,7 +164,7 @@ class Ray:
 
 def _pool(tasks: Sequence[Task], jobs: int) -> Outcomes:
     pool = joblib.Parallel(n_jobs=jobs, backend="loky", batch_size=1, max_nbytes=None, return_as="generator_unordered")
-    yield from pool(joblib.delayed(perform)(task) for task in tasks)
+    yield from pool(joblib.delayed(work)(replace(task, driver=os.getpid())) for task in tasks)
 
 
 def _alone(task: Task) -> Outcome:
