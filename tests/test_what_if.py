@@ -1,0 +1,97 @@
+"""The same learning under another network: nothing is computed twice, and the store never changes a number."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from learning.schemes import SCHEMES
+from learning.store import Store, StoreDamage
+from runs import TINY, hashes, policy, run
+from scenarios import load, simulate
+from scenarios.run import Result
+
+OTHER_NETWORK = {
+    "network.sharing.uplink.bandwidth_mhz": 3,
+    "network.channel.fading": "none",
+    "compute.stragglers.law": "none",
+    "compute.servers.flops_per_s": 5e8,
+    "energy.idle_power_w": 0.1,
+}
+ORDER_MATTERS = {"sfl_v2"}  # the server part changes in order of arrival, which another network changes
+
+
+def stored(store: Path, **overrides: Any) -> Result:
+    """Run the tiny scenario with a store."""
+    opened = Store(store)
+    try:
+        return simulate(load(TINY, {name.replace("__", "."): value for name, value in overrides.items()}), store=opened)
+    finally:
+        opened.close()
+
+
+@pytest.mark.parametrize("executor", ["batched", "eager"])
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path) -> None:
+    """Off, on, filled by itself, filled by another scenario."""
+    setting = {"learning__scheme": scheme, "learning__executor": executor}
+    deadline = policy("deadline", scheme)
+    off, off_late = run(**setting), run(**setting, **deadline)
+    first, again = stored(tmp_path / "a", **setting), stored(tmp_path / "a", **setting)
+    late, after = stored(tmp_path / "b", **setting, **deadline), stored(tmp_path / "b", **setting)
+    assert hashes(off) == hashes(first) == hashes(again) == hashes(after)
+    assert hashes(off_late) == hashes(late)
+    assert again.operations["run"] == 0 < again.operations["stored"]
+    assert first.operations["run"] <= off.operations["run"]
+
+
+@pytest.mark.parametrize("executor", ["batched", "eager"])
+@pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - ORDER_MATTERS))
+def test_another_network_runs_no_torch_step(scheme: str, executor: str, tmp_path: Path) -> None:
+    setting = {"learning__scheme": scheme, "learning__executor": executor}
+    other = {path.replace(".", "__"): value for path, value in OTHER_NETWORK.items()}
+    stored(tmp_path, **setting)
+    moved = stored(tmp_path, **setting, **other)
+    assert moved.operations["run"] == 0 < moved.operations["asked"]
+    assert hashes(moved) == hashes(run(**setting, **other))
+
+
+def test_a_deadline_runs_what_follows_from_changed_participation_and_no_more(tmp_path: Path) -> None:
+    """Users of round 0 train alike whoever is dropped; from the first changed average on everything is new."""
+    stored(tmp_path, learning__scheme="fedavg")
+    deadline = policy("deadline", "fedavg")
+    moved = stored(tmp_path, learning__scheme="fedavg", **deadline)
+    alone = run(learning__scheme="fedavg", **deadline)
+    dropped = alone.table("rounds").to_pandas().dropped
+    assert dropped.sum() > 0
+    assert 0 < moved.operations["run"] < alone.operations["run"]
+    assert stored(tmp_path, learning__scheme="fedavg", **deadline).operations["run"] == 0
+    assert hashes(moved) == hashes(alone)
+
+
+def test_executors_do_not_mix(tmp_path: Path) -> None:
+    """Their values differ in the last bits, so neither may take the other's."""
+    stored(tmp_path, learning__executor="batched")
+    assert stored(tmp_path, learning__executor="eager").operations["stored"] == 0
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "delete"])
+def test_a_damaged_store_never_yields_a_wrong_table(harm: str, tmp_path: Path) -> None:
+    stored(tmp_path, learning__scheme="sfl_v1")
+    database = next(tmp_path.glob("*/entries.sqlite"))
+    content = bytearray(database.read_bytes())
+    if harm == "flip":
+        for place in range(8192, len(content), 5000):  # throughout the pages of values
+            content[place] ^= 0xFF
+        database.write_bytes(content)
+    elif harm == "truncate":
+        database.write_bytes(content[: len(content) * 2 // 3])
+    else:
+        database.unlink()
+    if harm == "delete":
+        mended = stored(tmp_path, learning__scheme="sfl_v1")
+    else:
+        with pytest.warns(StoreDamage):
+            mended = stored(tmp_path, learning__scheme="sfl_v1")
+    assert hashes(mended) == hashes(run(learning__scheme="sfl_v1"))
+    assert stored(tmp_path, learning__scheme="sfl_v1").operations["run"] == 0
