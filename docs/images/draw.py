@@ -1,7 +1,7 @@
 """Draws the pictures of the README from the study of stragglers.
 
-    netsim sweep scenarios/studies/stragglers.yaml
-    python docs/images/draw.py
+netsim sweep scenarios/studies/stragglers.yaml
+python docs/images/draw.py
 """
 
 from pathlib import Path
