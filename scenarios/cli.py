@@ -138,8 +138,8 @@ def sweep(
 
     planned, workers = plan(study), ENGINES[engine](jobs)
     points = Sweep(planned, out or Path("runs") / planned.study.name)
-    with opened(where) as kept:
-        where = kept.folder if kept else None
+    with opened(where) as kept:  # every run opens it again: here it shows whether that can be
+        where = where if kept else None
     try:
         with SweepDisplay(Console(stderr=True)) as display:
             points.run(workers, where, display)

@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.", show_default=False)],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False)],
     target: Annotated[float, typer.Option(help="Value that the metric is to reach.")] = 0.8,
     metric: Annotated[str, typer.Option(help="Metric that decides when.")] = "accuracy",
 ) -> None:

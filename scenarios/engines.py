@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Generator, Mapping, Sequence
@@ -150,9 +151,9 @@ class Ray:
         ray = self.ray
         if not ray.is_initialized():
             cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs}
-            ray.init(log_to_driver=False, include_dashboard=False, **cores)
-        work = ray.remote(max_retries=0)(perform)
-        numbers = {work.remote(task): task.number for task in tasks}
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **cores)
+        remote = ray.remote(max_retries=0)(perform)
+        numbers = {remote.remote(_absolute(task)): task.number for task in tasks}
         while numbers:
             (done,), _ = ray.wait(list(numbers), num_returns=1)
             number = numbers.pop(done)
@@ -160,6 +161,11 @@ class Ray:
                 yield ray.get(done)
             except ray.exceptions.RayError as error:
                 yield Outcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
+
+
+def _absolute(task: Task) -> Task:
+    """For a worker with another working directory."""
+    return replace(task, folder=task.folder.absolute(), store=task.store and task.store.absolute())
 
 
 def _pool(tasks: Sequence[Task], jobs: int) -> Outcomes:

@@ -10,6 +10,7 @@ from scenarios.checks import Family, default_of
 from scenarios.hints import allowed, documentation, hints, members, summary, unwrap
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
+from scenarios.study import Study
 from scenarios.yaml12 import dump
 
 HEAD = """# Scenario reference
@@ -25,11 +26,23 @@ On the command line, `--set network.users.count=20` overrides a field. Setting a
 `--set learning.scheme.name=fedavg`, resets that section to the defaults of the part of that name.
 """
 
+STUDIES = """## Studies
+
+A study is a YAML file for `netsim sweep`: a scenario, what is changed in it, and how often each setting is repeated.
+
+    base: ../quickstart.yaml
+    grid: {network.sharing.uplink.bandwidth_mhz: [1, 2, 4]}
+    seeds: 10
+
+Each setting with each seed is a run, in `SWEEP_DIR/points/<label>/seed-<n>`. A label names the fields in which settings
+differ, unless the study gives one.
+"""
+
 
 def reference() -> str:
     """The whole reference, as Markdown."""
     known = parts()
-    return "\n".join([HEAD, *_sections(known, Scenario, ""), *_families(known)])
+    return "\n".join([HEAD, *_sections(known, Scenario, ""), STUDIES, *_table(known, Study), *_families(known)])
 
 
 def _sections(known: Parts, part: type, path: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ class TraceDescription:
     """What a run writes down."""
 
     tables: tuple[str, ...] | None = None
-    """Tables to record; all of them by default. Leaving one out changes no other."""
+    """Names of the tables to record, as in [rounds, evaluations]; all by default. Leaving one out changes no other."""
 
     def __post_init__(self) -> None:
         for table in self.tables or ():

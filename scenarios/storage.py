@@ -88,7 +88,7 @@ def existing(folder: Path) -> Path:
     Raises:
         ScenarioError: there is none.
     """
-    if not (folder / "entries.sqlite").is_file():
+    if not any(folder.glob("*/entries.sqlite")):
         raise ScenarioError(f"{folder}: found no store there; name the folder of one with --store")
     return folder
 

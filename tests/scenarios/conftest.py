@@ -40,6 +40,14 @@ class Outcome(NamedTuple):
 Command = Callable[..., Outcome]
 
 
+@pytest.fixture(autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a store of its own, in its processes too; nobody's cache folder is touched."""
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("NETSIM_STORE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def netsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run `netsim ARGUMENTS`; no progress lines, which come or not as the machine is slow or fast."""

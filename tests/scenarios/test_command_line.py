@@ -67,10 +67,8 @@ def test_check_says_when_the_number_of_rounds_is_unknown(small: Path, netsim) ->
         ("channels", {"free_space", "umi", "uma", "rayleigh", "rician", "none"}),
         ("stragglers", {"none", "shifted_exponential", "pareto", "wait_for_all", "deadline", "first_k"}),
         ("schedulers", {"equal", "fixed"}),
-        (
-            "scenarios",
-            {str(Path("scenarios", "quickstart.yaml")), str(Path("scenarios", "studies", "stragglers.yaml"))},
-        ),
+        ("scenarios", {str(Path("scenarios", "quickstart.yaml")), str(Path("scenarios", "heavy_tails.yaml"))}),
+        ("studies", {str(Path("scenarios", "studies", f"{name}.yaml")) for name in ("bandwidth", "stragglers")}),
     ],
 )
 def test_list_has_a_line_for_each_name(kind: str, names: set[str], netsim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +92,7 @@ def test_list_refuses_what_there_is_not(netsim) -> None:
 def test_schema_is_json(netsim) -> None:
     code, out, _ = netsim("schema")
     assert code == 0
-    assert set(json.loads(out)["properties"]) == {"name", "seed", "network", "compute", "energy", "learning"}
+    assert set(json.loads(out)["properties"]) == {"name", "seed", "network", "compute", "energy", "learning", "trace"}
 
 
 def test_describe_shows_units_and_meanings(small: Path, tmp_path: Path, netsim) -> None:
@@ -108,13 +106,11 @@ def test_describe_shows_units_and_meanings(small: Path, tmp_path: Path, netsim) 
     assert ["latency_s", "double", "s", "end", "minus", "start"] in [line.split() for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("command", ["describe", "report"])
+@pytest.mark.parametrize("command", ["describe", "report", "compare"])
 def test_a_folder_without_a_run_is_refused(command: str, tmp_path: Path, netsim) -> None:
-    assert netsim(command, tmp_path) == (
-        2,
-        "",
-        f"{tmp_path}: found no run there; name the folder that `netsim run` wrote\n",
-    )
+    code, out, err = netsim(command, tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"{tmp_path} is ")
 
 
 def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) -> None:
@@ -127,6 +123,11 @@ def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) 
 
 def test_help_does_not_import_torch() -> None:
     code = "import sys, scenarios.cli; sys.exit(bool({'torch', 'pydantic', 'sklearn', 'pyarrow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_listing_does_not_import_sklearn() -> None:
+    code = "import sys, scenarios.catalogue; list(scenarios.catalogue.entries()); sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -184,6 +184,50 @@ def test_a_scheme_that_waits_for_ever_fails(small: Path, monkeypatch: pytest.Mon
         simulate(load(small, {"learning.scheme.name": "waits"}))
 
 
+def test_tables_that_are_left_out_change_no_other(small: Path, tmp_path: Path) -> None:
+    whole = simulate(load(small))
+    some = simulate(load(small, {"trace.tables": ["rounds", "energy"]}), tmp_path / "run")
+    assert some.tables == {name: whole.tables[name] for name in ("rounds", "energy")}
+    assert sorted(folder.name for folder in (tmp_path / "run" / "traces").iterdir()) == ["energy", "rounds"]
+
+
+def test_a_run_that_died_before_it_wrote_its_record_leaves_the_folder_free(small: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").touch()
+    (run / ".run.json.tmp").write_text("{")
+    assert simulate(load(small), run).status == "complete"
+
+
+def test_a_dead_run_is_replaced_as_a_whole(small: Path, tmp_path: Path) -> None:
+    """Its record says running, and parts of its tables lie about, of tables that are no longer recorded too."""
+    dead, fresh = tmp_path / "dead", tmp_path / "fresh"
+    process = start(small, dead)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    scenario = load(small, {"trace.tables": ["rounds", "users"]})
+    assert simulate(scenario, dead).tables == simulate(scenario, fresh).tables
+    assert set(contents(dead / "traces")) == {dead / "traces" / t / f"{t}.parquet" for t in ("rounds", "users")}
+    for file in sorted(fresh.glob("traces/*/*.parquet")):
+        assert (dead / file.relative_to(fresh)).read_bytes() == file.read_bytes()
+
+
+def test_two_processes_do_not_write_one_folder(small: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(small, run)
+    try:
+        rows = len(pd.read_parquet(run / "traces" / "rounds"))
+        with pytest.raises(ScenarioError) as caught:
+            simulate(load(small), run)
+        assert str(caught.value).startswith(f"{run}: another process is writing a run there; ")
+        assert record(run)["status"] == "running"
+        assert len(pd.read_parquet(run / "traces" / "rounds")) >= rows
+    finally:
+        process.kill()
+        process.communicate()
+    assert simulate(load(small), run).status == "complete"  # a dead process holds nothing
+
+
 def start(small: Path, run: Path) -> "subprocess.Popen[str]":
     """A long run in a process of its own, once it has written rows."""
     command = [

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios import Scenario, ScenarioError, load
+from scenarios.catalogue import shipped
 from scenarios.document import Document
 from scenarios.reference import reference
 from scenarios.schema import json_schema, parts, resolved
 from scenarios.yaml12 import Text, dump
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted((ROOT / "scenarios").rglob("*.yaml"))
+SHIPPED = list(shipped("scenarios"))
 PARTS = parts()
 QUICKSTART = (ROOT / "scenarios" / "quickstart.yaml").read_text()
 RESOLVED = resolved(load(ROOT / "scenarios" / "quickstart.yaml"))
@@ -34,7 +35,7 @@ def test_a_resolved_scenario_loads_as_an_equal_one(file: Path, tmp_path: Path) -
 def test_a_resolved_scenario_writes_every_default_out(tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("seed: 4\n")
     content = yaml.safe_load(resolved(load(tmp_path / "bare.yaml")))
-    assert list(content) == ["name", "seed", "network", "compute", "energy", "learning"]
+    assert list(content) == ["name", "seed", "network", "compute", "energy", "learning", "trace"]
     assert (content["name"], content["seed"], content["learning"]) == ("bare", 4, None)
     assert content["network"]["users"]["count"] == 10
     assert content["network"]["channel"]["fading"] == {"name": "rayleigh", "coherence_time_s": 0.05}
