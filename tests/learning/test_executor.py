@@ -43,7 +43,9 @@ def fails_on_values(x):
 
 @pytest.mark.parametrize("kind", EXECUTORS.values())
 @pytest.mark.parametrize(
-    "read", [bool, float, int, len, iter, list, lambda x: x[0], lambda x: 1.0 if x else 0.0], ids=str
+    "read",
+    [bool, float, int, len, iter, list, lambda x: x[0], lambda x: 1.0 if x else 0.0],
+    ids=["bool", "float", "int", "len", "iter", "list", "index", "branch"],
 )
 def test_a_promise_refuses_to_be_read(kind, read):
     promise = kind().submit(double, torch.ones(1))
