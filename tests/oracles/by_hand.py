@@ -84,3 +84,8 @@ def distance(a: Weights, b: Weights) -> float:
 
 def same_bits(a: Weights, b: Weights) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def flat(tree: Weights, names: Sequence[str] | None = None) -> Tensor:
+    """The tensors of a tree, or those of the given names, in one."""
+    return torch.cat([tree[name].flatten() for name in names or tree])
