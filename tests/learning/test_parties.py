@@ -151,6 +151,18 @@ def test_draws_are_named_by_user_round_kind_and_number():
     assert not any(torch.equal(calm[i], calm[j]) for i in range(len(calm)) for j in range(i))
 
 
+def test_draws_do_not_depend_on_earlier_rounds():
+    """One message more in round 0, and those of round 1 are what they were."""
+    received = []
+    for messages in (1, 2):
+        cell = Cell()
+        for _ in range(messages):
+            cell.value(cell.users[0].send(cell.server, X, "gradient", COARSE))
+        cell.journal.begin_round(1)
+        received.append(cell.value(cell.users[0].send(cell.server, X, "gradient", COARSE)))
+    assert torch.equal(*received)
+
+
 def test_the_direction_is_told_by_the_kind_alone(cell):
     """The draw is named by the user at the far end: what the server sends to user 1 is user 1's."""
     up = cell.value(cell.users[1].send(cell.server, X, "up", COARSE))
