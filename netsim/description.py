@@ -11,6 +11,7 @@ from netsim.energy import ComputeEnergy, Cycles
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.pathloss import PathLoss, UrbanMicro
+from netsim.radio.pathloss.buildings import Buildings
 from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.values import Constant, PerUser
@@ -58,6 +59,8 @@ class ChannelDescription:
     """Carrier frequency in GHz."""
     path_loss: PathLoss = field(default_factory=UrbanMicro)
     """Mean attenuation over distance."""
+    buildings: Buildings | None = None
+    """Users inside buildings; null leaves everybody outdoors, or under `inh` in the office."""
     shadowing_std_db: Annotated[float, Ge(0)] | None = None
     """Standard deviation of lognormal shadowing, drawn once per user and station, in dB; null is what the path loss
     law says, 0 is no shadowing."""

@@ -64,6 +64,8 @@ class Network:
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+        buildings = network.channel.buildings
+        self._indoors = [buildings and buildings.indoors(user, streams) for user in range(count)]
         self._attenuations = [self._strongest(user, stations) for user in range(count)]
         law = compute.stragglers.law
         law.check(count)
@@ -98,19 +100,22 @@ class Network:
         return min(pairs, key=lambda pair: pair.total_db)
 
     def _attenuation(self, user: int, station: int, point: Point) -> Attenuation:
-        channel, law = self._network.channel, self._network.channel.path_loss
+        channel, law, indoors = self._network.channel, self._network.channel.path_loss, self._indoors[user]
         x_m, y_m = self._positions[user]
+        distance_m = hypot(x_m - point[0], y_m - point[1])
         path = Path(
-            distance_m=hypot(x_m - point[0], y_m - point[1]),
+            distance_m=distance_m,
             station_height_m=self._network.stations.height_m,
             user_height_m=self._network.users.height_m,
             carrier_hz=channel.carrier_ghz * 1e9,
             surroundings=self.streams.uniform("surroundings", user, station, index=0),
+            inside_m=min(indoors.depth_m, distance_m) if indoors else 0.0,
         )
         sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, station, index=0))
-        std_db = law.shadowing_std_db(sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
+        std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
         shadowing_db = std_db * self.streams.normal("shadowing", user, station, index=0)
-        return Attenuation(station, path.distance_m, law.loss_db(path, sight), shadowing_db, sight)
+        loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
+        return Attenuation(station, distance_m, loss_db, shadowing_db, sight)
 
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing

@@ -2,6 +2,9 @@
 
 from math import log10
 
+LIGHT_M_PER_S = 299_792_458.0
+"""The speed of light in vacuum."""
+
 
 def from_db(ratio_db: float) -> float:
     """A power ratio in dB as a plain number."""

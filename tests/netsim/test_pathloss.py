@@ -1,5 +1,6 @@
 """Path loss against values worked out from the tables of TR 38.901 and from Friis' formula, and its continuity."""
 
+from dataclasses import replace
 from math import exp, log10
 
 import pytest
@@ -114,9 +115,12 @@ def test_a_roof_of_12_m_is_the_lowest() -> None:
 
 
 def test_shadowing_of_the_standard() -> None:
-    assert [UrbanMicro().shadowing_std_db(sight) for sight in (True, False)] == [4.0, 7.82]
-    assert [UrbanMacro().shadowing_std_db(sight) for sight in (True, False)] == [4.0, 6.0]
-    assert FreeSpace().shadowing_std_db(True) == LogDistance().shadowing_std_db(True) == 0.0
+    path, inside = micro(100.0), replace(micro(100.0), inside_m=5.0)
+    assert [UrbanMicro().shadowing_std_db(path, sight) for sight in (True, False)] == [4.0, 7.82]
+    assert [UrbanMacro().shadowing_std_db(path, sight) for sight in (True, False)] == [4.0, 6.0]
+    assert FreeSpace().shadowing_std_db(path, True) == LogDistance().shadowing_std_db(path, True) == 0.0
+    for law in (UrbanMicro(), UrbanMacro()):  # table 7.5-6, column O2I
+        assert law.shadowing_std_db(inside, True) == law.shadowing_std_db(inside, False) == 7.0
 
 
 @pytest.mark.parametrize(

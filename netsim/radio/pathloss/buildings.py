@@ -1,0 +1,59 @@
+"""Users inside buildings: what outer walls and rooms take, 3GPP TR 38.901 clause 7.4.3.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log10
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Gt, Interval
+
+from netsim.radio.pathloss.path import Path
+from netsim.streams import Streams
+from netsim.units import from_db
+
+Walls = Literal["low_loss", "high_loss"]
+
+
+class Indoors(NamedTuple):
+    """A user's place in a building."""
+
+    depth_m: float
+    """Horizontal distance to the outer wall in metres."""
+    walls: Walls
+    deviation: float
+    """A standard normal number: how this building differs from the mean."""
+
+    def loss_db(self, path: Path) -> float:
+        """What the building adds to the path loss: outer wall, rooms, and this building's deviation."""
+        wall_db = _wall_db(path.carrier_ghz, self.walls)
+        std_db = 4.4 if self.walls == "low_loss" else 6.5
+        return wall_db + 0.5 * self.depth_m + std_db * self.deviation
+
+
+@dataclass(frozen=True)
+class Buildings:
+    """Users inside buildings, whose walls add to the path loss of outdoor stations: TR 38.901 clause 7.4.3.1."""
+
+    indoor_share: Annotated[float, Interval(ge=0, le=1)] = 0.8
+    """Probability that a user is indoors, drawn once for each (TR 38.901 table 7.2-1: 0.8 in cities)."""
+    high_loss_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    """Probability that a building has coated glass (high loss), not plain glass (our choice; RMa knows plain alone)."""
+    deepest_m: Annotated[float, Gt(0)] = 25.0
+    """Indoor users stand at the lesser of two uniform distances up to this from the outer wall, in m (RMa: 10)."""
+
+    def indoors(self, user: int, streams: Streams) -> Indoors | None:
+        """Where a user is inside; None is outdoors. The same for every station, and moved by no other user."""
+        inside, coated, first, second = streams.uniform("building", user, index=range(4)).tolist()
+        if inside >= self.indoor_share:
+            return None
+        walls: Walls = "high_loss" if coated < self.high_loss_share else "low_loss"
+        return Indoors(self.deepest_m * min(first, second), walls, streams.normal("building", user, index=4))
+
+
+def _wall_db(carrier_ghz: float, walls: Walls) -> float:
+    """Table 7.4.3-2: glass and concrete side by side (materials: table 7.4.3-1), and 5 dB for oblique incidence."""
+    concrete = from_db(-(5 + 4 * carrier_ghz))
+    if walls == "low_loss":
+        return 5 - 10 * log10(0.3 * from_db(-(2 + 0.2 * carrier_ghz)) + 0.7 * concrete)
+    return 5 - 10 * log10(0.7 * from_db(-(23 + 0.3 * carrier_ghz)) + 0.3 * concrete)
