@@ -164,7 +164,7 @@ class Network:
         received_w = transmit_w * from_db(antennas_db - pair.total_db)
         noise_w_per_hz = watts(channel.noise_dbm_per_hz + noise_figure_db)
         key = self.streams.key("fading", direction, user, pair.station)
-        return Link(received_w / noise_w_per_hz, channel.fading, key)
+        return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key)
 
     def _server_processor(self) -> Processor:
         servers = self._compute.servers

@@ -1,4 +1,4 @@
-"""Block fading: a power gain with mean one, constant within a coherence time, drawn by block number."""
+"""Block fading: a power gain with mean one, constant within a block, drawn by block number."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from math import inf, sqrt
 from typing import Annotated, Protocol
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
+from netsim.radio.jakes import Jakes
 from netsim.streams import Floats, exponentials, uniforms
 from netsim.units import from_db
 
 
-class Fading(Protocol):
-    """Small-scale fading of a link."""
+class Gains(Protocol):
+    """Power gains of links at one carrier, block by block."""
 
     @property
     def coherence_time_s(self) -> float:
@@ -27,9 +29,20 @@ class Fading(Protocol):
         ...
 
 
+class Fading(Protocol):
+    """Small-scale fading."""
+
+    def at(self, carrier_hz: float) -> Gains:
+        """The gains that it makes at a carrier frequency."""
+        ...
+
+
 @dataclass(frozen=True)
 class NoFading:
     """No fading: the gain is one for ever."""
+
+    def at(self, carrier_hz: float) -> Gains:
+        return self
 
     @property
     def coherence_time_s(self) -> float:
@@ -46,6 +59,9 @@ class Rayleigh:
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds (our choice: 0.4 over the Doppler shift of a pedestrian at 3.5 GHz)."""
 
+    def at(self, carrier_hz: float) -> Gains:
+        return self
+
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         return exponentials(key, blocks)
 
@@ -59,6 +75,9 @@ class Rician:
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""
 
+    def at(self, carrier_hz: float) -> Gains:
+        return self
+
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         k = from_db(self.k_db)
         scattered = exponentials(key, 2 * blocks)
@@ -68,4 +87,26 @@ class Rician:
         return gains
 
 
-FADINGS: dict[str, type] = {"none": NoFading, "rayleigh": Rayleigh, "rician": Rician}
+@dataclass(frozen=True)
+class Nakagami:
+    """Nakagami-m block fading: between worse than Rayleigh and hardly any."""
+
+    m: Annotated[float, Ge(0.5)] = 2.0
+    """Shape: the power gain is gamma distributed with variance 1/m; 1 is Rayleigh, 0.5 the worst possible."""
+    coherence_time_s: Annotated[float, Gt(0)] = 0.05
+    """Length of a fading block in seconds."""
+
+    def at(self, carrier_hz: float) -> Gains:
+        return self
+
+    def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
+        return np.asarray(gammaincinv(self.m, uniforms(key, blocks)) / self.m, dtype=np.float64)
+
+
+FADINGS: dict[str, type] = {
+    "none": NoFading,
+    "rayleigh": Rayleigh,
+    "rician": Rician,
+    "nakagami": Nakagami,
+    "jakes": Jakes,
+}

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.fading import Fading
+from netsim.radio.fading import Gains
 from netsim.streams import Floats
 
 
@@ -32,7 +32,7 @@ class Link:
     `mean_power_over_noise_hz` is transmit power times mean gain over the receiver's noise power density.
     """
 
-    def __init__(self, mean_power_over_noise_hz: float, fading: Fading, key: int) -> None:
+    def __init__(self, mean_power_over_noise_hz: float, fading: Gains, key: int) -> None:
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
         self.fading = fading
         self.key = key

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import simpy
 from scipy.special import exp1
-from scipy.stats import expon, ncx2
+from scipy.stats import expon, gamma, ncx2
 
-from netsim.radio.fading import Fading, NoFading, Rayleigh, Rician
+from netsim.radio.fading import Gains, Nakagami, NoFading, Rayleigh, Rician
 from netsim.radio.link import Link, WorstOf
 from netsim.radio.medium import Medium
 from netsim.radio.sharing import EqualShares
@@ -37,20 +37,42 @@ def test_rician_without_a_dominant_path_is_rayleigh() -> None:
     assert_ks(Rician(-100.0).power_gains(STREAMS.key("link"), BLOCKS), expon.cdf)
 
 
+@pytest.mark.parametrize("m", [0.5, 1.0, 2.5, 20.0])
+def test_nakagami_power_is_gamma(m: float) -> None:
+    gains = Nakagami(m).power_gains(STREAMS.key("link"), BLOCKS)
+    assert_ks(gains, gamma(m, scale=1 / m).cdf)
+    assert_mean(gains, 1.0)
+    assert_mean((gains - 1) ** 2, 1 / m)
+    assert gains.min() > 0
+
+
+def test_nakagami_limits() -> None:
+    """m = 1 is Rayleigh (the other end of the same draw), m to infinity is no fading."""
+    key = STREAMS.key("link")
+    one = Nakagami(1.0).power_gains(key, BLOCKS)
+    assert np.exp(-one) + np.exp(-Rayleigh().power_gains(key, BLOCKS)) == pytest.approx(np.ones(len(BLOCKS)))
+    assert Nakagami(1e9).power_gains(key, BLOCKS) == pytest.approx(np.ones(len(BLOCKS)), abs=3e-4)
+
+
+@pytest.mark.parametrize("fading", [NoFading(), Rayleigh(), Rician(), Nakagami()])
+def test_block_fading_is_the_same_at_every_carrier(fading: Rayleigh) -> None:
+    assert fading.at(1e9) == fading.at(30e9) == fading
+
+
 def test_no_fading() -> None:
     assert NoFading().coherence_time_s == inf
     assert NoFading().power_gains(STREAMS.key("link"), BLOCKS[:3]).tolist() == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("fading", [Rayleigh(), Rician()])
-def test_blocks_and_links_are_independent(fading: Fading) -> None:
+@pytest.mark.parametrize("fading", [Rayleigh(), Rician(), Nakagami()])
+def test_blocks_and_links_are_independent(fading: Gains) -> None:
     up, down = (fading.power_gains(STREAMS.key("fading", side, 0, 0), BLOCKS) for side in ("up", "down"))
     assert_uncorrelated(up, down)
     assert_uncorrelated(up[:-1], up[1:])
 
 
-@pytest.mark.parametrize("fading", [Rayleigh(), Rician()])
-def test_any_block_can_be_had_alone(fading: Fading) -> None:
+@pytest.mark.parametrize("fading", [Rayleigh(), Rician(), Nakagami()])
+def test_any_block_can_be_had_alone(fading: Gains) -> None:
     together = fading.power_gains(STREAMS.key("link"), BLOCKS[:200])
     alone = [fading.power_gains(STREAMS.key("link"), BLOCKS[k : k + 1])[0] for k in range(200)]
     assert alone == together.tolist()
