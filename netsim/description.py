@@ -12,6 +12,7 @@ from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
+from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.values import Constant, PerUser
@@ -64,6 +65,8 @@ class ChannelDescription:
     shadowing_std_db: Annotated[float, Ge(0)] | None = None
     """Standard deviation of lognormal shadowing, drawn once per user and station, in dB; null is what the path loss
     law says, 0 is no shadowing."""
+    shadowing: Shadowing = field(default_factory=IndependentShadowing)
+    """Whether users close together are shadowed alike, and stations with each other."""
     fading: Fading = field(default_factory=Rayleigh)
     """Small-scale fading, drawn for uplink and downlink apart."""
     snr_gap_db: Annotated[float, Ge(0)] = 0.0

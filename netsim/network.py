@@ -64,6 +64,7 @@ class Network:
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+        self._shadowing = network.channel.shadowing.standard(self._positions, len(stations), streams)
         buildings = network.channel.buildings
         self._indoors = [buildings and buildings.indoors(user, streams) for user in range(count)]
         self._attenuations = [self._strongest(user, stations) for user in range(count)]
@@ -113,7 +114,7 @@ class Network:
         )
         sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, station, index=0))
         std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
-        shadowing_db = std_db * self.streams.normal("shadowing", user, station, index=0)
+        shadowing_db = std_db * self._shadowing[user][station]
         loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
         return Attenuation(station, distance_m, loss_db, shadowing_db, sight)
 

@@ -4,6 +4,7 @@ from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.radio.fading import FADINGS, Fading
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
+from netsim.radio.shadowing import SHADOWINGS, Shadowing
 from netsim.radio.sharing import SHARING_LAWS, SharingLaw
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
 from netsim.values import PER_USER, PerUser
@@ -12,6 +13,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     StationPlacement: STATION_PLACEMENTS,
     UserPlacement: USER_PLACEMENTS,
     PathLoss: PATH_LOSSES,
+    Shadowing: SHADOWINGS,
     Fading: FADINGS,
     SharingLaw: SHARING_LAWS,
     SlowdownLaw: SLOWDOWN_LAWS,

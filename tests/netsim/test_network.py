@@ -296,6 +296,7 @@ def test_every_default_belongs_to_a_family() -> None:
         DEFAULT.users.tx_power_dbm,
         DEFAULT.channel.path_loss,
         DEFAULT.channel.fading,
+        DEFAULT.channel.shadowing,
         DEFAULT.sharing.uplink.law,
         ComputeDescription().devices.flops_per_s,
         ComputeDescription().stragglers.law,

@@ -1,0 +1,93 @@
+"""Shadowing: what hills and houses take or give beyond the mean path loss, as standard normal numbers by place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Annotated, Protocol
+
+import numpy as np
+from annotated_types import Ge, Gt, Interval
+
+from netsim.geometry import Point
+from netsim.streams import Floats, Streams, uniforms
+
+GOLDEN = (sqrt(5) - 1) / 2
+"""Multiples of it, modulo one, fill the unit interval evenly."""
+
+
+class Shadowing(Protocol):
+    """How shadowing at one place goes with that at others; its standard deviation comes from elsewhere."""
+
+    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
+        """Standard normal numbers, a row for each user with one for each station; one more user changes no other."""
+        ...
+
+
+@dataclass(frozen=True)
+class IndependentShadowing:
+    """Drawn for each user and station apart, wherever they are."""
+
+    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
+        return [
+            [streams.normal("shadowing", user, station, index=0) for station in range(stations)]
+            for user in range(len(users))
+        ]
+
+
+@dataclass(frozen=True)
+class CorrelatedShadowing:
+    """Alike for users close together, by exp(-distance / decorrelation), and partly common to all stations.
+
+    The model of Gudmundson, Correlation model for shadow fading in mobile radio systems, Electronics Letters 27(23),
+    1991, as a random field in the plane: a sum of plane waves whose lengths, directions and phases are named draws.
+    """
+
+    decorrelation_m: Annotated[float, Gt(0)] = 13.0
+    """Distance in metres at which the correlation is 1/e (TR 38.901 table 7.5-6, LOS and NLOS: UMi 10 and 13, UMa 37
+    and 50, RMa 37 and 120, InH 10 and 6)."""
+    station_correlation: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    """Correlation of one user's shadowing from two stations (TR 36.814 annex A: 0.5; TR 38.901: 0)."""
+    waves: Annotated[int, Ge(16)] = 500
+    """Waves in the sum. In one world the correlation at a distance is off the law by 0.3 / sqrt(waves) up to four
+    decorrelation distances and by 0.71 / sqrt(waves) far beyond (root mean square; over worlds it is exact)."""
+
+    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
+        common = self._field(streams.key("shadowing of the place"))
+        fields = [self._field(streams.key("shadowing of a station", station)) for station in range(stations)]
+        shared, own = sqrt(self.station_correlation), sqrt(1 - self.station_correlation)
+        rows = []
+        for user in users:
+            everywhere = shared * common.at(user)
+            rows.append([everywhere + own * field.at(user) for field in fields])
+        return rows
+
+    def _field(self, key: int) -> Field:
+        """Wave numbers spread as the spectrum of exp(-r / D) in the plane: P(k < x) = 1 - 1 / sqrt(1 + (x D)^2).
+
+        One of them in each of equally likely ranges, and directions that keep apart: each is still distributed as it
+        should be, and the correlation in one world comes closer to the law than with independent draws.
+        """
+        draws = uniforms(key, np.arange(2 * self.waves + 1))
+        likely = (np.arange(self.waves) + draws[: self.waves]) / self.waves
+        numbers = np.sqrt(1 / (1 - likely) ** 2 - 1) / self.decorrelation_m
+        directions = 2 * np.pi * (draws[-1] + GOLDEN * np.arange(self.waves))
+        return Field(numbers * np.cos(directions), numbers * np.sin(directions), 2 * np.pi * draws[self.waves : -1])
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Plane waves of equal power: wave numbers along both axes in radians per metre, and phases."""
+
+    along_x: Floats
+    along_y: Floats
+    phases: Floats
+
+    def at(self, place: Point) -> float:
+        """The field at a place: close to standard normal over fields, with mean zero and variance one over places."""
+        waves = np.cos(self.along_x * place[0] + self.along_y * place[1] + self.phases)
+        return sqrt(2 / len(waves)) * float(waves.sum())
+
+
+SHADOWINGS: dict[str, type] = {"independent": IndependentShadowing, "correlated": CorrelatedShadowing}
