@@ -43,9 +43,9 @@ def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
             yield group, name, line
 
 
-def shipped(group: str) -> Iterator[Path]:
+def shipped(group: str) -> list[Path]:
     """The files of a group that come with the program: scenarios, or studies."""
-    return (file for file in sorted(SCENARIOS.rglob("*.yaml")) if (file.parent == STUDIES) == (group == "studies"))
+    return [file for file in sorted(SCENARIOS.rglob("*.yaml")) if (file.parent == STUDIES) == (group == "studies")]
 
 
 def _files(group: str) -> Iterator[tuple[str, str]]:

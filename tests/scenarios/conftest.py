@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from sweeps import BANDS
 
 import scenarios.progress
 from scenarios.cli import main
@@ -67,4 +68,12 @@ def small(tmp_path: Path) -> Path:
     """A file with a valid scenario that runs in a second."""
     file = tmp_path / "small.yaml"
     file.write_text(SMALL)
+    return file
+
+
+@pytest.fixture
+def study(small: Path) -> Path:
+    """Three bandwidths, two seeds."""
+    file = small.parent / "band.yaml"
+    file.write_text(f"base: small.yaml\ngrid: {{{BANDS}: [0.5, 1, 4]}}\nseeds: 2\n")
     return file

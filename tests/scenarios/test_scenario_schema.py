@@ -17,7 +17,7 @@ from scenarios.schema import json_schema, parts, resolved
 from scenarios.yaml12 import Text, dump
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = list(shipped("scenarios"))
+SHIPPED = shipped("scenarios")
 PARTS = parts()
 QUICKSTART = (ROOT / "scenarios" / "quickstart.yaml").read_text()
 RESOLVED = resolved(load(ROOT / "scenarios" / "quickstart.yaml"))

@@ -57,9 +57,10 @@ def test_options_come_before_the_environment_and_that_before_the_cache(monkeypat
     assert store_folder(Path("/given")) == Path("/given")
     assert store_folder(None) == Path("/from/environment")
     assert store_folder(None, without=True) is None
-    for nothing in ("", None):
-        monkeypatch.setenv("NETSIM_STORE", nothing) if nothing == "" else monkeypatch.delenv("NETSIM_STORE")
-        assert store_folder(None) == user_cache_path("netsim")
+    monkeypatch.setenv("NETSIM_STORE", "")
+    assert store_folder(None) == user_cache_path("netsim")
+    monkeypatch.delenv("NETSIM_STORE")
+    assert store_folder(None) == user_cache_path("netsim")
 
 
 def test_the_store_is_where_the_option_says(small: Path, tmp_path: Path, store: Path, netsim) -> None:

@@ -1,0 +1,199 @@
+"""Sweeps: which points run, which are not run twice, and what is left when one fails."""
+
+import io
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from sweeps import BANDS, index, records
+
+from learning.schemes import SCHEMES
+from scenarios import load, simulate
+from scenarios.engines import Outcome, Task
+from scenarios.plan import plan
+from scenarios.sweep import Sweep
+from scenarios.sweep_display import SweepDisplay
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_learning_runs_once_for_each_seed(study: Path, small: Path, tmp_path: Path, netsim) -> None:
+    """The bandwidth study in miniature, by two workers; its tables are those of runs without a store."""
+    code, out, err = netsim("sweep", study, "-o", tmp_path / "sweep", "--jobs", 2)
+    assert code == 0
+    assert "6 of 6 complete" in out
+    assert len(err.splitlines()) == 6
+    done = records(tmp_path / "sweep")
+    ran = {point: about["operations"]["run"] for point, about in done.items()}
+    assert list(ran) == [(f"bandwidth_mhz={band}", seed) for band in ("0.5", "1", "4") for seed in (3, 4)]
+    alone = {seed: simulate(load(small, {"seed": seed})).operations["run"] for seed in (3, 4)}
+    assert ran == {(label, seed): alone[seed] if label == "bandwidth_mhz=0.5" else 0 for label, seed in ran}
+    for (label, seed), about in done.items():
+        scenario = load(small, {BANDS: float(label.rpartition("=")[2]), "seed": seed})
+        assert about["tables"] == simulate(scenario).tables
+        assert about["tables"]["rounds"]["rows"] == 2
+    assert len({json.dumps(about["tables"]["transfers"]) for about in done.values()}) == 6
+
+
+def test_the_folder_of_a_sweep(study: Path, tmp_path: Path, netsim) -> None:
+    sweep = tmp_path / "sweep"
+    assert netsim("sweep", study, "-o", sweep, "--jobs", 1).code == 0
+    said = index(sweep)
+    assert (said["name"], said["status"], len(said["points"])) == ("band", "complete", 6)
+    assert said["points"][3] == {
+        "label": "bandwidth_mhz=1",
+        "overrides": {BANDS: 1},
+        "seed": 4,
+        "path": "points/bandwidth_mhz=1/seed-4",
+        "status": "complete",
+        "error": None,
+    }
+    assert [point.scenario for point in plan(sweep / "study.yaml").points] == [p.scenario for p in plan(study).points]
+    rounds = pd.read_parquet(sweep / said["points"][3]["path"] / "traces" / "rounds")
+    assert len(rounds) == 2
+    assert netsim("run", "--check", sweep / said["points"][3]["path"]).out == "identical\n"
+    assert netsim("compare", sweep).code == 0
+
+
+def test_the_folder_is_named_after_the_study(
+    study: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert netsim("sweep", study.name, "--jobs", 1).code == 0
+    assert index(tmp_path / "runs" / "band")["status"] == "complete"
+
+
+def test_what_is_finished_is_skipped(study: Path, tmp_path: Path, netsim) -> None:
+    """Not run again: neither an equal point, nor one whose study has grown; a changed or unfinished one is."""
+    sweep = tmp_path / "sweep"
+    netsim("sweep", study, "-o", sweep, "--jobs", 1)
+    times = {file: file.stat().st_mtime_ns for file in sweep.glob("points/*/*/run.json")}
+
+    def rewritten() -> set[str]:
+        netsim("sweep", study, "-o", sweep, "--jobs", 1)
+        new = {
+            str(f.parent.relative_to(sweep / "points"))
+            for f in sweep.glob("points/*/*/run.json")
+            if times.get(f) != f.stat().st_mtime_ns
+        }
+        times.update({file: file.stat().st_mtime_ns for file in sweep.glob("points/*/*/run.json")})
+        return new
+
+    assert rewritten() == set()
+    study.write_text(study.read_text().replace("seeds: 2", "seeds: [4, 9]"))
+    assert rewritten() == {f"bandwidth_mhz={band}/seed-9" for band in ("0.5", "1", "4")}
+    dead = sweep / "points" / "bandwidth_mhz=1" / "seed-4" / "run.json"
+    dead.write_text(dead.read_text().replace('"complete"', '"running"'))
+    assert rewritten() == {"bandwidth_mhz=1/seed-4"}
+    base = study.parent / "small.yaml"
+    base.write_text(base.read_text().replace("rounds: 2", "rounds: 1"))
+    assert len(rewritten()) == 6
+    assert "6 of them before" in netsim("sweep", study, "-o", sweep).out
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """A scheme that fails in its first round."""
+
+    def run(self, world: Any) -> Any:
+        yield world.env.timeout(1.5)
+        raise ArithmeticError("no such sum")
+
+
+def test_a_point_that_fails_stops_no_other(
+    small: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its scheme fails, or something else than a run lies in its folder."""
+    monkeypatch.setitem(SCHEMES, "breaks", Breaks)
+    study, sweep = tmp_path / "study.yaml", tmp_path / "sweep"
+    study.write_text("base: small.yaml\nlist: [{label: a, learning.scheme: breaks}, {label: b}, {label: c}]\n")
+    thesis = sweep / "points" / "b" / "seed-3" / "chapter.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    (sweep / "sweep.json").write_text('{"status": "complete", "points": []}')
+    code, out, err = netsim("sweep", study, "-o", sweep, "--jobs", 1)
+    assert code == 1
+    assert "1 of 3 complete" in out
+    failures = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert len(failures) == 2
+    assert failures[0].startswith(
+        "failed: a, seed 3: failed at simulated time 1.5 s in round -1: ArithmeticError: no such"
+    )
+    assert failures[1].startswith(f"failed: b, seed 3: {thesis.parent}: the folder is not empty and holds no run")
+    said = index(sweep)
+    assert said["status"] == "failed"
+    assert [point["status"] for point in said["points"]] == ["failed", "failed", "complete"]
+    assert said["points"][0]["error"] == failures[0].removeprefix("failed: a, seed 3: ")
+    thesis.unlink()
+    assert netsim("sweep", study, "-o", sweep, "--jobs", 1).code == 1  # failed points are tried again
+    assert [point["status"] for point in index(sweep)["points"]] == ["failed", "complete", "complete"]
+
+
+def test_pilots_go_ahead_of_the_points_that_share_their_learning(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "base: small.yaml\nseeds: 2\n"
+        f"grid: {{learning.scheme: [sl, psl], {BANDS}: [1, 2], network.channel.fading: [none, rician]}}\n"
+    )
+    waves: list[list[Task]] = []
+
+    class Recording:
+        def __init__(self, jobs: int | None) -> None: ...
+
+        def run(self, tasks: Any) -> Any:
+            waves.append(list(tasks))
+            yield from (Outcome(task.number, "complete") for task in tasks)
+
+    Sweep(plan(tmp_path / "study.yaml"), tmp_path / "out").run(Recording(None), None, quiet())
+    pilots, others = waves
+    assert Counter(
+        (task.scenario.seed, task.scenario.learning.scheme) for task in pilots if task.scenario.learning
+    ) == {(task.scenario.seed, task.scenario.learning.scheme): 1 for task in pilots if task.scenario.learning}
+    assert (len(pilots), len(others)) == (4, 12)
+    assert sorted(task.number for wave in waves for task in wave) == list(range(16))
+
+
+def quiet() -> SweepDisplay:
+    return SweepDisplay(Console(file=io.StringIO()))
+
+
+def test_another_folder_is_refused(study: Path, tmp_path: Path, netsim) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("years of work")
+    simulate(load(study.parent / "small.yaml"), tmp_path / "run")
+    for folder in (thesis, tmp_path / "run"):
+        code, out, err = netsim("sweep", study, "-o", folder)
+        assert (code, out) == (2, "")
+        assert (
+            err == f"{folder}: the folder is not empty and holds no sweep of this program; name another one with -o\n"
+        )
+    assert [file.name for file in thesis.iterdir()] == ["chapter.tex"]
+
+
+def test_the_table_of_points_is_live_on_a_terminal(study: Path, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+    sweep = Sweep(plan(study), tmp_path / "sweep")
+    display = SweepDisplay(console)
+    display.begun(sweep)
+    for number, status in enumerate(["complete", "complete", "failed"]):
+        sweep.points[number].status = status
+    (tmp_path / "sweep" / sweep.points[3].path).mkdir(parents=True)
+    (tmp_path / "sweep" / sweep.points[3].path / "run.json").write_text('{"status": "running"}')
+    console.print(display._picture())
+    assert isinstance(console.file, io.StringIO)
+    text = Console(file=io.StringIO(), width=100)
+    text.print(display._picture())
+    assert isinstance(text.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in text.file.getvalue().splitlines()]
+    assert lines == [
+        "band: 1 running, 1 failed, 2 pending, 2 complete",
+        "bandwidth_mhz=0.5 2 complete",
+        "bandwidth_mhz=1 1 running, 1 failed",
+        "bandwidth_mhz=4 2 pending",
+    ]
+    assert "\x1b[" in console.file.getvalue()
