@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,14 @@ def default_name(file: str | Path) -> str:
 
 def parts() -> Parts:
     """Everything that a scenario can name, as the rooms list it at this moment."""
-    return Parts({**netsim.parts.FAMILIES, **learning.parts.FAMILIES})
+    families = {**netsim.parts.FAMILIES, **learning.parts.FAMILIES}
+    return _parts(tuple((protocol, tuple(family.items())) for protocol, family in families.items()))
+
+
+@cache
+def _parts(listed: tuple[tuple[type, tuple[tuple[str, type], ...]], ...]) -> Parts:
+    """Built once for the same lists: a study reads hundreds of scenarios."""
+    return Parts({protocol: dict(family) for protocol, family in listed})
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
