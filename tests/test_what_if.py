@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from learning.executor import Batched
 from learning.schemes import SCHEMES
 from learning.store import Store, StoreDamage
 from runs import TINY, hashes, policy, run
@@ -95,3 +97,16 @@ def test_a_damaged_store_never_yields_a_wrong_table(harm: str, tmp_path: Path) -
             mended = stored(tmp_path, learning__scheme="sfl_v1")
     assert hashes(mended) == hashes(run(learning__scheme="sfl_v1"))
     assert stored(tmp_path, learning__scheme="sfl_v1").operations["run"] == 0
+
+
+def test_an_entry_that_vanishes_after_it_was_counted_on_is_computed(tmp_path: Path) -> None:
+    """The second job is left out of the first one's group, because the store has it; then the store loses it."""
+    opened = Store(tmp_path)
+    before = Batched(opened)
+    before.value(before.submit(torch.neg, torch.ones(3)))
+    executor = Batched(opened)
+    first, second = executor.submit(torch.neg, torch.zeros(3)), executor.submit(torch.neg, torch.ones(3))
+    executor.value(first)
+    opened.clear()
+    assert torch.equal(executor.value(second), -torch.ones(3))
+    opened.close()

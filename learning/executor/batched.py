@@ -24,7 +24,8 @@ class Batched(Waiting):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
     Grouping never decides a number: all tensors are stacked (also where users share one), a lone job is a stack of
-    one, and what contains a convolution, whose kernels do depend on the stack, runs alone.
+    one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes one torch
+    thread, which a run sets: with more, a matrix product is divided among them by its size.
     """
 
     def __init__(self, store: Store | None = None) -> None:

@@ -88,8 +88,9 @@ class Waiting(Executor):
 
     def _group(self, demanded: Job) -> list[Job]:
         """The demanded job and all living jobs of its key that are ready and not in the store, oldest first."""
-        jobs = [job for reference in self._ready.pop(demanded.key) if (job := reference()) is not None]
-        return [job for job in jobs if job is demanded or not self._has(job)]
+        ready = [job for reference in self._ready.pop(demanded.key, ()) if (job := reference()) is not None]
+        jobs = [job for job in ready if job is demanded or not self._has(job)]
+        return jobs if demanded in jobs else [*jobs, demanded]  # left out before, and gone from the store since
 
     def _finish(self, job: Job, result: list[Tensor]) -> None:
         """Give a job its result, let go of its operands, and note which living children became ready."""
