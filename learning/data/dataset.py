@@ -64,5 +64,7 @@ class Normalisation:
 def images(pixels: NDArray[Any], labels: NDArray[np.int64], normalisation: Normalisation, dtype: torch.dtype) -> Split:
     """Normalise images (n, channels, height, width) channel by channel."""
     mean, std = (torch.tensor(v, dtype=dtype).view(1, -1, 1, 1) for v in (normalisation.mean, normalisation.std))
-    x = torch.tensor(np.ascontiguousarray(pixels), dtype=dtype)  # a copy, so it may be changed in place
+    x = torch.tensor(pixels.reshape(-1), dtype=dtype).view(
+        pixels.shape
+    )  # a copy in plain rows: may be changed in place
     return Split(x.div_(normalisation.largest).sub_(mean).div_(std), torch.tensor(labels, dtype=torch.int64))
