@@ -25,6 +25,7 @@ from torch import Tensor
 
 FORMAT = 1
 """Of entries and database; each format has a folder of its own, so that versions of this program may share a store."""
+DATABASE = "entries.sqlite"
 SMALL_BYTES = 128 * 1024
 """Values up to this size lie in the database."""
 LIMIT_BYTES = 5 * 10**9
@@ -49,6 +50,11 @@ class StoreInfo:
 
     entries: int
     size_bytes: int
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a store is kept in a folder, in this format or another."""
+    return any(folder.glob(f"*/{DATABASE}"))
 
 
 class Store:
@@ -247,7 +253,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(
-            self.folder / "entries.sqlite", timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
+            self.folder / DATABASE, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
         )
         try:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -267,7 +273,7 @@ class Store:
         return database
 
     def _discard(self) -> None:
-        for name in ("entries.sqlite", "entries.sqlite-wal", "entries.sqlite-shm"):
+        for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             (self.folder / name).unlink(missing_ok=True)
 
 

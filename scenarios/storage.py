@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from scenarios.errors import ScenarioError, quotable
 
 if TYPE_CHECKING:
-    from learning.store import Store
+    from learning.store import Store, is_store
 
 STORE_FOLDER = "NETSIM_STORE"
 """Environment variable that names the folder of the store where the command line does not."""
@@ -88,7 +88,7 @@ def existing(folder: Path) -> Path:
     Raises:
         ScenarioError: there is none.
     """
-    if not any(folder.glob("*/entries.sqlite")):
+    if not is_store(folder):
         raise ScenarioError(f"{folder}: found no store there; name the folder of one with --store")
     return folder
 

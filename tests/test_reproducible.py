@@ -17,7 +17,7 @@ ROOT = TINY.parents[1]
 
 def tables_of_a_process(tmp_path: Path, out: str, cwd: Path, **environment: str) -> dict[str, Any]:
     """Content hashes of a run in a process of its own."""
-    command = [sys.executable, "-m", "scenarios", "run", str(TINY), "-o", str(tmp_path / out), "--quiet"]
+    command = [sys.executable, "-m", "scenarios", "run", str(TINY), "-o", str(tmp_path / out), "--quiet", "--no-store"]
     settings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     subprocess.run(command, cwd=cwd, env=settings, check=True, capture_output=True)
     written = json.loads((tmp_path / out / "run.json").read_text())
@@ -39,7 +39,7 @@ def test_threads_folder_and_load_change_nothing(tmp_path: Path) -> None:
 
 def test_a_resolved_scenario_gives_the_same_tables(tmp_path: Path) -> None:
     tables_of_a_process(tmp_path, "a", ROOT)
-    command = [sys.executable, "-m", "scenarios", "run", str(tmp_path / "a" / "scenario.yaml"), "--quiet"]
+    command = [sys.executable, "-m", "scenarios", "run", str(tmp_path / "a" / "scenario.yaml"), "--quiet", "--no-store"]
     subprocess.run([*command, "-o", str(tmp_path / "b")], cwd=ROOT, check=True, capture_output=True)
     first, second = (json.loads((tmp_path / each / "run.json").read_text())["tables"] for each in "ab")
     assert first == second
