@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from scenarios.errors import ScenarioError, quotable
 
 if TYPE_CHECKING:
-    from learning.store import Store, is_store
+    from learning.store import Store
 
 STORE_FOLDER = "NETSIM_STORE"
 """Environment variable that names the folder of the store where the command line does not."""
@@ -88,6 +88,8 @@ def existing(folder: Path) -> Path:
     Raises:
         ScenarioError: there is none.
     """
+    from learning.store import is_store
+
     if not is_store(folder):
         raise ScenarioError(f"{folder}: found no store there; name the folder of one with --store")
     return folder
