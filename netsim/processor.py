@@ -9,15 +9,16 @@ import simpy
 
 from netsim.energy import ComputeEnergy, Meter
 from netsim.journal import Journal
+from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
 
 Timed = Generator[simpy.Event, Any, None]
 """What spends simulated time: use it with `yield from`; an interrupt releases whatever it holds and is passed on."""
 
 
-def nominal(round_number: int) -> float:
-    """The slowdown of a processor that keeps its speed."""
-    return 1.0
+def nominal(round_number: int) -> Pace:
+    """The pace of a processor that keeps its speed."""
+    return lambda start_s, nominal_s: 1.0
 
 
 class Processor:
@@ -32,7 +33,7 @@ class Processor:
         flops_per_s: float,
         *,
         slots: int = 1,
-        slowdown: Callable[[int], float] = nominal,
+        slowdown: Callable[[int], Pace] = nominal,
         energy: ComputeEnergy | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -51,19 +52,21 @@ class Processor:
         if flops == 0:
             return
         round_number, asked_s = self.journal.round, self.env.now
-        slowdown = self.slowdown(round_number)
-        planned_s = flops / self.flops_per_s * slowdown
-        power_w = None if self.energy is None else self.energy.energy_j(flops, self.flops_per_s) / planned_s
+        nominal_s, pace = flops / self.flops_per_s, self.slowdown(round_number)
+        work_j = None if self.energy is None else self.energy.energy_j(flops, self.flops_per_s)
         begun_s: float | None = None
         interrupt: simpy.Interrupt | None = None
         with self._slots.request() as slot:
             try:
                 yield slot
                 begun_s = self.env.now
-                yield from self._serve(planned_s, power_w)
+                slowdown = pace(begun_s, nominal_s)
+                yield from self._serve(nominal_s * slowdown, work_j)
             except simpy.Interrupt as cause:
                 interrupt = cause
         end_s = self.env.now
+        if begun_s is None:
+            slowdown = pace(end_s, nominal_s)  # what it would have been
         served_from_s = end_s if begun_s is None else begun_s
         service_s = end_s - served_from_s
         self.journal.computed(
@@ -80,17 +83,18 @@ class Processor:
                 service_s=service_s,
                 slowdown=slowdown,
                 memory_bytes=memory_bytes,
-                energy_j=None if power_w is None else power_w * service_s,
+                energy_j=None if work_j is None else work_j / (nominal_s * slowdown) * service_s,
                 interrupted=interrupt is not None,
             )
         )
         if interrupt is not None:
             raise interrupt
 
-    def _serve(self, planned_s: float, power_w: float | None) -> Timed:
-        if self.meter is None or power_w is None:
+    def _serve(self, planned_s: float, work_j: float | None) -> Timed:
+        if self.meter is None or work_j is None:
             yield self.env.timeout(planned_s)
             return
+        power_w = work_j / planned_s
         self.meter.begin("compute", power_w)
         try:
             yield self.env.timeout(planned_s)

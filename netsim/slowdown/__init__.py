@@ -1,0 +1,33 @@
+"""Stragglers: how much slower than its nominal speed a device does a job."""
+
+from netsim.slowdown.bursts import Bursts
+from netsim.slowdown.job import Job, Pace, SlowdownLaw, Slowdowns
+from netsim.slowdown.laws import ListedSlowdowns, Lognormal, NoSlowdown, Pareto, ShiftedExponential, Weibull
+from netsim.slowdown.recorded import RecordedSlowdowns
+
+__all__ = [
+    "SLOWDOWN_LAWS",
+    "Bursts",
+    "Job",
+    "ListedSlowdowns",
+    "Lognormal",
+    "NoSlowdown",
+    "Pace",
+    "Pareto",
+    "RecordedSlowdowns",
+    "ShiftedExponential",
+    "SlowdownLaw",
+    "Slowdowns",
+    "Weibull",
+]
+
+SLOWDOWN_LAWS: dict[str, type] = {
+    "none": NoSlowdown,
+    "shifted_exponential": ShiftedExponential,
+    "lognormal": Lognormal,
+    "pareto": Pareto,
+    "weibull": Weibull,
+    "bursts": Bursts,
+    "list": ListedSlowdowns,
+    "recorded": RecordedSlowdowns,
+}

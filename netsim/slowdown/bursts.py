@@ -1,0 +1,100 @@
+"""Bursts of background load: a device slows down in the middle of a job, and recovers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, factorial, floor, inf
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+
+from netsim.integral import Integral
+from netsim.slowdown.job import Job
+from netsim.streams import Floats, uniforms
+
+PER_CELL = 8
+"""Mean number of redrawings of the state in a cell of time."""
+
+MOST = 63
+"""Redrawings in a cell for which draws are kept; more come once in 10^36 cells."""
+
+COUNTS = np.cumsum([exp(-PER_CELL) * PER_CELL**k / factorial(k) for k in range(MOST)])
+"""Distribution function of the Poisson law, at 0, 1, 2 and so on."""
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Bursts of background load: idle and busy periods alternate, both exponential; the law ignores `redraw`.
+
+    A two-state Markov process in equilibrium, for each user its own. A job takes exactly as long as the load that it
+    meets makes it; the slowdown in its row is that of the whole job. Costs time in proportion to the bursts met.
+    """
+
+    mean_idle_s: Annotated[float, Gt(0)] = 20.0
+    """Mean length of a period without background load in seconds (our choice)."""
+    mean_burst_s: Annotated[float, Gt(0)] = 5.0
+    """Mean length of a burst in seconds (our choice)."""
+    burst_slowdown: Annotated[float, Ge(1)] = 4.0
+    """Factor by which work takes longer during a burst; 1 is no slowdown."""
+
+    def slowdown(self, job: Job) -> float:
+        load = Load(self, job.streams.key("background load", job.user))
+        return load.duration_s(job.start_s, job.nominal_s) / job.nominal_s
+
+    def check(self, count: int) -> None:
+        """Fits any number of users."""
+
+
+class Load:
+    """The background load of one user.
+
+    At the points of a Poisson process the state is drawn afresh, busy with its probability in equilibrium: for two
+    states this is the Markov process whose rates add up to that of the points. Time is cut into cells, and the points
+    of a cell are named draws, so the state at any instant can be had without the past.
+    """
+
+    def __init__(self, law: Bursts, key: int) -> None:
+        self.key = key
+        self.busy_part = law.mean_burst_s / (law.mean_idle_s + law.mean_burst_s)
+        self.cell_s = PER_CELL / (1 / law.mean_idle_s + 1 / law.mean_burst_s)
+        self._burst_speed = 1 / law.burst_slowdown
+
+    def points(self, cell: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """The instants in a cell at which the state is drawn, in order, and whether it is busy from then on."""
+        draws = uniforms(self.key, 2 * (MOST + 1) * cell + np.arange(2 * MOST + 1))
+        count = min(int(COUNTS.searchsorted(draws[0])), MOST)
+        instants_s = (cell + np.sort(draws[1 : 1 + count])) * self.cell_s
+        return instants_s, draws[1 + MOST : 1 + MOST + count] < self.busy_part
+
+    def busy(self, instant_s: float) -> bool:
+        """Whether there is background load at an instant."""
+        cell = floor(instant_s / self.cell_s)
+        instants_s, states = self.points(cell)
+        before = int(instants_s.searchsorted(instant_s, "right"))
+        while before == 0:
+            cell -= 1
+            _, states = self.points(cell)
+            before = len(states)
+        return bool(states[before - 1])
+
+    def duration_s(self, start_s: float, work_s: float) -> float:
+        """How long work takes that begins at an instant and would take `work_s` without load."""
+        busy, cell, since_s = self.busy(start_s), floor(start_s / self.cell_s), 0.0
+        while True:
+            integral = self._speeds(busy, cell, start_s, since_s)
+            done_s = integral.crossing_s(work_s)
+            if done_s < inf:
+                return done_s
+            work_s -= integral.cumulative.item(-1)
+            busy, since_s, cell = integral.values.item(-1) < 1, integral.borders_s.item(-1), cell + 1
+
+    def _speeds(self, busy: bool, cell: int, start_s: float, since_s: float) -> Integral:
+        """Speed over the rest of a cell; times count from `start_s`, so that short jobs late in a run stay exact."""
+        instants_s, states = self.points(cell)
+        left = instants_s - start_s > since_s
+        end_s = max((cell + 1) * self.cell_s - start_s, since_s)
+        borders_s = np.concatenate(([since_s], instants_s[left] - start_s, [end_s]))
+        speeds = np.where(np.concatenate(([busy], states[left])), self._burst_speed, 1.0)
+        return Integral(borders_s, np.diff(borders_s), speeds)

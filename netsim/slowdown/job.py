@@ -1,0 +1,63 @@
+"""What a straggler law is told of a job, and the draws that belong to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
+
+from netsim.streams import Streams
+
+Pace = Callable[[float, float], float]
+"""The slowdown of a job that begins at an instant and takes so many seconds at nominal speed."""
+
+
+class Job(NamedTuple):
+    """A job on a user's device at the instant at which it begins."""
+
+    user: int
+    chance: float
+    """Uniform in (0, 1), drawn for the round or for the job."""
+    streams: Streams
+    start_s: float
+    nominal_s: float
+    """What it takes at nominal speed."""
+
+
+class SlowdownLaw(Protocol):
+    """How much longer jobs take than FLOPs over FLOP/s."""
+
+    def slowdown(self, job: Job) -> float:
+        """The factor > 0 by which the whole job takes longer."""
+        ...
+
+    def check(self, count: int) -> None:
+        """Raises ValueError if the law does not fit `count` users."""
+        ...
+
+
+class Slowdowns:
+    """Draws slowdowns by name: (user, round), or (user, round, number of the job in that round)."""
+
+    def __init__(self, law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> None:
+        self.law, self.redraw, self.streams = law, redraw, streams
+        self._round = 0
+        self._jobs: Counter[int] = Counter()
+
+    def draw(self, user: int, round_number: int) -> Pace:
+        """How fast the user's next job in a round will go, whenever it begins."""
+        return partial(self._slowdown, user, self._chance(user, round_number))
+
+    def _slowdown(self, user: int, chance: float, start_s: float, nominal_s: float) -> float:
+        return self.law.slowdown(Job(user, chance, self.streams, start_s, nominal_s))
+
+    def _chance(self, user: int, round_number: int) -> float:
+        if self.redraw == "round":
+            return self.streams.uniform("slowdown", user, index=round_number)
+        if round_number != self._round:
+            self._round = round_number
+            self._jobs.clear()
+        job = self._jobs[user]
+        self._jobs[user] += 1
+        return self.streams.uniform("slowdown", user, round_number, index=job)

@@ -1,0 +1,73 @@
+"""Devices as different as recorded ones: a column of a table of phones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from annotated_types import MinLen
+from pyarrow import csv, parquet
+
+from netsim.slowdown.job import Job
+from netsim.streams import Floats
+
+
+@dataclass(frozen=True)
+class RecordedSlowdowns:
+    """Each user is a device of a recorded table, drawn once; nominal speed is that of the median device."""
+
+    file: Annotated[str, MinLen(1)]
+    """A Parquet file, or a CSV file with a line of names, one row a device."""
+    column: Annotated[str, MinLen(1)]
+    """The column that tells how fast a device is; all its numbers must be positive."""
+    measures: Literal["time", "speed"] = "time"
+    """Whether large numbers are slow devices (time), or fast ones (speed, such as scores)."""
+
+    def slowdown(self, job: Job) -> float:
+        factors = self._factors()
+        device = int(job.streams.uniform("recorded device", job.user, index=0) * len(factors))
+        return float(factors[device])
+
+    def check(self, count: int) -> None:
+        """Fits any number of users, if the file can be read."""
+        self._factors()
+
+    def _factors(self) -> Floats:
+        return _factors(self.file, self.column, self.measures)
+
+
+@cache
+def _factors(file: str, column: str, measures: str) -> Floats:
+    recorded = _column(Path(file), column)
+    times = recorded if measures == "time" else 1 / recorded
+    return times / np.median(times)
+
+
+def _column(file: Path, name: str) -> Floats:
+    """Raises ValueError, in one sentence, unless the column is there and all of it are positive numbers."""
+    table = _table(file)
+    if name not in table.column_names:
+        raise ValueError(f'{file} has no column "{name}"; it has {", ".join(table.column_names)}')
+    try:
+        values = np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+    except pa.ArrowInvalid:
+        raise ValueError(f'the column "{name}" of {file} holds no numbers') from None
+    if not len(values) or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f'the column "{name}" of {file} must hold positive numbers, and at least one')
+    return values
+
+
+def _table(file: Path) -> pa.Table:
+    read = {".parquet": parquet.read_table, ".csv": csv.read_csv}.get(file.suffix.lower())
+    if read is None:
+        raise ValueError(f"{file} is neither a .parquet nor a .csv file")
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}; paths count from the folder in which the run is started")
+    try:
+        return read(file)
+    except pa.ArrowInvalid as problem:
+        raise ValueError(f"{file} cannot be read: {problem}") from None
