@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check slow bench clean
+.PHONY: help run test check slow bench validate clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -27,6 +27,10 @@ slow: $(READY)   ## the studies that take minutes
 
 bench: $(READY)  ## ratios measured in one run: overheads and executors
 	$(BIN)/python -m benchmarks
+
+validate: $(READY)  ## every law beside something independent, into docs/validation.md
+	$(BIN)/python -m pip install --quiet sionna-no-rt==2.2.0 -c constraints.txt
+	$(BIN)/python -m benchmarks.validation
 
 clean:           ## remove the environment and what runs left behind
 	rm -rf $(VENV) runs

@@ -54,8 +54,8 @@ class CorrelatedShadowing:
     decorrelation distances and by 0.71 / sqrt(waves) far beyond (root mean square; over worlds it is exact)."""
 
     def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
-        common = self._field(streams.key("shadowing of the place"))
-        fields = [self._field(streams.key("shadowing of a station", station)) for station in range(stations)]
+        common = self.field_of(streams.key("shadowing of the place"))
+        fields = [self.field_of(streams.key("shadowing of a station", station)) for station in range(stations)]
         shared, own = sqrt(self.station_correlation), sqrt(1 - self.station_correlation)
         rows = []
         for user in users:
@@ -63,7 +63,7 @@ class CorrelatedShadowing:
             rows.append([everywhere + own * field.at(user) for field in fields])
         return rows
 
-    def _field(self, key: int) -> Field:
+    def field_of(self, key: int) -> Field:
         """Wave numbers spread as the spectrum of exp(-r / D) in the plane: P(k < x) = 1 - 1 / sqrt(1 + (x D)^2).
 
         One of them in each of equally likely ranges, and directions that keep apart: each is still distributed as it

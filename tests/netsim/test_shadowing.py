@@ -42,7 +42,7 @@ def test_correlation_over_worlds_is_exponential(distance_m: float, angle: float)
 def test_correlation_in_one_world(distance_m: float, error: float) -> None:
     """Averaged over a whole plane, a sum of waves correlates as the mean of cos(k d): off the law by what is stated."""
     law, worlds = CorrelatedShadowing(20.0, waves=500), 200
-    fields = [law._field(Streams(seed).key("field")) for seed in range(worlds)]
+    fields = [law.field_of(Streams(seed).key("field")) for seed in range(worlds)]
     seen = np.array([np.cos(field.along_x * distance_m).mean() for field in fields])
     deviations = seen - exp(-distance_m / 20.0)
     stated = error / sqrt(500)

@@ -1,0 +1,1 @@
+"""Every law of the simulated world beside something independent: `make validate` writes docs/validation.md."""
