@@ -13,7 +13,6 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,10 @@ PATIENCE_S = 30.0
 """How long to wait for another process's transaction."""
 
 Value = list[Tensor]
+Row = tuple[bytes, int, int, float]
+"""Key, size, checksum, time of use."""
+Content = tuple[bytes, bytes]
+"""Key, and the value as safetensors."""
 
 
 class StoreDamage(UserWarning):
@@ -66,8 +69,6 @@ class Store:
         self._newest = 0
         self._touched: set[bytes] = set()
         self._complained = False
-        self._writer = ThreadPoolExecutor(1, "store")
-        self._writing: Future[None] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._database = self._open()
@@ -107,13 +108,15 @@ class Store:
         return None
 
     def put(self, values: Sequence[tuple[bytes, Value]]) -> None:
-        """Keep values; what cannot be written is not kept, and that is said once.
-
-        They are written behind the caller's back. Whatever uses the database next waits for that.
-        """
-        self._wait()
-        self._known.update(key for key, _ in values)
-        self._writing = self._writer.submit(self._write_down, values)
+        """Keep values; what cannot be written is not kept, and that is said once."""
+        with self._tolerant():
+            rows, contents = zip(*(self._rows(key, value) for key, value in values), strict=True)
+            with self._transaction():
+                self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", filter(None, contents))
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO entries (key, size, checksum, used) VALUES (?, ?, ?, ?)", rows
+                )
+            self._known.update(key for key, _ in values)
 
     def info(self) -> StoreInfo:
         """Number and size of the entries."""
@@ -147,25 +150,9 @@ class Store:
         self._note_use()
         if self.info().size_bytes > self.limit_bytes:
             self.prune(self.limit_bytes * 9 // 10)
-        self._writer.shutdown()
         self._database.close()
 
-    def _write_down(self, values: Sequence[tuple[bytes, Value]]) -> None:
-        rows, contents = zip(*(self._rows(key, value) for key, value in values), strict=True)
-        with self._transaction():
-            self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", filter(None, contents))
-            self._database.executemany(
-                "INSERT OR REPLACE INTO entries (key, size, checksum, used) VALUES (?, ?, ?, ?)", rows
-            )
-
-    def _wait(self) -> None:
-        """Until the last values put have been written; what went wrong with them is dealt with here."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            with self._tolerating():
-                writing.result()
-
-    def _rows(self, key: bytes, value: Value) -> tuple[tuple[bytes, int, int, float], tuple[bytes, bytes] | None]:
+    def _rows(self, key: bytes, value: Value) -> tuple[Row, Content | None]:
         """The entry of a value, and its content if that belongs into the database; else the content is written here."""
         content = save({str(position): tensor.contiguous().numpy() for position, tensor in enumerate(value)})
         inside = len(content) <= SMALL_BYTES
@@ -216,13 +203,6 @@ class Store:
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """The database, when nobody else writes to it."""
-        self._wait()
-        with self._tolerating():
-            yield
-
-    @contextmanager
-    def _tolerating(self) -> Iterator[None]:
         """A store that fails is one without entries: a broken database is started anew, a full disk takes no more."""
         try:
             yield
@@ -252,9 +232,7 @@ class Store:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(
-            self.folder / DATABASE, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
-        )
+        database = sqlite3.connect(self.folder / DATABASE, timeout=PATIENCE_S, isolation_level=None)
         try:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
