@@ -24,15 +24,10 @@ def learning_curves(runs: Mapping[str, Run], metric: str = "accuracy", split: st
     """
     histories = {label: measures.metric_history(run.evaluations, metric, split) for label, run in runs.items()}
     size, symbol = style.scale(max(history["time_s"].max() for history in histories.values()), "s")
-    figure, axes = _figure(HEIGHT_IN)
+    titles = f"Simulated time ({symbol})", f"{style.words(split)} {metric}"
+    figure, axes = labelled_axes(HEIGHT_IN, *titles, percent=metric == "accuracy")
     for (label, history), colour in zip(histories.items(), cycle(style.SERIES), strict=False):
         axes.plot(history["time_s"] / size, history["value"], color=colour, label=label)
-    axes.set_xlabel(f"Simulated time ({symbol})")
-    axes.set_ylabel(f"{style.words(split)} {metric}")
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.3, linewidth=0.6)
-    if metric == "accuracy":
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if len(runs) > 1:
         axes.legend(frameon=False)
     return figure
@@ -56,6 +51,18 @@ def round_time(runs: Mapping[str, Run]) -> Figure:
     axes.set_xlabel(f"Mean time of a round ({symbol})")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
     return figure
+
+
+def labelled_axes(height_in: float, along: str, upwards: str, *, percent: bool) -> tuple[Figure, Axes]:
+    """An empty figure with titled axes, the first from zero on; `percent` writes shares as such."""
+    figure, axes = _figure(height_in)
+    axes.set_xlabel(along)
+    axes.set_ylabel(upwards)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3, linewidth=0.6)
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return figure, axes
 
 
 def _figure(height_in: float) -> tuple[Figure, Axes]:

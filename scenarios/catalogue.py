@@ -23,8 +23,9 @@ GROUPS = {
 """Names that users know -> Protocols of the families meant; any other family goes by the plural of its Protocol."""
 
 SCENARIOS = Path(__file__).parent
-STUDIES = SCENARIOS / "studies"
-FILES = ("scenarios", "studies")
+FOLDERS = {"studies": SCENARIOS / "studies", "reproductions": SCENARIOS / "reproductions"}
+"""Folders whose files are no scenarios."""
+FILES = ("scenarios", *FOLDERS)
 """Groups of files."""
 
 
@@ -44,16 +45,18 @@ def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
 
 
 def shipped(group: str) -> list[Path]:
-    """The files of a group that come with the program: scenarios, or studies."""
-    return [file for file in sorted(SCENARIOS.rglob("*.yaml")) if (file.parent == STUDIES) == (group == "studies")]
+    """The files of a group that come with the program: scenarios, studies, or reproductions."""
+    if group in FOLDERS:
+        return sorted(FOLDERS[group].glob("*.yaml"))
+    return [file for file in sorted(SCENARIOS.rglob("*.yaml")) if file.parent not in FOLDERS.values()]
 
 
 def _files(group: str) -> Iterator[tuple[str, str]]:
-    """Path and first comment of each."""
+    """Path, or name of the system, and first comment of each."""
     for file in shipped(group):
         first = file.read_text(encoding="utf-8").partition("\n")[0]
         path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-        yield str(path), first.lstrip("# ")
+        yield file.stem if group == "reproductions" else str(path), first.lstrip("# ")
 
 
 def _others() -> list[str]:

@@ -10,16 +10,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from scenarios import cli_results, cli_store
-from scenarios.cli_store import StoreFolder
+from scenarios import cli_results, cli_store, cli_studies
+from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
-from scenarios.errors import FieldError, RunFailed, ScenarioError
-from scenarios.printing import print_cost, print_difference, print_summary, print_sweep
+from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, RunFailed, ScenarioError
+from scenarios.printing import print_cost, print_difference, print_summary
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from scenarios.run import Result
     from scenarios.schema import Scenario
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-
 app = typer.Typer(
     name="netsim",
     add_completion=False,
@@ -38,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(cli_studies.app)
 app.add_typer(cli_results.app)
 app.add_typer(cli_store.app, name="store")
 
@@ -47,7 +46,6 @@ Settings = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Override a field, as in --set network.users.count=20."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_default=False)]
-NoStore = Annotated[bool, typer.Option("--no-store", help="Compute everything, and keep nothing of it.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -111,46 +109,6 @@ def run(
     if not quiet:
         print_summary(result)
     return DONE
-
-
-@app.command()
-def sweep(
-    study: Annotated[Path, typer.Argument(help="A study file (YAML).", show_default=False)],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder of the sweep [default: runs/NAME].", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time [default: one for each core].", show_default=False)
-    ] = None,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster (RAY_ADDRESS).")
-    ] = "local",
-    store: StoreFolder = None,
-    no_store: NoStore = False,
-) -> int:
-    """Simulate all points of a study. The same command again runs those that are not complete."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    where = store_folder(store, no_store)
-    from scenarios.engines import ENGINES
-    from scenarios.plan import plan
-    from scenarios.sweep import Sweep
-    from scenarios.sweep_display import SweepDisplay
-
-    planned, workers = plan(study), ENGINES[engine](jobs)
-    points = Sweep(planned, out or Path("runs") / planned.study.name)
-    with opened(where) as kept:  # every run opens it again: here it shows whether that can be
-        where = where if kept else None
-    try:
-        with SweepDisplay(Console(stderr=True)) as display:
-            points.run(workers, where, display)
-    except KeyboardInterrupt:
-        done = f"{points.count('complete')} of {len(points.points)} points are complete"
-        print(f"interrupted: {done}; the same command goes on with the others", file=sys.stderr)
-        return INTERRUPTED
-    print_sweep(points)
-    for point in points.failed():
-        print(f"failed: {point.label}, seed {point.seed}: {point.error}", file=sys.stderr)
-    return FAILED if points.failed() else DONE
 
 
 @app.command()

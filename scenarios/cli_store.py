@@ -26,6 +26,7 @@ StoreFolder = Annotated[
         show_default=False,
     ),
 ]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Compute everything, and keep nothing of it.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -1,9 +1,12 @@
-"""What a user reads when the input is wrong: one sentence with the place, what was found and what is allowed."""
+"""What a user reads when something is wrong: one sentence with the place, what was found and what is allowed."""
 
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes of the command line."""
 
 Path = tuple[str | int, ...]
 """The way to a field: names of sections, positions in lists."""

@@ -13,7 +13,7 @@ from scenarios.document import Document
 from scenarios.errors import FieldError, ScenarioError
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, document, interpret
-from scenarios.study import MOST_POINTS, Setting, Study, read_study, settings
+from scenarios.study import MOST_POINTS, Setting, Study, quick_look, read_study, settings
 from scenarios.yaml12 import dump
 
 
@@ -54,14 +54,16 @@ class Plan:
         return dump({name: value for name, value in written.items() if value})
 
 
-def plan(file: str | Path) -> Plan:
-    """Read a study file and all that it names.
+def plan(file: str | Path, *, quick: bool = False) -> Plan:
+    """Read a study file and all that it names; `quick` takes the few seeds and small settings of its quick look.
 
     Raises:
         ScenarioError: it is wrong, or a point of it is; the message is one sentence.
     """
     read = Document.read(file, "study")
     study = read_study(read)
+    if quick:
+        study = quick_look(study)
     base = Path(file).parent / study.base
     try:
         scenario = document(base, {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,9 +13,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.claims import Finding
     from scenarios.cost import Cost
     from scenarios.repeat import Difference
     from scenarios.run import Result
+    from scenarios.study import Reproduction
     from scenarios.sweep import Sweep
 
 
@@ -51,6 +54,26 @@ def print_sweep(sweep: Sweep) -> None:
         "runs": f"{sweep.directory / 'points'}",
     }
     print_rows(sweep.name, rows)
+
+
+def print_findings(asked: Reproduction, found: Sequence[Finding]) -> None:
+    """Claim by claim: what the paper says, what was measured here, by what rule it is judged, and the verdict."""
+    screen = console()
+    screen.print(asked.paper, style="bold")
+    for number, finding in enumerate(found, 1):
+        claim, pairs = finding.claim, "paired seeds" if finding.claim.against else "seeds"
+        against = f" against {claim.against}" if claim.against else ""
+        rows = {
+            "claim": claim.says,
+            "figure in the paper": claim.figure or "none was read",
+            "figure here": f"{finding.mean:.4g}, {finding.low:.4g} to {finding.high:.4g} ({finding.seeds} {pairs})",
+            "of": f"{claim.arm}{against}",
+            "rule": claim.rule,
+            "verdict": finding.verdict,
+        }
+        print_rows(f"claim {number}", rows)
+    verdicts = Counter(finding.verdict for finding in found)
+    screen.print(f"{len(found)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
 
 
 def print_tables(description: pd.DataFrame) -> None:

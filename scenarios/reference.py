@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
+from analysis.claims import Claim
 from scenarios.checks import Family, default_of
 from scenarios.hints import allowed, documentation, hints, members, summary, unwrap
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
-from scenarios.study import Study
+from scenarios.study import Reproduction, Study
 from scenarios.yaml12 import dump
 
 HEAD = """# Scenario reference
@@ -38,11 +39,18 @@ Each setting with each seed is a run, in `SWEEP_DIR/points/<label>/seed-<n>`. A 
 differ, unless the study gives one.
 """
 
+CLAIMS = """### Claims
+
+`netsim reproduce` runs a study whose section `reproduces` holds a paper's claims. The rule of each is written down
+before anything is run. The fields of the section, and those of a claim:
+"""
+
 
 def reference() -> str:
     """The whole reference, as Markdown."""
     known = parts()
-    return "\n".join([HEAD, *_sections(known, Scenario, ""), STUDIES, *_table(known, Study), *_families(known)])
+    studies = [STUDIES, *_table(known, Study), CLAIMS, *_table(known, Reproduction), *_table(known, Claim)]
+    return "\n".join([HEAD, *_sections(known, Scenario, ""), *studies, *_families(known)])
 
 
 def _sections(known: Parts, part: type, path: str) -> Iterator[str]:

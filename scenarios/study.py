@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge, MinLen
 
+from analysis.claims import Claim
 from scenarios.document import Document
 from scenarios.errors import Path, ScenarioError, found
 from scenarios.labels import LABEL, labels
@@ -23,6 +24,29 @@ SCENARIO_FIELDS = {"learning", "network", "compute"}
 """Fields that a scenario has and a study has not."""
 
 Values = Annotated[tuple[Any, ...], MinLen(1)]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Claims of a paper about the settings of the study, each with the rule that decides about it."""
+
+    paper: str
+    """Authors, title and where it appeared."""
+
+    claims: Annotated[tuple[Claim, ...], MinLen(1)]
+    """What the paper says, and what must be measured for it to hold."""
+
+    metric: str = "accuracy"
+    """Metric of the final value and of the target."""
+
+    target: float = 0.8
+    """Its value up to which time, energy and bits are counted."""
+
+    quick: dict[str, Any] = field(default_factory=dict)
+    """Fields that a quick look changes in all settings, unless a setting does."""
+
+    quick_seeds: Annotated[int, Ge(1)] = 3
+    """Seeds of a quick look."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,9 @@ class Study:
     list: tuple[dict[str, Any], ...] = ()
     """Settings one by one: fields and their values, and perhaps a `label`. One of grid, zip and list is needed."""
 
+    reproduces: Reproduction | None = None
+    """What `netsim reproduce` says of the results; `netsim sweep` runs the study and leaves it out."""
+
     seeds: Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = 1
     """How many seeds, counted up from that of the scenario, or which ones; every setting gets the same."""
 
@@ -54,6 +81,26 @@ class Study:
         given = [name for name in ("grid", "zip", "list") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"found {' and '.join(given) or 'none'} of grid, zip and list; one of them is needed")
+
+
+def quick_look(study: Study) -> Study:
+    """The study with the few seeds and the changes of its quick look; as it is if it reproduces nothing."""
+    asked = study.reproduces
+    if asked is None:
+        return study
+    every = {name: (value,) for name, value in asked.quick.items()}
+    return replace(
+        study,
+        name=f"{study.name}-quick",
+        list=tuple({**asked.quick, **setting} for setting in study.list),
+        grid={**every, **study.grid} if study.grid else {},
+        zip={**{name: values * _length(study.zip) for name, values in every.items()}, **study.zip} if study.zip else {},
+        seeds=asked.quick_seeds,
+    )
+
+
+def _length(fields: Mapping[str, Sequence[Any]]) -> int:
+    return min(len(values) for values in fields.values())
 
 
 class Setting(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -12,9 +11,7 @@ from analysis import style
 from analysis.comparison.arms import Arm
 from analysis.report.learning import values_on_test
 from analysis.report.panel import Panel
-
-POINTS = 120
-"""Instants at which a curve is drawn."""
+from analysis.seeds import over_seeds
 
 
 def panel(arms: Sequence[Arm], colours: Mapping[str, str]) -> Panel:
@@ -32,7 +29,8 @@ def panel(arms: Sequence[Arm], colours: Mapping[str, str]) -> Panel:
 
 
 def _figure(values: Mapping[str, Sequence[pd.DataFrame]], metric: str, colours: Mapping[str, str]) -> go.Figure:
-    curves = {arm: curve for arm, seeds in values.items() if not (curve := over_seeds(seeds, metric)).empty}
+    drawn = {arm: over_seeds([seed[seed["metric"] == metric] for seed in seeds]) for arm, seeds in values.items()}
+    curves = {arm: curve for arm, curve in drawn.items() if not curve.empty}
     size, symbol = style.scale(max((float(curve.index[-1]) for curve in curves.values()), default=1.0), "s")
     figure = go.Figure()
     for arm, curve in curves.items():
@@ -43,23 +41,6 @@ def _figure(values: Mapping[str, Sequence[pd.DataFrame]], metric: str, colours: 
     if metric == "accuracy":
         figure.update_yaxes(tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1.01})
     return figure.update_layout(height=360 + 12 * len(curves), showlegend=True)
-
-
-def over_seeds(seeds: Sequence[pd.DataFrame], metric: str) -> pd.DataFrame:
-    """`mean`, `least` and `greatest` of a metric over the evaluations of several seeds, by simulated seconds.
-
-    From the last first evaluation to the first last one, so that every seed has a value; empty where there is no such
-    span.
-    """
-    histories = [history for seed in seeds if len(history := seed[seed["metric"] == metric].sort_values("time_s"))]
-    start_s = max((history["time_s"].iloc[0] for history in histories), default=0.0)
-    end_s = min((history["time_s"].iloc[-1] for history in histories), default=-1.0)
-    if end_s < start_s:
-        return pd.DataFrame(columns=["mean", "least", "greatest"])
-    time_s = np.linspace(start_s, end_s, POINTS)
-    each = np.array([np.interp(time_s, history["time_s"], history["value"]) for history in histories])
-    spanned = {"mean": each.mean(axis=0), "least": each.min(axis=0), "greatest": each.max(axis=0)}
-    return pd.DataFrame(spanned, index=time_s)
 
 
 def _traces(arm: str, curve: pd.DataFrame, colour: str) -> list[go.Scatter]:

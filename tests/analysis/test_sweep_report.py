@@ -5,19 +5,25 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_sweep import MadeUp, write_sweep
 from test_report import views, without_plotly
 
 import analysis
 from analysis import report
-from analysis.report.curves import over_seeds
 from analysis.report.learning import values_on_test
+from analysis.seeds import over_seeds
 
 ARMS = {
     "slow": {seed: MadeUp(float(seed)) for seed in range(1, 7)},
     "fast": {seed: MadeUp(0.5 * seed) for seed in range(1, 7)},
 }
+
+
+def accuracies(run: Path) -> pd.DataFrame:
+    history = values_on_test(analysis.load(run))
+    return history[history["metric"] == "accuracy"]
 
 
 def test_one_file_that_loads_nothing(tmp_path: Path) -> None:
@@ -45,7 +51,7 @@ def test_dots_stand_at_means_and_seeds(tmp_path: Path) -> None:
 def test_curves_last_as_long_as_all_seeds(tmp_path: Path) -> None:
     """Two seeds evaluated at 1, 2, 3 and at 2, 4, 6 s: from 2 to 3 s both have a value, 0.8 and 0.5 at 2 s."""
     runs = [MadeUp(float(seed)).write(tmp_path / str(seed), seed) for seed in (1, 2)]
-    curve = over_seeds([values_on_test(analysis.load(run)) for run in runs], "accuracy")
+    curve = over_seeds([accuracies(run) for run in runs])
     assert (curve.index[0], curve.index[-1]) == (2.0, 3.0)
     assert curve.iloc[0].to_dict() == pytest.approx({"mean": 0.65, "least": 0.5, "greatest": 0.8})
     assert curve.iloc[-1].to_dict() == pytest.approx({"mean": 0.775, "least": 0.65, "greatest": 0.9})
@@ -53,7 +59,7 @@ def test_curves_last_as_long_as_all_seeds(tmp_path: Path) -> None:
 
 def test_seeds_that_never_overlap_have_no_curve(tmp_path: Path) -> None:
     runs = [MadeUp(latency).write(tmp_path / str(latency), 1) for latency in (1.0, 10.0)]
-    assert over_seeds([values_on_test(analysis.load(run)) for run in runs], "accuracy").empty
+    assert over_seeds([accuracies(run) for run in runs]).empty
     html = report.write(write_sweep(tmp_path / "sweep", {"a": {1: MadeUp(1.0), 2: MadeUp(10.0)}})).read_text("utf-8")
     assert views(html)["learning"][0]["data"] == []
 

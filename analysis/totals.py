@@ -1,0 +1,43 @@
+"""What a whole run took, as single numbers that claims can be about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.run import Run
+
+
+def _bits(direction: str) -> Callable[[Run], float]:
+    return lambda run: float(run.rounds[f"{direction}link_bits"].sum())
+
+
+def _memory(run: Run) -> float:
+    own = run.computations[run.computations["node_kind"] == "user"]
+    return float(own["memory_bytes"].max()) if len(own) else 0.0
+
+
+def _flops(node_kind: str) -> Callable[[Run], float]:
+    return lambda run: float(run.computations.loc[run.computations["node_kind"] == node_kind, "flops"].sum())
+
+
+TOTALS: dict[str, Callable[[Run], float]] = {
+    "uplink_bits": _bits("up"),
+    "downlink_bits": _bits("down"),
+    "energy_j": lambda run: float(run.rounds["energy_j"].sum()),
+    "simulated_time_s": lambda run: float(run.rounds["end_s"].max()),
+    "dropped": lambda run: float(run.rounds["dropped"].sum()),
+    "device_memory_bytes": _memory,
+    "device_flops": _flops("user"),
+    "server_flops": _flops("server"),
+}
+"""Totals of a run: bits delivered, energy of all users, time, users dropped, peak working memory, work done."""
+
+
+def total(run: Run, name: str) -> float:
+    """One of TOTALS, or the mean of a decision: `decision NAME`. Missing where a controller never chose it."""
+    if name in TOTALS:
+        return TOTALS[name](run)
+    chosen = run.decisions.loc[run.decisions["name"] == name.removeprefix("decision "), "value"]
+    return float(chosen.mean()) if len(chosen) else np.nan

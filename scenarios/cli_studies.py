@@ -1,0 +1,97 @@
+"""Commands that run many scenarios: `netsim sweep` and `netsim reproduce`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from scenarios.cli_store import NoStore, StoreFolder
+from scenarios.errors import DONE, FAILED, INTERRUPTED
+from scenarios.printing import print_findings, print_sweep
+from scenarios.storage import opened, store_folder
+
+if TYPE_CHECKING:
+    from scenarios.plan import Plan
+
+app = typer.Typer(rich_markup_mode=None)
+
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", help="Folder of the sweep [default: runs/NAME].", show_default=False)
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Runs at a time [default: one for each core].", show_default=False)
+]
+EngineName = Annotated[
+    Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster (RAY_ADDRESS).")
+]
+
+
+@app.command()
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file (YAML).", show_default=False)],
+    out: Out = None,
+    jobs: Jobs = None,
+    engine: EngineName = "local",
+    store: StoreFolder = None,
+    no_store: NoStore = False,
+) -> int:
+    """Simulate all points of a study. The same command again runs those that are not complete."""
+    from scenarios.plan import plan
+
+    where = store_folder(store, no_store)
+    planned = plan(study)
+    return _sweep(planned, out or Path("runs") / planned.study.name, jobs, engine, where)
+
+
+@app.command()
+def reproduce(
+    system: Annotated[str, typer.Argument(help="As in `netsim list reproductions`.", show_default=False)],
+    out: Out = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small look with few seeds; it proves little.")] = False,
+    jobs: Jobs = None,
+    engine: EngineName = "local",
+    store: StoreFolder = None,
+    no_store: NoStore = False,
+) -> int:
+    """Run the study of a paper; print its claims, its figures, the figures here, and verdicts by rules set before."""
+    from scenarios.plan import plan
+    from scenarios.reproduce import asked_of, draw, findings, study_of
+
+    where = store_folder(store, no_store)
+    planned = plan(study_of(system), quick=quick)
+    asked, folder = asked_of(planned), out or Path("runs") / planned.study.name
+    if code := _sweep(planned, folder, jobs, engine, where):
+        return code
+    print_findings(asked, findings(asked, folder))
+    for picture in draw(asked, folder):
+        print(picture)
+    return DONE
+
+
+def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
+    """Run the points that are not complete, and say how that went."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from scenarios.engines import ENGINES
+    from scenarios.sweep import Sweep
+    from scenarios.sweep_display import SweepDisplay
+
+    workers = ENGINES[engine](jobs)
+    points = Sweep(planned, folder)
+    with opened(where) as kept:  # every run opens it again: here it shows whether that can be
+        where = where if kept else None
+    try:
+        with SweepDisplay(Console(stderr=True)) as display:
+            points.run(workers, where, display)
+    except KeyboardInterrupt:
+        done = f"{points.count('complete')} of {len(points.points)} points are complete"
+        print(f"interrupted: {done}; the same command goes on with the others", file=sys.stderr)
+        return INTERRUPTED
+    print_sweep(points)
+    for point in points.failed():
+        print(f"failed: {point.label}, seed {point.seed}: {point.error}", file=sys.stderr)
+    return FAILED if points.failed() else DONE
