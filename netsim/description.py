@@ -12,6 +12,7 @@ from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
+from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
@@ -69,8 +70,8 @@ class ChannelDescription:
     """Whether users close together are shadowed alike, and stations with each other."""
     fading: Fading = field(default_factory=Rayleigh)
     """Small-scale fading, drawn for uplink and downlink apart."""
-    snr_gap_db: Annotated[float, Ge(0)] = 0.0
-    """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
+    rate: RateLaw = field(default_factory=Shannon)
+    """How many bits a hertz carries at a signal-to-noise ratio."""
     noise_dbm_per_hz: float = -174.0
     """Thermal noise power density in dBm/Hz (-174 at 290 K)."""
 

@@ -129,8 +129,7 @@ class Network:
     def _medium(self, station: int, band: BandDescription, *, spread: bool) -> Medium:
         attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]
         band.law.check(len(self._attenuations), attached)
-        gap = from_db(self._network.channel.snr_gap_db)
-        return Medium(self.env, band.bandwidth_mhz * 1e6, band.law, attached, spread=spread, gap=gap)
+        return Medium(self.env, band.bandwidth_mhz * 1e6, band.law, attached, spread=spread)
 
     def _user(self, number: int) -> User:
         energy = self._energy
@@ -165,7 +164,7 @@ class Network:
         received_w = transmit_w * from_db(antennas_db - pair.total_db)
         noise_w_per_hz = watts(channel.noise_dbm_per_hz + noise_figure_db)
         key = self.streams.key("fading", direction, user, pair.station)
-        return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key)
+        return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)
 
     def _server_processor(self) -> Processor:
         servers = self._compute.servers

@@ -4,6 +4,7 @@ from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.radio.fading import FADINGS, Fading
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
+from netsim.radio.rate import RATE_LAWS, RateLaw
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
 from netsim.radio.sharing import SHARING_LAWS, SharingLaw
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
@@ -15,6 +16,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     PathLoss: PATH_LOSSES,
     Shadowing: SHADOWINGS,
     Fading: FADINGS,
+    RateLaw: RATE_LAWS,
     SharingLaw: SHARING_LAWS,
     SlowdownLaw: SLOWDOWN_LAWS,
     ComputeEnergy: COMPUTE_ENERGIES,

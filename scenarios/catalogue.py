@@ -13,7 +13,7 @@ GROUPS = {
     "schemes": ("Scheme",),
     "models": ("Architecture",),
     "datasets": ("DatasetLoader",),
-    "channels": ("PathLoss", "Fading"),
+    "channels": ("PathLoss", "Fading", "RateLaw"),
     "stragglers": ("SlowdownLaw", "Policy"),
     "schedulers": ("SharingLaw",),
     "placements": ("StationPlacement", "UserPlacement"),

@@ -1,4 +1,4 @@
-"""A link: what arrives at a receiver over the noise, block by block."""
+"""A link: what arrives at a receiver over the noise, block by block, and how many bits that carries."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.radio.fading import Gains
+from netsim.radio.rate import RateLaw, Shannon
+from netsim.radio.window import Window, stretch
 from netsim.streams import Floats
 
 
 class Carrying(Protocol):
     """What a transmission goes over."""
 
-    @property
-    def coherence_time_s(self) -> float: ...
-
-    def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
-        """Received power over noise power density in each fading block, in Hz.
-
-        Divided by the bandwidth over which the power is spread it is the signal-to-noise ratio.
-        """
+    def window(self, start_s: float, blocks: int) -> Window:
+        """What it carries from an instant on, this many fading blocks far."""
         ...
 
 
@@ -32,23 +28,38 @@ class Link:
     `mean_power_over_noise_hz` is transmit power times mean gain over the receiver's noise power density.
     """
 
-    def __init__(self, mean_power_over_noise_hz: float, fading: Gains, key: int) -> None:
+    def __init__(
+        self,
+        mean_power_over_noise_hz: float,
+        fading: Gains,
+        key: int,
+        rate: RateLaw = Shannon(),  # noqa: B008
+    ) -> None:
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
         self.fading = fading
         self.key = key
+        self.rate = rate
 
     @property
     def coherence_time_s(self) -> float:
         return self.fading.coherence_time_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
+        """Received power over noise power density in the fading blocks of these numbers, in Hz.
+
+        Divided by the bandwidth over which the power is spread it is the signal-to-noise ratio.
+        """
         return self.mean_power_over_noise_hz * self.fading.power_gains(self.key, blocks)
+
+    def window(self, start_s: float, blocks: int) -> Window:
+        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
+        return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
 
 class WorstOf:
     """Several links served by one transmission: in every block the weakest receiver counts.
 
-    The links share one coherence time.
+    The links share one coherence time and one rate law.
     """
 
     def __init__(self, links: Sequence[Link]) -> None:
@@ -59,5 +70,10 @@ class WorstOf:
         return self.links[0].coherence_time_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
+        """That of the weakest receiver, as `Link` has it."""
         worst: Floats = np.min([link.power_over_noise_hz(blocks) for link in self.links], axis=0)
         return worst
+
+    def window(self, start_s: float, blocks: int) -> Window:
+        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
+        return Window(borders_s, self.power_over_noise_hz(numbers), self.links[0].rate)

@@ -43,8 +43,7 @@ class Alarm(simpy.Timeout):
 class Medium:
     """One direction of one station's band.
 
-    Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's). `gap`
-    is the signal-to-noise ratio gap to capacity, as a plain ratio. Raises ValueError if the law does not fit.
+    Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's).
     """
 
     def __init__(
@@ -55,9 +54,8 @@ class Medium:
         attached: Sequence[int],
         *,
         spread: bool,
-        gap: float = 1.0,
     ) -> None:
-        self.env, self.bandwidth_hz, self.law, self.attached, self.gap = env, bandwidth_hz, law, attached, gap
+        self.env, self.bandwidth_hz, self.law, self.attached = env, bandwidth_hz, law, attached
         self._spread = spread
         self._active: dict[Transmission, None] = {}  # a set in order of arrival
         self._unrated: list[Transmission] = []
@@ -68,7 +66,7 @@ class Medium:
 
     def begin(self, link: Carrying, receivers: Receivers, bits: float) -> Transmission:
         """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`."""
-        transmission = Transmission(self.env, link, receivers, bits, self.gap)
+        transmission = Transmission(self.env, link, receivers, bits)
         self._active[transmission] = None
         self._unrated.append(transmission)
         self._settle_later()

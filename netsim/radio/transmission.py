@@ -7,8 +7,8 @@ from math import inf
 import simpy
 
 from netsim.radio.link import Carrying
-from netsim.radio.rate import Window
 from netsim.radio.sharing import Receivers
+from netsim.radio.window import Window
 
 COMPLETE = 1e-9
 """A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
@@ -21,12 +21,12 @@ class Transmission:
     """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
 
     __slots__ = (
-        "_before", "_blocks", "_efficiency", "_finish_s", "_gap", "_signal_before", "_signal_time", "_spread_hz",
+        "_before", "_blocks", "_efficiency", "_finish_s", "_signal_before", "_signal_time", "_spread_hz",
         "_window", "bandwidth_hz", "bits", "done", "due_s", "link", "receivers", "remaining_bits", "since_s", "start_s",
     )  # fmt: skip
 
-    def __init__(self, env: simpy.Environment, link: Carrying, receivers: Receivers, bits: float, gap: float) -> None:
-        self.link, self.receivers, self.bits, self._gap = link, receivers, bits, gap
+    def __init__(self, env: simpy.Environment, link: Carrying, receivers: Receivers, bits: float) -> None:
+        self.link, self.receivers, self.bits = link, receivers, bits
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.remaining_bits = bits
@@ -68,7 +68,7 @@ class Transmission:
         `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first.
         """
         if self._window is None or now_s >= self._window.end_s:
-            self._window = Window(self.link, now_s, self._blocks, self._gap)
+            self._window = self.link.window(now_s, self._blocks)
             self._blocks = min(2 * self._blocks, MOST_BLOCKS)
         block = self._window.block(now_s)
         self._efficiency = self._window.efficiency(spread_hz)

@@ -1,8 +1,8 @@
 """Transmissions on a shared band: closed forms, and storms of arrivals and interruptions against brute force."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from math import inf, log2
+from dataclasses import dataclass, replace
+from math import inf, log2, log10
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from stepping import Sending, Stepping
 
 from netsim.radio.link import WorstOf
 from netsim.radio.medium import Medium
-from netsim.radio.rate import Window
+from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
 from netsim.radio.transmission import COMPLETE, Transmission
+from netsim.radio.window import Window, stretch
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -28,18 +29,23 @@ class Recorded:
 
     signal_hz: list[float]
     coherence_time_s: float = inf
+    rate: RateLaw = Shannon()
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.array(self.signal_hz)[blocks % len(self.signal_hz)]
+
+    def window(self, start_s: float, blocks: int) -> Window:
+        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
+        return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
 
 class Band:
     """A medium of 1 MHz and what became of its transmissions."""
 
-    def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True, gap: float = 1.0) -> None:
+    def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True) -> None:
         self.env = simpy.Environment()
         law = law or EqualShares()
-        self.medium = Medium(self.env, 1e6, law, range(users), spread=spread, gap=gap)
+        self.medium = Medium(self.env, 1e6, law, range(users), spread=spread)
         self.ended: dict[int, tuple[float, Transmission]] = {}
 
     def send(self, user: int, link: Any, bits: float, start_s: float = 0.0, until_s: float = inf) -> None:
@@ -84,9 +90,9 @@ def test_power_in_the_share() -> None:
     assert band.ends_s() == {0: pytest.approx(2 / log2(3), rel=1e-12)}
 
 
-def test_gap() -> None:
-    band = Band(gap=2.0)
-    band.send(0, FLAT, 1e6)
+def test_the_rate_law_of_the_link_counts() -> None:
+    band = Band()
+    band.send(0, replace(FLAT, rate=Shannon(10 * log10(2))), 1e6)
     assert band.ends_s() == {0: pytest.approx(1 / log2(1.5), rel=1e-12)}
 
 
@@ -251,9 +257,9 @@ def test_storms_against_brute_force(
         for user, (start_s, bits, patience_s, signal_hz) in enumerate(storm)
     ]
     Stepping(1e6, law, list(range(6)), spread, 1.3, block_s).run(sendings)
-    band = Band(law, users=6, spread=spread, gap=1.3)
+    band = Band(law, users=6, spread=spread)
     for sending in sendings:
-        link = Recorded(sending.power_over_noise_hz, block_s)
+        link = Recorded(sending.power_over_noise_hz, block_s, Shannon(10 * log10(1.3)))
         band.send(sending.user, link, sending.bits, sending.start_s, sending.until_s)
     ends_s = band.ends_s()
     for sending in sendings:

@@ -24,6 +24,7 @@ from netsim.energy import JoulesPerFlop
 from netsim.geometry import HexagonalGrid, Stations
 from netsim.parts import FAMILIES
 from netsim.radio.pathloss import UrbanMicro
+from netsim.radio.rate import Shannon
 from netsim.radio.sharing import FixedShares, SharingLaw
 from netsim.slowdown import ListedSlowdowns, Lognormal, ShiftedExponential
 from netsim.values import Constant, Listed, LogUniform
@@ -105,7 +106,7 @@ def test_the_link_budget() -> None:
         flat,
         stations=replace(flat.stations, noise_figure_db=3.0, antenna_gain_db=2.0),
         users=replace(flat.users, noise_figure_db=7.0, antenna_gain_db=4.0),
-        channel=replace(flat.channel, snr_gap_db=5.0),
+        channel=replace(flat.channel, rate=Shannon(gap_db=5.0)),
     )
     w = world(network)
     user, server = w.network.users[0], w.network.server

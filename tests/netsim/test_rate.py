@@ -1,69 +1,15 @@
-"""Integrals over fading blocks, and the windows that hold them."""
+"""Rate laws: bits a second and hertz at a signal-to-noise ratio."""
 
-from math import inf, log2
+from math import log2
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from netsim.radio.fading import NoFading, Rayleigh
-from netsim.radio.link import Link
-from netsim.radio.rate import Integral, Window, spectral_efficiency
-from netsim.streams import Streams
-
-KEY = Streams(1).key("link")
-
-
-def integral(borders_s: list[float], values: list[float]) -> Integral:
-    return Integral(np.array(borders_s), np.diff(borders_s), np.array(values))
+from netsim.radio.rate import Shannon
 
 
 def test_shannon() -> None:
-    assert spectral_efficiency(np.array([0.0, 1.0, 3.0]), 1.0).tolist() == pytest.approx([0, 1, 2])
-    assert spectral_efficiency(np.array([6.0]), 2.0).tolist() == pytest.approx([2])
-    tiny = spectral_efficiency(np.array([1e-20]), 1.0)[0]
+    assert Shannon().efficiency(np.array([0.0, 1.0, 3.0])).tolist() == pytest.approx([0, 1, 2])
+    assert Shannon(10 * np.log10(2)).efficiency(np.array([6.0])).tolist() == pytest.approx([2])
+    tiny = Shannon().efficiency(np.array([1e-20]))[0]
     assert tiny == pytest.approx(1e-20 * log2(np.e), rel=1e-12)  # not lost beside the one
-
-
-def test_integral_by_hand() -> None:
-    area = integral([1.0, 2.0, 4.0, 5.0], [3.0, 0.0, 5.0])
-    assert [area.until(0, 1.5), area.until(1, 3.0), area.until(2, 4.5)] == [1.5, 3.0, 5.5]
-    assert [area.crossing_s(amount) for amount in (0.0, 1.5, 3.0, 3.5, 8.0, 8.1)] == [1.0, 1.5, 2.0, 4.1, 5.0, inf]
-
-
-def test_nothing_is_reached_at_once_even_without_any_rate() -> None:
-    assert integral([1.0, 2.0], [0.0]).crossing_s(0.0) == 1.0
-
-
-def test_borders_of_a_window() -> None:
-    window = Window(Link(1.0, Rayleigh(0.25), KEY), 1.1, 4, 1.0)
-    assert window.borders_s.tolist() == [1.1, 1.25, 1.5, 1.75, 2.0]
-    assert [window.block(instant_s) for instant_s in (1.1, 1.2, 1.25, 1.99, 2.0)] == [0, 0, 1, 3, 3]
-    assert window.end_s == 2.0
-    assert window.power_over_noise_hz.tolist() == Rayleigh().power_gains(KEY, np.arange(4, 8)).tolist()
-
-
-def test_a_channel_that_never_changes_has_one_block_without_end() -> None:
-    window = Window(Link(7.0, NoFading(), KEY), 3.0, 128, 1.0)
-    assert window.borders_s.tolist() == [3.0, inf]
-    assert window.efficiency(1.0).crossing_s(6.0) == pytest.approx(5.0)
-
-
-@given(st.integers(0, 10**9), st.sampled_from([0.1, 1 / 3, 1e-3, 0.05]))
-def test_borders_rise_from_any_border(block: int, length_s: float) -> None:
-    """Instants on a border as a float are the hard case: the quotient may round to either side."""
-    start_s = block * length_s
-    window = Window(Link(1.0, Rayleigh(length_s), KEY), start_s, 8, 1.0)
-    assert window.end_s > start_s
-    assert (np.diff(window.borders_s) >= 0).all()
-    assert window.borders_s[2:] == pytest.approx(window.borders_s[1] + length_s * np.arange(1, 8), rel=1e-12)
-
-
-def test_integrals_are_remembered_but_not_for_ever() -> None:
-    window = Window(Link(1.0, Rayleigh(), KEY), 0.0, 8, 1.0)
-    first = window.efficiency(1e6)
-    assert window.efficiency(1e6) is first
-    for share in range(2, 10):
-        window.efficiency(1e6 / share)
-    assert window.efficiency(1e6) is not first

@@ -1,4 +1,4 @@
-"""How much a link carries between two instants: the Shannon rate integrated over fading blocks.
+"""How much a link carries between two instants: its rate integrated over fading blocks.
 
 Within a block everything is constant, so an integral over time is a cumulative sum with a straight line in the last
 block, and the instant by which an amount has been carried is the first crossing of that sum. No event a block.
@@ -6,33 +6,26 @@ block, and the instant by which an amount has been carried is the first crossing
 
 from __future__ import annotations
 
-from math import inf, isinf, log
+from math import inf, isinf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsim.integral import Integral
-from netsim.radio.link import Carrying
+from netsim.radio.rate import RateLaw
 from netsim.streams import Floats
 
 REMEMBERED = 8
 """Shares of the band whose integrals a window keeps: contention goes to and fro between a few."""
 
 
-def spectral_efficiency(snr: Floats, gap: float) -> Floats:
-    """Shannon's log2(1 + SNR / gap) in bit/s/Hz; a gap of one is capacity, real codes have a larger one."""
-    return np.log1p(snr / gap) / log(2)
-
-
 class Window:
-    """A stretch of fading blocks of a link, from an instant inside its first block on."""
+    """A stretch of n fading blocks between n + 1 borders, the power that arrives in each, and what it carries."""
 
-    def __init__(self, link: Carrying, start_s: float, blocks: int, gap: float) -> None:
-        self.gap = gap
-        numbers, self.borders_s = _blocks(link.coherence_time_s, start_s, blocks)
-        self._widths_s = np.diff(self.borders_s)
-        self.power_over_noise_hz = link.power_over_noise_hz(numbers)
-        self.signal = Integral(self.borders_s, self._widths_s, self.power_over_noise_hz)
+    def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
+        self.borders_s, self.power_over_noise_hz, self.rate = borders_s, power_over_noise_hz, rate
+        self._widths_s = np.diff(borders_s)
+        self.signal = Integral(borders_s, self._widths_s, power_over_noise_hz)
         self._efficiencies: dict[float, Integral] = {}
 
     @property
@@ -50,12 +43,12 @@ class Window:
         if known is None:
             if len(self._efficiencies) == REMEMBERED:
                 del self._efficiencies[next(iter(self._efficiencies))]
-            values = spectral_efficiency(self.power_over_noise_hz / spread_hz, self.gap)
+            values = self.rate.efficiency(self.power_over_noise_hz / spread_hz)
             known = self._efficiencies[spread_hz] = Integral(self.borders_s, self._widths_s, values)
         return known
 
 
-def _blocks(length_s: float, start_s: float, count: int) -> tuple[NDArray[np.int64], Floats]:
+def stretch(length_s: float, start_s: float, count: int) -> tuple[NDArray[np.int64], Floats]:
     """Numbers of `count` blocks from the one that holds `start_s`, and their borders, the first moved to `start_s`."""
     if isinf(length_s):
         return np.zeros(1, dtype=np.int64), np.array([start_s, inf])

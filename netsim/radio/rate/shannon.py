@@ -1,0 +1,29 @@
+"""Shannon's capacity, or a fixed distance from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge
+
+from netsim.streams import Floats
+from netsim.units import from_db
+
+
+@dataclass(frozen=True)
+class Shannon:
+    """Rate by Shannon, log2(1 + SNR / gap): capacity, less what real modulation and coding waste."""
+
+    gap_db: Annotated[float, Ge(0)] = 0.0
+    """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
+
+    @cached_property
+    def _gap(self) -> float:
+        return from_db(self.gap_db)
+
+    def efficiency(self, snr: Floats) -> Floats:
+        return np.log1p(snr / self._gap) / log(2)
