@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 
 from netsim.energy import ComputeEnergy, Cycles
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
+from netsim.queueing import Discipline, Fifo
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
@@ -120,12 +121,17 @@ class DevicesDescription:
 
 @dataclass(frozen=True)
 class ServersDescription:
-    """The edge server: a queue, first come first served, before equal slots."""
+    """The edge server: a queue before equal slots."""
 
     flops_per_s: Annotated[float, Gt(0)] = 1e12
     """Speed of each slot in FLOP/s (our choice: a slice of a GPU)."""
     slots: Annotated[int, Ge(1)] = 1
     """Jobs served at a time."""
+    discipline: Discipline = field(default_factory=Fifo)
+    """Whom it serves when."""
+    capacity: Annotated[int, Ge(1)] | None = None
+    """Jobs for which it has room, waiting and served; null is no limit. A request that finds no room is refused; what
+    learning asks for takes room, but is never refused: it waits."""
 
 
 @dataclass(frozen=True)

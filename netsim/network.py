@@ -168,6 +168,7 @@ class Network:
 
     def _server_processor(self) -> Processor:
         servers = self._compute.servers
+        servers.discipline.check(len(self.users))
         return Processor(
             self.env,
             self.journal,
@@ -175,5 +176,7 @@ class Network:
             "server",
             servers.flops_per_s,
             slots=servers.slots,
+            discipline=servers.discipline,
+            capacity=servers.capacity,
             energy=self._energy.server_compute,
         )

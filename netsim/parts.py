@@ -2,6 +2,7 @@
 
 from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
+from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.fading import FADINGS, Fading
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
 from netsim.radio.rate import RATE_LAWS, RateLaw
@@ -19,6 +20,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     RateLaw: RATE_LAWS,
     SharingLaw: SHARING_LAWS,
     SlowdownLaw: SLOWDOWN_LAWS,
+    Discipline: DISCIPLINES,
     ComputeEnergy: COMPUTE_ENERGIES,
     PerUser: PER_USER,
 }

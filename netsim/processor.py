@@ -1,4 +1,4 @@
-"""Processors: a queue, first come first served, before one or several slots of equal speed."""
+"""Processors: a queue before one or several slots of equal speed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import simpy
 
 from netsim.energy import ComputeEnergy, Meter
 from netsim.journal import Journal
+from netsim.queueing import Discipline, Fifo, Full
 from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
 
@@ -33,42 +34,37 @@ class Processor:
         flops_per_s: float,
         *,
         slots: int = 1,
+        discipline: Discipline | None = None,
+        capacity: int | None = None,
         slowdown: Callable[[int], Pace] = nominal,
         energy: ComputeEnergy | None = None,
         meter: Meter | None = None,
     ) -> None:
+        """First come, first served unless a discipline says otherwise; `capacity` counts waiting and served jobs."""
         self.env, self.journal = env, journal
         self.node, self.node_kind = node, node_kind
         self.flops_per_s, self.slowdown, self.energy, self.meter = flops_per_s, slowdown, energy, meter
-        self._slots = simpy.Resource(env, slots)
+        self.discipline, self.capacity = discipline or Fifo(), capacity
+        self.queue = self.discipline.queue(env, slots)
 
-    def compute(self, flops: float, kind: str, memory_bytes: int, user: int | None) -> Timed:
-        """Queue for a slot, then hold it as long as the job takes. No operations take no time and leave no row.
+    def compute(
+        self, flops: float, kind: str, memory_bytes: int, user: int | None, *, refusable: bool = False
+    ) -> Timed:
+        """Queue and be served. No operations take no time and leave no row.
 
-        Raises ValueError if `flops` is negative or no number.
+        Raises ValueError if `flops` is negative or no number, and Full at once if the job is `refusable` and there is
+        no room for it; any other job waits, room or not.
         """
         if not flops >= 0:
             raise ValueError(f"{kind}: {flops} FLOPs cannot be computed")
         if flops == 0:
             return
+        if refusable and self.capacity is not None and self.queue.present >= self.capacity:
+            raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, asked_s = self.journal.round, self.env.now
-        nominal_s, pace = flops / self.flops_per_s, self.slowdown(round_number)
-        work_j = None if self.energy is None else self.energy.energy_j(flops, self.flops_per_s)
-        begun_s: float | None = None
-        interrupt: simpy.Interrupt | None = None
-        with self._slots.request() as slot:
-            try:
-                yield slot
-                begun_s = self.env.now
-                slowdown = pace(begun_s, nominal_s)
-                yield from self._serve(nominal_s * slowdown, work_j)
-            except simpy.Interrupt as cause:
-                interrupt = cause
-        end_s = self.env.now
-        if begun_s is None:
-            slowdown = pace(end_s, nominal_s)  # what it would have been
-        served_from_s = end_s if begun_s is None else begun_s
-        service_s = end_s - served_from_s
+        job = _Job(self, flops, self.slowdown(round_number))
+        stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
+        job.end(stay.begun)
         self.journal.computed(
             ComputationRow(
                 round=round_number,
@@ -78,25 +74,45 @@ class Processor:
                 kind=kind,
                 flops=float(flops),  # a count beyond 2^53 would not fit otherwise
                 start_s=asked_s,
-                end_s=end_s,
-                wait_s=served_from_s - asked_s,
-                service_s=service_s,
-                slowdown=slowdown,
+                end_s=self.env.now,
+                wait_s=stay.wait_s,
+                service_s=stay.service_s,
+                slowdown=job.slowdown,
                 memory_bytes=memory_bytes,
-                energy_j=None if work_j is None else work_j / (nominal_s * slowdown) * service_s,
-                interrupted=interrupt is not None,
+                energy_j=None if job.work_j is None else job.work_j / job.planned_s * stay.service_s,
+                interrupted=stay.interrupt is not None,
             )
         )
-        if interrupt is not None:
-            raise interrupt
+        if stay.interrupt is not None:
+            raise stay.interrupt
 
-    def _serve(self, planned_s: float, work_j: float | None) -> Timed:
-        if self.meter is None or work_j is None:
-            yield self.env.timeout(planned_s)
-            return
-        power_w = work_j / planned_s
-        self.meter.begin("compute", power_w)
-        try:
-            yield self.env.timeout(planned_s)
-        finally:
-            self.meter.end("compute", power_w)
+
+class _Job:
+    """A job and how fast it goes, which is known when it begins."""
+
+    def __init__(self, processor: Processor, flops: float, pace: Pace) -> None:
+        self.processor, self._pace = processor, pace
+        self._nominal_s = flops / processor.flops_per_s
+        energy = processor.energy
+        self.work_j = None if energy is None else energy.energy_j(flops, processor.flops_per_s)
+        self._power_w = 0.0
+
+    @property
+    def planned_s(self) -> float:
+        """What it takes of one slot."""
+        return self._nominal_s * self.slowdown
+
+    def begin(self) -> float:
+        """Tells what it takes; the meter runs from now on."""
+        self.slowdown = self._pace(self.processor.env.now, self._nominal_s)
+        if self.processor.meter is not None and self.work_j is not None:
+            self._power_w = self.work_j / self.planned_s
+            self.processor.meter.begin("compute", self._power_w)
+        return self.planned_s
+
+    def end(self, begun: bool) -> None:
+        """It is over, done or not."""
+        if not begun:
+            self.slowdown = self._pace(self.processor.env.now, self._nominal_s)  # what it would have been
+        elif self.processor.meter is not None and self.work_j is not None:
+            self.processor.meter.end("compute", self._power_w)
