@@ -22,11 +22,59 @@ class Streams(Protocol):
         ...
 
 
+class Channel(Protocol):
+    """One direction between a user and its station, as a controller sees and sets it.
+
+    Where the rate is Shannon's, a user that puts `power_w` into its share of the band sends
+    `w * log2(1 + power_w * gain / w)` bit/s over `w = share * bandwidth_hz`, `gain` being `gain_over_noise_hz_per_w`; a
+    station puts its `max_power_w` into the whole band.
+    """
+
+    @property
+    def bandwidth_hz(self) -> float:
+        """Width of the station's band in this direction."""
+        ...
+
+    @property
+    def max_power_w(self) -> float:
+        """What the sender can radiate: the user on its uplink, the station on the downlink."""
+        ...
+
+    @property
+    def gain_over_noise_hz_per_w(self) -> float:
+        """Power gain over noise power density, on average over fading."""
+        ...
+
+    @property
+    def present_gain_over_noise_hz_per_w(self) -> float:
+        """The same at this instant."""
+        ...
+
+    def allocate(self, share: float | None, power_w: float | None = None) -> None:
+        """From now on, transfers under way included: part of the band, and on the uplink the power radiated there.
+
+        None is an equal part of what others leave over, and all the power. Raises ValueError if that cannot be, or
+        where the scenario's sharing law is not `controlled`.
+        """
+        ...
+
+
 class UserNode(Protocol):
     """A user's device: one processor, one radio, one battery."""
 
     @property
     def number(self) -> int: ...
+
+    @property
+    def flops_per_s(self) -> float:
+        """Nominal speed of the processor."""
+        ...
+
+    @property
+    def uplink(self) -> Channel: ...
+
+    @property
+    def downlink(self) -> Channel: ...
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
         """Occupy the processor for `flops` floating-point operations."""
@@ -39,6 +87,11 @@ class UserNode(Protocol):
 
 class ServerNode(Protocol):
     """The edge server behind the base stations."""
+
+    @property
+    def flops_per_s(self) -> float:
+        """Nominal speed of each of its slots."""
+        ...
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
         """Queue for a slot, then occupy it for `flops` floating-point operations on behalf of `user`."""

@@ -18,6 +18,7 @@ from netsim.processor import Processor
 from netsim.radio.link import Link
 from netsim.radio.medium import Medium
 from netsim.radio.pathloss import Path
+from netsim.radio.sharing import Scheduler
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
@@ -71,6 +72,8 @@ class Network:
         law = compute.stragglers.law
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
+        sharing = network.sharing
+        self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
         self.stations = [self._station(number) for number in range(len(stations))]
         self.users = [self._user(number) for number in range(count)]
         self.server = Server(env, self._server_processor())
@@ -120,16 +123,16 @@ class Network:
 
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing
-        up = self._medium(number, sharing.uplink, spread=False)
-        down = self._medium(number, sharing.downlink, spread=True)
+        up = self._medium(number, sharing.uplink, self._schedulers["up"], spread=False)
+        down = self._medium(number, sharing.downlink, self._schedulers["down"], spread=True)
         return Station(
             number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
         )
 
-    def _medium(self, station: int, band: BandDescription, *, spread: bool) -> Medium:
+    def _medium(self, station: int, band: BandDescription, scheduler: Scheduler, *, spread: bool) -> Medium:
         attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]
         band.law.check(len(self._attenuations), attached)
-        return Medium(self.env, band.bandwidth_mhz * 1e6, band.law, attached, spread=spread)
+        return Medium(self.env, band.bandwidth_mhz * 1e6, scheduler, attached, spread=spread)
 
     def _user(self, number: int) -> User:
         energy = self._energy
@@ -146,17 +149,31 @@ class Network:
             meter=meter,
         )
         stations, users = self._network.stations, self._network.users
-        transmit_w = watts(self._tx_power_dbm[number])
-        sending_w = transmit_w / energy.amplifier_efficiency + energy.circuit_power_w
-        up = self._link("up", number, transmit_w, stations.noise_figure_db)
-        down = self._link("down", number, watts(stations.tx_power_dbm), users.noise_figure_db)
-        return User(
+        station = self.stations[self._attenuations[number].station]
+        user_w, station_w = watts(self._tx_power_dbm[number]), watts(stations.tx_power_dbm)
+        uplink = Radio(
+            self.env,
             number,
-            self.stations[self._attenuations[number].station],
-            processor,
-            Radio(self.env, number, up, "transmit", sending_w, meter),
-            Radio(self.env, number, down, "receive", energy.receive_power_w, meter),
+            self._link("up", number, user_w, stations.noise_figure_db),
+            station.uplink.medium,
+            user_w,
+            "transmit",
+            circuit_power_w=energy.circuit_power_w,
+            amplifier_power_w=user_w / energy.amplifier_efficiency,
+            meter=meter,
         )
+        downlink = Radio(
+            self.env,
+            number,
+            self._link("down", number, station_w, users.noise_figure_db),
+            station.downlink.medium,
+            station_w,
+            "receive",
+            circuit_power_w=energy.receive_power_w,
+            amplifier_power_w=0.0,
+            meter=meter,
+        )
+        return User(number, station, processor, uplink, downlink)
 
     def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
         pair, channel = self._attenuations[user], self._network.channel

@@ -27,10 +27,15 @@ class User:
     number: int
     station: Station
     processor: Processor
-    sender: Radio
-    receiver: Radio
+    uplink: Radio
+    downlink: Radio
     samples: int | None = field(default=None, init=False)
     """Training samples, told by whoever deals out the data; for the `users` table alone."""
+
+    @property
+    def flops_per_s(self) -> float:
+        """Nominal speed."""
+        return self.processor.flops_per_s
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
         """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
@@ -38,7 +43,7 @@ class User:
 
     def send(self, to: Server, bits: float, kind: str) -> Timed:
         """Transmit `bits` on the uplink to the station, and so to the server."""
-        yield from self.station.uplink.transfer([self.sender], bits, kind)
+        yield from self.station.uplink.transfer([self.uplink], bits, kind)
 
 
 @dataclass(eq=False)
@@ -48,13 +53,18 @@ class Server:
     env: simpy.Environment
     processor: Processor
 
+    @property
+    def flops_per_s(self) -> float:
+        """Nominal speed of each slot."""
+        return self.processor.flops_per_s
+
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
         """Queue for a slot and hold it for the job, on behalf of `user` or of nobody."""
         yield from self.processor.compute(flops, kind, memory_bytes, user)
 
     def send(self, to: User, bits: float, kind: str) -> Timed:
         """Transmit `bits` to one user on its station's downlink."""
-        yield from to.station.downlink.transfer([to.receiver], bits, kind)
+        yield from to.station.downlink.transfer([to.downlink], bits, kind)
 
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Timed:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
@@ -63,7 +73,7 @@ class Server:
         """
         cells: dict[Station, list[Radio]] = {}
         for user in to:
-            cells.setdefault(user.station, []).append(user.receiver)
+            cells.setdefault(user.station, []).append(user.downlink)
         if len(cells) == 1:
             (station,) = cells
             yield from station.downlink.transfer(cells[station], bits, kind)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import simpy
 
 from netsim.energy import Meter
@@ -14,6 +15,8 @@ from netsim.journal import Journal
 from netsim.processor import Timed
 from netsim.radio.link import Carrying, Link, WorstOf
 from netsim.radio.medium import Medium
+from netsim.radio.rate import Shannon
+from netsim.radio.sharing import ROUNDING, Allocations
 from netsim.radio.transmission import Transmission
 from netsim.tables import TransferRow
 from netsim.units import to_db
@@ -21,19 +24,91 @@ from netsim.units import to_db
 
 @dataclass(eq=False)
 class Radio:
-    """One direction of a user's radio. It does one transfer at a time; further ones wait in order."""
+    """One direction of a user's radio. It does one transfer at a time; further ones wait in order.
+
+    A controller reads here what the channel is like, and sets what the user gets of the band. If the rate follows
+    Shannon's law it is `share * bandwidth_hz * log2(1 + power_w * gain_over_noise_hz_per_w / width_hz)`, where a user
+    puts its `power_w` into `width_hz = share * bandwidth_hz`, and a station its `max_power_w` into the whole band.
+    """
 
     env: simpy.Environment
     user: int
     link: Link
+    medium: Medium
+    max_power_w: float
+    """What the sender can radiate: the user, or the station."""
     activity: Literal["transmit", "receive"]
-    power_w: float
-    """What the device draws meanwhile."""
+    circuit_power_w: float
+    """What the device draws during a transfer whatever it radiates."""
+    amplifier_power_w: float
+    """What it draws on top while it radiates all its power."""
     meter: Meter
     turn: simpy.Resource = field(init=False)
+    _drawn_w: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.turn = simpy.Resource(self.env, 1)
+
+    @property
+    def bandwidth_hz(self) -> float:
+        """Width of the station's band."""
+        return self.medium.bandwidth_hz
+
+    @property
+    def gain_over_noise_hz_per_w(self) -> float:
+        """Mean power gain over noise power density; a rate law with a gap to capacity divides it by that."""
+        return self.link.mean_power_over_noise_hz / self._gap / self.max_power_w
+
+    @property
+    def present_gain_over_noise_hz_per_w(self) -> float:
+        """The same in the present fading block."""
+        block = np.array([self.env.now // self.link.coherence_time_s], dtype=np.int64)
+        return self.link.power_over_noise_hz(block).item() / self._gap / self.max_power_w
+
+    @property
+    def _gap(self) -> float:
+        return self.link.rate.gap if isinstance(self.link.rate, Shannon) else 1.0
+
+    def allocate(self, share: float | None, power_w: float | None = None) -> None:
+        """From now on, transfers under way included: a part of the band, and the power to radiate there.
+
+        None is an equal part of what others leave over, and all the power.
+
+        Raises:
+            ValueError: the sharing law is not `controlled`, or the share or the power cannot be.
+        """
+        scheduler = self.medium.scheduler
+        if not isinstance(scheduler, Allocations):
+            raise ValueError("shares and powers can be allocated only where the band's sharing law is controlled")
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"user {self.user} cannot get a share of {share:g}; above 0 and at most 1 is allowed")
+        if power_w is not None and self.activity == "receive":
+            raise ValueError("a station's power is spread evenly over its band and cannot be allocated")
+        if power_w is not None and not 0 < power_w <= self.max_power_w * (1 + ROUNDING):
+            raise ValueError(
+                f"user {self.user} cannot radiate {power_w:g} W; above 0 and at most {self.max_power_w:g} is allowed"
+            )
+        scheduler.allocate(self.user, share, 1.0 if power_w is None else power_w / self.max_power_w)
+        self.medium.reconsider()
+
+    def drawing_w(self, power: float) -> float:
+        """What the device draws during a transfer in which it radiates a part of its power."""
+        return self.circuit_power_w + self.amplifier_power_w * power
+
+    def begin(self) -> None:
+        """A transfer begins; nothing is radiated yet."""
+        self._drawn_w = self.drawing_w(0.0)
+        self.meter.begin(self.activity, self._drawn_w)
+
+    def radiate(self, power: float) -> None:
+        """From now on radiate a part of the power."""
+        self.meter.end(self.activity, self._drawn_w)
+        self._drawn_w = self.drawing_w(power)
+        self.meter.begin(self.activity, self._drawn_w)
+
+    def end(self) -> None:
+        """The transfer is over."""
+        self.meter.end(self.activity, self._drawn_w)
 
 
 class AirInterface:
@@ -74,13 +149,14 @@ class AirInterface:
         links = [radio.link for radio in radios]
         link: Carrying = links[0] if len(links) == 1 else WorstOf(links)
         for radio in radios:
-            radio.meter.begin(radio.activity, radio.power_w)
-        return self.medium.begin(link, tuple(radio.user for radio in radios), bits)
+            radio.begin()
+        radiate = radios[0].radiate if radios[0].activity == "transmit" else None
+        return self.medium.begin(link, tuple(radio.user for radio in radios), bits, radiate)
 
     def _end(self, radios: Sequence[Radio], transmission: Transmission) -> None:
         self.medium.end(transmission)
         for radio in radios:
-            radio.meter.end(radio.activity, radio.power_w)
+            radio.end()
 
     def _write(
         self,
@@ -97,6 +173,7 @@ class AirInterface:
         airtime_s = end_s - begun_s
         delivered = 0.0 if transmission is None else transmission.delivered_bits
         snr = None if transmission is None else transmission.mean_snr()
+        power = 0.0 if transmission is None else transmission.mean_power()
         self.journal.transferred(
             TransferRow(
                 round=round_number,
@@ -113,7 +190,7 @@ class AirInterface:
                 lost=bits - delivered,
                 mean_snr_db=to_db(snr) if snr else None,
                 mean_rate_bps=delivered / airtime_s if airtime_s > 0 else None,
-                energy_j=airtime_s * radio.power_w,
+                energy_j=airtime_s * radio.drawing_w(power),
                 receivers=receivers,
             )
         )

@@ -111,6 +111,23 @@ def _matches(row: Message | Work, where: dict[str, Any]) -> bool:
     return all(getattr(row, name) == value for name, value in where.items())
 
 
+@dataclass
+class FakeChannel:
+    """A channel of one gain, which writes down what is allocated; the rate stays what it is."""
+
+    bandwidth_hz: float = 1e6
+    max_power_w: float = 0.2
+    gain_over_noise_hz_per_w: float = 1e8
+    allocated: list[tuple[float | None, float | None]] = field(default_factory=list)
+
+    @property
+    def present_gain_over_noise_hz_per_w(self) -> float:
+        return self.gain_over_noise_hz_per_w
+
+    def allocate(self, share: float | None, power_w: float | None = None) -> None:
+        self.allocated.append((share, power_w))
+
+
 class FakeNode:
     """A processor with a first-come-first-served queue, and a link on which nobody else transmits."""
 
@@ -127,6 +144,7 @@ class FakeNode:
         self.env, self.journal, self.number = env, journal, number
         self.flops_per_s, self.uplink_bps, self.downlink_bps = flops_per_s, uplink_bps, downlink_bps
         self.processor = simpy.Resource(env, slots)
+        self.uplink, self.downlink = FakeChannel(), FakeChannel(max_power_w=1.0)
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
         with self.processor.request() as turn:

@@ -15,7 +15,7 @@ import simpy
 from simpy.events import EventPriority
 
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import Receivers, SharingLaw
+from netsim.radio.sharing import Grant, Receivers, Scheduler
 from netsim.radio.transmission import Transmission
 
 LAST = EventPriority(9)
@@ -50,12 +50,12 @@ class Medium:
         self,
         env: simpy.Environment,
         bandwidth_hz: float,
-        law: SharingLaw,
+        scheduler: Scheduler,
         attached: Sequence[int],
         *,
         spread: bool,
     ) -> None:
-        self.env, self.bandwidth_hz, self.law, self.attached = env, bandwidth_hz, law, attached
+        self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, attached, scheduler
         self._spread = spread
         self._active: dict[Transmission, None] = {}  # a set in order of arrival
         self._unrated: list[Transmission] = []
@@ -64,9 +64,14 @@ class Medium:
         self._alarm_s = inf
         self._settling = False
 
-    def begin(self, link: Carrying, receivers: Receivers, bits: float) -> Transmission:
-        """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`."""
-        transmission = Transmission(self.env, link, receivers, bits)
+    def begin(
+        self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
+    ) -> Transmission:
+        """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
+
+        `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
+        """
+        transmission = Transmission(self.env, link, receivers, bits, radiate)
         self._active[transmission] = None
         self._unrated.append(transmission)
         self._settle_later()
@@ -77,6 +82,10 @@ class Medium:
         if transmission in self._active:
             transmission.advance(self.env.now)
             self._leave(transmission)
+
+    def reconsider(self) -> None:
+        """Divide the band anew: what the scheduler goes by has changed."""
+        self._settle_later()
 
     def _leave(self, transmission: Transmission) -> None:
         del self._active[transmission]
@@ -89,19 +98,19 @@ class Medium:
 
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
-        touched = list(self._active) if self.law.contended else self._unrated
+        touched = list(self._active) if self.scheduler.contended else self._unrated
         self._unrated = []
-        shares = self.law.shares([transmission.receivers for transmission in touched], self.attached)
-        for transmission, share in zip(touched, shares, strict=True):
-            bandwidth_hz = share * self.bandwidth_hz
-            if bandwidth_hz != transmission.bandwidth_hz:
-                self._rate(transmission, bandwidth_hz)
+        if touched:
+            grants = self.scheduler.grants([transmission.receivers for transmission in touched], self.attached)
+            for transmission, grant in zip(touched, grants, strict=True):
+                if grant != transmission.grant:
+                    self._rate(transmission, grant)
         self._set_alarm()
 
-    def _rate(self, transmission: Transmission, bandwidth_hz: float) -> None:
+    def _rate(self, transmission: Transmission, grant: Grant) -> None:
         now_s = self.env.now
         transmission.advance(now_s)
-        transmission.rate(now_s, bandwidth_hz, self.bandwidth_hz if self._spread else bandwidth_hz)
+        transmission.rate(now_s, grant, self.bandwidth_hz, spread=self._spread)
         heapq.heappush(self._agenda, (transmission.due_s, next(self._order), transmission))
         if len(self._agenda) > 64 + 4 * len(self._active):
             self._agenda = [entry for entry in self._agenda if self._holds(entry)]
@@ -132,7 +141,7 @@ class Medium:
         """At its due instant a transmission is complete, or its window of fading blocks is used up."""
         transmission.advance(self.env.now)
         if transmission.remaining_bits:
-            self._rate(transmission, transmission.bandwidth_hz)
+            self._rate(transmission, transmission.grant)
         else:
             self._leave(transmission)
             transmission.done.succeed()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 import simpy
 
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import Receivers
+from netsim.radio.sharing import NOTHING, Grant, Receivers
 from netsim.radio.window import Window
 
 COMPLETE = 1e-9
@@ -21,18 +22,28 @@ class Transmission:
     """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
 
     __slots__ = (
-        "_before", "_blocks", "_efficiency", "_finish_s", "_signal_before", "_signal_time", "_spread_hz",
-        "_window", "bandwidth_hz", "bits", "done", "due_s", "link", "receivers", "remaining_bits", "since_s", "start_s",
+        "_bandwidth_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
+        "_sending_s", "_signal_before", "_signal_time", "_spread_hz", "_window", "bits", "done", "due_s", "grant",
+        "link", "receivers", "remaining_bits", "since_s", "start_s",
     )  # fmt: skip
 
-    def __init__(self, env: simpy.Environment, link: Carrying, receivers: Receivers, bits: float) -> None:
-        self.link, self.receivers, self.bits = link, receivers, bits
+    def __init__(
+        self,
+        env: simpy.Environment,
+        link: Carrying,
+        receivers: Receivers,
+        bits: float,
+        radiate: Callable[[float], None] | None = None,
+    ) -> None:
+        self.link, self.receivers, self.bits, self._radiate = link, receivers, bits, radiate
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.remaining_bits = bits
-        self.bandwidth_hz = 0.0
+        self.grant = NOTHING
+        self._bandwidth_hz = 0.0
         self.due_s = self._finish_s = inf
         self._blocks = FIRST_BLOCKS
+        self._sending_s = self._radiated_time = 0.0  # integrals of having, and of radiating, over time
         self._signal_time = 0.0  # integral of the signal-to-noise ratio over time
         self._before = self._signal_before = 0.0  # integrals of the window at `since_s`
         self._spread_hz = inf
@@ -43,30 +54,49 @@ class Transmission:
         return self.bits - self.remaining_bits
 
     def mean_snr(self) -> float | None:
-        """Signal-to-noise ratio averaged over the time on the air; None before any time has passed.
+        """Signal-to-noise ratio averaged over the time with a part of the band; None before there was any.
 
         In a broadcast it is the ratio that sets the rate: in each block the weakest receiver's.
         """
-        airtime_s = self.since_s - self.start_s
-        return self._signal_time / airtime_s if airtime_s > 0 else None
+        return self._signal_time / self._sending_s if self._sending_s > 0 else None
+
+    def mean_power(self) -> float:
+        """Part of the sender's power that was on the air, averaged over the time since the start."""
+        elapsed_s = self.since_s - self.start_s
+        return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def advance(self, now_s: float) -> None:
         """Deliver what the present rate has carried until now."""
-        if self._window is not None and now_s > self.since_s:
-            block = self._window.block(now_s)
-            carried = self._efficiency.until(block, now_s)
-            signal = self._window.signal.until(block, now_s)
-            self.remaining_bits -= self.bandwidth_hz * (carried - self._before)
-            self._signal_time += (signal - self._signal_before) / self._spread_hz
-            self.since_s, self._before, self._signal_before = now_s, carried, signal
+        if now_s > self.since_s:
+            if self._window is not None and self._bandwidth_hz:
+                block = self._window.block(now_s)
+                carried = self._efficiency.until(block, now_s)
+                signal = self._window.signal.until(block, now_s)
+                self.remaining_bits -= self._bandwidth_hz * (carried - self._before)
+                self._signal_time += (signal - self._signal_before) / self._spread_hz
+                self._sending_s += now_s - self.since_s
+                self._radiated_time += (now_s - self.since_s) * self.grant.power
+                self._before, self._signal_before = carried, signal
+            self.since_s = now_s
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
             self.remaining_bits = 0.0
 
-    def rate(self, now_s: float, bandwidth_hz: float, spread_hz: float) -> None:
-        """From now on use this bandwidth, with the power spread over `spread_hz`. Call `advance` before.
+    def rate(self, now_s: float, grant: Grant, band_hz: float, *, spread: bool) -> None:
+        """From now on use this part of a band `band_hz` wide. Call `advance` before.
 
-        `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first.
+        The sender's power is spread over the whole band, or sits in the part. `due_s` becomes the end of the
+        transmission, or of the fading blocks looked at if that comes first; without any part of the band, never.
         """
+        if self._radiate is not None and grant.power != self.grant.power:
+            self._radiate(grant.power)
+        self.grant, self.since_s = grant, now_s
+        self._bandwidth_hz = grant.band * band_hz
+        if self._bandwidth_hz:
+            self._look_ahead(now_s, (band_hz if spread else self._bandwidth_hz) / grant.power)
+        else:
+            self.due_s = self._finish_s = inf
+
+    def _look_ahead(self, now_s: float, spread_hz: float) -> None:
         if self._window is None or now_s >= self._window.end_s:
             self._window = self.link.window(now_s, self._blocks)
             self._blocks = min(2 * self._blocks, MOST_BLOCKS)
@@ -74,6 +104,6 @@ class Transmission:
         self._efficiency = self._window.efficiency(spread_hz)
         self._before = self._efficiency.until(block, now_s)
         self._signal_before = self._window.signal.until(block, now_s)
-        self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / bandwidth_hz)
-        self.bandwidth_hz, self._spread_hz, self.since_s = bandwidth_hz, spread_hz, now_s
+        self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._bandwidth_hz)
+        self._spread_hz = spread_hz
         self.due_s = max(now_s, min(self._finish_s, self._window.end_s))

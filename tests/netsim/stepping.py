@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from netsim.radio.sharing import SharingLaw
+from netsim.radio.sharing import Scheduler
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Stepping:
     """A band as `Medium` has it."""
 
     bandwidth_hz: float
-    law: SharingLaw
+    scheduler: Scheduler
     attached: list[int]
     spread: bool
     gap: float
@@ -61,10 +61,13 @@ class Stepping:
     def _rates(self, active: list[Sending], now_s: float) -> list[float]:
         block = round(self._border_s(now_s) / self.block_s) - 1
         out = []
-        shares = self.law.shares([(sending.user,) for sending in active], self.attached) if active else []
-        for sending, share in zip(active, shares, strict=True):
-            band_hz = share * self.bandwidth_hz
+        grants = self.scheduler.grants([(sending.user,) for sending in active], self.attached) if active else []
+        for sending, grant in zip(active, grants, strict=True):
+            band_hz = grant.band * self.bandwidth_hz
+            if not band_hz:
+                out.append(0.0)
+                continue
             signal_hz = sending.power_over_noise_hz[block % len(sending.power_over_noise_hz)]
-            snr = signal_hz / (self.bandwidth_hz if self.spread else band_hz)
+            snr = grant.power * signal_hz / (self.bandwidth_hz if self.spread else band_hz)
             out.append(band_hz * log2(1 + snr / self.gap))
         return out

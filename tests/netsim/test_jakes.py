@@ -92,7 +92,7 @@ def test_a_network_fades_at_its_carrier() -> None:
     """3 km/h at 1 GHz: a twentieth of a wavelength of 0.2998 m takes 18 ms; both directions fade apart."""
     flat = flat_network(1)
     (user,) = world(replace(flat, channel=replace(flat.channel, fading=Jakes()))).network.users
-    up, down = user.sender.link, user.receiver.link
+    up, down = user.uplink.link, user.downlink.link
     assert up.coherence_time_s == down.coherence_time_s == pytest.approx(0.299792458 / 20 / (3 / 3.6))
     blocks = np.arange(20)
     ratio = down.power_over_noise_hz(blocks) / up.power_over_noise_hz(blocks)

@@ -161,7 +161,9 @@ def test_mean_snr_over_many_windows() -> None:
 def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
     rated: list[Transmission] = []
     rate = Transmission.rate
-    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    monkeypatch.setattr(
+        Transmission, "rate", lambda self, *args, **spread: (rated.append(self), rate(self, *args, **spread))
+    )
     band = Band(FixedShares())
     for user in range(4):
         band.send(user, FLAT, 1e6, start_s=0.1 * user)
@@ -183,7 +185,9 @@ def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch
 def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     rated: list[Transmission] = []
     rate = Transmission.rate
-    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    monkeypatch.setattr(
+        Transmission, "rate", lambda self, *args, **spread: (rated.append(self), rate(self, *args, **spread))
+    )
     band = Band()
     band.send(0, FLAT, 1e6)
 

@@ -131,7 +131,7 @@ def test_the_server_has_slots_and_energy() -> None:
 
 def test_every_link_fades_for_itself() -> None:
     def keys(network: NetworkDescription) -> list[int]:
-        return [radio.link.key for user in world(network).network.users for radio in (user.sender, user.receiver)]
+        return [radio.link.key for user in world(network).network.users for radio in (user.uplink, user.downlink)]
 
     assert len(set(keys(DEFAULT))) == 2 * DEFAULT.users.count
     near = replace(DEFAULT, stations=StationsDescription(placement=Stations(((3000.0, 0.0), (0.0, 0.0)))))

@@ -22,8 +22,9 @@ class Shannon:
     """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
 
     @cached_property
-    def _gap(self) -> float:
+    def gap(self) -> float:
+        """As a plain ratio."""
         return from_db(self.gap_db)
 
     def efficiency(self, snr: Floats) -> Floats:
-        return np.log1p(snr / self._gap) / log(2)
+        return np.log1p(snr / self.gap) / log(2)
