@@ -1,0 +1,70 @@
+"""Sharing a bandwidth among users so that what they radiate together is least."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import lambertw
+
+from learning.control.rate import LN2, Floats
+
+HALVINGS = 200
+"""Bisections end here at the latest: long before, a double has no digit left."""
+POLISHING = 3
+"""Newton steps after Lambert's W, which loses digits near its branch point."""
+
+
+def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
+    """The least number from `low` to `high`, both positive, from which on a condition holds.
+
+    `enough(high)` is taken for granted. The steps are geometric, so that the answer is good to a relative 1e-15.
+    """
+    if enough(low):
+        return low
+    for _ in range(HALVINGS):
+        middle = float(np.sqrt(low) * np.sqrt(high))
+        if not low < middle < high:
+            break
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def least_energy_split(
+    bits: Floats, seconds: Floats, gain_hz_per_w: Floats, least_hz: Floats, total_hz: float
+) -> Floats | None:
+    """Bandwidths of a given sum with which all send their bits in their times with the least radiated energy together.
+
+    `least_hz` is what each needs at least, for its power limit. None if the sum of these is more than there is. Found
+    by bisection on the price of a hertz: at the optimum one more hertz saves the same energy wherever it is put, but
+    for users who have no more than they need at least.
+    """
+    excess_hz = total_hz - float(least_hz.sum())
+    if excess_hz < 0:
+        return None
+
+    def demanded(price: float) -> Floats:
+        return np.maximum(least_hz, width_worth(price, bits, seconds, gain_hz_per_w))
+
+    everybody = np.full_like(bits, total_hz / len(bits))
+    lowest = float(saving(np.full_like(bits, total_hz), bits, seconds, gain_hz_per_w).min())
+    highest = float(saving(np.maximum(least_hz, everybody), bits, seconds, gain_hz_per_w).max())
+    price = bisect(lowest / 2, highest * 2, lambda price: float(demanded(price).sum()) <= total_hz)
+    width_hz = demanded(price)
+    return least_hz + (width_hz - least_hz) * (excess_hz / max(float((width_hz - least_hz).sum()), 1e-300))
+
+
+def saving(width_hz: Floats, bits: Floats, seconds: Floats, gain_hz_per_w: Floats) -> Floats:
+    """Joules saved by one more hertz: (t / g) (x e^x - e^x + 1), where x = S ln 2 / (W t) is the rate in nat/s/Hz."""
+    x = np.minimum(bits * LN2 / (width_hz * seconds), 700.0)
+    return np.asarray(seconds / gain_hz_per_w * (x * np.exp(x) - np.expm1(x)), dtype=float)
+
+
+def width_worth(price: float, bits: Floats, seconds: Floats, gain_hz_per_w: Floats) -> Floats:
+    """The bandwidth at which one more hertz saves just its price in joules: x = 1 + W((c - 1) / e), c = price g / t."""
+    cost = price * gain_hz_per_w / seconds
+    x = 1 + np.real(lambertw((cost - 1) / np.e, k=0))
+    x = np.where(cost < 1e-6, np.sqrt(2 * cost), x)
+    for _ in range(POLISHING):
+        x = x - (x * np.exp(x) - np.expm1(x) - cost) / (x * np.exp(x))
+    return np.asarray(bits * LN2 / (x * seconds), dtype=float)
