@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from netsim.energy import ComputeEnergy, Cycles
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.queueing import Discipline, Fifo
+from netsim.radio.antenna import Antenna, Omnidirectional
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
@@ -30,8 +31,10 @@ class StationsDescription:
     """Antenna height in metres (TR 38.901 table 7.2-1: 10 for UMi, 25 for UMa)."""
     tx_power_dbm: float = 30.0
     """Transmit power, spread evenly over the downlink band, in dBm (our choice: 1 W, a small cell)."""
+    antenna: Antenna = field(default_factory=Omnidirectional)
+    """Gain by direction. With three sectors each place bears three stations, numbered in a row."""
     antenna_gain_db: float = 0.0
-    """Antenna gain in dB, sending and receiving."""
+    """Antenna gain in dB on top of the pattern, sending and receiving."""
     noise_figure_db: Annotated[float, Ge(0)] = 5.0
     """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 5 below 6 GHz)."""
 

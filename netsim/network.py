@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from math import hypot
-from typing import NamedTuple
 
 import simpy
 
+from netsim.coupling import Coupling
 from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
 from netsim.energy import Meter
-from netsim.geometry import Point
 from netsim.journal import Journal
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
 from netsim.radio.link import Link
 from netsim.radio.medium import Medium
-from netsim.radio.pathloss import Path
 from netsim.radio.sharing import Scheduler
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
 from netsim.transfer import AirInterface, Radio
 from netsim.units import from_db, watts
-
-
-class Attenuation(NamedTuple):
-    """What lies between a user and a station on average over fading."""
-
-    station: int
-    distance_m: float
-    path_loss_db: float
-    shadowing_db: float
-    line_of_sight: bool
-
-    @property
-    def total_db(self) -> float:
-        return self.path_loss_db + self.shadowing_db
 
 
 class Network:
@@ -58,23 +40,23 @@ class Network:
         self.env, self.streams, self.journal = env, streams, journal
         self._network, self._compute, self._energy = network, compute, energy
         count = network.users.count
-        stations = network.stations.placement.stations()
-        self._positions = network.users.placement.users(count, stations, streams)
+        self.coupling = Coupling(network, streams)
+        self.positions = network.users.placement.users(count, self.coupling.sites, streams)
         self._tx_power_dbm = network.users.tx_power_dbm.of_users(count, streams, "transmit power")
         self._flops_per_s = compute.devices.flops_per_s.of_users(count, streams, "device speed")
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
-        self._shadowing = network.channel.shadowing.standard(self._positions, len(stations), streams)
-        buildings = network.channel.buildings
-        self._indoors = [buildings and buildings.indoors(user, streams) for user in range(count)]
-        self._attenuations = [self._strongest(user, stations) for user in range(count)]
+        # Each is served by the station that it receives best on average, the first of equals; all send with one power.
+        self._attenuations = [
+            min(pairs, key=lambda pair: pair.total_db) for pairs in self.coupling.of_users(self.positions)
+        ]
         law = compute.stragglers.law
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
         sharing = network.sharing
         self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
-        self.stations = [self._station(number) for number in range(len(stations))]
+        self.stations = [self._station(number) for number in range(self.coupling.stations)]
         self.users = [self._user(number) for number in range(count)]
         self.server = Server(env, self._server_processor())
 
@@ -82,7 +64,7 @@ class Network:
         """Write the `users` table; call it once, when the users' `samples` are known."""
         for user in self.users:
             attenuation = self._attenuations[user.number]
-            x_m, y_m = self._positions[user.number]
+            x_m, y_m = self.positions[user.number]
             row = UserRow(
                 user=user.number,
                 station=attenuation.station,
@@ -95,31 +77,14 @@ class Network:
                 shadowing_db=attenuation.shadowing_db,
                 line_of_sight=attenuation.line_of_sight,
                 tx_power_dbm=self._tx_power_dbm[user.number],
+                coupling_loss_db=attenuation.total_db - self._antennas_db,
             )
             self.journal.trace.add("users", *row)
 
-    def _strongest(self, user: int, stations: Sequence[Point]) -> Attenuation:
-        """The station that the user receives best on average, the first of equals; all send with the same power."""
-        pairs = [self._attenuation(user, number, point) for number, point in enumerate(stations)]
-        return min(pairs, key=lambda pair: pair.total_db)
-
-    def _attenuation(self, user: int, station: int, point: Point) -> Attenuation:
-        channel, law, indoors = self._network.channel, self._network.channel.path_loss, self._indoors[user]
-        x_m, y_m = self._positions[user]
-        distance_m = hypot(x_m - point[0], y_m - point[1])
-        path = Path(
-            distance_m=distance_m,
-            station_height_m=self._network.stations.height_m,
-            user_height_m=self._network.users.height_m,
-            carrier_hz=channel.carrier_ghz * 1e9,
-            surroundings=self.streams.uniform("surroundings", user, station, index=0),
-            inside_m=min(indoors.depth_m, distance_m) if indoors else 0.0,
-        )
-        sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, station, index=0))
-        std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
-        shadowing_db = std_db * self._shadowing[user][station]
-        loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
-        return Attenuation(station, distance_m, loss_db, shadowing_db, sight)
+    @property
+    def _antennas_db(self) -> float:
+        """Gains of both ends that do not depend on the direction."""
+        return self._network.stations.antenna_gain_db + self._network.users.antenna_gain_db
 
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing
@@ -177,8 +142,7 @@ class Network:
 
     def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
         pair, channel = self._attenuations[user], self._network.channel
-        antennas_db = self._network.stations.antenna_gain_db + self._network.users.antenna_gain_db
-        received_w = transmit_w * from_db(antennas_db - pair.total_db)
+        received_w = transmit_w * from_db(self._antennas_db - pair.total_db)
         noise_w_per_hz = watts(channel.noise_dbm_per_hz + noise_figure_db)
         key = self.streams.key("fading", direction, user, pair.station)
         return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)

@@ -3,6 +3,7 @@
 from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.queueing import DISCIPLINES, Discipline
+from netsim.radio.antenna import ANTENNAS, Antenna
 from netsim.radio.fading import FADINGS, Fading
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
 from netsim.radio.rate import RATE_LAWS, RateLaw
@@ -14,6 +15,7 @@ from netsim.values import PER_USER, PerUser
 FAMILIES: dict[type, dict[str, type]] = {
     StationPlacement: STATION_PLACEMENTS,
     UserPlacement: USER_PLACEMENTS,
+    Antenna: ANTENNAS,
     PathLoss: PATH_LOSSES,
     Shadowing: SHADOWINGS,
     Fading: FADINGS,

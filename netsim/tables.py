@@ -28,7 +28,7 @@ class UserRow(NamedTuple):
     """A user."""
 
     user: User
-    station: Annotated[int, Column("1", "number of the station that serves the user: the strongest")]
+    station: Annotated[int, Column("1", "number of the station or sector that serves the user: the strongest")]
     x_m: Annotated[float, Column("m", "position")]
     y_m: Annotated[float, Column("m", "position")]
     distance_m: Annotated[float, Column("m", "horizontal distance to the station")]
@@ -38,6 +38,7 @@ class UserRow(NamedTuple):
     shadowing_db: Annotated[float, Column("dB", "attenuation by shadowing, on top of the path loss")]
     line_of_sight: Annotated[bool, Column("1", "whether nothing stands between user and station")]
     tx_power_dbm: Annotated[float, Column("dBm", "transmit power of the user")]
+    coupling_loss_db: Annotated[float, Column("dB", "path loss and shadowing less the antenna gains of both ends")]
 
 
 class TransferRow(NamedTuple):

@@ -77,3 +77,16 @@ def test_buildings_of_a_network() -> None:
     places = [channel.buildings and channel.buildings.indoors(user, Streams(7)) for user in range(6)]
     assert added == pytest.approx([place.loss_db(path) if place else 0.0 for place in places])
     assert 0 < sum(place is None for place in places) < 6
+
+
+def test_floors() -> None:
+    """Of 4 to 8 floors any, all buildings equally likely: P(floor k) = sum over n >= k of 1 / 5n."""
+    users = [Buildings(1.0, floors=True).indoors(user, Streams(4)) for user in range(4000)]
+    heights = np.array([user.above_ground_m for user in users if user])
+    for floor in range(8):
+        expected = sum(1 / (5 * n) for n in range(4, 9) if n > floor)
+        assert_proportion(int((heights == 3.0 * floor).sum()), 4000, expected)
+    ground = Buildings(1.0).indoors(0, Streams(4))
+    assert ground is not None
+    assert ground.above_ground_m == 0.0
+    assert ground._replace(above_ground_m=heights[0]) == users[0]  # nothing else moves

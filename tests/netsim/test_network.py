@@ -166,7 +166,7 @@ def test_users_attach_to_the_station_that_they_receive_best() -> None:
     )
     w = world(network)
     w.network.record_users()
-    grid = np.array(HexagonalGrid(1, 200.0).stations())
+    grid = np.array(HexagonalGrid(1, 200.0).sites())
     for row in w.rows("users"):
         distances = np.hypot(*(grid - (row["x_m"], row["y_m"])).T)
         assert row["station"] == distances.argmin()

@@ -1,7 +1,7 @@
 """Path loss against values worked out from the tables of TR 38.901 and from Friis' formula, and its continuity."""
 
 from dataclasses import replace
-from math import exp, log10
+from math import exp, log10, sqrt
 
 import pytest
 
@@ -131,13 +131,22 @@ def test_shadowing_of_the_standard() -> None:
         (micro(100.0, user_height_m=1.0), "user's height is 1 m"),
         (micro(100.0, carrier_ghz=0.4), "carrier is 0.4 GHz"),
         (micro(100.0, carrier_ghz=101.0), "carrier is 101 GHz"),
-        (micro(100.0, user_height_m=12.0), "needs stations above the users"),
+        (replace(micro(100.0), station_height_m=1.0), "needs stations above"),
     ],
 )
 @pytest.mark.parametrize("law", [UrbanMicro(), UrbanMacro()])
 def test_out_of_range(law: PathLoss, path: Path, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         law.loss_db(path, True)
+
+
+def test_users_above_the_station() -> None:
+    """The standard's UMi knows users up to 22.5 m beside stations of 10 m; its UMa stations are above all users."""
+    path = micro(100.0, user_height_m=22.5)
+    expected_db = 32.4 + 21 * log10(sqrt(100.0**2 + 12.5**2)) + 20 * log10(3.5)  # the breakpoint is at 9030 m
+    assert UrbanMicro().loss_db(path, True) == pytest.approx(expected_db, abs=1e-9)
+    with pytest.raises(ValueError, match="needs stations above the users, but a station is 10 m high"):
+        UrbanMacro().loss_db(path, True)
 
 
 @pytest.mark.parametrize("law", [FreeSpace(), LogDistance()])

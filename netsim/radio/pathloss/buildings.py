@@ -23,6 +23,8 @@ class Indoors(NamedTuple):
     walls: Walls
     deviation: float
     """A standard normal number: how this building differs from the mean."""
+    above_ground_m: float = 0.0
+    """Height of the user's floor in metres."""
 
     def loss_db(self, path: Path) -> float:
         """What the building adds to the path loss: outer wall, rooms, and this building's deviation."""
@@ -42,13 +44,22 @@ class Buildings:
     deepest_m: Annotated[float, Gt(0)] = 25.0
     """Indoor users stand at the lesser of two uniform distances up to this from the outer wall, in m (RMa: 10)."""
 
+    floors: bool = False
+    """Whether indoor users stand on any floor of buildings of 4 to 8 floors of 3 m, all equally likely (TR 38.901 table
+    7.2-1 by TR 36.873), not all on the ground."""
+
     def indoors(self, user: int, streams: Streams) -> Indoors | None:
         """Where a user is inside; None is outdoors. The same for every station, and moved by no other user."""
         inside, coated, first, second = streams.uniform("building", user, index=range(4)).tolist()
         if inside >= self.indoor_share:
             return None
         walls: Walls = "high_loss" if coated < self.high_loss_share else "low_loss"
-        return Indoors(self.deepest_m * min(first, second), walls, streams.normal("building", user, index=4))
+        depth_m, deviation = self.deepest_m * min(first, second), streams.normal("building", user, index=4)
+        return Indoors(depth_m, walls, deviation, self._floor_m(user, streams) if self.floors else 0.0)
+
+    def _floor_m(self, user: int, streams: Streams) -> float:
+        high, floor = streams.uniform("floor", user, index=range(2)).tolist()
+        return 3.0 * int(floor * (4 + int(5 * high)))
 
 
 def _wall_db(carrier_ghz: float, walls: Walls) -> float:

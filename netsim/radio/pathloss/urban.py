@@ -11,6 +11,9 @@ from math import exp, log10
 
 from netsim.radio.pathloss.path import STANDARD_LIGHT_M_PER_S, Condition, Path, check_ranges, decided
 
+STREET_CLUTTER_M = 1.0
+"""Environment height of streets, above which heights count in the breakpoint distance (table 7.4.1-1, note 1)."""
+
 
 @dataclass(frozen=True)
 class UrbanMicro:
@@ -25,7 +28,7 @@ class UrbanMicro:
 
     def loss_db(self, path: Path, line_of_sight: bool) -> float:
         _check_range(path, "UMi")
-        breakpoint_m = _breakpoint_m(path, environment_height_m=1.0)
+        breakpoint_m = _breakpoint_m(path, environment_height_m=STREET_CLUTTER_M)
         los = _two_slopes_db(path, breakpoint_m, offset_db=32.4, slope_db=21.0, far_db=9.5)
         if line_of_sight:
             return los
@@ -53,6 +56,10 @@ class UrbanMacro:
 
     def loss_db(self, path: Path, line_of_sight: bool) -> float:
         _check_range(path, "UMa")
+        if path.station_height_m <= path.user_height_m:
+            raise ValueError(
+                f"TR 38.901 UMa needs stations above the users, but a station is {path.station_height_m:g} m high"
+            )
         breakpoint_m = _breakpoint_m(path, self._environment_height_m(path))
         los = _two_slopes_db(path, breakpoint_m, offset_db=28.0, slope_db=22.0, far_db=9.0)
         if line_of_sight:
@@ -70,7 +77,7 @@ class UrbanMacro:
         above = max(0.0, (path.user_height_m - 13) / 10) ** 1.5
         low = 1 / (1 + above * (_rooftops(path.distance_m) if path.distance_m > 18 else 0.0))
         if path.surroundings < low:
-            return 1.0
+            return STREET_CLUTTER_M
         roofs = 1 + max(0, int((path.user_height_m - 1.5 - 12.0) // 3.0))  # 12 m, 15 m and so on
         return 12.0 + 3.0 * int((path.surroundings - low) / (1 - low) * roofs)
 
@@ -84,9 +91,9 @@ def _check_range(path: Path, law: str) -> None:
             ("the carrier", path.carrier_ghz, 0.5, 100.0, "GHz"),
         ),
     )
-    if path.station_height_m <= path.user_height_m:
+    if path.station_height_m <= STREET_CLUTTER_M:
         raise ValueError(
-            f"TR 38.901 {law} needs stations above the users, but a station is {path.station_height_m:g} m high"
+            f"TR 38.901 {law} needs stations above {STREET_CLUTTER_M:g} m, but one is {path.station_height_m:g} m high"
         )
 
 

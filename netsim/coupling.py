@@ -1,0 +1,91 @@
+"""What lies between users and stations on average over fading: distance, path loss, shadowing, antennas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import atan2, degrees, hypot
+from typing import NamedTuple
+
+from netsim.description import NetworkDescription
+from netsim.geometry import Point
+from netsim.radio.pathloss import Path
+from netsim.streams import Streams
+
+
+class Attenuation(NamedTuple):
+    """What lies between a user and a station."""
+
+    station: int
+    distance_m: float
+    path_loss_db: float
+    shadowing_db: float
+    line_of_sight: bool
+    pattern_db: float
+    """Gain of the station's antenna towards the user by its pattern."""
+
+    @property
+    def total_db(self) -> float:
+        """Loss without the gains that do not depend on the direction."""
+        return self.path_loss_db + self.shadowing_db - self.pattern_db
+
+
+class Coupling:
+    """Attenuation between users, wherever they are, and the stations. The sectors of a site are stations in a row."""
+
+    def __init__(self, network: NetworkDescription, streams: Streams) -> None:
+        stations = network.stations
+        self.network, self.streams = network, streams
+        self.sites, self._images = stations.placement.sites(), stations.placement.images()
+        self._azimuths_deg = stations.antenna.azimuths_deg
+        self.stations = len(self.sites) * len(self._azimuths_deg)
+        buildings = network.channel.buildings
+        self._indoors = [buildings and buildings.indoors(user, streams) for user in range(network.users.count)]
+
+    def of_users(self, places: Sequence[Point]) -> list[list[Attenuation]]:
+        """Each user to each station. Raises ValueError where a law does not hold."""
+        shadowing = self.network.channel.shadowing.standard(places, len(self.sites), self.streams)
+        return [
+            [
+                pair
+                for site in range(len(self.sites))
+                for pair in self._of_site(user, site, place, shadowing[user][site])
+            ]
+            for user, place in enumerate(places)
+        ]
+
+    def _of_site(self, user: int, site: int, place: Point, shadowing: float) -> list[Attenuation]:
+        """A user to the sectors of a site: all are seen over the same path."""
+        channel, law, indoors = self.network.channel, self.network.channel.path_loss, self._indoors[user]
+        across_m, along_m = self._from_site(site, place)
+        distance_m = hypot(across_m, along_m)
+        path = Path(
+            distance_m=distance_m,
+            station_height_m=self.network.stations.height_m,
+            user_height_m=self.network.users.height_m + (indoors.above_ground_m if indoors else 0.0),
+            carrier_hz=channel.carrier_ghz * 1e9,
+            surroundings=self.streams.uniform("surroundings", user, site, index=0),
+            inside_m=min(indoors.depth_m, distance_m) if indoors else 0.0,
+        )
+        sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, site, index=0))
+        std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
+        loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
+        bearing_deg = degrees(atan2(along_m, across_m))
+        zenith_deg = 90 + degrees(atan2(path.station_height_m - path.user_height_m, distance_m))
+        first, antenna = site * len(self._azimuths_deg), self.network.stations.antenna
+        return [
+            Attenuation(
+                first + sector,
+                distance_m,
+                loss_db,
+                std_db * shadowing,
+                sight,
+                antenna.gain_db(bearing_deg - looks_deg, zenith_deg),
+            )
+            for sector, looks_deg in enumerate(self._azimuths_deg)
+        ]
+
+    def _from_site(self, site: int, place: Point) -> Point:
+        """The way from the nearest image of a site to a user."""
+        x, y = self.sites[site]
+        ways = [(place[0] - x - shift_x, place[1] - y - shift_y) for shift_x, shift_y in self._images]
+        return min(ways, key=lambda way: hypot(*way)) if len(ways) > 1 else ways[0]

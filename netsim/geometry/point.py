@@ -1,0 +1,4 @@
+"""A place on the ground."""
+
+Point = tuple[float, float]
+"""x and y in metres."""

@@ -1,0 +1,75 @@
+"""Where base stations stand, and how a layout repeats itself to have no edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi, sin
+from typing import Annotated, Protocol
+
+from annotated_types import Ge, Gt, MinLen
+
+from netsim.geometry.point import Point
+
+
+class StationPlacement(Protocol):
+    """Where the base stations stand."""
+
+    def sites(self) -> list[Point]:
+        """Positions of sites 0, 1, 2 and so on: of a station each, or of its sectors."""
+        ...
+
+    def images(self) -> list[Point]:
+        """Shifts by which the whole layout repeats itself, first none: of the images of a site the nearest counts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stations:
+    """Base stations at given positions; one at the origin unless told otherwise."""
+
+    positions_m: Annotated[tuple[tuple[float, float], ...], MinLen(1)] = ((0.0, 0.0),)
+    """x and y of each station in metres."""
+
+    def sites(self) -> list[Point]:
+        return list(self.positions_m)
+
+    def images(self) -> list[Point]:
+        return [(0.0, 0.0)]
+
+
+@dataclass(frozen=True)
+class HexagonalGrid:
+    """One base station at the origin and rings of neighbours around it: 1 + 3 r (r + 1) stations."""
+
+    rings: Annotated[int, Ge(0)] = 1
+    """Rings around the middle; 0 is one station."""
+    inter_site_distance_m: Annotated[float, Gt(0)] = 200.0
+    """Distance between neighbours in metres (TR 38.901 table 7.2-1: 200 for UMi, 500 for UMa)."""
+    wrap_around: bool = False
+    """Whether the grid repeats itself without end, so that every cell has neighbours on all sides: each user sees the
+    nearest of the images of a station (TR 38.901 clause 7.8 calibrates 19 sites so)."""
+
+    def sites(self) -> list[Point]:
+        out = [(0.0, 0.0)]
+        for ring in range(1, self.rings + 1):
+            for a, b in zip(CORNERS, CORNERS[1:] + CORNERS[:1], strict=True):
+                # along the side from corner a towards corner b
+                out += [self._combined(a, ring - step, b, step) for step in range(ring)]
+        return out
+
+    def images(self) -> list[Point]:
+        """With r rings, r + 1 steps towards one neighbour and r towards the next lead to the same site of an image."""
+        if not self.wrap_around:
+            return [(0.0, 0.0)]
+        sides = zip(CORNERS, CORNERS[1:] + CORNERS[:1], strict=True)
+        return [(0.0, 0.0), *(self._combined(a, self.rings + 1, b, self.rings) for a, b in sides)]
+
+    def _combined(self, a: Point, steps_a: int, b: Point, steps_b: int) -> Point:
+        x, y = a[0] * steps_a + b[0] * steps_b, a[1] * steps_a + b[1] * steps_b
+        return x * self.inter_site_distance_m, y * self.inter_site_distance_m
+
+
+CORNERS = [(cos(pi * k / 3), sin(pi * k / 3)) for k in range(6)]
+"""Directions of the six neighbours."""
+
+STATION_PLACEMENTS: dict[str, type] = {"list": Stations, "hexagonal_grid": HexagonalGrid}
