@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learning import steps
+from learning.adapters import Bound
 from learning.data import Dataset, Rows
 from learning.executor import Executor
 from learning.models import Segment
@@ -49,8 +50,9 @@ class Evaluator:
 
     def _promise(self, model: Any) -> list[Any]:
         parts = model if isinstance(model, tuple) else (model,)
+        segment, parts = (parts[0], parts[1:]) if isinstance(parts[0], Bound) else (self.whole, parts)
         whole = self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
-        return [self.executor.submit(steps.evaluate, self.whole, whole, x, y) for x, y in self.chunks]
+        return [self.executor.submit(steps.evaluate, segment, whole, x, y) for x, y in self.chunks]
 
     def _scores(self, promised: list[Any]) -> list[Score]:
         return [

@@ -77,7 +77,10 @@ class World:
         self._presence = (present, asked)
 
     def models(self, *models: Any) -> None:
-        """The global model after this round, or one for each user: trees of weights, or tuples of parts of one."""
+        """The global model after this round, or one for each user: trees of weights, or tuples of parts of one.
+
+        Before its parts a tuple may hold the bound segment that they belong to: (Bound, adapters, ...).
+        """
         self._models = models
 
     def _evaluate_if_due(self, rounds_done: int) -> None:

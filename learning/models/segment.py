@@ -29,7 +29,7 @@ class Segment:
     stop: int
 
     def __post_init__(self) -> None:
-        total = len(_blocks(self.architecture, self.input_shape, self.classes))
+        total = self.last + 1
         if not 0 <= self.start < self.stop <= total:
             raise ValueError(f"blocks {self.start} to {self.stop} are not a part of a model of {total} blocks")
 
@@ -41,6 +41,16 @@ class Segment:
     def blocks(self) -> int:
         """How many blocks; a whole model of n blocks can be cut at 1 to n - 1."""
         return self.stop - self.start
+
+    @property
+    def last(self) -> int:
+        """The number of the whole model's last block, its head."""
+        return len(_blocks(self.architecture, self.input_shape, self.classes)) - 1
+
+    @property
+    def whole(self) -> "Segment":
+        """The model that it is a part of."""
+        return replace(self, start=0, stop=self.last + 1)
 
     @property
     def parameter_count(self) -> int:
@@ -76,8 +86,12 @@ def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: i
         return tuple(architecture.blocks(input_shape, classes))
 
 
+def modules(segment: Segment) -> nn.Sequential:
+    """Its blocks as modules without values, under the names that they have in the whole model; not to be changed."""
+    blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
+    return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
+
+
 @cache
 def _function(segment: Segment) -> Stateless:
-    blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
-    run = OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop))
-    return Stateless(nn.Sequential(run))
+    return Stateless(modules(segment))

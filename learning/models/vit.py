@@ -7,6 +7,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from learning.models.projection import Projection
+
 
 @dataclass(frozen=True)
 class Vit:
@@ -74,8 +76,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.inward = nn.Linear(width, 3 * width)
-        self.outward = nn.Linear(width, width)
+        self.inward = Projection(width, 3 * width, "q", "k", "v")
+        self.outward = Projection(width, width, "proj")
 
     def forward(self, x: Tensor) -> Tensor:
         qkv: Tensor = self.inward(x)
@@ -92,7 +94,10 @@ class Layer(nn.Module):
         super().__init__()
         self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
         self.feed = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
+            nn.LayerNorm(width),
+            Projection(width, expansion * width, "fc1"),
+            nn.GELU(),
+            Projection(expansion * width, width, "fc2"),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,124 @@
+"""What a server makes of several users' adapters, whose ranks may differ.
+
+The mean of the factors of equal ranks is `learning.aggregators.weighted_mean`; it is not the mean of what the adapters
+do. A message is a tree with "<weight>.down" and "<weight>.up", or with "<weight>", the full matrix, for each weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from learning.adapters.adapted import Adapted, Tree
+from learning.aggregators import normalised, weighted_mean
+from learning.models.projection import Projection
+from learning.models.segment import Segment, modules
+
+
+def padded_mean(trees: Sequence[Tree], weights: tuple[float, ...]) -> Tree:
+    """Mean of the factors after padding them with zeros to the largest rank; a missing adapter has rank 0.
+
+    Cho et al., Heterogeneous LoRA, arXiv 2401.06432, section 3.
+    """
+    largest: dict[str, tuple[int, ...]] = {}
+    for tree in trees:
+        for name, factor in tree.items():
+            sides = zip(factor.shape, largest.get(name, factor.shape), strict=True)
+            largest[name] = tuple(max(pair) for pair in sides)
+    return weighted_mean([_padded(tree, largest, trees) for tree in trees], weights)
+
+
+def _padded(tree: Tree, shapes: dict[str, tuple[int, ...]], trees: Sequence[Tree]) -> Tree:
+    padded = {}
+    for name, shape in shapes.items():
+        like = next(other[name] for other in trees if name in other)
+        factor = tree.get(name, like.new_zeros([0] * like.ndim))
+        short = [want - have for want, have in zip(shape, factor.shape, strict=True)]
+        padded[name] = F.pad(factor, [side for missing in reversed(short) for side in (0, missing)])
+    return padded
+
+
+def truncated(adapted: Adapted, tree: Tree) -> Tree:
+    """The leading rows and columns that a user of lower ranks has room for."""
+    shapes = {name: tuple(slice(side) for side in value.shape) for name, value in adapted.parameters().items()}
+    return {name: tree[name][part] for name, part in shapes.items()}
+
+
+def stacked(
+    adapted: Sequence[Adapted],
+    trees: Sequence[Tree],
+    weights: tuple[float, ...],
+    over: Literal["all", "participants"] = "all",
+) -> Tree:
+    """Factors whose product is exactly sum_k p_k (alpha / r_k) up_k down_k: those of all users side by side.
+
+    p_k is a user's share of the weights of all users, or of the users that have an adapter on the weight in question.
+    Wang et al., FLoRA, arXiv 2409.05976; HSplitLoRA, arXiv 2505.02795 ("noise-free").
+    """
+    normalised(list(trees), weights)
+    message = {}
+    for weight in sorted({weight for each in adapted for weight, _ in each.ranks}):
+        have = [k for k, each in enumerate(adapted) if weight in dict(each.ranks)]
+        whole = sum(weights) if over == "all" else sum(weights[k] for k in have)
+        scales = [weights[k] / whole * adapted[k].alpha / dict(adapted[k].ranks)[weight] for k in have]
+        message[f"{weight}.down"] = torch.cat([trees[k][f"{weight}.down"] for k in have])
+        ups = [trees[k][f"{weight}.up"] * scale for k, scale in zip(have, scales, strict=True)]
+        message[f"{weight}.up"] = torch.cat(ups, dim=1)
+    return message
+
+
+def thinner(message: Tree) -> Tree:
+    """The same increments, each as a full matrix where that is smaller than its two factors."""
+    thin = {}
+    for weight in _weights(message):
+        down, up = message[f"{weight}.down"], message[f"{weight}.up"]
+        if down.numel() + up.numel() > up.shape[0] * down.shape[1]:
+            thin[weight] = up @ down
+        else:
+            thin[f"{weight}.down"], thin[f"{weight}.up"] = down, up
+    return thin
+
+
+def mean_product(
+    adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tuple[float, ...], rank: int, alpha: float
+) -> Tree:
+    """The adapters of the given rank whose increments are nearest to the users' mean increment (truncated SVD)."""
+    mean = stacked(adapted, trees, weights)
+    factors = {}
+    for weight in _weights(mean):
+        u, s, vh = torch.linalg.svd(mean[f"{weight}.up"] @ mean[f"{weight}.down"], full_matrices=False)
+        root = torch.sqrt(s[:rank] * (rank / alpha))
+        factors[f"{weight}.down"] = root[:, None] * vh[:rank]
+        factors[f"{weight}.up"] = u[:, :rank] * root
+    return factors
+
+
+def increments(adapted: Adapted, parameters: Tree) -> Tree:
+    """What adapters add to each weight, (alpha / rank) up down, as full matrices."""
+    scaled = stacked([adapted], [parameters], (1.0,))
+    return {weight: scaled[f"{weight}.up"] @ scaled[f"{weight}.down"] for weight in _weights(scaled)}
+
+
+def absorb(segment: Segment, backbone: Tree, message: Tree) -> Tree:
+    """The backbone with increments added to its weights."""
+    run, whole = modules(segment), dict(backbone)
+    for weight in _weights(message):
+        name, _, target = weight.rpartition(".")
+        projection = run.get_submodule(name)
+        assert isinstance(projection, Projection)
+        increment = message[weight] if weight in message else message[f"{weight}.up"] @ message[f"{weight}.down"]
+        whole[f"{name}.weight"] = whole[f"{name}.weight"] + projection.placed(target, increment)
+    return whole
+
+
+def merged(adapted: Adapted, frozen: Tree, parameters: Tree) -> Tree:
+    """The plain weights of the segment that compute what the adapted ones do."""
+    head = {name: value for name, value in parameters.items() if not adapted.of_adapter(name)}
+    return absorb(adapted.segment, frozen | head, increments(adapted, parameters))
+
+
+def _weights(message: Tree) -> list[str]:
+    return list(dict.fromkeys(name.removesuffix(".down").removesuffix(".up") for name in message))

@@ -1,0 +1,42 @@
+"""Low-rank adaptation as a scenario describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, MinLen
+
+from learning.adapters.adapted import Adapted, adapt, weights
+from learning.models.segment import Segment
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters on weights of a frozen backbone: W x + (alpha / rank) B A x, of which A and B train."""
+
+    # Hu et al., arXiv 2106.09685: A is random and B zero, so that fine-tuning begins with the backbone's function.
+
+    rank: Annotated[int, Ge(1)] = 4
+    """Rows of A and columns of B; a weight with a shorter side gets that rank."""
+
+    alpha: Annotated[float, Gt(0)] = 8.0
+    """Numerator of the scale alpha / rank."""
+
+    targets: Annotated[tuple[Literal["q", "k", "v", "qkv", "proj", "fc1", "fc2"], ...], MinLen(1)] = ("q", "v")
+    """Which weights of each layer: query, key, value, the three of them fused, attention output, both of the MLP."""
+
+    head: bool = True
+    """Whether the model's last block (norm and classifier) trains too."""
+
+    initial: Literal["gaussian", "kaiming"] = "gaussian"
+    """Law of A: normal with variance 1 / rank, or uniform in +-1/sqrt(inputs)."""
+
+    def on(self, segment: Segment) -> Adapted:
+        """Adapt a segment. Raises ValueError where no weight of the whole model is what a target names."""
+        for target in self.targets:
+            if not weights(segment.whole, target):
+                raise ValueError(f"no weight of the model is a {target}, so that no adapter can be put on it")
+        sides = weights(segment, *self.targets)
+        ranks = {weight: min(self.rank, *sides[weight]) for weight in sides}
+        return adapt(segment, ranks, self.alpha, tuned=self.head, law=self.initial)
