@@ -11,6 +11,7 @@ from learning.data import DatasetLoader, Digits
 from learning.data.partition import Iid, Partition
 from learning.models import Architecture, Mlp
 from learning.optimisers import Optimiser, Sgd
+from learning.participation import Everybody, Participation
 from learning.policies import Policy, WaitForAll
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class LearningDescription:
     """The same for the server's part of a split model (default: as on the devices)."""
     precision: Literal["float32", "float64"] = "float32"
     """Number format of weights, data and plain messages."""
+    participants: Participation = field(default_factory=Everybody)
+    """Which users are asked to take part in a round."""
     policy: Policy = field(default_factory=WaitForAll)
     """What a round does about stragglers."""
     executor: Literal["eager", "batched", "dry"] = "batched"

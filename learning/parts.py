@@ -9,6 +9,7 @@ from learning.data.partition import PARTITIONS, Partition
 from learning.description import Scheme
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
+from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, Policy
 from learning.schemes import SCHEMES
 
@@ -19,5 +20,6 @@ FAMILIES: dict[type, dict[str, type]] = {
     Architecture: MODELS,
     Optimiser: OPTIMISERS,
     Codec: CODECS,
+    Participation: PARTICIPATIONS,
     Policy: POLICIES,
 }

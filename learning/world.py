@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import numpy as np
 import simpy
 import torch
 
@@ -16,8 +17,9 @@ from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.models import Segment
 from learning.optimisers import Optimiser
+from learning.participation import Candidates, Participation
 from learning.parties import Server, User
-from learning.policies import Policy
+from learning.policies import Policy, check
 from learning.ports import Journal, Streams
 
 
@@ -36,6 +38,7 @@ class World:
     cut: int
     optimiser: Optimiser
     server_optimiser: Optimiser
+    participation: Participation
     policy: Policy
     stop: Stop
     evaluate_every: int
@@ -43,7 +46,9 @@ class World:
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __post_init__(self) -> None:
-        self.policy.needed(len(self.users))  # raises where there are not enough users
+        self.wanted = self.participation.wanted(len(self.users))
+        """How many users are to take part in a round."""
+        check(self.policy, self.wanted, len(self.users))
         self.front, self.back = self.whole.cut(self.cut)
         self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
 
@@ -55,6 +60,18 @@ class World:
         """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`data`)."""
         sizes = [user.samples if rule == "data" else 1 for user in users]
         return tuple(size / sum(sizes) for size in sizes)
+
+    def selected(self, number: int) -> list[User]:
+        """The users that are asked to take part in round `number`, in the order of their numbers."""
+        count = self.policy.asked(self.wanted)
+        chosen = self.choose(self.users, count, number, number * self.wanted)
+        return sorted(chosen, key=lambda user: user.number)
+
+    def choose(self, among: Sequence[User], count: int, turn: int, before: int) -> list[User]:
+        """The first `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
+        numbers, samples = (np.array([getattr(user, name) for user in among]) for name in ("number", "samples"))
+        keys = self.participation.keys(Candidates(numbers, samples, len(self.users)), turn, before, self.streams)
+        return [among[place] for place in np.argsort(keys, kind="stable")[:count]]
 
     def rounds(self) -> Iterator[int]:
         """Number the rounds until the stop criterion holds; the body of the loop is one round.

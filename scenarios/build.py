@@ -18,6 +18,7 @@ from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
 from learning.models import Segment, whole
 from learning.parties import Server, User, Wire
+from learning.policies import check
 from learning.store import Store
 from learning.world import World
 from netsim.journal import Journal
@@ -95,8 +96,10 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
         model = whole(learning.model, dataset)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
+    with blaming("learning", "participants"):
+        wanted = learning.participants.wanted(users)
     with blaming("learning", "policy"):
-        learning.policy.needed(users)
+        check(learning.policy, wanted, users)
     return Material(dataset, shares, model)
 
 
@@ -125,6 +128,7 @@ def _world(
         cut=learning.cut,
         optimiser=learning.optimiser,
         server_optimiser=learning.server_optimiser or learning.optimiser,
+        participation=learning.participants,
         policy=learning.policy,
         stop=learning.stop,
         evaluate_every=learning.evaluate_every,

@@ -19,6 +19,7 @@ from learning.description import Scheme, Stop
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
 from learning.optimisers import Optimiser, Sgd
+from learning.participation import Everybody, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
@@ -207,6 +208,7 @@ def world(
     batch_size: int = 8,
     optimiser: Optimiser | None = None,
     server_optimiser: Optimiser | None = None,
+    participation: Participation | None = None,
     policy: Policy | None = None,
     stop: Stop | None = None,
     evaluate_every: int = 1,
@@ -242,6 +244,7 @@ def world(
         cut=cut,
         optimiser=optimiser,
         server_optimiser=server_optimiser or optimiser,
+        participation=participation or Everybody(),
         policy=policy or WaitForAll(),
         stop=stop or Stop(rounds=rounds),
         evaluate_every=evaluate_every,

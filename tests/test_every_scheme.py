@@ -8,7 +8,7 @@ from learning.schemes import SCHEMES
 from runs import TABLES, frame, hashes, policy, run
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
-POLICIES = ("wait_for_all", "deadline", "first_k")
+POLICIES = ("wait_for_all", "deadline", "first_k", "over_selection")
 CLOCK = [table for table in TABLES if table != "evaluations"]
 
 scheme = pytest.mark.parametrize("name", sorted(SCHEMES))
@@ -89,7 +89,7 @@ def test_processors_are_never_busier_than_time_allows(name: str) -> None:
 
 
 @networked
-@pytest.mark.parametrize("by", ["deadline", "first_k"])
+@pytest.mark.parametrize("by", ["deadline", "first_k", "over_selection"])
 def test_policies_drop_stragglers(name: str, by: str) -> None:
     everyone = frame(run(learning__scheme=name), "rounds")
     rounds = frame(run(learning__scheme=name, **policy(by, name)), "rounds")

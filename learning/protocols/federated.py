@@ -22,7 +22,7 @@ def federated(world: World, local_steps: int | None, rule: str, train: Train) ->
     model = world.initial(world.whole)
     states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
     for number in world.rounds():
-        work = {u: _user(world, u, number, model, states[u], local_steps, train) for u in world.users}
+        work = {u: _user(world, u, number, model, states[u], local_steps, train) for u in world.selected(number)}
         done = yield from gather(world, work)
         states.update({user: state for user, (_, state) in done.items()})
         if done:

@@ -34,7 +34,7 @@ def gather(world: World, work: Mapping[User, Promise]) -> Promise:
 
 def visit(world: World, work: Mapping[User, Promise]) -> Promise:
     """Run one generator per user in turn; return {user: result} of those that came to their end."""
-    needed, deadline = world.policy.needed(len(work)), world.env.now + world.policy.deadline_s
+    needed, deadline = _needed(world, len(work)), world.env.now + world.policy.deadline_s
     done: dict[User, Any] = {}
     for user, steps in work.items():
         if len(done) == needed or world.env.now >= deadline:
@@ -51,10 +51,15 @@ def visit(world: World, work: Mapping[User, Promise]) -> Promise:
 
 
 def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
-    needed = world.policy.needed(len(processes))
+    needed = _needed(world, len(processes))
     enough = simpy.events.Condition(world.env, lambda _, count: count >= needed, processes)
     deadline_s = world.policy.deadline_s
     return enough if deadline_s == inf else enough | world.env.timeout(deadline_s)
+
+
+def _needed(world: World, asked: int) -> int:
+    """How many of those that were asked must come to their end; more may have been asked than are wanted."""
+    return world.policy.needed(min(world.wanted, asked))
 
 
 def _until_interrupted(steps: Promise) -> Promise:

@@ -27,10 +27,11 @@ class Centralised:
         model = world.initial(world.whole)
         state = world.server_optimiser.init(model)
         for number in world.rounds():
-            xs, ys = zip(*(user.batch(number) for user in world.users), strict=True)
+            users = world.selected(number)
+            xs, ys = zip(*(user.batch(number) for user in users), strict=True)
             work = (pooled_step, world.whole, world.server_optimiser, model, state, list(xs), list(ys))
             model, state = yield from world.server.do(*work, kind="server_training")
-            world.took_part(len(world.users), len(world.users))
+            world.took_part(len(users), len(users))
             world.models(model)
 
 

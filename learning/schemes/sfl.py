@@ -1,7 +1,7 @@
 """Split federated learning with a joint server step. [five-stage protocol of AdaptSFL, Lin et al., 2024]
 
-A round is one mini-batch of every user.
-server -> user   device part              in the first round of an interval
+A round is one mini-batch of every user; the same users take part in all rounds of an interval.
+server -> user   device part              in the user's first round of an interval
 user -> server   smashed data, labels
 server           gradients of the user's mini-batch at the common server weights
 server -> user   cut-layer gradient
@@ -43,8 +43,9 @@ class SFL:
         back_state = world.server_optimiser.init(back)
         devices = {user: Device(front, world.optimiser.init(front)) for user in world.users}
         for number in world.rounds():
-            first, last = self._borders(number)
-            work = {u: self.user(world, u, number, devices[u], front, back, first, last) for u in world.users}
+            interval, last = self._interval(number)
+            users = world.selected(number if self.interval is None else interval)
+            work = {u: self.user(world, u, number, devices[u], front, back, interval, last) for u in users}
             done = yield from gather(world, work)
             if done:
                 weights = world.weights(list(done), self.weights)
@@ -52,13 +53,14 @@ class SFL:
                 back, back_state = world.executor.submit(*step)
                 if last:
                     front = yield from average(world, [devices[user].weights for user in done], weights)
-            world.models(*self._models(world, devices, front, back, last))
+            world.models(*self._models(world, devices, users, front, back, last))
 
     def user(
-        self, world: World, user: User, number: int, device: Device, front: Any, back: Any, first: bool, last: bool
+        self, world: World, user: User, number: int, device: Device, front: Any, back: Any, interval: int, last: bool
     ) -> Promise:
-        if first:
+        if device.interval != interval:
             device.weights = yield from world.server.send(user, front, "model")
+            device.interval = interval
         gradients = None
 
         def serve(user: User, z: Any, y: Rows) -> Promise:
@@ -75,19 +77,21 @@ class SFL:
             yield from user.send(world.server, device.weights, "model")
         return gradients
 
-    def _borders(self, number: int) -> tuple[bool, bool]:
-        """Whether a round is the first, and the last, of its interval."""
+    def _interval(self, number: int) -> tuple[int, bool]:
+        """The interval that a round belongs to, and whether it is the last round of it."""
         if self.interval is None:
-            return number == 0, False
-        return number % self.interval == 0, (number + 1) % self.interval == 0
+            return 0, False
+        return number // self.interval, (number + 1) % self.interval == 0
 
-    def _models(self, world: World, devices: dict[User, Device], front: Any, back: Any, last: bool) -> list[Any]:
+    def _models(
+        self, world: World, devices: dict[User, Device], users: list[User], front: Any, back: Any, last: bool
+    ) -> list[Any]:
         """What is evaluated: the global model, as it would be if it were aggregated now; or one model for each user."""
-        fronts = [device.weights for device in devices.values()]
         if self.interval is None:
-            return [(mine, back) for mine in fronts]
+            return [(device.weights, back) for device in devices.values()]
         if not last:
-            front = world.executor.submit(weighted_mean, fronts, world.weights(world.users, self.weights))
+            fronts = [devices[user].weights for user in users]
+            front = world.executor.submit(weighted_mean, fronts, world.weights(users, self.weights))
         return [(front, back)]
 
 
@@ -97,3 +101,5 @@ class Device:
 
     weights: Any
     state: Any
+    interval: int = -1
+    """The interval for which it has the device part."""

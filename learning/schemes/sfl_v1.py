@@ -40,9 +40,8 @@ class SFLV1:
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         states: dict[User, Any] = dict.fromkeys(world.users, fresh)
         for number in world.rounds():
-            done = yield from gather(
-                world, {u: self.user(world, u, number, front, back, *states[u]) for u in world.users}
-            )
+            work = {u: self.user(world, u, number, front, back, *states[u]) for u in world.selected(number)}
+            done = yield from gather(world, work)
             states.update({user: state for user, (_, _, state) in done.items()})
             if done:
                 weights = world.weights(list(done), self.weights)

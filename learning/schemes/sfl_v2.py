@@ -34,7 +34,7 @@ class SFLV2:
         part = ServerPart(world, back, world.server_optimiser.init(back))
         states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(front))
         for number in world.rounds():
-            work = {u: self.user(world, u, number, front, states[u], part) for u in world.users}
+            work = {u: self.user(world, u, number, front, states[u], part) for u in world.selected(number)}
             done = yield from gather(world, work)
             states.update({user: state for user, (_, state) in done.items()})
             if done:

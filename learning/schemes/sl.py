@@ -64,6 +64,8 @@ class SL:
         relay.weights = yield from user.send(world.server, weights, "model")
 
     def _order(self, world: World, number: int) -> list[User]:
+        users = world.selected(number)
         if self.order == "fixed":
-            return world.users
-        return [world.users[i] for i in world.streams.generator("visiting order", number).permutation(len(world.users))]
+            return users
+        place = world.streams.generator("visiting order", number).permutation(len(world.users)).argsort()
+        return sorted(users, key=lambda user: int(place[user.number]))

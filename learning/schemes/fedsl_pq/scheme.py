@@ -81,10 +81,11 @@ class FedSLPQ:
         front_state, back_state = world.optimiser.init(front), world.server_optimiser.init(back)
         devices = {user: Device(front, front_state, ServerPart(world, back, back_state)) for user in world.users}
         for number in world.rounds():
+            cohort = {user: devices[user] for user in world.selected(number // self.interval)}
             last = (number + 1) % self.interval == 0
             if number % self.interval == 0:
-                yield from self.distribute(world, devices, front, back)
-            work = {user: self.user(world, user, number, device, back, last) for user, device in devices.items()}
+                yield from self.distribute(world, cohort, front, back)
+            work = {user: self.user(world, user, number, device, back, last) for user, device in cohort.items()}
             done = yield from gather(world, work)
             if done and self.server_mode == "synced":
                 step = (steps.apply_mean, world.server_optimiser, back, back_state, list(done.values()))
@@ -93,12 +94,12 @@ class FedSLPQ:
                 arrived = {user: devices[user] for user in done}
                 yield from world.server.node.compute(len(done) * world.front.parameter_count, "aggregation")
                 front, back = self.aggregate(world, arrived, front, back)
-            world.models((front, back) if last else self.aggregate(world, devices, front, back))
+            world.models((front, back) if last else self.aggregate(world, cohort, front, back))
 
     def distribute(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> Promise:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
         if self.masks_at == "device":
-            front = yield from world.server.broadcast(world.users, front, "model")
+            front = yield from world.server.broadcast(list(devices), front, "model")
         for device in devices.values():
             device.weights, device.mask = front, None
             device.replica.weights = back

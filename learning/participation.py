@@ -1,0 +1,108 @@
+"""Participation: which of the users are asked to take part in a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, Protocol
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from learning.ports import Streams
+
+Numbers = NDArray[np.float64]
+
+
+class Candidates(NamedTuple):
+    """Users that can be asked: their numbers, their samples, and how many users there are altogether."""
+
+    numbers: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    users: int
+
+
+class Participation(Protocol):
+    """A rule that ranks users: those with the least keys are asked."""
+
+    def wanted(self, users: int) -> int:
+        """How many of `users` take part in a round. Raises ValueError where there are not enough."""
+        ...
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        """A key for each candidate in choice number `turn`, before which `before` users have been chosen."""
+        ...
+
+
+@dataclass(frozen=True)
+class Everybody:
+    """All users take part in every round."""
+
+    def wanted(self, users: int) -> int:
+        return users
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        return candidates.numbers.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Random:
+    """So many users in each round, drawn afresh, all with the same probability."""
+
+    count: Annotated[int, Ge(1)]
+    """How many users take part in a round."""
+
+    def wanted(self, users: int) -> int:
+        return enough(self.count, users)
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        return draws(candidates, turn, streams)
+
+
+@dataclass(frozen=True)
+class BySamples:
+    """So many users in each round, drawn one after another in proportion to their samples, none twice."""
+
+    count: Annotated[int, Ge(1)]
+    """How many users take part in a round."""
+
+    def wanted(self, users: int) -> int:
+        return enough(self.count, users)
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        """Exponential waiting times with rates in proportion to samples: Efraimidis and Spirakis, 2006."""
+        return np.asarray(-np.log1p(-draws(candidates, turn, streams)) / candidates.samples)
+
+
+@dataclass(frozen=True)
+class RoundRobin:
+    """So many users in each round, in turn by number."""
+
+    count: Annotated[int, Ge(1)]
+    """How many users take part in a round."""
+
+    def wanted(self, users: int) -> int:
+        return enough(self.count, users)
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        return ((candidates.numbers - before) % candidates.users).astype(np.float64)
+
+
+def enough(count: int, users: int) -> int:
+    """`count`, if there are as many users."""
+    if count > users:
+        raise ValueError(f"{count} users are to take part in a round, but there are {users}")
+    return count
+
+
+def draws(candidates: Candidates, turn: int, streams: Streams) -> Numbers:
+    """Uniform numbers, one a candidate: whoever else there is moves nobody's draw."""
+    return streams.generator("participants", turn).random(candidates.users)[candidates.numbers]
+
+
+PARTICIPATIONS: dict[str, type] = {
+    "all": Everybody,
+    "random": Random,
+    "by_samples": BySamples,
+    "round_robin": RoundRobin,
+}
