@@ -12,6 +12,7 @@ from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.queueing import Discipline, Fifo
 from netsim.radio.antenna import Antenna, Omnidirectional
 from netsim.radio.fading import Fading, Rayleigh
+from netsim.radio.interference import Interference
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
 from netsim.radio.rate import RateLaw, Shannon
@@ -23,7 +24,7 @@ from netsim.values import Constant, PerUser
 
 @dataclass(frozen=True)
 class StationsDescription:
-    """Base stations. Each has an uplink and a downlink band of its own."""
+    """Base stations. Each has an uplink and a downlink band."""
 
     placement: StationPlacement = field(default_factory=Stations)
     """Where they stand."""
@@ -112,6 +113,8 @@ class NetworkDescription:
     """What lies between them."""
     sharing: SharingDescription = field(default_factory=SharingDescription)
     """Their bands."""
+    interference: Interference | None = None
+    """Whether stations disturb each other; null gives each a band of its own."""
 
 
 @dataclass(frozen=True)

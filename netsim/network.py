@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import simpy
 
-from netsim.coupling import Coupling
+from netsim.coupling import Attenuation, Coupling
 from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
 from netsim.energy import Meter
 from netsim.journal import Journal
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
+from netsim.radio.interference import Downlink, Interference, Powers, Uplink, disturb
 from netsim.radio.link import Link
 from netsim.radio.medium import Medium
 from netsim.radio.sharing import Scheduler
@@ -47,10 +50,9 @@ class Network:
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+        pairs = self.coupling.of_users(self.positions)
         # Each is served by the station that it receives best on average, the first of equals; all send with one power.
-        self._attenuations = [
-            min(pairs, key=lambda pair: pair.total_db) for pairs in self.coupling.of_users(self.positions)
-        ]
+        self._attenuations = [min(of_user, key=lambda pair: pair.total_db) for of_user in pairs]
         law = compute.stragglers.law
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
@@ -59,6 +61,8 @@ class Network:
         self.stations = [self._station(number) for number in range(self.coupling.stations)]
         self.users = [self._user(number) for number in range(count)]
         self.server = Server(env, self._server_processor())
+        if network.interference is not None:
+            self._disturb(network.interference, pairs)
 
     def record_users(self) -> None:
         """Write the `users` table; call it once, when the users' `samples` are known."""
@@ -93,6 +97,23 @@ class Network:
         return Station(
             number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
         )
+
+    def _disturb(self, interference: Interference, pairs: Sequence[Sequence[Attenuation]]) -> None:
+        """Let the stations of a channel disturb each other."""
+        gains = [[from_db(self._antennas_db - pair.total_db) for pair in of_user] for of_user in pairs]
+        powers = Powers(
+            gains=np.array(gains),
+            users_w=np.array([user.uplink.max_power_w for user in self.users]),
+            station_w=watts(self._network.stations.tx_power_dbm),
+            user_noise_w_per_hz=self._noise_w_per_hz(self._network.users.noise_figure_db),
+            station_noise_w_per_hz=self._noise_w_per_hz(self._network.stations.noise_figure_db),
+        )
+        channels = interference.channels(len(self.stations))
+        disturb(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
+        disturb(self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels)
+
+    def _noise_w_per_hz(self, noise_figure_db: float) -> float:
+        return watts(self._network.channel.noise_dbm_per_hz + noise_figure_db)
 
     def _medium(self, station: int, band: BandDescription, scheduler: Scheduler, *, spread: bool) -> Medium:
         attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]
@@ -143,7 +164,7 @@ class Network:
     def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
         pair, channel = self._attenuations[user], self._network.channel
         received_w = transmit_w * from_db(self._antennas_db - pair.total_db)
-        noise_w_per_hz = watts(channel.noise_dbm_per_hz + noise_figure_db)
+        noise_w_per_hz = self._noise_w_per_hz(noise_figure_db)
         key = self.streams.key("fading", direction, user, pair.station)
         return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)
 

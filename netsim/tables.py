@@ -58,7 +58,9 @@ class TransferRow(NamedTuple):
     lost: Annotated[float, Column("bit", "bits not delivered because of an interruption")]
     mean_snr_db: Annotated[
         float | None,
-        Column("dB", "signal-to-noise ratio averaged over the airtime; in a broadcast that of the weakest receiver"),
+        Column(
+            "dB", "signal to noise and interference, averaged over the airtime; in a broadcast the weakest receiver's"
+        ),
     ]
     mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered over airtime")]
     energy_j: Annotated[float, Column("J", "energy of the user's radio")]

@@ -1,4 +1,4 @@
-"""A link: what arrives at a receiver over the noise, block by block, and how many bits that carries."""
+"""A link: what arrives at a receiver over noise and interference, block by block, and how many bits that carries."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from netsim.streams import Floats
 
 class Carrying(Protocol):
     """What a transmission goes over."""
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """One for each receiver."""
+        ...
 
     def window(self, start_s: float, blocks: int) -> Window:
         """What it carries from an instant on, this many fading blocks far."""
@@ -36,20 +41,27 @@ class Link:
         rate: RateLaw = Shannon(),  # noqa: B008
     ) -> None:
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
+        self.noise_rise = 1.0
+        """Noise and interference over noise at the receiver; transmissions under way are to be told of a new one."""
         self.fading = fading
         self.key = key
         self.rate = rate
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Itself: as `WorstOf` has it."""
+        return (self,)
 
     @property
     def coherence_time_s(self) -> float:
         return self.fading.coherence_time_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
-        """Received power over noise power density in the fading blocks of these numbers, in Hz.
+        """Received power over power density of noise and interference in the fading blocks of these numbers, in Hz.
 
         Divided by the bandwidth over which the power is spread it is the signal-to-noise ratio.
         """
-        return self.mean_power_over_noise_hz * self.fading.power_gains(self.key, blocks)
+        return self.mean_power_over_noise_hz / self.noise_rise * self.fading.power_gains(self.key, blocks)
 
     def window(self, start_s: float, blocks: int) -> Window:
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
@@ -63,7 +75,12 @@ class WorstOf:
     """
 
     def __init__(self, links: Sequence[Link]) -> None:
-        self.links = links
+        self._links = links
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Of the receivers."""
+        return self._links
 
     @property
     def coherence_time_s(self) -> float:

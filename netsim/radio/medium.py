@@ -7,7 +7,7 @@ of that instant: whoever has a new share is brought up to date at the old rate, 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from math import inf
 
@@ -18,18 +18,20 @@ from netsim.radio.link import Carrying
 from netsim.radio.sharing import Grant, Receivers, Scheduler
 from netsim.radio.transmission import Transmission
 
-LAST = EventPriority(9)
-"""Priority of what happens after everything else of an instant."""
+LAST, VERY_LAST = EventPriority(9), EventPriority(10)
+"""Priorities of what happens after everything else of an instant: bands are divided, then disturbances are known."""
 
 
 class Settling(simpy.Event):
     """Happens now, after everything else of this instant."""
 
-    def __init__(self, env: simpy.Environment, settle: Callable[[simpy.Event], None]) -> None:
+    def __init__(
+        self, env: simpy.Environment, settle: Callable[[simpy.Event], None], priority: EventPriority = LAST
+    ) -> None:
         super().__init__(env)
         self._ok, self._value = True, None  # as simpy's own Timeout does; `succeed` knows no priorities
         self.callbacks = [settle]
-        env.schedule(self, LAST)
+        env.schedule(self, priority)
 
 
 class Alarm(simpy.Timeout):
@@ -59,6 +61,9 @@ class Medium:
         self._spread = spread
         self._active: dict[Transmission, None] = {}  # a set in order of arrival
         self._unrated: list[Transmission] = []
+        self._granted: dict[Transmission, Grant] = {}  # not yet rated so
+        self.changed: Callable[[], None] | None = None
+        """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
         self._agenda: list[tuple[float, int, Transmission]] = []  # a heap; entries of the past stay until they surface
         self._order = count()
         self._alarm_s = inf
@@ -104,7 +109,27 @@ class Medium:
             grants = self.scheduler.grants([transmission.receivers for transmission in touched], self.attached)
             for transmission, grant in zip(touched, grants, strict=True):
                 if grant != transmission.grant:
-                    self._rate(transmission, grant)
+                    self._granted[transmission] = grant
+        if self.changed is None:
+            self.apply()
+        else:
+            self.changed()
+
+    def sending(self) -> Iterator[tuple[Transmission, Grant]]:
+        """What is under way, with the part of the band and power that each has from now on."""
+        for transmission in self._active:
+            yield transmission, self._granted.get(transmission, transmission.grant)
+
+    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+        """Rate anew what has another part of the band, and what is `stale` because its link has changed."""
+        for transmission in stale:
+            transmission.advance(self.env.now)
+            transmission.look_anew()
+            self._granted.setdefault(transmission, transmission.grant)
+        granted, self._granted = self._granted, {}
+        for transmission, grant in granted.items():
+            if transmission in self._active:
+                self._rate(transmission, grant)
         self._set_alarm()
 
     def _rate(self, transmission: Transmission, grant: Grant) -> None:

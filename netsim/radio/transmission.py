@@ -81,6 +81,10 @@ class Transmission:
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
             self.remaining_bits = 0.0
 
+    def look_anew(self) -> None:
+        """Forget what was seen of the link: it has changed. Call `advance` before and `rate` after."""
+        self._window, self._blocks = None, FIRST_BLOCKS
+
     def rate(self, now_s: float, grant: Grant, band_hz: float, *, spread: bool) -> None:
         """From now on use this part of a band `band_hz` wide. Call `advance` before.
 

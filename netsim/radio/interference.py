@@ -1,0 +1,155 @@
+"""Co-channel interference: whoever sends now disturbs the receivers of all other stations on the same channel.
+
+Which part of a band a sender occupies is not said, so its power counts as spread evenly over the whole band. Between a
+sender and those whom it disturbs only the mean gain counts: path loss, shadowing and antennas. A receiver's noise then
+rises by a factor that changes when somebody, somewhere on the channel, begins, ends, or gets another part of a band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import numpy as np
+import simpy
+from annotated_types import Ge
+
+from netsim.radio.medium import VERY_LAST, Medium, Settling
+from netsim.radio.sharing import Grant
+from netsim.radio.transmission import Transmission
+from netsim.streams import Floats
+
+
+@dataclass(frozen=True)
+class Interference:
+    """Stations on the same channel disturb each other, and each other's users."""
+
+    reuse: Annotated[int, Ge(1)] = 1
+    """Channels: station k uses channel k modulo this. With three sectors at each site, 3 gives each sector of a site a
+    channel of its own. The bandwidth of `sharing` is that of one channel."""
+    channels_of_stations: tuple[Annotated[int, Ge(0)], ...] | None = None
+    """The channel of stations 0, 1, 2 and so on, instead of `reuse`."""
+
+    def channels(self, stations: int) -> list[int]:
+        """The channel of each station. Raises ValueError if the list does not fit."""
+        if self.channels_of_stations is None:
+            return [station % self.reuse for station in range(stations)]
+        if len(self.channels_of_stations) != stations:
+            given = len(self.channels_of_stations)
+            raise ValueError(f"channels of {given} stations are given, but there are {stations} stations")
+        return list(self.channels_of_stations)
+
+
+@dataclass
+class Powers:
+    """What interference is made of, now; all of it may change with time."""
+
+    gains: Floats
+    """Mean power gain between users (rows) and stations (columns), antennas included."""
+    users_w: Floats
+    """Transmit power of each user."""
+    station_w: float
+    user_noise_w_per_hz: float
+    """Noise power density at a user's receiver."""
+    station_noise_w_per_hz: float
+
+
+class Direction(Protocol):
+    """Uplink or downlink: who sends, and who listens."""
+
+    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+        """For each of those that are sending, at each of its receivers: interference over noise power density in Hz."""
+        ...
+
+
+@dataclass
+class Sender:
+    """A transmission under way at a station."""
+
+    station: int
+    transmission: Transmission
+    grant: Grant
+
+
+@dataclass
+class Uplink:
+    """Users send, stations listen."""
+
+    powers: Powers
+
+    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+        users = [sender.transmission.receivers[0] for sender in senders]
+        served_by = np.array([sender.station for sender in senders])
+        sent_w = self.powers.users_w[users] * np.array([sender.grant.power for sender in senders])
+        received_w = sent_w[:, None] * self.powers.gains[users]
+        elsewhere = served_by[:, None] != np.arange(received_w.shape[1])
+        at_stations = (received_w * elsewhere).sum(axis=0) / self.powers.station_noise_w_per_hz
+        return ([at_stations.item(sender.station)] for sender in senders)
+
+
+@dataclass
+class Downlink:
+    """Stations send, users listen."""
+
+    powers: Powers
+
+    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+        sent_w = np.zeros(self.powers.gains.shape[1])
+        for sender in senders:
+            sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.power
+        for sender in senders:
+            received_w = self.powers.gains[list(sender.transmission.receivers)] * sent_w
+            received_w[:, sender.station] = 0.0
+            yield (received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist()
+
+
+class Channel:
+    """One direction of the stations that use a channel."""
+
+    def __init__(self, env: simpy.Environment, direction: Direction) -> None:
+        self.env, self.direction = env, direction
+        self._media: dict[int, Medium] = {}
+        self._settling = False
+
+    def add(self, station: int, medium: Medium) -> None:
+        """A station's band of this direction is on this channel."""
+        self._media[station] = medium
+        medium.changed = self.changed
+
+    def changed(self) -> None:
+        """Somebody sends otherwise, or a gain is another: everybody is rated anew at the end of this instant."""
+        if not self._settling:
+            self._settling = True
+            Settling(self.env, self._settle, VERY_LAST)
+
+    def _settle(self, _: simpy.Event) -> None:
+        self._settling = False
+        senders = [
+            Sender(station, transmission, grant)
+            for station, medium in self._media.items()
+            for transmission, grant in medium.sending()
+        ]
+        stale: dict[int, list[Transmission]] = {station: [] for station in self._media}
+        if senders:
+            for sender, disturbances in zip(senders, self.direction.disturbances(senders), strict=True):
+                if self._raise_noise(sender, disturbances):
+                    stale[sender.station].append(sender.transmission)
+        for station, medium in self._media.items():
+            medium.apply(stale[station])
+
+    def _raise_noise(self, sender: Sender, disturbances: Sequence[float]) -> bool:
+        """Whether the noise has risen or fallen at a receiver."""
+        band_hz, changed = self._media[sender.station].bandwidth_hz, False
+        for link, disturbance in zip(sender.transmission.link.links, disturbances, strict=True):
+            rise = 1 + disturbance / band_hz
+            changed |= rise != link.noise_rise
+            link.noise_rise = rise
+        return changed
+
+
+def disturb(env: simpy.Environment, direction: Direction, media: Sequence[Medium], channels: Sequence[int]) -> None:
+    """From now on the bands of stations on the same channel disturb each other."""
+    on = {channel: Channel(env, direction) for channel in channels}
+    for station, (medium, channel) in enumerate(zip(media, channels, strict=True)):
+        on[channel].add(station, medium)
