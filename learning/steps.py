@@ -1,7 +1,8 @@
 """Training steps: the pure operations that split and federated schemes are made of.
 
 Segments and optimisers are plain hashable arguments, weights and optimiser states are trees of tensors, data and draws
-come in as arguments. Losses are means over the mini-batch, so a cut-layer gradient is that of the user's own mean loss.
+come in as arguments. Losses are means over the mini-batch (over its tokens, where each has a label), so a cut-layer
+gradient is that of the user's own mean loss.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ def front(segment: Segment, parameters: Parameters, x: Tensor) -> Tensor:
     return segment(parameters, x)
 
 
+def scored_front(segment: Segment, parameters: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """`front`, and the attention that the class token pays to each token in the block before the cut."""
+    return segment.scored(parameters, x)
+
+
 def back_gradients(segment: Segment, parameters: Parameters, z: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
     """Forward and backward pass above the cut: gradients of the weights and of the smashed data, and the loss."""
 
     def loss_of(parameters: Parameters, z: Tensor) -> Tensor:
-        return F.cross_entropy(segment(parameters, z), y)
+        return mean_loss(segment(parameters, z), y)
 
     loss, pull = pullback(loss_of, parameters, z)
     gradients, dz = pull(torch.ones_like(loss))
@@ -116,13 +122,18 @@ def _descend(
 
 
 def _loss(parameters: Parameters, segment: Segment, x: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(segment(parameters, x), y)
+    return mean_loss(segment(parameters, x), y)
+
+
+def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (..., classes) with labels (...): one for each sample, or for each token of it."""
+    return F.cross_entropy(logits.flatten(0, -2), y.flatten())
 
 
 def evaluate(segment: Segment, parameters: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Number of correct predictions, and the sum of the losses, on one chunk of a test set."""
     logits = segment(parameters, x)
-    return (logits.argmax(-1) == y).sum(), F.cross_entropy(logits, y, reduction="sum")
+    return (logits.argmax(-1) == y).sum(), F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
 
 
 def merge(*parts: Parameters) -> Parameters:

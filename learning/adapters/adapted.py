@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
 from learning.models.projection import Projection
-from learning.models.segment import Segment, modules
+from learning.models.segment import Scored, Segment, modules
 from learning.models.stateless import Stateless
 from learning.ports import Streams
 
@@ -39,7 +39,13 @@ class Adapted:
 
     def __call__(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tensor:
         """Map (batch, *shape before the segment) to (batch, *shape after it)."""
-        return _function(self)({**frozen, **parameters}, x)
+        out: Tensor = _function(self)({**frozen, **parameters}, x)
+        return out
+
+    def scored(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Segment.scored`."""
+        out: tuple[Tensor, Tensor] = _function(self, scored=True)({**frozen, **parameters}, x)
+        return out
 
     def bind(self, frozen: Any) -> Bound:
         """The function of what trains alone; `frozen` is a tree of tensors, or a deferred one."""
@@ -121,6 +127,10 @@ class Bound:
         """The segment's output for these adapters (and head)."""
         return self.adapted(parameters, self.frozen, x)
 
+    def scored(self, parameters: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the first token's attention in the last block, as `Segment.scored`."""
+        return self.adapted.scored(parameters, self.frozen, x)
+
 
 register_pytree_node(Bound, lambda bound: ([bound.adapted, bound.frozen], None), lambda leaves, _: Bound(*leaves))
 
@@ -162,7 +172,7 @@ def weights(segment: Segment, *targets: str) -> dict[str, tuple[int, int]]:
 
 
 @cache
-def _function(adapted: Adapted) -> Stateless:
+def _function(adapted: Adapted, scored: bool = False) -> Stateless:
     run = deepcopy(modules(adapted.segment))
     with torch.device("meta"):
         for weight, rank in adapted.ranks:
@@ -170,4 +180,4 @@ def _function(adapted: Adapted) -> Stateless:
             projection = run.get_submodule(name)
             assert isinstance(projection, Projection)
             projection.adapt(target, rank, adapted.alpha)
-    return Stateless(run)
+    return Stateless(Scored(run) if scored else run)

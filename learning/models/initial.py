@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from learning.models.norm import GroupNorm
-from learning.models.vit import Position
+from learning.models.vit import ClassToken, Position
 from learning.ports import Streams
 
 
@@ -13,8 +13,8 @@ def draw_parameter(streams: Streams, name: str, owner: nn.Module, dtype: torch.d
     """Draw the parameter `name` (whole-model name, such as "3.weight") of the module `owner` that holds it.
 
     Linear and convolution, weight and bias: uniform in +-1/sqrt(fan_in), which is torch's default. Normalisation: ones
-    and zeros. Position embeddings: normal with standard deviation 0.02 (ViT, arXiv 2010.11929). Raises TypeError for a
-    module that has no rule.
+    and zeros. Embeddings of positions and tokens, class token: normal with standard deviation 0.02 (ViT, arXiv
+    2010.11929). Raises TypeError for a module that has no rule.
     """
     field = name.rpartition(".")[2]
     shape = tuple(owner.get_parameter(field).shape)
@@ -23,7 +23,7 @@ def draw_parameter(streams: Streams, name: str, owner: nn.Module, dtype: torch.d
         values = streams.generator("initial", name).uniform(-bound, bound, shape)
     elif isinstance(owner, GroupNorm | nn.LayerNorm):
         values = np.full(shape, 1.0 if field == "weight" else 0.0)
-    elif isinstance(owner, Position):
+    elif isinstance(owner, Position | ClassToken | nn.Embedding):
         values = streams.generator("initial", name).normal(0.0, 0.02, shape)
     else:
         raise TypeError(f"no rule to initialise the parameter {name} of a {type(owner).__name__}")

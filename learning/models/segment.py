@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,16 @@ class Segment:
 
     def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`."""
-        return _function(self)(params, x)
+        out: Tensor = _function(self)(params, x)
+        return out
+
+    def scored(self, params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Its output, and the attention (batch, tokens) that the first token pays to each in the segment's last block.
+
+        Raises ValueError if that block has no attention.
+        """
+        out: tuple[Tensor, Tensor] = _function(self, scored=True)(params, x)
+        return out
 
     @property
     def blocks(self) -> int:
@@ -92,6 +102,25 @@ def modules(segment: Segment) -> nn.Sequential:
     return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
 
 
+class Scored(nn.Module):
+    """Blocks of which the last one also hands out its attention."""
+
+    def __init__(self, run: nn.Sequential) -> None:
+        super().__init__()
+        for name, block in run.named_children():
+            self.add_module(name, block)
+        if not hasattr(block, "scored"):
+            raise ValueError(f"block {name} has no attention that it could hand out")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        blocks: list[Any] = list(self.children())
+        for block in blocks[:-1]:
+            x = block(x)
+        out: tuple[Tensor, Tensor] = blocks[-1].scored(x)
+        return out
+
+
 @cache
-def _function(segment: Segment) -> Stateless:
-    return Stateless(modules(segment))
+def _function(segment: Segment, scored: bool = False) -> Stateless:
+    run = modules(segment)
+    return Stateless(Scored(run) if scored else run)

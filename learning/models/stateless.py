@@ -21,7 +21,7 @@ class Stateless:
         """The module that holds the parameter of that name."""
         return self.module.get_submodule(name.rpartition(".")[0])
 
-    def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
+    def __call__(self, params: dict[str, Tensor], x: Tensor) -> Any:
         """The module's output for exactly these parameters; raises ValueError if the names differ."""
         if params.keys() != self.parameters.keys():
             raise ValueError(f"parameters {sorted(params)} were given where {sorted(self.parameters)} are needed")
@@ -29,7 +29,7 @@ class Stateless:
         for table, field, name in self._slots:
             table[field] = params[name]
         try:
-            out: Tensor = self.module(x)
+            out = self.module(x)
         finally:
             for (table, field, _), own in zip(self._slots, saved, strict=True):
                 table[field] = own

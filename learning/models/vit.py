@@ -14,7 +14,7 @@ from learning.models.projection import Projection
 class Vit:
     """Small pre-norm vision transformer: patch embedding | one block a layer | pooled linear classifier."""
 
-    # Dosovitskiy et al., arXiv 2010.11929; mean pooling instead of a class token.
+    # Dosovitskiy et al., arXiv 2010.11929; by default mean pooling instead of a class token.
 
     patch: Annotated[int, Ge(1)] = 4
     """Side of a square patch in pixels; must divide height and width of the image."""
@@ -31,6 +31,9 @@ class Vit:
     expansion: Annotated[int, Ge(1)] = 2
     """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
 
+    class_token: bool = False
+    """Put a learnt token before the patches, from which the head classifies instead of from the mean of all tokens."""
+
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
@@ -39,7 +42,8 @@ class Vit:
         if len(input_shape) != 3 or any(side % self.patch for side in input_shape[1:]):
             raise ValueError(f"patch = {self.patch} does not divide the sides of an image of shape {input_shape}")
         layers = [Layer(self.width, self.heads, self.expansion) for _ in range(self.depth)]
-        return [Embedding(input_shape, self.patch, self.width), *layers, Head(self.width, classes)]
+        embedding = Embedding(input_shape, self.patch, self.width, self.class_token)
+        return [embedding, *layers, Head(self.width, classes, self.class_token)]
 
 
 class Position(nn.Module):
@@ -53,46 +57,69 @@ class Position(nn.Module):
         return x + self.weight
 
 
-class Embedding(nn.Module):
-    """Cuts an image into patches, maps each linearly to a token and adds its position."""
+class ClassToken(nn.Module):
+    """Puts one learnt vector before the tokens."""
 
-    def __init__(self, input_shape: tuple[int, ...], patch: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.weight.expand(x.shape[0], 1, -1), x], dim=1)
+
+
+class Embedding(nn.Module):
+    """Cuts an image into patches, maps each linearly to a token, puts a class token before them and adds positions.
+
+    Nothing behind it knows of positions: layers take any number of tokens in any order.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], patch: int, width: int, class_token: bool) -> None:
         super().__init__()
         channels, rows, columns = input_shape
         self.grid = rows // patch, patch, columns // patch, patch
         self.project = nn.Linear(channels * patch * patch, width)
-        self.position = Position(self.grid[0] * self.grid[2], width)
+        self.first = ClassToken(width) if class_token else nn.Identity()
+        self.position = Position(self.grid[0] * self.grid[2] + class_token, width)
 
     def forward(self, x: Tensor) -> Tensor:
         grid = x.reshape(*x.shape[:2], *self.grid)  # (b, c, rows, p, columns, p)
         patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (b, tokens, c p p)
-        tokens: Tensor = self.position(self.project(patches))
+        tokens: Tensor = self.position(self.first(self.project(patches)))
         return tokens
 
 
 class Attention(nn.Module):
     """Multi-head self-attention, as matrix products, so that it vectorises over users and its FLOPs are counted."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, causal: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.inward = Projection(width, 3 * width, "q", "k", "v")
         self.outward = Projection(width, width, "proj")
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.scored(x)[0]
+
+    def scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Its output (b, tokens, width), and how much each token attends to each: (b, heads, tokens, tokens)."""
         qkv: Tensor = self.inward(x)
         q, k, v = qkv.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (b, heads, tokens, d) each
-        weights = torch.softmax(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5, dim=-1)
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        if self.causal:
+            later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
+        weights = torch.softmax(scores, dim=-1)
         mixed: Tensor = self.outward((weights @ v).transpose(1, 2).flatten(2))  # (b, tokens, width)
-        return mixed
+        return mixed, weights
 
 
 class Layer(nn.Module):
     """Pre-norm transformer layer: attention, then a feed-forward part, each added to its input."""
 
-    def __init__(self, width: int, heads: int, expansion: int) -> None:
+    def __init__(self, width: int, heads: int, expansion: int, causal: bool = False) -> None:
         super().__init__()
-        self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
+        self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads, causal))
         self.feed = nn.Sequential(
             nn.LayerNorm(width),
             Projection(width, expansion * width, "fc1"),
@@ -101,19 +128,28 @@ class Layer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attend(x)
+        return self.scored(x)[0]
+
+    def scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Its output, and the attention (b, tokens) that the first token pays to every token, mean over heads."""
+        norm, attention = self.attend
+        assert isinstance(attention, Attention)
+        mixed, weights = attention.scored(norm(x))
+        x = x + mixed
         fed: Tensor = x + self.feed(x)
-        return fed
+        return fed, weights[:, :, 0].mean(1)
 
 
 class Head(nn.Module):
-    """Mean of the normalised tokens, then a linear classifier."""
+    """Mean of the normalised tokens, or the class token, then a linear classifier."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, class_token: bool) -> None:
         super().__init__()
+        self.class_token = class_token
         self.norm = nn.LayerNorm(width)
         self.classify = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.norm(x).mean(1))
+        tokens = self.norm(x)
+        logits: Tensor = self.classify(tokens[:, 0] if self.class_token else tokens.mean(1))
         return logits

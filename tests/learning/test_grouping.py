@@ -24,7 +24,7 @@ from learning.schemes.fedsl_pq import operators
 MODELS = {
     "mlp": Mlp((24, 16)),
     "wide": Mlp((300, 257)),
-    "vit": Vit(4, 16, 1, 2),
+    "vit": Vit(4, 16, 1, 2, class_token=True),
     "lenet": LeNet(),
     "vgg_mini": VggMini(),
 }
@@ -66,6 +66,7 @@ def calls(o):
     update = (o.front, DROPOUT, SGD, CODEC, o.lower, sgd, o.mask, o.x, o.dz, o.u, o.noise)
     return {
         steps.front: (o.front, o.lower, o.x),
+        **({steps.scored_front: (o.front, o.lower, o.x)} if isinstance(o.front.architecture, Vit) else {}),
         steps.back_gradients: (o.back, o.upper, o.z, o.y),
         steps.back: (o.back, SGD, o.upper, velocity, o.z, o.y),
         steps.front_gradients: (o.front, o.lower, o.x, o.dz),
@@ -99,11 +100,11 @@ def prepared():
 
 def test_every_operation_is_here():
     """Those of the two modules that consist of operations, and all that the registered schemes submit."""
-    known = set(calls(Operands("mlp", 0)))
+    known = set(calls(Operands("vit", 0)))
     for module in (steps, operators):
         public = {f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
         own = {f for f in public if f.__module__ == module.__name__}
-        assert own - {steps.pullback} <= known  # a tool of operations, none itself
+        assert own - {steps.pullback, steps.mean_loss} <= known  # tools of operations, none themselves
     names = {operation.__name__ for operation in known}
     for scheme in SCHEMES.values():
         executor = Batched()
@@ -113,11 +114,14 @@ def test_every_operation_is_here():
         assert used <= names
 
 
-OPERATIONS = sorted(calls(Operands("mlp", 0)), key=lambda f: (f.__module__, f.__name__))
+PAIRS = [(operation, model) for model in MODELS for operation in calls(Operands(model, 0))]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f"{f.__module__.rpartition('.')[2]}.{f.__name__}")
+def named(each):
+    return each if isinstance(each, str) else f"{each.__module__.rpartition('.')[2]}.{each.__name__}"
+
+
+@pytest.mark.parametrize(("operation", "model"), PAIRS, ids=named)
 def test_bits_do_not_depend_on_the_group(operation, model, prepared, monkeypatch):
     jobs = [calls(operands)[operation] for operands in prepared[model]]
     results = {}
