@@ -64,7 +64,7 @@ class Link:
         return self.mean_power_over_noise_hz / self.noise_rise * self.fading.power_gains(self.key, blocks)
 
     def window(self, start_s: float, blocks: int) -> Window:
-        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
+        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, self.rate.delay_blocks)
         return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
 
@@ -92,5 +92,6 @@ class WorstOf:
         return worst
 
     def window(self, start_s: float, blocks: int) -> Window:
-        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
-        return Window(borders_s, self.power_over_noise_hz(numbers), self.links[0].rate)
+        rate = self.links[0].rate
+        numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, rate.delay_blocks)
+        return Window(borders_s, self.power_over_noise_hz(numbers), rate)

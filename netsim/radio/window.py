@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netsim.integral import Integral
 from netsim.radio.rate import RateLaw
+from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 
 REMEMBERED = 8
@@ -20,12 +21,16 @@ REMEMBERED = 8
 
 
 class Window:
-    """A stretch of n fading blocks between n + 1 borders, the power that arrives in each, and what it carries."""
+    """A stretch of n fading blocks between n + 1 borders, the power that arrives in each, and what it carries.
+
+    `power_over_noise_hz` begins as many blocks earlier as the rate law asks for; it may have a column for each resource
+    block.
+    """
 
     def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
         self.borders_s, self.power_over_noise_hz, self.rate = borders_s, power_over_noise_hz, rate
         self._widths_s = np.diff(borders_s)
-        self.signal = Integral(borders_s, self._widths_s, power_over_noise_hz)
+        self.signal = Integral(borders_s, self._widths_s, over_band(power_over_noise_hz[rate.delay_blocks :]))
         self._efficiencies: dict[float, Integral] = {}
 
     @property
@@ -48,14 +53,17 @@ class Window:
         return known
 
 
-def stretch(length_s: float, start_s: float, count: int) -> tuple[NDArray[np.int64], Floats]:
-    """Numbers of `count` blocks from the one that holds `start_s`, and their borders, the first moved to `start_s`."""
+def stretch(length_s: float, start_s: float, count: int, earlier: int = 0) -> tuple[NDArray[np.int64], Floats]:
+    """Numbers of `count` blocks from the one that holds `start_s`, and their borders, the first moved to `start_s`.
+
+    The numbers of some `earlier` blocks go before, without borders.
+    """
     if isinf(length_s):
-        return np.zeros(1, dtype=np.int64), np.array([start_s, inf])
+        return np.arange(-earlier, 1, dtype=np.int64), np.array([start_s, inf])
     first = int(start_s // length_s)
-    numbers = np.arange(first, first + count, dtype=np.int64)
+    numbers = np.arange(first - earlier, first + count, dtype=np.int64)
     borders_s = np.empty(count + 1)
     borders_s[0] = start_s
     # A border that rounds to the instant itself leaves the first block without any width.
-    np.maximum((numbers + 1) * length_s, start_s, out=borders_s[1:])
+    np.maximum((numbers[earlier:] + 1) * length_s, start_s, out=borders_s[1:])
     return numbers, borders_s

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
+from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 from netsim.units import from_db
 
@@ -26,5 +27,9 @@ class Shannon:
         """As a plain ratio."""
         return from_db(self.gap_db)
 
+    @property
+    def delay_blocks(self) -> int:
+        return 0
+
     def efficiency(self, snr: Floats) -> Floats:
-        return np.log1p(snr / self.gap) / log(2)
+        return over_band(np.log1p(snr / self.gap) / log(2))
