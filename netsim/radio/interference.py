@@ -1,8 +1,9 @@
 """Co-channel interference: whoever sends now disturbs the receivers of all other stations on the same channel.
 
-Which part of a band a sender occupies is not said, so its power counts as spread evenly over the whole band. Between a
-sender and those whom it disturbs only the mean gain counts: path loss, shadowing and antennas. A receiver's noise then
-rises by a factor that changes when somebody, somewhere on the channel, begins, ends, or gets another part of a band.
+Which part of a band a sender occupies is not said, so its power counts as spread evenly over the whole band, and where
+senders take turns, over time as well. Between a sender and those whom it disturbs only the mean gain counts: path loss,
+shadowing and antennas. A receiver's noise then rises by a factor that changes when somebody, somewhere on the channel,
+begins, ends, or gets another part of a band.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Uplink:
     def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
         users = [sender.transmission.receivers[0] for sender in senders]
         served_by = np.array([sender.station for sender in senders])
-        sent_w = self.powers.users_w[users] * np.array([sender.grant.power for sender in senders])
+        sent_w = self.powers.users_w[users] * np.array([sender.grant.radiated for sender in senders])
         received_w = sent_w[:, None] * self.powers.gains[users]
         elsewhere = served_by[:, None] != np.arange(received_w.shape[1])
         at_stations = (received_w * elsewhere).sum(axis=0) / self.powers.station_noise_w_per_hz
@@ -97,7 +98,7 @@ class Downlink:
     def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
         sent_w = np.zeros(self.powers.gains.shape[1])
         for sender in senders:
-            sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.power
+            sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.radiated
         for sender in senders:
             received_w = self.powers.gains[list(sender.transmission.receivers)] * sent_w
             received_w[:, sender.station] = 0.0

@@ -66,7 +66,7 @@ class Medium:
         """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
         self._agenda: list[tuple[float, int, Transmission]] = []  # a heap; entries of the past stay until they surface
         self._order = count()
-        self._alarm_s = inf
+        self._alarm_s = self._border_s = inf
         self._settling = False
 
     def begin(
@@ -76,7 +76,7 @@ class Medium:
 
         `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
         """
-        transmission = Transmission(self.env, link, receivers, bits, radiate)
+        transmission = Transmission(self.env, link, receivers, bits, self.bandwidth_hz, radiate, spread=self._spread)
         self._active[transmission] = None
         self._unrated.append(transmission)
         self._settle_later()
@@ -106,14 +106,34 @@ class Medium:
         touched = list(self._active) if self.scheduler.contended else self._unrated
         self._unrated = []
         if touched:
-            grants = self.scheduler.grants([transmission.receivers for transmission in touched], self.attached)
-            for transmission, grant in zip(touched, grants, strict=True):
-                if grant != transmission.grant:
-                    self._granted[transmission] = grant
+            self._divide(touched)
         if self.changed is None:
             self.apply()
         else:
             self.changed()
+
+    def _divide(self, touched: list[Transmission]) -> None:
+        now_s, follows = self.env.now, self.scheduler.follows_fading
+        if follows:  # the scheduler looks beyond the present fading block
+            for transmission in touched:
+                transmission.advance(now_s)
+        grants = self.scheduler.grants(touched, self.attached, now_s)
+        for transmission, grant in zip(touched, grants, strict=True):
+            if grant != transmission.grant or (follows and grant.band):
+                self._granted[transmission] = grant
+            else:
+                self._granted.pop(transmission, None)
+        if follows:
+            self._settle_at(min(transmission.border_s(now_s) for transmission in touched))
+
+    def _settle_at(self, border_s: float) -> None:
+        if border_s < inf and border_s != self._border_s:
+            self._border_s = border_s
+            Alarm(self.env, border_s - self.env.now, self._at_border)
+
+    def _at_border(self, _: simpy.Event) -> None:
+        if self._active:
+            self._settle_later()
 
     def sending(self) -> Iterator[tuple[Transmission, Grant]]:
         """What is under way, with the part of the band and power that each has from now on."""
@@ -135,7 +155,7 @@ class Medium:
     def _rate(self, transmission: Transmission, grant: Grant) -> None:
         now_s = self.env.now
         transmission.advance(now_s)
-        transmission.rate(now_s, grant, self.bandwidth_hz, spread=self._spread)
+        transmission.rate(now_s, grant)
         heapq.heappush(self._agenda, (transmission.due_s, next(self._order), transmission))
         if len(self._agenda) > 64 + 4 * len(self._active):
             self._agenda = [entry for entry in self._agenda if self._holds(entry)]

@@ -22,9 +22,9 @@ class Transmission:
     """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
 
     __slots__ = (
-        "_bandwidth_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
-        "_sending_s", "_signal_before", "_signal_time", "_spread_hz", "_window", "bits", "done", "due_s", "grant",
-        "link", "receivers", "remaining_bits", "since_s", "start_s",
+        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
+        "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done",
+        "due_s", "grant", "link", "receivers", "remaining_bits", "since_s", "start_s",
     )  # fmt: skip
 
     def __init__(
@@ -33,14 +33,19 @@ class Transmission:
         link: Carrying,
         receivers: Receivers,
         bits: float,
+        band_hz: float,
         radiate: Callable[[float], None] | None = None,
+        *,
+        spread: bool,
     ) -> None:
+        """The sender's power is spread over the whole band, or sits in the part that the transmission gets."""
+        self._band_hz, self._spread = band_hz, spread
         self.link, self.receivers, self.bits, self._radiate = link, receivers, bits, radiate
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.remaining_bits = bits
         self.grant = NOTHING
-        self._bandwidth_hz = 0.0
+        self._used_hz = 0.0  # averaged over turns
         self.due_s = self._finish_s = inf
         self._blocks = FIRST_BLOCKS
         self._sending_s = self._radiated_time = 0.0  # integrals of having, and of radiating, over time
@@ -68,14 +73,14 @@ class Transmission:
     def advance(self, now_s: float) -> None:
         """Deliver what the present rate has carried until now."""
         if now_s > self.since_s:
-            if self._window is not None and self._bandwidth_hz:
+            if self._window is not None and self._used_hz:
                 block = self._window.block(now_s)
                 carried = self._efficiency.until(block, now_s)
                 signal = self._window.signal.until(block, now_s)
-                self.remaining_bits -= self._bandwidth_hz * (carried - self._before)
+                self.remaining_bits -= self._used_hz * (carried - self._before)
                 self._signal_time += (signal - self._signal_before) / self._spread_hz
                 self._sending_s += now_s - self.since_s
-                self._radiated_time += (now_s - self.since_s) * self.grant.power
+                self._radiated_time += (now_s - self.since_s) * self.grant.radiated
                 self._before, self._signal_before = carried, signal
             self.since_s = now_s
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
@@ -85,29 +90,43 @@ class Transmission:
         """Forget what was seen of the link: it has changed. Call `advance` before and `rate` after."""
         self._window, self._blocks = None, FIRST_BLOCKS
 
-    def rate(self, now_s: float, grant: Grant, band_hz: float, *, spread: bool) -> None:
-        """From now on use this part of a band `band_hz` wide. Call `advance` before.
+    def rate(self, now_s: float, grant: Grant) -> None:
+        """From now on use this part of the band. Call `advance` before.
 
-        The sender's power is spread over the whole band, or sits in the part. `due_s` becomes the end of the
-        transmission, or of the fading blocks looked at if that comes first; without any part of the band, never.
+        `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first; without any
+        part of the band, never.
         """
-        if self._radiate is not None and grant.power != self.grant.power:
-            self._radiate(grant.power)
+        if self._radiate is not None and grant.radiated != self.grant.radiated:
+            self._radiate(grant.radiated)
         self.grant, self.since_s = grant, now_s
-        self._bandwidth_hz = grant.band * band_hz
-        if self._bandwidth_hz:
-            self._look_ahead(now_s, (band_hz if spread else self._bandwidth_hz) / grant.power)
+        self._used_hz = grant.band * grant.time * self._band_hz
+        if self._used_hz:
+            self._look_ahead(now_s, (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power)
         else:
             self.due_s = self._finish_s = inf
 
+    def efficiency(self, now_s: float) -> float:
+        """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
+        window = self._window_at(now_s)
+        return window.efficiency(self._band_hz).values.item(window.block(now_s))
+
+    def border_s(self, now_s: float) -> float:
+        """When the present fading block ends."""
+        window = self._window_at(now_s)
+        return window.borders_s.item(window.block(now_s) + 1)
+
     def _look_ahead(self, now_s: float, spread_hz: float) -> None:
+        window = self._window_at(now_s)
+        block = window.block(now_s)
+        self._efficiency = window.efficiency(spread_hz)
+        self._before = self._efficiency.until(block, now_s)
+        self._signal_before = window.signal.until(block, now_s)
+        self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
+        self._spread_hz = spread_hz
+        self.due_s = max(now_s, min(self._finish_s, window.end_s))
+
+    def _window_at(self, now_s: float) -> Window:
         if self._window is None or now_s >= self._window.end_s:
             self._window = self.link.window(now_s, self._blocks)
             self._blocks = min(2 * self._blocks, MOST_BLOCKS)
-        block = self._window.block(now_s)
-        self._efficiency = self._window.efficiency(spread_hz)
-        self._before = self._efficiency.until(block, now_s)
-        self._signal_before = self._window.signal.until(block, now_s)
-        self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._bandwidth_hz)
-        self._spread_hz = spread_hz
-        self.due_s = max(now_s, min(self._finish_s, self._window.end_s))
+        return self._window

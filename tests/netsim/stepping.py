@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from netsim.radio.sharing import Scheduler
+from netsim.radio.sharing import Receivers, Scheduler
 
 
-@dataclass
+@dataclass(eq=False)
 class Sending:
     """Bits that a user starts to send at `start_s` and gives up at `until_s`, over a link of given gains."""
 
@@ -17,6 +17,26 @@ class Sending:
     power_over_noise_hz: list[float]  # of block 0, 1, ..., repeated for ever
     delivered_bits: float = field(default=0.0, init=False)
     end_s: float = field(default=inf, init=False)
+    band: "Stepping" = field(init=False)
+
+    @property
+    def receivers(self) -> Receivers:
+        return (self.user,)
+
+    def signal_hz(self, now_s: float) -> float:
+        return self.power_over_noise_hz[self.block(now_s) % len(self.power_over_noise_hz)]
+
+    def efficiency(self, now_s: float) -> float:
+        return log2(1 + self.signal_hz(now_s) / self.band.bandwidth_hz / self.band.gap)
+
+    def border_s(self, now_s: float) -> float:
+        return (self.block(now_s) + 1) * self.band.block_s
+
+    def block(self, now_s: float) -> int:
+        block = floor(now_s / self.band.block_s)
+        while (block + 1) * self.band.block_s <= now_s:
+            block += 1
+        return block
 
 
 @dataclass
@@ -32,6 +52,8 @@ class Stepping:
 
     def run(self, sendings: list[Sending]) -> None:
         """Fill in what was delivered until when."""
+        for sending in sendings:
+            sending.band = self
         waiting = sorted(sendings, key=lambda sending: sending.start_s)
         active: list[Sending] = []
         now_s = 0.0
@@ -44,7 +66,7 @@ class Stepping:
                 for sending, rate in zip(active, rates, strict=True)
             ]
             borders = [sending.start_s for sending in waiting] + [sending.until_s for sending in active]
-            next_s = min([now_s + step for step in steps] + borders + [self._border_s(now_s)])
+            next_s = min([now_s + step for step in steps] + borders + [sending.border_s(now_s) for sending in active])
             for sending, rate, step in zip(active, rates, steps, strict=True):
                 sending.delivered_bits += rate * (next_s - now_s)
                 if now_s + step <= next_s * (1 + 1e-15) or sending.until_s <= next_s:
@@ -52,22 +74,14 @@ class Stepping:
             active = [sending for sending in active if sending.end_s == inf]
             now_s = next_s
 
-    def _border_s(self, now_s: float) -> float:
-        block = floor(now_s / self.block_s)
-        while (block := block + 1) * self.block_s <= now_s:
-            pass
-        return block * self.block_s
-
     def _rates(self, active: list[Sending], now_s: float) -> list[float]:
-        block = round(self._border_s(now_s) / self.block_s) - 1
         out = []
-        grants = self.scheduler.grants([(sending.user,) for sending in active], self.attached) if active else []
+        grants = self.scheduler.grants(active, self.attached, now_s) if active else []
         for sending, grant in zip(active, grants, strict=True):
             band_hz = grant.band * self.bandwidth_hz
             if not band_hz:
                 out.append(0.0)
                 continue
-            signal_hz = sending.power_over_noise_hz[block % len(sending.power_over_noise_hz)]
-            snr = grant.power * signal_hz / (self.bandwidth_hz if self.spread else band_hz)
-            out.append(band_hz * log2(1 + snr / self.gap))
+            snr = grant.power * sending.signal_hz(now_s) / (self.bandwidth_hz if self.spread else band_hz)
+            out.append(grant.time * band_hz * log2(1 + snr / self.gap))
         return out

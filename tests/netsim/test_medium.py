@@ -16,7 +16,16 @@ from stepping import Sending, Stepping
 from netsim.radio.link import WorstOf
 from netsim.radio.medium import Medium
 from netsim.radio.rate import RateLaw, Shannon
-from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
+from netsim.radio.sharing import (
+    EqualShares,
+    FixedShares,
+    FixedTimes,
+    MaxRate,
+    ProportionalFair,
+    RoundRobin,
+    SharingLaw,
+    WeightedShares,
+)
 from netsim.radio.transmission import COMPLETE, Transmission
 from netsim.radio.window import Window, stretch
 
@@ -45,7 +54,7 @@ class Band:
     def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True) -> None:
         self.env = simpy.Environment()
         law = law or EqualShares()
-        self.medium = Medium(self.env, 1e6, law, range(users), spread=spread)
+        self.medium = Medium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
         self.ended: dict[int, tuple[float, Transmission]] = {}
 
     def send(self, user: int, link: Any, bits: float, start_s: float = 0.0, until_s: float = inf) -> None:
@@ -161,9 +170,7 @@ def test_mean_snr_over_many_windows() -> None:
 def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
     rated: list[Transmission] = []
     rate = Transmission.rate
-    monkeypatch.setattr(
-        Transmission, "rate", lambda self, *args, **spread: (rated.append(self), rate(self, *args, **spread))
-    )
+    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
     band = Band(FixedShares())
     for user in range(4):
         band.send(user, FLAT, 1e6, start_s=0.1 * user)
@@ -185,9 +192,7 @@ def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch
 def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     rated: list[Transmission] = []
     rate = Transmission.rate
-    monkeypatch.setattr(
-        Transmission, "rate", lambda self, *args, **spread: (rated.append(self), rate(self, *args, **spread))
-    )
+    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
     band = Band()
     band.send(0, FLAT, 1e6)
 
@@ -248,7 +253,19 @@ storms = st.lists(
     min_size=1,
     max_size=6,
 )
-laws = st.sampled_from([EqualShares(), FixedShares(), FixedShares((0.4, 0.05, 0.1, 0.2, 0.1, 0.15))])
+OWNED = (0.4, 0.05, 0.1, 0.2, 0.1, 0.15)
+laws = st.sampled_from(
+    [
+        EqualShares(),
+        FixedShares(),
+        FixedShares(OWNED),
+        WeightedShares(OWNED),
+        FixedTimes(OWNED),
+        RoundRobin(),
+        MaxRate(),
+        ProportionalFair(0.3),
+    ]
+)
 
 
 @settings(deadline=None, max_examples=150)
@@ -260,7 +277,7 @@ def test_storms_against_brute_force(
         Sending(user, start_s, start_s + patience_s, bits, signal_hz)
         for user, (start_s, bits, patience_s, signal_hz) in enumerate(storm)
     ]
-    Stepping(1e6, law, list(range(6)), spread, 1.3, block_s).run(sendings)
+    Stepping(1e6, law.scheduler(), list(range(6)), spread, 1.3, block_s).run(sendings)
     band = Band(law, users=6, spread=spread)
     for sending in sendings:
         link = Recorded(sending.power_over_noise_hz, block_s, Shannon(10 * log10(1.3)))

@@ -1,0 +1,58 @@
+"""Parts of the band, and powers, that a controller sets while the simulation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netsim.radio.sharing.law import NOTHING, ROUNDING, Claim, Grant, Receivers, Scheduler
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """Shares of the band, and transmit powers of users, that a scheme's controller sets while the simulation runs.
+
+    Users without a share divide equally what those who are transmitting leave over; a broadcast goes over the parts of
+    all its receivers.
+    """
+
+    def scheduler(self) -> Scheduler:
+        return Allocations()
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        """Fits every station."""
+
+
+class Allocations:
+    """What a controller has set for the users of all stations in one direction."""
+
+    contended, follows_fading = True, False
+
+    def __init__(self) -> None:
+        self._shares: dict[int, float] = {}
+        self._powers: dict[int, float] = {}
+
+    def allocate(self, user: int, share: float | None, power: float) -> None:
+        """From now on a part of the band, or with None of what is left over, and a part of the user's power."""
+        self._powers[user] = power
+        if share is None:
+            self._shares.pop(user, None)
+        else:
+            self._shares[user] = share
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        """Raises ValueError if the shares of those that are transmitting exceed the band."""
+        users = [user for claim in active for user in claim.receivers]
+        taken = sum(self._shares.get(user, 0.0) for user in users)
+        if taken > 1 + ROUNDING:
+            raise ValueError(
+                f"the shares set for users {', '.join(map(str, users))}, who transmit now, sum to {taken:g}; "
+                "they must not exceed 1"
+            )
+        unset = sum(user not in self._shares for user in users)
+        rest = (1 - taken) / unset if unset and taken < 1 - ROUNDING else 0.0
+        return [self._of(claim.receivers, rest) for claim in active]
+
+    def _of(self, receivers: Receivers, rest: float) -> Grant:
+        band = sum(self._shares.get(user, rest) for user in receivers)
+        return Grant(band, power=self._powers.get(receivers[0], 1.0)) if band else NOTHING

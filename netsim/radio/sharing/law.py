@@ -1,0 +1,77 @@
+"""What a sharing law is, and what it gives to a transmission."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+Receivers = tuple[int, ...]
+"""The users that a transmission serves: one, or several in a broadcast."""
+
+ROUNDING = 1e-9
+"""Shares that sum to one may do so to within this."""
+
+
+class Grant(NamedTuple):
+    """What a transmission gets of a band."""
+
+    band: float
+    """Part of the band in [0, 1]."""
+    time: float = 1.0
+    """Part of the time for which it has that part of the band."""
+    power: float = 1.0
+    """Part of the sender's usual power: all of a user's, for a station what falls into that part of the band."""
+
+    @property
+    def radiated(self) -> float:
+        """Part of the sender's usual power that is on the air, averaged over time."""
+        return self.time * self.power
+
+
+NOTHING = Grant(0.0, 0.0, 0.0)
+"""What a transmission gets that has to wait."""
+
+
+class Claim(Protocol):
+    """A transmission that is going on, as a scheduler sees it."""
+
+    @property
+    def receivers(self) -> Receivers: ...
+
+    def efficiency(self, now_s: float) -> float:
+        """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
+        ...
+
+    def border_s(self, now_s: float) -> float:
+        """When the present fading block ends."""
+        ...
+
+
+class Scheduler(Protocol):
+    """Divides a station's band among the transmissions that are going on."""
+
+    @property
+    def contended(self) -> bool:
+        """Whether a grant depends on anything but the receivers."""
+        ...
+
+    @property
+    def follows_fading(self) -> bool:
+        """Whether a grant depends on the channels, and so holds only until a fading block ends."""
+        ...
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        """What each active transmission gets from now on; `attached` are all users of the station."""
+        ...
+
+
+class SharingLaw(Protocol):
+    """How a station's band is shared."""
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        """Raises ValueError if the law does not fit a station with these of `count` users."""
+        ...
+
+    def scheduler(self) -> Scheduler:
+        """What divides the bands of all stations in one direction."""
+        ...

@@ -1,0 +1,101 @@
+"""Laws that go by the channels of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf
+from typing import Annotated
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from annotated_types import Gt
+
+from netsim.radio.sharing.law import NOTHING, Claim, Grant, Scheduler
+from netsim.streams import Floats
+
+
+@dataclass(frozen=True)
+class MaxRate:
+    """The whole band goes to the transmission with the best channel of the moment: most bits, no fairness.
+
+    Knopp and Humblet, Information Capacity and Power Control in Single-Cell Multiuser Communications, IEEE ICC 1995.
+    """
+
+    contended = follows_fading = True
+
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        best = max(active, key=lambda claim: claim.efficiency(now_s))
+        return [Grant(1.0) if claim is best else NOTHING for claim in active]
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        """Fits every station."""
+
+
+@dataclass(frozen=True)
+class ProportionalFair:
+    """Time goes where the channel is good by a transmission's own standard: rate over average rate decides.
+
+    By slots, the transmission with the largest ratio is served (Viswanath, Tse, Laroia, Opportunistic Beamforming Using
+    Dumb Antennas, IEEE Transactions on Information Theory 48(6), 2002). The flow form is the limit of short slots
+    (Kushner and Whiting, Convergence of Proportional-Fair Sharing Algorithms Under General Conditions, IEEE
+    Transactions on Wireless Communications 3(4), 2004): each fading block is divided so that the sum of the logarithms
+    of the averages at its end is largest.
+    """
+
+    forgetting_time_s: Annotated[float, Gt(0)] = 1.0
+    """Time constant in seconds of the exponential average (our choice, near the 1000 slots of Viswanath et al.)."""
+
+    def scheduler(self) -> Scheduler:
+        return FairAverages(self.forgetting_time_s)
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        """Fits every station."""
+
+
+class FairAverages:
+    """The exponentially averaged rates of transmissions, in bit/s/Hz; each begins at what an equal part gives."""
+
+    contended = follows_fading = True
+
+    def __init__(self, forgetting_time_s: float) -> None:
+        self.forgetting_time_s = forgetting_time_s
+        self._served: WeakKeyDictionary[Claim, tuple[float, float, float]] = WeakKeyDictionary()
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        rates = np.array([claim.efficiency(now_s) for claim in active])
+        averages = np.array(
+            [self._average(claim, now_s, rate / len(active)) for claim, rate in zip(active, rates, strict=True)]
+        )
+        ahead_s = min(claim.border_s(now_s) for claim in active) - now_s
+        kept = exp(-ahead_s / self.forgetting_time_s)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            levels = np.where(rates > 0, kept * averages / ((1 - kept) * rates), inf)
+        times = filled(levels)
+        for claim, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
+            self._served[claim] = now_s, average, rate
+        return [Grant(1.0, time) if time else NOTHING for time in times.tolist()]
+
+    def _average(self, claim: Claim, now_s: float, first: float) -> float:
+        if claim not in self._served:
+            return first
+        since_s, average, rate = self._served[claim]
+        kept = exp(-(now_s - since_s) / self.forgetting_time_s)
+        return kept * average + (1 - kept) * rate
+
+
+def filled(levels: Floats) -> Floats:
+    """One unit of water poured over bottoms of these heights: its depth over each. Nothing stays on infinite ones.
+
+    Parts x of a unit that maximise the sum of log(level + x) are those depths.
+    """
+    lowest = np.sort(levels[np.isfinite(levels)])
+    if not len(lowest):
+        return np.zeros(len(levels))
+    surfaces = (1 + np.cumsum(lowest)) / np.arange(1, len(lowest) + 1)
+    surface = surfaces[np.flatnonzero(surfaces > lowest)[-1]]
+    depths: Floats = np.maximum(surface - levels, 0.0)
+    return depths

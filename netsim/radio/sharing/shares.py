@@ -1,0 +1,86 @@
+"""Parts of the band: owned for ever, or divided among those who are transmitting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt, Le
+
+from netsim.radio.sharing.law import ROUNDING, Claim, Grant, Receivers, Scheduler
+
+
+@dataclass(frozen=True)
+class FixedShares:
+    """FDMA: every user of a station owns a part of the band for ever, active or not.
+
+    A broadcast goes over the parts of all its receivers.
+    """
+
+    shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
+    """Part of the band of users 0, 1, 2 and so on; null means equal parts for the users of a station."""
+
+    contended = follows_fading = False
+
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        return [Grant(self.owned(claim.receivers, attached)) for claim in active]
+
+    def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
+        """What these users own together."""
+        if self.shares_of_users is None:
+            return len(receivers) / len(attached)
+        return sum(self.shares_of_users[user] for user in receivers)
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        if self.shares_of_users is None:
+            return
+        if len(self.shares_of_users) != count:
+            raise ValueError(f"{len(self.shares_of_users)} shares are given, but there are {count} users")
+        total = sum(self.shares_of_users[user] for user in attached)
+        if total > 1 + ROUNDING:
+            raise ValueError(f"the shares of a station's users sum to {total:g}; they must not exceed 1")
+
+
+@dataclass(frozen=True)
+class EqualShares:
+    """The band is divided equally among the transmissions that are going on; a broadcast counts as one."""
+
+    contended, follows_fading = True, False
+
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        return [Grant(1 / len(active))] * len(active)
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        """Fits every station."""
+
+
+@dataclass(frozen=True)
+class WeightedShares:
+    """The band is divided among the transmissions that are going on in proportion to weights of their users.
+
+    A broadcast has the weights of all its receivers.
+    """
+
+    weights_of_users: tuple[Annotated[float, Gt(0)], ...]
+    """Weights of users 0, 1, 2 and so on; a user of weight 2 gets twice the part of a user of weight 1."""
+
+    contended, follows_fading = True, False
+
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+        weights = [sum(self.weights_of_users[user] for user in claim.receivers) for claim in active]
+        total = sum(weights)
+        return [Grant(weight / total) for weight in weights]
+
+    def check(self, count: int, attached: Sequence[int]) -> None:
+        if len(self.weights_of_users) != count:
+            raise ValueError(f"{len(self.weights_of_users)} weights are given, but there are {count} users")
