@@ -145,9 +145,9 @@ class Server:
         return self.wire.deliver(what, codec, to.number, kind)
 
     def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Promise:
-        """Transmit a value once to all of `to`."""
-        yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
-        return what
+        """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
+        reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
+        return {user: what for user in to if user.node in reached}
 
 
 def label_bits(y: Rows, bits_per_label: int) -> int:

@@ -1,13 +1,16 @@
 """All that learning knows of a network: the few Protocols it needs. The network fits them without importing them."""
 
 from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import simpy
 
 Timed = Generator[simpy.Event, Any, None]
 """What spends simulated time: use it with `yield from`; an interrupt releases whatever it holds."""
+
+
+T = TypeVar("T")
 
 
 class Streams(Protocol):
@@ -76,6 +79,28 @@ class UserNode(Protocol):
     @property
     def downlink(self) -> Channel: ...
 
+    @property
+    def away(self) -> bool:
+        """Whether the device is not there."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether it will never be there again."""
+        ...
+
+    @property
+    def back(self) -> simpy.Event:
+        """Happens when a device that is away returns, or is gone for ever."""
+        ...
+
+    def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
+        """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is.
+
+        `compute` and `send`, here and to a user, do the same of themselves.
+        """
+        ...
+
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
         """Occupy the processor for `flops` floating-point operations."""
         ...
@@ -101,8 +126,8 @@ class ServerNode(Protocol):
         """Transmit `bits` to one user on the downlink."""
         ...
 
-    def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Timed:
-        """Transmit `bits` once to all of `to`, at the rate of the worst receiver."""
+    def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Generator[simpy.Event, Any, Sequence[Any]]:
+        """Transmit `bits` once to all of `to` that are there; returns those that got all of it."""
         ...
 
 

@@ -44,6 +44,7 @@ class World:
     evaluate_every: int
     precision: torch.dtype
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
+    _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
 
     def __post_init__(self) -> None:
         self.wanted = self.participation.wanted(len(self.users))
@@ -62,10 +63,19 @@ class World:
         return tuple(size / sum(sizes) for size in sizes)
 
     def selected(self, number: int) -> list[User]:
-        """The users that are asked to take part in round `number`, in the order of their numbers."""
-        count = self.policy.asked(self.wanted)
-        chosen = self.choose(self.users, count, number, number * self.wanted)
-        return sorted(chosen, key=lambda user: user.number)
+        """The users that are asked to take part in round `number`, in the order of their numbers.
+
+        They are chosen among those that are there when it is first asked, if they are enough; else among all that are
+        not gone for ever.
+        """
+        if number != self._selection[0]:
+            count = self.policy.asked(self.wanted)
+            among = [user for user in self.users if not user.node.away]
+            if len(among) < count:
+                among = [user for user in self.users if not user.node.gone] or self.users
+            chosen = self.choose(among, count, number, number * self.wanted)
+            self._selection = number, sorted(chosen, key=lambda user: user.number)
+        return self._selection[1]
 
     def choose(self, among: Sequence[User], count: int, turn: int, before: int) -> list[User]:
         """The first `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
@@ -108,4 +118,9 @@ class World:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds
         late = self.env.now >= (inf if self.stop.time_s is None else self.stop.time_s)
         good = self.stop.accuracy is not None and self.evaluator.accuracy >= self.stop.accuracy
-        return enough or late or good
+        return enough or late or good or self._deserted()
+
+    def _deserted(self) -> bool:
+        """Whether nobody took part in the last round, and nobody ever will."""
+        present, asked = self._presence
+        return asked > 0 == present and all(user.node.gone for user in self.users)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from netsim.energy import ComputeEnergy, Cycles
+from netsim.faults import AlwaysThere, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.queueing import Discipline, Fifo
 from netsim.radio.antenna import Antenna, Omnidirectional
@@ -102,6 +103,20 @@ class SharingDescription:
 
 
 @dataclass(frozen=True)
+class FaultsDescription:
+    """Devices that go away. What such a device does, and what is done for it, is given up at that instant."""
+
+    availability: Availability = field(default_factory=AlwaysThere)
+    """When devices are away of themselves."""
+    outages: tuple[Outage, ...] = ()
+    """Further times that single devices are away, from the list."""
+    mean_lifetime_s: Annotated[float, Gt(0)] | None = None
+    """Mean time after which a device dies and never returns, in seconds; null lets nobody die by chance."""
+    lifetime_shape: Annotated[float, Gt(0)] = 1.0
+    """Weibull shape of the lifetimes; 1 is exponential, more is wear, less is infant mortality."""
+
+
+@dataclass(frozen=True)
 class NetworkDescription:
     """The wireless network."""
 
@@ -115,6 +130,8 @@ class NetworkDescription:
     """Their bands."""
     interference: Interference | None = None
     """Whether stations disturb each other; null gives each a band of its own."""
+    faults: FaultsDescription = field(default_factory=FaultsDescription)
+    """Devices that go away, return, and die."""
 
 
 @dataclass(frozen=True)

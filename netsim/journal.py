@@ -15,6 +15,7 @@ from netsim.tables import (
     DecisionRow,
     EnergyRow,
     EvaluationRow,
+    OutageRow,
     RoundRow,
     TransferRow,
 )
@@ -86,6 +87,10 @@ class Journal:
     def decision(self, user: int | None, name: str, value: float) -> None:
         """What a controller chose in this round; `user` is None if it concerns all."""
         self.trace.add("decisions", *DecisionRow(self.round, user, name, float(value)))
+
+    def outage(self, row: OutageRow) -> None:
+        """A device was away."""
+        self.trace.add("outages", *row)
 
     def computed(self, row: ComputationRow) -> None:
         """A job is over, done or given up."""

@@ -8,9 +8,12 @@ from functools import partial
 import numpy as np
 import simpy
 
+from netsim.background import Background
 from netsim.coupling import Attenuation, Coupling
 from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
 from netsim.energy import Meter
+from netsim.faults import Presence
+from netsim.faults.causes import strike
 from netsim.journal import Journal
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
@@ -60,6 +63,7 @@ class Network:
         self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
         self.stations = [self._station(number) for number in range(self.coupling.stations)]
         self.users = [self._user(number) for number in range(count)]
+        strike(network.faults, [user.presence for user in self.users], Background(env), streams)
         self.server = Server(env, self._server_processor())
         if network.interference is not None:
             self._disturb(network.interference, pairs)
@@ -84,6 +88,16 @@ class Network:
                 coupling_loss_db=attenuation.total_db - self._antennas_db,
             )
             self.journal.trace.add("users", *row)
+
+    def record_end(self) -> None:
+        """Write down what lasts beyond the end of the run."""
+        for user in self.users:
+            user.presence.record()
+
+    @property
+    def gone(self) -> int:
+        """How many devices will never return."""
+        return sum(user.gone for user in self.users)
 
     @property
     def _antennas_db(self) -> float:
@@ -121,7 +135,7 @@ class Network:
         return Medium(self.env, band.bandwidth_mhz * 1e6, scheduler, attached, spread=spread)
 
     def _user(self, number: int) -> User:
-        energy = self._energy
+        energy, presence = self._energy, Presence(self.env, self.journal, number)
         meter = Meter(self.env, energy.idle_power_w)
         self.journal.meters.append(meter)
         processor = Processor(
@@ -147,6 +161,7 @@ class Network:
             circuit_power_w=energy.circuit_power_w,
             amplifier_power_w=user_w / energy.amplifier_efficiency,
             meter=meter,
+            presence=presence,
         )
         downlink = Radio(
             self.env,
@@ -158,8 +173,9 @@ class Network:
             circuit_power_w=energy.receive_power_w,
             amplifier_power_w=0.0,
             meter=meter,
+            presence=presence,
         )
-        return User(number, station, processor, uplink, downlink)
+        return User(number, station, presence, processor, uplink, downlink)
 
     def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
         pair, channel = self._attenuations[user], self._network.channel

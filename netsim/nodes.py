@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import simpy
 
+from netsim.faults.presence import Presence, Work
 from netsim.processor import Processor, Timed
 from netsim.transfer import AirInterface, Radio
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -22,10 +26,11 @@ class Station:
 
 @dataclass(eq=False)
 class User:
-    """A user's device: one processor, one radio, one energy meter."""
+    """A user's device: one processor, one radio, one energy meter. What it does is given up when it goes away."""
 
     number: int
     station: Station
+    presence: Presence
     processor: Processor
     uplink: Radio
     downlink: Radio
@@ -39,11 +44,30 @@ class User:
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
         """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
-        yield from self.processor.compute(flops, kind, memory_bytes, self.number)
+        return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
     def send(self, to: Server, bits: float, kind: str) -> Timed:
         """Transmit `bits` on the uplink to the station, and so to the server."""
-        yield from self.station.uplink.transfer([self.uplink], bits, kind)
+        return self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
+
+    def attend(self, work: Work[T]) -> Work[T]:
+        """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is."""
+        return self.presence.attend(work)
+
+    @property
+    def away(self) -> bool:
+        """Whether the device is not there."""
+        return self.presence.away
+
+    @property
+    def gone(self) -> bool:
+        """Whether it will never be there again."""
+        return self.presence.gone
+
+    @property
+    def back(self) -> simpy.Event:
+        """Happens when a device that is away returns, or is gone for ever."""
+        return self.presence.back
 
 
 @dataclass(eq=False)
@@ -64,36 +88,36 @@ class Server:
 
     def send(self, to: User, bits: float, kind: str) -> Timed:
         """Transmit `bits` to one user on its station's downlink."""
-        yield from to.station.downlink.transfer([to.downlink], bits, kind)
+        return to.attend(to.station.downlink.transfer(to.downlink, bits, kind))
 
-    def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Timed:
+    def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
 
-        Over when every station is done.
+        Over when every station is done; returns the users that got all of it. Who is away gets nothing.
         """
         cells: dict[Station, list[Radio]] = {}
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
-        if len(cells) == 1:
-            (station,) = cells
-            yield from station.downlink.transfer(cells[station], bits, kind)
-            return
-        yield from self._together([cell.downlink.transfer(radios, bits, kind) for cell, radios in cells.items()])
+        works = [cell.downlink.broadcast(radios, bits, kind) for cell, radios in cells.items()]
+        reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
+        heard = {radio.user for radios in reached for radio in radios}
+        return [user for user in to if user.number in heard]
 
-    def _together(self, works: Sequence[Timed]) -> Timed:
+    def _together(self, works: Sequence[Work[T]]) -> Work[list[T]]:
         processes = [self.env.process(_until_interrupted(work)) for work in works]
         try:
-            yield self.env.all_of(processes)
+            done = yield self.env.all_of(processes)
         except simpy.Interrupt as interrupt:
             running = [process for process in processes if process.is_alive]
             for process in running:
                 process.interrupt(interrupt.cause)
             yield self.env.all_of(running)  # at this very instant
             raise
+        return [done[process] for process in processes]
 
 
-def _until_interrupted(work: Timed) -> Timed:
+def _until_interrupted(work: Work[T]) -> Work[T | None]:
     try:
-        yield from work
+        return (yield from work)
     except simpy.Interrupt:
-        return  # whoever started it was interrupted, and passes that on
+        return None  # whoever started it was interrupted, and passes that on

@@ -1,6 +1,7 @@
 """Everything of the simulated world that a scenario can name: families of described parts."""
 
 from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
+from netsim.faults import AVAILABILITIES, Availability
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.antenna import ANTENNAS, Antenna
@@ -23,6 +24,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     SharingLaw: SHARING_LAWS,
     SlowdownLaw: SLOWDOWN_LAWS,
     Discipline: DISCIPLINES,
+    Availability: AVAILABILITIES,
     ComputeEnergy: COMPUTE_ENERGIES,
     PerUser: PER_USER,
 }

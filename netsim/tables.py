@@ -150,6 +150,15 @@ class EnergyRow(NamedTuple):
     idle_j: Annotated[float, Column("J", "energy while it did none of these")]
 
 
+class OutageRow(NamedTuple):
+    """A time that a device was away for one cause; several causes may overlap."""
+
+    user: User
+    start_s: Annotated[float, Column("s", "simulated time at which it went away")]
+    end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
+    cause: Annotated[str, Column("", "availability, outage or death")]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -159,6 +168,7 @@ ROWS: dict[str, type] = {
     "critical_path": CriticalPathRow,
     "decisions": DecisionRow,
     "energy": EnergyRow,
+    "outages": OutageRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import simpy
 
 from netsim.energy import Meter
+from netsim.faults.presence import Presence
 from netsim.journal import Journal
 from netsim.processor import Timed
 from netsim.radio.link import Carrying, Link, WorstOf
@@ -43,6 +45,7 @@ class Radio:
     amplifier_power_w: float
     """What it draws on top while it radiates all its power."""
     meter: Meter
+    presence: Presence
     turn: simpy.Resource = field(init=False)
     _drawn_w: float = field(default=0.0, init=False)
 
@@ -117,31 +120,59 @@ class AirInterface:
     def __init__(self, journal: Journal, medium: Medium, node: str, direction: Literal["up", "down"]) -> None:
         self.env, self.journal, self.medium, self.node, self.direction = medium.env, journal, medium, node, direction
 
-    def transfer(self, radios: Sequence[Radio], bits: float, kind: str) -> Timed:
-        """Transmit `bits` once, from or to one user, or to several. No bits take no time and leave no row.
+    def transfer(self, radio: Radio, bits: float, kind: str) -> Timed:
+        """Transmit `bits` from or to one user. No bits take no time and leave no row.
 
         Raises ValueError if `bits` is negative or no number.
         """
+        yield from self._transmit([radio], bits, kind, watched=False)
+
+    def broadcast(self, radios: Iterable[Radio], bits: float, kind: str) -> Generator[simpy.Event, Any, list[Radio]]:
+        """The same once to all of several users that are there; returns those that got all of it.
+
+        Who goes away meanwhile gets no more. The station does not notice: it keeps the rate that it chose for all,
+        until the last has gone.
+        """
+        there = [radio for radio in radios if not radio.presence.away]
+        there.sort(key=lambda radio: radio.user)  # one order for all, so that turns cannot deadlock
+        yield from self._transmit(there, bits, kind, watched=True)
+        return there
+
+    def _transmit(self, radios: list[Radio], bits: float, kind: str, *, watched: bool) -> Timed:
+        """If `watched`, whoever goes away is taken out of `radios`."""
         if not bits >= 0:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
-        if bits == 0:
+        if bits == 0 or not radios:
             return
-        radios = sorted(radios, key=lambda radio: radio.user)  # one order for all, so that turns cannot deadlock
-        round_number, asked_s = self.journal.round, self.env.now
+        write = partial(self._write, len(radios), bits, kind, self.journal.round, self.env.now)
         transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
-        with ExitStack() as turns:
+        nobody = self.env.event()
+
+        def went(radio: Radio) -> None:
+            radios.remove(radio)
+            if transmission is not None:
+                self.medium.update(transmission)
+                radio.end()
+            write(radio, transmission)
+            if not radios:
+                nobody.succeed()
+
+        with ExitStack() as held:
+            for radio in radios if watched else ():
+                held.enter_context(radio.presence.watched(partial(went, radio)))
             try:
-                for radio in radios:
-                    yield turns.enter_context(radio.turn.request())
-                transmission = self._begin(radios, bits)
-                yield transmission.done
+                for radio in list(radios):
+                    yield held.enter_context(radio.turn.request())
+                if radios:
+                    transmission = self._begin(radios, bits)
+                    yield transmission.done | nobody if watched else transmission.done
             except simpy.Interrupt as cause:
                 interrupt = cause
             if transmission is not None:
                 self._end(radios, transmission)
         for radio in radios:
-            self._write(radio, len(radios), bits, kind, round_number, asked_s, transmission)
+            write(radio, transmission)
         if interrupt is not None:
             raise interrupt
 
@@ -160,12 +191,12 @@ class AirInterface:
 
     def _write(
         self,
-        radio: Radio,
         receivers: int,
         bits: float,
         kind: str,
         round_number: int,
         asked_s: float,
+        radio: Radio,
         transmission: Transmission | None,
     ) -> None:
         end_s = self.env.now

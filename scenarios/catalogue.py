@@ -16,6 +16,7 @@ GROUPS = {
     "channels": ("PathLoss", "Fading", "RateLaw"),
     "stragglers": ("SlowdownLaw", "Policy"),
     "schedulers": ("SharingLaw",),
+    "faults": ("Availability",),
     "placements": ("StationPlacement", "UserPlacement"),
     "energies": ("ComputeEnergy",),
     "numbers": ("PerUser",),

@@ -32,6 +32,7 @@ def print_summary(result: Result) -> None:
         "downlink": f"{reached.downlink_bits:.4g} bits",
         "energy of users": f"{reached.energy_j:.4g} J",
         "users dropped from rounds": f"{reached.dropped}",
+        **({"devices gone for ever": f"{result.devices_gone}"} if result.devices_gone else {}),
         "torch operations": operations(result.operations),
         "wall time": f"{result.wall_time_s:.1f} s",
         "traces": f"{result.directory / 'traces' if result.directory else ''}",

@@ -45,6 +45,8 @@ class Result:
     wall_time_s: float
     reached: Tally
     """Rounds, simulated time, bits, energy, and latest metrics."""
+    devices_gone: int
+    """Devices that will never return; a run ends early where all are."""
     operations: Mapping[str, int]
     """Operations of learning: asked for, run, and found in a store."""
     tables: Mapping[str, Any]
@@ -108,6 +110,7 @@ class _Run:
         try:
             self._open()
             status = self._advance()
+            self.simulation.network.record_end()
             about = self._record(status, self.trace.close())
         except Exception as error:
             raise self._failure(error) from error
@@ -116,6 +119,7 @@ class _Run:
             status=about["status"],
             wall_time_s=about["wall_time_s"],
             reached=self.tally,
+            devices_gone=about["devices_gone"],
             operations=about["operations"],
             tables=about["tables"],
             directory=self.directory.path if self.directory else None,
@@ -178,6 +182,7 @@ class _Run:
             "wall_time_s": round(time.monotonic() - self.begun_s, 3),
             "simulated_time_s": self.tally.time_s,
             "rounds": self.tally.rounds,
+            "devices_gone": self.simulation.network.gone,
             "operations": {
                 "asked": executor.asked if executor else 0,
                 "run": executor.run if executor else 0,

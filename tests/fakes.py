@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import simpy
@@ -24,6 +24,8 @@ from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
 from learning.world import World
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,11 @@ class FakeNode:
         self.flops_per_s, self.uplink_bps, self.downlink_bps = flops_per_s, uplink_bps, downlink_bps
         self.processor = simpy.Resource(env, slots)
         self.uplink, self.downlink = FakeChannel(), FakeChannel(max_power_w=1.0)
+        self.away = self.gone = False
+        self.back = env.event()
+
+    def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
+        return work
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
         with self.processor.request() as turn:
@@ -161,8 +168,11 @@ class FakeNode:
         else:
             yield from self._transmit("up", self.number, bits, kind, self.uplink_bps)
 
-    def broadcast(self, to: Sequence[FakeNode], bits: float, kind: str) -> Timed:
+    def broadcast(
+        self, to: Sequence[FakeNode], bits: float, kind: str
+    ) -> Generator[simpy.Event, Any, Sequence[FakeNode]]:
         yield from self._transmit("broadcast", None, bits, kind, min(node.downlink_bps for node in to))
+        return to
 
     def _transmit(self, direction: str, user: int | None, bits: float, kind: str, rate_bps: float) -> Timed:
         message = Message(direction, user, bits, kind, self.journal.round, self.env.now)

@@ -20,6 +20,7 @@ TABLES = (
     "decisions",
     "critical_path",
     "energy",
+    "outages",
 )
 
 
@@ -37,6 +38,13 @@ def policy(name: str, scheme: str) -> dict[str, Any]:
     }
     three = {"learning__participants": {"name": "random", "count": 3}} if name == "over_selection" else {}
     return {"learning__policy": policies[name], **three}
+
+
+FAULTS = {
+    "availability": {"name": "on_off", "mean_on_s": 0.1, "mean_off_s": 0.04, "off_shape": 0.7},
+    "outages": [{"user": 1, "from_s": 0.03, "until_s": 0.3}, {"user": 2, "from_s": 0.15}],
+}
+"""A tiny cell in which devices come and go within a round, and one dies."""
 
 
 def run(**overrides: Any) -> Result:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from learning.schemes import SCHEMES
-from runs import TABLES, frame, hashes, policy, run
+from runs import FAULTS, TABLES, frame, hashes, policy, run
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
 POLICIES = ("wait_for_all", "deadline", "first_k", "over_selection")
@@ -77,6 +77,34 @@ def test_a_users_energy_is_the_sum_of_its_rows(name: str, by: str) -> None:
         np.testing.assert_allclose(energy[column], rows.reindex(energy.index, fill_value=0.0), rtol=1e-9)
     spent = energy[["transmit_j", "receive_j", "compute_j", "idle_j"]].to_numpy().sum()
     np.testing.assert_allclose(frame(result, "rounds").energy_j.sum(), spent, rtol=1e-9)
+
+
+@networked
+@policies
+def test_every_scheme_survives_faults(name: str, by: str) -> None:
+    """Devices come, go and die within rounds: the run ends, bits and joules add up, nobody works who is away."""
+    result = run(learning__scheme=name, learning__executor="dry", network__faults=FAULTS, **policy(by, name))
+    transfers, computations = frame(result, "transfers"), frame(result, "computations")
+    rounds, outages = frame(result, "rounds"), frame(result, "outages")
+    assert result.status == "complete"
+    assert len(rounds) == 4
+    assert (transfers.lost.sum() > 0) or computations.interrupted.any() or (rounds.dropped > 0).any()
+    assert ((transfers.lost >= 0) & (transfers.lost <= transfers.bits)).all()
+    for direction, column in (("up", "uplink_bits"), ("down", "downlink_bits")):
+        own = transfers[transfers.direction == direction]
+        np.testing.assert_allclose(rounds[column].sum(), ((own.bits - own.lost) / own.receivers).sum(), rtol=1e-12)
+    done = [transfers[["user", "start_s", "end_s"]]]
+    done.append(computations.loc[computations.node_kind == "user", ["user", "start_s", "end_s"]])
+    both = pd.concat(done).merge(outages.fillna({"end_s": np.inf}), on="user", suffixes=("", "_away"))
+    assert not ((both.start_s < both.end_s_away) & (both.end_s > both.start_s_away)).any()
+    energy = frame(result, "energy").groupby("user").sum()
+    for column, rows in (
+        ("transmit_j", transfers[transfers.direction == "up"]),
+        ("receive_j", transfers[transfers.direction == "down"]),
+        ("compute_j", computations[computations.node_kind == "user"]),
+    ):
+        spent = rows.groupby("user").energy_j.sum().reindex(energy.index, fill_value=0.0)
+        np.testing.assert_allclose(energy[column], spent, rtol=1e-9, atol=1e-15)
 
 
 @networked

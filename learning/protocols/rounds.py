@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from traceback import clear_frames
 from typing import Any
@@ -18,9 +18,11 @@ LATE = object()
 def gather(world: World, work: Mapping[User, Promise]) -> Promise:
     """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
 
-    Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor.
+    Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor; so is
+    whoever goes away, and who is away at the start is dropped at once. With nobody there, it begins when one returns.
     """
-    processes = {user: world.env.process(_until_interrupted(steps)) for user, steps in work.items()}
+    yield from _somebody(world, work)
+    processes = {user: world.env.process(_until_interrupted(user, steps)) for user, steps in work.items()}
     yield _over(world, list(processes.values()))
     late = [process for process in processes.values() if process.is_alive]
     for process in late:
@@ -33,13 +35,17 @@ def gather(world: World, work: Mapping[User, Promise]) -> Promise:
 
 
 def visit(world: World, work: Mapping[User, Promise]) -> Promise:
-    """Run one generator per user in turn; return {user: result} of those that came to their end."""
+    """Run one generator per user in turn; return {user: result} of those that came to their end.
+
+    Users that are away, or go away, are dropped as in `gather`.
+    """
+    yield from _somebody(world, work)
     needed, deadline = _needed(world, len(work)), world.env.now + world.policy.deadline_s
     done: dict[User, Any] = {}
     for user, steps in work.items():
         if len(done) == needed or world.env.now >= deadline:
             break
-        process = world.env.process(_until_interrupted(steps))
+        process = world.env.process(_until_interrupted(user, steps))
         yield process if deadline == inf else process | world.env.timeout(deadline - world.env.now)
         if process.is_alive:
             process.interrupt("the round is over")
@@ -50,21 +56,35 @@ def visit(world: World, work: Mapping[User, Promise]) -> Promise:
     return done
 
 
+def _somebody(world: World, users: Iterable[User]) -> Promise:
+    """Wait until somebody is there, or all are gone for ever."""
+    nodes = [user.node for user in users]
+    while all(node.away for node in nodes) and (coming := [node.back for node in nodes if not node.gone]):
+        yield world.env.any_of(coming)
+
+
 def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
     needed = _needed(world, len(processes))
-    enough = simpy.events.Condition(world.env, lambda _, count: count >= needed, processes)
+
+    def enough_done(_: object, ended: int) -> bool:
+        """Who went away has ended, but does not count."""
+        return ended == len(processes) or (
+            ended >= needed and sum(not each.is_alive and each.value is not LATE for each in processes) >= needed
+        )
+
+    enough = simpy.events.Condition(world.env, enough_done, processes)
     deadline_s = world.policy.deadline_s
     return enough if deadline_s == inf else enough | world.env.timeout(deadline_s)
 
 
 def _needed(world: World, asked: int) -> int:
     """How many of those that were asked must come to their end; more may have been asked than are wanted."""
-    return world.policy.needed(min(world.wanted, asked))
+    return min(world.policy.needed(world.wanted), asked)
 
 
-def _until_interrupted(steps: Promise) -> Promise:
+def _until_interrupted(user: User, steps: Promise) -> Promise:
     try:
-        return (yield from steps)
+        return (yield from user.node.attend(steps))
     except simpy.Interrupt as interrupt:
         clear_frames(interrupt.__traceback__)  # lets go of values at once, not when cycles happen to be collected
         return LATE

@@ -82,6 +82,10 @@ class Medium:
         self._settle_later()
         return transmission
 
+    def update(self, transmission: Transmission) -> None:
+        """Bring `delivered_bits` of what is under way up to now."""
+        transmission.advance(self.env.now)
+
     def end(self, transmission: Transmission) -> None:
         """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
         if transmission in self._active:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import pyarrow as pa
 from annotated_types import MinLen
-from pyarrow import csv, parquet
 
+from netsim.recordings import column, read_table
 from netsim.slowdown.job import Job
 from netsim.streams import Floats
 
@@ -41,33 +39,15 @@ class RecordedSlowdowns:
 
 
 @cache
-def _factors(file: str, column: str, measures: str) -> Floats:
-    recorded = _column(Path(file), column)
+def _factors(file: str, name: str, measures: str) -> Floats:
+    recorded = _column(file, name)
     times = recorded if measures == "time" else 1 / recorded
     return times / np.median(times)
 
 
-def _column(file: Path, name: str) -> Floats:
+def _column(file: str, name: str) -> Floats:
     """Raises ValueError, in one sentence, unless the column is there and all of it are positive numbers."""
-    table = _table(file)
-    if name not in table.column_names:
-        raise ValueError(f'{file} has no column "{name}"; it has {", ".join(table.column_names)}')
-    try:
-        values = np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
-    except pa.ArrowInvalid:
-        raise ValueError(f'the column "{name}" of {file} holds no numbers') from None
-    if not len(values) or not (np.isfinite(values) & (values > 0)).all():
+    values = column(read_table(file), file, name)
+    if not len(values) or not (values > 0).all():
         raise ValueError(f'the column "{name}" of {file} must hold positive numbers, and at least one')
     return values
-
-
-def _table(file: Path) -> pa.Table:
-    read = {".parquet": parquet.read_table, ".csv": csv.read_csv}.get(file.suffix.lower())
-    if read is None:
-        raise ValueError(f"{file} is neither a .parquet nor a .csv file")
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}; paths count from the folder in which the run is started")
-    try:
-        return read(file)
-    except pa.ArrowInvalid as problem:
-        raise ValueError(f"{file} cannot be read: {problem}") from None

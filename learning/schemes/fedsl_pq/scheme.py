@@ -98,11 +98,13 @@ class FedSLPQ:
 
     def distribute(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> Promise:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
+        received = dict.fromkeys(world.users, front)
         if self.masks_at == "device":
-            front = yield from world.server.broadcast(list(devices), front, "model")
-        for device in devices.values():
-            device.weights, device.mask = front, None
+            received = yield from world.server.broadcast(list(devices), front, "model")
+        for user, device in devices.items():
             device.replica.weights = back
+            if user in received:  # else it goes on with what it has
+                device.weights, device.mask = received[user], None
 
     def user(self, world: World, user: User, number: int, device: Device, back: Any, last: bool) -> Promise:
         """Steps 1 to 6; returns the gradients of the server part."""

@@ -1,0 +1,57 @@
+"""What happens by itself, such as outages: a world goes on because of it only where somebody is waiting."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+from math import inf
+
+import simpy
+
+Steps = Iterator[float]
+"""A little process of its own: it yields the instants at which it wants to go on, in order."""
+
+
+class Background:
+    """An agenda beside that of the simulation.
+
+    It stops when nothing else is going to happen and nobody waits for it, so that a world in which devices come and go
+    for ever still comes to an end, or is seen to be stuck.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+        self.awaited: list[Callable[[], bool]] = []
+        """Each tells whether somebody waits for what the background may bring."""
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []  # a heap
+        self._order = count()
+        self._alarm_s = inf
+
+    def at(self, instant_s: float, act: Callable[[], None]) -> None:
+        """Do something at an instant that is not past."""
+        heapq.heappush(self._agenda, (instant_s, next(self._order), act))
+        self._set_alarm()
+
+    def follow(self, steps: Steps) -> None:
+        """Take steps at the instants that they name, the first of them now where it is due."""
+        for instant_s in steps:
+            if instant_s > self.env.now:
+                if instant_s < inf:
+                    self.at(instant_s, lambda: self.follow(steps))
+                return
+
+    def _set_alarm(self) -> None:
+        if self._agenda and self._agenda[0][0] < self._alarm_s:
+            delay_s = self._agenda[0][0] - self.env.now
+            self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
+            self.env.timeout(delay_s).callbacks.append(self._ring)
+
+    def _ring(self, _: simpy.Event) -> None:
+        if self.env.now < self._alarm_s:
+            return  # an earlier one was set after it
+        while self._agenda and self._agenda[0][0] <= self.env.now:
+            heapq.heappop(self._agenda)[2]()
+        self._alarm_s = inf
+        if self.env.peek() < inf or any(awaited() for awaited in self.awaited):
+            self._set_alarm()

@@ -1,0 +1,43 @@
+"""The faults of a scenario at work: everything that takes devices away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+from netsim.background import Background
+from netsim.faults.availability import Span, weibull_s
+from netsim.faults.outages import absences, merged
+from netsim.faults.presence import Presence
+from netsim.streams import Streams
+
+if TYPE_CHECKING:
+    from netsim.description import FaultsDescription
+
+
+def strike(faults: FaultsDescription, presences: Sequence[Presence], background: Background, streams: Streams) -> None:
+    """Let devices go away and return from now on.
+
+    Raises ValueError, in one sentence, if the faults do not fit the users.
+    """
+    for outage in faults.outages:
+        if outage.user >= len(presences):
+            raise ValueError(f"an outage is listed for user {outage.user}, but there are {len(presences)} users")
+    coming = faults.availability.away(len(presences), streams)
+    for presence, away in zip(presences, coming, strict=True):
+        listed = [outage.span for outage in faults.outages if outage.user == presence.user]
+        causes: dict[str, Iterator[Span]] = {
+            "availability": away,
+            "outage": merged(span for span in listed if span[1] < inf),
+            "death": merged([*(span for span in listed if span[1] == inf), *_death(faults, presence.user, streams)]),
+        }
+        for cause, spans in causes.items():
+            background.follow(absences(presence, cause, spans))
+    background.awaited.append(lambda: any(presence.awaited for presence in presences))
+
+
+def _death(faults: FaultsDescription, user: int, streams: Streams) -> Iterator[Span]:
+    if faults.mean_lifetime_s is not None:
+        chance = streams.uniform("lifetime", user, index=0)
+        yield weibull_s(faults.mean_lifetime_s, faults.lifetime_shape, chance), inf

@@ -1,0 +1,64 @@
+"""Availability as it was recorded: a table of who came and went when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt, MinLen
+
+from netsim.faults.availability import Span
+from netsim.recordings import column, read_table
+from netsim.streams import Floats, Streams
+
+
+@dataclass(frozen=True)
+class RecordedAvailability:
+    """Devices come and go as recorded: a row says from when on a device is there (state 1) or away (state 0).
+
+    Users 0, 1, 2 and so on are the recorded ones in ascending order. Before its first row a device is there.
+    """
+
+    file: Annotated[str, MinLen(1)]
+    """A Parquet file, or a CSV file with a line of names, with the columns user, time_s and state."""
+    repeat_s: Annotated[float, Gt(0)] | None = None
+    """Seconds after which the record begins anew; null leaves a device as its last row says, perhaps away for ever."""
+
+    def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
+        table = read_table(self.file)
+        user, time_s, state = (column(table, self.file, name) for name in ("user", "time_s", "state"))
+        if not np.isin(state, (0, 1)).all():
+            raise ValueError(f'the column "state" of {self.file} must hold 1 (there) or 0 (away)')
+        recorded = np.unique(user)
+        if len(recorded) < users:
+            raise ValueError(f"{self.file} records {len(recorded)} users, but there are {users}")
+        order = np.argsort(time_s, kind="stable")
+        mine = [order[user[order] == each] for each in recorded[:users]]
+        return [self._spans(time_s[rows], state[rows]) for rows in mine]
+
+    def _spans(self, times_s: Floats, states: Floats) -> Iterator[Span]:
+        if self.repeat_s is None:
+            yield from spans(times_s, states, inf)
+            return
+        recorded = list(spans(times_s, states, self.repeat_s))
+        for turn in count() if recorded else ():
+            for from_s, until_s in recorded:
+                yield turn * self.repeat_s + from_s, turn * self.repeat_s + until_s
+
+
+def spans(times_s: Floats, states: Floats, end_s: float) -> Iterator[Span]:
+    """The spans up to `end_s` in which the state is 0."""
+    since_s: float | None = None
+    for time_s, state in zip(times_s.tolist(), states.tolist(), strict=True):
+        if state == 0 and since_s is None and time_s < end_s:
+            since_s = time_s
+        elif state == 1 and since_s is not None:
+            if min(time_s, end_s) > since_s:
+                yield since_s, min(time_s, end_s)
+            since_s = None
+    if since_s is not None:
+        yield since_s, end_s
