@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -20,18 +21,21 @@ CHUNK = 500
 
 
 class Score(NamedTuple):
-    """What one model reaches on the test set: share of correct predictions, mean loss."""
+    """What one model reaches on the test set: share of correct predictions, and mean loss."""
 
     accuracy: float
     loss: float
 
 
 class Evaluator:
-    """Computes test accuracy and loss of one global model, or their mean, least and largest over users' models."""
+    """Computes test accuracy and loss of one global model, or their mean, least and largest over users' models.
+
+    Where every token has a label, also the perplexity, exp(loss).
+    """
 
     def __init__(self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment) -> None:
         self.executor, self.journal, self.whole = executor, journal, whole
-        self.samples = len(dataset.test.y)
+        self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()
         self.chunks = [
             _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
         ]
@@ -56,7 +60,7 @@ class Evaluator:
 
     def _scores(self, promised: list[Any]) -> list[Score]:
         return [
-            Score(*(float(sum(column)) / self.samples for column in zip(*chunks, strict=True)))
+            Score(*(float(sum(column)) / self.labels for column in zip(*chunks, strict=True)))
             for chunks in self.executor.value(promised)
         ]
 
@@ -65,6 +69,8 @@ class Evaluator:
             "accuracy": lambda scores: fmean(score.accuracy for score in scores),
             "loss": lambda scores: fmean(score.loss for score in scores),
         }
+        if self.labels > self.samples:
+            metrics["perplexity"] = lambda scores: exp(fmean(score.loss for score in scores))
         if models > 1:
             metrics["accuracy_min"] = lambda scores: min(score.accuracy for score in scores)
             metrics["accuracy_max"] = lambda scores: max(score.accuracy for score in scores)

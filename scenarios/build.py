@@ -91,7 +91,7 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
     with blaming("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
     with blaming("learning", "partition"):
-        shares = learning.partition.split(dataset.train.y.numpy(), users, streams)
+        shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
     with blaming("learning", "model"):
         model = whole(learning.model, dataset)
     with blaming("learning", "cut"):

@@ -223,6 +223,7 @@ def world(
     stop: Stop | None = None,
     evaluate_every: int = 1,
     test_samples: int = 40,
+    dataset: Dataset | None = None,
     seed: int = 1,
     flops_per_s: float | Sequence[float] = 1e6,
     uplink_bps: float | Sequence[float] = 1e6,
@@ -230,13 +231,13 @@ def world(
     server_flops_per_s: float = 1e7,
     slots: int = 1,
 ) -> FakeWorld:
-    """Run a scheme to its end on the digits and return its world.
+    """Run a scheme to its end on the digits, or other data, and return its world.
 
     `samples`, speeds and rates: one number for all users, or one for each; `parts` says which rows each user has.
     """
     env, journal, streams = simpy.Environment(), FakeJournal(), FakeStreams(seed)
     runs = EXECUTORS[executor]() if isinstance(executor, str) else executor
-    dataset = digits(precision, test_samples)
+    dataset = dataset or digits(precision, test_samples)
     wire = Wire(runs, streams, journal)
     numbers = (_each(value, users) for value in (flops_per_s, uplink_bps, downlink_bps))
     nodes = [FakeNode(env, journal, number, *own) for number, own in enumerate(zip(*numbers, strict=True))]

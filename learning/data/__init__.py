@@ -5,8 +5,14 @@ from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
 from learning.data.fashion_mnist import FashionMnist
+from learning.data.tinyshakespeare import TinyShakespeare
 
-DATASETS: dict[str, type] = {"digits": Digits, "fashion_mnist": FashionMnist, "cifar10": Cifar10}
+DATASETS: dict[str, type] = {
+    "digits": Digits,
+    "fashion_mnist": FashionMnist,
+    "cifar10": Cifar10,
+    "tinyshakespeare": TinyShakespeare,
+}
 
 __all__ = [
     "DATASETS",
@@ -19,4 +25,5 @@ __all__ = [
     "MissingData",
     "Rows",
     "Split",
+    "TinyShakespeare",
 ]

@@ -17,7 +17,7 @@ class MissingData(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples x (n, *input_shape) and their labels y (n,), int64."""
+    """Samples x (n, *input_shape) and their labels y, int64: (n,), or (n, tokens) where every token has one."""
 
     x: Tensor
     y: Tensor
@@ -25,7 +25,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set; `fingerprint` is the SHA-256 of its content: equal fingerprints, equal tensors."""
+    """A classification data set; `fingerprint` is the SHA-256 of its content: equal fingerprints, equal tensors.
+
+    For a language model each sample is a row of tokens (int64), whose classes are the tokens that may come next.
+    """
 
     name: str
     train: Split
@@ -33,6 +36,13 @@ class Dataset:
     classes: int
     input_shape: tuple[int, ...]
     fingerprint: str
+    groups: Tensor | None = None
+    """Whom each training sample comes from (n,), such as the role of a play, where the data tell."""
+
+    @property
+    def kinds(self) -> Tensor:
+        """What partitions go by: whom each training sample comes from, else its class."""
+        return self.train.y if self.groups is None else self.groups
 
 
 class DatasetLoader(Protocol):
@@ -43,13 +53,13 @@ class DatasetLoader(Protocol):
         ...
 
 
-def assemble(name: str, train: Split, test: Split, classes: int) -> Dataset:
+def assemble(name: str, train: Split, test: Split, classes: int, groups: Tensor | None = None) -> Dataset:
     """Put two splits together and compute the fingerprint."""
     digest = hashlib.sha256()
     for tensor in (train.x, train.y, test.x, test.y):
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return Dataset(name, train, test, classes, tuple(train.x.shape[1:]), digest.hexdigest())
+    return Dataset(name, train, test, classes, tuple(train.x.shape[1:]), digest.hexdigest(), groups)
 
 
 @dataclass(frozen=True)

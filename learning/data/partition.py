@@ -14,7 +14,7 @@ Integers = NDArray[np.int64]
 
 
 class Partition(Protocol):
-    """A described law that spreads samples over users."""
+    """A described law that spreads samples over users, by their classes or by whom they come from."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         """Row numbers of each user, ascending: disjoint and complete.
@@ -93,6 +93,25 @@ class QuantitySkew:
         return topped_up(np.split(rows, borders(shares, len(rows))), self.min_samples, streams)
 
 
+@dataclass(frozen=True)
+class Natural:
+    """By origin: all samples of one source (a role of a play; a class, where data have no sources) go to one user."""
+
+    # Caldas et al., LEAF, arXiv 1812.01097: users as the data have them.
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
+        """The largest source first, each to the user that has fewest samples so far."""
+        sources, sizes = np.unique(labels, return_counts=True)
+        if len(sources) < users:
+            raise ValueError(f"the samples come from {len(sources)} sources, too few for {users} users")
+        owned, filled = {}, np.zeros(users, dtype=np.int64)
+        for source in np.argsort(-sizes, kind="stable"):
+            user = owned[source] = int(filled.argmin())
+            filled[user] += sizes[source]
+        owner = np.array([owned[source] for source in range(len(sources))])[np.searchsorted(sources, labels)]
+        return [np.flatnonzero(owner == user) for user in range(users)]
+
+
 def require(samples: int, users: int, least: int) -> None:
     """Raise ValueError unless everybody can have `least` samples."""
     if samples < users * least:
@@ -126,4 +145,10 @@ def topped_up(parts: Sequence[Integers], least: int, streams: Streams) -> list[I
     return [np.sort(np.array(mine, dtype=np.int64)) for mine in owned]
 
 
-PARTITIONS: dict[str, type] = {"iid": Iid, "dirichlet": Dirichlet, "shards": Shards, "quantity_skew": QuantitySkew}
+PARTITIONS: dict[str, type] = {
+    "iid": Iid,
+    "dirichlet": Dirichlet,
+    "shards": Shards,
+    "quantity_skew": QuantitySkew,
+    "natural": Natural,
+}

@@ -1,12 +1,13 @@
 """Models as sequences of blocks that can be cut anywhere."""
 
 from learning.models.architecture import Architecture
+from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
 from learning.models.segment import Segment, whole
 from learning.models.vgg import Vgg, VggMini
 from learning.models.vit import Vit
 
-MODELS: dict[str, type] = {"mlp": Mlp, "lenet": LeNet, "vgg_mini": VggMini, "vgg": Vgg, "vit": Vit}
+MODELS: dict[str, type] = {"mlp": Mlp, "lenet": LeNet, "vgg_mini": VggMini, "vgg": Vgg, "vit": Vit, "gpt": Gpt}
 
-__all__ = ["MODELS", "Architecture", "LeNet", "Mlp", "Segment", "Vgg", "VggMini", "Vit", "whole"]
+__all__ = ["MODELS", "Architecture", "Gpt", "LeNet", "Mlp", "Segment", "Vgg", "VggMini", "Vit", "whole"]

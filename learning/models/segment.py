@@ -85,9 +85,22 @@ class Segment:
 
 
 def whole(architecture: Architecture, dataset: Dataset) -> Segment:
-    """The whole model for the samples and classes of `dataset`."""
+    """The whole model for the samples and classes of `dataset`.
+
+    Raises ValueError if it cannot read such samples, or does not give logits for each of their labels.
+    """
     blocks = _blocks(architecture, dataset.input_shape, dataset.classes)
-    return Segment(architecture, dataset.input_shape, dataset.classes, 0, len(blocks))
+    model = Segment(architecture, dataset.input_shape, dataset.classes, 0, len(blocks))
+    one, labels = dataset.train.x[:1].to("meta"), (*dataset.train.y[:1].shape, dataset.classes)
+    reads_tokens = any(isinstance(module, nn.Embedding) for module in blocks[0].modules())
+    if reads_tokens == one.is_floating_point():
+        reads = "tokens" if reads_tokens else "numbers"
+        raise ValueError(f"the model reads {reads}, which is not what samples of {dataset.name} are")
+    dtype = one.dtype if one.is_floating_point() else None
+    logits = model({name: value.to(dtype) for name, value in model.parameters().items()}, one)
+    if tuple(logits.shape) != labels:
+        raise ValueError(f"the model gives logits of shape {tuple(logits.shape)}, but the labels need {labels}")
+    return model
 
 
 @cache

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from named_streams import NamedStreams
 from scipy import stats
 
-from learning.data.partition import PARTITIONS, Dirichlet, Iid, QuantitySkew, Shards, dirichlet, topped_up
+from learning.data.partition import PARTITIONS, Dirichlet, Iid, Natural, QuantitySkew, Shards, dirichlet, topped_up
 
 LABELS = np.random.Generator(np.random.Philox(key=0)).integers(0, 10, 1000)
 STREAMS = NamedStreams(2)
@@ -30,7 +30,7 @@ def test_every_sample_has_one_owner_and_every_owner_enough(law, users, seed):
     assert all(np.array_equal(part, np.sort(part)) for part in parts)
 
 
-@pytest.mark.parametrize("name", PARTITIONS)
+@pytest.mark.parametrize("name", [name for name in PARTITIONS if name != "natural"])
 def test_the_seed_alone_decides(name):
     law = PARTITIONS[name]()
     first, again, other = (law.split(LABELS, 8, NamedStreams(seed)) for seed in (1, 1, 2))
@@ -110,3 +110,22 @@ def test_topping_up_takes_from_the_best_supplied_at_random():
     assert (len(rich), len(poor), len(fair)) == (800, 200, 300)
     law = stats.hypergeom(1000, 500, 200)
     assert abs((poor < 500).sum() - law.mean()) <= 5 * law.std()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=30, max_size=200), st.integers(1, 5))
+def test_sources_stay_whole(origins, users):
+    origins = np.array([*origins, *range(5)])
+    parts = Natural().split(origins, users, STREAMS)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(origins)))
+    owners = [set(origins[part]) for part in parts]
+    assert all(owners)
+    assert sum(len(sources) for sources in owners) == len(np.unique(origins))
+    largest = np.unique(origins, return_counts=True)[1].max()
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= largest  # whoever has most had fewest before its last source
+
+
+def test_too_few_sources_are_refused():
+    with pytest.raises(ValueError, match="come from 10 sources, too few for 11 users"):
+        Natural().split(LABELS, 11, STREAMS)

@@ -1,0 +1,68 @@
+"""Small GPT-like language model."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from learning.models.vit import Layer
+
+
+@dataclass(frozen=True)
+class Gpt:
+    """Small pre-norm causal transformer over tokens: embedding | one block a layer | logits of the next token."""
+
+    # Radford et al., Language models are unsupervised multitask learners, 2019.
+
+    width: Annotated[int, Ge(1)] = 64
+    """Length of a token's vector."""
+
+    depth: Annotated[int, Ge(1)] = 4
+    """Number of transformer layers."""
+
+    heads: Annotated[int, Ge(1)] = 4
+    """Attention heads; must divide `width`."""
+
+    expansion: Annotated[int, Ge(1)] = 4
+    """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+
+    def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
+        """The blocks map token numbers (batch, tokens) to logits (batch, tokens, classes); any token can be the next.
+
+        Raises ValueError unless a sample is a row of tokens.
+        """
+        if len(input_shape) != 1:
+            raise ValueError(f"a language model needs rows of tokens, but one sample has the shape {input_shape}")
+        layers = [Layer(self.width, self.heads, self.expansion, causal=True) for _ in range(self.depth)]
+        return [TokenEmbedding(classes, input_shape[0], self.width), *layers, NextToken(self.width, classes)]
+
+
+class TokenEmbedding(nn.Module):
+    """A learnt vector for each token and one for each place."""
+
+    def __init__(self, vocabulary: int, places: int, width: int) -> None:
+        super().__init__()
+        self.token = nn.Embedding(vocabulary, width)
+        self.place = nn.Embedding(places, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedded: Tensor = self.token(x) + self.place.weight[: x.shape[1]]
+        return embedded
+
+
+class NextToken(nn.Module):
+    """Normalises, and maps each token to the logits of its successor."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.predict = nn.Linear(width, classes, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.predict(self.norm(x))
+        return logits
