@@ -1,0 +1,96 @@
+"""The published alternation over power, bandwidth and tokens (algorithms 2 to 4), from three starts.
+
+Every step solves its block exactly, so the efficiency never falls. It can get stuck: the power step spends the whole
+energy on the tokens of the moment, and the token step can then raise none. Hence the starts at few, half and all
+tokens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.control.rate import Floats, bandwidth_hz, most_power_w, rate_bps
+from learning.control.split import bisect
+from learning.control.tokens.problem import Allocation, Counts, TokenProblem
+
+MOST_PASSES = 50
+SETTLED = 1e-9
+"""Relative gain of a pass below which the alternation ends."""
+
+
+def alternating(problem: TokenProblem) -> Allocation:
+    """The best of the alternations from the least, half of and all tokens."""
+    starts = (problem.least_tokens, max(problem.patches // 2, problem.least_tokens), problem.patches)
+    return max((ascent(problem, first(problem, start))[-1] for start in starts), key=problem.efficiency)
+
+
+def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
+    """The allocation after each pass, the first one included."""
+    path = [allocation]
+    while len(path) <= MOST_PASSES:
+        power = with_best_power(problem, path[-1])
+        width = with_best_bandwidth(problem, power)
+        path.append(with_best_tokens(problem, width))
+        before, after = problem.efficiency(path[-2]), problem.efficiency(path[-1])
+        if after <= before * (1 + SETTLED):
+            break
+    return path
+
+
+def first(problem: TokenProblem, tokens: int) -> Allocation:
+    """An allocation to begin with: as many tokens as asked for, or as fit; equal bandwidth, if that will do."""
+    wanted = np.full(problem.users, tokens)
+    while problem.least_width_hz(wanted, np.inf).sum() > problem.total_hz:
+        wanted = np.maximum((wanted + problem.least_tokens) // 2, problem.least_tokens)
+    equal = np.full(problem.users, problem.total_hz / problem.users)
+    allocation = with_best_power(problem, Allocation(wanted, equal, equal))
+    if problem.excess(allocation) <= 0:
+        return allocation
+    width = problem.least_width_hz(wanted, np.inf)
+    width *= problem.total_hz / width.sum()
+    return with_best_power(problem, Allocation(wanted, width, width))
+
+
+def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation:
+    """Tokens and bandwidth fixed: the largest power that is allowed makes every upload shortest (Eq. 27)."""
+    bits = problem.bits(allocation.tokens)
+    within = most_power_w(bits, problem.most_energy_j, allocation.bandwidth_hz, problem.gain_hz_per_w)
+    return allocation._replace(power_w=np.minimum(problem.most_power_w, within))
+
+
+def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Allocation:
+    """Tokens and power fixed: the least latest upload, by bisection; what is left over is shared in proportion."""
+    bits, power = problem.bits(allocation.tokens), allocation.power_w
+    slowest = np.maximum(power * bits / problem.most_energy_j, bits / problem.room_s)
+
+    def needed(latency_s: float) -> Floats:
+        return bandwidth_hz(np.maximum(bits / latency_s, slowest), power, problem.gain_hz_per_w)
+
+    latest = float(problem.seconds(allocation).max())
+    latency_s = bisect(latest * 1e-6, latest, lambda latency_s: float(needed(latency_s).sum()) <= problem.total_hz)
+    width = needed(latency_s)
+    if not width.sum() <= problem.total_hz:  # rounding: the allocation itself is the best there is
+        return allocation
+    return allocation._replace(bandwidth_hz=width * (problem.total_hz / width.sum()))
+
+
+def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocation:
+    """Bandwidth and power fixed: all latencies at which some user can send one token more are tried (Eq. 41)."""
+    rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, problem.gain_hz_per_w)
+    most = np.minimum(_sendable(problem, rate * problem.most_energy_j / allocation.power_w), problem.patches)
+    most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.room_s)), allocation.tokens)
+    ends = problem.bits(np.arange(problem.patches + 1)) / rate[:, None]
+    earliest = ends[:, problem.least_tokens].max()
+    latencies = np.unique(ends[ends >= earliest])
+    tokens = np.minimum(_sendable(problem, rate * latencies[:, None]), most)
+    delivered = problem.mass[np.arange(problem.users), tokens].sum(axis=1)
+    best = tokens[np.argmax(delivered / (problem.bits(tokens) / rate).max(axis=1))]
+    better = allocation._replace(tokens=best)
+    return max(allocation, better, key=problem.efficiency)
+
+
+def _sendable(problem: TokenProblem, bits: Floats) -> Counts:
+    """Patch tokens that fit into so many bits; an exact fit counts as one."""
+    whole = np.floor((bits * (1 + 1e-12) - problem.overhead_bits) / problem.token_bits) - problem.extra_tokens
+    counts: Counts = np.clip(whole, problem.least_tokens, problem.patches).astype(np.int64)
+    return counts

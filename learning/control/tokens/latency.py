@@ -1,0 +1,69 @@
+"""A search over the latency: for a given one, tokens go where their mass costs the least bandwidth.
+
+The cheapest way to be done within tau is to radiate the most that power and energy allow for just so long; that takes a
+bandwidth which rises convexly with the tokens, while their mass rises concavely. Taking tokens by mass for bandwidth is
+then as good as can be, but for the last one that does not fit whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.control.rate import Floats
+from learning.control.tokens.alternating import ascent
+from learning.control.tokens.problem import Allocation, Counts, TokenProblem
+
+POINTS = 40
+"""Latencies tried in equal ratios, and again between the neighbours of the best."""
+
+
+def by_latency(problem: TokenProblem) -> Allocation:
+    """The best choice over a grid of latencies, then polished by the alternation, which can only raise it."""
+    few, many = (np.full(problem.users, count) for count in (problem.least_tokens, problem.patches))
+    shortest, longest = problem.shortest_s(np.stack([few, many]))
+    grid = np.geomspace(shortest, min(longest, float(np.max(problem.room_s)), 1e9), POINTS)
+    best = _best(problem, grid)
+    centre, ratio = float(problem.seconds(best).max()), grid[1] / grid[0]
+    closer = _best(problem, np.geomspace(centre / ratio, centre * ratio, POINTS))
+    return ascent(problem, max(best, closer, key=problem.efficiency))[-1]
+
+
+def _best(problem: TokenProblem, latencies_s: Floats) -> Allocation:
+    return problem.best_of(np.unique([_tokens(problem, latency_s) for latency_s in latencies_s], axis=0))
+
+
+def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
+    """The greedy choice at a latency; the least tokens where not even these fit."""
+    counts = np.arange(problem.least_tokens, problem.patches + 1)
+    grid = np.broadcast_to(counts[:, None], (len(counts), problem.users))
+    width = problem.least_width_hz(grid, latency_s).T  # (users, counts)
+    left = float(problem.total_hz - width[:, 0].sum())
+    if not left >= 0:
+        return np.full(problem.users, problem.least_tokens)
+    return problem.least_tokens + _greedy(problem.importance[:, problem.least_tokens :], width, left)
+
+
+def _greedy(gain: Floats, width: Floats, left: float) -> Counts:
+    """How many more tokens each user sends: the best mass for a hertz first, until none fits any more."""
+    with np.errstate(invalid="ignore"):
+        cost = np.nan_to_num(np.diff(width, axis=1), nan=np.inf)
+    worth = gain / np.maximum(cost, 1e-300)
+    order = np.argsort(-worth, axis=None, kind="stable")
+    taken = int(np.searchsorted(np.cumsum(cost.ravel()[order]), left, side="right"))
+    more: Counts = np.bincount(order[:taken] // max(gain.shape[1], 1), minlength=len(gain))
+    left -= float(cost.ravel()[order[:taken]].sum())
+    return _filled_up(more, cost, worth, left)
+
+
+def _filled_up(more: Counts, cost: Floats, worth: Floats, left: float) -> Counts:
+    """What still fits into the rest of the band, again the best mass for a hertz first."""
+    users, last = np.arange(len(more)), cost.shape[1] - 1
+    while last >= 0:
+        following = users, np.minimum(more, last)
+        fits = (more <= last) & (cost[following] <= left)
+        if not fits.any():
+            break
+        chosen = int(np.argmax(np.where(fits, worth[following], -1.0)))
+        left -= float(cost[chosen, more[chosen]])
+        more[chosen] += 1
+    return more

@@ -1,0 +1,173 @@
+"""Tokens, bandwidth and power of ST-SFLora: blocks and solvers against brute force, limits and monotonicity."""
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learning.control.rate import rate_bps
+from learning.control.tokens import TokenProblem, admissible, alternating, by_latency, exhaustive
+from learning.control.tokens.alternating import (
+    ascent,
+    first,
+    with_best_bandwidth,
+    with_best_power,
+    with_best_tokens,
+)
+
+NOISE_W_PER_HZ = 10 ** (-174 / 10 - 3)
+
+
+def instance(seed: int, users: int, patches: int, energy_j: float = 0.8, **changed: Any) -> TokenProblem:
+    """A cell as in the paper, its energy scaled with the size of a token: 5 to 500 m, exponent 2.5, Rayleigh."""
+    rng = np.random.default_rng(seed)
+    gain = rng.uniform(5, 500, users) ** -2.5 * rng.exponential(size=users) / NOISE_W_PER_HZ
+    attention = rng.dirichlet(np.full(patches, 0.5), size=(users, 8))
+    importance = -np.sort(-attention, axis=2)
+    settings: dict[str, Any] = {
+        "importance": importance.sum(axis=1),
+        "gain_hz_per_w": gain,
+        "room_s": rng.uniform(5, 20, users),
+        "token_bits": 1_572_864.0 * 64 / patches,
+        "total_hz": 1e7,
+        "most_power_w": 0.2,
+        "most_energy_j": energy_j,
+        "least_tokens": 1,
+    }
+    return TokenProblem(**{**settings, **changed})
+
+
+def feasible(seed: int, users: int, patches: int, energy_j: float = 0.8, **changed: Any) -> TokenProblem:
+    problem = instance(seed, users, patches, energy_j, **changed)
+    return problem.of(admissible(problem))
+
+
+def test_importance_is_the_top_mass() -> None:
+    """f(K) is the attention of each sample's own K best patches, summed over the batch; all of it is the batch."""
+    attention = np.random.default_rng(3).dirichlet(np.ones(9), size=5)
+    ranked = -np.sort(-attention, axis=1)
+    mass = instance(0, 1, 9, importance=ranked.sum(axis=0)[None]).mass[0]
+    for count in range(10):
+        direct = sum(float(np.sort(sample)[9 - count :].sum()) for sample in attention)
+        assert mass[count] == pytest.approx(direct, rel=1e-12)
+    assert mass[9] == pytest.approx(5)
+    assert (np.diff(mass, 2) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_block_is_solved_exactly(seed: int) -> None:
+    problem = feasible(seed, 3, 7, 0.3)
+    start = first(problem, 3)
+    assert problem.excess(start) < 1e-9
+    powered = with_best_power(problem, start)
+    for user in range(problem.users):  # a little more power breaks a limit
+        more = powered.power_w.copy()
+        more[user] *= 1.001
+        assert problem.excess(powered._replace(power_w=more)) > 1e-6
+    shared = with_best_bandwidth(problem, powered)
+    assert shared.bandwidth_hz.sum() == pytest.approx(problem.total_hz)
+    assert problem.excess(shared) < 1e-9
+    seconds = problem.seconds(shared)
+    free = (seconds < problem.room_s * 0.999) & (seconds * shared.power_w < problem.most_energy_j * 0.999)
+    if free.all():  # no other limit: all are done at once
+        assert np.ptp(seconds) < 1e-6 * seconds.max()
+    chosen = with_best_tokens(problem, shared)
+    brute = max(
+        problem.efficiency(candidate)
+        for tokens in product(range(1, 8), repeat=problem.users)
+        if problem.excess(candidate := shared._replace(tokens=np.array(tokens))) < 1e-9
+    )
+    assert problem.efficiency(chosen) == pytest.approx(brute, rel=1e-9)
+
+
+@pytest.mark.parametrize("energy_j", [0.8, 0.05])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_alternation_climbs(seed: int, energy_j: float) -> None:
+    problem = feasible(seed, 4, 24, energy_j)
+    for start in (1, 12, 24):
+        path = ascent(problem, first(problem, start))
+        values = [problem.efficiency(allocation) for allocation in path]
+        assert all(later >= earlier * (1 - 1e-9) for earlier, later in pairwise(values))
+        assert max(problem.excess(allocation) for allocation in path) < 1e-9
+
+
+@pytest.mark.parametrize(("energy_j", "mean", "worst"), [(0.8, 0.98, 0.92), (0.05, 0.85, 0.65)])
+def test_solvers_against_all_combinations(energy_j: float, mean: float, worst: float) -> None:
+    """The search over latencies finds the optimum; the alternation gets stuck where energy is tight.
+
+    Measured on 60 such instances each: the search always had the optimum. The alternation reached 99.1 % of it on
+    average and 94.5 % at worst where energy is loose, 93.4 % and 73.5 % where it is tight.
+    """
+    published = []
+    for seed in range(16):
+        problem = feasible(seed, 3, 10, energy_j)
+        optimum = problem.efficiency(exhaustive(problem))
+        for solver in (by_latency, alternating):
+            found = solver(problem)
+            assert problem.excess(found) < 1e-9
+            ratio = problem.efficiency(found) / optimum
+            assert ratio <= 1 + 1e-6
+            if solver is by_latency:
+                assert ratio >= 0.999
+            else:
+                published.append(ratio)
+    assert np.mean(published) >= mean
+    assert min(published) >= worst
+
+
+def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
+    """Two users: share of the band, both powers and both token counts on a grid, all formulas written out again."""
+    problem = feasible(5, 2, 5, 0.2)
+    share, p0, p1 = np.ix_(np.linspace(0.02, 0.98, 97), np.geomspace(2e-3, 0.2, 60), np.geomspace(2e-3, 0.2, 60))
+    best = 0.0
+    for k0, k1 in product(range(1, 6), repeat=2):
+        bits = problem.token_bits * (k0 + 2), problem.token_bits * (k1 + 2)
+        widths = problem.total_hz * share, problem.total_hz * (1 - share)
+        seconds = [
+            b / (w * np.log2(1 + p * g / w))
+            for b, w, p, g in zip(bits, widths, (p0, p1), problem.gain_hz_per_w, strict=True)
+        ]
+        allowed = (seconds[0] * p0 <= 0.2) & (seconds[1] * p1 <= 0.2)
+        allowed &= (seconds[0] <= problem.room_s[0]) & (seconds[1] <= problem.room_s[1])
+        mass = problem.importance[0, :k0].sum() + problem.importance[1, :k1].sum()
+        best = max(best, float(np.where(allowed, mass / np.maximum(*seconds), 0).max()))
+    assert 0.97 * problem.efficiency(exhaustive(problem)) < best < problem.efficiency(exhaustive(problem)) * 1.000001
+
+
+def test_limits() -> None:
+    rich = feasible(1, 4, 24, 1e9, room_s=np.full(4, 1e9))
+    assert (by_latency(rich).power_w == 0.2).all()
+    double = by_latency(feasible(1, 4, 24, 1e9, room_s=np.full(4, 1e9), total_hz=2e7))
+    assert rich.efficiency(by_latency(rich)) <= feasible(1, 4, 24, 1e9, total_hz=2e7).efficiency(double) * 1.01
+    peaked = np.zeros((4, 24))
+    peaked[:, 0] = 8
+    assert (by_latency(feasible(1, 4, 24, importance=peaked)).tokens == 1).all()
+    flat = np.full((4, 24), 8 / 24)
+    assert by_latency(feasible(1, 4, 24, importance=flat)).tokens.sum() > 48
+
+
+def test_who_cannot_send_is_left_out() -> None:
+    far = np.array([1e13, 1e3, 1e13])
+    problem = instance(0, 3, 7, gain_hz_per_w=far)
+    assert admissible(problem).tolist() == [0, 2]
+    assert admissible(instance(0, 3, 7, gain_hz_per_w=far, room_s=np.array([1.0, 1.0, 0.0]))).tolist() == [0]
+    crowded = instance(0, 3, 7, gain_hz_per_w=np.array([1e12, 2e12, 3e12]), room_s=np.full(3, 2.0), total_hz=1e6)
+    staying = admissible(crowded)
+    assert 0 not in staying
+    assert crowded.of(staying).least_width_hz(np.ones(len(staying), int), np.inf).sum() <= 1e6
+
+
+def test_a_large_cell_is_quick_and_sound() -> None:
+    problem = feasible(2, 50, 196, total_hz=5e7)
+    found = by_latency(problem)
+    assert problem.excess(found) < 1e-9
+    assert problem.efficiency(found) >= 0.99 * problem.efficiency(alternating(problem))
+    assert rate_bps(found.bandwidth_hz, found.power_w, problem.gain_hz_per_w).min() > 0
+
+
+def test_too_many_combinations_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than 200000 combinations"):
+        exhaustive(feasible(0, 6, 24))
+    with pytest.raises(ValueError, match="at least 9 tokens are asked for, but there are 7"):
+        instance(0, 3, 7, least_tokens=9)
