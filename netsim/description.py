@@ -20,6 +20,8 @@ from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
+from netsim.traffic import Arrivals, SizeLaw
+from netsim.traffic.sizes import ConstantSize
 from netsim.values import Constant, PerUser
 
 
@@ -199,3 +201,41 @@ class EnergyDescription:
     """Energy of computing on a user's device."""
     server_compute: ComputeEnergy | None = None
     """Energy of computing on the server; null leaves it unknown, not zero."""
+
+
+@dataclass(frozen=True)
+class RequestStream:
+    """Requests of one sort: bits on the uplink, work at the server, bits on the downlink."""
+
+    arrivals: Arrivals
+    """When a user asks."""
+    uplink_bits: SizeLaw = field(default_factory=lambda: ConstantSize(0.0))
+    """Bits that a request sends to the server; 0 takes no time."""
+    flops: SizeLaw = field(default_factory=lambda: ConstantSize(0.0))
+    """Floating-point operations that the server does for a request; 0 takes no time."""
+    downlink_bits: SizeLaw = field(default_factory=lambda: ConstantSize(0.0))
+    """Bits of the answer; 0 takes no time."""
+    timeout_s: Annotated[float, Gt(0)] | None = None
+    """Time after which a request is given up, wherever it is, in seconds; null is never."""
+    users: tuple[Annotated[int, Ge(0)], ...] | None = None
+    """Numbers of the users that ask; null is all."""
+
+    def __post_init__(self) -> None:
+        if self.users is not None and len(set(self.users)) < len(self.users):
+            raise ValueError("users names a user twice")
+
+
+@dataclass(frozen=True)
+class TrafficDescription:
+    """Requests that users make of the server, beside learning or without it."""
+
+    streams: dict[str, RequestStream]
+    """Streams by name, letters, digits and _; what a request of stream x sends and computes is of kind request_x."""
+    duration_s: Annotated[float, Gt(0)] | None = None
+    """Until when requests arrive, in seconds of simulated time; null is as long as learning goes on. The run ends when
+    learning is over, the time has come, and every request has been served or given up."""
+
+    def __post_init__(self) -> None:
+        for name in self.streams:
+            if not name.isidentifier():
+                raise ValueError(f'the name "{name}" cannot name a stream; use letters, digits and _')

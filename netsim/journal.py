@@ -16,6 +16,7 @@ from netsim.tables import (
     EnergyRow,
     EvaluationRow,
     OutageRow,
+    RequestRow,
     RoundRow,
     TransferRow,
 )
@@ -29,6 +30,8 @@ class Observer(Protocol):
 
     def evaluated(self, row: Mapping[str, Any]) -> None: ...
 
+    def requested(self, row: Mapping[str, Any]) -> None: ...
+
 
 class Journal:
     """Writes every table but `users`. `round` is the number of the round that is open, or of the latest; -1 before."""
@@ -38,6 +41,8 @@ class Journal:
         self.round = -1
         self.meters: list[Meter] = []
         self.observers: list[Observer] = []
+        self.request_kinds: set[str] = set()
+        """Kinds of work that requests ask for: it is nobody's part of a round."""
         self._open = False
         self._start_s = 0.0
         self._bits = {"up": 0.0, "down": 0.0}
@@ -68,12 +73,16 @@ class Journal:
             staleness_mean=staleness_mean,
             uplink_bits=self._bits["up"],
             downlink_bits=self._bits["down"],
-            energy_j=self._write_energy(end_s),
+            energy_j=self._write_energy(self.round),
         )
         self.trace.add("rounds", *row)
         self._open = False
         for observer in self.observers:
             observer.round_ended(row._asdict())
+
+    def end_traffic(self) -> None:
+        """The last request is over: each user's energy since the last round ended."""
+        self._write_energy(self.round + 1)
 
     def evaluation(
         self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
@@ -92,6 +101,12 @@ class Journal:
         """A device was away."""
         self.trace.add("outages", *row)
 
+    def requested(self, row: RequestRow) -> None:
+        """A request is over, served or not."""
+        self.trace.add("requests", *row)
+        for observer in self.observers:
+            observer.requested(row._asdict())
+
     def computed(self, row: ComputationRow) -> None:
         """A job is over, done or given up."""
         self.trace.add("computations", *row)
@@ -102,11 +117,12 @@ class Journal:
     def transferred(self, row: TransferRow) -> None:
         """A transfer is over, complete or not."""
         self.trace.add("transfers", *row)
-        self._bits[row.direction] += (row.bits - row.lost) / row.receivers
+        if row.kind not in self.request_kinds:
+            self._bits[row.direction] += (row.bits - row.lost) / row.receivers
         self._record("airtime", row, 0.0, completed=row.lost == 0)
 
     def _record(self, cause: str, row: ComputationRow | TransferRow, straggle_s: float, *, completed: bool) -> None:
-        if self._open:
+        if self._open and row.kind not in self.request_kinds:
             activity = Activity(
                 row.user, row.node, row.kind, cause, row.start_s, row.wait_s, straggle_s, row.end_s, completed
             )
@@ -117,11 +133,11 @@ class Journal:
             row = CriticalPathRow(self.round, position, *segment, duration_s=segment.end_s - segment.start_s)
             self.trace.add("critical_path", *row)
 
-    def _write_energy(self, end_s: float) -> float:
-        total_j = 0.0
+    def _write_energy(self, round_number: int) -> float:
+        end_s, total_j = self.env.now, 0.0
         for user, meter in enumerate(self.meters):
             since_s = meter.since_s
             spent = meter.take()
-            self.trace.add("energy", *EnergyRow(self.round, user, since_s, end_s, *spent))
+            self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *spent))
             total_j += sum(spent)
         return total_j

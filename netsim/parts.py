@@ -11,6 +11,7 @@ from netsim.radio.rate import RATE_LAWS, RateLaw
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
 from netsim.radio.sharing import SHARING_LAWS, SharingLaw
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
+from netsim.traffic import ARRIVALS, SIZE_LAWS, Arrivals, SizeLaw
 from netsim.values import PER_USER, PerUser
 
 FAMILIES: dict[type, dict[str, type]] = {
@@ -25,6 +26,8 @@ FAMILIES: dict[type, dict[str, type]] = {
     SlowdownLaw: SLOWDOWN_LAWS,
     Discipline: DISCIPLINES,
     Availability: AVAILABILITIES,
+    Arrivals: ARRIVALS,
+    SizeLaw: SIZE_LAWS,
     ComputeEnergy: COMPUTE_ENERGIES,
     PerUser: PER_USER,
 }

@@ -96,10 +96,10 @@ class RoundRow(NamedTuple):
     participants: Annotated[int, Column("1", "users whose work counted")]
     dropped: Annotated[int, Column("1", "users asked whose work did not count")]
     staleness_mean: Annotated[float, Column("1", "mean age of what was used, in rounds")]
-    uplink_bits: Annotated[float, Column("bit", "bits delivered uplink by transfers that ended in the round")]
-    downlink_bits: Annotated[
-        float, Column("bit", "bits delivered downlink by transfers that ended in the round; a broadcast counts once")
+    uplink_bits: Annotated[
+        float, Column("bit", "bits delivered uplink by transfers that ended in the round, requests left out")
     ]
+    downlink_bits: Annotated[float, Column("bit", "bits delivered downlink likewise; a broadcast counts once")]
     energy_j: Annotated[float, Column("J", "energy of all users since the round before ended")]
 
 
@@ -140,7 +140,7 @@ class DecisionRow(NamedTuple):
 class EnergyRow(NamedTuple):
     """What a user's device spent from the end of one round to the end of the next."""
 
-    round: Annotated[int, Column("1", "round that ended")]
+    round: Annotated[int, Column("1", "round that ended; one more for what came after the last")]
     user: User
     start_s: Annotated[float, Column("s", "from when: the end of the round before, or the beginning")]
     end_s: Annotated[float, Column("s", "until when: the round's end")]
@@ -159,6 +159,24 @@ class OutageRow(NamedTuple):
     cause: Annotated[str, Column("", "availability, outage or death")]
 
 
+class RequestRow(NamedTuple):
+    """One request of a traffic stream."""
+
+    user: Annotated[int, Column("1", "user that asks")]
+    node: Annotated[str, Column("", "server that it asks")]
+    arrival_s: Annotated[float, Column("s", "simulated time at which the user asks")]
+    start_s: Annotated[float | None, Column("s", "when it had reached the server's queue; null if it never did")]
+    end_s: Annotated[float, Column("s", "simulated time at which it was over, served or not")]
+    latency_s: Annotated[float, Column("s", "end minus arrival")]
+    bits: Annotated[float, Column("bit", "size of the request and of its answer")]
+    outcome: Annotated[
+        str, Column("", "served, refused (no room at the server), timed_out, or lost (the device went away)")
+    ]
+    stream: Annotated[str, Column("", "name of the stream; its transfers and computations are of kind request_<name>")]
+    number: Annotated[int, Column("1", "number of the request among those of user and stream, from 0")]
+    flops: Annotated[float, Column("FLOP", "floating-point operations asked for")]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -169,6 +187,7 @@ ROWS: dict[str, type] = {
     "decisions": DecisionRow,
     "energy": EnergyRow,
     "outages": OutageRow,
+    "requests": RequestRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -25,6 +25,7 @@ from netsim.journal import Journal
 from netsim.network import Network
 from netsim.streams import Streams
 from netsim.trace import Trace
+from netsim.traffic.requests import Traffic
 from scenarios.blame import blaming, culprit, field_error
 from scenarios.schema import Scenario
 
@@ -40,7 +41,7 @@ class Simulation:
     network: Network
     executor: Executor | None
     process: Generator[simpy.Event, Any, Any] | None
-    """What drives it: the scheme, or nothing where a scenario has no learning."""
+    """What drives it: scheme and traffic, or nothing where a scenario has neither."""
 
     @property
     def journal(self) -> Journal:
@@ -73,11 +74,14 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
     except ValueError as problem:
         path = culprit(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
+    with blaming("traffic"):
+        traffic = Traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
-        return Simulation(env, network, None, None)
+        return Simulation(env, network, None, traffic.beside(None) if traffic else None)
     executor = EXECUTORS[learning.executor](store)
     world = _world(env, streams, network, executor, learning, _material(learning, len(network.users), streams))
-    return Simulation(env, network, executor, learning.scheme.run(world))
+    scheme = learning.scheme.run(world)
+    return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
 
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:

@@ -17,6 +17,7 @@ GROUPS = {
     "stragglers": ("SlowdownLaw", "Policy"),
     "schedulers": ("SharingLaw",),
     "faults": ("Availability",),
+    "traffic": ("Arrivals", "SizeLaw"),
     "placements": ("StationPlacement", "UserPlacement"),
     "energies": ("ComputeEnergy",),
     "numbers": ("PerUser",),

@@ -183,8 +183,8 @@ def _display(scenario: Scenario, quiet: bool) -> Display:
     from scenarios.progress import Display
 
     stop = scenario.learning.stop if scenario.learning else None
-    console = Console(stderr=True, quiet=quiet)
-    return Display(console, scenario.name, stop.rounds if stop else None, stop.time_s if stop else None)
+    time_s = stop.time_s if stop else scenario.traffic.duration_s if scenario.traffic else None
+    return Display(Console(stderr=True, quiet=quiet), scenario.name, stop.rounds if stop else None, time_s)
 
 
 def _check_run(folder: Path, quiet: bool) -> int:

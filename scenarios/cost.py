@@ -44,7 +44,10 @@ def predict(scenario: Scenario) -> Cost | None:
         return None
     probe = _probe(scenario, learning, rounds=PROBED_ROUNDS, executor="dry")
     reached = probe.reached
-    time_s, flops = reached.time_s / PROBED_ROUNDS, _sum(probe, "computations", "flops") / PROBED_ROUNDS
+    time_s, flops = (
+        _sum(probe, table, column) / PROBED_ROUNDS
+        for table, column in (("rounds", "latency_s"), ("computations", "flops"))
+    )
     return Cost(
         rounds=_rounds(learning.stop, time_s),
         simulated_time_s=time_s,
@@ -57,7 +60,8 @@ def predict(scenario: Scenario) -> Cost | None:
 
 def _probe(scenario: Scenario, learning: LearningDescription, rounds: int, **changes: Any) -> Result:
     shorter = replace(learning, stop=Stop(rounds=rounds), **changes)
-    return simulate(replace(scenario, learning=shorter, trace=TraceDescription()))
+    traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
+    return simulate(replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription()))
 
 
 def _sum(result: Result, table: str, column: str) -> float:

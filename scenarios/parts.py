@@ -69,6 +69,8 @@ class Parts:
         if isinstance(value, tuple | list):
             items = get_args(unwrap(hint)[0])
             return [self.plain(one, items[0] if items else Any) for one in value]
+        if isinstance(value, dict) and get_origin(unwrap(hint)[0]) is dict:
+            return {name: self.plain(one, get_args(unwrap(hint)[0])[1]) for name, one in value.items()}
         if not is_dataclass(value):
             return value
         part: type = type(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import ceil
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.claims import Finding
     from scenarios.cost import Cost
+    from scenarios.progress import Tally
     from scenarios.repeat import Difference
     from scenarios.run import Result
     from scenarios.study import Reproduction
@@ -23,10 +26,21 @@ if TYPE_CHECKING:
 
 def print_summary(result: Result) -> None:
     """How a run ended."""
-    reached = result.reached
     rows = {
+        "simulated time": f"{result.simulated_time_s:.6g} s",
+        **(_learned(result) if result.scenario.learning else {}),
+        **(_requested(result.reached) if result.scenario.traffic else {}),
+        "wall time": f"{result.wall_time_s:.1f} s",
+        "traces": f"{result.directory / 'traces' if result.directory else ''}",
+    }
+    print_rows(result.scenario.name, rows)
+
+
+def _learned(result: Result) -> dict[str, str]:
+    """What rounds came to; requests are no part of them."""
+    reached = result.reached
+    return {
         "rounds": f"{reached.rounds}",
-        "simulated time": f"{reached.time_s:.6g} s",
         **{f"final {metric}": f"{value:.4f}" for metric, value in reached.metrics.items()},
         "uplink": f"{reached.uplink_bits:.4g} bits",
         "downlink": f"{reached.downlink_bits:.4g} bits",
@@ -34,10 +48,16 @@ def print_summary(result: Result) -> None:
         "users dropped from rounds": f"{reached.dropped}",
         **({"devices gone for ever": f"{result.devices_gone}"} if result.devices_gone else {}),
         "torch operations": operations(result.operations),
-        "wall time": f"{result.wall_time_s:.1f} s",
-        "traces": f"{result.directory / 'traces' if result.directory else ''}",
     }
-    print_rows(result.scenario.name, rows)
+
+
+def _requested(reached: Tally) -> dict[str, str]:
+    """How requests ended, and how long those took that were served."""
+    rows = {"requests": ", ".join(f"{count} {outcome}" for outcome, count in reached.requests.items()) or "none"}
+    if served := sorted(reached.latencies_s):
+        p95_s = served[ceil(0.95 * len(served)) - 1]
+        rows["latency when served"] = f"mean {fmean(served):.4g} s, 95 % within {p95_s:.4g} s"
+    return rows
 
 
 def operations(counts: Mapping[str, int]) -> str:
@@ -103,7 +123,7 @@ def print_difference(difference: Difference) -> None:
 def print_cost(cost: Cost | None) -> None:
     """What a scenario will take."""
     if cost is None:
-        print("no learning: nothing happens in this scenario")
+        print("no learning: the cost is that of the simulated world alone, and not known before it runs")
         return
     table = Table(box=None, title="expected cost, extrapolated from the first rounds", title_justify="left")
     for heading in ("", "a round", "the run"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from types import TracebackType
@@ -30,9 +31,13 @@ class Observer(Protocol):
         """A row of the table `evaluations`."""
         ...
 
+    def requested(self, row: Mapping[str, Any]) -> None:
+        """A row of the table `requests`."""
+        ...
+
 
 class Tally:
-    """What has been reached so far: rounds, simulated time, bits, energy, latest metrics."""
+    """What has been reached so far: rounds, simulated time, bits, energy, latest metrics; requests by outcome."""
 
     def __init__(self) -> None:
         self.rounds = 0
@@ -42,6 +47,8 @@ class Tally:
         self.energy_j = 0.0
         self.dropped = 0
         self.metrics: dict[str, float] = {}
+        self.requests: Counter[str] = Counter()
+        self.latencies_s: list[float] = []
 
     def ticked(self, time_s: float) -> None:
         self.time_s = time_s
@@ -58,9 +65,15 @@ class Tally:
         if row["value"] is not None:
             self.metrics[row["metric"]] = row["value"]
 
+    def requested(self, row: Mapping[str, Any]) -> None:
+        self.requests[row["outcome"]] += 1
+        if row["outcome"] == "served":
+            self.latencies_s.append(row["latency_s"])
+
     def __str__(self) -> str:
         accuracy = f", accuracy {self.metrics['accuracy']:.3f}" if "accuracy" in self.metrics else ""
-        return f"simulated time {self.time_s:.4g} s{accuracy}, energy {self.energy_j:.4g} J"
+        requests = f", {self.requests.total()} requests" if self.requests else ""
+        return f"simulated time {self.time_s:.4g} s{accuracy}, energy {self.energy_j:.4g} J{requests}"
 
 
 class Display(Tally):

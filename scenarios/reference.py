@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from analysis.claims import Claim
 from scenarios.checks import Family, default_of
@@ -60,8 +60,11 @@ def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
     for field in fields(part):
         for member in members(hints(part)[field.name]):
             inner, _ = unwrap(member)
+            below = f"{path}.{field.name}".lstrip(".")
+            if get_origin(inner) is dict:
+                inner, below = get_args(inner)[1], f"{below}.<name>"
             if is_dataclass(inner):
-                yield from _sections(known, inner, f"{path}.{field.name}".lstrip("."))  # type: ignore[arg-type]
+                yield from _sections(known, inner, below)  # type: ignore[arg-type]
 
 
 def _families(known: Parts) -> Iterator[str]:
@@ -88,7 +91,9 @@ def _allowed(known: Parts, hint: Any) -> str:
     for member in members(hint):
         bare, _ = unwrap(member)
         family: Family | None = known.families.get(bare)
-        if family is not None:
+        if get_origin(bare) is dict and is_dataclass(get_args(bare)[1]):
+            words.append("sections by name, see below")
+        elif family is not None:
             words.append(f"[{bare.__name__}](#{bare.__name__.lower()}): {', '.join(family)}")
         else:
             words.append("a section, see below" if is_dataclass(bare) else allowed(member))

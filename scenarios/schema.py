@@ -14,7 +14,7 @@ from annotated_types import Ge
 import learning.parts
 import netsim.parts
 from learning.description import LearningDescription
-from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription
+from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription, TrafficDescription
 from netsim.tables import TABLES
 from scenarios.document import Document
 from scenarios.errors import ScenarioError, unknown
@@ -58,13 +58,18 @@ class Scenario:
     """What transmitting, receiving, computing and waiting cost."""
 
     learning: LearningDescription | None = None
-    """Data, model and learning system; without it the cell is set up and nothing happens in it."""
+    """Data, model and learning system; without it, and without traffic, nothing happens in the cell."""
+
+    traffic: TrafficDescription | None = None
+    """Requests that users make of the server, beside learning or alone; without it there are none."""
 
     trace: TraceDescription = field(default_factory=TraceDescription)
     """The tables of the run."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if self.learning is None and self.traffic is not None and self.traffic.duration_s is None:
+            raise ValueError("traffic.duration_s is missing; without learning it tells when the run ends")
 
 
 def check_name(name: str) -> None:

@@ -15,6 +15,7 @@ PROMISED = {
     "evaluations": "round time_s split metric value samples",
     "critical_path": "round position user node kind cause start_s end_s duration_s",
     "decisions": "round user name value",
+    "requests": "user node arrival_s start_s end_s latency_s bits outcome",
     "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j",
 }
 UNITS = {"_s": "s", "_bits": "bit", "_j": "J", "_m": "m", "_db": "dB", "_dbm": "dBm", "_bps": "bit/s", "_bytes": "B"}
@@ -53,4 +54,5 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("critical_path", "node"),
         ("critical_path", "kind"),
         ("decisions", "user"),
+        ("requests", "start_s"),
     }

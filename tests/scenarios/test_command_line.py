@@ -92,7 +92,8 @@ def test_list_refuses_what_there_is_not(netsim) -> None:
 def test_schema_is_json(netsim) -> None:
     code, out, _ = netsim("schema")
     assert code == 0
-    assert set(json.loads(out)["properties"]) == {"name", "seed", "network", "compute", "energy", "learning", "trace"}
+    sections = {"network", "compute", "energy", "learning", "traffic", "trace"}
+    assert set(json.loads(out)["properties"]) == {"name", "seed", *sections}
 
 
 def test_describe_shows_units_and_meanings(small: Path, tmp_path: Path, netsim) -> None:

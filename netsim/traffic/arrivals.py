@@ -1,0 +1,118 @@
+"""When requests arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Annotated, Protocol
+
+from annotated_types import Ge, Gt
+
+from netsim.streams import Streams
+from netsim.traffic.draws import exponential_draws, uniform_draws
+from netsim.values import PerUser
+
+
+class Arrivals(Protocol):
+    """When requests arrive."""
+
+    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        """For each of `count` users the instants in seconds at which it asks, in order and perhaps without end.
+
+        `stream` names the draws. Raises ValueError, in one sentence, if the law does not fit the users.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Independent requests: exponential times between them."""
+
+    rate_per_s: PerUser
+    """Mean number of requests of a user in a second; 0 is none."""
+
+    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
+        return [_poisson(rate, streams.key("arrivals", stream, user)) for user, rate in enumerate(rates)]
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """One request a period, late by some jitter; where in the period a user begins is drawn."""
+
+    period_s: PerUser
+    """Time from one request of a user to its next in seconds, without jitter."""
+    jitter_s: Annotated[float, Ge(0)] = 0.0
+    """Most that a request comes late, drawn uniformly for each, in seconds; at most the period. 0 is a clock."""
+
+    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        periods = self.period_s.of_users(count, streams, f"period of {stream}")
+        for user, period_s in enumerate(periods):
+            if period_s <= 0 or period_s < self.jitter_s:
+                raise ValueError(
+                    f"the period of user {user} is {period_s:g} s; it must be positive and no less than jitter_s"
+                )
+        phases = streams.uniform("phase", stream, index=range(count)).tolist()
+        keys = [streams.key("arrivals", stream, user) for user in range(count)]
+        return [self._instants(*each) for each in zip(periods, phases, keys, strict=True)]
+
+    def _instants(self, period_s: float, phase: float, key: int) -> Iterator[float]:
+        for number, late in enumerate(uniform_draws(key)):
+            yield (phase + number) * period_s + self.jitter_s * late
+
+
+@dataclass(frozen=True)
+class OnOff:
+    """Bursts: each user alternates between on and off, both exponential, with Poisson requests at a rate for each.
+
+    A Markov-modulated Poisson process of two states, in equilibrium from the beginning. Fischer, Meier-Hellstern, The
+    Markov-modulated Poisson process (MMPP) cookbook, Performance Evaluation 18(2), 1993.
+    """
+
+    rate_per_s: PerUser
+    """Mean number of requests of a user in a second that is on."""
+    mean_on_s: Annotated[float, Gt(0)] = 10.0
+    """Mean length of a period that is on, in seconds (our choice)."""
+    mean_off_s: Annotated[float, Gt(0)] = 30.0
+    """Mean length of a period that is off, in seconds (our choice)."""
+    off_rate_per_s: Annotated[float, Ge(0)] = 0.0
+    """Mean number of requests of a user in a second that is off; that of on leaves a plain Poisson process."""
+
+    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
+        first = streams.uniform("on at first", stream, index=range(count)) * (self.mean_on_s + self.mean_off_s)
+        begins_on = (first < self.mean_on_s).tolist()
+        return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in range(count)]
+
+    def _instants(self, rate: float, on: bool, streams: Streams, stream: str, user: int) -> Iterator[float]:
+        """Requests are a Poisson process of rate one on a clock that runs at the rate of the moment."""
+        gaps = exponential_draws(streams.key("arrivals", stream, user))
+        lengths = exponential_draws(streams.key("periods", stream, user))
+        due, now_s = next(gaps), 0.0
+        while rate or self.off_rate_per_s:
+            mean_s, speed = (self.mean_on_s, rate) if on else (self.mean_off_s, self.off_rate_per_s)
+            left_s = mean_s * next(lengths)
+            while due <= speed * left_s:
+                now_s += due / speed
+                left_s -= due / speed
+                yield now_s
+                due = next(gaps)
+            due -= speed * left_s
+            now_s += left_s
+            on = not on
+
+
+def checked(rates: list[float], field: str) -> list[float]:
+    """Rates that can be. Raises ValueError for any other."""
+    for user, rate in enumerate(rates):
+        if not 0 <= rate < inf:
+            raise ValueError(f"{field} of user {user} is {rate:g}; it must not be negative")
+    return rates
+
+
+def _poisson(rate: float, key: int) -> Iterator[float]:
+    now_s = 0.0
+    for gap in exponential_draws(key) if rate else ():
+        now_s += gap / rate
+        yield now_s

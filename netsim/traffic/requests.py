@@ -1,0 +1,152 @@
+"""Requests on their way: bits up, work at the server, bits down, until they are served, refused, late or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from math import inf
+from typing import Any
+
+import simpy
+
+from netsim.description import RequestStream, TrafficDescription
+from netsim.network import Network
+from netsim.nodes import User
+from netsim.processor import Timed
+from netsim.queueing import Full
+from netsim.tables import RequestRow
+from netsim.traffic.draws import uniform_draws
+
+TIMED_OUT = "timed out"
+"""Cause of the interrupt with which a request is given up."""
+
+Outcome = Generator[simpy.Event, Any, str]
+"""What spends a request's time and then tells how it ended: served, refused, timed_out or lost."""
+
+
+class Traffic:
+    """The request streams of a scenario, at work in a network.
+
+    Raises ValueError, in one sentence, if they do not fit its users.
+    """
+
+    def __init__(self, network: Network, traffic: TrafficDescription) -> None:
+        self.network, self.env, self.duration_s = network, network.env, traffic.duration_s
+        self.until_s = inf if traffic.duration_s is None else traffic.duration_s
+        self.going_on: dict[simpy.Event, None] = {}  # a set in order of arrival
+        self._sources: list[Source] = []
+        for name, stream in traffic.streams.items():
+            network.journal.request_kinds.add(f"request_{name}")
+            self._sources += self._of_stream(name, stream)
+
+    def _of_stream(self, name: str, stream: RequestStream) -> Iterator[Source]:
+        users = self.network.users
+        instants = stream.arrivals.of_users(len(users), self.network.streams, name)
+        for number in range(len(users)) if stream.users is None else stream.users:
+            if number >= len(users):
+                raise ValueError(f"stream {name} names user {number}; there are {len(users)}, from 0")
+            yield Source(self, name, stream, users[number], instants[number])
+
+    def beside(self, scheme: Generator[simpy.Event, Any, Any] | None) -> Timed:
+        """Make requests until their time is over; without a time of their own, until the scheme ends.
+
+        It has ended when scheme and requests have.
+        """
+        for source in self._sources:
+            self.env.process(source.run())
+        if scheme is not None:
+            yield from scheme
+        if self.duration_s is None:
+            self.until_s = self.env.now
+        elif self.env.now < self.duration_s:
+            yield self.env.timeout(self.duration_s - self.env.now)
+        while self.going_on:
+            yield self.env.all_of(list(self.going_on))
+        self.network.journal.end_traffic()
+
+    def over(self, request: simpy.Event) -> None:
+        """A request has ended."""
+        del self.going_on[request]
+
+
+class Source:
+    """One user's requests of one stream."""
+
+    def __init__(
+        self, traffic: Traffic, name: str, stream: RequestStream, user: User, instants: Iterator[float]
+    ) -> None:
+        self.traffic, self.name, self.stream, self.user, self.instants = traffic, name, stream, user, instants
+        self.env, self.server = traffic.env, traffic.network.server
+        self.kind = f"request_{name}"
+
+    def run(self) -> Timed:
+        """Begin a request whenever one arrives."""
+        streams, number = self.traffic.network.streams, self.user.number
+        keys = [streams.key("request", self.name, what, number) for what in ("uplink_bits", "flops", "downlink_bits")]
+        chances = zip(*map(uniform_draws, keys), strict=True)
+        for request, (instant_s, drawn) in enumerate(zip(self.instants, chances, strict=False)):
+            if instant_s >= self.traffic.until_s:
+                return
+            yield self.env.timeout(max(0.0, instant_s - self.env.now))
+            if self.env.now >= self.traffic.until_s:
+                return
+            process = self.env.process(self._request(request, *drawn))
+            process.callbacks.append(self.traffic.over)
+            self.traffic.going_on[process] = None
+
+    def _request(self, number: int, *chances: float) -> Timed:
+        laws = (self.stream.uplink_bits, self.stream.flops, self.stream.downlink_bits)
+        sizes = [law.size(number, chance) for law, chance in zip(laws, chances, strict=True)]
+        request = Request(self, *sizes)
+        arrival_s = self.env.now
+        outcome = (
+            yield from request.served() if self.stream.timeout_s is None else request.hurried(self.stream.timeout_s)
+        )
+        self.traffic.network.journal.requested(
+            RequestRow(
+                user=self.user.number,
+                node=self.server.processor.node,
+                stream=self.name,
+                number=number,
+                arrival_s=arrival_s,
+                start_s=request.start_s,
+                end_s=self.env.now,
+                latency_s=self.env.now - arrival_s,
+                bits=request.uplink_bits + request.downlink_bits,
+                flops=request.flops,
+                outcome=outcome,
+            )
+        )
+
+
+class Request:
+    """A request and its answer."""
+
+    def __init__(self, source: Source, uplink_bits: float, flops: float, downlink_bits: float) -> None:
+        self.source = source
+        self.uplink_bits, self.flops, self.downlink_bits = uplink_bits, flops, downlink_bits
+        self.start_s: float | None = None
+        """When it had reached the server."""
+
+    def hurried(self, timeout_s: float) -> Outcome:
+        """Be served within a time, or be given up."""
+        env = self.source.env
+        work = env.process(self.served())
+        yield work | env.timeout(timeout_s)
+        if work.is_alive:
+            work.interrupt(TIMED_OUT)
+        outcome: str = yield work
+        return outcome
+
+    def served(self) -> Outcome:
+        """All the way to the server and back."""
+        user, server, kind = self.source.user, self.source.server, self.source.kind
+        try:
+            yield from user.send(server, self.uplink_bits, kind)
+            self.start_s = self.source.env.now
+            yield from server.processor.compute(self.flops, kind, 0, user.number, refusable=True)
+            yield from server.send(user, self.downlink_bits, kind)
+        except Full:
+            return "refused"
+        except simpy.Interrupt as interrupt:
+            return "timed_out" if interrupt.cause == TIMED_OUT else "lost"
+        return "served"
