@@ -15,6 +15,7 @@ PROMISED = {
     "evaluations": "round time_s split metric value samples",
     "critical_path": "round position user node kind cause start_s end_s duration_s",
     "decisions": "round user name value",
+    "outages": "user start_s end_s cause",
     "requests": "user node arrival_s start_s end_s latency_s bits outcome",
     "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j",
 }
@@ -54,5 +55,6 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("critical_path", "node"),
         ("critical_path", "kind"),
         ("decisions", "user"),
+        ("outages", "end_s"),
         ("requests", "start_s"),
     }

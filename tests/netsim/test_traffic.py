@@ -270,8 +270,8 @@ def test_storms(streams: dict[str, RequestStream], discipline: Discipline, slots
 
 
 def test_requests_of_a_device_that_goes_away_are_lost() -> None:
-    """Away from 2 to 4: the first is cut off on the uplink, the second cannot begin, the third's answer finds nobody."""
-    network = replace(flat_network(2), faults=FaultsDescription(outages=(Outage(0, 2.0, 4.0), Outage(0, 5.5, 6.0))))
+    """Away twice: one is cut off on the uplink, one cannot begin, one answer finds nobody."""
+    network = replace(flat_network(2), faults=FaultsDescription(outages=(Outage(0, 2.0, 4.0), Outage(0, 5.5, 6.5))))
     stream = RequestStream(At(1.995, 3.0, 5.0, 7.0), ConstantSize(1e5), ConstantSize(1e11), ConstantSize(4e5))
     rows = run(world(network), 10.0, x=stream)
     assert [(row["number"], row["outcome"], row["start_s"] is None) for row in rows] == [
