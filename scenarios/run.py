@@ -21,6 +21,7 @@ import torch
 
 from learning.store import Store
 from netsim.trace import Trace
+from netsim.waiting import stuck
 from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed
@@ -145,7 +146,7 @@ class _Run:
                         for observer in self.observers:
                             observer.ticked(env.now)
         except simpy.core.EmptySchedule:
-            raise RuntimeError("nothing is going to happen any more, and the scheme has not ended") from None
+            raise RuntimeError(stuck(env)) from None
         except KeyboardInterrupt:
             return "interrupted"
         return "complete" if ended.processed else "interrupted"
