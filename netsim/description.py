@@ -16,6 +16,7 @@ from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.interference import Interference
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
+from netsim.radio.power_control import PowerControl
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.radio.sharing import EqualShares, SharingLaw
@@ -55,6 +56,8 @@ class UsersDescription:
     """Antenna height in metres."""
     tx_power_dbm: PerUser = field(default_factory=lambda: Constant(23.0))
     """Transmit power in dBm; all of it sits in the user's share of the band (TR 38.101-1, power class 3: 23)."""
+    power_control: PowerControl | None = None
+    """Whether users near their station send with less; null lets everybody send with all of `tx_power_dbm`."""
     antenna_gain_db: float = 0.0
     """Antenna gain in dB, sending and receiving."""
     noise_figure_db: Annotated[float, Ge(0)] = 9.0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import simpy
 
 from netsim.background import Background
-from netsim.coupling import Attenuation, Coupling
+from netsim.budget import LinkBudget
 from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
 from netsim.energy import Meter
 from netsim.faults import Presence
@@ -17,15 +15,13 @@ from netsim.faults.causes import strike
 from netsim.journal import Journal
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
-from netsim.radio.interference import Downlink, Interference, Powers, Uplink, disturb
-from netsim.radio.link import Link
+from netsim.radio.interference import Downlink, Interference, Uplink, disturb
 from netsim.radio.medium import Medium
 from netsim.radio.sharing import Scheduler
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
 from netsim.transfer import AirInterface, Radio
-from netsim.units import from_db, watts
 
 
 class Network:
@@ -46,46 +42,41 @@ class Network:
         self.env, self.streams, self.journal = env, streams, journal
         self._network, self._compute, self._energy = network, compute, energy
         count = network.users.count
-        self.coupling = Coupling(network, streams)
-        self.positions = network.users.placement.users(count, self.coupling.sites, streams)
-        self._tx_power_dbm = network.users.tx_power_dbm.of_users(count, streams, "transmit power")
+        self.budget = LinkBudget(network, streams)
         self._flops_per_s = compute.devices.flops_per_s.of_users(count, streams, "device speed")
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
-        pairs = self.coupling.of_users(self.positions)
-        # Each is served by the station that it receives best on average, the first of equals; all send with one power.
-        self._attenuations = [min(of_user, key=lambda pair: pair.total_db) for of_user in pairs]
         law = compute.stragglers.law
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
         sharing = network.sharing
         self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
-        self.stations = [self._station(number) for number in range(self.coupling.stations)]
+        self.stations = [self._station(number) for number in range(self.budget.stations)]
         self.users = [self._user(number) for number in range(count)]
         strike(network.faults, [user.presence for user in self.users], Background(env), streams)
         self.server = Server(env, self._server_processor())
         if network.interference is not None:
-            self._disturb(network.interference, pairs)
+            self._disturb(network.interference)
 
     def record_users(self) -> None:
         """Write the `users` table; call it once, when the users' `samples` are known."""
         for user in self.users:
-            attenuation = self._attenuations[user.number]
-            x_m, y_m = self.positions[user.number]
+            pair = self.budget.pair(user.number, user.station.number)
+            x_m, y_m = self.budget.places[user.number]
             row = UserRow(
                 user=user.number,
-                station=attenuation.station,
+                station=pair.station,
                 x_m=x_m,
                 y_m=y_m,
-                distance_m=attenuation.distance_m,
-                path_loss_db=attenuation.path_loss_db,
+                distance_m=pair.distance_m,
+                path_loss_db=pair.path_loss_db,
                 flops_per_s=user.processor.flops_per_s,
                 samples=user.samples,
-                shadowing_db=attenuation.shadowing_db,
-                line_of_sight=attenuation.line_of_sight,
-                tx_power_dbm=self._tx_power_dbm[user.number],
-                coupling_loss_db=attenuation.total_db - self._antennas_db,
+                shadowing_db=pair.shadowing_db,
+                line_of_sight=pair.line_of_sight,
+                tx_power_dbm=self.budget.tx_power_dbm(user.number),
+                coupling_loss_db=self.budget.coupling_loss_db(user.number, pair.station),
             )
             self.journal.trace.add("users", *row)
 
@@ -99,11 +90,6 @@ class Network:
         """How many devices will never return."""
         return sum(user.gone for user in self.users)
 
-    @property
-    def _antennas_db(self) -> float:
-        """Gains of both ends that do not depend on the direction."""
-        return self._network.stations.antenna_gain_db + self._network.users.antenna_gain_db
-
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing
         up = self._medium(number, sharing.uplink, self._schedulers["up"], spread=False)
@@ -112,26 +98,16 @@ class Network:
             number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
         )
 
-    def _disturb(self, interference: Interference, pairs: Sequence[Sequence[Attenuation]]) -> None:
+    def _disturb(self, interference: Interference) -> None:
         """Let the stations of a channel disturb each other."""
-        gains = [[from_db(self._antennas_db - pair.total_db) for pair in of_user] for of_user in pairs]
-        powers = Powers(
-            gains=np.array(gains),
-            users_w=np.array([user.uplink.max_power_w for user in self.users]),
-            station_w=watts(self._network.stations.tx_power_dbm),
-            user_noise_w_per_hz=self._noise_w_per_hz(self._network.users.noise_figure_db),
-            station_noise_w_per_hz=self._noise_w_per_hz(self._network.stations.noise_figure_db),
-        )
-        channels = interference.channels(len(self.stations))
+        channels, powers = interference.channels(len(self.stations)), self.budget.powers
         disturb(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
         disturb(self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels)
 
-    def _noise_w_per_hz(self, noise_figure_db: float) -> float:
-        return watts(self._network.channel.noise_dbm_per_hz + noise_figure_db)
-
     def _medium(self, station: int, band: BandDescription, scheduler: Scheduler, *, spread: bool) -> Medium:
-        attached = [user for user, pair in enumerate(self._attenuations) if pair.station == station]
-        band.law.check(len(self._attenuations), attached)
+        count = self._network.users.count
+        attached = [user for user in range(count) if self.budget.serving[user] == station]
+        band.law.check(count, attached)
         return Medium(self.env, band.bandwidth_mhz * 1e6, scheduler, attached, spread=spread)
 
     def _user(self, number: int) -> User:
@@ -148,13 +124,11 @@ class Network:
             energy=energy.compute,
             meter=meter,
         )
-        stations, users = self._network.stations, self._network.users
-        station = self.stations[self._attenuations[number].station]
-        user_w, station_w = watts(self._tx_power_dbm[number]), watts(stations.tx_power_dbm)
+        station, user_w = self.stations[self.budget.serving[number]], self.budget.power_w("up", number)
         uplink = Radio(
             self.env,
             number,
-            self._link("up", number, user_w, stations.noise_figure_db),
+            self.budget.link("up", number, station.number),
             station.uplink.medium,
             user_w,
             "transmit",
@@ -166,9 +140,9 @@ class Network:
         downlink = Radio(
             self.env,
             number,
-            self._link("down", number, station_w, users.noise_figure_db),
+            self.budget.link("down", number, station.number),
             station.downlink.medium,
-            station_w,
+            self.budget.power_w("down", number),
             "receive",
             circuit_power_w=energy.receive_power_w,
             amplifier_power_w=0.0,
@@ -176,13 +150,6 @@ class Network:
             presence=presence,
         )
         return User(number, station, presence, processor, uplink, downlink)
-
-    def _link(self, direction: str, user: int, transmit_w: float, noise_figure_db: float) -> Link:
-        pair, channel = self._attenuations[user], self._network.channel
-        received_w = transmit_w * from_db(self._antennas_db - pair.total_db)
-        noise_w_per_hz = self._noise_w_per_hz(noise_figure_db)
-        key = self.streams.key("fading", direction, user, pair.station)
-        return Link(received_w / noise_w_per_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)
 
     def _server_processor(self) -> Processor:
         servers = self._compute.servers

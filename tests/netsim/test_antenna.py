@@ -92,13 +92,10 @@ def test_sectors_of_a_site_share_all_but_the_pattern() -> None:
     with_sectors, without = (world(n).network for n in (network, omni))
     assert len(with_sectors.stations) == 3 * len(without.stations) == 21
     for user in range(20):
-        pairs, plain = (
-            with_sectors.coupling.of_users(with_sectors.positions),
-            without.coupling.of_users(without.positions),
-        )
-        for station, pair in enumerate(pairs[user]):
+        for station in range(21):
+            pair, plain = with_sectors.budget.pair(user, station), without.budget.pair(user, station // 3)
             assert pair.station == station
-            assert pair[1:5] == plain[user][station // 3][1:5]
+            assert pair[1:5] == plain[1:5]
 
 
 def test_a_wrapped_layout_brings_far_stations_near() -> None:
@@ -110,7 +107,7 @@ def test_a_wrapped_layout_brings_far_stations_near() -> None:
             flat, stations=replace(flat.stations, placement=grid), users=replace(flat.users, placement=edge)
         )
         built = world(network).network
-        distances = [pair.distance_m for pair in built.coupling.of_users(built.positions)[0]]
+        distances = [built.budget.pair(0, station).distance_m for station in range(19)]
         if farthest_m is not None:
             assert max(distances) == pytest.approx(farthest_m)
         else:

@@ -1,0 +1,88 @@
+"""The link budget: powers, mean gains and noise, and what of it all arrives at either end of each link, now."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from netsim.coupling import Attenuation, Coupling
+from netsim.description import NetworkDescription
+from netsim.geometry import Point
+from netsim.radio.interference import Powers
+from netsim.radio.link import Link
+from netsim.streams import Streams
+from netsim.units import from_db, to_db, watts
+
+Way = Literal["up", "down"]
+
+
+class LinkBudget:
+    """Follows the users wherever they go. Raises ValueError, in one sentence, where a law does not hold."""
+
+    def __init__(self, network: NetworkDescription, streams: Streams) -> None:
+        self._network, self._streams = network, streams
+        users, stations, noise_dbm = network.users, network.stations, network.channel.noise_dbm_per_hz
+        self._coupling = Coupling(network, streams)
+        self.places: list[Point] = users.placement.users(users.count, self._coupling.sites, streams)
+        self._most_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
+        self._pairs = self._coupling.of_users(self.places)
+        # Each is served by the station that it receives best on average, the first of equals; all send with one power.
+        self.serving = [min(pairs, key=lambda pair: pair.total_db).station for pairs in self._pairs]
+        self._antennas_db = stations.antenna_gain_db + users.antenna_gain_db
+        self.powers = Powers(
+            gains=np.array([self._gains(user) for user in range(users.count)]),
+            users_w=np.array([watts(power_dbm) for power_dbm in self._most_dbm]),
+            station_w=watts(stations.tx_power_dbm),
+            user_noise_w_per_hz=watts(noise_dbm + users.noise_figure_db),
+            station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
+        )
+        for user in range(users.count):
+            self.control_power(user)
+
+    @property
+    def stations(self) -> int:
+        """How many there are; each sector of a site is one."""
+        return self._coupling.stations
+
+    def pair(self, user: int, station: int) -> Attenuation:
+        """What lies between a user and a station."""
+        return self._pairs[user][station]
+
+    def coupling_loss_db(self, user: int, station: int) -> float:
+        """Path loss and shadowing less the antenna gains of both ends."""
+        return self.pair(user, station).total_db - self._antennas_db
+
+    def control_power(self, user: int) -> None:
+        """Choose the power with which a user sends from now on."""
+        control, most_dbm = self._network.users.power_control, self._most_dbm[user]
+        if control is not None:
+            self.powers.users_w[user] = watts(
+                control.power_dbm(most_dbm, self.coupling_loss_db(user, self.serving[user]))
+            )
+
+    def power_w(self, way: Way, user: int) -> float:
+        """What is radiated to send from or to a user."""
+        return float(self.powers.users_w[user]) if way == "up" else self.powers.station_w
+
+    def tx_power_dbm(self, user: int) -> float:
+        """With how much power a user sends."""
+        if self._network.users.power_control is None:
+            return self._most_dbm[user]
+        return to_db(self.power_w("up", user)) + 30
+
+    def link(self, way: Way, user: int, station: int) -> Link:
+        """A link between a user and a station, which fades for itself."""
+        channel = self._network.channel
+        key = self._streams.key("fading", way, user, station)
+        mean_hz = self.mean_power_over_noise_hz(way, user, station)
+        return Link(mean_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)
+
+    def mean_power_over_noise_hz(self, way: Way, user: int, station: int) -> float:
+        """What arrives over the noise power density at the receiver, on average over fading."""
+        powers = self.powers
+        noise_w_per_hz = powers.station_noise_w_per_hz if way == "up" else powers.user_noise_w_per_hz
+        return self.power_w(way, user) * float(powers.gains[user, station]) / noise_w_per_hz
+
+    def _gains(self, user: int) -> list[float]:
+        return [from_db(self._antennas_db - pair.total_db) for pair in self._pairs[user]]
