@@ -49,3 +49,21 @@ def total(terms: list[Tensor]) -> Tensor:
     for term in terms[1:]:
         result = result + term
     return result
+
+
+def mixed(model: Tree, arrived: Tree, share: Tensor) -> Tree:
+    """(1 - share) model + share arrived; the share is a float64 scalar."""
+    return {
+        name: value * (1 - share).to(value.dtype) + arrived[name] * share.to(value.dtype)
+        for name, value in model.items()
+    }
+
+
+def moved(model: Tree, arrived: list[Tree], bases: list[Tree], shares: Tensor) -> Tree:
+    """model + sum_k share_k (arrived_k - base_k), summed in the order in which they are given; shares are float64."""
+    result = {}
+    for name, value in model.items():
+        steps = [new[name] - base[name] for new, base in zip(arrived, bases, strict=True)]
+        weighted = [step * share for step, share in zip(steps, shares.to(value.dtype).unbind(), strict=True)]
+        result[name] = value + total(weighted)
+    return result

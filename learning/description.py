@@ -12,7 +12,7 @@ from learning.data.partition import Iid, Partition
 from learning.models import Architecture, Mlp
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import Everybody, Participation
-from learning.policies import Policy, WaitForAll
+from learning.policies import IN_ROUNDS, Policy, WaitForAll
 
 if TYPE_CHECKING:
     from learning.parties import Promise
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Scheme(Protocol):
-    """A learning system: one generator that reads like its message sequence chart."""
+    """A learning system: one generator that reads like its message sequence chart.
+
+    One whose users can go on by themselves says so by a class attribute `asynchronous = True`.
+    """
 
     def run(self, world: World) -> Promise:
         """Train until the world's rounds are over."""
@@ -81,3 +84,5 @@ class LearningDescription:
     def __post_init__(self) -> None:
         if self.executor == "dry" and self.stop.accuracy is not None:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
+        if self.policy.asynchronous and not getattr(self.scheme, "asynchronous", False):
+            raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")

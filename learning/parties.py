@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from math import ceil
 from typing import Any
 
@@ -22,20 +21,24 @@ from learning.ports import Journal, ServerNode, Streams, Timed, UserNode
 Promise = Generator[simpy.Event, Any, Any]
 """What spends simulated time and then returns a deferred value: `value = yield from ...`."""
 
+Witness = Callable[[int, Sequence[Any]], None]
+"""Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
+
 PLAIN = Identity()
 
 
 class Wire:
     """What codecs do to messages: sizes, round trips, and the draws of stochastic codecs.
 
-    A draw is named by the user at the far end, the round, the kind of message and its number among those, so that no
-    other message moves it.
+    A draw is named by the user at the far end, the round (the user's own, if it goes on by itself), the kind of message
+    and its number among those, so that no other message moves it.
     """
 
     def __init__(self, executor: Executor, streams: Streams, journal: Journal) -> None:
         self.executor, self.streams, self.journal = executor, streams, journal
-        self._round = -1
-        self._sent: Counter[tuple[int, str]] = Counter()
+        self._sent: dict[tuple[int, str], tuple[int, int]] = {}
+        self.witness: Witness | None = None
+        """Who wants to know what users compute with."""
 
     def bits(self, what: Any, codec: Codec) -> int:
         """Size of `what` on the wire."""
@@ -48,14 +51,18 @@ class Wire:
         draws = self._draws(what, user, kind) if codec.stochastic else None
         return self.executor.submit(transcode, codec, what, draws)
 
+    def observe(self, user: int, plan: Plan) -> None:
+        """Work of a user, or on its behalf, begins."""
+        if self.witness is not None:
+            self.witness(user, plan.leaves)
+
     def _draws(self, what: Any, user: int, kind: str) -> list[Draw]:
-        if self._round != self.journal.round:
-            self._round = self.journal.round
-            self._sent.clear()
-        number = self._sent[user, kind]
-        self._sent[user, kind] += 1
+        turn = self.journal.turn(user)
+        latest, sent = self._sent.get((user, kind), (turn, 0))
+        number = sent if latest == turn else 0
+        self._sent[user, kind] = turn, number + 1
         return [
-            Draw(self.streams, "codec", (kind, user, self._round, number, part), tuple(leaf.shape), leaf.dtype)
+            Draw(self.streams, "codec", (kind, user, turn, number, part), tuple(leaf.shape), leaf.dtype)
             for part, leaf in enumerate(specification(what).leaves)
         ]
 
@@ -94,6 +101,7 @@ class User:
         """
         plan = self.wire.executor.plan(operation, *args)
         cost = plan.profile.flops if flops is None else flops
+        self.wire.observe(self.number, plan)
         yield from self.node.compute(cost, kind, plan.profile.memory_bytes)
         return self.wire.executor.promise(plan)
 
@@ -137,6 +145,8 @@ class Server:
 
     def _spend(self, plan: Plan, kind: str, user: User | None, flops: float | None) -> Timed:
         cost = plan.profile.flops if flops is None else flops
+        if user:
+            self.wire.observe(user.number, plan)
         yield from self.node.compute(cost, kind, plan.profile.memory_bytes, user.number if user else None)
 
     def send(self, to: User, what: Any, kind: str, codec: Codec = PLAIN, *, bits: int | None = None) -> Promise:

@@ -10,7 +10,7 @@ from learning.description import Scheme
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
-from learning.policies import POLICIES, Policy
+from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
 from learning.schemes import SCHEMES
 
 FAMILIES: dict[type, dict[str, type]] = {
@@ -22,4 +22,5 @@ FAMILIES: dict[type, dict[str, type]] = {
     Codec: CODECS,
     Participation: PARTICIPATIONS,
     Policy: POLICIES,
+    StalenessWeight: STALENESS_WEIGHTS,
 }

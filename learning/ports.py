@@ -139,6 +139,14 @@ class Journal(Protocol):
 
     def begin_round(self, number: int) -> None: ...
 
+    def turn(self, user: int) -> int:
+        """The user's own round, after which its draws are named: the server's, unless it goes on by itself."""
+        ...
+
+    def begin_turn(self, user: int, number: int) -> None:
+        """From now on the user goes on by itself, and begins its turn `number`."""
+        ...
+
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None: ...
 
     def evaluation(

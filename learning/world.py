@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -43,8 +43,11 @@ class World:
     stop: Stop
     evaluate_every: int
     precision: torch.dtype
+    at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
+    """What is to be done when the last round is over, at that very instant."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
     _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
+    _staleness: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.wanted = self.participation.wanted(len(self.users))
@@ -91,17 +94,19 @@ class World:
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)
-            self._presence = (0, 0)
+            self.took_part(0, 0)
             yield number
             present, asked = self._presence
-            self.journal.end_round(present, asked - present)
+            self.journal.end_round(present, asked - present, self._staleness)
             number += 1
             self._evaluate_if_due(number)
             self.executor.settle()
+        for act in self.at_end:
+            act()
 
-    def took_part(self, present: int, asked: int) -> None:
-        """How many of the users that were asked took part in this round."""
-        self._presence = (present, asked)
+    def took_part(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
+        """How many of the users that were asked took part in this round, and how stale their work was."""
+        self._presence, self._staleness = (present, asked), staleness_mean
 
     def models(self, *models: Any) -> None:
         """The global model after this round, or one for each user: trees of weights, or tuples of parts of one.

@@ -62,7 +62,7 @@ class Processor:
         if refusable and self.capacity is not None and self.queue.present >= self.capacity:
             raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, asked_s = self.journal.round, self.env.now
-        job = _Job(self, flops, self.slowdown(round_number))
+        job = _Job(self, flops, self.slowdown(self.journal.turn(user)))
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
         job.end(stay.begun)
         self.journal.computed(

@@ -76,9 +76,12 @@ class FakeJournal:
     round: int = -1
     rounds: list[tuple[int, int, int]] = field(default_factory=list)
     """(number, participants, dropped) of each round."""
+    staleness: list[float] = field(default_factory=list)
+    """Its mean in each round."""
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[tuple[int, int | None, str, float]] = field(default_factory=list)
     """(round, user, name, value)."""
+    turns: dict[int, int] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     works: list[Work] = field(default_factory=list)
 
@@ -87,6 +90,13 @@ class FakeJournal:
 
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
         self.rounds.append((self.round, participants, dropped))
+        self.staleness.append(staleness_mean)
+
+    def turn(self, user: int) -> int:
+        return self.turns.get(user, self.round)
+
+    def begin_turn(self, user: int, number: int) -> None:
+        self.turns[user] = number
 
     def evaluation(
         self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float

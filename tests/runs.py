@@ -35,6 +35,8 @@ def policy(name: str, scheme: str) -> dict[str, Any]:
         "deadline": {"name": "deadline", "deadline_s": DEADLINES_S.get(scheme, 0.06)},
         "first_k": {"name": "first_k", "k": 2},
         "over_selection": {"name": "over_selection", "extra": 1 / 3},
+        "asynchronous": {"name": "asynchronous", "staleness": "polynomial"},
+        "buffered": {"name": "buffered", "size": 2},
     }
     three = {"learning__participants": {"name": "random", "count": 3}} if name == "over_selection" else {}
     return {"learning__policy": policies[name], **three}

@@ -1,4 +1,4 @@
-"""Rounds of local training on the whole model: download, train, upload, average."""
+"""Local training on the whole model: download, train, upload, average."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from learning.parties import Promise, User
-from learning.protocols.average import average
-from learning.protocols.rounds import gather
+from learning.protocols.cohort import assemble
+from learning.protocols.updates import merge
 from learning.world import World
 
 Train = Callable[..., Promise]
@@ -17,25 +17,21 @@ Train = Callable[..., Promise]
 def federated(world: World, local_steps: int | None, rule: str, train: Train) -> Promise:
     """Train until the rounds are over.
 
-    Optimiser states stay on the devices; what a dropped user did in a round is lost.
+    Optimiser states stay on the devices; what a user did whose model never arrived is lost.
     """
     model = world.initial(world.whole)
     states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
+
+    def work(user: User, turn: int, model: Any) -> Promise:
+        model = yield from world.server.send(user, model, "model")
+        steps = user.steps(local_steps)
+        model, state = yield from train(user, model, states[user], *user.batches.stack(turn * steps, steps))
+        model = yield from user.send(world.server, model, "model")
+        states[user] = state
+        return model
+
+    cohort = assemble(world, work)
     for number in world.rounds():
-        work = {u: _user(world, u, number, model, states[u], local_steps, train) for u in world.selected(number)}
-        done = yield from gather(world, work)
-        states.update({user: state for user, (_, state) in done.items()})
-        if done:
-            models = [model for model, _ in done.values()]
-            model = yield from average(world, models, world.weights(list(done), rule))
+        updates = yield from cohort.updates(number, model)
+        model = yield from merge(world, model, updates, rule)
         world.models(model)
-
-
-def _user(
-    world: World, user: User, number: int, model: Any, state: Any, local_steps: int | None, train: Train
-) -> Promise:
-    model = yield from world.server.send(user, model, "model")
-    steps = user.steps(local_steps)
-    model, state = yield from train(user, model, state, *user.batches.stack(number * steps, steps))
-    model = yield from user.send(world.server, model, "model")
-    return model, state

@@ -26,6 +26,8 @@ class FedAvg:
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
 
+    asynchronous = True
+
     def run(self, world: World) -> Promise:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
             work = (steps.train, world.whole, world.optimiser, model, state, x, y)

@@ -26,6 +26,8 @@ class FedProx:
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
 
+    asynchronous = True
+
     def run(self, world: World) -> Promise:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from learning.parties import Promise, User
-from learning.protocols.average import average
-from learning.protocols.rounds import gather
+from learning.protocols.cohort import assemble
 from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.updates import merge
 from learning.world import World
 
 
@@ -35,29 +35,27 @@ class SFLV1:
     link: Link = Link()
     """What crosses the cut."""
 
+    asynchronous = True
+
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         states: dict[User, Any] = dict.fromkeys(world.users, fresh)
+        cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
         for number in world.rounds():
-            work = {u: self.user(world, u, number, front, back, *states[u]) for u in world.selected(number)}
-            done = yield from gather(world, work)
-            states.update({user: state for user, (_, _, state) in done.items()})
-            if done:
-                weights = world.weights(list(done), self.weights)
-                fronts, backs, _ = zip(*done.values(), strict=True)
-                front = yield from average(world, fronts, weights)
-                back = yield from average(world, backs, weights)
+            updates = yield from cohort.updates(number, (front, back))
+            front = yield from merge(world, front, [update.part(0) for update in updates], self.weights)
+            back = yield from merge(world, back, [update.part(1) for update in updates], self.weights)
             world.models((front, back))
 
-    def user(
-        self, world: World, user: User, number: int, front: Any, back: Any, front_state: Any, back_state: Any
-    ) -> Promise:
+    def user(self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]) -> Promise:
+        (front, back), (state, back_state) = model, states[user]
         front = yield from world.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
         steps = user.steps(self.local_steps)
         for step in range(steps):
-            batch = user.batch(number * steps + step)
-            front, front_state = yield from exchange(world, self.link, user, front, front_state, batch, replica.serve)
+            batch = user.batch(turn * steps + step)
+            front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
         front = yield from user.send(world.server, front, "model")
-        return front, replica.weights, (front_state, replica.state)
+        states[user] = state, replica.state
+        return front, replica.weights

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from learning.parties import Promise, User
-from learning.protocols.average import average
-from learning.protocols.rounds import gather
+from learning.protocols.cohort import assemble
 from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.updates import merge
 from learning.world import World
 
 
@@ -29,24 +29,27 @@ class SFLV2:
     link: Link = Link()
     """What crosses the cut."""
 
+    asynchronous = True
+
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
         states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(front))
+        cohort = assemble(world, lambda user, turn, front: self.user(world, user, turn, front, part, states))
         for number in world.rounds():
-            work = {u: self.user(world, u, number, front, states[u], part) for u in world.selected(number)}
-            done = yield from gather(world, work)
-            states.update({user: state for user, (_, state) in done.items()})
-            if done:
-                fronts = [front for front, _ in done.values()]
-                front = yield from average(world, fronts, world.weights(list(done), self.weights))
+            updates = yield from cohort.updates(number, front)
+            front = yield from merge(world, front, updates, self.weights)
             world.models((front, part.weights))
 
-    def user(self, world: World, user: User, number: int, front: Any, state: Any, part: ServerPart) -> Promise:
+    def user(
+        self, world: World, user: User, turn: int, front: Any, part: ServerPart, states: dict[User, Any]
+    ) -> Promise:
+        state = states[user]
         front = yield from world.server.send(user, front, "model")
         steps = user.steps(self.local_steps)
         for step in range(steps):
-            batch = user.batch(number * steps + step)
+            batch = user.batch(turn * steps + step)
             front, state = yield from exchange(world, self.link, user, front, state, batch, part.serve)
         front = yield from user.send(world.server, front, "model")
-        return front, state
+        states[user] = state
+        return front

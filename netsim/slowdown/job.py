@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
@@ -42,8 +41,7 @@ class Slowdowns:
 
     def __init__(self, law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> None:
         self.law, self.redraw, self.streams = law, redraw, streams
-        self._round = 0
-        self._jobs: Counter[int] = Counter()
+        self._jobs: dict[int, tuple[int, int]] = {}
 
     def draw(self, user: int, round_number: int) -> Pace:
         """How fast the user's next job in a round will go, whenever it begins."""
@@ -55,9 +53,7 @@ class Slowdowns:
     def _chance(self, user: int, round_number: int) -> float:
         if self.redraw == "round":
             return self.streams.uniform("slowdown", user, index=round_number)
-        if round_number != self._round:
-            self._round = round_number
-            self._jobs.clear()
-        job = self._jobs[user]
-        self._jobs[user] += 1
+        latest, jobs = self._jobs.get(user, (round_number, 0))
+        job = jobs if latest == round_number else 0
+        self._jobs[user] = round_number, job + 1
         return self.streams.uniform("slowdown", user, round_number, index=job)

@@ -1,0 +1,29 @@
+"""Straggler policies: when the server goes on, who is left behind, and what it makes of work that comes late."""
+
+from learning.policies.asynchronous import Asynchronous, Buffered
+from learning.policies.policy import Policy, check
+from learning.policies.rounds import Deadline, FirstK, OverSelection, WaitForAll
+from learning.policies.staleness import STALENESS_WEIGHTS, StalenessWeight
+
+IN_ROUNDS: dict[str, type] = {
+    "wait_for_all": WaitForAll,
+    "deadline": Deadline,
+    "first_k": FirstK,
+    "over_selection": OverSelection,
+}
+POLICIES: dict[str, type] = {**IN_ROUNDS, "asynchronous": Asynchronous, "buffered": Buffered}
+
+__all__ = [
+    "IN_ROUNDS",
+    "POLICIES",
+    "STALENESS_WEIGHTS",
+    "Asynchronous",
+    "Buffered",
+    "Deadline",
+    "FirstK",
+    "OverSelection",
+    "Policy",
+    "StalenessWeight",
+    "WaitForAll",
+    "check",
+]

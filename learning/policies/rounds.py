@@ -1,0 +1,80 @@
+"""Policies in rounds: all begin together, and whoever is not done when the round is over is dropped from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+
+from learning.aggregators import weighted_mean
+
+
+class InRounds:
+    """What policies in rounds share: without more said, a round waits for all that it wants, and asks no others."""
+
+    asynchronous = False
+    waits = True
+
+    @property
+    def deadline_s(self) -> float:
+        return inf
+
+    def asked(self, wanted: int) -> int:
+        return wanted
+
+    def needed(self, wanted: int) -> int:
+        return wanted
+
+    def merging(
+        self,
+        model: Any,
+        arrived: Sequence[Any],
+        bases: Sequence[Any],
+        weights: tuple[float, ...],
+        staleness: tuple[int, ...],
+    ) -> tuple[Any, ...]:
+        """The weighted mean of what arrived."""
+        return weighted_mean, list(arrived), weights
+
+
+@dataclass(frozen=True)
+class WaitForAll(InRounds):
+    """Every round waits for its slowest user."""
+
+
+@dataclass(frozen=True)
+class Deadline(InRounds):
+    """Users that are not done at the deadline are dropped from the round."""
+
+    deadline_s: Annotated[float, Gt(0)] = 10.0
+    """Seconds from the start of the round."""
+
+
+@dataclass(frozen=True)
+class FirstK(InRounds):
+    """The first k users to finish make the round; the others are dropped from it."""
+
+    k: Annotated[int, Ge(1)] = 1
+    """How many users a round needs."""
+
+    def needed(self, wanted: int) -> int:
+        if self.k > wanted:
+            raise ValueError(f"the policy waits for the first {self.k} users, but there are {wanted}")
+        return self.k
+
+
+@dataclass(frozen=True)
+class OverSelection(InRounds):
+    """More users begin a round than are to take part in it, and the last ones are dropped (Bonawitz et al., 2019).
+
+    How many are to take part is said by `learning.participants`.
+    """
+
+    extra: Annotated[float, Ge(0)] = 0.3
+    """Share of users asked on top: of m users wanted, ceil(m (1 + extra)) begin, and the first m make the round."""
+
+    def asked(self, wanted: int) -> int:
+        return wanted + ceil(round(wanted * self.extra, 9))  # 0.07 times 100 is a little more than 7

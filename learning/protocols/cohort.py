@@ -1,0 +1,46 @@
+"""Who works on the server's next update: all together in rounds, or each by itself, as the policy has it.
+
+A scheme says what one user does with one model, and goes from update to update:
+
+    cohort = assemble(world, work)
+    for number in world.rounds():
+        updates = yield from cohort.updates(number, model)
+        model = yield from merge(world, model, updates, "data")
+        world.models(model)
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from learning.parties import Promise
+from learning.protocols.asynchronous import Apart
+from learning.protocols.rounds import gather
+from learning.protocols.updates import Update, Work
+from learning.world import World
+
+
+class Cohort(Protocol):
+    """Users at work."""
+
+    def updates(self, number: int, model: Any) -> Promise:
+        """Offer the server's model after `number` updates; return what the next update is made of, ordered by user."""
+        ...
+
+
+def assemble(world: World, work: Work) -> Cohort:
+    """The users of a world, at work as its policy has it."""
+    return Apart(world, work) if world.policy.asynchronous else Together(world, work)
+
+
+class Together(NamedTuple):
+    """Every round, the users selected begin with the same model."""
+
+    world: World
+    work: Work
+
+    def updates(self, number: int, model: Any) -> Promise:
+        """Those of the users that are not dropped."""
+        work = {user: self.work(user, number, model) for user in self.world.selected(number)}
+        done = yield from gather(self.world, work)
+        return [Update(user, number, result, model, 0) for user, result in done.items()]
