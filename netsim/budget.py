@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from netsim.coupling import Attenuation, Coupling
-from netsim.description import NetworkDescription
+from netsim.description import BandDescription, NetworkDescription
 from netsim.geometry import Point
+from netsim.radio.fading import resource_blocks_hz
 from netsim.radio.interference import Powers
 from netsim.radio.link import Link
 from netsim.streams import Streams
@@ -37,6 +38,11 @@ class LinkBudget:
             user_noise_w_per_hz=watts(noise_dbm + users.noise_figure_db),
             station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
         )
+        bands: dict[Way, BandDescription] = {"up": network.sharing.uplink, "down": network.sharing.downlink}
+        carrier_hz, fading = network.channel.carrier_ghz * 1e9, network.channel.fading
+        self._fading = {
+            way: fading.at(carrier_hz, resource_blocks_hz(band.bandwidth_mhz * 1e6)) for way, band in bands.items()
+        }
         for user in range(users.count):
             self.control_power(user)
 
@@ -73,10 +79,9 @@ class LinkBudget:
 
     def link(self, way: Way, user: int, station: int) -> Link:
         """A link between a user and a station, which fades for itself."""
-        channel = self._network.channel
         key = self._streams.key("fading", way, user, station)
         mean_hz = self.mean_power_over_noise_hz(way, user, station)
-        return Link(mean_hz, channel.fading.at(channel.carrier_ghz * 1e9), key, channel.rate)
+        return Link(mean_hz, self._fading[way], key, self._network.channel.rate)
 
     def mean_power_over_noise_hz(self, way: Way, user: int, station: int) -> float:
         """What arrives over the noise power density at the receiver, on average over fading."""

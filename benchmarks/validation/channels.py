@@ -71,7 +71,7 @@ def over_links(
     blocks: NDArray[np.int64], waves: int = 32, blocks_per_wavelength: int = 20, links: int = LINKS
 ) -> NDArray[np.float64]:
     """Power gains of independent links, a row each."""
-    gains = Jakes(3.0, waves, blocks_per_wavelength).at(3e9)
+    gains = Jakes(3.0, waves, blocks_per_wavelength).at(3e9, np.zeros(1))
     return np.array([gains.power_gains(STREAMS.key("moving", link), blocks) for link in range(links)])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from netsim.radio.jakes import Jakes
+from netsim.radio.selective import ExponentialDelays, TappedDelayLine
 from netsim.streams import Floats, exponentials, uniforms
 from netsim.units import from_db
 
@@ -25,15 +26,18 @@ class Gains(Protocol):
         ...
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
-        """Power gains of the blocks with these numbers, on the link whose stream is `key`."""
+        """Power gains of the blocks with these numbers, on the link whose stream is `key`.
+
+        Of the shape (blocks,) where all frequencies fade alike, (blocks, resource blocks) where they do not.
+        """
         ...
 
 
 class Fading(Protocol):
     """Small-scale fading."""
 
-    def at(self, carrier_hz: float) -> Gains:
-        """The gains that it makes at a carrier frequency."""
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
+        """The gains that it makes around a carrier, in resource blocks whose middles are so far from it."""
         ...
 
 
@@ -41,7 +45,7 @@ class Fading(Protocol):
 class NoFading:
     """No fading: the gain is one for ever."""
 
-    def at(self, carrier_hz: float) -> Gains:
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
 
     @property
@@ -59,7 +63,7 @@ class Rayleigh:
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds (our choice: 0.4 over the Doppler shift of a pedestrian at 3.5 GHz)."""
 
-    def at(self, carrier_hz: float) -> Gains:
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -75,7 +79,7 @@ class Rician:
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""
 
-    def at(self, carrier_hz: float) -> Gains:
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -96,7 +100,7 @@ class Nakagami:
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""
 
-    def at(self, carrier_hz: float) -> Gains:
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -109,4 +113,15 @@ FADINGS: dict[str, type] = {
     "rician": Rician,
     "nakagami": Nakagami,
     "jakes": Jakes,
+    "tdl": TappedDelayLine,
+    "exponential_delays": ExponentialDelays,
 }
+
+RESOURCE_BLOCK_HZ = 180e3
+"""Twelve subcarriers of 15 kHz (TS 38.211, 4.4.4.1)."""
+
+
+def resource_blocks_hz(bandwidth_hz: float) -> Floats:
+    """Middles of the resource blocks of a band, from its own: as many as it holds, one if it is narrower than that."""
+    count = max(1, int(bandwidth_hz // RESOURCE_BLOCK_HZ))
+    return np.asarray((np.arange(count) - (count - 1) / 2) * RESOURCE_BLOCK_HZ, dtype=np.float64)

@@ -30,7 +30,7 @@ class Jakes:
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
     """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
 
-    def at(self, carrier_hz: float) -> Waves:
+    def at(self, carrier_hz: float, offsets_hz: Floats) -> Waves:
         doppler_hz = self.speed_kmh / 3.6 * carrier_hz / LIGHT_M_PER_S
         return Waves(doppler_hz, self.waves, 1 / (doppler_hz * self.blocks_per_wavelength))
 

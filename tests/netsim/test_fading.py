@@ -56,7 +56,7 @@ def test_nakagami_limits() -> None:
 
 @pytest.mark.parametrize("fading", [NoFading(), Rayleigh(), Rician(), Nakagami()])
 def test_block_fading_is_the_same_at_every_carrier(fading: Rayleigh) -> None:
-    assert fading.at(1e9) == fading.at(30e9) == fading
+    assert fading.at(1e9, BLOCKS) == fading.at(30e9, BLOCKS) == fading
 
 
 def test_no_fading() -> None:

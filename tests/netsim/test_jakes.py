@@ -19,7 +19,7 @@ LINKS = 4000
 
 def over_links(law: Jakes, blocks: np.ndarray, links: int = LINKS) -> np.ndarray:
     """Gains of independent links, one row each."""
-    gains = law.at(CARRIER_HZ)
+    gains = law.at(CARRIER_HZ, np.zeros(1))
     return np.array([gains.power_gains(STREAMS.key("link", link), blocks) for link in range(links)])
 
 
@@ -34,7 +34,7 @@ def test_power_is_exponential_over_links() -> None:
 def test_power_has_mean_one_over_time() -> None:
     """On every link, not only over links: nobody is lucky for ever."""
     wavelengths = 5000
-    gains = Jakes(speed_kmh=36.0, blocks_per_wavelength=4).at(CARRIER_HZ)
+    gains = Jakes(speed_kmh=36.0, blocks_per_wavelength=4).at(CARRIER_HZ, np.zeros(1))
     for link in range(5):
         mean = gains.power_gains(STREAMS.key("link", link), np.arange(4 * wavelengths)).mean()
         # the integral of J0(2 pi f tau)^2 up to T is about log(T f) / pi^2 / f: the variance of a mean over T
@@ -64,7 +64,7 @@ def test_fades_come_as_often_as_rice_says(threshold: float) -> None:
 
 def test_doppler() -> None:
     """36 km/h at 3 GHz is a shift of 100 Hz, so a wavelength takes 10 ms."""
-    gains = Jakes(speed_kmh=36.0, blocks_per_wavelength=25).at(CARRIER_HZ)
+    gains = Jakes(speed_kmh=36.0, blocks_per_wavelength=25).at(CARRIER_HZ, np.zeros(1))
     assert gains.doppler_hz == pytest.approx(100, rel=1e-3)
     assert gains.coherence_time_s == pytest.approx(0.4e-3, rel=1e-3)
 
@@ -82,7 +82,7 @@ def test_links_are_independent() -> None:
 
 
 def test_any_block_can_be_had_alone() -> None:
-    gains, key = Jakes().at(CARRIER_HZ), STREAMS.key("link", 3)
+    gains, key = Jakes().at(CARRIER_HZ, np.zeros(1)), STREAMS.key("link", 3)
     blocks = np.arange(10**9, 10**9 + 203)
     together = gains.power_gains(key, blocks)
     assert [gains.power_gains(key, blocks[k : k + 1])[0] for k in range(203)] == together.tolist()
