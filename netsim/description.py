@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from netsim.battery import BatteryDescription
 from netsim.energy import ComputeEnergy, Cycles
 from netsim.faults import AlwaysThere, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
@@ -202,6 +203,8 @@ class EnergyDescription:
     """Power in W while a device neither sends, receives nor computes (our choice: light sleep)."""
     compute: ComputeEnergy = field(default_factory=Cycles)
     """Energy of computing on a user's device."""
+    battery: BatteryDescription | None = None
+    """What the users' devices have in store; null is a socket in the wall."""
     server_compute: ComputeEnergy | None = None
     """Energy of computing on the server; null leaves it unknown, not zero."""
 

@@ -60,11 +60,25 @@ class Consumption(NamedTuple):
     idle_j: float
 
 
+class Store(Protocol):
+    """Where a device's energy comes from."""
+
+    def draw(self, power_w: float) -> None:
+        """From now on the device draws this power."""
+        ...
+
+    def take(self) -> tuple[float, float]:
+        """What is left now, and what came in since the last `take`, in J."""
+        ...
+
+
 class Meter:
     """The energy of one user's device. Idle power flows whenever it neither transmits, receives nor computes."""
 
     def __init__(self, env: simpy.Environment, idle_power_w: float) -> None:
         self.env, self.idle_power_w = env, idle_power_w
+        self.store: Store | None = None
+        self._on = True
         self.since_s: float = env.now
         self._changed_s: float = env.now
         self._joules = {"transmit": 0.0, "receive": 0.0, "compute": 0.0, "idle": 0.0}
@@ -74,11 +88,24 @@ class Meter:
         """From now on an activity draws `power_w`; several may go on at a time."""
         self._integrate()
         self._going_on[activity].append(power_w)
+        self._tell()
 
     def end(self, activity: Activity, power_w: float) -> None:
         """An activity that began with this power is over."""
         self._integrate()
         self._going_on[activity].remove(power_w)
+        self._tell()
+
+    def switch(self, *, on: bool) -> None:
+        """From now on the device is on, or off and draws nothing; its activities end in that instant."""
+        self._integrate()
+        self._on = on
+        self._tell()
+
+    def draw_from(self, store: Store) -> None:
+        """From now on energy comes from there."""
+        self.store = store
+        self._tell()
 
     def take(self) -> Consumption:
         """The energy since the last `take`, or since the beginning; `since_s` says from when the next one counts."""
@@ -87,6 +114,10 @@ class Meter:
         self._joules = dict.fromkeys(self._joules, 0.0)
         self.since_s = self.env.now
         return taken
+
+    def stored(self) -> tuple[float | None, float | None]:
+        """What is left in the store, and what came in since this was last asked; None without one."""
+        return (None, None) if self.store is None else self.store.take()
 
     def _integrate(self) -> None:
         elapsed_s = self.env.now - self._changed_s
@@ -99,4 +130,13 @@ class Meter:
                 idle = False
                 self._joules[activity] += sum(powers_w) * elapsed_s
         if idle:
-            self._joules["idle"] += self.idle_power_w * elapsed_s
+            self._joules["idle"] += self._idle_w * elapsed_s
+
+    def _tell(self) -> None:
+        if self.store is not None:
+            powers_w = [power_w for going_on in self._going_on.values() for power_w in going_on]
+            self.store.draw(sum(powers_w) if powers_w else self._idle_w)
+
+    @property
+    def _idle_w(self) -> float:
+        return self.idle_power_w if self._on else 0.0

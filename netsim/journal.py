@@ -147,6 +147,6 @@ class Journal:
         for user, meter in enumerate(self.meters):
             since_s = meter.since_s
             spent = meter.take()
-            self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *spent))
+            self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *spent, *meter.stored()))
             total_j += sum(spent)
         return total_j

@@ -7,6 +7,7 @@ from functools import partial
 import simpy
 
 from netsim.background import Background
+from netsim.battery import equip
 from netsim.budget import LinkBudget
 from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
 from netsim.energy import Meter
@@ -54,7 +55,10 @@ class Network:
         self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
         self.stations = [self._station(number) for number in range(self.budget.stations)]
         self.users = [self._user(number) for number in range(count)]
-        strike(network.faults, [user.presence for user in self.users], Background(env), streams)
+        presences, background = [user.presence for user in self.users], Background(env)
+        strike(network.faults, presences, background, streams)
+        if energy.battery is not None:
+            equip(energy.battery, presences, background, streams)
         self.server = Server(env, self._server_processor())
         if network.interference is not None:
             self._disturb(network.interference)
@@ -111,8 +115,9 @@ class Network:
         return Medium(self.env, band.bandwidth_mhz * 1e6, scheduler, attached, spread=spread)
 
     def _user(self, number: int) -> User:
-        energy, presence = self._energy, Presence(self.env, self.journal, number)
+        energy = self._energy
         meter = Meter(self.env, energy.idle_power_w)
+        presence = Presence(self.env, self.journal, number, meter)
         self.journal.meters.append(meter)
         processor = Processor(
             self.env,

@@ -148,6 +148,8 @@ class EnergyRow(NamedTuple):
     receive_j: Annotated[float, Column("J", "energy of receiving")]
     compute_j: Annotated[float, Column("J", "energy of computing")]
     idle_j: Annotated[float, Column("J", "energy while it did none of these")]
+    charge_j: Annotated[float | None, Column("J", "what is left in the battery at the end; null without one")]
+    harvested_j: Annotated[float | None, Column("J", "what came into the battery meanwhile; null without one")]
 
 
 class OutageRow(NamedTuple):
@@ -156,7 +158,7 @@ class OutageRow(NamedTuple):
     user: User
     start_s: Annotated[float, Column("s", "simulated time at which it went away")]
     end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
-    cause: Annotated[str, Column("", "availability, outage or death")]
+    cause: Annotated[str, Column("", "availability, outage, death or battery")]
 
 
 class RequestRow(NamedTuple):

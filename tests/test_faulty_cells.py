@@ -40,6 +40,25 @@ def test_a_run_ends_when_nobody_will_ever_return(scheme: str) -> None:
     assert len(frame(result, "evaluations").query("metric == 'accuracy'")) == len(rounds)
 
 
+@SCHEMES
+def test_a_run_ends_with_the_last_battery(scheme: str) -> None:
+    """Users begin with what a few rounds cost; in the end all of it is spent, to the last rounding error."""
+    charges_j = [0.002, 0.004, 0.008, 0.0005]
+    battery = {"capacity_j": charges_j}
+    result = run(
+        energy__battery=battery,
+        learning__executor="dry",
+        learning__scheme=scheme,
+        learning__stop__rounds=1000,
+    )
+    energy, outages = frame(result, "energy"), frame(result, "outages")
+    spent = energy.groupby("user")[["transmit_j", "receive_j", "compute_j", "idle_j"]].sum().sum(axis=1)
+    assert spent.tolist() == pytest.approx(charges_j, rel=1e-9)
+    assert sorted(outages.user) == [0, 1, 2, 3]
+    assert set(outages.cause) == {"battery"}
+    assert result.devices_gone == 4
+
+
 def test_the_first_k_are_those_that_finish_not_those_that_go_away() -> None:
     policy = {"name": "first_k", "k": 2}
     result = faulty([{"user": 0, "from_s": 0.01}], learning__scheme="fedavg", learning__policy=policy)

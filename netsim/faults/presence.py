@@ -8,18 +8,22 @@ from typing import Any, TypeVar
 
 import simpy
 
+from netsim.energy import Meter
 from netsim.journal import Journal
 from netsim.tables import OutageRow
 
 T = TypeVar("T")
 Work = Generator[simpy.Event, Any, T]
 
+OFF = {"battery", "death"}
+"""Causes of being away for which a device draws no power."""
+
 
 class Presence:
     """Whether a user's device is there. It is away as long as there is a cause for it, and gone if that never ends."""
 
-    def __init__(self, env: simpy.Environment, journal: Journal, user: int) -> None:
-        self.env, self.journal, self.user = env, journal, user
+    def __init__(self, env: simpy.Environment, journal: Journal, user: int, meter: Meter) -> None:
+        self.env, self.journal, self.user, self.meter = env, journal, user, meter
         self.steady = True
         """Whether nothing can ever take the device away, which saves watching it."""
         self.gone = False
@@ -62,6 +66,8 @@ class Presence:
         if was_there:
             for went in list(self._watchers.values()):
                 went()
+        if cause in OFF:
+            self.meter.switch(on=False)
         if for_ever and not self.gone:
             self.gone = True
             self._tell()
@@ -69,6 +75,7 @@ class Presence:
     def come_back(self, cause: str) -> None:
         """The cause is over."""
         self.journal.outage(OutageRow(self.user, self._since_s.pop(cause), self.env.now, cause))
+        self.meter.switch(on=OFF.isdisjoint(self._since_s))
         if not self.away:
             self._tell()
 

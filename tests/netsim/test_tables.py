@@ -17,7 +17,7 @@ PROMISED = {
     "decisions": "round user name value",
     "outages": "user start_s end_s cause",
     "requests": "user node arrival_s start_s end_s latency_s bits outcome",
-    "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j",
+    "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j charge_j harvested_j",
 }
 UNITS = {"_s": "s", "_bits": "bit", "_j": "J", "_m": "m", "_db": "dB", "_dbm": "dBm", "_bps": "bit/s", "_bytes": "B"}
 
@@ -55,6 +55,8 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("critical_path", "node"),
         ("critical_path", "kind"),
         ("decisions", "user"),
+        ("energy", "charge_j"),
+        ("energy", "harvested_j"),
         ("outages", "end_s"),
         ("requests", "start_s"),
     }
