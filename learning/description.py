@@ -13,6 +13,7 @@ from learning.models import Architecture, Mlp
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import Everybody, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
+from learning.pretraining import Pretraining
 
 if TYPE_CHECKING:
     from learning.parties import Promise
@@ -62,6 +63,8 @@ class LearningDescription:
     """How the training samples are dealt out to users."""
     model: Architecture = field(default_factory=Mlp)
     """The model, as a sequence of blocks."""
+    pretraining: Pretraining | None = None
+    """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
     cut: Annotated[int, Ge(1)] = 1
     """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
     batch_size: Annotated[int, Ge(1)] = 32

@@ -33,8 +33,10 @@ class Evaluator:
     Where every token has a label, also the perplexity, exp(loss).
     """
 
-    def __init__(self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment) -> None:
-        self.executor, self.journal, self.whole = executor, journal, whole
+    def __init__(
+        self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment, split: str = "test"
+    ) -> None:
+        self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()
         self.chunks = [
             _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
@@ -48,7 +50,7 @@ class Evaluator:
         scores = self._scores(promised) if self.executor.computes else None
         for metric, summary in self._metrics(len(models)).items():
             value = summary(scores) if scores else None
-            self.journal.evaluation("test", metric, value, self.samples, round=round, time_s=time_s)
+            self.journal.evaluation(self.split, metric, value, self.samples, round=round, time_s=time_s)
             if metric == "accuracy" and value is not None:
                 self.accuracy = value
 

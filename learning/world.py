@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from learning.participation import Candidates, Participation
 from learning.parties import Server, User
 from learning.policies import Policy, check
 from learning.ports import Journal, Streams
+from learning.pretraining import Upstream
 
 
 @dataclass
@@ -43,6 +45,7 @@ class World:
     stop: Stop
     evaluate_every: int
     precision: torch.dtype
+    upstream: Upstream | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
@@ -57,8 +60,15 @@ class World:
         self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
 
     def initial(self, segment: Segment) -> dict[str, torch.Tensor]:
-        """The weights with which a segment starts: drawn by name, hence the same wherever the model is cut."""
-        return segment.initial(self.streams, self.precision)
+        """The weights with which a segment starts: pretrained, else drawn by name; the same wherever it is cut."""
+        drawn = segment.initial(self.streams, self.precision)
+        return drawn | {name: value for name, value in self._pretrained.items() if name in drawn}
+
+    @cached_property
+    def _pretrained(self) -> dict[str, torch.Tensor]:
+        if self.upstream is None or not self.executor.computes:
+            return {}
+        return self.upstream.weights(self.executor, self.journal, self.precision)
 
     def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
         """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`data`)."""

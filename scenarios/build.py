@@ -19,6 +19,7 @@ from learning.executor import EXECUTORS, Executor
 from learning.models import Segment, whole
 from learning.parties import Server, User, Wire
 from learning.policies import check
+from learning.pretraining import Upstream
 from learning.store import Store
 from learning.world import World
 from netsim.journal import Journal
@@ -55,11 +56,12 @@ class Simulation:
 
 
 class Material(NamedTuple):
-    """Data set, the training rows of each user, and the whole model."""
+    """Data set, the training rows of each user, the whole model, and what it learns before the run."""
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
     model: Segment
+    upstream: Upstream | None
 
 
 def build(scenario: Scenario, store: Store | None = None) -> Simulation:
@@ -98,13 +100,23 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
     with blaming("learning", "model"):
         model = whole(learning.model, dataset)
+    with blaming("learning", "pretraining"):
+        upstream = _upstream(learning, model, folder)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
     with blaming("learning", "participants"):
         wanted = learning.participants.wanted(users)
     with blaming("learning", "policy"):
         check(learning.policy, wanted, users)
-    return Material(dataset, shares, model)
+    return Material(dataset, shares, model, upstream)
+
+
+def _upstream(learning: LearningDescription, model: Segment, folder: Path) -> Upstream | None:
+    described = learning.pretraining
+    if described is None:
+        return None
+    dataset = described.data.load(folder, getattr(torch, learning.precision))
+    return Upstream(described, dataset, whole(learning.model, dataset), Streams(described.seed), model)
 
 
 def _world(
@@ -137,4 +149,5 @@ def _world(
         stop=learning.stop,
         evaluate_every=learning.evaluate_every,
         precision=getattr(torch, learning.precision),
+        upstream=material.upstream,
     )

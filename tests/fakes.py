@@ -23,6 +23,7 @@ from learning.participation import Everybody, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
+from learning.pretraining import Upstream
 from learning.world import World
 
 T = TypeVar("T")
@@ -234,6 +235,7 @@ def world(
     evaluate_every: int = 1,
     test_samples: int = 40,
     dataset: Dataset | None = None,
+    upstream: Upstream | None = None,
     seed: int = 1,
     flops_per_s: float | Sequence[float] = 1e6,
     uplink_bps: float | Sequence[float] = 1e6,
@@ -261,6 +263,7 @@ def world(
         server=Server(FakeNode(env, journal, None, server_flops_per_s, slots=slots), wire),
         users=[User(n, Batches(dataset, rows[i], i, streams, batch_size), wire) for i, n in enumerate(nodes)],
         dataset=dataset,
+        upstream=upstream,
         whole=whole(model or Mlp((12, 8)), dataset),
         cut=cut,
         optimiser=optimiser,

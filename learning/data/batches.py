@@ -70,7 +70,7 @@ class Batches:
     """
 
     def __init__(
-        self, dataset: Dataset, indices: NDArray[np.int64], user: int, streams: Streams, batch_size: int
+        self, dataset: Dataset, indices: NDArray[np.int64], user: int | str, streams: Streams, batch_size: int
     ) -> None:
         if not len(indices):
             raise ValueError(f"user {user} has no samples to train on")

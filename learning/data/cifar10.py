@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.files import find, reading
-from learning.data.selection import first
+from learning.data.selection import first, of_classes
 
 NORMALISATION = Normalisation(largest=255, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 """Mean and standard deviation of each colour over the 50 000 training images."""
@@ -35,6 +35,9 @@ class Cifar10:
     test_samples: Annotated[int, Ge(1)] | None = None
     """Use only this many test images, classes in proportion; all of them by default."""
 
+    classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
+    """Use only these classes, numbered anew in this order; all of them by default."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load the official batches in `folder`/cifar-10-batches-py, else `folder`/cifar10_20k.npz.
 
@@ -45,16 +48,18 @@ class Cifar10:
         train, test = _official(path) if path.is_dir() else _extract(path)
         return assemble(
             "cifar10",
-            _split(train, self.train_samples, "cifar10 train", dtype),
-            _split(test, self.test_samples, "cifar10 test", dtype),
-            classes=10,
+            _split(train, self.classes, self.train_samples, "cifar10 train", dtype),
+            _split(test, self.classes, self.test_samples, "cifar10 test", dtype),
+            classes=len(self.classes or range(10)),
         )
 
 
-def _split(source: Images, samples: int | None, name: str, dtype: torch.dtype) -> Split:
-    pixels, labels = source
+def _split(
+    source: Images, classes: tuple[int, ...] | None, samples: int | None, name: str, dtype: torch.dtype
+) -> Split:
+    kept, labels = of_classes(source[1], classes)
     rows = first(labels, samples, name)
-    return images(pixels[rows], labels[rows], NORMALISATION, dtype)
+    return images(source[0][kept[rows]], labels[rows], NORMALISATION, dtype)
 
 
 def _official(folder: Path) -> tuple[Images, Images]:

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, Le, MinLen
+from numpy.typing import NDArray
 
-from learning.data.dataset import Dataset, Normalisation, assemble, images
-from learning.data.selection import balanced_order, first
+from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
+from learning.data.selection import balanced_order, first, of_classes
 
 NORMALISATION = Normalisation(largest=16, mean=(0.3053,), std=(0.3760,))
 """Mean and standard deviation of all 1 797 images."""
+
+Pixels = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class Digits:
     test_samples: Annotated[int, Ge(1)] | None = None
     """Use only this many test images, classes in proportion; all of them by default."""
 
+    classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
+    """Use only these classes, numbered anew in this order; all of them by default."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load; `folder` is not needed."""
         from sklearn.datasets import load_digits  # takes a second, which `netsim list` does not have
@@ -36,8 +43,13 @@ class Digits:
         pixels, labels = source.images[:, None], source.target.astype(np.int64)
         order = balanced_order(labels, "digits test split")
         held_out = max(1, round(self.test_fraction * len(order)))
-        test, train = order[:held_out], order[held_out:]
-        train = train[first(labels[train], self.train_samples, "digits train")]
-        test = test[first(labels[test], self.test_samples, "digits test")]
-        splits = [images(pixels[rows], labels[rows], NORMALISATION, dtype) for rows in (train, test)]
-        return assemble("digits", splits[0], splits[1], classes=10)
+        test = self._split(pixels, labels, order[:held_out], self.test_samples, "digits test", dtype)
+        train = self._split(pixels, labels, order[held_out:], self.train_samples, "digits train", dtype)
+        return assemble("digits", train, test, classes=len(self.classes or range(10)))
+
+    def _split(
+        self, pixels: Pixels, labels: Labels, rows: Labels, samples: int | None, name: str, dtype: torch.dtype
+    ) -> Split:
+        kept, own = of_classes(labels[rows], self.classes)
+        chosen = first(own, samples, name)
+        return images(pixels[rows[kept[chosen]]], own[chosen], NORMALISATION, dtype)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.files import find, reading
-from learning.data.selection import first
+from learning.data.selection import first, of_classes
 
 NORMALISATION = Normalisation(largest=255, mean=(0.2860,), std=(0.3530,))
 """Mean and standard deviation of the 60 000 training images."""
@@ -33,20 +33,26 @@ class FashionMnist:
     test_samples: Annotated[int, Ge(1)] | None = None
     """Use only this many test images, classes in proportion; all of them by default."""
 
+    classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
+    """Use only these classes, numbered anew in this order; all of them by default."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, packed (.gz) or not.
 
         Raises MissingData if a file is not there, ValueError if it is damaged.
         """
-        train = _split(folder, "train", self.train_samples, dtype)
-        return assemble("fashion_mnist", train, _split(folder, "t10k", self.test_samples, dtype), classes=10)
+        train = _split(folder, "train", self.classes, self.train_samples, dtype)
+        test = _split(folder, "t10k", self.classes, self.test_samples, dtype)
+        return assemble("fashion_mnist", train, test, classes=len(self.classes or range(10)))
 
 
-def _split(folder: Path | None, part: str, samples: int | None, dtype: torch.dtype) -> Split:
-    labels = _read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64)
+def _split(
+    folder: Path | None, part: str, classes: tuple[int, ...] | None, samples: int | None, dtype: torch.dtype
+) -> Split:
+    kept, labels = of_classes(_read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64), classes)
     pixels = _read(folder, f"{part}-images-idx3-ubyte", axes=3)
     rows = first(labels, samples, f"fashion_mnist {part}")
-    return images(pixels[rows, None], labels[rows], NORMALISATION, dtype)
+    return images(pixels[kept[rows], None], labels[rows], NORMALISATION, dtype)
 
 
 def _read(folder: Path | None, name: str, axes: int) -> NDArray[np.uint8]:

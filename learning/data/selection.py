@@ -25,3 +25,20 @@ def first(labels: NDArray[np.int64], samples: int | None, name: str) -> NDArray[
     if samples is None or samples >= len(labels):
         return np.arange(len(labels))
     return balanced_order(labels, name)[:samples]
+
+
+def of_classes(
+    labels: NDArray[np.int64], classes: tuple[int, ...] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the given classes, and their labels, numbered anew in the order given; all as they are if None.
+
+    Raises ValueError if a class is given twice or has no samples.
+    """
+    if classes is None:
+        return np.arange(len(labels)), labels
+    number = {each: position for position, each in enumerate(classes)}
+    missing = set(classes) - set(np.unique(labels).tolist())
+    if missing or len(number) < len(classes):
+        raise ValueError(f"the classes {list(classes)} are not distinct ones among {np.unique(labels).tolist()}")
+    rows = np.flatnonzero(np.isin(labels, classes))
+    return rows, np.array([number[int(label)] for label in labels[rows]], dtype=np.int64)

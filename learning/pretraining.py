@@ -1,0 +1,88 @@
+"""Training before time zero, so that what a scheme does is fine-tuning: real, recorded, and outside simulated time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+
+from learning import steps
+from learning.data import Batches, Dataset, DatasetLoader
+from learning.evaluation import Evaluator
+from learning.executor import Executor
+from learning.models import Segment
+from learning.optimisers import Adam, Optimiser
+from learning.ports import Journal, Streams
+
+TOGETHER = 20
+"""Steps in one operation."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Training of the whole model on other data before the run begins; it takes no simulated time, bits or joules."""
+
+    data: DatasetLoader
+    """What it is trained on: samples of the same shape, such as other classes of the same data set."""
+    steps: Annotated[int, Ge(1)] = 500
+    """Mini-batches."""
+    batch_size: Annotated[int, Ge(1)] = 64
+    """Samples in a mini-batch."""
+    optimiser: Optimiser = field(default_factory=Adam)
+    """What steps are taken along the gradients."""
+    head: Literal["fresh", "kept"] = "fresh"
+    """Whether the model's last block begins anew, or is kept, for which both data need the same classes."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Of initial weights and mini-batches; the scenario's seed has no influence, so that all seeds share a backbone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Upstream:
+    """A pretraining with its data loaded, for a downstream model.
+
+    Raises ValueError if the two models differ in more than what is to begin anew.
+    """
+
+    described: Pretraining
+    dataset: Dataset
+    whole: Segment
+    streams: Streams
+    downstream: Segment
+
+    def __post_init__(self) -> None:
+        wanted, given = self.downstream.parameters(), self.whole.parameters()
+        wrong = [name for name in self.names if name not in given or given[name].shape != wanted[name].shape]
+        if wrong:
+            raise ValueError(
+                f"what is learnt from {self.dataset.name} does not fit: {wrong[0]} has another shape there"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters that are taken over."""
+        fresh = self.described.head == "fresh"
+        return [n for n in self.downstream.parameters() if not (fresh and n.startswith(f"{self.downstream.last}."))]
+
+    def weights(self, executor: Executor, journal: Journal, precision: torch.dtype) -> dict[str, torch.Tensor]:
+        """Train, or find it in the store; write how well the model does upstream as an evaluation before round 0."""
+        parameters = self.promise(executor, precision)
+        Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((parameters,), round=-1, time_s=0.0)
+        trained = executor.value(parameters)
+        return {name: trained[name] for name in self.names}
+
+    def promise(self, executor: Executor, precision: torch.dtype) -> Any:
+        """The whole model after pretraining: a chain of deferred operations."""
+        described = self.described
+        rows = np.arange(len(self.dataset.train.y))
+        batches = Batches(self.dataset, rows, "pretraining", self.streams, described.batch_size)
+        parameters: Any = self.whole.initial(self.streams, precision)
+        state = described.optimiser.init(parameters)
+        for start in range(0, described.steps, TOGETHER):
+            data = batches.stack(start, min(TOGETHER, described.steps - start))
+            parameters, state, _ = executor.submit(
+                steps.train, self.whole, described.optimiser, parameters, state, *data
+            )
+        return parameters

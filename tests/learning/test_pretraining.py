@@ -1,0 +1,114 @@
+"""Pretraining: a plain training loop before time zero, kept in the store, written down, and free of charge."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fakes import FakeJournal, FakeStreams, world
+from learning.data import Batches, Digits
+from learning.executor import Batched, Dry, Eager
+from learning.models import Mlp, whole
+from learning.optimisers import Sgd
+from learning.pretraining import Pretraining, Upstream
+from learning.schemes import SCHEMES
+from learning.store import Store
+
+DOUBLE = torch.float64
+SOURCE, TARGET = (
+    Digits(classes=(0, 1, 2), train_samples=90),
+    Digits(classes=(7, 3, 9), train_samples=90, test_samples=30),
+)
+MODEL = Mlp((12, 8))
+DESCRIBED = Pretraining(SOURCE, steps=45, batch_size=16, optimiser=Sgd(0.1))
+
+
+def upstream(described=DESCRIBED, seed=0, target=TARGET):
+    source = described.data.load(None, DOUBLE)
+    downstream = whole(MODEL, target.load(None, DOUBLE))
+    return Upstream(described, source, whole(MODEL, source), FakeStreams(seed), downstream)
+
+
+def by_hand(seed=0):
+    """Autograd, one batch after another."""
+    data = SOURCE.load(None, DOUBLE)
+    model = whole(MODEL, data)
+    weights = model.initial(FakeStreams(seed), DOUBLE)
+    batches = Batches(data, np.arange(90), "pretraining", FakeStreams(seed), 16)
+    for position in range(45):
+        x, y = (rows.tensor() for rows in batches.at(position))
+        leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+        F.cross_entropy(model(leaves, x), y).backward()
+        weights = {name: (leaf - 0.1 * leaf.grad).detach() for name, leaf in leaves.items()}
+    return weights
+
+
+@pytest.mark.parametrize("head", ["fresh", "kept"])
+def test_what_a_run_begins_with(head):
+    described = Pretraining(SOURCE, 45, 16, Sgd(0.1), head)
+    ran = world(SCHEMES["centralised"](), dataset=TARGET.load(None, DOUBLE), model=MODEL, upstream=upstream(described))
+    drawn, learnt = ran.whole.initial(ran.streams, DOUBLE), by_hand()
+    for part in (ran.whole, ran.front, ran.back):
+        for name, value in ran.initial(part).items():
+            fresh = head == "fresh" and name.startswith("2.")
+            torch.testing.assert_close(value, drawn[name] if fresh else learnt[name], atol=1e-12, rtol=0)
+
+
+def test_it_is_written_down_and_costs_nothing():
+    target = TARGET.load(None, DOUBLE)
+    with_it, without = (
+        world(SCHEMES["fedavg"](), dataset=target, model=MODEL, upstream=each) for each in (upstream(), None)
+    )
+    rows = [row for row in with_it.journal.evaluations if row["split"] == "pretraining"]
+    assert [(row["metric"], row["round"], row["time_s"]) for row in rows] == [("accuracy", -1, 0.0), ("loss", -1, 0.0)]
+    data = SOURCE.load(None, DOUBLE).test
+    logits = upstream().whole(by_hand(), data.x)
+    assert rows[0]["value"] == pytest.approx(float((logits.argmax(1) == data.y).double().mean()))
+    assert rows[1]["value"] == pytest.approx(float(F.cross_entropy(logits, data.y)))
+    assert with_it.journal.works == without.journal.works
+    assert with_it.journal.messages == without.journal.messages
+    assert with_it.journal.series("accuracy") != without.journal.series("accuracy")
+
+
+@pytest.mark.parametrize("kind", [Eager, Batched])
+def test_it_is_found_in_the_store(kind, tmp_path):
+    first = kind(Store(tmp_path))
+    trained = upstream().weights(first, FakeJournal(), DOUBLE)
+    second = kind(Store(tmp_path))
+    found = upstream().weights(second, FakeJournal(), DOUBLE)
+    assert first.run == 4  # 45 steps in three operations, and an evaluation
+    assert second.run == 0
+    assert all(torch.equal(found[name], trained[name]) for name in trained)
+    third = kind(Store(tmp_path))
+    upstream(Pretraining(SOURCE, 46, 16, Sgd(0.1))).weights(third, FakeJournal(), DOUBLE)
+    assert third.run == 4  # only what was read is kept, not what led to it
+    upstream(seed=1).weights(third, FakeJournal(), DOUBLE)
+    assert third.run == 8
+
+
+def test_without_values_there_is_nothing_to_learn():
+    ran = world(
+        SCHEMES["fedavg"](), dataset=TARGET.load(None, DOUBLE), executor=Dry(), model=MODEL, upstream=upstream()
+    )
+    drawn = ran.whole.initial(ran.streams, DOUBLE)
+    assert all(torch.equal(value, drawn[name]) for name, value in ran.initial(ran.whole).items())
+
+
+def test_data_that_do_not_fit():
+    kept = Pretraining(SOURCE, head="kept")
+    with pytest.raises(
+        ValueError, match=r"what is learnt from digits does not fit: 2\.0\.weight has another shape there"
+    ):
+        upstream(kept, target=Digits())
+    assert upstream(target=Digits()).names == ["0.1.weight", "0.1.bias", "1.0.weight", "1.0.bias"]
+
+
+def test_classes_are_chosen_and_numbered_anew():
+    full, part = Digits().load(None, DOUBLE), Digits(classes=(7, 3)).load(None, DOUBLE)
+    for every, some in ((full.train, part.train), (full.test, part.test)):
+        expected = [(x, int(y == 3)) for x, y in zip(every.x, every.y, strict=True) if int(y) in (7, 3)]
+        assert torch.equal(some.x, torch.stack([x for x, _ in expected]))
+        assert some.y.tolist() == [label for _, label in expected]
+    assert part.classes == 2
+    with pytest.raises(ValueError, match=r"the classes \[7, 7\] are not distinct"):
+        Digits(classes=(7, 7)).load(None, DOUBLE)
