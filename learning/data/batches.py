@@ -1,7 +1,7 @@
 """Mini-batches by position: what a user trains on is a function of the position, never of what ran before."""
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -44,11 +44,11 @@ class Rows(Leaf):
         source = self._source()
         return torch.empty((*self.indices.shape, *source.shape[1:]), dtype=source.dtype, device="meta")
 
-    @cached_property
+    @property
     def identity(self) -> bytes:
-        """Fingerprint of the data set, split, field, and which rows."""
-        name = f"{self.dataset.fingerprint} {self.split} {self.field} {self.indices.shape} "
-        return blake2b(name.encode() + self.indices.tobytes(), digest_size=16).digest()
+        """A digest of data set, split, field and number of rows, and which rows."""
+        source = _source_name(self.dataset.fingerprint, self.split, self.field, self.indices.shape)
+        return source + self.indices.tobytes()
 
     def tensor(self) -> Tensor:
         """The rows."""
@@ -59,6 +59,11 @@ class Rows(Leaf):
     def _source(self) -> Tensor:
         split = self.dataset.train if self.split == "train" else self.dataset.test
         return split.x if self.field == "x" else split.y
+
+
+@cache
+def _source_name(*what: object) -> bytes:
+    return blake2b(repr(what).encode(), digest_size=16).digest()
 
 
 class Batches:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -33,6 +32,8 @@ class Profile:
     convolves: bool
     identity: bytes
     """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
+    inputs: tuple[int, ...]
+    """Which leaves of the arguments are tensors, deferred values or lazy leaves: what a value depends on besides."""
 
 
 class Plan(NamedTuple):
@@ -41,6 +42,11 @@ class Plan(NamedTuple):
     profile: Profile
     key: Key
     leaves: list[Any]
+
+    @property
+    def identity(self) -> bytes:
+        """Content key of what the call yields."""
+        return identity.of_result(self.profile.identity, map(self.leaves.__getitem__, self.profile.inputs))
 
 
 class Executor(ABC):
@@ -78,7 +84,7 @@ class Executor(ABC):
     def promise(self, plan: Plan) -> Any:
         """`submit` what was planned."""
         self.asked += 1
-        job = Job(plan.key, plan.leaves, _identity(plan) if self.store is not None else None)
+        job = Job(plan.key, plan.leaves, plan.identity if self.store is not None else None)
         self._accept(job)
         return self._handles(job, plan.profile.outputs)
 
@@ -117,7 +123,9 @@ class Executor(ABC):
         outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
         held = sum(spec.bytes for spec in outputs) + _bytes(operands)
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
-        return Profile(count.flops, held, outputs, count.convolves, named)
+        given = enumerate(tree_flatten(args)[0])
+        inputs = tuple(place for place, leaf in given if isinstance(leaf, Deferred | Leaf | Tensor))
+        return Profile(count.flops, held, outputs, count.convolves, named, inputs)
 
     def _intern(self, tree: Any) -> Spec:
         """Equal shapes share one Spec, so that keys compare by identity."""
@@ -156,23 +164,6 @@ def call(job: Job, flat: Any) -> list[Tensor]:
     except Exception as error:
         error.add_note(f"in operation {job.operation.__module__}.{job.operation.__qualname__}")
         raise
-
-
-def _identity(plan: Plan) -> bytes:
-    """Content key of a job's result: its operation, and what names each of its tensors.
-
-    All names have one length but that of a deferred value, which is told by the operation's shapes.
-    """
-    names = [plan.profile.identity]
-    for leaf in plan.leaves:
-        if isinstance(leaf, Deferred):
-            assert leaf.job.identity is not None
-            names.append(leaf.job.identity + leaf.first.to_bytes(2, "little"))
-        elif isinstance(leaf, Leaf):
-            names.append(leaf.identity)
-        elif isinstance(leaf, Tensor):
-            names.append(identity.of_tensor(leaf))
-    return blake2b(b"".join(names), digest_size=identity.KEY_BYTES).digest()
 
 
 def _sign(leaf: Any) -> Any:

@@ -35,7 +35,7 @@ class Leaf(ABC):
     @property
     @abstractmethod
     def identity(self) -> bytes:
-        """What names the content: a digest of 16 bytes."""
+        """What names the content. No name is the beginning of another one, so that names can be strung together."""
 
     @abstractmethod
     def tensor(self) -> Tensor:
@@ -102,10 +102,12 @@ class Deferred:
     accident and always easy to find in a scheme.
     """
 
-    __slots__ = ("__weakref__", "first", "job", "last", "spec")
+    __slots__ = ("__weakref__", "first", "identity", "job", "last", "spec")
 
     def __init__(self, job: Job, first: int, last: int, spec: Spec) -> None:
         self.job, self.first, self.last, self.spec = job, first, last, spec
+        self.identity = b"" if job.identity is None else job.identity + first.to_bytes(2, "little")
+        """Content key of the job's result, and which part of it this is; empty without a store."""
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError("a deferred value is not computed yet: executor.value(x) computes it")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from hashlib import blake2b
@@ -57,6 +57,15 @@ def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> by
         described = [repr((tuple(each.shape), each.dtype)).encode() for each in tensors if isinstance(each, Tensor)]
         names.append(digest(*described) if isinstance(leaf, Deferred) or described else of_plain(leaf))
     return digest(*names)
+
+
+def of_result(call: bytes, inputs: Iterable[Any]) -> bytes:
+    """What a call yields on tensors, deferred values and lazy leaves.
+
+    Their names are strung together: none is the beginning of another one, so no two rows of names read alike.
+    """
+    names = [getattr(each, "identity", None) or of_tensor(each) for each in inputs]  # a tensor does not know its name
+    return blake2b(b"".join([call, *names]), digest_size=KEY_BYTES).digest()
 
 
 def of_plain(value: Any) -> bytes:
