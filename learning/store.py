@@ -1,9 +1,9 @@
 """The store: values by content key, on disk, shared by runs and processes.
 
-Small values lie in an SQLite database (write-ahead log), large ones in safetensors files named by their key. Writes are
-atomic: a reader sees an entry whole or not at all, whenever the writer was killed. Every entry carries a checksum over
-key and content; what does not agree with it is reported once, forgotten and computed again. A store may lose entries at
-any time and never yields a wrong one.
+Values are put in packs. The database, SQLite with a write-ahead log, has a row for each pack: its directory, when it
+was used, and its content, unless that is large and lies in a file of the pack's name. Writes are atomic: a reader sees
+a pack whole or not at all, whenever the writer was killed. What does not agree with its checksum is reported once,
+forgotten and computed again. A store may lose entries at any time and never yields a wrong one.
 """
 
 from __future__ import annotations
@@ -16,27 +16,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
+from typing import NamedTuple
 
-import torch
-from safetensors.numpy import load, save
-from torch import Tensor
+from learning.packs import Pack, Place, Value, packs, places, read, written
 
-FORMAT = 1
+FORMAT = 2
 """Of entries and database; each format has a folder of its own, so that versions of this program may share a store."""
 DATABASE = "entries.sqlite"
 SMALL_BYTES = 128 * 1024
-"""Values up to this size lie in the database."""
+"""Packs up to this size lie in the database."""
+PACK_BYTES = 16 * 10**6
+"""A pack takes no more values when it is this large: what is pruned is whole packs."""
 LIMIT_BYTES = 5 * 10**9
 """Size that a store is pruned to unless told otherwise."""
 PATIENCE_S = 30.0
 """How long to wait for another process's transaction."""
-
-Value = list[Tensor]
-Row = tuple[bytes, int, int, float]
-"""Key, size, checksum, time of use."""
-Content = tuple[bytes, bytes]
-"""Key, and the value as safetensors."""
 
 
 class StoreDamage(UserWarning):
@@ -65,16 +59,19 @@ class Store:
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.limit_bytes = folder / f"format-{FORMAT}", limit_bytes
-        self._known: set[bytes] = set()
+        self._known: dict[bytes, int] = {}
+        """Number of the pack that an entry is in."""
         self._newest = 0
-        self._touched: set[bytes] = set()
+        self._touched: set[int] = set()
         self._complained = False
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "packs").mkdir(parents=True, exist_ok=True)
             self._database = self._open()
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreUnusable(f"{folder}: no store can be kept there ({error})") from error
         self.refresh()
+        if not self._known:
+            self._sweep()  # what a lost database has left
 
     def __contains__(self, key: bytes) -> bool:
         """Whether there was an entry at the last `refresh`, or has been since by this process."""
@@ -83,113 +80,127 @@ class Store:
     def refresh(self) -> None:
         """Look for entries of other processes."""
         with self._tolerant():
-            query = "SELECT number, key FROM entries WHERE number > ? ORDER BY number"
-            for number, key in self._database.execute(query, (self._newest,)):
-                self._known.add(key)
+            query = "SELECT number, name, directory FROM packs WHERE number > ? ORDER BY number"
+            damaged = set()
+            for number, name, directory in self._database.execute(query, (self._newest,)):
+                found = places(name, directory)
+                self._known.update((place.key, number) for place in found)
                 self._newest = number
+                if not found:
+                    damaged.add(number)
+            if damaged:
+                self._complain(f"{len(damaged)} of its directories are damaged")
+                with self._transaction():
+                    self._forget(damaged)
 
     def get(self, key: bytes) -> Value | None:
         """A value, or None if there is no sound entry."""
         with self._tolerant():
-            query = "SELECT checksum, content FROM entries LEFT JOIN contents USING (key) WHERE key = ?"
-            checksum, content = self._database.execute(query, (key,)).fetchone() or (None, None)
-            if checksum is not None:
-                if content is None:
-                    with suppress(OSError):
-                        content = self._file(key).read_bytes()
-                if content is not None and _checksum(key, content) == checksum:
-                    self._touched.add(key)
-                    arrays = load(content)
-                    return [
-                        torch.from_numpy(arrays[str(n)]).clone() for n in range(len(arrays))
-                    ]  # in torch's own memory
-                self._complain(f"entry {key.hex()} is damaged")
-        self._forget([key])
+            row = self._row(self._known.get(key))
+            if row is not None:
+                content = row.sound(key)
+                if content is not None:
+                    self._touched.add(row.number)
+                    return read(content)
+                if self._row(row.number) is not None:  # else another process has just pruned it
+                    self._complain(f"entry {key.hex()} is damaged")
+                    self._mend(row)
+        self._known.pop(key, None)
         return None
 
     def put(self, values: Sequence[tuple[bytes, Value]]) -> None:
         """Keep values; what cannot be written is not kept, and that is said once."""
         with self._tolerant():
-            rows, contents = zip(*(self._rows(key, value) for key, value in values), strict=True)
-            with self._transaction():
-                self._database.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?)", filter(None, contents))
-                self._database.executemany(
-                    "INSERT OR REPLACE INTO entries (key, size, checksum, used) VALUES (?, ?, ?, ?)", rows
-                )
-            self._known.update(key for key, _ in values)
+            for pack in packs(((key, written(value)) for key, value in values), PACK_BYTES):
+                with self._transaction():
+                    self._insert(pack, time.time())
 
     def info(self) -> StoreInfo:
         """Number and size of the entries."""
         with self._tolerant():
-            counted = self._database.execute("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM entries").fetchone()
-            if counted:
-                return StoreInfo(*counted)
+            rows = self._database.execute("SELECT name, directory FROM packs").fetchall()
+            if rows:
+                return StoreInfo(len({place.key for row in rows for place in places(*row)}), self._size_bytes())
         return StoreInfo(0, 0)
 
     def prune(self, limit_bytes: int) -> None:
         """Forget what has not been used for longest until the rest fits."""
         self._note_use()
-        excess, doomed = self.info().size_bytes - limit_bytes, []
-        with self._tolerant():
-            for key, size in self._database.execute("SELECT key, size FROM entries ORDER BY used, key").fetchall():
+        with self._tolerant(), self._transaction():
+            excess, doomed = self._size_bytes() - limit_bytes, set()
+            for number, size in self._database.execute("SELECT number, size FROM packs ORDER BY used, number"):
                 if excess <= 0:
                     break
-                doomed.append(key)
+                doomed.add(number)
                 excess -= size
-        self._forget(doomed)
+            self._forget(doomed)
         self._sweep()
 
     def clear(self) -> None:
         """Forget everything."""
-        self.refresh()
-        self._forget(list(self._known))
+        with self._tolerant():
+            self._database.execute("DELETE FROM packs")
+            self._known.clear()
         self._sweep()
 
     def close(self) -> None:
         """Write down what was used, and keep to the size limit."""
         self._note_use()
-        if self.info().size_bytes > self.limit_bytes:
-            self.prune(self.limit_bytes * 9 // 10)
+        with self._tolerant():
+            if self._size_bytes() > self.limit_bytes:
+                self.prune(self.limit_bytes * 9 // 10)
         self._database.close()
 
-    def _rows(self, key: bytes, value: Value) -> tuple[Row, Content | None]:
-        """The entry of a value, and its content if that belongs into the database; else the content is written here."""
-        content = save({str(position): tensor.contiguous().numpy() for position, tensor in enumerate(value)})
-        inside = len(content) <= SMALL_BYTES
+    def _insert(self, pack: Pack, used: float) -> None:
+        """Write a pack; in a transaction, so that nobody sweeps up its file before its row is there."""
+        inside = len(pack.content) <= SMALL_BYTES
         if not inside:
-            self._write(self._file(key), content)
-        return (key, len(content), _checksum(key, content), time.time()), (key, content) if inside else None
+            file = _file(self.folder, pack.name)
+            hidden = file.with_name(f".{file.name}.{os.getpid()}")
+            hidden.write_bytes(pack.content)
+            hidden.replace(file)
+        row = (pack.name, pack.directory, len(pack.content), used, pack.content if inside else None)
+        new = "INSERT OR IGNORE INTO packs (name, directory, size, used, content) VALUES (?, ?, ?, ?, ?)"
+        self._database.execute(new, row)  # ignored if another process has written the very same
+        (number,) = self._database.execute("SELECT number FROM packs WHERE name = ?", (pack.name,)).fetchone()
+        self._known.update(dict.fromkeys(pack.keys, number))
 
-    def _write(self, file: Path, content: bytes) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        hidden = file.with_name(f".{file.name}.{os.getpid()}")
-        hidden.write_bytes(content)
-        hidden.replace(file)
+    def _row(self, number: int | None) -> _Row | None:
+        query = "SELECT number, name, directory, used, content FROM packs WHERE number = ?"
+        found = self._database.execute(query, (number,)).fetchone()
+        return _Row(self.folder, *found) if found else None
 
-    def _file(self, key: bytes) -> Path:
-        name = key.hex()
-        return self.folder / "values" / name[:2] / f"{name}.safetensors"
+    def _mend(self, row: _Row) -> None:
+        """Put what is sound of a damaged pack into a new one, and forget the rest."""
+        sound = [(place.key, content) for place in row.places() if (content := row.content(place)) is not None]
+        with self._transaction():
+            self._forget({row.number})
+            for pack in packs(sound, PACK_BYTES):
+                self._insert(pack, row.used)
 
-    def _forget(self, keys: Sequence[bytes]) -> None:
-        self._known.difference_update(keys)
-        with self._tolerant(), self._transaction():
-            for table in ("entries", "contents"):
-                self._database.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])
+    def _forget(self, numbers: set[int]) -> None:
+        self._known = {key: number for key, number in self._known.items() if number not in numbers}
+        self._database.executemany("DELETE FROM packs WHERE number = ?", [(number,) for number in numbers])
+
+    def _size_bytes(self) -> int:
+        return int(self._database.execute("SELECT TOTAL(size) FROM packs").fetchone()[0])
 
     def _sweep(self) -> None:
-        """Give freed space back, and remove files that no entry names (a writer was killed, or its entry forgotten)."""
+        """Give freed space back, and remove files that no row names (a writer was killed, or its pack forgotten)."""
         with self._tolerant():
             self._database.execute("PRAGMA incremental_vacuum").fetchall()
-            named = {key.hex() for (key,) in self._database.execute("SELECT key FROM entries")}
-            for file in (self.folder / "values").glob("*/*"):
-                if file.name.removesuffix(".safetensors") not in named:
-                    file.unlink(missing_ok=True)
+            with self._transaction():
+                named = {name for (name,) in self._database.execute("SELECT LOWER(HEX(name)) FROM packs")}
+                for file in (self.folder / "packs").iterdir():
+                    if file.name not in named:
+                        file.unlink(missing_ok=True)
 
     def _note_use(self) -> None:
-        with self._tolerant(), self._transaction():
-            used = [(time.time(), key) for key in self._touched]
-            self._database.executemany("UPDATE entries SET used = ? WHERE key = ?", used)
-        self._touched.clear()
+        if self._touched:
+            with self._tolerant(), self._transaction():
+                used = [(time.time(), number) for number in self._touched]
+                self._database.executemany("UPDATE packs SET used = ? WHERE number = ?", used)
+            self._touched.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -241,10 +252,9 @@ class Store:
                 "PRAGMA synchronous = OFF"
             )  # safe against a killed process; a power cut may cost the store
             database.execute(
-                "CREATE TABLE IF NOT EXISTS entries "
-                "(number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, size INTEGER, checksum INTEGER, used REAL)"
+                "CREATE TABLE IF NOT EXISTS packs (number INTEGER PRIMARY KEY AUTOINCREMENT, "
+                "name BLOB UNIQUE, directory BLOB, size INTEGER, used REAL, content BLOB)"
             )
-            database.execute("CREATE TABLE IF NOT EXISTS contents (key BLOB PRIMARY KEY, content BLOB)")
         except sqlite3.Error:
             database.close()
             raise
@@ -255,6 +265,38 @@ class Store:
             (self.folder / name).unlink(missing_ok=True)
 
 
-def _checksum(key: bytes, content: bytes) -> int:
-    """CRC-32 over both, so that an entry under another's name is found out too."""
-    return crc32(content, crc32(key))
+class _Row(NamedTuple):
+    """A pack as it is found."""
+
+    folder: Path
+    number: int
+    name: bytes
+    directory: bytes
+    used: float
+    inside: object
+    """The content, or nothing where that lies in a file."""
+
+    def places(self) -> list[Place]:
+        """Where its values lie."""
+        return places(self.name, self.directory)
+
+    def sound(self, key: bytes) -> bytes | None:
+        """The content of one value, or None if it is not what was put there."""
+        return next((self.content(place) for place in self.places() if place.key == key), None)
+
+    def content(self, place: Place) -> bytes | None:
+        """What lies in one place, or None if it is not what was put there."""
+        content = self._bytes(place.first, place.size)
+        return content if place.sound(content) else None
+
+    def _bytes(self, first: int, size: int) -> bytes | None:
+        if isinstance(self.inside, bytes):
+            return self.inside[first : first + size]
+        with suppress(OSError), _file(self.folder, self.name).open("rb") as file:
+            file.seek(first)
+            return file.read(size)
+        return None
+
+
+def _file(folder: Path, name: bytes) -> Path:
+    return folder / "packs" / name.hex()

@@ -3,13 +3,14 @@
 import multiprocessing
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from learning import store as stores
 from learning.store import SMALL_BYTES, Store, StoreDamage, StoreUnusable
 
 SMALL = [torch.arange(6.0).reshape(2, 3), torch.tensor(True), torch.tensor(7), torch.zeros(0)]
@@ -61,54 +62,135 @@ def test_entries_of_other_processes_appear_at_a_refresh(store: Store, tmp_path: 
     assert same(store.get(name(1)), SMALL)
 
 
-def damage_database(store: Store) -> None:
-    """Flip bits in every stored content."""
+def rewrite(store: Store, column: str, change: Callable[[bytes], bytes]) -> None:
+    """Change something in every row that has it."""
     with sqlite3.connect(store.folder / "entries.sqlite") as database:
-        for key, content in database.execute("SELECT key, content FROM contents").fetchall():
-            flipped = bytes([*content[:-1], content[-1] ^ 1])
-            database.execute("UPDATE contents SET content = ? WHERE key = ?", (flipped, key))
+        query = f"SELECT number, {column} FROM packs WHERE {column} IS NOT NULL"
+        for number, content in database.execute(query).fetchall():
+            database.execute(f"UPDATE packs SET {column} = ? WHERE number = ?", (change(content), number))
     database.close()
 
 
+def damage_contents(store: Store) -> None:
+    """Flip a bit of the last value in the database."""
+    rewrite(store, "content", lambda content: bytes([*content[:-1], content[-1] ^ 1]))
+
+
+def damage_directories(store: Store) -> None:
+    rewrite(store, "directory", lambda directory: bytes([directory[0] ^ 1, *directory[1:]]))
+
+
+def shorten_directories(store: Store) -> None:
+    rewrite(store, "directory", lambda directory: directory[:-1])
+
+
 def truncate_files(store: Store) -> None:
-    for file in (store.folder / "values").glob("*/*"):
-        file.write_bytes(file.read_bytes()[:100])
+    """So that of the values in a pack only the first is left."""
+    for file in (store.folder / "packs").iterdir():
+        file.write_bytes(file.read_bytes()[: 4 * SMALL_BYTES + 100])
 
 
 def delete_files(store: Store) -> None:
-    for file in (store.folder / "values").glob("*/*"):
+    for file in (store.folder / "packs").iterdir():
         file.unlink()
 
 
-def swap_entries(store: Store) -> None:
-    """A sound content under another entry's name."""
+def swap_contents(store: Store) -> None:
+    """Sound contents under another pack's name."""
     with sqlite3.connect(store.folder / "entries.sqlite") as database:
-        content = database.execute("SELECT content FROM contents WHERE key = ?", (name(3),)).fetchone()[0]
-        database.execute("UPDATE contents SET content = ? WHERE key = ?", (content, name(1)))
+        rows = database.execute("SELECT number, content FROM packs WHERE content IS NOT NULL").fetchall()
+        for (number, _), (_, content) in zip(rows, reversed(rows), strict=True):
+            database.execute("UPDATE packs SET content = ? WHERE number = ?", (content, number))
     database.close()
 
 
 @pytest.mark.parametrize(
     ("harm", "lost"),
-    [(damage_database, {1, 3}), (truncate_files, {2}), (delete_files, {2}), (swap_entries, {1})],
+    [
+        (damage_contents, {2, 3}),
+        (damage_directories, {1, 2, 3, 4, 5}),
+        (shorten_directories, {1, 2, 3, 4, 5}),
+        (truncate_files, {5}),
+        (delete_files, {4, 5}),
+        (swap_contents, {1, 2, 3}),
+    ],
 )
-def test_damaged_entries_are_reported_once_and_forgotten(harm: object, lost: set[int], tmp_path: Path) -> None:
-    values = {1: SMALL, 2: LARGE, 3: [torch.ones(2)]}
+def test_damaged_entries_are_reported_once_and_forgotten(
+    harm: Callable[[Store], None], lost: set[int], tmp_path: Path
+) -> None:
+    """What is sound beside them in the same pack stays."""
+    values = {1: SMALL, 2: [torch.ones(2)], 3: [SMALL[0] + 1, *SMALL[1:]], 4: LARGE, 5: [torch.arange(100.0)]}
     first = Store(tmp_path)
-    first.put([(name(number), value) for number, value in values.items()])
+    for together in ((1, 2), (3,), (4, 5)):
+        first.put([(name(number), values[number]) for number in together])
     first.close()
-    harm(first)  # type: ignore[operator]
-    store = Store(tmp_path)
+    harm(first)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
+        store = Store(tmp_path)
         read = {number: store.get(name(number)) for number in values}
     assert [each.category for each in said] == [StoreDamage]
     for number, value in values.items():
         assert read[number] is None if number in lost else same(read[number], value)
         assert (name(number) in store) == (number not in lost)
     store.put([(name(number), values[number]) for number in lost])
-    assert all(same(store.get(name(number)), value) for number, value in values.items())
     store.close()
+    again = Store(tmp_path)  # without a word
+    assert all(same(again.get(name(number)), value) for number, value in values.items())
+    again.close()
+
+
+def test_a_large_value_does_not_make_its_pack_endless(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruning forgets whole packs, so what is put at once is divided."""
+    monkeypatch.setattr(stores, "PACK_BYTES", SMALL_BYTES * 4)
+    store.put([(name(number), LARGE) for number in range(5)])
+    store.prune(store.info().size_bytes // 2)
+    assert [name(number) in store for number in range(5)] == [False, False, False, True, True]
+
+
+def test_what_a_killed_writer_has_left_is_swept_up(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.put([(name(1), LARGE)])
+    left = [first.folder / "packs" / each for each in ("00" * 16, ".00.1234")]
+    for file in left:
+        file.write_bytes(b"a piece of a pack")
+    assert same(first.get(name(1)), LARGE)
+    first.prune(10**9)
+    assert not any(file.exists() for file in left)
+    assert same(first.get(name(1)), LARGE)
+    first.close()
+
+
+def test_the_files_of_a_lost_database_do_not_stay_forever(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.put([(name(1), LARGE)])
+    first.close()
+    (first.folder / "entries.sqlite").unlink()
+    again = Store(tmp_path)
+    assert name(1) not in again
+    assert not list((again.folder / "packs").iterdir())
+    again.close()
+
+
+def test_two_processes_that_put_the_same_keep_one_copy(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path)
+    for each in (store, other):
+        each.put([(name(1), SMALL), (name(2), LARGE)])
+    size = store.info().size_bytes
+    other.prune(size)
+    for each in (store, other):
+        assert same(each.get(name(1)), SMALL)
+        assert same(each.get(name(2)), LARGE)
+    other.close()
+
+
+def test_what_another_process_has_pruned_is_gone_and_no_damage(store: Store, tmp_path: Path) -> None:
+    store.put([(name(1), LARGE)])
+    other = Store(tmp_path)
+    other.clear()
+    other.close()
+    assert store.get(name(1)) is None  # a warning would be an error
+    assert name(1) not in store
 
 
 @pytest.mark.parametrize("harm", ["garbage", "truncated", "deleted"])
@@ -166,7 +248,8 @@ def test_processes_may_write_at_once(tmp_path: Path) -> None:
 
 def test_pruning_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None:
     first = Store(tmp_path)
-    first.put([(name(number), LARGE) for number in range(5)])
+    for number in range(5):
+        first.put([(name(number), LARGE)])
     first.close()
     second = Store(tmp_path)
     second.get(name(0))
@@ -176,16 +259,17 @@ def test_pruning_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None:
     store.prune(size * 2 // 5)
     assert name(0) in store
     assert store.info().entries == 2
-    assert len(list((store.folder / "values").glob("*/*"))) == 2
+    assert len(list((store.folder / "packs").iterdir())) == 2
     store.clear()
     assert store.info().entries == 0
-    assert not list((store.folder / "values").glob("*/*"))
+    assert not list((store.folder / "packs").iterdir())
     store.close()
 
 
 def test_closing_keeps_to_the_limit(tmp_path: Path) -> None:
     store = Store(tmp_path, limit_bytes=3 * SMALL_BYTES * 4)
-    store.put([(name(number), LARGE) for number in range(6)])
+    for number in range(6):
+        store.put([(name(number), LARGE)])
     store.close()
     again = Store(tmp_path)
     assert 0 < again.info().size_bytes <= 3 * SMALL_BYTES * 4
