@@ -123,6 +123,18 @@ class FaultsDescription:
 
 
 @dataclass(frozen=True)
+class BackhaulDescription:
+    """The lines between stations and the core: each station has one in either direction."""
+
+    rate_bps: Annotated[float, Gt(0)] = 1e9
+    """Rate of each direction of a line in bit/s (our choice: Gigabit Ethernet)."""
+    delay_s: Annotated[float, Ge(0)] = 0.0
+    """Time from the last bit sent to its arrival in seconds; it keeps nobody waiting."""
+    discipline: Discipline = field(default_factory=Fifo)
+    """Which message is sent when."""
+
+
+@dataclass(frozen=True)
 class NetworkDescription:
     """The wireless network."""
 
@@ -138,6 +150,9 @@ class NetworkDescription:
     """Whether stations disturb each other; null gives each a band of its own."""
     faults: FaultsDescription = field(default_factory=FaultsDescription)
     """Devices that go away, return, and die."""
+    backhaul: BackhaulDescription | None = None
+    """What lies between stations and servers; null takes no time. A server at a station is reached over the station's
+    lines and that of the other station, a server in the core over one line, and the own station's server over none."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +164,8 @@ class DevicesDescription:
 
 
 @dataclass(frozen=True)
-class ServersDescription:
-    """The edge server: a queue before equal slots."""
+class ServerDescription:
+    """A server: a queue before equal slots."""
 
     flops_per_s: Annotated[float, Gt(0)] = 1e12
     """Speed of each slot in FLOP/s (our choice: a slice of a GPU)."""
@@ -161,6 +176,22 @@ class ServersDescription:
     capacity: Annotated[int, Ge(1)] | None = None
     """Jobs for which it has room, waiting and served; null is no limit. A request that finds no room is refused; what
     learning asks for takes room, but is never refused: it waits."""
+
+
+@dataclass(frozen=True)
+class ServersDescription(ServerDescription):
+    """The server of learning, which aggregates, and of requests at stations without a server of their own."""
+
+    station: Annotated[int, Ge(0)] | None = None
+    """Number of the station at which it stands; null is in the core, behind all stations."""
+
+
+@dataclass(frozen=True)
+class EdgeServersDescription(ServerDescription):
+    """Further servers at stations, all alike. They answer requests, and hold what a learning system places there."""
+
+    stations: tuple[Annotated[int, Ge(0)], ...] | None = None
+    """Numbers of the stations that have one; null is all."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +212,8 @@ class ComputeDescription:
     """Those of the users."""
     servers: ServersDescription = field(default_factory=ServersDescription)
     """That of the edge server."""
+    edge_servers: EdgeServersDescription | None = None
+    """Those of further servers at the stations; null is none."""
     stragglers: StragglersDescription = field(default_factory=StragglersDescription)
     """How much slower than nominal the users' devices are."""
 
@@ -225,6 +258,8 @@ class RequestStream:
     """Time after which a request is given up, wherever it is, in seconds; null is never."""
     users: tuple[Annotated[int, Ge(0)], ...] | None = None
     """Numbers of the users that ask; null is all."""
+    at: Literal["nearest", "central"] = "nearest"
+    """Which server is asked: the edge server at the user's station, if there is one, or always that of learning."""
 
     def __post_init__(self) -> None:
         if self.users is not None and len(set(self.users)) < len(self.users):

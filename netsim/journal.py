@@ -46,7 +46,7 @@ class Journal:
         self._turns: dict[int, int] = {}
         self._open = False
         self._start_s = 0.0
-        self._bits = {"up": 0.0, "down": 0.0}
+        self._bits = {"up": 0.0, "down": 0.0, "backhaul": 0.0}
         self._activities: list[Activity] = []
 
     def begin_round(self, number: int) -> None:
@@ -55,7 +55,7 @@ class Journal:
             raise RuntimeError(f"round {number} begins, but round {self.round} has not ended")
         self.round, self._open = number, True
         self._start_s = self.env.now
-        self._bits = {"up": 0.0, "down": 0.0}
+        self._bits = {"up": 0.0, "down": 0.0, "backhaul": 0.0}
         self._activities = []
 
     def turn(self, user: int | None) -> int:

@@ -1,4 +1,4 @@
-"""The network: users and a server, built from a description."""
+"""The network: users and servers, built from a description."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from functools import partial
 import simpy
 
 from netsim.background import Background
+from netsim.backhaul import Backhaul
 from netsim.battery import equip
 from netsim.budget import LinkBudget
-from netsim.description import BandDescription, ComputeDescription, EnergyDescription, NetworkDescription
+from netsim.description import (
+    BandDescription,
+    ComputeDescription,
+    EnergyDescription,
+    NetworkDescription,
+    ServerDescription,
+)
 from netsim.energy import Meter
 from netsim.faults import Presence
 from netsim.faults.causes import strike
@@ -26,7 +33,7 @@ from netsim.transfer import AirInterface, Radio
 
 
 class Network:
-    """Everything that spends simulated time. `users` and `server` do the work, `journal` writes it down.
+    """Everything that spends simulated time: users and servers work, `journal` writes it down.
 
     Raises ValueError, in one sentence, if the description cannot be.
     """
@@ -59,7 +66,8 @@ class Network:
         strike(network.faults, presences, background, streams)
         if energy.battery is not None:
             equip(energy.battery, presences, background, streams)
-        self.server = Server(env, self._server_processor())
+        self.server = self._server("server", compute.servers, compute.servers.station)
+        self.edge_servers = self._edge_servers()
         if network.interference is not None:
             self._disturb(network.interference)
 
@@ -98,9 +106,14 @@ class Network:
         node, sharing = f"station{number}", self._network.sharing
         up = self._medium(number, sharing.uplink, self._schedulers["up"], spread=False)
         down = self._medium(number, sharing.downlink, self._schedulers["down"], spread=True)
-        return Station(
+        station = Station(
             number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
         )
+        if (backhaul := self._network.backhaul) is not None:
+            backhaul.discipline.check(self._network.users.count)
+            station.to_core = Backhaul(self.env, self.journal, "core", backhaul)
+            station.from_core = Backhaul(self.env, self.journal, node, backhaul)
+        return station
 
     def _disturb(self, interference: Interference) -> None:
         """Let the stations of a channel disturb each other."""
@@ -156,17 +169,31 @@ class Network:
         )
         return User(number, station, presence, processor, uplink, downlink)
 
-    def _server_processor(self) -> Processor:
-        servers = self._compute.servers
-        servers.discipline.check(len(self.users))
-        return Processor(
+    def server_of(self, user: User) -> Server:
+        """The server nearest to a user: at its station, if there is one."""
+        return self.edge_servers.get(user.station.number, self.server)
+
+    def _server(self, name: str, server: ServerDescription, station: int | None) -> Server:
+        if station is not None and station >= len(self.stations):
+            raise ValueError(f"a server stands at station {station}; there are {len(self.stations)}, from 0")
+        server.discipline.check(len(self.users))
+        processor = Processor(
             self.env,
             self.journal,
+            name,
             "server",
-            "server",
-            servers.flops_per_s,
-            slots=servers.slots,
-            discipline=servers.discipline,
-            capacity=servers.capacity,
+            server.flops_per_s,
+            slots=server.slots,
+            discipline=server.discipline,
+            capacity=server.capacity,
             energy=self._energy.server_compute,
         )
+        return Server(self.env, processor, None if station is None else self.stations[station])
+
+    def _edge_servers(self) -> dict[int, Server]:
+        """By station."""
+        edge = self._compute.edge_servers
+        if edge is None:
+            return {}
+        places = range(len(self.stations)) if edge.stations is None else edge.stations
+        return {station: self._server(f"server{station}", edge, station) for station in places}

@@ -1,4 +1,4 @@
-"""Users and the edge server: what spends simulated time."""
+"""Users and servers: what spends simulated time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import simpy
 
+from netsim.backhaul import Backhaul
 from netsim.faults.presence import Presence, Work
 from netsim.processor import Processor, Timed
 from netsim.transfer import AirInterface, Radio
@@ -17,11 +18,21 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Station:
-    """A base station; the edge server is behind all of them."""
+    """A base station, with lines to and from the core where there is a backhaul that takes time."""
 
     number: int
     uplink: AirInterface
     downlink: AirInterface
+    to_core: Backhaul | None = None
+    from_core: Backhaul | None = None
+
+
+def lines(origin: Station | None, destination: Station | None) -> list[Backhaul]:
+    """The lines from one site to another; None is the core."""
+    if origin is destination:
+        return []
+    way = (origin.to_core if origin else None, destination.from_core if destination else None)
+    return [line for line in way if line is not None]
 
 
 @dataclass(eq=False)
@@ -47,8 +58,10 @@ class User:
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
     def send(self, to: Server, bits: float, kind: str) -> Timed:
-        """Transmit `bits` on the uplink to the station, and so to the server."""
-        return self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
+        """Transmit `bits` on the uplink to the station, and from there to the server."""
+        yield from self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
+        for line in lines(self.station, to.station):
+            yield from line.transfer(bits, kind, [self.number])
 
     def attend(self, work: Work[T]) -> Work[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is."""
@@ -72,10 +85,11 @@ class User:
 
 @dataclass(eq=False)
 class Server:
-    """The edge server: a queue before slots, reached over every station at no further cost."""
+    """A server: a queue before slots, at a station or in the core behind all of them."""
 
     env: simpy.Environment
     processor: Processor
+    station: Station | None = None
 
     @property
     def flops_per_s(self) -> float:
@@ -87,8 +101,10 @@ class Server:
         yield from self.processor.compute(flops, kind, memory_bytes, user)
 
     def send(self, to: User, bits: float, kind: str) -> Timed:
-        """Transmit `bits` to one user on its station's downlink."""
-        return to.attend(to.station.downlink.transfer(to.downlink, bits, kind))
+        """Transmit `bits` to a user's station, and from there to the user on the downlink."""
+        for line in lines(self.station, to.station):
+            yield from line.transfer(bits, kind, [to.number])
+        yield from to.attend(to.station.downlink.transfer(to.downlink, bits, kind))
 
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
@@ -98,10 +114,17 @@ class Server:
         cells: dict[Station, list[Radio]] = {}
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
-        works = [cell.downlink.broadcast(radios, bits, kind) for cell, radios in cells.items()]
+        works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
         reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
+
+    def _reach(
+        self, station: Station, radios: Sequence[Radio], bits: float, kind: str
+    ) -> Generator[simpy.Event, Any, list[Radio]]:
+        for line in lines(self.station, station):
+            yield from line.transfer(bits, kind, [radio.user for radio in radios])
+        return (yield from station.downlink.broadcast(radios, bits, kind))
 
     def _together(self, works: Sequence[Work[T]]) -> Work[list[T]]:
         processes = [self.env.process(_until_interrupted(work)) for work in works]

@@ -46,14 +46,16 @@ class TransferRow(NamedTuple):
 
     round: Round
     user: Annotated[int, Column("1", "user that sends or receives")]
-    node: Annotated[str, Column("", "station at the other end")]
-    direction: Annotated[str, Column("", "up or down")]
+    node: Annotated[str, Column("", "station at the other end; on the backhaul where it goes to: core or a station")]
+    direction: Annotated[str, Column("", "up, down or backhaul")]
     kind: Annotated[str, Column("", "what the payload is")]
     bits: Annotated[float, Column("bit", "size of the payload")]
     start_s: Start
     end_s: End
-    wait_s: Annotated[float, Column("s", "time spent waiting for the user's own earlier transfer")]
-    airtime_s: Annotated[float, Column("s", "time on the air")]
+    wait_s: Annotated[
+        float, Column("s", "time spent waiting for earlier transfers: the user's own, or on the backhaul")
+    ]
+    airtime_s: Annotated[float, Column("s", "time on the air, or on the backhaul's line")]
     attempts: Annotated[int, Column("1", "transmissions begun: 0 if interrupted before the first")]
     lost: Annotated[float, Column("bit", "bits not delivered because of an interruption")]
     mean_snr_db: Annotated[

@@ -75,7 +75,7 @@ class Source:
         self, traffic: Traffic, name: str, stream: RequestStream, user: User, instants: Iterator[float]
     ) -> None:
         self.traffic, self.name, self.stream, self.user, self.instants = traffic, name, stream, user, instants
-        self.env, self.server = traffic.env, traffic.network.server
+        self.env = traffic.env
         self.kind = f"request_{name}"
 
     def run(self) -> Timed:
@@ -104,7 +104,7 @@ class Source:
         self.traffic.network.journal.requested(
             RequestRow(
                 user=self.user.number,
-                node=self.server.processor.node,
+                node=request.server.processor.node,
                 stream=self.name,
                 number=number,
                 arrival_s=arrival_s,
@@ -124,6 +124,8 @@ class Request:
     def __init__(self, source: Source, uplink_bits: float, flops: float, downlink_bits: float) -> None:
         self.source = source
         self.uplink_bits, self.flops, self.downlink_bits = uplink_bits, flops, downlink_bits
+        network, user = source.traffic.network, source.user
+        self.server = network.server_of(user) if source.stream.at == "nearest" else network.server
         self.start_s: float | None = None
         """When it had reached the server."""
 
@@ -139,7 +141,7 @@ class Request:
 
     def served(self) -> Outcome:
         """All the way to the server and back."""
-        user, server, kind = self.source.user, self.source.server, self.source.kind
+        user, server, kind = self.source.user, self.server, self.source.kind
         try:
             yield from user.send(server, self.uplink_bits, kind)
             self.start_s = self.source.env.now

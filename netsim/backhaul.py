@@ -1,0 +1,61 @@
+"""The backhaul: lines between stations and the core, where servers stand that no station has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import simpy
+
+from netsim.description import BackhaulDescription
+from netsim.journal import Journal
+from netsim.processor import Timed
+from netsim.tables import TransferRow
+
+
+class Backhaul:
+    """One direction of a station's line: messages queue, are sent at the line's rate, and arrive after its delay.
+
+    `node` is the end to which they go.
+    """
+
+    def __init__(self, env: simpy.Environment, journal: Journal, node: str, line: BackhaulDescription) -> None:
+        self.env, self.journal, self.node, self.line = env, journal, node, line
+        self.queue = line.discipline.queue(env, slots=1)
+
+    def transfer(self, bits: float, kind: str, users: Sequence[int]) -> Timed:
+        """Send `bits` once, for one user or several: a row for each. No bits take no time and leave no row."""
+        if bits == 0:
+            return
+        round_number, asked_s = self.journal.round, self.env.now
+        user = users[0] if len(users) == 1 else None
+        stay = yield from self.queue.serve(self.line.discipline.rank(kind, user), lambda: bits / self.line.rate_bps)
+        interrupt = stay.interrupt
+        if interrupt is None and self.line.delay_s > 0:
+            try:
+                yield self.env.timeout(self.line.delay_s)
+            except simpy.Interrupt as cause:
+                interrupt = cause
+        airtime_s = self.env.now - asked_s - stay.wait_s
+        for number in users:
+            self.journal.transferred(
+                TransferRow(
+                    round=round_number,
+                    user=number,
+                    node=self.node,
+                    direction="backhaul",
+                    kind=kind,
+                    bits=float(bits),
+                    start_s=asked_s,
+                    end_s=self.env.now,
+                    wait_s=stay.wait_s,
+                    airtime_s=airtime_s,
+                    attempts=int(stay.begun),
+                    lost=0.0 if interrupt is None else float(bits),
+                    mean_snr_db=None,
+                    mean_rate_bps=bits / airtime_s if interrupt is None else None,
+                    energy_j=0.0,
+                    receivers=len(users),
+                )
+            )
+        if interrupt is not None:
+            raise interrupt
