@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import lambertw
 
 from learning.control.rate import LN2, Floats
@@ -36,8 +37,8 @@ def least_energy_split(
     """Bandwidths of a given sum with which all send their bits in their times with the least radiated energy together.
 
     `least_hz` is what each needs at least, for its power limit. None if the sum of these is more than there is. Found
-    by bisection on the price of a hertz: at the optimum one more hertz saves the same energy wherever it is put, but
-    for users who have no more than they need at least.
+    by a root search for the price of a hertz: at the optimum one more hertz saves the same energy wherever it is put,
+    but for users who have no more than they need at least.
     """
     excess_hz = total_hz - float(least_hz.sum())
     if excess_hz < 0:
@@ -46,11 +47,18 @@ def least_energy_split(
     def demanded(price: float) -> Floats:
         return np.maximum(least_hz, width_worth(price, bits, seconds, gain_hz_per_w))
 
-    everybody = np.full_like(bits, total_hz / len(bits))
+    shared = least_hz + excess_hz / len(bits)
+    if excess_hz <= 1e-9 * total_hz:
+        return shared
     lowest = float(saving(np.full_like(bits, total_hz), bits, seconds, gain_hz_per_w).min())
-    highest = float(saving(np.maximum(least_hz, everybody), bits, seconds, gain_hz_per_w).max())
-    price = bisect(lowest / 2, highest * 2, lambda price: float(demanded(price).sum()) <= total_hz)
-    width_hz = demanded(price)
+    highest = float(saving(shared, bits, seconds, gain_hz_per_w).max())
+    price = brentq(
+        lambda log_price: float(demanded(np.exp(log_price)).sum()) - total_hz,
+        np.log(lowest / 2),
+        np.log(highest * 2),
+        xtol=1e-13,
+    )
+    width_hz = demanded(float(np.exp(price)))
     return least_hz + (width_hz - least_hz) * (excess_hz / max(float((width_hz - least_hz).sum()), 1e-300))
 
 

@@ -1,0 +1,15 @@
+"""How finely each user quantises what it sends, over what bandwidth and with what power: latency against energy.
+
+Qiang, Liu, Zhang, Chang, Liang, Deploying Large AI Models on Resource-Limited Devices with Split Federated Learning,
+arXiv 2504.09114. The paper names the controls, the two objectives and the methods (block coordinate descent, successive
+convex approximation, matching); the exact problem is the smallest one that uses them all.
+"""
+
+from learning.control.precision.descent import block_descent, exhaustive, joint_descent
+from learning.control.precision.matching import match
+from learning.control.precision.problem import Plan, PrecisionProblem
+
+SOLVERS = {"published": block_descent, "improved": joint_descent, "brute": exhaustive}
+"""The paper's blocks one after another; bits in turn with power and bandwidth at once; all combinations of bits."""
+
+__all__ = ["SOLVERS", "Plan", "PrecisionProblem", "block_descent", "exhaustive", "joint_descent", "match"]

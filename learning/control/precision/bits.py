@@ -1,0 +1,95 @@
+"""The bits of each user, power and bandwidth fixed.
+
+Energy and time rise with the bits in proportion and the error falls convexly. A latency caps each user's bits; below
+the caps, steps are taken in the order of their worth, which is the fall of the error for the energy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.control.precision.problem import Bits, Plan, PrecisionProblem
+from learning.control.rate import Floats, rate_bps
+
+POLISHED = 5
+"""How many of the best choices are polished."""
+
+
+def with_best_bits(problem: PrecisionProblem, plan: Plan) -> Plan:
+    """The best over all latencies that matter; ends where no step up of one user, with steps down of others, helps."""
+    table = _Table(problem, plan)
+    rows = np.concatenate([table.steps_of(plan.bits)[None], table.refined()])
+    best = rows[np.argsort(table.costs(rows), kind="stable")[:POLISHED]]
+    polished = np.array([table.polished(steps) for steps in best])
+    steps = polished[int(np.argmin(table.costs(polished)))]
+    return plan._replace(bits=table.choices[steps])
+
+
+class _Table:
+    """What each choice means for each user, (choices, users); a decision is a row of positions in the choices."""
+
+    def __init__(self, problem: PrecisionProblem, plan: Plan) -> None:
+        self.choices = np.array(problem.choices)
+        rate = rate_bps(plan.bandwidth_hz, plan.power_w, problem.gain_hz_per_w)
+        seconds = (problem.elements * self.choices[:, None] + problem.overhead_bits) / rate
+        self.ends_s, self.joules = problem.fixed_s + seconds, plan.power_w * seconds
+        self.errors = problem.error_weight / (2.0 ** self.choices[:, None] - 1) ** 2
+        self.budget, self.prices = problem.error_budget, problem.prices
+        self._users = np.arange(problem.users)
+
+    def steps_of(self, bits: Bits) -> Bits:
+        return np.asarray(np.searchsorted(self.choices, bits))
+
+    def costs(self, rows: Bits) -> Floats:
+        """Cost of each row; infinite beyond the error budget."""
+        second, joule = self.prices
+        cost = second * self.ends_s[rows, self._users].max(axis=1) + joule * self.joules[rows, self._users].sum(axis=1)
+        error = self.errors[rows, self._users].sum(axis=1)
+        return np.where(error <= self.budget * (1 + 1e-12), cost, np.inf)
+
+    def refined(self) -> Bits:
+        """For each latency that matters and leaves room for the error budget: the steps of most worth."""
+        fall, rise = -np.diff(self.errors, axis=0), np.diff(self.joules, axis=0)  # (steps, users)
+        order = np.argsort(-fall / np.maximum(rise, 1e-300), axis=None, kind="stable")
+        step, user = np.unravel_index(order, fall.shape)
+        missing = self.errors[0].sum() - self.budget
+        rows = [self.steps_of(self.choices[:1].repeat(len(self._users)))] if missing <= 0 else []
+        for latency_s in np.unique(self.ends_s[self.ends_s >= self.ends_s[0].max()]):
+            allowed = step < ((self.ends_s <= latency_s * (1 + 1e-12)).sum(axis=0) - 1)[user]
+            reached = np.cumsum(np.where(allowed, fall.ravel()[order], 0.0)) >= missing * (1 - 1e-12)
+            if reached.any():
+                taken = allowed & (np.arange(len(order)) <= int(np.argmax(reached)))
+                rows.append(np.bincount(user[taken], minlength=len(self._users)))
+        return np.array(rows, dtype=np.int64).reshape(-1, len(self._users))
+
+    def polished(self, steps: Bits) -> Bits:
+        steps = self._coarsened(steps)
+        while True:
+            raised = [
+                self._coarsened(self._moved(steps, int(user), +1), spare=int(user)) for user in self._finer(steps)
+            ]
+            rows = np.array([steps, *raised])
+            costs = self.costs(rows)
+            best = int(np.argmin(costs))
+            if costs[best] >= costs[0] * (1 - 1e-12):
+                return steps
+            steps = rows[best]
+
+    def _finer(self, steps: Bits) -> Bits:
+        """The users that can go a step up."""
+        return np.flatnonzero(steps < len(self.choices) - 1)
+
+    def _coarsened(self, steps: Bits, spare: int = -1) -> Bits:
+        """Steps down, the one that saves most first, as long as the error budget allows one; never of user `spare`."""
+        while True:
+            lower = [self._moved(steps, int(user), -1) for user in np.flatnonzero(steps > 0) if user != spare]
+            rows = np.array([steps, *lower])
+            best = int(np.argmin(self.costs(rows)))
+            if best == 0:
+                return steps
+            steps = rows[best]
+
+    def _moved(self, steps: Bits, user: int, by: int) -> Bits:
+        moved = steps.copy()
+        moved[user] += by
+        return moved

@@ -1,0 +1,78 @@
+"""Whole solvers: blocks in turn from several starts, and all combinations of bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from learning.control.precision.bits import with_best_bits
+from learning.control.precision.blocks import (
+    with_best_bandwidth,
+    with_best_power_by_approximation,
+    with_best_radio,
+)
+from learning.control.precision.problem import Plan, PrecisionProblem
+
+MOST_PASSES = 20
+SETTLED = 1e-4
+"""Relative gain of a pass below which the descent ends."""
+MOST_COMBINATIONS = 5_000
+
+Pass = Callable[[PrecisionProblem, Plan], Plan]
+
+
+def block_descent(problem: PrecisionProblem) -> Plan:
+    """Bits, power by successive convex approximation, bandwidth, and again, as published; the best of all starts."""
+    return _best(problem, one_pass)
+
+
+def joint_descent(problem: PrecisionProblem) -> Plan:
+    """Bits, then power and bandwidth at once, and again; the best of several starts."""
+    return _best(problem, lambda problem, plan: with_best_radio(problem, with_best_bits(problem, plan).bits))
+
+
+def one_pass(problem: PrecisionProblem, plan: Plan) -> Plan:
+    """Every block of the published descent once."""
+    return with_best_bandwidth(problem, with_best_power_by_approximation(problem, with_best_bits(problem, plan)))
+
+
+def descent(problem: PrecisionProblem, plan: Plan, step: Pass) -> list[Plan]:
+    """The plan after each pass, the first one included; the cost never rises."""
+    path = [plan]
+    while len(path) <= MOST_PASSES:
+        path.append(min(step(problem, path[-1]), path[-1], key=problem.cost))
+        before, after = problem.cost(path[-2]), problem.cost(path[-1])
+        if not after < before * (1 - SETTLED):
+            break
+    return path
+
+
+def starts(problem: PrecisionProblem) -> list[Plan]:
+    """Equal bits that keep to the error budget, the coarsest, middle and finest, at full power over equal bandwidths.
+
+    Bits are fixed by the rates and rates by the bits, so the descent may stall where it began: hence more than one.
+    """
+    equal = [np.full(problem.users, bits) for bits in problem.choices]
+    kept = [problem.equal(bits) for bits in equal if problem.error(bits) <= problem.error_budget * (1 + 1e-12)]
+    return [kept[number] for number in sorted({0, len(kept) // 2, len(kept) - 1})]
+
+
+def exhaustive(problem: PrecisionProblem) -> Plan:
+    """All combinations of bits, each with its best power and bandwidth.
+
+    Raises ValueError where there are more than can be looked at.
+    """
+    choices = len(problem.choices)
+    if choices**problem.users > MOST_COMBINATIONS:
+        raise ValueError(
+            f"{problem.users} users with {choices} choices each are more than {MOST_COMBINATIONS} combinations"
+        )
+    every = [np.array(bits) for bits in product(problem.choices, repeat=problem.users)]
+    kept = [bits for bits in every if problem.error(bits) <= problem.error_budget]
+    return min((with_best_radio(problem, bits) for bits in kept), key=problem.cost)
+
+
+def _best(problem: PrecisionProblem, step: Pass) -> Plan:
+    return min((descent(problem, start, step)[-1] for start in starts(problem)), key=problem.cost)
