@@ -14,6 +14,7 @@ from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.queueing import Discipline, Fifo
 from netsim.radio.antenna import Antenna, Omnidirectional
 from netsim.radio.fading import Fading, Rayleigh
+from netsim.radio.fidelity import Fidelity, Flow
 from netsim.radio.interference import Interference
 from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
@@ -96,6 +97,8 @@ class BandDescription:
     """Bandwidth in MHz."""
     law: SharingLaw = field(default_factory=EqualShares)
     """Who gets how much of it."""
+    fidelity: Fidelity = field(default_factory=Flow)
+    """How closely it is looked at."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import simpy
 
@@ -23,9 +24,8 @@ from netsim.faults.causes import strike
 from netsim.journal import Journal
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
+from netsim.radio.band import Band
 from netsim.radio.interference import Downlink, Interference, Uplink, disturb
-from netsim.radio.medium import Medium
-from netsim.radio.sharing import Scheduler
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
@@ -104,8 +104,8 @@ class Network:
 
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing
-        up = self._medium(number, sharing.uplink, self._schedulers["up"], spread=False)
-        down = self._medium(number, sharing.downlink, self._schedulers["down"], spread=True)
+        up = self._band(number, sharing.uplink, "up")
+        down = self._band(number, sharing.downlink, "down")
         station = Station(
             number, AirInterface(self.journal, up, node, "up"), AirInterface(self.journal, down, node, "down")
         )
@@ -121,11 +121,20 @@ class Network:
         disturb(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
         disturb(self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels)
 
-    def _medium(self, station: int, band: BandDescription, scheduler: Scheduler, *, spread: bool) -> Medium:
+    def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count
         attached = [user for user in range(count) if self.budget.serving[user] == station]
         band.law.check(count, attached)
-        return Medium(self.env, band.bandwidth_mhz * 1e6, scheduler, attached, spread=spread)
+        return band.fidelity.band(
+            self.env,
+            band.bandwidth_mhz * 1e6,
+            band.law,
+            self._schedulers[direction],
+            attached,
+            self._network.channel.rate,
+            self.streams.key("block errors", direction, station),
+            spread=direction == "down",
+        )
 
     def _user(self, number: int) -> User:
         energy = self._energy

@@ -6,6 +6,7 @@ from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacemen
 from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.antenna import ANTENNAS, Antenna
 from netsim.radio.fading import FADINGS, Fading
+from netsim.radio.fidelity import FIDELITIES, Fidelity
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
 from netsim.radio.rate import RATE_LAWS, RateLaw
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
@@ -23,6 +24,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Fading: FADINGS,
     RateLaw: RATE_LAWS,
     SharingLaw: SHARING_LAWS,
+    Fidelity: FIDELITIES,
     SlowdownLaw: SLOWDOWN_LAWS,
     Discipline: DISCIPLINES,
     Availability: AVAILABILITIES,

@@ -56,7 +56,10 @@ class TransferRow(NamedTuple):
         float, Column("s", "time spent waiting for earlier transfers: the user's own, or on the backhaul")
     ]
     airtime_s: Annotated[float, Column("s", "time on the air, or on the backhaul's line")]
-    attempts: Annotated[int, Column("1", "transmissions begun: 0 if interrupted before the first")]
+    attempts: Annotated[
+        int,
+        Column("1", "transport blocks sent, retransmissions included; 1 where there are no blocks, 0 if not begun"),
+    ]
     lost: Annotated[float, Column("bit", "bits not delivered because of an interruption")]
     mean_snr_db: Annotated[
         float | None,
@@ -67,6 +70,7 @@ class TransferRow(NamedTuple):
     mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered over airtime")]
     energy_j: Annotated[float, Column("J", "energy of the user's radio")]
     receivers: Annotated[int, Column("1", "receivers of this one transmission; bits on the air are bits over this")]
+    failed: Annotated[int, Column("1", "attempts that the receiver could not decode")] = 0
 
 
 class ComputationRow(NamedTuple):

@@ -15,11 +15,10 @@ from netsim.energy import Meter
 from netsim.faults.presence import Presence
 from netsim.journal import Journal
 from netsim.processor import Timed
+from netsim.radio.band import Band, OnAir
 from netsim.radio.link import Carrying, Link, WorstOf
-from netsim.radio.medium import Medium
 from netsim.radio.rate import Shannon
 from netsim.radio.sharing import ROUNDING, Allocations
-from netsim.radio.transmission import Transmission
 from netsim.tables import TransferRow
 from netsim.units import to_db
 
@@ -36,7 +35,7 @@ class Radio:
     env: simpy.Environment
     user: int
     link: Link
-    medium: Medium
+    medium: Band
     max_power_w: float
     """What the sender can radiate: the user, or the station."""
     activity: Literal["transmit", "receive"]
@@ -117,7 +116,7 @@ class Radio:
 class AirInterface:
     """One direction between a station and its users."""
 
-    def __init__(self, journal: Journal, medium: Medium, node: str, direction: Literal["up", "down"]) -> None:
+    def __init__(self, journal: Journal, medium: Band, node: str, direction: Literal["up", "down"]) -> None:
         self.env, self.journal, self.medium, self.node, self.direction = medium.env, journal, medium, node, direction
 
     def transfer(self, radio: Radio, bits: float, kind: str) -> Timed:
@@ -145,7 +144,7 @@ class AirInterface:
         if bits == 0 or not radios:
             return
         write = partial(self._write, len(radios), bits, kind, self.journal.round, self.env.now)
-        transmission: Transmission | None = None
+        transmission: OnAir | None = None
         interrupt: simpy.Interrupt | None = None
         nobody = self.env.event()
 
@@ -176,7 +175,7 @@ class AirInterface:
         if interrupt is not None:
             raise interrupt
 
-    def _begin(self, radios: Sequence[Radio], bits: float) -> Transmission:
+    def _begin(self, radios: Sequence[Radio], bits: float) -> OnAir:
         links = [radio.link for radio in radios]
         link: Carrying = links[0] if len(links) == 1 else WorstOf(links)
         for radio in radios:
@@ -184,7 +183,7 @@ class AirInterface:
         radiate = radios[0].radiate if radios[0].activity == "transmit" else None
         return self.medium.begin(link, tuple(radio.user for radio in radios), bits, radiate)
 
-    def _end(self, radios: Sequence[Radio], transmission: Transmission) -> None:
+    def _end(self, radios: Sequence[Radio], transmission: OnAir) -> None:
         self.medium.end(transmission)
         for radio in radios:
             radio.end()
@@ -197,7 +196,7 @@ class AirInterface:
         round_number: int,
         asked_s: float,
         radio: Radio,
-        transmission: Transmission | None,
+        transmission: OnAir | None,
     ) -> None:
         end_s = self.env.now
         begun_s = end_s if transmission is None else transmission.start_s
@@ -217,7 +216,8 @@ class AirInterface:
                 end_s=end_s,
                 wait_s=begun_s - asked_s,
                 airtime_s=airtime_s,
-                attempts=0 if transmission is None else 1,
+                attempts=0 if transmission is None else transmission.attempts,
+                failed=0 if transmission is None else transmission.failed,
                 lost=bits - delivered,
                 mean_snr_db=to_db(snr) if snr else None,
                 mean_rate_bps=delivered / airtime_s if airtime_s > 0 else None,

@@ -15,7 +15,7 @@ GROUPS = {
     "datasets": ("DatasetLoader",),
     "channels": ("PathLoss", "Fading", "RateLaw"),
     "stragglers": ("SlowdownLaw", "Policy"),
-    "schedulers": ("SharingLaw",),
+    "schedulers": ("SharingLaw", "Fidelity"),
     "faults": ("Availability",),
     "traffic": ("Arrivals", "SizeLaw"),
     "placements": ("StationPlacement", "UserPlacement"),

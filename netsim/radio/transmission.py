@@ -58,6 +58,15 @@ class Transmission:
     def delivered_bits(self) -> float:
         return self.bits - self.remaining_bits
 
+    @property
+    def attempts(self) -> int:
+        """Nothing is lost: one."""
+        return 1
+
+    @property
+    def failed(self) -> int:
+        return 0
+
     def mean_snr(self) -> float | None:
         """Signal-to-noise ratio averaged over the time with a part of the band; None before there was any.
 

@@ -11,7 +11,8 @@ from worlds import ENERGY, Process, World, flat_network, flat_rates_bps, world
 from netsim.description import BandDescription, ChannelDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
 from netsim.radio.fading import Rayleigh
-from netsim.radio.sharing import EqualShares
+from netsim.radio.fidelity import Fidelity, Flow, Slots
+from netsim.radio.sharing import EqualShares, RoundRobin, SharingLaw
 from netsim.tables import TransferRow
 
 
@@ -186,13 +187,15 @@ actions = st.lists(
 
 
 @settings(deadline=None, max_examples=60)
-@given(actions)
-def test_storms_conserve_bits_joules_and_time(storm: list[tuple[int, str, float, float, float | None]]) -> None:
+@given(actions, st.sampled_from([Flow(), Slots(0.01, 6)]), st.sampled_from([EqualShares(), RoundRobin()]))
+def test_storms_conserve_bits_joules_and_time(
+    storm: list[tuple[int, str, float, float, float | None]], fidelity: Fidelity, law: SharingLaw
+) -> None:
     flat = flat_network(3)
     network = replace(
         flat,
         channel=ChannelDescription(path_loss=flat.channel.path_loss, fading=Rayleigh(0.01)),
-        sharing=SharingDescription(BandDescription(1.0, EqualShares()), BandDescription(1.0, EqualShares())),
+        sharing=SharingDescription(BandDescription(1.0, law, fidelity), BandDescription(1.0, law, fidelity)),
     )
     w = world(network)
     users, server = w.network.users, w.network.server
@@ -245,4 +248,4 @@ def test_storms_conserve_bits_joules_and_time(storm: list[tuple[int, str, float,
     assert sum(row["duration_s"] for row in path) == pytest.approx(only["latency_s"], abs=1e-9)
     on_air = sum((row["bits"] - row["lost"]) / row["receivers"] for row in transfers)
     assert only["uplink_bits"] + only["downlink_bits"] == pytest.approx(on_air, rel=1e-9)
-    assert only["energy_j"] == pytest.approx(sum(sum(list(row.values())[4:]) for row in energy), rel=1e-9)
+    assert only["energy_j"] == pytest.approx(sum(sum(list(row.values())[4:8]) for row in energy), rel=1e-9)

@@ -1,0 +1,106 @@
+"""How closely a band is looked at: as a flow of bits, or slot by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import expm1
+from typing import Annotated, Protocol
+
+import simpy
+from annotated_types import Ge, Gt
+
+from netsim.radio.band import Band
+from netsim.radio.medium import Medium
+from netsim.radio.rate import RateLaw
+from netsim.radio.sharing import ProportionalFair, Scheduler, SharingLaw
+from netsim.radio.slot.coding import Coding, Ideal
+from netsim.radio.slot.dealing import BestLinks, Dealer, Parts
+from netsim.radio.slot.medium import SlotMedium
+
+
+class Fidelity(Protocol):
+    """How closely a station's band is looked at."""
+
+    def band(
+        self,
+        env: simpy.Environment,
+        bandwidth_hz: float,
+        law: SharingLaw,
+        scheduler: Scheduler,
+        attached: Sequence[int],
+        rate: RateLaw,
+        key: int,
+        *,
+        spread: bool,
+    ) -> Band:
+        """One direction of a station's band; `key` names its random draws, the rest is as `Medium` has it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Bits flow at rates that are exact between changes, and each transmission ends at the very instant: fast."""
+
+    def band(
+        self,
+        env: simpy.Environment,
+        bandwidth_hz: float,
+        law: SharingLaw,
+        scheduler: Scheduler,
+        attached: Sequence[int],
+        rate: RateLaw,
+        key: int,
+        *,
+        spread: bool,
+    ) -> Band:
+        return Medium(env, bandwidth_hz, scheduler, attached, spread=spread)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Slot by slot and resource block by resource block, as a scheduler does it: what the flow is checked against."""
+
+    tti_s: Annotated[float, Gt(0)] = 1e-3
+    """Length of a slot in seconds (TS 38.211 table 4.3.2-1: 1 ms at a subcarrier spacing of 15 kHz)."""
+    resource_blocks: Annotated[int, Ge(1)] = 50
+    """Resource blocks of equal width in the band (TS 36.101 table 5.6-1: 50 in 10 MHz)."""
+    cqi_delay_slots: Annotated[int, Ge(0)] = 0
+    """Age in slots of what the station knows of channels."""
+
+    def band(
+        self,
+        env: simpy.Environment,
+        bandwidth_hz: float,
+        law: SharingLaw,
+        scheduler: Scheduler,
+        attached: Sequence[int],
+        rate: RateLaw,
+        key: int,
+        *,
+        spread: bool,
+    ) -> Band:
+        return SlotMedium(
+            env,
+            bandwidth_hz,
+            scheduler,
+            attached,
+            self._dealer(law, scheduler),
+            self._coding(rate, bandwidth_hz / self.resource_blocks * self.tti_s),
+            tti_s=self.tti_s,
+            resource_blocks=self.resource_blocks,
+            delay_slots=self.cqi_delay_slots,
+            spread=spread,
+        )
+
+    def _dealer(self, law: SharingLaw, scheduler: Scheduler) -> Dealer:
+        if not scheduler.follows_fading:
+            return Parts(self.resource_blocks)
+        memory_s = law.forgetting_time_s if isinstance(law, ProportionalFair) else None
+        return BestLinks(self.resource_blocks, None if memory_s is None else -expm1(-self.tti_s / memory_s))
+
+    def _coding(self, rate: RateLaw, symbols: float) -> Coding:
+        return Ideal(rate, symbols)
+
+
+FIDELITIES: dict[str, type] = {"flow": Flow, "slot": Slots}

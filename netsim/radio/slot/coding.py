@@ -1,0 +1,72 @@
+"""What becomes of the bits that are sent in a slot."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.radio.rate import RateLaw
+from netsim.radio.slot.dealing import Rows
+from netsim.streams import Floats
+
+
+class Sent(NamedTuple):
+    """A slot: its number, and for each resource block in use, in order of its owner, the owner's row and the SNR."""
+
+    number: int
+    rows: Rows
+    snr: Floats
+    reported: Floats
+    """The SNR that the station knows of."""
+
+
+class Received(NamedTuple):
+    """What a slot brought to each transmission."""
+
+    bits: Floats
+    attempts: Floats
+    failed: Floats
+
+
+class Coding(Protocol):
+    """From signal-to-noise ratios to bits."""
+
+    def promised(self, snr: Floats) -> Floats:
+        """Rate in bit/s/Hz that a scheduler counts on at these ratios, each by itself."""
+        ...
+
+    def joined(self, count: int) -> None:
+        """So many transmissions are going on, those that came last at the end."""
+        ...
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Some have left."""
+        ...
+
+    def send(self, sent: Sent, remaining_bits: Floats) -> Received:
+        """What will have arrived of a slot at its end."""
+        ...
+
+
+class Ideal:
+    """Every resource block carries what the rate law says, and nothing is lost."""
+
+    def __init__(self, rate: RateLaw, symbols: float) -> None:
+        """`symbols` is bandwidth times length of a resource block."""
+        self.rate, self.symbols = rate, symbols
+
+    def promised(self, snr: Floats) -> Floats:
+        return self.rate.efficiency(snr.ravel()).reshape(snr.shape)
+
+    def joined(self, count: int) -> None:
+        """Nothing is kept."""
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Nothing is kept."""
+
+    def send(self, sent: Sent, remaining_bits: Floats) -> Received:
+        count = len(remaining_bits)
+        bits = np.bincount(sent.rows, self.symbols * self.promised(sent.snr), count)
+        return Received(np.minimum(bits, remaining_bits), np.zeros(count), np.zeros(count))

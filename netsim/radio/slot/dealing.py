@@ -1,0 +1,113 @@
+"""Who gets which resource block of a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.radio.sharing import Grant
+from netsim.streams import Floats
+
+Rows = NDArray[np.intp]
+Promised = Callable[[], Floats]
+"""The rate in bit/s/Hz that each transmission (a row) would have of a resource block (a column) if all were its own;
+one column holds for all blocks where all frequencies are alike."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it modulo one are spread evenly however many are taken."""
+
+
+LEAST = 1e-12
+"""An average rate in bit/s/Hz to divide by when there has been none."""
+
+
+class Dealer(Protocol):
+    """Deals the resource blocks of slot after slot to transmissions, which go by their rows."""
+
+    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+        """These, and no more, are going on: those that are new come last."""
+        ...
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Some have left."""
+        ...
+
+    def owners(self, number: int, promised: Promised) -> Rows:
+        """The row that each resource block of a slot goes to, -1 for nobody."""
+        ...
+
+    def served(self, efficiency: Floats) -> None:
+        """What each transmission has had in the slot, in bit/s/Hz over the whole band."""
+        ...
+
+
+class Parts:
+    """Deals out what grants say: parts of the band in every slot, or whole slots where all have the whole band.
+
+    Parts of the band go by systematic sampling: in every slot a transmission gets its number of blocks, rounded up or
+    down, and over many slots exactly its part. Slots go to whoever is owed most, which with equal parts is in turns.
+    """
+
+    def __init__(self, resource_blocks: int) -> None:
+        self.resource_blocks = resource_blocks
+        self._bands = self._times = np.zeros(0)
+        self._owed = np.zeros(1)
+
+    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+        self._bands = np.array([grant.band for grant in grants])
+        self._times = np.array([grant.time for grant in grants])
+        owed = np.zeros(len(grants) + 1)  # the last is nobody, to whom the rest of the time belongs
+        owed[: len(self._owed) - 1] = self._owed[:-1]
+        self._owed = owed - owed.mean()
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        self._bands, self._times = self._bands[rows], self._times[rows]
+        self._owed = self._owed[np.append(rows, True)]
+
+    def owners(self, number: int, promised: Promised) -> Rows:
+        if (self._times < 1).any():
+            return np.full(self.resource_blocks, self._next())
+        at = (np.arange(self.resource_blocks) + (0.5 + number * GOLDEN) % 1) / self.resource_blocks
+        owners = np.searchsorted(np.cumsum(self._bands), at, side="right")
+        owners[owners == len(self._bands)] = -1
+        return np.roll(owners, number)
+
+    def _next(self) -> int:
+        self._owed[:-1] += self._times
+        self._owed[-1] += max(0.0, 1 - self._times.sum())
+        turn = int(np.argmax(self._owed))
+        self._owed[turn] -= 1
+        return -1 if turn == len(self._times) else turn
+
+    def served(self, efficiency: Floats) -> None:
+        """It does not matter."""
+
+
+class BestLinks:
+    """Each resource block goes to the transmission with the largest rate, by itself or over its average rate."""
+
+    def __init__(self, resource_blocks: int, forgotten: float | None) -> None:
+        """`forgotten` is the part of the average that is replaced in a slot; None looks at the rate alone."""
+        self.resource_blocks, self.forgotten = resource_blocks, forgotten
+        self._averages = np.zeros(0)
+
+    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+        new = promised()[len(self._averages) :].mean(axis=1) / len(grants)  # as under equal shares
+        self._averages = np.concatenate([self._averages, np.maximum(new, LEAST)])
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        self._averages = self._averages[rows]
+
+    def owners(self, number: int, promised: Promised) -> Rows:
+        rates = promised()
+        best = np.argmax(rates if self.forgotten is None else rates / self._averages[:, None], axis=0)
+        best[rates.max(axis=0) <= 0] = -1
+        return np.broadcast_to(best, self.resource_blocks) if len(best) == 1 else best
+
+    def served(self, efficiency: Floats) -> None:
+        if self.forgotten is not None:
+            self._averages += self.forgotten * (efficiency - self._averages)
+            np.maximum(self._averages, LEAST, out=self._averages)

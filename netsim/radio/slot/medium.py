@@ -1,0 +1,170 @@
+"""A band that is shared slot by slot.
+
+Slots follow each other on one grid of time. What has begun by the beginning of a slot takes part in it, and what the
+slot carries has arrived at its end. While nobody transmits nothing happens, at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import ceil
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from netsim.radio.link import Carrying
+from netsim.radio.medium import Alarm, Settling
+from netsim.radio.sharing import ROUNDING, Grant, Receivers, Scheduler
+from netsim.radio.slot.coding import Coding, Received, Sent
+from netsim.radio.slot.dealing import Dealer, Rows
+from netsim.radio.slot.rows import Transmissions
+from netsim.radio.slot.transmission import SlotTransmission
+from netsim.streams import Floats
+
+
+class SlotMedium:
+    """One direction of one station's band, as `Medium` is, with slots of `tti_s` and resource blocks of equal width.
+
+    Power is spread evenly over the whole band (`spread`: a station's), or over the resource blocks that the sender has
+    in the slot (a user's). What the station knows of channels is `delay_slots` old.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        bandwidth_hz: float,
+        scheduler: Scheduler,
+        attached: Sequence[int],
+        dealer: Dealer,
+        coding: Coding,
+        *,
+        tti_s: float,
+        resource_blocks: int,
+        delay_slots: int,
+        spread: bool,
+    ) -> None:
+        self.env, self.bandwidth_hz, self.scheduler, self.attached = env, bandwidth_hz, scheduler, attached
+        self.tti_s, self.resource_blocks = tti_s, resource_blocks
+        self.changed: Callable[[], None] | None = None
+        self._dealer, self._coding, self._spread = dealer, coding, spread
+        self._rows = Transmissions(delay_slots)
+        self._joining: list[SlotTransmission] = []
+        self._reconsider = self._running = False
+        self._number = -1  # of the slot that is on, or was the latest
+        self._received: Received | None = None  # what it will have brought at its end
+
+    def begin(
+        self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
+    ) -> SlotTransmission:
+        """As `Medium` has it; it takes part from the next slot on."""
+        transmission = SlotTransmission(self.env, link, receivers, bits, radiate)
+        self._joining.append(transmission)
+        if not self._running:
+            self._running = True
+            self._wake()
+        return transmission
+
+    def update(self, transmission: SlotTransmission) -> None:
+        """Bring its figures up to the latest end of a slot."""
+        if transmission in self._rows.all:
+            self._rows.report(self._rows.all.index(transmission))
+
+    def end(self, transmission: SlotTransmission) -> None:
+        """Leave the band, complete or not. What the slot that is on would have brought is lost."""
+        if transmission in self._joining:
+            self._joining.remove(transmission)
+        elif transmission in self._rows.all:
+            self._keep(np.array([each is not transmission for each in self._rows.all]))
+            self._reconsider = True
+
+    def reconsider(self) -> None:
+        """From the next slot on divide the band anew."""
+        self._reconsider = True
+
+    def sending(self) -> Iterator[tuple[SlotTransmission, Grant]]:
+        """What is under way, with what each has of the band on average over slots."""
+        return ((transmission, transmission.grant) for transmission in self._rows.all)
+
+    def apply(self, stale: Iterable[SlotTransmission] = ()) -> None:
+        """Look anew at the links of these."""
+        self._rows.forget(stale)
+
+    def _wake(self) -> None:
+        now_s = self.env.now
+        self._number = max(self._number, ceil(now_s / self.tti_s - ROUNDING) - 1)
+        begins_s = (self._number + 1) * self.tti_s
+        if begins_s <= now_s:
+            self._begin_later()
+        else:
+            Alarm(self.env, begins_s - now_s, self._begin_later)
+
+    def _begin_later(self, _: simpy.Event | None = None) -> None:
+        """After everything else of this instant, so that who begins now takes part."""
+        Settling(self.env, self._begin_slot)
+
+    def _begin_slot(self, _: simpy.Event) -> None:
+        if self._joining or self._reconsider:
+            self._join()
+        self._running = bool(self._rows.all)
+        if self._running:
+            self._number += 1
+            self._rows.look(self.env.now)
+            self._send()
+            Alarm(self.env, max(0.0, (self._number + 1) * self.tti_s - self.env.now), self._end_slot)
+
+    def _join(self) -> None:
+        new, self._joining, self._reconsider = self._joining, [], False
+        rows = self._rows
+        rows.add(new, self.env.now)
+        if rows.all:
+            grants = self._grants()
+            rows.grant(grants)
+            self._coding.joined(len(rows.all))
+            self._dealer.joined(grants, self._promised)
+        if self.changed is not None:
+            self.changed()
+
+    def _grants(self) -> list[Grant]:
+        active = self._rows.all
+        if self.scheduler.follows_fading:
+            return [Grant(1.0, 1 / len(active))] * len(active)  # on average, nearly; slots go to the best
+        return self.scheduler.grants(active, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
+
+    def _promised(self) -> Floats:
+        return self._coding.promised(self._rows.reported / self.bandwidth_hz)
+
+    def _send(self) -> None:
+        rows = self._rows
+        owners = self._dealer.owners(self._number, self._promised)
+        blocks = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+        owners = owners[blocks]
+        count: Rows = np.bincount(owners, minlength=len(rows.all))
+        used_hz = self.bandwidth_hz if self._spread else count[owners] * (self.bandwidth_hz / self.resource_blocks)
+        density_w = rows.powers[owners] / used_hz
+        snr = rows.at(rows.signals, owners, blocks) * density_w
+        sent = Sent(self._number, owners, snr, rows.at(rows.reported, owners, blocks) * density_w)
+        self._received = self._coding.send(sent, rows.remaining_bits)
+        self._dealer.served(self._received.bits / (self.tti_s * self.bandwidth_hz))
+        rows.sent(count, np.asarray(np.bincount(owners, snr, len(rows.all)), dtype=np.float64))
+        if not self._spread:
+            rows.radiate(self.env.now, np.where(count > 0, rows.powers, 0.0))
+
+    def _end_slot(self, _: simpy.Event) -> None:
+        if self._received is not None:
+            over = self._rows.receive(self._received)
+            self._received = None
+            if over.any():
+                finished = [self._rows.all[row] for row in np.flatnonzero(over).tolist()]
+                self._keep(~over)
+                self._reconsider = True
+                for transmission in finished:
+                    transmission.done.succeed()
+        self._begin_later()
+
+    def _keep(self, rows: NDArray[np.bool_]) -> None:
+        self._rows.keep(rows, self.env.now)
+        self._dealer.keep(rows)
+        self._coding.keep(rows)
+        if self._received is not None:
+            self._received = Received(*(column[rows] for column in self._received))

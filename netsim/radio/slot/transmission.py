@@ -1,0 +1,75 @@
+"""A transmission as a band of slots sees it: a link looked at in fading blocks, and what it has come to so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import simpy
+
+from netsim.radio.link import Carrying
+from netsim.radio.sharing import NOTHING, Grant, Receivers
+from netsim.radio.transmission import FIRST_BLOCKS, MOST_BLOCKS
+from netsim.radio.window import Window
+from netsim.streams import Floats
+
+
+class SlotTransmission:
+    """Bits on their way, in slots. `done` succeeds when all have arrived."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        link: Carrying,
+        receivers: Receivers,
+        bits: float,
+        radiate: Callable[[float], None] | None,
+    ) -> None:
+        self.link, self.receivers, self.bits = link, receivers, bits
+        self.done = simpy.Event(env)
+        self.start_s: float = env.now
+        self.grant: Grant = NOTHING
+        self.remaining_bits = bits
+        self.attempts = self.failed = 0
+        self.signal = 0.0
+        """Sum of the signal-to-noise ratio over slots in which it was sending."""
+        self.slots = 0
+        """Slots in which it was sending."""
+        self.radiated = 0.0
+        """Part of the sender's power that is on the air now."""
+        self._radiate = radiate
+        self._radiated_time, self._since_s = 0.0, self.start_s
+        self._window: Window | None = None
+        self._blocks = FIRST_BLOCKS
+
+    @property
+    def delivered_bits(self) -> float:
+        return self.bits - self.remaining_bits
+
+    def mean_snr(self) -> float | None:
+        return self.signal / self.slots if self.slots else None
+
+    def mean_power(self) -> float:
+        elapsed_s = self._since_s - self.start_s
+        return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
+
+    def radiate(self, now_s: float, power: float) -> None:
+        """From now on a part of the sender's power is on the air."""
+        self._radiated_time += self.radiated * (now_s - self._since_s)
+        self._since_s = now_s
+        if power != self.radiated and self._radiate is not None:
+            self._radiate(power)
+        self.radiated = power
+
+    def look_anew(self) -> None:
+        """Forget what was seen of the link: it has changed."""
+        self._window, self._blocks = None, FIRST_BLOCKS
+
+    def look(self, now_s: float) -> tuple[Floats, float]:
+        """Power over noise density in Hz now, one number or one for each resource block, and until when that holds."""
+        if self._window is None or now_s >= self._window.end_s:
+            self._window = self.link.window(now_s, self._blocks)
+            self._blocks = min(2 * self._blocks, MOST_BLOCKS)
+        block = self._window.block(now_s)
+        signal = self._window.power_over_noise_hz[self._window.rate.delay_blocks + block]
+        return np.atleast_1d(signal), self._window.borders_s.item(block + 1)
