@@ -104,6 +104,7 @@ class Apart:
         name = named(self._version.name, history) if history else self._version.name
         self._version = Version(number, model, name)
         for arrival in self._merging:
+            self._working += bool(arrival.merged.callbacks)
             arrival.merged.succeed()
         self._merging = []
 
@@ -159,7 +160,6 @@ class Apart:
         if self.world.policy.waits or len(self._arrived) % self.needed == 0:
             self._working -= 1
             yield arrival.merged
-            self._working += 1
 
     def _tell(self) -> None:
         if not self._news.triggered:
