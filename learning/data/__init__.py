@@ -1,5 +1,6 @@
 """Data sets, how they are spread over users, and mini-batches."""
 
+from learning.data.banking77 import Banking77
 from learning.data.batches import Batches, Rows
 from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
@@ -16,6 +17,7 @@ DATASETS: dict[str, type] = {
 
 __all__ = [
     "DATASETS",
+    "Banking77",
     "Batches",
     "Cifar10",
     "Dataset",

@@ -5,9 +5,18 @@ from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
 from learning.models.segment import Segment, whole
+from learning.models.transformer import Transformer
 from learning.models.vgg import Vgg, VggMini
 from learning.models.vit import Vit
 
-MODELS: dict[str, type] = {"mlp": Mlp, "lenet": LeNet, "vgg_mini": VggMini, "vgg": Vgg, "vit": Vit, "gpt": Gpt}
+MODELS: dict[str, type] = {
+    "mlp": Mlp,
+    "lenet": LeNet,
+    "vgg_mini": VggMini,
+    "vgg": Vgg,
+    "vit": Vit,
+    "gpt": Gpt,
+    "transformer": Transformer,
+}
 
-__all__ = ["MODELS", "Architecture", "Gpt", "LeNet", "Mlp", "Segment", "Vgg", "VggMini", "Vit", "whole"]
+__all__ = ["MODELS", "Architecture", "Gpt", "LeNet", "Mlp", "Segment", "Transformer", "Vgg", "VggMini", "Vit", "whole"]

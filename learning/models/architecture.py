@@ -1,8 +1,8 @@
 """What a model family must offer: a list of blocks, each border between two of them a place to cut."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Architecture(Protocol):
@@ -18,6 +18,15 @@ class Architecture(Protocol):
         ...
 
     def __hash__(self) -> int: ...
+
+
+@runtime_checkable
+class Pretrained(Protocol):
+    """An architecture that brings weights along."""
+
+    def weights(self, input_shape: tuple[int, ...], classes: int) -> dict[str, Tensor]:
+        """Those of its parameters that it knows, under their names in the whole model; the others are drawn."""
+        ...
 
 
 def pooled_side(shape: tuple[int, ...], poolings: int) -> tuple[int, int, int]:

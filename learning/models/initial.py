@@ -23,7 +23,7 @@ def draw_parameter(streams: Streams, name: str, owner: nn.Module, dtype: torch.d
         values = streams.generator("initial", name).uniform(-bound, bound, shape)
     elif isinstance(owner, GroupNorm | nn.LayerNorm):
         values = np.full(shape, 1.0 if field == "weight" else 0.0)
-    elif isinstance(owner, Position | ClassToken | nn.Embedding):
+    elif isinstance(owner, Position | ClassToken | nn.Embedding) or field in ("cls_token", "position_embeddings"):
         values = streams.generator("initial", name).normal(0.0, 0.02, shape)
     else:
         raise TypeError(f"no rule to initialise the parameter {name} of a {type(owner).__name__}")

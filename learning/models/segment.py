@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from learning.data.dataset import Dataset
-from learning.models.architecture import Architecture
+from learning.models.architecture import Architecture, Pretrained
 from learning.models.initial import draw_parameter
 from learning.models.stateless import Stateless
 from learning.ports import Streams
@@ -72,9 +72,13 @@ class Segment:
         return dict(_function(self).parameters)
 
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-        """Draw initial parameters, each from its own named stream, so the cut has no influence on them."""
+        """Parameters that the model brings along; others drawn from streams of their own names, whatever the cut."""
         function = _function(self)
-        return {name: draw_parameter(streams, name, function.owner(name), dtype) for name in function.parameters}
+        given = _given(self.architecture, self.input_shape, self.classes)
+        return {
+            name: given[name].to(dtype) if name in given else draw_parameter(streams, name, function.owner(name), dtype)
+            for name in function.parameters
+        }
 
     def cut(self, at: int) -> tuple["Segment", "Segment"]:
         """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
@@ -113,6 +117,11 @@ def modules(segment: Segment) -> nn.Sequential:
     """Its blocks as modules without values, under the names that they have in the whole model; not to be changed."""
     blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
     return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
+
+
+@cache
+def _given(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> dict[str, Tensor]:
+    return architecture.weights(input_shape, classes) if isinstance(architecture, Pretrained) else {}
 
 
 class Scored(nn.Module):

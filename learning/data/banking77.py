@@ -1,0 +1,78 @@
+"""Questions to a bank and what they are about."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from learning.carried import located
+from learning.data.dataset import Dataset, Split, assemble
+from learning.data.files import find, reading
+from learning.data.selection import first
+
+FILE = "banking77.parquet"
+REMEDY = "put the questions (columns split, text and label) as that file"
+CHARACTERS = "".join(map(chr, range(32, 127)))
+CLASSES = 77
+
+
+@dataclass(frozen=True)
+class Banking77:
+    """13 083 questions of bank customers with 77 intents, as rows of tokens; needs its file."""
+
+    # Casanueva et al., Efficient intent detection with dual sentence encoders, 2020.
+
+    length: Annotated[int, Ge(1)] = 32
+    """Tokens in a sample: longer questions are cut off, shorter ones padded with 0."""
+
+    tokenizer: str = "characters"
+    """`characters` (95 printable ones from 1, any other 96), or the folder of a tokenizer.json, or `package:NAME`."""
+
+    train_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many training questions, intents in proportion; all of them by default."""
+
+    test_samples: Annotated[int, Ge(1)] | None = None
+    """Use only this many test questions, intents in proportion; all of them by default."""
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        """Load `folder`/banking77.parquet; samples are token numbers, whatever `dtype`.
+
+        Raises MissingData if the file is not there, ValueError if it is damaged or the tokenizer cannot be had.
+        """
+        path = find(folder, ("",), (FILE,), "Banking77", REMEDY)
+        with reading(path):
+            table = pq.read_table(path, columns=["split", "text", "label"])
+            columns = {name: np.array(table[name].to_pylist()) for name in table.column_names}
+        parts = []
+        for part, samples in (("train", self.train_samples), ("test", self.test_samples)):
+            rows = np.flatnonzero(columns["split"] == part)
+            labels = columns["label"][rows].astype(np.int64)
+            chosen = first(labels, samples, f"banking77 {part}")
+            tokens = self._tokens(columns["text"][rows[chosen]].tolist())
+            parts.append(Split(torch.from_numpy(tokens), torch.from_numpy(labels[chosen])))
+        return assemble("banking77", parts[0], parts[1], CLASSES)
+
+    def _tokens(self, texts: list[str]) -> NDArray[np.int64]:
+        rows = np.zeros((len(texts), self.length), dtype=np.int64)
+        for row, codes in zip(rows, self._coded(texts), strict=True):
+            row[: len(codes)] = codes[: self.length]
+        return rows
+
+    def _coded(self, texts: list[str]) -> list[list[int]]:
+        if self.tokenizer == "characters":
+            number = {character: code for code, character in enumerate(CHARACTERS, 1)}
+            return [[number.get(character, len(CHARACTERS) + 1) for character in text] for text in texts]
+        try:
+            library = import_module("tokenizers")
+        except ImportError as problem:
+            raise ValueError("a tokenizer.json needs the package tokenizers: pip install 'netsim[hf]'") from problem
+        coder = library.Tokenizer.from_file(str(located(self.tokenizer) / "tokenizer.json"))
+        coder.no_padding()
+        coder.enable_truncation(self.length)
+        return [coded.ids for coded in coder.encode_batch(texts)]
