@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j"]
+ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]
 
 
 class NotRecorded(ValueError):
@@ -100,7 +100,7 @@ def utilisation(computations: pd.DataFrame, duration_s: float, server_slots: int
 
 
 def energy_by_user(energy: pd.DataFrame) -> pd.DataFrame:
-    """Joules by user: transmit_j, receive_j, compute_j, idle_j, total_j."""
+    """Joules by user: transmit_j, receive_j, compute_j, idle_j, tail_j, total_j."""
     table = energy.groupby("user")[ENERGY_COMPONENTS].sum()
     return table.assign(total_j=table.sum(axis="columns"))
 

@@ -24,6 +24,7 @@ ENERGY = {
     "receive_j": ("Receive", PURPLE),
     "compute_j": ("Compute", BLUE),
     "idle_j": ("Idle", GREY),
+    "tail_j": ("Radio tail", GREY),
 }
 """Components of a user's energy: name and colour."""
 

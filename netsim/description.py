@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from netsim.battery import BatteryDescription
-from netsim.energy import ComputeEnergy, Cycles
+from netsim.energy import ComputeEnergy, Cycles, RadioTail
 from netsim.faults import AlwaysThere, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.queueing import Discipline, Fifo
@@ -164,6 +164,10 @@ class DevicesDescription:
 
     flops_per_s: PerUser = field(default_factory=lambda: Constant(8e9))
     """Nominal speed in FLOP/s (our choice: a mobile CPU core at 2 GHz and 4 FLOPs a cycle)."""
+    memory_bytes: PerUser | None = None
+    """Memory for operands and results of a job, weights and optimiser state among them; null is enough of it."""
+    when_full: Literal["refuse", "leave_out"] = "refuse"
+    """Whether a user whose largest job in the first round does not fit ends the matter, or is left out of the run."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,8 @@ class EnergyDescription:
     """Power of the receive circuits in W while receiving (Cui et al.: about 112.5 mW)."""
     idle_power_w: Annotated[float, Ge(0)] = 0.01
     """Power in W while a device neither sends, receives nor computes (our choice: light sleep)."""
+    tail: RadioTail | None = None
+    """What radios draw after transfers before they go to sleep; null is sleep at once."""
     compute: ComputeEnergy = field(default_factory=Cycles)
     """Energy of computing on a user's device."""
     battery: BatteryDescription | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Literal
 
@@ -55,6 +56,10 @@ class Network:
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+            energy.compute.energy_j(1.0, speed)  # raises where a device cannot be so fast
+        memory = compute.devices.memory_bytes
+        self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
+        """Memory of each device, where there is a limit."""
         law = compute.stragglers.law
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
@@ -97,6 +102,12 @@ class Network:
         for user in self.users:
             user.presence.record()
 
+    def leave_out(self, users: Iterable[int]) -> None:
+        """These users' devices cannot do their part: they are away from now on, and for ever."""
+        for user in users:
+            self.users[user].presence.steady = False
+            self.users[user].presence.leave("memory", for_ever=True)
+
     @property
     def gone(self) -> int:
         """How many devices will never return."""
@@ -138,7 +149,7 @@ class Network:
 
     def _user(self, number: int) -> User:
         energy = self._energy
-        meter = Meter(self.env, energy.idle_power_w)
+        meter = Meter(self.env, energy.idle_power_w, energy.tail)
         presence = Presence(self.env, self.journal, number, meter)
         self.journal.meters.append(meter)
         processor = Processor(
@@ -148,6 +159,7 @@ class Network:
             "user",
             self._flops_per_s[number],
             slowdown=partial(self._slowdowns.draw, number),
+            worked=partial(self._slowdowns.worked, number),
             energy=energy.compute,
             meter=meter,
         )

@@ -37,13 +37,18 @@ class Processor:
         discipline: Discipline | None = None,
         capacity: int | None = None,
         slowdown: Callable[[int], Pace] = nominal,
+        worked: Callable[[float, float], None] | None = None,
         energy: ComputeEnergy | None = None,
         meter: Meter | None = None,
     ) -> None:
-        """First come, first served unless a discipline says otherwise; `capacity` counts waiting and served jobs."""
+        """First come, first served unless a discipline says otherwise; `capacity` counts waiting and served jobs.
+
+        `worked` is told from when until when a job was on the processor.
+        """
         self.env, self.journal = env, journal
         self.node, self.node_kind = node, node_kind
         self.flops_per_s, self.slowdown, self.energy, self.meter = flops_per_s, slowdown, energy, meter
+        self.worked = worked
         self.discipline, self.capacity = discipline or Fifo(), capacity
         self.queue = self.discipline.queue(env, slots)
 
@@ -104,7 +109,8 @@ class _Job:
 
     def begin(self) -> float:
         """Tells what it takes; the meter runs from now on."""
-        self.slowdown = self._pace(self.processor.env.now, self._nominal_s)
+        self._begun_s = self.processor.env.now
+        self.slowdown = self._pace(self._begun_s, self._nominal_s)
         if self.processor.meter is not None and self.work_j is not None:
             self._power_w = self.work_j / self.planned_s
             self.processor.meter.begin("compute", self._power_w)
@@ -114,5 +120,8 @@ class _Job:
         """It is over, done or not."""
         if not begun:
             self.slowdown = self._pace(self.processor.env.now, self._nominal_s)  # what it would have been
-        elif self.processor.meter is not None and self.work_j is not None:
+            return
+        if self.processor.worked is not None:
+            self.processor.worked(self._begun_s, self.processor.env.now)
+        if self.processor.meter is not None and self.work_j is not None:
             self.processor.meter.end("compute", self._power_w)

@@ -153,9 +153,10 @@ class EnergyRow(NamedTuple):
     transmit_j: Annotated[float, Column("J", "energy of transmitting")]
     receive_j: Annotated[float, Column("J", "energy of receiving")]
     compute_j: Annotated[float, Column("J", "energy of computing")]
-    idle_j: Annotated[float, Column("J", "energy while it did none of these")]
-    charge_j: Annotated[float | None, Column("J", "what is left in the battery at the end; null without one")]
-    harvested_j: Annotated[float | None, Column("J", "what came into the battery meanwhile; null without one")]
+    idle_j: Annotated[float, Column("J", "energy while it did none of these, nor waited in a tail")]
+    tail_j: Annotated[float, Column("J", "energy of the radio after transfers, before it went to sleep")] = 0.0
+    charge_j: Annotated[float | None, Column("J", "what is left in the battery at the end; null without one")] = None
+    harvested_j: Annotated[float | None, Column("J", "what came into the battery meanwhile; null without one")] = None
 
 
 class OutageRow(NamedTuple):
@@ -164,7 +165,7 @@ class OutageRow(NamedTuple):
     user: User
     start_s: Annotated[float, Column("s", "simulated time at which it went away")]
     end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
-    cause: Annotated[str, Column("", "availability, outage, death or battery")]
+    cause: Annotated[str, Column("", "availability, outage, death, battery or memory")]
 
 
 class RequestRow(NamedTuple):

@@ -28,6 +28,7 @@ from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
 from scenarios.blame import blaming, culprit, field_error
+from scenarios.memory import too_small
 from scenarios.schema import Scenario
 
 DATA_FOLDER = "NETSIM_DATA"
@@ -80,6 +81,8 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
         traffic = Traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
         return Simulation(env, network, None, traffic.beside(None) if traffic else None)
+    if network.memory_bytes is not None:
+        network.leave_out(too_small(scenario, network.memory_bytes, build))
     executor = EXECUTORS[learning.executor](store)
     world = _world(env, streams, network, executor, learning, _material(learning, len(network.users), streams))
     scheme = learning.scheme.run(world)

@@ -76,7 +76,7 @@ def test_a_users_energy_is_the_sum_of_its_rows(name: str, by: str) -> None:
     own = computations[computations.node_kind == "user"].groupby("user").energy_j.sum()
     for column, rows in (("transmit_j", up), ("receive_j", down), ("compute_j", own)):
         np.testing.assert_allclose(energy[column], rows.reindex(energy.index, fill_value=0.0), rtol=1e-9)
-    spent = energy[["transmit_j", "receive_j", "compute_j", "idle_j"]].to_numpy().sum()
+    spent = energy[["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]].to_numpy().sum()
     np.testing.assert_allclose(frame(result, "rounds").energy_j.sum(), spent, rtol=1e-9)
 
 

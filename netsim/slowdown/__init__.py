@@ -4,6 +4,7 @@ from netsim.slowdown.bursts import Bursts
 from netsim.slowdown.job import Job, Pace, SlowdownLaw, Slowdowns
 from netsim.slowdown.laws import ListedSlowdowns, Lognormal, NoSlowdown, Pareto, ShiftedExponential, Weibull
 from netsim.slowdown.recorded import RecordedSlowdowns
+from netsim.slowdown.throttling import Throttling
 
 __all__ = [
     "SLOWDOWN_LAWS",
@@ -18,6 +19,7 @@ __all__ = [
     "ShiftedExponential",
     "SlowdownLaw",
     "Slowdowns",
+    "Throttling",
     "Weibull",
 ]
 
@@ -28,6 +30,7 @@ SLOWDOWN_LAWS: dict[str, type] = {
     "pareto": Pareto,
     "weibull": Weibull,
     "bursts": Bursts,
+    "throttling": Throttling,
     "list": ListedSlowdowns,
     "recorded": RecordedSlowdowns,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from netsim.streams import Streams
 
@@ -36,11 +36,33 @@ class SlowdownLaw(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """What a device remembers of its past."""
+
+    def slowdown(self, job: Job) -> float:
+        """The factor for a job on this very device."""
+        ...
+
+    def worked(self, start_s: float, end_s: float) -> None:
+        """The device did a job from then until then, and none since the one before."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A law under which devices have a past."""
+
+    def device(self) -> Memory:
+        """A device at the beginning."""
+        ...
+
+
 class Slowdowns:
     """Draws slowdowns by name: (user, round), or (user, round, number of the job in that round)."""
 
     def __init__(self, law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> None:
         self.law, self.redraw, self.streams = law, redraw, streams
+        self._devices: dict[int, Memory] = {}
         self._jobs: dict[int, tuple[int, int]] = {}
 
     def draw(self, user: int, round_number: int) -> Pace:
@@ -48,7 +70,18 @@ class Slowdowns:
         return partial(self._slowdown, user, self._chance(user, round_number))
 
     def _slowdown(self, user: int, chance: float, start_s: float, nominal_s: float) -> float:
-        return self.law.slowdown(Job(user, chance, self.streams, start_s, nominal_s))
+        law = self._device(user) or self.law
+        return law.slowdown(Job(user, chance, self.streams, start_s, nominal_s))
+
+    def worked(self, user: int, start_s: float, end_s: float) -> None:
+        """A job of the user's has been on the processor from then until then, done or given up."""
+        if device := self._device(user):
+            device.worked(start_s, end_s)
+
+    def _device(self, user: int) -> Memory | None:
+        if isinstance(self.law, Remembers) and user not in self._devices:
+            self._devices[user] = self.law.device()
+        return self._devices.get(user)
 
     def _chance(self, user: int, round_number: int) -> float:
         if self.redraw == "round":

@@ -51,7 +51,9 @@ class Synthetic:
     def write(self, path: Path) -> Path:
         """Write the run directory and return its path."""
         for user in range(self.users):
-            row = UserRow(user, 0, 10.0 * user, 0.0, 10.0 * user, 80.0 + user, 1e9 / (1 + user), 100, 0.0, True, 23.0)
+            row = UserRow(
+                user, 0, 10.0 * user, 0.0, 10.0 * user, 80.0 + user, 1e9 / (1 + user), 100, 0.0, True, 23.0, 80.0 + user
+            )
             self.rows["users"].append(row)
         for number in range(self.rounds):
             self._round(number, number * self.latency_s)
@@ -79,7 +81,7 @@ class Synthetic:
         self.rows["critical_path"] += self._path(number, start_s)
         up = self.users * (MODEL_BITS + self.steps * SMASHED_BITS)
         down = MODEL_BITS + self.users * self.steps * GRADIENT_BITS
-        energy_j = sum(sum(row[4:]) for row in self.rows["energy"] if row[0] == number)
+        energy_j = sum(sum(row[4:9]) for row in self.rows["energy"] if row[0] == number)
         latency_s = self.latency_s
         self.rows["rounds"].append(RoundRow(number, start_s, end_s, latency_s, self.users, 1, 0.0, up, down, energy_j))
         for metric, value in (("accuracy", 1 - 0.5 ** (number + 1)), ("loss", 0.5 ** (number + 1))):

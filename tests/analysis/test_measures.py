@@ -140,5 +140,5 @@ def test_energy_by_user_sums_components_over_rounds(run_dir: Path) -> None:
     """User 0 in each round: sending 5 s at 1 W, receiving 4 s at 0.5 W, computing 8 s at 2 W, idle 16.5 s at 0.1 W."""
     energy = analysis.load(run_dir).energy_by_user().loc[0]
     assert energy.to_dict() == pytest.approx(
-        {"transmit_j": 10.0, "receive_j": 4.0, "compute_j": 32.0, "idle_j": 3.3, "total_j": 49.3}
+        {"transmit_j": 10.0, "receive_j": 4.0, "compute_j": 32.0, "idle_j": 3.3, "tail_j": 0.0, "total_j": 49.3}
     )

@@ -6,9 +6,10 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import ENERGY, Process, World, world
+from worlds import ENERGY, Process, World, flat_rates_bps, world
 
 from netsim.battery import BatteryDescription
+from netsim.energy import RadioTail
 from netsim.values import Constant, Listed
 
 TASKS = st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(0, 2), st.floats(0.01, 5.0)), max_size=12)
@@ -75,6 +76,18 @@ def test_idling_empties_a_battery_and_being_full_wastes_the_sun() -> None:
     sunny.journal.end_round(0, 0)
     (row,) = sunny.rows("energy")
     assert (row["charge_j"], row["harvested_j"]) == pytest.approx((0.3, 0.15))
+
+
+def test_a_tail_drains_a_battery() -> None:
+    """Receiving 1 s at 0.2 W, then a tail of 1 W: 0.7 J are gone at 1.5 s; one of 0.3 s leaves 0.2 J to idle on."""
+    _, down_bps = flat_rates_bps(1)
+    for duration_s, empty_s in ((2.0, 1.5), (0.3, 1.3 + 0.2 / 0.03)):
+        energy = replace(ENERGY, battery=BatteryDescription(Constant(0.7)), tail=RadioTail(1.0, duration_s))
+        cell = world(energy=energy, users=1)
+        cell.run(cell.network.server.send(cell.network.users[0], down_bps, "model"))
+        cell.env.run(30.0)
+        cell.network.record_end()
+        assert cell.rows("outages")[0]["start_s"] == pytest.approx(empty_s)
 
 
 def test_an_empty_battery_is_empty_from_the_beginning() -> None:

@@ -5,7 +5,7 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.energy import Activity, Cycles, JoulesPerFlop, Meter
+from netsim.energy import Activity, Cycles, JoulesPerFlop, Meter, OperatingPoints, RadioTail
 
 
 def test_switched_capacitance() -> None:
@@ -34,11 +34,11 @@ def test_meter_by_hand() -> None:
     env.run(10)
     meter.end("transmit", 1.0)
     env.run(11)  # idle
-    assert meter.take() == pytest.approx((5.0, 0.0, 12.0, 1.5))
+    assert meter.take() == pytest.approx((5.0, 0.0, 12.0, 1.5, 0.0))
     assert meter.since_s == 11
-    assert meter.take() == (0, 0, 0, 0)
+    assert meter.take() == (0, 0, 0, 0, 0)
     env.run(12)
-    assert meter.take() == (0, 0, 0, 0.5)
+    assert meter.take() == (0, 0, 0, 0.5, 0)
 
 
 def test_an_activity_may_go_on_several_times_at_once() -> None:
@@ -50,7 +50,7 @@ def test_an_activity_may_go_on_several_times_at_once() -> None:
     meter.end("receive", 1.0)
     env.run(3)
     meter.end("receive", 2.0)
-    assert meter.take() == pytest.approx((0.0, 1.0 + 3 * 2.0, 0.0, 0.0))
+    assert meter.take() == pytest.approx((0.0, 1.0 + 3 * 2.0, 0.0, 0.0, 0.0))
 
 
 spans = st.lists(
@@ -80,4 +80,62 @@ def test_any_activities_integrate_exactly(work: list[tuple[Activity, float, floa
     for start_s, end_s in sorted((start_s, start_s + length_s) for _, start_s, length_s, _ in work):
         busy_s += max(0.0, end_s - max(start_s, reached_s))
         reached_s = max(reached_s, end_s)
-    assert meter.take() == pytest.approx((*expected.values(), 0.25 * (30 - busy_s)), rel=1e-9, abs=1e-9)
+    assert meter.take() == pytest.approx((*expected.values(), 0.25 * (30 - busy_s), 0.0), rel=1e-9, abs=1e-9)
+
+
+def tailed(*transfers: tuple[float, float], computing: tuple[float, float] | None = None) -> tuple[float, ...]:
+    """Consumption until 20 s of a device with a tail of 2 W for 3 s, that sends at 5 W in these spans."""
+    env = simpy.Environment()
+    meter = Meter(env, 0.5, RadioTail(2.0, 3.0))
+    changes = [(at, act, "transmit", 5.0) for low, high in transfers for at, act in ((low, "begin"), (high, "end"))]
+    if computing:
+        changes += [(computing[0], "begin", "compute", 1.0), (computing[1], "end", "compute", 1.0)]
+    for at, act, activity, power_w in sorted(changes):
+        if at > env.now:
+            env.run(at)
+        getattr(meter, act)(activity, power_w)
+    env.run(20.0)
+    return meter.take()
+
+
+def test_a_radio_has_a_tail() -> None:
+    assert tailed() == (0, 0, 0, 10.0, 0)
+    assert tailed((1.0, 2.0)) == pytest.approx((5.0, 0, 0, 16 * 0.5, 6.0))
+
+
+def test_a_transfer_cuts_the_tail_before_it() -> None:
+    assert tailed((1.0, 2.0), (4.0, 5.0)) == pytest.approx((10.0, 0, 0, 13 * 0.5, 2 * 2.0 + 6.0))
+
+
+def test_a_tail_goes_on_beside_computing() -> None:
+    assert tailed((1.0, 2.0), computing=(3.0, 8.0)) == pytest.approx((5.0, 0, 5.0, 13 * 0.5, 6.0))
+
+
+def test_a_tail_ends_with_the_device() -> None:
+    env = simpy.Environment()
+    meter = Meter(env, 0.5, RadioTail(2.0, 3.0))
+    meter.begin("receive", 1.0)
+    env.run(1.0)
+    meter.switch(on=False)
+    meter.end("receive", 1.0)
+    env.run(5.0)
+    meter.switch(on=True)
+    env.run(6.0)
+    assert meter.take() == pytest.approx((0, 1.0, 0, 0.5, 0))
+
+
+def test_operating_points() -> None:
+    """8 GFLOP/s at 4 FLOPs a cycle need 2 GHz: the point at 2.112 GHz and 1.0 V; 2.5e8 cycles at 550 pF V^2."""
+    points = OperatingPoints()
+    assert points.energy_j(1e9, 8e9) == pytest.approx(550e-12 * 1.0 * 2.5e8)
+    assert points.energy_j(1e9, 4 * 0.903e9) == pytest.approx(550e-12 * 0.49 * 2.5e8)
+    assert OperatingPoints(static_power_w=0.2).energy_j(1e9, 8e9) == pytest.approx(550e-12 * 2.5e8 + 0.2 / 8)
+
+
+def test_operating_points_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"2e\+10 FLOP/s need a clock of 5e\+09 Hz; the fastest is 2.362e\+09 Hz"):
+        OperatingPoints().energy_j(1.0, 2e10)
+    with pytest.raises(ValueError, match="2 clocks are given, but 1 voltages"):
+        OperatingPoints((1e9, 2e9), (1.0,))
+    with pytest.raises(ValueError, match="must ascend"):
+        OperatingPoints((2e9, 1e9), (1.0, 1.1))

@@ -17,7 +17,7 @@ PROMISED = {
     "decisions": "round user name value",
     "outages": "user start_s end_s cause",
     "requests": "user node arrival_s start_s end_s latency_s bits outcome",
-    "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j charge_j harvested_j",
+    "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j tail_j charge_j harvested_j",
 }
 UNITS = {"_s": "s", "_bits": "bit", "_j": "J", "_m": "m", "_db": "dB", "_dbm": "dBm", "_bps": "bit/s", "_bytes": "B"}
 

@@ -248,4 +248,4 @@ def test_storms_conserve_bits_joules_and_time(
     assert sum(row["duration_s"] for row in path) == pytest.approx(only["latency_s"], abs=1e-9)
     on_air = sum((row["bits"] - row["lost"]) / row["receivers"] for row in transfers)
     assert only["uplink_bits"] + only["downlink_bits"] == pytest.approx(on_air, rel=1e-9)
-    assert only["energy_j"] == pytest.approx(sum(sum(list(row.values())[4:8]) for row in energy), rel=1e-9)
+    assert only["energy_j"] == pytest.approx(sum(sum(list(row.values())[4:9]) for row in energy), rel=1e-9)

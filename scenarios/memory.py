@@ -1,0 +1,57 @@
+"""Whether users' devices can hold what a scheme wants of them, from a dry run of its first round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from learning.description import Stop
+from learning.policies import WaitForAll
+from netsim.description import FaultsDescription
+from netsim.trace import Trace
+from scenarios.blame import field_error
+from scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    from scenarios.build import Simulation
+
+
+def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable[[Scenario], Simulation]) -> list[int]:
+    """The users whose largest job in a round, operands and results together, does not fit their devices.
+
+    Raises:
+        FieldError: there are such users and the scenario refuses them, or nobody is left.
+    """
+    devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
+    short = [user for user, needed in needed_bytes.items() if needed > limits_bytes[user]]
+    if not short:
+        return []
+    user = short[0]
+    sentence = (
+        f"user {user} has {limits_bytes[user]:.15g} bytes, and its largest job takes {needed_bytes[user]}; "
+        f"{len(short)} of {len(limits_bytes)} users have too little"
+    )
+    path = ("compute", "devices", "memory_bytes")
+    if devices.when_full == "refuse":
+        raise field_error(path, ValueError(f"{sentence}; with when_full: leave_out such users are left out"))
+    if len(short) == len(limits_bytes):
+        raise field_error(path, ValueError(f"{sentence}; nobody is left"))
+    return short
+
+
+def _needed_bytes(scenario: Scenario, build: Callable[[Scenario], Simulation]) -> dict[int, int]:
+    """The largest job of each user that has any in a round in which nobody is dropped."""
+    assert scenario.learning is not None
+    compute = replace(scenario.compute, devices=replace(scenario.compute.devices, memory_bytes=None))
+    learning = replace(scenario.learning, executor="dry", stop=Stop(rounds=1), policy=WaitForAll())
+    network = replace(scenario.network, faults=FaultsDescription())
+    energy = replace(scenario.energy, battery=None)
+    probe = build(replace(scenario, compute=compute, learning=learning, network=network, energy=energy, traffic=None))
+    probe.record_in(Trace(None, ["computations"]))
+    probe.env.run(probe.env.process(probe.process) if probe.process else None)
+    jobs = probe.journal.trace.frame("computations")
+    own = jobs.filter(pc.equal(jobs["node_kind"], "user")).group_by("user").aggregate([("memory_bytes", "max")])
+    return dict(sorted(zip(own["user"].to_pylist(), own["memory_bytes_max"].to_pylist(), strict=True)))
