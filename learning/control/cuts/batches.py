@@ -1,0 +1,106 @@
+"""The best mini-batches for given cuts, exactly.
+
+For given limits T1 on what comes before the server and T2 on what comes after it, each user has a largest mini-batch,
+and (T1 + T2 + T_A / I + sum s_i b_i) / (eps - D - a sum 1 / b_i) is to be least. Dinkelbach's method turns the ratio q
+into a sum: min sum_i (s_i b_i + q a / b_i), one integer for each user, which is a neighbour of sqrt(q a / s_i) or the
+largest; the new ratio is the next q. (Dinkelbach, On nonlinear fractional programming, Management Science 13, 1967.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
+
+MOST_LIMITS = 40
+"""Limits of one kind that are all tried; beyond, as many in equal ratios, and then single users' steps."""
+ITERATIONS = 60
+
+
+def best_batches(problem: CutProblem, cuts: Integers) -> Choice | None:
+    """The best mini-batches at these cuts; None where no mini-batch reaches the target or fits."""
+    before, server, after, most = problem.per_sample(cuts)
+    if (most < 1).any():
+        return None
+    limits = [_limits(each, most) for each in (before, after)]
+    first, last = (grid.ravel() for grid in np.meshgrid(*limits, indexing="ij"))
+    caps = np.minimum(_within(first, before), _within(last, after))
+    caps = np.minimum(caps, most)
+    possible = (caps >= 1).all(axis=1)
+    first, last, caps = first[possible], last[possible], np.unique(caps[possible], axis=0)
+    batches = _dinkelbach(problem, cuts, caps, before, server, after)
+    if not len(batches):
+        return None
+    choices = [Choice(row, cuts) for row in np.unique(batches, axis=0)]
+    best = min(choices, key=problem.cost)
+    return _stepped(problem, best, most) if np.isfinite(problem.cost(best)) else None
+
+
+def _limits(seconds: Floats, most: Integers) -> Floats:
+    """Values of the largest time that matter: multiples of single users' times."""
+    if most.sum() <= MOST_LIMITS:
+        return np.unique(
+            np.concatenate([np.arange(1, top + 1) * each for each, top in zip(seconds, most, strict=True)])
+        )
+    return np.geomspace(seconds.max(), max((seconds * most).max(), seconds.max() * 1.001), MOST_LIMITS)
+
+
+def _within(limits: Floats, seconds: Floats) -> Integers:
+    """Samples of each user that fit into each limit."""
+    with np.errstate(divide="ignore"):
+        fitting = np.floor(limits[:, None] / seconds * (1 + 1e-12))
+    return np.minimum(fitting, 2**31).astype(np.int64)
+
+
+def _dinkelbach(
+    problem: CutProblem, cuts: Integers, caps: Integers, before: Floats, server: Floats, after: Floats
+) -> Integers:
+    """The best integers under each row of caps; rows that cannot reach the target are left out."""
+    noise = problem.bound.noise(problem.users)
+    left = problem.bound.target - problem.bound.drift[cuts.max()]
+    overhead = problem.aggregation_s(cuts) / problem.bound.interval
+    caps = caps[left - noise * (1 / caps).sum(axis=1) > 0]
+    fixed = (caps * before).max(axis=1, initial=0) + (caps * after).max(axis=1, initial=0) + overhead
+    batches: Integers = caps
+    for _ in range(ITERATIONS):
+        ratio = _ratio(batches, fixed, server, noise, left)
+        following = _separately(ratio, caps, server, noise)
+        better = _ratio(following, fixed, server, noise, left) < ratio * (1 - 1e-13)
+        if not better.any():
+            break
+        batches = np.where(better[:, None], following, batches)
+    return batches
+
+
+def _ratio(batches: Integers, fixed: Floats, server: Floats, noise: float, left: float) -> Floats:
+    seconds = fixed + (batches * server).sum(axis=1)
+    progress = left - noise * (1 / batches).sum(axis=1)
+    return np.where(progress > 0, seconds / np.where(progress > 0, progress, 1.0), np.inf)
+
+
+def _separately(ratio: Floats, caps: Integers, server: Floats, noise: float) -> Integers:
+    """Each user's integer with the least s b + q a / b, from 1 to its cap."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.sqrt(ratio[:, None] * noise / server)
+    low = np.clip(np.floor(np.nan_to_num(level, posinf=2.0**31)), 1, caps).astype(np.int64)
+    high = np.minimum(low + 1, caps)
+
+    def term(batches: Integers) -> Floats:
+        return np.asarray(server * batches + ratio[:, None] * noise / batches, dtype=float)
+
+    return np.asarray(np.where(term(high) < term(low), high, low))
+
+
+def _stepped(problem: CutProblem, choice: Choice, most: Integers) -> Choice:
+    """One sample more or less of one user, as long as that helps."""
+    while True:
+        around = [
+            choice._replace(batches=choice.batches + by * np.eye(problem.users, dtype=np.int64)[user])
+            for user in range(problem.users)
+            for by in (-1, 1)
+            if 1 <= choice.batches[user] + by <= most[user]
+        ]
+        best = min([choice, *around], key=problem.cost)
+        if problem.cost(best) >= problem.cost(choice) * (1 - 1e-12):
+            return choice
+        choice = best

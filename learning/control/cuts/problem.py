@@ -1,0 +1,153 @@
+"""The problem: seconds of a round over progress in a round, by a bound on convergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Choice(NamedTuple):
+    """For each user: samples in a mini-batch, and blocks on the device (the cut, from one)."""
+
+    batches: Integers
+    cuts: Integers
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Rounds until the mean squared gradient norm is below `target`.
+
+    2 v / (gamma R) + (beta gamma / N^2) sum_i sum_l sigma_l^2 / b_i + 1{I > 1} 4 beta^2 gamma^2 I^2 sum_{l <= Lc} G_l^2
+    with v the loss to go, N users with batches b_i, interval I, deepest cut Lc.
+    """
+
+    smoothness: float
+    """beta: Lipschitz constant of the gradient."""
+    learning_rate: float
+    """gamma."""
+    variances: Floats
+    """(blocks,): sigma_l^2, variance of a sample's gradient of each block."""
+    squared_norms: Floats
+    """(blocks,): G_l^2, mean squared norm of a mini-batch's gradient of each block."""
+    target: float
+    """epsilon: squared gradient norm to be reached."""
+    interval: int = 1
+    """I: rounds between aggregations of the device parts."""
+
+    @cached_property
+    def drift(self) -> Floats:
+        """(blocks + 1,): what is lost if the deepest cut is at 0, 1, ... blocks; nothing if every round aggregates."""
+        scale = 4 * (self.smoothness * self.learning_rate * self.interval) ** 2 if self.interval > 1 else 0.0
+        return scale * np.concatenate([[0.0], np.cumsum(self.squared_norms)])
+
+    def noise(self, users: int) -> float:
+        """a: what is lost to gradient noise is a sum_i 1 / b_i."""
+        return float(self.smoothness * self.learning_rate * self.variances.sum() / users**2)
+
+    def rounds(self, choice: Choice, loss_to_go: float) -> float:
+        """Rounds to the target; infinite where it is out of reach."""
+        left = self.progress(choice)
+        return float(2 * loss_to_go / (self.learning_rate * left)) if left > 0 else float("inf")
+
+    def progress(self, choice: Choice) -> float:
+        """What is left of the target after noise and drift."""
+        noise = self.noise(len(choice.batches)) * (1 / choice.batches).sum()
+        return float(self.target - noise - self.drift[choice.cuts.max()])
+
+
+@dataclass(frozen=True)
+class CutProblem:
+    """Seconds of split training, by user and cut; column l of every table is a cut after l + 1 blocks.
+
+    Raises ValueError where a user can hold no part of the model.
+    """
+
+    bound: Bound
+    before_s: Floats
+    """(users, cuts): seconds a sample takes before the server: forward pass and smashed data."""
+    server_s: Floats
+    """(users, cuts): seconds a sample takes at the server."""
+    after_s: Floats
+    """(users, cuts): seconds a sample takes after the server: gradient and backward pass."""
+    device_bits: Floats
+    """(cuts,): size of the device part."""
+    upload_bps: Floats
+    """(users,): rate at which device parts go up."""
+    download_bps: Floats
+    """(users,): rate at which they come down."""
+    exchange_bps: float
+    """Rate between the server that trains and the one that averages."""
+    most_samples: Integers
+    """(users, cuts): the largest mini-batch that fits into the device's memory; 0 where not even one sample does."""
+
+    def __post_init__(self) -> None:
+        if not (self.most_samples > 0).any(axis=1).all():
+            user = int(np.argmin((self.most_samples > 0).any(axis=1)))
+            raise ValueError(f"user {user} can hold no part of the model, not even with mini-batches of one sample")
+
+    def check(self) -> None:
+        """Raises ValueError where no choice reaches the target."""
+        lost = self.bound.target - self.bound.progress(self.easiest)
+        if lost >= self.bound.target:
+            raise ValueError(
+                f"the target {self.bound.target:.3g} is out of reach: the largest mini-batches and the shallowest cuts "
+                f"lose {lost:.3g} to noise and drift"
+            )
+
+    @cached_property
+    def easiest(self) -> Choice:
+        """Of the choices with the shallowest possible cuts, the one with the largest mini-batches."""
+        shallow = int(max(np.argmax(row > 0) for row in self.most_samples))
+        rows = self.most_samples[:, : shallow + 1]
+        return Choice(rows.max(axis=1), np.argmax(rows, axis=1) + 1)
+
+    @property
+    def users(self) -> int:
+        return int(self.before_s.shape[0])
+
+    @property
+    def cuts(self) -> int:
+        return int(self.before_s.shape[1])
+
+    def per_sample(self, cuts: Integers) -> tuple[Floats, Floats, Floats, Integers]:
+        """Columns of the tables at each user's own cut: before, server, after, most samples."""
+        own = np.arange(self.users), cuts - 1
+        return self.before_s[own], self.server_s[own], self.after_s[own], self.most_samples[own]
+
+    def step_s(self, choice: Choice) -> float:
+        """Seconds of a step: barriers before and after the server, which serves one user after another."""
+        before, server, after, _ = self.per_sample(choice.cuts)
+        batches = choice.batches
+        return float((batches * before).max() + (batches * server).sum() + (batches * after).max())
+
+    def aggregation_s(self, cuts: Integers) -> float:
+        """Seconds of an aggregation: device parts over the air, and beside it what the server holds for users.
+
+        A user with a shallower cut than the deepest has the blocks in between as a private copy at the server.
+        """
+        own = self.device_bits[cuts - 1]
+        between = float((self.device_bits[cuts.max() - 1] - own).sum() / self.exchange_bps)
+        return float(max((own / self.upload_bps).max(), between) + max((own / self.download_bps).max(), between))
+
+    def feasible(self, choice: Choice) -> bool:
+        """Whether memory suffices and the target can be reached."""
+        fits = choice.batches <= self.per_sample(choice.cuts)[3]
+        return bool(fits.all() and (choice.batches >= 1).all() and self.bound.progress(choice) > 0)
+
+    def cost(self, choice: Choice) -> float:
+        """Seconds to the target, up to a constant: seconds of a round over progress; infinite if it cannot be."""
+        if not self.feasible(choice):
+            return float("inf")
+        seconds = self.step_s(choice) + self.aggregation_s(choice.cuts) / self.bound.interval
+        return seconds / self.bound.progress(choice)
+
+    def with_interval(self, interval: int) -> CutProblem:
+        """The same with another aggregation interval."""
+        return replace(self, bound=replace(self.bound, interval=interval))

@@ -1,0 +1,81 @@
+"""Whole solvers: mini-batches and cuts in turn, cuts and interval in turn, and all combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+
+from learning.control.cuts.batches import best_batches
+from learning.control.cuts.interval import best_interval
+from learning.control.cuts.problem import Choice, CutProblem
+from learning.control.cuts.splits import best_cuts
+
+MOST_PASSES = 10
+SETTLED = 1e-6
+"""Relative gain of a pass below which the alternation ends."""
+MOST_COMBINATIONS = 200_000
+
+
+def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
+    """HASFL: mini-batches, then cuts, and again, each solved exactly; the best of several starts.
+
+    `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises ValueError
+    where no choice reaches the target.
+    """
+    problem.check()
+    usual = [_start(problem, 16, 2), _start(problem, 2**31, 1), _start(problem, 8, problem.cuts), problem.easiest]
+    paths = [descent(problem, start) for start in [*starts, *usual] if problem.feasible(start)]
+    return min((path[-1] for path in paths), key=problem.cost)
+
+
+def descent(problem: CutProblem, choice: Choice) -> list[Choice]:
+    """The choice after each pass, the first one included; the cost never rises."""
+    path = [choice]
+    while len(path) <= MOST_PASSES:
+        now = best_batches(problem, path[-1].cuts) or path[-1]
+        now = min(now, path[-1], key=problem.cost)
+        now = min(best_cuts(problem, now.batches) or now, now, key=problem.cost)
+        path.append(now)
+        if problem.cost(now) >= problem.cost(path[-2]) * (1 - SETTLED):
+            break
+    return path
+
+
+def adapt(problem: CutProblem, choice: Choice) -> tuple[Choice, int]:
+    """AdaptSFL: cuts and aggregation interval in turn, the mini-batches of `choice` fixed."""
+    interval = problem.bound.interval
+    for _ in range(MOST_PASSES):
+        now = problem.with_interval(interval)
+        choice = min(best_cuts(now, choice.batches) or choice, choice, key=now.cost)
+        following = best_interval(now, choice)
+        if now.with_interval(following).cost(choice) >= now.cost(choice) * (1 - SETTLED):
+            break
+        interval = following
+    return choice, interval
+
+
+def exhaustive(problem: CutProblem) -> Choice:
+    """All combinations of mini-batches and cuts.
+
+    Raises ValueError where there are more than can be looked at.
+    """
+    batches = range(1, int(problem.most_samples.max()) + 1)
+    if (len(batches) * problem.cuts) ** problem.users > MOST_COMBINATIONS:
+        raise ValueError(
+            f"{problem.users} users with {len(batches)} mini-batches and {problem.cuts} cuts each are more than "
+            f"{MOST_COMBINATIONS} combinations"
+        )
+    every = product(product(batches, repeat=problem.users), product(range(1, problem.cuts + 1), repeat=problem.users))
+    return min((Choice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)
+
+
+def _start(problem: CutProblem, samples: int, cut: int) -> Choice:
+    """So many samples and blocks for everybody, or as many samples as fit."""
+    cuts = np.full(problem.users, min(cut, problem.cuts))
+    return Choice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
+
+
+SOLVERS = {"improved": alternating, "brute": exhaustive}
+"""Exact blocks in turn, and all combinations. The published inner iterations reach the same blocks by other ways."""

@@ -1,0 +1,92 @@
+"""The best cuts for given mini-batches: a sweep over the limits before and after the server.
+
+For a deepest cut the bound is constant and seconds alone count. For given limits on what comes before and after the
+server, each user takes its cheapest cut at the server that keeps to both; sweeping the limits over all times that occur
+is exact, but for the aggregation, which depends on all cuts together and is taken in by steps of single users.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
+
+MOST_COMBINATIONS = 5_000
+MOST_LIMITS, POLISHED = 40, 2
+"""Limits of one kind that are tried at most, and deepest cuts from which single users' steps are tried."""
+
+
+def best_cuts(problem: CutProblem, batches: Integers) -> Choice | None:
+    """The best cuts with these mini-batches; None where none fits or reaches the target."""
+    if problem.cuts**problem.users <= MOST_COMBINATIONS:
+        every = (np.array(cuts) for cuts in product(range(1, problem.cuts + 1), repeat=problem.users))
+        candidates = [Choice(batches, cuts) for cuts in every]
+    else:
+        swept = sorted(_swept(problem, batches), key=problem.cost)
+        candidates = [_stepped(problem, found) for found in swept[:POLISHED]]
+    best = min(candidates, key=problem.cost, default=None)
+    return best if best is not None and np.isfinite(problem.cost(best)) else None
+
+
+def fastest_cuts(before: Floats, server: Floats, after: Floats) -> Integers:
+    """Cuts (from one) with the least T1 + T2 + sum of server times, exactly; tables are (users, cuts), in seconds.
+
+    Infinite entries are cuts that cannot be. AdaptSFL's optimal cut, with energies of stages left out.
+    """
+    return _sweep(before, server, after, np.unique(before[np.isfinite(before)]), np.unique(after[np.isfinite(after)]))
+
+
+def _swept(problem: CutProblem, batches: Integers) -> list[Choice]:
+    """For each deepest cut: the fastest cuts up to there, the user for whom it costs least cut just there."""
+    scaled = [batches[:, None] * table for table in (problem.before_s, problem.server_s, problem.after_s)]
+    fits = problem.most_samples >= batches[:, None]
+    before, server, after = (np.where(fits, table, np.inf) for table in scaled)
+    found = []
+    for deepest in range(1, problem.cuts + 1):
+        tables = before[:, :deepest], server[:, :deepest], after[:, :deepest]
+        if not np.isfinite(tables[0]).any(axis=1).all():
+            continue
+        cuts = _sweep(*tables, _thinned(tables[0]), _thinned(tables[2]))
+        forced = [np.where(np.arange(problem.users) == user, deepest, cuts) for user in range(problem.users)]
+        found.append(min((Choice(batches, each) for each in forced), key=problem.cost))
+    return found
+
+
+def _sweep(before: Floats, server: Floats, after: Floats, first: Floats, last: Floats) -> Integers:
+    best, best_s = np.argmin(np.where(np.isfinite(before), server, np.inf), axis=1), np.inf
+    for limit in first:
+        early = np.where(before <= limit, server, np.inf)
+        if not np.isfinite(early).any(axis=1).all():
+            continue
+        allowed = np.where(after <= last[:, None, None], early, np.inf)  # (limits, users, cuts)
+        chosen = allowed.argmin(axis=2)
+        total_s = limit + last + allowed.min(axis=2).sum(axis=1)
+        row = int(np.argmin(total_s))
+        if total_s[row] < best_s:
+            best, best_s = chosen[row], float(total_s[row])
+    return np.asarray(best + 1, dtype=np.int64)
+
+
+def _thinned(table: Floats) -> Floats:
+    """The finite times of a table; where they are many, as many as can be tried, the last one included."""
+    times = np.unique(table[np.isfinite(table)])
+    if len(times) <= MOST_LIMITS:
+        return times
+    return np.asarray(times[np.linspace(0, len(times) - 1, MOST_LIMITS).round().astype(int)])
+
+
+def _stepped(problem: CutProblem, choice: Choice) -> Choice:
+    """Another cut of one user, as long as that helps."""
+    while True:
+        around = [
+            choice._replace(cuts=np.where(np.arange(problem.users) == user, cut, choice.cuts))
+            for user in range(problem.users)
+            for cut in range(1, problem.cuts + 1)
+            if cut != choice.cuts[user]
+        ]
+        best = min([choice, *around], key=problem.cost)
+        if problem.cost(best) >= problem.cost(choice) * (1 - 1e-12):
+            return choice
+        choice = best

@@ -1,0 +1,251 @@
+"""Cuts, mini-batches and interval of HASFL and AdaptSFL: exact blocks, whole solvers, limits and monotonicity."""
+
+from dataclasses import replace
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learning.control.cuts import (
+    Bound,
+    Choice,
+    CutProblem,
+    adapt,
+    alternating,
+    best_batches,
+    best_cuts,
+    best_interval,
+    exhaustive,
+)
+from learning.control.cuts.solvers import descent
+from learning.control.cuts.splits import fastest_cuts
+
+
+def instance(seed: int, users: int = 3, cuts: int = 3, most: int = 6, interval: int = 5, **changed: Any) -> CutProblem:
+    """Random devices, layers and rates; the target is half as much again as what moderate choices lose."""
+    rng = np.random.default_rng(seed)
+    layers = cuts + 1
+    flops, bits, activations = rng.uniform(0.5, 2, layers), rng.uniform(0.5, 2, layers), rng.uniform(0.2, 2, layers)
+    done = np.cumsum(flops)[:cuts]
+    speed, uplink, downlink = 10 ** rng.uniform(-1, 0.5, users), rng.uniform(1, 8, users), rng.uniform(4, 30, users)
+    bound = Bound(1.0, 0.1, rng.uniform(0.5, 2, layers), rng.uniform(0.01, 0.05, layers), 1.0, interval)
+    moderate = bound.noise(users) * users / max(most / 2, 1) + bound.drift[min(2, cuts)]
+    settings: dict[str, Any] = {
+        "bound": replace(bound, target=1.5 * moderate),
+        "before_s": done / speed[:, None] + activations[:cuts] / uplink[:, None],
+        "server_s": np.tile((flops.sum() - done) * 3 / 50, (users, 1)),
+        "after_s": activations[:cuts] / downlink[:, None] + 2 * done / speed[:, None],
+        "device_bits": np.cumsum(bits)[:cuts],
+        "upload_bps": uplink,
+        "download_bps": downlink,
+        "exchange_bps": 20.0,
+        "most_samples": np.full((users, cuts), most),
+    }
+    return CutProblem(**{**settings, **changed})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_batches_against_all_of_them(seed: int) -> None:
+    problem = instance(seed)
+    cuts = np.random.default_rng(seed).integers(1, 4, 3)
+    best = min(problem.cost(Choice(np.array(b), cuts)) for b in product(range(1, 7), repeat=3))
+    found = best_batches(problem, cuts)
+    assert (found is None) == (best == np.inf)
+    assert found is None or problem.cost(found) == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cuts_against_all_of_them(seed: int) -> None:
+    """Also by the sweep, which takes over where there are too many to try."""
+    problem = instance(seed, users=4, cuts=4, most=64)
+    batches = np.random.default_rng(seed).integers(8, 64, 4)
+    best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+    found = best_cuts(problem, batches)
+    assert found is not None
+    assert problem.cost(found) == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_sweep_is_exact(seed: int) -> None:
+    """The fastest cuts of AdaptSFL, against all L^N of them."""
+    problem = instance(seed, users=4, cuts=4)
+    tables = problem.before_s, problem.server_s, problem.after_s
+
+    def seconds(cuts: np.ndarray) -> float:
+        before, server, after = (table[np.arange(4), cuts - 1] for table in tables)
+        return float(before.max() + server.sum() + after.max())
+
+    best = min(seconds(np.array(c)) for c in product(range(1, 5), repeat=4))
+    assert seconds(fastest_cuts(*tables)) == pytest.approx(best, rel=1e-12)
+
+
+def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    for seed in range(20):
+        problem = instance(seed, users=4, cuts=4, most=64)
+        batches = np.random.default_rng(seed).integers(8, 64, 4)
+        best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+        found = best_cuts(problem, batches)
+        assert found is not None
+        assert problem.cost(found) <= 1.05 * best
+
+
+def test_whole_solutions_against_all_of_them() -> None:
+    """Within 5 % of the joint optimum in at least 95 % of instances; never below it; no pass makes it worse."""
+    near = 0
+    for seed in range(60):
+        problem = instance(seed, users=2, most=4)
+        found, best = problem.cost(alternating(problem)), problem.cost(exhaustive(problem))
+        assert found >= best * (1 - 1e-9)
+        near += found <= 1.05 * best
+        costs = [problem.cost(choice) for choice in descent(problem, problem.easiest)]
+        assert all(later <= earlier for earlier, later in pairwise(costs))
+    assert near >= 57
+
+
+def test_equals_are_treated_alike() -> None:
+    """Equal devices and an aggregation each round: equal mini-batches and cuts, but for a sample or tie."""
+    one = instance(3, users=1, most=32, interval=1)
+    alike = {name: np.repeat(getattr(one, name), 4, axis=0) for name in ("before_s", "server_s", "after_s")}
+    rates = {name: np.repeat(getattr(one, name), 4) for name in ("upload_bps", "download_bps")}
+    problem = replace(one, **alike, **rates, most_samples=np.full((4, 3), 32))
+    choice = alternating(problem)
+    assert np.ptp(choice.batches) <= 1
+    assert np.ptp(choice.cuts) == 0
+
+
+def test_the_bound() -> None:
+    bound = instance(1).bound
+    choice = Choice(np.array([4, 2, 6]), np.array([1, 2, 1]))
+    noise = bound.target - bound.drift[2] - bound.progress(choice)
+    double = choice._replace(batches=2 * choice.batches)
+    assert bound.target - bound.drift[2] - bound.progress(double) == pytest.approx(noise / 2, rel=1e-12)
+    assert bound.noise(3) == pytest.approx(1.0 * 0.1 * bound.variances.sum() / 9)
+    deeper = choice._replace(cuts=np.array([1, 3, 1]))
+    assert bound.rounds(deeper, 1.0) > bound.rounds(choice, 1.0)
+    every_round = replace(bound, interval=1)
+    assert every_round.rounds(deeper, 1.0) == every_round.rounds(choice, 1.0)
+    assert bound.drift[2] == pytest.approx(4 * 0.01 * 25 * bound.squared_norms[:2].sum())
+
+
+def slower(problem: CutProblem, user: int, factor: float) -> CutProblem:
+    scale = np.ones((problem.users, 1))
+    scale[user] = factor
+    return replace(problem, before_s=problem.before_s * scale, after_s=problem.after_s * scale)
+
+
+def test_a_slower_device_never_helps() -> None:
+    """Cuts fixed: the optimum never falls, and the slow device's own mini-batch rises in rare integer cases only."""
+    raised = 0
+    cuts = np.array([1, 1, 1])
+    for seed in range(100):
+        problem = instance(seed)
+        now, then = best_batches(problem, cuts), best_batches(hindered := slower(problem, 0, 2.0), cuts)
+        assert now is not None
+        assert then is not None
+        assert hindered.cost(then) >= problem.cost(now) * (1 - 1e-12)
+        raised += then.batches[0] > now.batches[0]
+    assert raised <= 2
+
+
+def test_limits_of_noise_server_and_drift() -> None:
+    problem = instance(2, most=16)
+    silent = replace(problem, bound=replace(problem.bound, variances=np.zeros(4)))
+    found = best_batches(silent, np.array([1, 1, 1]))
+    assert found is not None
+    assert (found.batches == 1).all()
+    endless = replace(problem, server_s=np.zeros((3, 3)))
+    free = best_batches(endless, np.array([1, 2, 1]))
+    assert free is not None
+    before, _, after, _ = endless.per_sample(free.cuts)
+    spare = (free.batches + 1) * before > (free.batches * before).max()
+    spare |= (free.batches + 1) * after > (free.batches * after).max()
+    assert (spare | (free.batches == 16)).all()  # nobody could take one sample more within the limits that others set
+    often = instance(2, interval=1)
+    batches = np.full(3, 4)
+    fastest = min(
+        product(range(1, 4), repeat=3),
+        key=lambda c: often.step_s(Choice(batches, np.array(c))) + often.aggregation_s(np.array(c)),
+    )
+    chosen = best_cuts(often, batches)
+    assert chosen is not None
+    assert chosen.cuts.tolist() == list(fastest)
+    huge = replace(problem.bound, squared_norms=np.array([1e-9, 1e6, 1e6, 1e6]))
+    assert (alternating(replace(problem, bound=huge)).cuts == 1).all()
+
+
+def test_a_straggler_is_helped() -> None:
+    problem = slower(instance(5, users=4, most=32), 0, 10.0)
+    plain = Choice(np.full(4, 16), np.full(4, 2))
+    found = alternating(problem)
+    assert problem.cost(found) < problem.cost(plain)
+    before = problem.per_sample(found.cuts)[0] * found.batches
+    assert np.var(before.max() - before) < np.var(16 * (problem.before_s[:, 1].max() - problem.before_s[:, 1]))
+
+
+def test_bits_between_servers_and_over_the_air() -> None:
+    """Device parts and the private copies at the server add up to the deepest device part for every user."""
+    problem = instance(4)
+    cuts = np.array([1, 3, 2])
+    own = problem.device_bits[cuts - 1]
+    between = problem.device_bits[2] * 3 - own.sum()
+    slow = replace(problem, upload_bps=np.full(3, 1e9), download_bps=np.full(3, 1e9))
+    assert slow.aggregation_s(cuts) == pytest.approx(2 * between / 20.0)
+    fast = replace(problem, exchange_bps=1e9)
+    assert fast.aggregation_s(cuts) == pytest.approx(
+        (own / problem.upload_bps).max() + (own / problem.download_bps).max()
+    )
+
+
+def test_the_interval() -> None:
+    """k = 1e-3, T_S = 2, T_A = 5, eps' = 1: the cubic's root is 9.66, the best integer 10."""
+    bound = Bound(1.0, 0.5, np.zeros(2), np.array([1e-3, 0.0]), 1.0, 1)
+    ones = np.ones(1)
+    problem = CutProblem(
+        bound, ones[:, None], 0 * ones[:, None], ones[:, None], 2.5 * ones, ones, ones, 1.0, np.ones((1, 1), int)
+    )
+    choice = Choice(np.ones(1, int), np.ones(1, int))
+    assert (problem.step_s(choice), problem.aggregation_s(choice.cuts)) == (2.0, 5.0)
+    assert best_interval(problem, choice) == 10
+    brute = min(range(1, 32), key=lambda interval: problem.with_interval(interval).cost(choice))
+    assert brute == 10
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_adapt_is_as_good_as_all_cuts_and_intervals(seed: int) -> None:
+    problem = instance(seed)
+    start = Choice(np.full(3, 6), np.full(3, 1))
+    choice, interval = adapt(problem, start)
+    best = min(
+        problem.with_interval(i).cost(Choice(start.batches, np.array(c)))
+        for i in range(1, 60)
+        for c in product(range(1, 4), repeat=3)
+    )
+    assert best * (1 - 1e-9) <= problem.with_interval(interval).cost(choice) <= 1.1 * best
+
+
+def test_fifty_users() -> None:
+    problem = instance(9, users=50, cuts=6, most=64, interval=3)
+    found = alternating(problem)
+    assert problem.feasible(found)
+    assert problem.cost(found) < problem.cost(Choice(np.full(50, 16), np.full(50, 2)))
+
+
+def test_what_cannot_be_is_one_sentence() -> None:
+    bound = instance(0).bound
+    with pytest.raises(ValueError, match=r"the target .* is out of reach: the largest mini-batches"):
+        alternating(instance(0, bound=replace(bound, target=0.999 * (bound.drift[1] + bound.noise(3) * 3 / 6))))
+    with pytest.raises(ValueError, match="user 1 can hold no part of the model"):
+        instance(0, most_samples=np.array([[6, 6, 6], [0, 0, 0], [6, 6, 0]]))
+    with pytest.raises(ValueError, match="more than 200000 combinations"):
+        exhaustive(instance(0, users=5))
+
+
+def test_memory_decides() -> None:
+    problem = instance(0, most_samples=np.array([[6, 2, 0], [6, 6, 6], [0, 3, 3]]))
+    found = alternating(problem)
+    assert problem.feasible(found)
+    assert found.cuts[2] > 1
+    assert not problem.feasible(Choice(np.array([1, 1, 1]), np.array([3, 1, 2])))
+    assert problem.cost(found) == pytest.approx(problem.cost(exhaustive(problem)), rel=0.05)
