@@ -38,10 +38,10 @@ class LinkBudget:
             user_noise_w_per_hz=watts(noise_dbm + users.noise_figure_db),
             station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
         )
-        bands: dict[Way, BandDescription] = {"up": network.sharing.uplink, "down": network.sharing.downlink}
+        self._bands: dict[Way, BandDescription] = {"up": network.sharing.uplink, "down": network.sharing.downlink}
         carrier_hz, fading = network.channel.carrier_ghz * 1e9, network.channel.fading
         self._fading = {
-            way: fading.at(carrier_hz, resource_blocks_hz(band.bandwidth_mhz * 1e6)) for way, band in bands.items()
+            way: fading.at(carrier_hz, resource_blocks_hz(band.bandwidth_hz)) for way, band in self._bands.items()
         }
         for user in range(users.count):
             self.control_power(user)
@@ -80,8 +80,10 @@ class LinkBudget:
     def link(self, way: Way, user: int, station: int) -> Link:
         """A link between a user and a station, which fades for itself."""
         key = self._streams.key("fading", way, user, station)
-        mean_hz = self.mean_power_over_noise_hz(way, user, station)
-        return Link(mean_hz, self._fading[way], key, self._network.channel.rate)
+        mean_hz, channel = self.mean_power_over_noise_hz(way, user, station), self._network.channel
+        recording = channel.uplink_recording if way == "up" else channel.downlink_recording
+        recorded = None if recording is None else recording.playback(user, self._streams)
+        return Link(mean_hz, self._fading[way], key, channel.rate, recorded, self._bands[way].bandwidth_hz)
 
     def mean_power_over_noise_hz(self, way: Way, user: int, station: int) -> float:
         """What arrives over the noise power density at the receiver, on average over fading."""

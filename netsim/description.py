@@ -20,6 +20,7 @@ from netsim.radio.pathloss import PathLoss, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
 from netsim.radio.power_control import PowerControl
 from netsim.radio.rate import RateLaw, Shannon
+from netsim.radio.rate_recordings import RateRecording
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
@@ -85,6 +86,10 @@ class ChannelDescription:
     """Small-scale fading, drawn for uplink and downlink apart."""
     rate: RateLaw = field(default_factory=Shannon)
     """How many bits a hertz carries at a signal-to-noise ratio."""
+    uplink_recording: RateRecording | None = None
+    """Recorded rates of the whole uplink band in place of path loss, fading and rate law; null is those laws."""
+    downlink_recording: RateRecording | None = None
+    """The same of the downlink band."""
     noise_dbm_per_hz: float = -174.0
     """Thermal noise power density in dBm/Hz (-174 at 290 K)."""
 
@@ -99,6 +104,11 @@ class BandDescription:
     """Who gets how much of it."""
     fidelity: Fidelity = field(default_factory=Flow)
     """How closely it is looked at."""
+
+    @property
+    def bandwidth_hz(self) -> float:
+        """Bandwidth in Hz."""
+        return self.bandwidth_mhz * 1e6
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Integral:
         self.values = values  # n
         self.cumulative = np.empty(len(borders_s))
         self.cumulative[0] = 0.0
+        if values.item(-1) == 0.0:  # also for ever: no infinite time adds anything then
+            widths_s = np.append(widths_s[:-1], 0.0)
         np.cumsum(values * widths_s, out=self.cumulative[1:])
 
     def until(self, block: int, instant_s: float) -> float:

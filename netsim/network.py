@@ -138,7 +138,7 @@ class Network:
         band.law.check(count, attached)
         return band.fidelity.band(
             self.env,
-            band.bandwidth_mhz * 1e6,
+            band.bandwidth_hz,
             band.law,
             self._schedulers[direction],
             attached,

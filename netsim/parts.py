@@ -9,6 +9,7 @@ from netsim.radio.fading import FADINGS, Fading
 from netsim.radio.fidelity import FIDELITIES, Fidelity
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
 from netsim.radio.rate import RATE_LAWS, RateLaw
+from netsim.radio.rate_recordings import RATE_RECORDINGS, RateRecording
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
 from netsim.radio.sharing import SHARING_LAWS, SharingLaw
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
@@ -23,6 +24,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Shadowing: SHADOWINGS,
     Fading: FADINGS,
     RateLaw: RATE_LAWS,
+    RateRecording: RATE_RECORDINGS,
     SharingLaw: SHARING_LAWS,
     Fidelity: FIDELITIES,
     SlowdownLaw: SLOWDOWN_LAWS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,19 @@ from pyarrow import csv, parquet
 
 from netsim.streams import Floats
 
+DATA_FOLDER = "NETSIM_DATA"
+"""Environment variable that names the folder of data where a scenario names none."""
+
+
+def find(file: str) -> Path:
+    """Where a file is: by its path, or else in the folder of recordings. Raises ValueError if it is in neither."""
+    folder = os.environ.get(DATA_FOLDER)
+    for path in (Path(file), *([Path(folder) / file] if folder else [])):
+        if path.is_file():
+            return path
+    elsewhere = f", nor in {folder}" if folder else f"; those elsewhere are looked for where {DATA_FOLDER} says"
+    raise ValueError(f"there is no file {file}; paths count from the folder in which the run is started{elsewhere}")
+
 
 def read_table(file: str) -> pa.Table:
     """The table in a file. Raises ValueError, in one sentence, if it cannot be read."""
@@ -17,8 +31,7 @@ def read_table(file: str) -> pa.Table:
     read = {".parquet": parquet.read_table, ".csv": csv.read_csv}.get(path.suffix.lower())
     if read is None:
         raise ValueError(f"{file} is neither a .parquet nor a .csv file")
-    if not path.is_file():
-        raise ValueError(f"there is no file {file}; paths count from the folder in which the run is started")
+    path = find(file)
     try:
         return read(path)
     except pa.ArrowInvalid as problem:

@@ -63,9 +63,9 @@ class Radio:
 
     @property
     def present_gain_over_noise_hz_per_w(self) -> float:
-        """The same in the present fading block."""
+        """The same in the present fading block, averaged over resource blocks."""
         block = np.array([self.env.now // self.link.coherence_time_s], dtype=np.int64)
-        return self.link.power_over_noise_hz(block).item() / self._gap / self.max_power_w
+        return float(np.mean(self.link.power_over_noise_hz(block))) / self._gap / self.max_power_w
 
     @property
     def _gap(self) -> float:

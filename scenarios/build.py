@@ -24,15 +24,13 @@ from learning.store import Store
 from learning.world import World
 from netsim.journal import Journal
 from netsim.network import Network
+from netsim.recordings import DATA_FOLDER
 from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
 from scenarios.blame import blaming, culprit, field_error
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
-
-DATA_FOLDER = "NETSIM_DATA"
-"""Environment variable that names the data folder where a scenario does not."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ GROUPS = {
     "schemes": ("Scheme",),
     "models": ("Architecture",),
     "datasets": ("DatasetLoader",),
-    "channels": ("PathLoss", "Fading", "RateLaw"),
+    "channels": ("PathLoss", "Fading", "RateLaw", "RateRecording"),
     "stragglers": ("SlowdownLaw", "Policy"),
     "schedulers": ("SharingLaw", "Fidelity"),
     "faults": ("Availability",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from netsim.radio.fading import Gains
 from netsim.radio.rate import RateLaw, Shannon
+from netsim.radio.recorded import Playback, play
 from netsim.radio.window import Window, stretch
 from netsim.streams import Floats
 
@@ -39,7 +41,11 @@ class Link:
         fading: Gains,
         key: int,
         rate: RateLaw = Shannon(),  # noqa: B008
+        recorded: Playback | None = None,
+        band_hz: float = inf,
     ) -> None:
+        """What was `recorded`, if anything, is what a band of `band_hz` carries, whatever the powers."""
+        self.recorded, self.band_hz = recorded, band_hz
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
         self.noise_rise = 1.0
         """Noise and interference over noise at the receiver; transmissions under way are to be told of a new one."""
@@ -54,7 +60,7 @@ class Link:
 
     @property
     def coherence_time_s(self) -> float:
-        return self.fading.coherence_time_s
+        return self.fading.coherence_time_s if self.recorded is None else self.recorded.step_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
         """Received power over power density of noise and interference in the fading blocks of these numbers, in Hz.
@@ -64,6 +70,8 @@ class Link:
         return self.mean_power_over_noise_hz / self.noise_rise * self.fading.power_gains(self.key, blocks)
 
     def window(self, start_s: float, blocks: int) -> Window:
+        if self.recorded is not None:
+            return play([self.recorded], self.band_hz, start_s, blocks)
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, self.rate.delay_blocks)
         return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
@@ -71,7 +79,7 @@ class Link:
 class WorstOf:
     """Several links served by one transmission: in every block the weakest receiver counts.
 
-    The links share one coherence time and one rate law.
+    The links share one coherence time and one rate law, or all were recorded in equal steps.
     """
 
     def __init__(self, links: Sequence[Link]) -> None:
@@ -92,6 +100,9 @@ class WorstOf:
         return worst
 
     def window(self, start_s: float, blocks: int) -> Window:
+        recorded = [link.recorded for link in self.links if link.recorded is not None]
+        if recorded:
+            return play(recorded, self.links[0].band_hz, start_s, blocks)
         rate = self.links[0].rate
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, rate.delay_blocks)
         return Window(borders_s, self.power_over_noise_hz(numbers), rate)

@@ -132,7 +132,11 @@ class Transmission:
         self._signal_before = window.signal.until(block, now_s)
         self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
         self._spread_hz = spread_hz
-        self.due_s = max(now_s, min(self._finish_s, window.end_s))
+        carried = self._efficiency.cumulative.item(-1) - self._before
+        if not carried and len(self._efficiency.values) == MOST_BLOCKS:
+            self.due_s = inf  # out of range, or past the end of a recording: until somebody else changes something
+        else:
+            self.due_s = max(now_s, min(self._finish_s, window.end_s))
 
     def _window_at(self, now_s: float) -> Window:
         if self._window is None or now_s >= self._window.end_s:

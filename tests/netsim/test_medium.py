@@ -39,6 +39,7 @@ class Recorded:
     signal_hz: list[float]
     coherence_time_s: float = inf
     rate: RateLaw = Shannon()
+    recorded: None = None  # no file
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.array(self.signal_hz)[blocks % len(self.signal_hz)]

@@ -68,7 +68,13 @@ def test_check_says_when_the_number_of_rounds_is_unknown(small: Path, netsim) ->
         ("stragglers", {"none", "shifted_exponential", "pareto", "wait_for_all", "deadline", "first_k"}),
         ("schedulers", {"equal", "fixed"}),
         ("scenarios", {str(Path("scenarios", "quickstart.yaml")), str(Path("scenarios", "heavy_tails.yaml"))}),
-        ("studies", {str(Path("scenarios", "studies", f"{name}.yaml")) for name in ("bandwidth", "stragglers")}),
+        (
+            "studies",
+            {
+                str(Path("scenarios", "studies", f"{name}.yaml"))
+                for name in ("bandwidth", "recorded_drive", "stragglers")
+            },
+        ),
     ],
 )
 def test_list_has_a_line_for_each_name(kind: str, names: set[str], netsim, monkeypatch: pytest.MonkeyPatch) -> None:

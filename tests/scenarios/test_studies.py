@@ -88,7 +88,7 @@ def test_labels_can_name_folders(settings: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("file", shipped("studies"), ids=lambda file: file.stem)
 def test_shipped_studies_are_planned(file: Path, tmp_path: Path) -> None:
     made = plan(file)
-    assert {"bandwidth": 36, "stragglers": 30}[made.study.name] == len(made.points)
+    assert {"bandwidth": 36, "recorded_drive": 25, "stragglers": 30}[made.study.name] == len(made.points)
     assert len({point.path for point in made.points}) == len(made.points)
     copy = tmp_path / "study.yaml"  # as it lies in the folder of a sweep
     copy.write_text(made.text(tmp_path))
