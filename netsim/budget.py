@@ -9,7 +9,8 @@ import numpy as np
 from netsim.coupling import Attenuation, Coupling
 from netsim.description import BandDescription, NetworkDescription
 from netsim.geometry import Point
-from netsim.radio.fading import resource_blocks_hz
+from netsim.radio.fading import Gains, resource_blocks_hz
+from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
 from netsim.radio.link import Link
 from netsim.streams import Streams
@@ -39,10 +40,8 @@ class LinkBudget:
             station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
         )
         self._bands: dict[Way, BandDescription] = {"up": network.sharing.uplink, "down": network.sharing.downlink}
-        carrier_hz, fading = network.channel.carrier_ghz * 1e9, network.channel.fading
-        self._fading = {
-            way: fading.at(carrier_hz, resource_blocks_hz(band.bandwidth_hz)) for way, band in self._bands.items()
-        }
+        self._recordings = {"up": network.channel.uplink_recording, "down": network.channel.downlink_recording}
+        self._fading = {way: self._fading_of(way) for way in self._bands}
         for user in range(users.count):
             self.control_power(user)
 
@@ -81,7 +80,7 @@ class LinkBudget:
         """A link between a user and a station, which fades for itself."""
         key = self._streams.key("fading", way, user, station)
         mean_hz, channel = self.mean_power_over_noise_hz(way, user, station), self._network.channel
-        recording = channel.uplink_recording if way == "up" else channel.downlink_recording
+        recording = self._recordings[way]
         recorded = None if recording is None else recording.playback(user, self._streams)
         return Link(mean_hz, self._fading[way], key, channel.rate, recorded, self._bands[way].bandwidth_hz)
 
@@ -90,6 +89,14 @@ class LinkBudget:
         powers = self.powers
         noise_w_per_hz = powers.station_noise_w_per_hz if way == "up" else powers.user_noise_w_per_hz
         return self.power_w(way, user) * float(powers.gains[user, station]) / noise_w_per_hz
+
+    def _fading_of(self, way: Way) -> Gains:
+        """Over the resource blocks of the band. Raises ValueError if the band has slots, but rates were recorded."""
+        channel, band = self._network.channel, self._bands[way]
+        blocks = band.fidelity.resource_blocks if isinstance(band.fidelity, Slots) else None
+        if blocks is not None and self._recordings[way] is not None:
+            raise ValueError(f"the {way}link is recorded as a flow of bits; its band cannot be looked at slot by slot")
+        return channel.fading.at(channel.carrier_ghz * 1e9, resource_blocks_hz(band.bandwidth_hz, blocks))
 
     def _gains(self, user: int) -> list[float]:
         return [from_db(self._antennas_db - pair.total_db) for pair in self._pairs[user]]

@@ -121,7 +121,7 @@ RESOURCE_BLOCK_HZ = 180e3
 """Twelve subcarriers of 15 kHz (TS 38.211, 4.4.4.1)."""
 
 
-def resource_blocks_hz(bandwidth_hz: float) -> Floats:
-    """Middles of the resource blocks of a band, from its own: as many as it holds, one if it is narrower than that."""
-    count = max(1, int(bandwidth_hz // RESOURCE_BLOCK_HZ))
-    return np.asarray((np.arange(count) - (count - 1) / 2) * RESOURCE_BLOCK_HZ, dtype=np.float64)
+def resource_blocks_hz(bandwidth_hz: float, count: int | None = None) -> Floats:
+    """Middles of the resource blocks of a band, from its own: `count` of equal width, by default of 180 kHz or more."""
+    count = count or max(1, int(bandwidth_hz // RESOURCE_BLOCK_HZ))
+    return np.asarray((np.arange(count) - (count - 1) / 2) * bandwidth_hz / count, dtype=np.float64)

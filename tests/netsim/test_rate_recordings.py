@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from worlds import World, flat_network, world
 
 from netsim.integral import Integral
+from netsim.radio.fidelity import Slots
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable, _steps
 from netsim.radio.recorded import Playback, play
@@ -114,6 +115,14 @@ def test_the_other_direction_keeps_its_laws(drive: str) -> None:
     for each in (w, plain):
         each.run(each.network.server.send(each.network.users[0], 1e6, "x"))
     assert w.rows("transfers") == plain.rows("transfers")
+
+
+def test_slots_cannot_be_recorded(drive: str) -> None:
+    flat = flat_network(1)
+    band = replace(flat.sharing.uplink, fidelity=Slots())
+    channel = replace(flat.channel, uplink_recording=table(drive))
+    with pytest.raises(ValueError, match="the uplink is recorded as a flow of bits"):
+        world(replace(flat, channel=channel, sharing=replace(flat.sharing, uplink=band)))
 
 
 def test_a_broadcast_waits_for_the_slowest() -> None:

@@ -9,9 +9,12 @@ from scipy.special import j0
 from scipy.stats import expon, ncx2
 from worlds import flat_network, world
 
+from netsim.description import BandDescription
 from netsim.radio.delay_profiles import LINE_OF_SIGHT, TDL
 from netsim.radio.fading import Fading, resource_blocks_hz
+from netsim.radio.fidelity import Slots
 from netsim.radio.selective import ExponentialDelays, TappedDelayLine
+from netsim.radio.sharing import FixedShares
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean
 
@@ -117,6 +120,17 @@ def test_blocks_of_a_band() -> None:
     assert resource_blocks_hz(100e3).tolist() == [0.0]
     assert resource_blocks_hz(540e3).tolist() == [-180e3, 0.0, 180e3]
     assert len(resource_blocks_hz(10e6)) == 55
+    assert resource_blocks_hz(10e6, 4).tolist() == [-3.75e6, -1.25e6, 1.25e6, 3.75e6]
+
+
+def test_slots_see_their_own_resource_blocks() -> None:
+    flat = flat_network(1)
+    slots = BandDescription(1.0, FixedShares(), Slots(resource_blocks=9))
+    network = replace(flat, channel=replace(flat.channel, fading=TappedDelayLine("C")))
+    w = world(replace(network, sharing=replace(flat.sharing, uplink=slots)))
+    blocks = np.arange(3)
+    assert w.network.users[0].uplink.link.power_over_noise_hz(blocks).shape == (3, 9)
+    assert w.network.users[0].downlink.link.power_over_noise_hz(blocks).shape == (3, 11)
 
 
 def test_a_transfer_sees_the_mean_over_the_band() -> None:
