@@ -51,20 +51,21 @@ class Presence:
 
     @contextmanager
     def watched(self, went: Callable[[], None]) -> Iterator[None]:
-        """Call `went` if the device goes away in here."""
+        """Call `went` if the device goes away in here, the first time."""
         key = object()
         self._watchers[key] = went
         try:
             yield
         finally:
-            del self._watchers[key]
+            self._watchers.pop(key, None)
 
     def leave(self, cause: str, *, for_ever: bool = False) -> None:
         """The device goes away, or gets a further cause to be."""
         was_there = not self.away
         self._since_s.setdefault(cause, self.env.now)
         if was_there:
-            for went in list(self._watchers.values()):
+            watchers, self._watchers = self._watchers, {}  # each is told once
+            for went in watchers.values():
                 went()
         if cause in OFF:
             self.meter.switch(on=False)
@@ -100,4 +101,4 @@ class Presence:
         try:
             return (yield from work)
         finally:
-            del self._watchers[process]
+            self._watchers.pop(process, None)

@@ -124,6 +124,13 @@ def test_a_receiver_may_leave_while_a_broadcast_waits_for_its_radio() -> None:
     assert rows["y", 1]["start_s"] + rows["y", 1]["wait_s"] == 1.0
 
 
+def test_a_receiver_that_left_a_broadcast_may_leave_again() -> None:
+    _, down_bps = flat_rates_bps(2)
+    cell = faulty(Outage(0, 1.0, 2.0), Outage(0, 3.0, 4.0))
+    cell.run(cell.network.server.broadcast(cell.network.users, 2 * 5 * down_bps, "model"))
+    assert [(row["user"], row["end_s"]) for row in cell.rows("transfers")] == [(0, 1.0), (1, pytest.approx(5.0))]
+
+
 def test_background_ends_with_the_world() -> None:
     """Devices come and go for ever, and yet the world comes to an end when nobody waits."""
     cell = faulty(availability=OnOff(1.0, 1.0))

@@ -1,0 +1,167 @@
+"""Storms of work, deadlines, outages, deaths and empty batteries: bits, joules and time are conserved, nobody hangs."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import inf
+
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import ENERGY, Process, World, flat_compute, flat_network, world
+
+from netsim.battery import BatteryDescription
+from netsim.description import FaultsDescription
+from netsim.energy import RadioTail
+from netsim.faults import OnOff, Outage
+from netsim.radio.sharing import EqualShares
+from netsim.slowdown import Throttling
+from netsim.values import Constant
+
+USERS = 3
+END_S = 40.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work of a user, or of the server for it, that somebody may give up after a time."""
+
+    user: int
+    what: str
+    start_s: float
+    length_s: float
+    patience_s: float
+
+
+@dataclass(frozen=True)
+class Storm:
+    tasks: list[Task]
+    faults: FaultsDescription
+    battery: BatteryDescription | None
+    tail: RadioTail | None
+
+
+users, lengths = st.integers(0, USERS - 1), st.floats(0.01, 8.0)
+tasks = st.builds(
+    Task,
+    users,
+    st.sampled_from(["compute", "send", "receive", "serve", "broadcast", "return and compute"]),
+    st.floats(0.0, 30.0),
+    lengths,
+    st.one_of(st.just(inf), st.floats(0.0, 10.0)),
+)
+outages = st.builds(
+    lambda user, from_s, length_s: Outage(user, from_s, length_s and from_s + length_s),
+    users,
+    st.floats(0.0, 30.0),
+    st.one_of(st.none(), st.floats(0.1, 10.0)),
+)
+faults = st.builds(
+    FaultsDescription,
+    availability=st.builds(OnOff, st.floats(1.0, 20.0), st.floats(0.5, 5.0), st.just(0.7), st.just(1.5)),
+    outages=st.lists(outages, max_size=3).map(tuple),
+    mean_lifetime_s=st.one_of(st.none(), st.floats(5.0, 100.0)),
+)
+batteries = st.builds(
+    BatteryDescription,
+    st.floats(0.2, 5.0).map(Constant),
+    st.floats(0.0, 1.0).map(Constant),
+    st.floats(0.0, 0.5),
+    st.floats(0.1, 1.0),
+)
+storms = st.builds(
+    Storm,
+    st.lists(tasks, min_size=1, max_size=14),
+    faults,
+    st.one_of(st.none(), batteries),
+    st.one_of(st.none(), st.builds(RadioTail, st.floats(0.0, 2.0), st.floats(0.1, 5.0))),
+)
+
+
+def work(cell: World, task: Task) -> Process:
+    """One attempt; what is interrupted is over."""
+    user, server = cell.network.users[task.user], cell.network.server
+    if task.what == "return and compute":
+        while user.away and not user.gone:
+            yield user.back
+    todo = {
+        "compute": lambda: user.compute(task.length_s * 1e9, "x"),
+        "return and compute": lambda: user.compute(task.length_s * 1e9, "x"),
+        "send": lambda: user.send(server, task.length_s * 4e6, "x"),
+        "receive": lambda: server.send(user, task.length_s * 4e6, "x"),
+        "serve": lambda: user.attend(server.compute(task.length_s * 1e11, "x", user=user.number)),
+        "broadcast": lambda: server.broadcast(cell.network.users, task.length_s * 4e6, "x"),
+    }
+    yield from todo[task.what]()
+
+
+def attempt(cell: World, task: Task) -> Process:
+    yield cell.env.timeout(task.start_s)
+    with suppress(simpy.Interrupt):
+        yield from work(cell, task)
+
+
+def run(storm: Storm) -> tuple[World, list[simpy.Process]]:
+    network = replace(flat_network(USERS), faults=storm.faults)
+    sharing = replace(network.sharing, uplink=replace(network.sharing.uplink, law=EqualShares()))
+    energy = replace(ENERGY, battery=storm.battery, tail=storm.tail)
+    compute = flat_compute()
+    compute = replace(compute, stragglers=replace(compute.stragglers, law=Throttling(5.0, 0.5)))
+    cell = world(replace(network, sharing=sharing), compute, energy)
+    cell.journal.begin_round(0)
+    processes = [cell.env.process(attempt(cell, task)) for task in storm.tasks]
+    for process, task in zip(processes, storm.tasks, strict=True):
+        if task.patience_s < inf:
+            cell.at(task.start_s + task.patience_s, lambda p=process: p.is_alive and p.interrupt("no patience"))
+    cell.env.run(END_S)
+    cell.env.run()  # whatever is left of the work; the background does not go on for ever
+    cell.journal.end_round(0, 0)
+    cell.network.record_end()
+    return cell, processes
+
+
+def spans(cell: World) -> Iterator[tuple[int, float, float]]:
+    """When each device did something."""
+    for row in cell.rows("transfers"):
+        yield row["user"], row["start_s"] + row["wait_s"], row["end_s"]
+    for row in cell.rows("computations"):
+        if row["node_kind"] == "user":
+            yield row["user"], row["start_s"] + row["wait_s"], row["end_s"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(storms)
+def test_storms(storm: Storm) -> None:
+    cell, processes = run(storm)
+    assert not any(process.is_alive for process in processes)
+    for user in cell.network.users:
+        assert user.processor.queue.present == user.uplink.turn.count == user.downlink.turn.count == 0
+    transfers, computations, outages = (cell.rows(name) for name in ("transfers", "computations", "outages"))
+    for row in transfers:
+        assert 0 <= row["lost"] <= row["bits"]
+        assert row["end_s"] - row["start_s"] == pytest.approx(row["wait_s"] + row["airtime_s"], abs=1e-9)
+    for rows in (transfers, computations):
+        ends = [row["end_s"] for row in rows]
+        assert ends == sorted(ends)
+    for user, begin_s, end_s in spans(cell):
+        for away in outages:
+            if away["user"] == user:
+                left = away["end_s"] is not None and begin_s >= away["end_s"]
+                assert end_s <= away["start_s"] or left or begin_s == end_s
+    (round_row,) = cell.rows("rounds")
+    assert round_row["uplink_bits"] + round_row["downlink_bits"] == pytest.approx(
+        sum((row["bits"] - row["lost"]) / row["receivers"] for row in transfers)
+    )
+    for row in cell.rows("energy"):
+        own = [each for each in transfers if each["user"] == row["user"]]
+        for direction, column in (("up", "transmit_j"), ("down", "receive_j")):
+            spent_j = sum(each["energy_j"] for each in own if each["direction"] == direction)
+            assert row[column] == pytest.approx(spent_j, rel=1e-9, abs=1e-12)
+        jobs = [each for each in computations if each["node"] == f"user{row['user']}"]
+        assert row["compute_j"] == pytest.approx(sum(each["energy_j"] for each in jobs), rel=1e-9, abs=1e-12)
+        if storm.battery is not None:
+            (capacity_j, charge_j) = storm.battery.of_users(USERS, cell.network.streams)[row["user"]]
+            spent_j = sum(row[f"{what}_j"] for what in ("transmit", "receive", "compute", "idle", "tail"))
+            assert charge_j + row["harvested_j"] - spent_j == pytest.approx(row["charge_j"], abs=1e-9)
+            assert -1e-12 <= row["charge_j"] <= capacity_j
