@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from netsim.coupling import Attenuation, Coupling
 from netsim.description import BandDescription, NetworkDescription
 from netsim.geometry import Point
+from netsim.mobility import Walk
 from netsim.radio.fading import Gains, resource_blocks_hz
 from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
@@ -26,9 +28,11 @@ class LinkBudget:
         self._network, self._streams = network, streams
         users, stations, noise_dbm = network.users, network.stations, network.channel.noise_dbm_per_hz
         self._coupling = Coupling(network, streams)
-        self.places: list[Point] = users.placement.users(users.count, self._coupling.sites, streams)
+        placed = users.placement.users(users.count, self._coupling.sites, streams)
+        self._walks = self._setting_out(placed)
+        self.places = [walk.at(0.0) for walk in self._walks] or placed
         self._most_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
-        self._pairs = self._coupling.of_users(self.places)
+        self._pairs = self._coupling.of_users(self.places, range(users.count))
         # Each is served by the station that it receives best on average, the first of equals; all send with one power.
         self.serving = [min(pairs, key=lambda pair: pair.total_db).station for pairs in self._pairs]
         self._antennas_db = stations.antenna_gain_db + users.antenna_gain_db
@@ -49,6 +53,22 @@ class LinkBudget:
     def stations(self) -> int:
         """How many there are; each sector of a site is one."""
         return self._coupling.stations
+
+    def _setting_out(self, placed: Sequence[Point]) -> list[Walk]:
+        mobility = self._network.mobility
+        if mobility is None:
+            return []
+        mobility.law.check(len(placed))
+        return [Walk(mobility.law.legs(user, place, self._streams), place) for user, place in enumerate(placed)]
+
+    def move(self, instant_s: float) -> list[int]:
+        """Users are where they are at an instant. Returns those that have moved since the last."""
+        before, self.places = self.places, [walk.at(instant_s) for walk in self._walks]
+        moved = [user for user, place in enumerate(self.places) if place != before[user]]
+        for user, pairs in zip(moved, self._coupling.of_users(self.places, moved), strict=True):
+            self._pairs[user] = pairs
+            self.powers.gains[user] = self._gains(user)
+        return moved
 
     def pair(self, user: int, station: int) -> Attenuation:
         """What lies between a user and a station."""
@@ -79,12 +99,16 @@ class LinkBudget:
     def link(self, way: Way, user: int, station: int) -> Link:
         """A link between a user and a station, which fades for itself."""
         key = self._streams.key("fading", way, user, station)
-        mean_hz, channel = self.mean_power_over_noise_hz(way, user, station), self._network.channel
+        mean_hz, channel = self._mean_power_over_noise_hz(way, user, station), self._network.channel
         recording = self._recordings[way]
         recorded = None if recording is None else recording.playback(user, self._streams)
         return Link(mean_hz, self._fading[way], key, channel.rate, recorded, self._bands[way].bandwidth_hz)
 
-    def mean_power_over_noise_hz(self, way: Way, user: int, station: int) -> float:
+    def tune(self, link: Link, way: Way, user: int) -> None:
+        """Bring the mean gain of a user's link to the station that serves it up to date."""
+        link.mean_power_over_noise_hz = self._mean_power_over_noise_hz(way, user, self.serving[user])
+
+    def _mean_power_over_noise_hz(self, way: Way, user: int, station: int) -> float:
         """What arrives over the noise power density at the receiver, on average over fading."""
         powers = self.powers
         noise_w_per_hz = powers.station_noise_w_per_hz if way == "up" else powers.user_noise_w_per_hz

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import atan2, degrees, hypot
 from typing import NamedTuple
 
@@ -38,19 +38,30 @@ class Coupling:
         self.sites, self._images = stations.placement.sites(), stations.placement.images()
         self._azimuths_deg = stations.antenna.azimuths_deg
         self.stations = len(self.sites) * len(self._azimuths_deg)
+        self._least_m = network.mobility.least_distance_m if network.mobility else 0.0
         buildings = network.channel.buildings
         self._indoors = [buildings and buildings.indoors(user, streams) for user in range(network.users.count)]
 
-    def of_users(self, places: Sequence[Point]) -> list[list[Attenuation]]:
-        """Each user to each station. Raises ValueError where a law does not hold."""
+        sites = range(len(self.sites))
+        self._chances = [
+            [streams.uniform("line of sight", user, site, index=0) for site in sites]
+            for user in range(network.users.count)
+        ]
+        self._surroundings = [
+            [streams.uniform("surroundings", user, site, index=0) for site in sites]
+            for user in range(network.users.count)
+        ]
+
+    def of_users(self, places: Sequence[Point], users: Iterable[int]) -> list[list[Attenuation]]:
+        """Of all users at their places, these to each station. Raises ValueError where a law does not hold."""
         shadowing = self.network.channel.shadowing.standard(places, len(self.sites), self.streams)
         return [
             [
                 pair
                 for site in range(len(self.sites))
-                for pair in self._of_site(user, site, place, shadowing[user][site])
+                for pair in self._of_site(user, site, places[user], shadowing[user][site])
             ]
-            for user, place in enumerate(places)
+            for user in users
         ]
 
     def _of_site(self, user: int, site: int, place: Point, shadowing: float) -> list[Attenuation]:
@@ -58,15 +69,16 @@ class Coupling:
         channel, law, indoors = self.network.channel, self.network.channel.path_loss, self._indoors[user]
         across_m, along_m = self._from_site(site, place)
         distance_m = hypot(across_m, along_m)
+        counted_m = max(distance_m, self._least_m)
         path = Path(
-            distance_m=distance_m,
+            distance_m=counted_m,
             station_height_m=self.network.stations.height_m,
             user_height_m=self.network.users.height_m + (indoors.above_ground_m if indoors else 0.0),
             carrier_hz=channel.carrier_ghz * 1e9,
-            surroundings=self.streams.uniform("surroundings", user, site, index=0),
-            inside_m=min(indoors.depth_m, distance_m) if indoors else 0.0,
+            surroundings=self._surroundings[user][site],
+            inside_m=min(indoors.depth_m, counted_m) if indoors else 0.0,
         )
-        sight = law.line_of_sight(path, self.streams.uniform("line of sight", user, site, index=0))
+        sight = law.line_of_sight(path, self._chances[user][site])
         std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
         loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
         bearing_deg = degrees(atan2(along_m, across_m))

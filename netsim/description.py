@@ -11,6 +11,8 @@ from netsim.battery import BatteryDescription
 from netsim.energy import ComputeEnergy, Cycles, RadioTail
 from netsim.faults import AlwaysThere, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
+from netsim.handover import Handover
+from netsim.mobility import Mobility, RandomWaypoint
 from netsim.queueing import Discipline, Fifo
 from netsim.radio.antenna import Antenna, Omnidirectional
 from netsim.radio.fading import Fading, Rayleigh
@@ -148,6 +150,23 @@ class BackhaulDescription:
 
 
 @dataclass(frozen=True)
+class MobilityDescription:
+    """Users that move. Mean gains change at every look: path loss by the distance, antenna gain by the direction, and
+    shadowing by the place if it is correlated; independent shadowing stays with a user.
+
+    There is a line of sight as long as its probability at the present place exceeds a number drawn once for each user
+    and site, so it is lost and found at places, and not at every look.
+    """
+
+    law: Mobility = field(default_factory=RandomWaypoint)
+    """How they move."""
+    interval_s: Annotated[float, Gt(0)] = 0.1
+    """Simulated seconds between two looks at where users are; in between gains do not change."""
+    least_distance_m: Annotated[float, Ge(0)] = 10.0
+    """Horizontal distance to a station in metres below which a user counts as that far (TR 38.901 holds from 10)."""
+
+
+@dataclass(frozen=True)
 class NetworkDescription:
     """The wireless network."""
 
@@ -161,6 +180,10 @@ class NetworkDescription:
     """Their bands."""
     interference: Interference | None = None
     """Whether stations disturb each other; null gives each a band of its own."""
+    mobility: MobilityDescription | None = None
+    """How users move; null leaves them where they are."""
+    handover: Handover | None = None
+    """When moving users change stations; null keeps everybody with the first."""
     faults: FaultsDescription = field(default_factory=FaultsDescription)
     """Devices that go away, return, and die."""
     backhaul: BackhaulDescription | None = None

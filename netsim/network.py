@@ -16,6 +16,7 @@ from netsim.description import (
     BandDescription,
     ComputeDescription,
     EnergyDescription,
+    MobilityDescription,
     NetworkDescription,
     ServerDescription,
 )
@@ -23,6 +24,7 @@ from netsim.energy import Meter
 from netsim.faults import Presence
 from netsim.faults.causes import strike
 from netsim.journal import Journal
+from netsim.motion import Motion
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
 from netsim.radio.band import Band
@@ -75,6 +77,11 @@ class Network:
         self.edge_servers = self._edge_servers()
         if network.interference is not None:
             self._disturb(network.interference)
+        if network.handover is not None and network.mobility is None:
+            raise ValueError("handover: users that stand still are never handed over; give network.mobility as well")
+        self.motion = self._motion(network.mobility) if network.mobility is not None else None
+        if self.motion is not None:
+            background.follow(self.motion.steps())
 
     def record_users(self) -> None:
         """Write the `users` table; call it once, when the users' `samples` are known."""
@@ -96,6 +103,8 @@ class Network:
                 coupling_loss_db=self.budget.coupling_loss_db(user.number, pair.station),
             )
             self.journal.trace.add("users", *row)
+        if self.motion is not None:
+            self.motion.record(range(len(self.users)))
 
     def record_end(self) -> None:
         """Write down what lasts beyond the end of the run."""
@@ -126,6 +135,10 @@ class Network:
             station.from_core = Backhaul(self.env, self.journal, node, backhaul)
         return station
 
+    def _motion(self, mobility: MobilityDescription) -> Motion:
+        handover = self._network.handover
+        return Motion(self.env, self.journal, self.budget, self.users, self.stations, mobility, handover)
+
     def _disturb(self, interference: Interference) -> None:
         """Let the stations of a channel disturb each other."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
@@ -135,7 +148,7 @@ class Network:
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count
         attached = [user for user in range(count) if self.budget.serving[user] == station]
-        band.law.check(count, attached)
+        band.law.check(count, attached if self._network.handover is None else range(count))
         return band.fidelity.band(
             self.env,
             band.bandwidth_hz,
@@ -168,7 +181,7 @@ class Network:
             self.env,
             number,
             self.budget.link("up", number, station.number),
-            station.uplink.medium,
+            station.uplink,
             user_w,
             "transmit",
             circuit_power_w=energy.circuit_power_w,
@@ -180,7 +193,7 @@ class Network:
             self.env,
             number,
             self.budget.link("down", number, station.number),
-            station.downlink.medium,
+            station.downlink,
             self.budget.power_w("down", number),
             "receive",
             circuit_power_w=energy.receive_power_w,
@@ -188,7 +201,17 @@ class Network:
             meter=meter,
             presence=presence,
         )
-        return User(number, station, presence, processor, uplink, downlink)
+        user = User(number, station, presence, processor, uplink, downlink)
+        if self._network.mobility is not None and self._network.users.power_control is not None:
+            uplink.control_power = partial(self._control_power, user)
+        return user
+
+    def _control_power(self, user: User) -> None:
+        """A transfer begins: from now on the user sends with the power that its present coupling loss asks for."""
+        self.budget.control_power(user.number)
+        power_w = self.budget.power_w("up", user.number)
+        user.uplink.max_power_w, user.uplink.amplifier_power_w = power_w, power_w / self._energy.amplifier_efficiency
+        self.budget.tune(user.uplink.link, "up", user.number)
 
     def server_of(self, user: User) -> Server:
         """The server nearest to a user: at its station, if there is one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -109,13 +110,15 @@ class Server:
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
 
-        Over when every station is done; returns the users that got all of it. Who is away gets nothing.
+        Over when every station is done; returns the users that got all of it. Who is away gets nothing. Before that
+        nobody is handed over to another station.
         """
         cells: dict[Station, list[Radio]] = {}
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
         works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
-        reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
+        with _staying([user.downlink for user in to]):
+            reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
 
@@ -137,6 +140,18 @@ class Server:
             yield self.env.all_of(running)  # at this very instant
             raise
         return [done[process] for process in processes]
+
+
+@contextmanager
+def _staying(radios: Sequence[Radio]) -> Iterator[None]:
+    """Meanwhile these users keep their stations."""
+    for radio in radios:
+        radio.staying += 1
+    try:
+        yield
+    finally:
+        for radio in radios:
+            radio.staying -= 1
 
 
 def _until_interrupted(work: Work[T]) -> Work[T | None]:

@@ -3,6 +3,7 @@
 from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.faults import AVAILABILITIES, Availability
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
+from netsim.mobility import MOBILITIES, Mobility
 from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.antenna import ANTENNAS, Antenna
 from netsim.radio.fading import FADINGS, Fading
@@ -19,6 +20,7 @@ from netsim.values import PER_USER, PerUser
 FAMILIES: dict[type, dict[str, type]] = {
     StationPlacement: STATION_PLACEMENTS,
     UserPlacement: USER_PLACEMENTS,
+    Mobility: MOBILITIES,
     Antenna: ANTENNAS,
     PathLoss: PATH_LOSSES,
     Shadowing: SHADOWINGS,

@@ -46,14 +46,17 @@ class TransferRow(NamedTuple):
 
     round: Round
     user: Annotated[int, Column("1", "user that sends or receives")]
-    node: Annotated[str, Column("", "station at the other end; on the backhaul where it goes to: core or a station")]
+    node: Annotated[
+        str, Column("", "station at the other end, at last; on the backhaul where it goes to: core or a station")
+    ]
     direction: Annotated[str, Column("", "up, down or backhaul")]
     kind: Annotated[str, Column("", "what the payload is")]
     bits: Annotated[float, Column("bit", "size of the payload")]
     start_s: Start
     end_s: End
     wait_s: Annotated[
-        float, Column("s", "time spent waiting for earlier transfers: the user's own, or on the backhaul")
+        float,
+        Column("s", "time waiting for earlier transfers, the user's own or on the backhaul, and between two stations"),
     ]
     airtime_s: Annotated[float, Column("s", "time on the air, or on the backhaul's line")]
     attempts: Annotated[
@@ -186,6 +189,27 @@ class RequestRow(NamedTuple):
     flops: Annotated[float, Column("FLOP", "floating-point operations asked for")]
 
 
+class PositionRow(NamedTuple):
+    """Where a user that moves is."""
+
+    time_s: Annotated[float, Column("s", "simulated time")]
+    user: User
+    x_m: Annotated[float, Column("m", "position")]
+    y_m: Annotated[float, Column("m", "position")]
+    station: Annotated[int, Column("1", "number of the station or sector that serves the user")]
+    coupling_loss_db: Annotated[float, Column("dB", "path loss and shadowing less the antenna gains of both ends")]
+
+
+class HandoverRow(NamedTuple):
+    """A user goes from one station to another."""
+
+    user: User
+    time_s: Annotated[float, Column("s", "simulated time at which it leaves the first")]
+    from_station: Annotated[int, Column("1", "number of the station that it leaves")]
+    to_station: Annotated[int, Column("1", "number of the station that serves it from then on")]
+    interruption_s: Annotated[float, Column("s", "time until it can send and receive again")]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -197,6 +221,8 @@ ROWS: dict[str, type] = {
     "energy": EnergyRow,
     "outages": OutageRow,
     "requests": RequestRow,
+    "positions": PositionRow,
+    "handovers": HandoverRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

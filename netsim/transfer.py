@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +35,8 @@ class Radio:
     env: simpy.Environment
     user: int
     link: Link
-    medium: Band
+    air: AirInterface
+    """Of the station that serves the user."""
     max_power_w: float
     """What the sender can radiate: the user, or the station."""
     activity: Literal["transmit", "receive"]
@@ -46,10 +47,23 @@ class Radio:
     meter: Meter
     presence: Presence
     turn: simpy.Resource = field(init=False)
+    control_power: Callable[[], None] | None = field(default=None, init=False)
+    """If set, called before each transfer, to choose `max_power_w`."""
+    staying: int = field(default=0, init=False)
+    """Broadcasts that it takes part in: the user is not handed over in the middle of one."""
+    arrival: simpy.Event | None = field(default=None, init=False)
+    """Between two stations: happens when the user is at the next one."""
+    _alone: OnAir | None = field(default=None, init=False)  # under way, for this radio only
+    _drawing: bool = field(default=False, init=False)
     _drawn_w: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.turn = simpy.Resource(self.env, 1)
+
+    @property
+    def medium(self) -> Band:
+        """The station's band."""
+        return self.air.medium
 
     @property
     def bandwidth_hz(self) -> float:
@@ -99,7 +113,12 @@ class Radio:
 
     def begin(self) -> None:
         """A transfer begins; nothing is radiated yet."""
-        self._drawn_w = self.drawing_w(0.0)
+        if self.control_power is not None:
+            self.control_power()
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drawing, self._drawn_w = True, self.drawing_w(0.0)
         self.meter.begin(self.activity, self._drawn_w)
 
     def radiate(self, power: float) -> None:
@@ -110,7 +129,31 @@ class Radio:
 
     def end(self) -> None:
         """The transfer is over."""
-        self.meter.end(self.activity, self._drawn_w)
+        if self._drawing:  # not while it is between two stations
+            self._drawing = False
+            self.meter.end(self.activity, self._drawn_w)
+
+    def carry(self, transmission: OnAir | None) -> None:
+        """What is under way for this radio alone follows it from station to station; None is nothing."""
+        self._alone = transmission
+
+    def leave(self, air: AirInterface, link: Link) -> None:
+        """Leave the station for another; what is under way waits until `arrive`."""
+        self.arrival = self.env.event()
+        if self._alone is not None:
+            self.medium.suspend(self._alone)
+            self._alone.link = link
+            self.end()
+        self.air, self.link = air, link
+
+    def arrive(self) -> None:
+        """Be at the next station, and go on there."""
+        if self.arrival is not None:
+            self.arrival.succeed()
+            self.arrival = None
+        if self._alone is not None and not self._alone.done.triggered:
+            self._draw()
+            self.medium.resume(self._alone)
 
 
 class AirInterface:
@@ -163,8 +206,12 @@ class AirInterface:
             try:
                 for radio in list(radios):
                     yield held.enter_context(radio.turn.request())
+                for radio in list(radios):
+                    while radio.arrival is not None:
+                        yield radio.arrival
                 if radios:
                     transmission = self._begin(radios, bits)
+                    radios[0].carry(None if watched else transmission)
                     yield transmission.done | nobody if watched else transmission.done
             except simpy.Interrupt as cause:
                 interrupt = cause
@@ -176,16 +223,18 @@ class AirInterface:
             raise interrupt
 
     def _begin(self, radios: Sequence[Radio], bits: float) -> OnAir:
-        links = [radio.link for radio in radios]
-        link: Carrying = links[0] if len(links) == 1 else WorstOf(links)
         for radio in radios:
             radio.begin()
+        links = [radio.link for radio in radios]
+        link: Carrying = links[0] if len(links) == 1 else WorstOf(links)
         radiate = radios[0].radiate if radios[0].activity == "transmit" else None
-        return self.medium.begin(link, tuple(radio.user for radio in radios), bits, radiate)
+        return radios[0].medium.begin(link, tuple(radio.user for radio in radios), bits, radiate)
 
     def _end(self, radios: Sequence[Radio], transmission: OnAir) -> None:
-        self.medium.end(transmission)
+        medium = radios[0].medium if radios else self.medium
+        medium.end(transmission)
         for radio in radios:
+            radio.carry(None)
             radio.end()
 
     def _write(
@@ -200,7 +249,8 @@ class AirInterface:
     ) -> None:
         end_s = self.env.now
         begun_s = end_s if transmission is None else transmission.start_s
-        airtime_s = end_s - begun_s
+        off_s = 0.0 if transmission is None else transmission.pause.until_s(end_s)
+        airtime_s = end_s - begun_s - off_s
         delivered = 0.0 if transmission is None else transmission.delivered_bits
         snr = None if transmission is None else transmission.mean_snr()
         power = 0.0 if transmission is None else transmission.mean_power()
@@ -208,13 +258,13 @@ class AirInterface:
             TransferRow(
                 round=round_number,
                 user=radio.user,
-                node=self.node,
+                node=radio.air.node,
                 direction=self.direction,
                 kind=kind,
                 bits=float(bits),  # a count beyond 2^53 would not fit otherwise
                 start_s=asked_s,
                 end_s=end_s,
-                wait_s=begun_s - asked_s,
+                wait_s=begun_s - asked_s + off_s,
                 airtime_s=airtime_s,
                 attempts=0 if transmission is None else transmission.attempts,
                 failed=0 if transmission is None else transmission.failed,

@@ -8,14 +8,19 @@ from typing import Any, Protocol
 import simpy
 
 from netsim.radio.link import Carrying
+from netsim.radio.pause import Pause
 from netsim.radio.sharing import Grant, Receivers, Scheduler
 
 
 class OnAir(Protocol):
     """A transmission. `done` succeeds when all bits have arrived."""
 
+    link: Carrying
+
     @property
-    def link(self) -> Carrying: ...
+    def pause(self) -> Pause:
+        """Time between two stations."""
+        ...
 
     @property
     def receivers(self) -> Receivers: ...
@@ -46,7 +51,7 @@ class OnAir(Protocol):
         ...
 
     def mean_power(self) -> float:
-        """Part of the sender's power that was on the air, averaged over the time since the start."""
+        """Part of the sender's power that was on the air, averaged over the time at a station."""
         ...
 
 
@@ -80,6 +85,26 @@ class Band(Protocol):
 
     def end(self, transmission: Any) -> None:
         """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
+        ...
+
+    def suspend(self, transmission: Any) -> None:
+        """Take what is under way off the air until `resume`, perhaps at another station; what is complete is over."""
+        ...
+
+    def resume(self, transmission: Any) -> None:
+        """Go on with the rest of a transmission that was suspended here or elsewhere."""
+        ...
+
+    def attach(self, user: int) -> None:
+        """A user belongs to the station from now on."""
+        ...
+
+    def detach(self, user: int) -> None:
+        """A user belongs to the station no more."""
+        ...
+
+    def links_changed(self) -> None:
+        """Look anew at the links of all that is under way: gains are others now."""
         ...
 
     def reconsider(self) -> None:

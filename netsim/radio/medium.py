@@ -7,7 +7,7 @@ of that instant: whoever has a new share is brought up to date at the old rate, 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from math import inf
 
@@ -53,15 +53,16 @@ class Medium:
         env: simpy.Environment,
         bandwidth_hz: float,
         scheduler: Scheduler,
-        attached: Sequence[int],
+        attached: Iterable[int],
         *,
         spread: bool,
     ) -> None:
-        self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, attached, scheduler
+        self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, list(attached), scheduler
         self._spread = spread
         self._active: dict[Transmission, None] = {}  # a set in order of arrival
         self._unrated: list[Transmission] = []
         self._granted: dict[Transmission, Grant] = {}  # not yet rated so
+        self._stale: dict[Transmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
         self._agenda: list[tuple[float, int, Transmission]] = []  # a heap; entries of the past stay until they surface
@@ -77,10 +78,18 @@ class Medium:
         `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
         """
         transmission = Transmission(self.env, link, receivers, bits, self.bandwidth_hz, radiate, spread=self._spread)
+        self._join(transmission)
+        return transmission
+
+    def _join(self, transmission: Transmission) -> None:
         self._active[transmission] = None
         self._unrated.append(transmission)
         self._settle_later()
-        return transmission
+
+    def _divide_all_later(self) -> None:
+        """Also where shares do not depend on who is active, they depend on who is attached."""
+        self._unrated = list(self._active)
+        self._settle_later()
 
     def update(self, transmission: Transmission) -> None:
         """Bring `delivered_bits` of what is under way up to now."""
@@ -92,12 +101,43 @@ class Medium:
             transmission.advance(self.env.now)
             self._leave(transmission)
 
+    def suspend(self, transmission: Transmission) -> None:
+        """Take what is under way off the air until `resume`, perhaps at another station; what is complete is over."""
+        if transmission in self._active:
+            transmission.advance(self.env.now)
+            self._leave(transmission)
+            transmission.leave(self.env.now)
+            if not transmission.remaining_bits:
+                transmission.done.succeed()
+
+    def resume(self, transmission: Transmission) -> None:
+        """Go on with the rest of a transmission that was suspended here or elsewhere."""
+        transmission.join(self.env.now)
+        self._join(transmission)
+
+    def attach(self, user: int) -> None:
+        """A user belongs to the station from now on."""
+        self.attached.append(user)
+        self._divide_all_later()
+
+    def detach(self, user: int) -> None:
+        """A user belongs to the station no more."""
+        self.attached.remove(user)
+        self._divide_all_later()
+
+    def links_changed(self) -> None:
+        """Look anew at the links of all that is under way: gains are others now."""
+        if self._active:
+            self._stale.update(self._active)
+            self._settle_later()
+
     def reconsider(self) -> None:
         """Divide the band anew: what the scheduler goes by has changed."""
         self._settle_later()
 
     def _leave(self, transmission: Transmission) -> None:
         del self._active[transmission]
+        self._stale.pop(transmission, None)  # another band may have it from now on
         self._settle_later()
 
     def _settle_later(self) -> None:
@@ -146,7 +186,9 @@ class Medium:
 
     def apply(self, stale: Iterable[Transmission] = ()) -> None:
         """Rate anew what has another part of the band, and what is `stale` because its link has changed."""
-        for transmission in stale:
+        self._stale.update(dict.fromkeys(stale))
+        changed, self._stale = self._stale, {}
+        for transmission in changed:
             transmission.advance(self.env.now)
             transmission.look_anew()
             self._granted.setdefault(transmission, transmission.grant)

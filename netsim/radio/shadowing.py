@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Annotated, Protocol
 
@@ -30,10 +31,14 @@ class IndependentShadowing:
     """Drawn for each user and station apart, wherever they are."""
 
     def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
-        return [
-            [streams.normal("shadowing", user, station, index=0) for station in range(stations)]
-            for user in range(len(users))
-        ]
+        return _independent(len(users), stations, streams)
+
+
+@lru_cache(maxsize=4)  # asked for again at every step of moving users
+def _independent(users: int, stations: int, streams: Streams) -> list[list[float]]:
+    return [
+        [streams.normal("shadowing", user, station, index=0) for station in range(stations)] for user in range(users)
+    ]
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class CorrelatedShadowing:
             rows.append([everywhere + own * field.at(user) for field in fields])
         return rows
 
+    @lru_cache(maxsize=128)  # noqa: B019  asked for again at every step of moving users; a law is small and lives on
     def field_of(self, key: int) -> Field:
         """Wave numbers spread as the spectrum of exp(-r / D) in the plane: P(k < x) = 1 - 1 / sqrt(1 + (x D)^2).
 

@@ -8,6 +8,7 @@ from math import inf
 import simpy
 
 from netsim.radio.link import Carrying
+from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
 from netsim.radio.window import Window
 
@@ -23,8 +24,8 @@ class Transmission:
 
     __slots__ = (
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
-        "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done",
-        "due_s", "grant", "link", "receivers", "remaining_bits", "since_s", "start_s",
+        "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits",
+        "done", "due_s", "grant", "link", "pause", "receivers", "remaining_bits", "since_s", "start_s",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,7 @@ class Transmission:
         self.link, self.receivers, self.bits, self._radiate = link, receivers, bits, radiate
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
+        self.pause = Pause()
         self.remaining_bits = bits
         self.grant = NOTHING
         self._used_hz = 0.0  # averaged over turns
@@ -75,8 +77,8 @@ class Transmission:
         return self._signal_time / self._sending_s if self._sending_s > 0 else None
 
     def mean_power(self) -> float:
-        """Part of the sender's power that was on the air, averaged over the time since the start."""
-        elapsed_s = self.since_s - self.start_s
+        """Part of the sender's power that was on the air, averaged over the time at a station."""
+        elapsed_s = self.since_s - self.start_s - self.pause.total_s
         return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def advance(self, now_s: float) -> None:
@@ -98,6 +100,17 @@ class Transmission:
     def look_anew(self) -> None:
         """Forget what was seen of the link: it has changed. Call `advance` before and `rate` after."""
         self._window, self._blocks = None, FIRST_BLOCKS
+
+    def leave(self, now_s: float) -> None:
+        """Be at no station from now on, until `join`. Call `advance` before."""
+        self.rate(now_s, NOTHING)
+        self.look_anew()
+        self.pause.begin(now_s)
+
+    def join(self, now_s: float) -> None:
+        """Be at a station again."""
+        self.pause.end(now_s)
+        self.since_s = now_s
 
     def rate(self, now_s: float, grant: Grant) -> None:
         """From now on use this part of the band. Call `advance` before.

@@ -15,6 +15,8 @@ PROMISED = {
     "evaluations": "round time_s split metric value samples",
     "critical_path": "round position user node kind cause start_s end_s duration_s",
     "decisions": "round user name value",
+    "positions": "time_s user x_m y_m station coupling_loss_db",
+    "handovers": "user time_s from_station to_station interruption_s",
     "outages": "user start_s end_s cause",
     "requests": "user node arrival_s start_s end_s latency_s bits outcome",
     "energy": "round user start_s end_s transmit_j receive_j compute_j idle_j tail_j charge_j harvested_j",

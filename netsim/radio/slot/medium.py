@@ -6,7 +6,7 @@ slot carries has arrived at its end. While nobody transmits nothing happens, at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 
 import numpy as np
@@ -35,7 +35,7 @@ class SlotMedium:
         env: simpy.Environment,
         bandwidth_hz: float,
         scheduler: Scheduler,
-        attached: Sequence[int],
+        attached: Iterable[int],
         dealer: Dealer,
         coding: Coding,
         *,
@@ -44,7 +44,7 @@ class SlotMedium:
         delay_slots: int,
         spread: bool,
     ) -> None:
-        self.env, self.bandwidth_hz, self.scheduler, self.attached = env, bandwidth_hz, scheduler, attached
+        self.env, self.bandwidth_hz, self.scheduler, self.attached = env, bandwidth_hz, scheduler, list(attached)
         self.tti_s, self.resource_blocks = tti_s, resource_blocks
         self.changed: Callable[[], None] | None = None
         self._dealer, self._coding, self._spread = dealer, coding, spread
@@ -59,10 +59,7 @@ class SlotMedium:
     ) -> SlotTransmission:
         """As `Medium` has it; it takes part from the next slot on."""
         transmission = SlotTransmission(self.env, link, receivers, bits, radiate)
-        self._joining.append(transmission)
-        if not self._running:
-            self._running = True
-            self._wake()
+        self._join_later(transmission)
         return transmission
 
     def update(self, transmission: SlotTransmission) -> None:
@@ -78,6 +75,31 @@ class SlotMedium:
             self._keep(np.array([each is not transmission for each in self._rows.all]))
             self._reconsider = True
 
+    def suspend(self, transmission: SlotTransmission) -> None:
+        """As `Medium` has it; what the slot that is on would have brought is sent again."""
+        if not transmission.done.triggered:
+            self.end(transmission)
+            transmission.leave(self.env.now)
+
+    def resume(self, transmission: SlotTransmission) -> None:
+        """As `Medium` has it; it takes part from the next slot on."""
+        transmission.join(self.env.now)
+        self._join_later(transmission)
+
+    def attach(self, user: int) -> None:
+        """A user belongs to the station from now on."""
+        self.attached.append(user)
+        self._reconsider = True
+
+    def detach(self, user: int) -> None:
+        """A user belongs to the station no more."""
+        self.attached.remove(user)
+        self._reconsider = True
+
+    def links_changed(self) -> None:
+        """Look anew at the links of all that is under way: gains are others now."""
+        self._rows.forget(self._rows.all)
+
     def reconsider(self) -> None:
         """From the next slot on divide the band anew."""
         self._reconsider = True
@@ -89,6 +111,12 @@ class SlotMedium:
     def apply(self, stale: Iterable[SlotTransmission] = ()) -> None:
         """Look anew at the links of these."""
         self._rows.forget(stale)
+
+    def _join_later(self, transmission: SlotTransmission) -> None:
+        self._joining.append(transmission)
+        if not self._running:
+            self._running = True
+            self._wake()
 
     def _wake(self) -> None:
         now_s = self.env.now

@@ -54,10 +54,11 @@ class Transmissions:
         self.signals = np.concatenate([self.signals, signals])
         self._past = deque((np.concatenate([past, signals]) for past in self._past), maxlen=self._past.maxlen)
         self._borders_s = np.append(self._borders_s, [border_s for _, border_s in seen])
-        bits = [transmission.bits for transmission in new]
-        self.bits, self.remaining_bits = np.append(self.bits, bits), np.append(self.remaining_bits, bits)
-        for name in TALLIES:
-            setattr(self, name, np.append(getattr(self, name), np.zeros(len(new))))
+        self.bits = np.append(self.bits, [each.bits for each in new])
+        self.remaining_bits = np.append(self.remaining_bits, [each.remaining_bits for each in new])
+        reached = ((each.slots, each.signal, each.radiated, each.attempts, each.failed) for each in new)
+        for name, values in zip(TALLIES, zip(*reached, strict=True), strict=True):
+            setattr(self, name, np.append(getattr(self, name), values))
 
     def grant(self, grants: Sequence[Grant]) -> None:
         """What each row gets from now on."""

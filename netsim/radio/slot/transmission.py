@@ -8,6 +8,7 @@ import numpy as np
 import simpy
 
 from netsim.radio.link import Carrying
+from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
 from netsim.radio.transmission import FIRST_BLOCKS, MOST_BLOCKS
 from netsim.radio.window import Window
@@ -28,6 +29,7 @@ class SlotTransmission:
         self.link, self.receivers, self.bits = link, receivers, bits
         self.done = simpy.Event(env)
         self.start_s: float = env.now
+        self.pause = Pause()
         self.grant: Grant = NOTHING
         self.remaining_bits = bits
         self.attempts = self.failed = 0
@@ -50,7 +52,7 @@ class SlotTransmission:
         return self.signal / self.slots if self.slots else None
 
     def mean_power(self) -> float:
-        elapsed_s = self._since_s - self.start_s
+        elapsed_s = self._since_s - self.start_s - self.pause.total_s
         return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def radiate(self, now_s: float, power: float) -> None:
@@ -60,6 +62,18 @@ class SlotTransmission:
         if power != self.radiated and self._radiate is not None:
             self._radiate(power)
         self.radiated = power
+
+    def leave(self, now_s: float) -> None:
+        """Be at no station from now on, until `join`."""
+        self.radiate(now_s, 0.0)
+        self.grant = NOTHING
+        self.look_anew()
+        self.pause.begin(now_s)
+
+    def join(self, now_s: float) -> None:
+        """Be at a station again."""
+        self.pause.end(now_s)
+        self._since_s = now_s
 
     def look_anew(self) -> None:
         """Forget what was seen of the link: it has changed."""

@@ -1,0 +1,56 @@
+"""The random waypoint: users walk to a place drawn at random, rest there, and walk on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import cos, pi, sin, sqrt
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+from netsim.geometry import Point
+from netsim.mobility.walk import Leg, leg
+from netsim.streams import Streams
+
+KMH = 1 / 3.6
+"""A kilometre an hour in m/s."""
+
+
+@dataclass(frozen=True)
+class RandomWaypoint:
+    """Walks between places drawn uniformly over a disc around the origin, each at a speed drawn anew, with rests.
+
+    Users begin where they are placed, at time zero, with a walk. After long they are found near the middle more often
+    than near the edge, and walk more slowly than the mean of the speeds drawn: slow walks last longer (Bettstetter,
+    Hartenstein, Perez-Costa, Stochastic properties of the random waypoint mobility model, Wireless Networks 10, 2004).
+    """
+
+    radius_m: Annotated[float, Gt(0)] = 100.0
+    """Radius of the disc in metres."""
+    slowest_kmh: Annotated[float, Gt(0)] = 2.0
+    """Least speed in km/h; above zero, or walks would come to last for ever."""
+    fastest_kmh: Annotated[float, Gt(0)] = 4.0
+    """Largest speed in km/h; uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
+    rest_s: Annotated[float, Ge(0)] = 0.0
+    """Rest at each place in seconds."""
+
+    def __post_init__(self) -> None:
+        if self.slowest_kmh > self.fastest_kmh:
+            raise ValueError(f"slowest_kmh ({self.slowest_kmh:g}) must not exceed fastest_kmh ({self.fastest_kmh:g})")
+
+    def check(self, count: int) -> None:
+        """Fits any number of users."""
+
+    def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
+        now_s, place, walk = 0.0, start, 0
+        while True:
+            u, v, w = streams.uniform("waypoint", user, index=range(3 * walk, 3 * walk + 3)).tolist()
+            radius, angle = self.radius_m * sqrt(u), 2 * pi * v
+            speed = (self.slowest_kmh + (self.fastest_kmh - self.slowest_kmh) * w) * KMH
+            going = leg(now_s, place, (radius * cos(angle), radius * sin(angle)), speed)
+            yield going
+            now_s, place, walk = going.end_s, going.end, walk + 1
+            if self.rest_s:
+                yield Leg(now_s, now_s + self.rest_s, place, place)
+                now_s += self.rest_s

@@ -1,0 +1,89 @@
+"""Users on their way: at every look the gains are others, and whoever is received better elsewhere is handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
+
+import simpy
+
+from netsim.budget import LinkBudget
+from netsim.description import MobilityDescription
+from netsim.handover import Handover, Triggers
+from netsim.journal import Journal
+from netsim.nodes import Station, User
+from netsim.tables import HandoverRow, PositionRow
+
+
+class Motion:
+    """Moves users, with all that follows from it for their links and transfers."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        journal: Journal,
+        budget: LinkBudget,
+        users: Sequence[User],
+        stations: Sequence[Station],
+        mobility: MobilityDescription,
+        handover: Handover | None,
+    ) -> None:
+        self.env, self.journal, self.budget, self.users, self.stations = env, journal, budget, users, stations
+        self._interval_s, self._handover = mobility.interval_s, handover
+        self._triggers = Triggers(handover, len(users), len(stations)) if handover else None
+
+    def steps(self) -> Iterator[float]:
+        """Looks, each at the instant that was named before."""
+        for number in count(1):
+            yield number * self._interval_s
+            self._look()
+
+    def record(self, users: Sequence[int]) -> None:
+        """Write down where users are."""
+        for user in users:
+            x_m, y_m = self.budget.places[user]
+            station = self.budget.serving[user]
+            row = PositionRow(self.env.now, user, x_m, y_m, station, self.budget.coupling_loss_db(user, station))
+            self.journal.trace.add("positions", *row)
+
+    def _look(self) -> None:
+        moved = self.budget.move(self.env.now)
+        for user in moved:
+            self.budget.tune(self.users[user].uplink.link, "up", user)
+            self.budget.tune(self.users[user].downlink.link, "down", user)
+        for station in dict.fromkeys(self.users[user].station for user in moved):
+            station.uplink.medium.links_changed()
+            station.downlink.medium.links_changed()
+        if self._triggers is not None:
+            self._look_around(self._triggers)
+        self.record(moved)
+
+    def _look_around(self, triggers: Triggers) -> None:
+        for number, station in triggers.look(self.env.now, self.budget.powers.gains, self.budget.serving).items():
+            user = self.users[number]
+            if not user.downlink.staying and user.downlink.arrival is None:
+                triggers.forget(number)
+                self._hand_over(user, self.stations[station])
+
+    def _hand_over(self, user: User, to: Station) -> None:
+        assert self._handover is not None
+        source, pause_s = user.station, self._handover.interruption_s
+        row = HandoverRow(user.number, self.env.now, source.number, to.number, pause_s)
+        self.journal.trace.add("handovers", *row)
+        self.budget.serving[user.number] = to.number
+        user.station = to
+        user.uplink.leave(to.uplink, self.budget.link("up", user.number, to.number))
+        user.downlink.leave(to.downlink, self.budget.link("down", user.number, to.number))
+        for before, after in ((source.uplink, to.uplink), (source.downlink, to.downlink)):
+            before.medium.detach(user.number)
+            after.medium.attach(user.number)
+        arrive = partial(self._arrive, user)
+        if pause_s:
+            self.env.timeout(pause_s).callbacks.append(arrive)
+        else:
+            arrive()
+
+    def _arrive(self, user: User, _: simpy.Event | None = None) -> None:
+        user.uplink.arrive()
+        user.downlink.arrive()
