@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from annotated_types import Ge, Gt, Le
 
+from learning.charge import Large
 from learning.data import DatasetLoader, Digits
 from learning.data.partition import Iid, Partition
 from learning.models import Architecture, Mlp
@@ -65,6 +66,8 @@ class LearningDescription:
     """The model, as a sequence of blocks."""
     pretraining: Pretraining | None = None
     """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
+    charge_as: Large | None = None
+    """Charge FLOPs, bits and memory of this large model, of the same family, which the small one stands for."""
     cut: Annotated[int, Ge(1)] = 1
     """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
     batch_size: Annotated[int, Ge(1)] = 32

@@ -42,7 +42,7 @@ class Wire:
 
     def bits(self, what: Any, codec: Codec) -> int:
         """Size of `what` on the wire."""
-        return codec.bits(specification(what).tree)
+        return codec.bits(self.executor.charged(what).tree)
 
     def deliver(self, what: Any, codec: Codec, user: int, kind: str) -> Any:
         """What the receiver sees."""
@@ -100,9 +100,9 @@ class User:
         `flops` replaces the count from shapes where a paper's cost model charges something else.
         """
         plan = self.wire.executor.plan(operation, *args)
-        cost = plan.profile.flops if flops is None else flops
+        cost = self.wire.executor.cost(plan)
         self.wire.observe(self.number, plan)
-        yield from self.node.compute(cost, kind, plan.profile.memory_bytes)
+        yield from self.node.compute(cost.flops if flops is None else flops, kind, cost.memory_bytes)
         return self.wire.executor.promise(plan)
 
     def send(
@@ -144,10 +144,11 @@ class Server:
         yield from self._spend(self.wire.executor.plan(operation, *args), kind, user, flops)
 
     def _spend(self, plan: Plan, kind: str, user: User | None, flops: float | None) -> Timed:
-        cost = plan.profile.flops if flops is None else flops
+        cost = self.wire.executor.cost(plan)
         if user:
             self.wire.observe(user.number, plan)
-        yield from self.node.compute(cost, kind, plan.profile.memory_bytes, user.number if user else None)
+        charged = cost.flops if flops is None else flops
+        yield from self.node.compute(charged, kind, cost.memory_bytes, user.number if user else None)
 
     def send(self, to: User, what: Any, kind: str, codec: Codec = PLAIN, *, bits: int | None = None) -> Promise:
         """Transmit a value to one user; what comes back is what the user sees. `bits` as in `User.send`."""

@@ -13,6 +13,7 @@ import simpy
 import torch
 from numpy.typing import NDArray
 
+from learning.charge import Charge
 from learning.data import Batches, Dataset
 from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
@@ -81,8 +82,11 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
         return Simulation(env, network, None, traffic.beside(None) if traffic else None)
     if network.memory_bytes is not None:
         network.leave_out(too_small(scenario, network.memory_bytes, build))
-    executor = EXECUTORS[learning.executor](store)
-    world = _world(env, streams, network, executor, learning, _material(learning, len(network.users), streams))
+    executor, material = EXECUTORS[learning.executor](store), _material(learning, len(network.users), streams)
+    if learning.charge_as is not None:
+        with blaming("learning", "charge_as"):
+            executor.charge = Charge(learning.charge_as, material.model)
+    world = _world(env, streams, network, executor, learning, material)
     scheme = learning.scheme.run(world)
     return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from learning.executor import identity
-from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, to_meta
+from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
 from learning.executor.flops import CountFlops
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ class Profile:
     """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
     inputs: tuple[int, ...]
     """Which leaves of the arguments are tensors, deferred values or lazy leaves: what a value depends on besides."""
+
+
+class Cost(NamedTuple):
+    """What a call is charged."""
+
+    flops: int
+    memory_bytes: int
+
+
+class Counterparts(Protocol):
+    """Says by which shapes values are charged, where another model than the one that learns is to be paid for."""
+
+    def twin(self, tree: Any) -> Any:
+        """The counterpart of a tree of meta tensors and plain arguments."""
+        ...
 
 
 class Plan(NamedTuple):
@@ -62,7 +77,9 @@ class Executor(ABC):
         """Results that came from the store."""
         self.store = store
         self._surroundings = identity.surroundings(type(self).__name__)
+        self.charge: Counterparts | None = None
         self._profiles: dict[Key, Profile] = {}
+        self._costs: dict[Key, Cost] = {}
         self._specs: dict[Any, Spec] = {}
 
     def submit(self, operation: Operation, *args: Any) -> Any:
@@ -80,6 +97,23 @@ class Executor(ABC):
         if profile is None:
             profile = self._profiles[key] = self._profile(operation, args)
         return Plan(profile, key, leaves)
+
+    def cost(self, plan: Plan) -> Cost:
+        """What a planned call is charged: what it takes, or what its counterpart would."""
+        if self.charge is None:
+            return Cost(plan.profile.flops, plan.profile.memory_bytes)
+        cost = self._costs.get(plan.key)
+        if cost is None:
+            operation, form, _ = plan.key
+            args = self.charge.twin(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
+            out, count = _shape_run(operation, args)
+            cost = self._costs[plan.key] = Cost(count.flops, _bytes(args) + _bytes(out))
+        return cost
+
+    def charged(self, value: Any) -> Spec:
+        """The shapes by which a value is charged: its own, or those of its counterpart."""
+        spec = specification(value)
+        return spec if self.charge is None else Spec(self.charge.twin(spec.tree))
 
     def promise(self, plan: Plan) -> Any:
         """`submit` what was planned."""
@@ -118,8 +152,7 @@ class Executor(ABC):
 
     def _profile(self, operation: Operation, args: Any) -> Profile:
         operands = tree_map(to_meta, args)
-        with CountFlops() as count:
-            out = operation(*operands)
+        out, count = _shape_run(operation, operands)
         outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
         held = sum(spec.bytes for spec in outputs) + _bytes(operands)
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
@@ -164,6 +197,11 @@ def call(job: Job, flat: Any) -> list[Tensor]:
     except Exception as error:
         error.add_note(f"in operation {job.operation.__module__}.{job.operation.__qualname__}")
         raise
+
+
+def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops]:
+    with CountFlops() as count:
+        return operation(*operands), count
 
 
 def _sign(leaf: Any) -> Any:

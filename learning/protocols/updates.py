@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from learning.executor.deferred import specification
 from learning.parties import Promise, User
 from learning.world import World
 
@@ -40,5 +39,5 @@ def merge(world: World, model: Any, updates: Sequence[Update], rule: str) -> Pro
     weights = world.weights([update.user for update in updates], rule)
     users, _, arrived, bases, staleness = zip(*updates, strict=True)
     work = world.policy.merging(model, arrived, bases, weights, staleness)
-    flops = 2 * (len(users) + world.policy.asynchronous) * specification(model).numel
+    flops = 2 * (len(users) + world.policy.asynchronous) * world.executor.charged(model).numel
     return (yield from world.server.do(*work, kind="aggregation", flops=flops))

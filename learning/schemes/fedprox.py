@@ -31,8 +31,8 @@ class FedProx:
     def run(self, world: World) -> Promise:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
-            term = 2 * world.whole.parameter_count * x.meta.shape[0] if self.mu else 0
-            flops = world.executor.plan(*work).profile.flops + term
+            term = 2 * world.executor.charged(model).numel * x.meta.shape[0] if self.mu else 0
+            flops = world.executor.cost(world.executor.plan(*work)).flops + term
             model, state, _ = yield from user.do(*work, kind="client_training", flops=flops)
             return model, state
 
