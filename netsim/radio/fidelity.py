@@ -12,8 +12,9 @@ from annotated_types import Ge, Gt
 
 from netsim.radio.band import Band
 from netsim.radio.medium import Medium
-from netsim.radio.rate import RateLaw
+from netsim.radio.rate import AdaptiveModulation, RateLaw
 from netsim.radio.sharing import ProportionalFair, Scheduler, SharingLaw
+from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.coding import Coding, Ideal
 from netsim.radio.slot.dealing import BestLinks, Dealer, Parts
 from netsim.radio.slot.medium import SlotMedium
@@ -66,7 +67,11 @@ class Slots:
     resource_blocks: Annotated[int, Ge(1)] = 50
     """Resource blocks of equal width in the band (TS 36.101 table 5.6-1: 50 in 10 MHz)."""
     cqi_delay_slots: Annotated[int, Ge(0)] = 0
-    """Age in slots of what the station knows of channels."""
+    """Age in slots of what the station knows of channels; it stands in for the `cqi_delay_blocks` of a rate law."""
+    round_trip_slots: Annotated[int, Ge(1)] = 8
+    """Slots from a transport block to its copy, where the rate law has them (TS 36.213, 8: 8 ms with FDD)."""
+    outer_loop_db: Annotated[float, Ge(0)] = 0.5
+    """Step in dB by which a lost block makes the choice of modulation and coding more careful; 0 is no outer loop."""
 
     def band(
         self,
@@ -86,7 +91,7 @@ class Slots:
             scheduler,
             attached,
             self._dealer(law, scheduler),
-            self._coding(rate, bandwidth_hz / self.resource_blocks * self.tti_s),
+            self._coding(rate, bandwidth_hz / self.resource_blocks * self.tti_s, key),
             tti_s=self.tti_s,
             resource_blocks=self.resource_blocks,
             delay_slots=self.cqi_delay_slots,
@@ -95,11 +100,13 @@ class Slots:
 
     def _dealer(self, law: SharingLaw, scheduler: Scheduler) -> Dealer:
         if not scheduler.follows_fading:
-            return Parts(self.resource_blocks)
+            return Parts(self.resource_blocks, lent=scheduler.contended)
         memory_s = law.forgetting_time_s if isinstance(law, ProportionalFair) else None
         return BestLinks(self.resource_blocks, None if memory_s is None else -expm1(-self.tti_s / memory_s))
 
-    def _coding(self, rate: RateLaw, symbols: float) -> Coding:
+    def _coding(self, rate: RateLaw, symbols: float, key: int) -> Coding:
+        if isinstance(rate, AdaptiveModulation):
+            return Adaptive(rate, symbols, key, self.round_trip_slots, self.outer_loop_db)
         return Ideal(rate, symbols)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,8 +38,8 @@ class Coding(Protocol):
         """Rate in bit/s/Hz that a scheduler counts on at these ratios, each by itself."""
         ...
 
-    def joined(self, count: int) -> None:
-        """So many transmissions are going on, those that came last at the end."""
+    def joined(self, users: Sequence[int]) -> None:
+        """The (first) users whose transmissions are going on, those that came last at the end."""
         ...
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
@@ -60,7 +61,7 @@ class Ideal:
     def promised(self, snr: Floats) -> Floats:
         return self.rate.efficiency(snr.ravel()).reshape(snr.shape)
 
-    def joined(self, count: int) -> None:
+    def joined(self, users: Sequence[int]) -> None:
         """Nothing is kept."""
 
     def keep(self, rows: NDArray[np.bool_]) -> None:

@@ -35,8 +35,19 @@ class Dealer(Protocol):
         """Some have left."""
         ...
 
+    def sending(self) -> Floats | None:
+        """The part of slots in which each transmission gets something; None if that is not known in advance."""
+        ...
+
     def owners(self, number: int, promised: Promised) -> Rows:
         """The row that each resource block of a slot goes to, -1 for nobody."""
+        ...
+
+    def spared(self, promised: Promised, hungry: NDArray[np.bool_]) -> Rows | None:
+        """The row that each resource block goes to whose owner has no use for it; None leaves it unused.
+
+        `hungry` are the rows that could use more.
+        """
         ...
 
     def served(self, efficiency: Floats) -> None:
@@ -48,11 +59,12 @@ class Parts:
     """Deals out what grants say: parts of the band in every slot, or whole slots where all have the whole band.
 
     Parts of the band go by systematic sampling: in every slot a transmission gets its number of blocks, rounded up or
-    down, and over many slots exactly its part. Slots go to whoever is owed most, which with equal parts is in turns.
+    down, and over many slots exactly its part. Slots go to whoever is owed most, which with equal parts is in turns;
+    where time is `lent`, what the owner of a slot leaves of it goes to the next.
     """
 
-    def __init__(self, resource_blocks: int) -> None:
-        self.resource_blocks = resource_blocks
+    def __init__(self, resource_blocks: int, *, lent: bool = True) -> None:
+        self.resource_blocks, self.lent = resource_blocks, lent
         self._bands = self._times = np.zeros(0)
         self._owed = np.zeros(1)
 
@@ -67,13 +79,25 @@ class Parts:
         self._bands, self._times = self._bands[rows], self._times[rows]
         self._owed = self._owed[np.append(rows, True)]
 
+    def sending(self) -> Floats | None:
+        parts: Floats = self._times * np.minimum(1.0, self._bands * self.resource_blocks)
+        return parts
+
     def owners(self, number: int, promised: Promised) -> Rows:
         if (self._times < 1).any():
             return np.full(self.resource_blocks, self._next())
-        at = (np.arange(self.resource_blocks) + (0.5 + number * GOLDEN) % 1) / self.resource_blocks
+        # In every slot one block further, so that nobody stays where its channel is bad.
+        at = (np.arange(number, number + self.resource_blocks) % self.resource_blocks + (0.5 + number * GOLDEN) % 1) / (
+            self.resource_blocks
+        )
         owners = np.searchsorted(np.cumsum(self._bands), at, side="right")
         owners[owners == len(self._bands)] = -1
-        return np.roll(owners, number)
+        return owners
+
+    def spared(self, promised: Promised, hungry: NDArray[np.bool_]) -> Rows | None:
+        if not self.lent or not (self._times < 1).any():
+            return None
+        return np.full(self.resource_blocks, np.argmax(np.where(hungry, self._owed[:-1], -np.inf)))
 
     def _next(self) -> int:
         self._owed[:-1] += self._times
@@ -101,11 +125,19 @@ class BestLinks:
     def keep(self, rows: NDArray[np.bool_]) -> None:
         self._averages = self._averages[rows]
 
+    def sending(self) -> Floats | None:
+        return None
+
     def owners(self, number: int, promised: Promised) -> Rows:
-        rates = promised()
+        return self._best(promised())
+
+    def spared(self, promised: Promised, hungry: NDArray[np.bool_]) -> Rows | None:
+        return self._best(promised() * hungry[:, None])
+
+    def _best(self, rates: Floats) -> Rows:
         best = np.argmax(rates if self.forgotten is None else rates / self._averages[:, None], axis=0)
         best[rates.max(axis=0) <= 0] = -1
-        return np.broadcast_to(best, self.resource_blocks) if len(best) == 1 else best
+        return np.full(self.resource_blocks, best) if len(best) == 1 else best
 
     def served(self, efficiency: Floats) -> None:
         if self.forgotten is not None:

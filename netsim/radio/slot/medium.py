@@ -52,6 +52,7 @@ class SlotMedium:
         self._joining: list[SlotTransmission] = []
         self._reconsider = self._running = False
         self._number = -1  # of the slot that is on, or was the latest
+        self._shares_out = scheduler.contended
         self._received: Received | None = None  # what it will have brought at its end
 
     def begin(
@@ -148,8 +149,11 @@ class SlotMedium:
         if rows.all:
             grants = self._grants()
             rows.grant(grants)
-            self._coding.joined(len(rows.all))
+            self._coding.joined([transmission.receivers[0] for transmission in rows.all])
             self._dealer.joined(grants, self._promised)
+            parts = self._dealer.sending()
+            if parts is not None and not self._spread:  # a user's power, averaged over slots
+                rows.radiate(self.env.now, parts * rows.powers)
         if self.changed is not None:
             self.changed()
 
@@ -165,6 +169,8 @@ class SlotMedium:
     def _send(self) -> None:
         rows = self._rows
         owners = self._dealer.owners(self._number, self._promised)
+        if self._shares_out:
+            self._share_out(owners)
         blocks = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
         owners = owners[blocks]
         count: Rows = np.bincount(owners, minlength=len(rows.all))
@@ -175,8 +181,26 @@ class SlotMedium:
         self._received = self._coding.send(sent, rows.remaining_bits)
         self._dealer.served(self._received.bits / (self.tti_s * self.bandwidth_hz))
         rows.sent(count, np.asarray(np.bincount(owners, snr, len(rows.all)), dtype=np.float64))
-        if not self._spread:
+        if self._dealer.sending() is None and not self._spread:
             rows.radiate(self.env.now, np.where(count > 0, rows.powers, 0.0))
+
+    def _share_out(self, owners: Rows) -> None:
+        """Give to others what owners of many resource blocks have no use for, as their bits run out in this slot."""
+        rows, every = self._rows, np.arange(self.resource_blocks)
+        block_bits = self.bandwidth_hz / self.resource_blocks * self.tti_s
+        for _ in range(self.resource_blocks):
+            known = rows.at(rows.reported, owners, every) * (owners >= 0)
+            bits = block_bits * self._coding.promised(known / self.bandwidth_hz)
+            gets = np.bincount(owners + 1, bits, len(rows.all) + 1)[1:]
+            if (gets <= rows.remaining_bits).all():
+                return
+            before = _before(owners, bits)
+            spare = (owners >= 0) & (before >= rows.remaining_bits[owners])
+            hungry = gets < rows.remaining_bits
+            others = self._dealer.spared(self._promised, hungry) if spare.any() and hungry.any() else None
+            if others is None:
+                return
+            owners[spare] = others[spare]
 
     def _end_slot(self, _: simpy.Event) -> None:
         if self._received is not None:
@@ -196,3 +220,10 @@ class SlotMedium:
         self._coding.keep(rows)
         if self._received is not None:
             self._received = Received(*(column[rows] for column in self._received))
+
+
+def _before(owners: Rows, bits: Floats) -> Floats:
+    """The bits in resource blocks of the same owner before each."""
+    same = (owners[:, None] == owners) & np.tri(len(owners), k=-1, dtype=bool)
+    before: Floats = same @ bits
+    return before
