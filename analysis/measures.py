@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]
@@ -88,15 +89,32 @@ def time_by_user(critical_path: pd.DataFrame) -> pd.DataFrame:
     return table.assign(rounds_decided=decided.reindex(table.index, fill_value=0))
 
 
-def utilisation(computations: pd.DataFrame, duration_s: float, server_slots: int) -> pd.DataFrame:
+def utilisation(computations: pd.DataFrame, duration_s: float, server_slots: int, edge_slots: int = 1) -> pd.DataFrame:
     """By processor (node_kind, node): `busy_s`, `jobs`, mean `wait_s`, and `utilisation` = busy_s / (duration_s slots).
 
-    A user's device has one slot, every server `server_slots`.
+    A user's device has one slot, the server `server_slots`, and every edge server `edge_slots`.
     """
     nodes = computations.groupby(["node_kind", "node"], dropna=False)
     table = nodes.agg(busy_s=("service_s", "sum"), jobs=("service_s", "size"), wait_s=("wait_s", "mean"))
-    slots = (table.index.get_level_values("node_kind") == "server") * (server_slots - 1) + 1
+    kinds, names = table.index.get_level_values("node_kind"), table.index.get_level_values("node")
+    slots = np.where(
+        kinds != "server", 1, np.where(names.astype(str).str.fullmatch(r"server\d+"), edge_slots, server_slots)
+    )
     return table.assign(utilisation=table["busy_s"] / (duration_s * slots))
+
+
+def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Requests by one or several columns: how many were asked and ended how, and the latency of those served.
+
+    Columns asked, served, refused, timed_out, lost; mean_s, median_s, p95_s, p99_s, which are missing where none was
+    served.
+    """
+    counts = requests.groupby([*columns, "outcome"]).size().unstack("outcome", fill_value=0)
+    counts = counts.reindex(columns=["served", "refused", "timed_out", "lost"], fill_value=0)
+    latency = requests[requests["outcome"] == "served"].groupby(columns)["latency_s"]
+    percentiles = {"median_s": latency.median(), "p95_s": latency.quantile(0.95), "p99_s": latency.quantile(0.99)}
+    counts.insert(0, "asked", counts.sum(axis="columns"))
+    return counts.rename_axis(columns=None).assign(mean_s=latency.mean(), **percentiles)
 
 
 def energy_by_user(energy: pd.DataFrame) -> pd.DataFrame:

@@ -127,8 +127,14 @@ class Run:
 
     def utilisation(self) -> pd.DataFrame:
         """Busy share of every processor over the simulated time."""
-        slots = self.scenario["compute"]["servers"]["slots"]
-        return measures.utilisation(self.computations, float(self.rounds["end_s"].max()), slots)
+        compute = self.scenario["compute"]
+        edge = compute.get("edge_servers") or {}
+        end_s = pd.concat([self.rounds["end_s"], self.computations["end_s"]]).max()
+        return measures.utilisation(self.computations, float(end_s), compute["servers"]["slots"], edge.get("slots", 1))
+
+    def requests_by(self, *columns: str) -> pd.DataFrame:
+        """Requests by columns of `requests`, by stream if none is named: how they ended, and latency percentiles."""
+        return measures.requests_by(self.requests, list(columns or ("stream",)))
 
     def energy_by_user(self) -> pd.DataFrame:
         """Joules by user and component: transmit, receive, compute, idle, and their total."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from analysis.report import gantt, headline, learning, round_time, spending
+from analysis.report import gantt, headline, learning, requests, round_time, spending
 from analysis.report.html import document, folded
 from analysis.report.panel import Panel
 from analysis.run import Run
@@ -20,7 +20,8 @@ def render(run: Run) -> str:
         str(run.info.get("status", "status unknown")),
         headline.facts(run),
         headline.tiles(run) if begun else [],
-        _panels(run) if begun else [Panel("Nothing to show yet", "No round of this run has ended.")],
+        [*(_panels(run) if begun else []), *_requests(run)]
+        or [Panel("Nothing to show yet", "No round of this run has ended.")],
         [
             *([folded("Users", headline.users(run))] if begun else []),
             folded("Scenario", run.scenario_text),
@@ -34,6 +35,11 @@ def _has_a_round(run: Run) -> bool:
     rows = run.describe().groupby("table")["rows"].first()
     full, there = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
     return bool((rows.reindex(full, fill_value=0) > 0).all() and set(there) <= set(rows.index))
+
+
+def _requests(run: Run) -> list[Panel]:
+    """A panel where there are requests."""
+    return [requests.panel(run.requests)] if "requests" in run.tables and len(run.requests) else []
 
 
 def _panels(run: Run) -> list[Panel]:

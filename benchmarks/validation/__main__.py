@@ -9,7 +9,7 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
-from benchmarks.validation import channels, devices, presence, propagation
+from benchmarks.validation import channels, devices, presence, propagation, queues
 from benchmarks.validation.findings import Finding
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -51,6 +51,12 @@ SECTIONS: tuple[Section, ...] = (
         "Stragglers and energy", "devices", devices.findings, devices.plot,
         "Pareto laws with alpha <= 2 have no finite variance, so their quantiles are compared, never their means. "
         "Recorded devices are data, not a law; they are tested, not validated.",
+    ),
+    (
+        "Queues", "queues", queues.findings, queues.plot,
+        "Requests of one user with no bits to send, so that the server alone takes time; the mean service is one "
+        "second. The first tenth of 100,000 requests is left out, the rest cut into 30 batches. Little's law, and the "
+        "exact recursions of first come, first served, of priorities and of sharing, are held by tests to rounding.",
     ),
 )  # fmt: skip
 

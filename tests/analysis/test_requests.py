@@ -1,0 +1,65 @@
+"""Requests in reports and measures: outcomes counted, latencies of the served ones alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis import measures, report
+from scenarios import load, simulate
+
+SCENARIO = """
+network: {users: {count: 3}}
+compute: {servers: {flops_per_s: 1.0e9, slots: 2, capacity: 3}, edge_servers: {flops_per_s: 1.0e9, slots: 3}}
+traffic:
+  duration_s: 40
+  streams:
+    chat: {arrivals: {name: poisson, rate_per_s: 1}, flops: {name: exponential, mean: 1.0e9},
+           timeout_s: 1.5, at: central}
+    rare: {arrivals: {name: periodic, period_s: 10}, flops: 1.0e9}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> analysis.Run:
+    """Requests without learning, of all outcomes but lost."""
+    folder = tmp_path_factory.mktemp("requests")
+    (folder / "requests.yaml").write_text(SCENARIO)
+    simulate(load(folder / "requests.yaml"), folder / "run")
+    return analysis.load(folder / "run")
+
+
+def test_outcomes_and_percentiles() -> None:
+    rows = pd.DataFrame(
+        {
+            "stream": ["a"] * 5 + ["b"],
+            "outcome": ["served"] * 3 + ["refused", "timed_out", "lost"],
+            "latency_s": [1.0, 2.0, 6.0, 0.0, 9.0, 4.0],
+        }
+    )
+    fared = measures.requests_by(rows, ["stream"])
+    assert fared.loc["a", ["asked", "served", "refused", "timed_out", "lost"]].tolist() == [5, 3, 1, 1, 0]
+    assert fared.loc["a", ["mean_s", "median_s", "p95_s", "p99_s"]].tolist() == pytest.approx([3.0, 2.0, 5.6, 5.92])
+    assert fared.loc["b", "asked"] == 1
+    assert np.isnan(fared.loc["b", "mean_s"])
+
+
+def test_a_run_of_requests_alone(run: analysis.Run) -> None:
+    fared = run.requests_by()
+    assert fared["asked"].sum() == len(run.requests)
+    assert (fared.loc["chat", ["served", "refused", "timed_out"]] > 0).all()
+    busy = run.computations.groupby("node")["service_s"].sum()
+    used = run.utilisation().droplevel("node_kind")["utilisation"]
+    end_s = run.computations["end_s"].max()
+    assert used["server"] == pytest.approx(busy["server"] / 2 / end_s)
+    assert used["server0"] == pytest.approx(busy["server0"] / 3 / end_s)
+    assert run.energy_by_user()["idle_j"].gt(0).all()
+
+
+def test_the_report_of_requests_alone(run: analysis.Run, tmp_path: Path) -> None:
+    html = report.write(run.path, tmp_path / "report.html").read_text("utf-8")
+    assert html.count('class="plot"') == 1
+    assert "Timed out" in html
+    assert "No round of this run" not in html
