@@ -15,6 +15,9 @@ from netsim.radio.recorded import Playback, play
 from netsim.radio.window import Window, stretch
 from netsim.streams import Floats
 
+CHUNK = 128
+"""Fading blocks whose gains a link remembers together; it remembers two chunks."""
+
 
 class Carrying(Protocol):
     """What a transmission goes over."""
@@ -52,6 +55,7 @@ class Link:
         self.fading = fading
         self.key = key
         self.rate = rate
+        self._chunks: dict[int, Floats] = {}
 
     @property
     def links(self) -> Sequence[Link]:
@@ -67,7 +71,24 @@ class Link:
 
         Divided by the bandwidth over which the power is spread it is the signal-to-noise ratio.
         """
-        return self.mean_power_over_noise_hz / self.noise_rise * self.fading.power_gains(self.key, blocks)
+        return self.mean_power_over_noise_hz / self.noise_rise * self._gains(blocks)
+
+    def _gains(self, blocks: NDArray[np.int64]) -> Floats:
+        """Remembered in chunks, so that transfers which follow each other do not work out the same blocks again."""
+        first, last = int(blocks[0]) // CHUNK, int(blocks[-1]) // CHUNK
+        if last - first > 1 or len(blocks) != blocks[-1] - blocks[0] + 1:
+            return self.fading.power_gains(self.key, blocks)
+        for number in [number for number in self._chunks if not first <= number <= last]:
+            del self._chunks[number]
+        for number in range(first, last + 1):
+            if number not in self._chunks:
+                whole = np.arange(number * CHUNK, (number + 1) * CHUNK)
+                self._chunks[number] = self.fading.power_gains(self.key, whole)
+        begin = int(blocks[0]) - first * CHUNK
+        if first == last:
+            return self._chunks[first][begin : begin + len(blocks)]
+        rest = len(blocks) + begin - CHUNK
+        return np.concatenate([self._chunks[first][begin:], self._chunks[last][:rest]])
 
     def window(self, start_s: float, blocks: int) -> Window:
         if self.recorded is not None:

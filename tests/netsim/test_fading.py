@@ -5,6 +5,9 @@ from math import exp, inf
 import numpy as np
 import pytest
 import simpy
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.special import exp1
 from scipy.stats import expon, gamma, ncx2
 
@@ -101,3 +104,28 @@ def test_long_run_goodput_is_the_ergodic_rate(mean_snr: float) -> None:
     gains = np.random.default_rng(0).exponential(size=100_000)
     std_bps = bandwidth_hz * np.log2(1 + mean_snr * gains).std()
     assert sent.bits / env.now == pytest.approx(ergodic_bps, abs=4 * std_bps / np.sqrt(blocks))
+
+
+@given(st.lists(st.tuples(st.integers(-300, 3000), st.integers(1, 300)), min_size=1, max_size=12))
+def test_what_a_link_remembers_is_what_it_would_draw(looks: list[tuple[int, int]]) -> None:
+    """Looks ahead of any length, in any order: the gains are those of the blocks, bit for bit."""
+    for fading in (Rayleigh(), Rician()):
+        link = Link(3.0, fading, STREAMS.key("link"))
+        for first, count in looks:
+            blocks = np.arange(first, first + count)
+            expected = 3.0 * fading.power_gains(STREAMS.key("link"), blocks)
+            assert link.power_over_noise_hz(blocks).tolist() == expected.tolist()
+
+
+def test_a_link_draws_blocks_once() -> None:
+    drawn: list[int] = []
+
+    class Counting(Rayleigh):
+        def power_gains(self, key: int, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
+            drawn.extend(blocks.tolist())
+            return super().power_gains(key, blocks)
+
+    link = Link(1.0, Counting(), STREAMS.key("link"))
+    for first in range(200):
+        link.power_over_noise_hz(np.arange(first, first + 100))
+    assert sorted(drawn) == list(range(384))
