@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from annotated_types import Ge, Gt, Le
 
+from learning.adapters import Lora
 from learning.charge import Large
 from learning.data import DatasetLoader, Digits
 from learning.data.partition import Iid, Partition
@@ -68,6 +69,9 @@ class LearningDescription:
     """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
     charge_as: Large | None = None
     """Charge FLOPs, bits and memory of this large model, of the same family, which the small one stands for."""
+    adapter: Lora | None = None
+    """Adapters that train in place of the weights, which are frozen; every scheme then fine-tunes, sends and averages
+    adapters (and the head) alone. Null trains everything."""
     cut: Annotated[int, Ge(1)] = 1
     """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
     batch_size: Annotated[int, Ge(1)] = 32

@@ -34,7 +34,7 @@ class Evaluator:
     """
 
     def __init__(
-        self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment, split: str = "test"
+        self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment | Bound, split: str = "test"
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()

@@ -12,6 +12,7 @@ import numpy as np
 import simpy
 import torch
 
+from learning.adapters import Bound, Lora
 from learning.data import Dataset
 from learning.description import Stop
 from learning.evaluation import Evaluator
@@ -36,7 +37,8 @@ class World:
     server: Server
     users: list[User]
     dataset: Dataset
-    whole: Segment
+    whole: Segment | Bound
+    """The model; where it has an adapter, its backbone is frozen, and what trains are its adapters (and head)."""
     cut: int
     optimiser: Optimiser
     server_optimiser: Optimiser
@@ -46,6 +48,7 @@ class World:
     evaluate_every: int
     precision: torch.dtype
     upstream: Upstream | None = None
+    adapter: Lora | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
@@ -56,11 +59,25 @@ class World:
         self.wanted = self.participation.wanted(len(self.users))
         """How many users are to take part in a round."""
         check(self.policy, self.wanted, len(self.users))
-        self.front, self.back = self.whole.cut(self.cut)
+        if self.adapter is not None and isinstance(self.whole, Segment):
+            adapted = self.adapter.on(self.whole)
+            self._backbone = self.initial(self.whole)
+            self.whole = adapted.bind(adapted.split(self._backbone)[0])
+        front, back = self.whole.cut(self.cut)
+        self.front: Segment | Bound = front
+        """The device's part of the model."""
+        self.back: Segment | Bound = back
+        """The server's."""
         self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
 
-    def initial(self, segment: Segment) -> dict[str, torch.Tensor]:
-        """The weights with which a segment starts: pretrained, else drawn by name; the same wherever it is cut."""
+    def initial(self, segment: Segment | Bound) -> dict[str, torch.Tensor]:
+        """What of a segment trains, as it starts; the same wherever the model is cut.
+
+        Weights are pretrained, else drawn by name; adapters change nothing yet.
+        """
+        if isinstance(segment, Bound):
+            adapted = segment.adapted
+            return adapted.adapters(self.streams, dtype=self.precision) | adapted.split(self._backbone)[1]
         drawn = segment.initial(self.streams, self.precision)
         return drawn | {name: value for name, value in self._pretrained.items() if name in drawn}
 

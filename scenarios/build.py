@@ -107,6 +107,9 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
         model = whole(learning.model, dataset)
     with blaming("learning", "pretraining"):
         upstream = _upstream(learning, model, folder)
+    with blaming("learning", "adapter"):
+        if learning.adapter is not None:
+            learning.adapter.on(model)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
     with blaming("learning", "participants"):
@@ -155,4 +158,5 @@ def _world(
         evaluate_every=learning.evaluate_every,
         precision=getattr(torch, learning.precision),
         upstream=material.upstream,
+        adapter=learning.adapter,
     )

@@ -127,6 +127,21 @@ class Bound:
         """The segment's output for these adapters (and head)."""
         return self.adapted(parameters, self.frozen, x)
 
+    @property
+    def parameter_count(self) -> int:
+        """How many scalars train."""
+        return self.adapted.parameter_count
+
+    def parameters(self) -> Tree:
+        """What trains, as meta tensors."""
+        return self.adapted.parameters()
+
+    def cut(self, at: int) -> tuple[Bound, Bound]:
+        """Cut before block `at` into front and back, each with its own frozen parameters; these must be at hand."""
+        front, back = self.adapted.cut(at)
+        own = [each.bind({name: self.frozen[name] for name in each.frozen()}) for each in (front, back)]
+        return own[0], own[1]
+
     def scored(self, parameters: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and the first token's attention in the last block, as `Segment.scored`."""
         return self.adapted.scored(parameters, self.frozen, x)

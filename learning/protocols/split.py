@@ -31,22 +31,29 @@ class Link:
 
 
 def exchange(
-    world: World, link: Link, user: User, weights: Any, state: Any, batch: tuple[Rows, Rows], serve: Serve
+    world: World,
+    link: Link,
+    user: User,
+    weights: Any,
+    state: Any,
+    batch: tuple[Rows, Rows],
+    serve: Serve,
+    front: Any = None,
 ) -> Promise:
     """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
 
-    Returns the user's new weights and optimiser state.
+    `front` is the segment on the user's device, if it is not that of all. Returns the user's new weights and optimiser
+    state.
     """
+    front = world.front if front is None else front
     x, y = batch
-    z = yield from user.do(steps.front, world.front, weights, x, kind="client_forward")
+    z = yield from user.do(steps.front, front, weights, x, kind="client_forward")
     labels = label_bits(y, link.label_bits)
     z = yield from user.send(world.server, z, "activation", link.activations, extra_bits=labels)
     dz = yield from serve(user, z, y)
     dz = yield from world.server.send(user, dz, "gradient", link.gradients)
     return (
-        yield from user.do(
-            steps.update_front, world.front, world.optimiser, weights, state, x, dz, kind="client_backward"
-        )
+        yield from user.do(steps.update_front, front, world.optimiser, weights, state, x, dz, kind="client_backward")
     )
 
 
