@@ -14,7 +14,7 @@ GROUPS = {
     "models": ("Architecture",),
     "datasets": ("DatasetLoader",),
     "channels": ("PathLoss", "Fading", "RateLaw", "RateRecording"),
-    "stragglers": ("SlowdownLaw", "Policy"),
+    "stragglers": ("SlowdownLaw", "Policy", "Participation", "StalenessWeight"),
     "schedulers": ("SharingLaw", "Fidelity"),
     "faults": ("Availability",),
     "traffic": ("Arrivals", "SizeLaw"),

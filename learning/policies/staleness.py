@@ -31,7 +31,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """(1 + staleness)^-exponent."""
+    """Late work counts by (1 + staleness)^-exponent."""
 
     exponent: Annotated[float, Ge(0)] = 0.5
     """0.5 in FedAsync's experiments, and in FedBuff."""
@@ -42,7 +42,7 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Hinge:
-    """1 up to a bound, and 1 / (1 + slope (staleness - bound)) beyond it."""
+    """Work counts fully up to a bound of staleness, and by 1 / (1 + slope (staleness - bound)) beyond it."""
 
     slope: Annotated[float, Ge(0)] = 10.0
     """How fast work loses weight beyond the bound; 10 in FedAsync's experiments."""

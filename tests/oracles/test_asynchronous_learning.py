@@ -177,6 +177,18 @@ def test_some_of_all_at_a_time() -> None:
     assert len({turn.user for turn in turns(ran)}) == 4
 
 
+@pytest.mark.parametrize("policy", [POLICIES["polynomial"], POLICIES["buffered"]], ids=["asynchronous", "buffered"])
+def test_arrivals_queue_before_a_slow_server(policy: Any) -> None:
+    """While an update is under way others arrive: first come, first merged, and stale by one more."""
+    ran = world(FedAvg(STEPS), policy=policy, server_flops_per_s=8e4, **SETTING)
+    model, staleness = replay(ran, policy, "train", alike=False)
+    assert same_bits(ran.model, model)
+    assert ran.journal.staleness == pytest.approx(staleness, abs=1e-12)
+    ends_s, arrived = update_times_s(ran), turns(ran)
+    merging = 4 * ran.whole.parameter_count / 8e4
+    assert any(sum(end_s - merging < turn.end_s < end_s for turn in arrived) > 1 for end_s in ends_s)
+
+
 def witness(ran: FakeWorld, user: User) -> list[tuple[str, int]]:
     """What `decisions` says of a user's weights, in the order in which it was written."""
     return [(name, int(value)) for _, whose, name, value in ran.journal.decisions if whose == user.number]
