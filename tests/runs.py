@@ -7,21 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from netsim import tables
 from scenarios import load, simulate
 from scenarios.run import Result
 
 TINY = Path(__file__).with_name("tiny.yaml")
-TABLES = (
-    "users",
-    "transfers",
-    "computations",
-    "rounds",
-    "evaluations",
-    "decisions",
-    "critical_path",
-    "energy",
-    "outages",
-)
+TABLES = tuple(tables.TABLES)
 
 
 DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006}
