@@ -94,6 +94,8 @@ COMPUTE_ENERGIES: dict[str, type] = {
 
 Activity = Literal["transmit", "receive", "compute"]
 
+SPENT_ON: dict[Activity, str] = {"transmit": "transmit_j", "receive": "receive_j", "compute": "compute_j"}
+
 RADIO: tuple[Activity, ...] = ("transmit", "receive")
 
 
@@ -201,7 +203,7 @@ class Meter:
         for activity, powers_w in self._going_on.items():
             if powers_w:
                 idle_s = 0.0
-                self._joules[f"{activity}_j"] += sum(powers_w) * elapsed_s
+                self._joules[SPENT_ON[activity]] += sum(powers_w) * elapsed_s
         self._joules["idle_j"] += self._idle_w * idle_s
 
     def _tell(self) -> None:

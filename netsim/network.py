@@ -172,7 +172,7 @@ class Network:
             "user",
             self._flops_per_s[number],
             slowdown=partial(self._slowdowns.draw, number),
-            worked=partial(self._slowdowns.worked, number),
+            worked=partial(self._slowdowns.worked, number) if self._slowdowns.remembers else None,
             energy=energy.compute,
             meter=meter,
         )

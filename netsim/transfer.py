@@ -189,7 +189,7 @@ class AirInterface:
         write = partial(self._write, len(radios), bits, kind, self.journal.round, self.env.now)
         transmission: OnAir | None = None
         interrupt: simpy.Interrupt | None = None
-        nobody = self.env.event()
+        nobody = self.env.event() if watched else None
 
         def went(radio: Radio) -> None:
             radios.remove(radio)
@@ -197,7 +197,7 @@ class AirInterface:
                 self.medium.update(transmission)
                 radio.end()
             write(radio, transmission)
-            if not radios:
+            if nobody is not None and not radios:
                 nobody.succeed()
 
         with ExitStack() as held:
@@ -212,7 +212,7 @@ class AirInterface:
                 if radios:
                     transmission = self._begin(radios, bits)
                     radios[0].carry(None if watched else transmission)
-                    yield transmission.done | nobody if watched else transmission.done
+                    yield transmission.done if nobody is None else transmission.done | nobody
             except simpy.Interrupt as cause:
                 interrupt = cause
             if transmission is not None:

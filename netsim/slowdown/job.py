@@ -62,6 +62,8 @@ class Slowdowns:
 
     def __init__(self, law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> None:
         self.law, self.redraw, self.streams = law, redraw, streams
+        self.remembers = law if isinstance(law, Remembers) else None
+        """The law, if devices have a past under it."""
         self._devices: dict[int, Memory] = {}
         self._jobs: dict[int, tuple[int, int]] = {}
 
@@ -70,18 +72,18 @@ class Slowdowns:
         return partial(self._slowdown, user, self._chance(user, round_number))
 
     def _slowdown(self, user: int, chance: float, start_s: float, nominal_s: float) -> float:
-        law = self._device(user) or self.law
-        return law.slowdown(Job(user, chance, self.streams, start_s, nominal_s))
+        job = Job(user, chance, self.streams, start_s, nominal_s)
+        return (self.law if self.remembers is None else self._device(self.remembers, user)).slowdown(job)
 
     def worked(self, user: int, start_s: float, end_s: float) -> None:
         """A job of the user's has been on the processor from then until then, done or given up."""
-        if device := self._device(user):
-            device.worked(start_s, end_s)
+        if self.remembers is not None:
+            self._device(self.remembers, user).worked(start_s, end_s)
 
-    def _device(self, user: int) -> Memory | None:
-        if isinstance(self.law, Remembers) and user not in self._devices:
-            self._devices[user] = self.law.device()
-        return self._devices.get(user)
+    def _device(self, law: Remembers, user: int) -> Memory:
+        if user not in self._devices:
+            self._devices[user] = law.device()
+        return self._devices[user]
 
     def _chance(self, user: int, round_number: int) -> float:
         if self.redraw == "round":
