@@ -23,9 +23,9 @@ LARGEST_GROUP = 10
 class Batched(Waiting):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
-    Grouping never decides a number: all tensors are stacked (also where users share one), a lone job is a stack of
-    one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes one torch
-    thread, which a run sets: with more, a matrix product is divided among them by its size.
+    Grouping never decides a number: all tensors are stacked (one that several jobs share, without copies), a lone job
+    is a stack of one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes one
+    torch thread, which a run sets: with more, a matrix product is divided among them by its size.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -53,6 +53,14 @@ class Batched(Waiting):
             rest = iter(moving)
             return tuple(call(first, [next(rest) if m else c[0] for c, m in zip(columns, moves, strict=True)]))
 
-        stacked = [torch.stack(column) for column, m in zip(columns, moves, strict=True) if m]
+        stacked = [_stacked(column) for column, m in zip(columns, moves, strict=True) if m]
         out = vmap(one, randomness="error")(*stacked)
         return [list(row) for row in zip(*(tensor.unbind() for tensor in out), strict=True)]
+
+
+def _stacked(column: tuple[Tensor, ...]) -> Tensor:
+    """The operands of all jobs as one tensor; what several jobs share, such as a frozen backbone, is not copied."""
+    first: Tensor = aligned(column[0])
+    if len(column) > 1 and all(operand is column[0] for operand in column):
+        return first.expand(len(column), *first.shape)
+    return torch.stack(column)

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from fakes import FakeStreams, digits, world
-from learning.models import Mlp, whole
+from learning.adapters import Lora
+from learning.adapters.combine import merged
+from learning.models import Mlp, Vit, whole
 
 
 @dataclass
@@ -91,3 +93,20 @@ def test_without_values_the_rows_are_there_and_empty(models):
     empty = [{**row, "value": None} for row in eager.journal.evaluations]
     assert dry.journal.evaluations == empty
     assert all(row["value"] is not None for row in eager.journal.evaluations)
+
+
+def test_adapters_are_evaluated_on_their_frozen_weights():
+    """In one piece or in two, as the plain weights that compute the same."""
+    whole_vit = whole(Vit(4, 8, 2, 2), TEST)
+    adapted = Lora(2, targets=("q", "fc1")).on(whole_vit)
+    frozen, head = adapted.split(whole_vit.initial(FakeStreams(3), torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: value.shape for name, value in adapted.parameters().items() if adapted.of_adapter(name)}
+    trained = {n: torch.randn(shape, generator=generator, dtype=torch.float64) for n, shape in shapes.items()} | head
+    lower, upper = ({n: trained[n] for n in part.parameters()} for part in adapted.cut(2))
+    bound, plain = adapted.bind(frozen), merged(adapted, frozen, trained)
+    ran = report([(bound, trained)], [(bound, lower, upper)], [plain], model=whole_vit.architecture)
+    once, twice, merged_loss = ran.journal.series("loss")
+    assert once == twice
+    assert once == pytest.approx(merged_loss, rel=1e-10)
+    assert once == pytest.approx(float(F.cross_entropy(whole_vit(plain, TEST.test.x), TEST.test.y)), rel=1e-10)

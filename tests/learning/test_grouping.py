@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from fakes import FakeStreams, one_thread, world
 from learning import parties, steps
+from learning.adapters import Lora
 from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Uniform
 from learning.executor import Batched
@@ -137,14 +138,42 @@ def test_bits_do_not_depend_on_the_group(operation, model, prepared, monkeypatch
             assert same_bits(a, b), f"groups of {JOBS} and of {size} differ by {(a - b).abs().max()}"
 
 
-def test_bits_do_not_depend_on_what_is_shared(prepared):
-    """Ten users with one and the same model object, or each with its copy."""
-    one = prepared["mlp"][0]
-    shared, copied = Batched(), Batched()
+@pytest.mark.parametrize("model", ["mlp", "vit"])
+def test_bits_do_not_depend_on_what_is_shared(model, prepared):
+    """Ten users with one and the same model object, or each with its copy, or each alone."""
+    one = prepared[model][0]
     copies = [{name: value.clone() for name, value in one.weights.items()} for _ in range(JOBS)]
-    together = shared.value([shared.submit(steps.front, one.whole, one.weights, o.x) for o in prepared["mlp"]])
-    apart = [copied.submit(steps.front, one.whole, w, o.x) for w, o in zip(copies, prepared["mlp"], strict=True)]
-    assert all(same_bits(a, b) for a, b in zip(together, copied.value(apart), strict=True))
+    state = [{name: value.clone() for name, value in SGD.init(one.weights).items()} for _ in range(JOBS)]
+    shared, copied = Batched(), Batched()
+    args = [(o.xs, o.ys) for o in prepared[model]]
+    train = (steps.train, one.whole, SGD)
+    together = [shared.submit(*train, one.weights, SGD.init(one.weights), *data) for data in args]
+    apart = [copied.submit(*train, w, s, *data) for w, s, data in zip(copies, state, args, strict=True)]
+    alone = [Batched() for _ in args]
+    each = [a.value(a.submit(*train, one.weights, state[0], *data)) for a, data in zip(alone, args, strict=True)]
+    results = [tree_leaves(found) for found in (shared.value(together), copied.value(apart), each)]
+    assert shared.groups["train", JOBS] == copied.groups["train", JOBS] == 1
+    for a, b, c in zip(*results, strict=True):
+        assert same_bits(a, b)
+        assert same_bits(a, c)
+
+
+def test_bits_of_users_on_one_frozen_backbone():
+    """Together, or each alone; their backbone is not copied for each."""
+    o = Operands("vit", 0)
+    adapted = Lora(2, targets=("q", "v", "fc1")).on(o.whole)
+    frozen, head = adapted.split(o.weights)
+    data = [(each.xs, each.ys) for each in (Operands("vit", number) for number in range(5))]
+    starts = [adapted.adapters(FakeStreams(), number) | head for number in range(5)]
+
+    def run(executor, jobs):
+        bound = adapted.bind(frozen)
+        return executor.value([executor.submit(steps.train, bound, SGD, s, SGD.init(s), *d) for s, d in jobs])
+
+    together = run(Batched(), list(zip(starts, data, strict=True)))
+    for found, job in zip(together, zip(starts, data, strict=True), strict=True):
+        alone = run(Batched(), [job])[0]
+        assert all(same_bits(a, b) for a, b in zip(tree_leaves(found), tree_leaves(alone), strict=True))
 
 
 def grouped(size, job):
