@@ -46,15 +46,16 @@ class Walk:
     """One user's way. Instants are asked for in order."""
 
     def __init__(self, legs: Iterator[Leg], start: Point) -> None:
-        self._legs = legs
-        self._leg = Leg(0.0, 0.0, start, start)
+        self.legs = legs
+        self.leg = Leg(0.0, 0.0, start, start)
+        """The present one."""
 
     def at(self, instant_s: float) -> Point:
         """Where the user is."""
-        while self._leg.end_s <= instant_s:
-            following = next(self._legs, None)
-            self._leg = following or Leg(self._leg.end_s, inf, self._leg.end, self._leg.end)
-        return self._leg.at(instant_s)
+        while self.leg.end_s <= instant_s:
+            following = next(self.legs, None)
+            self.leg = following or Leg(self.leg.end_s, inf, self.leg.end, self.leg.end)
+        return self.leg.at(instant_s)
 
 
 def leg(start_s: float, start: Point, end: Point, speed_m_per_s: float) -> Leg:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cmath import exp, phase
 from dataclasses import dataclass
-from math import acos, cos, degrees, log10, pi, radians, sin, sqrt
+from math import acos, cos, degrees, log10, pi, radians, remainder, sin, sqrt
 from typing import Annotated, Protocol
 
 from annotated_types import Ge, Gt, Interval
@@ -88,6 +88,8 @@ class ThreeSectors:
 
 def _bent(azimuth: float, zenith: float, downtilt: float) -> tuple[float, float]:
     """Azimuth and zenith angle as an antenna bent down sees them, in radians."""
+    if downtilt == 0:
+        return remainder(azimuth, 2 * pi), zenith
     ahead, aside, up = sin(zenith) * cos(azimuth), sin(zenith) * sin(azimuth), cos(zenith)
     seen_up = cos(downtilt) * up + sin(downtilt) * ahead
     seen_ahead = cos(downtilt) * ahead - sin(downtilt) * up

@@ -27,6 +27,7 @@ ELEMENT = ThreeSectors()
         (180.0, 180.0, -22.0),  # and no more in both directions together
         (328.0, 90.0, 8 - 12 * (32 / 65) ** 2),
         (500.0, 90.0, -22.0),
+        (90.0, 0.0, -22.0),  # straight up, where the azimuth still counts in the table
     ],
 )
 def test_the_element_of_table_7_3_1(azimuth_deg: float, zenith_deg: float, gain_db: float) -> None:

@@ -35,7 +35,7 @@ def test_random_waypoint_in_the_long_run() -> None:
     shape = grid * (1 - grid**2) * np.array(chords)
     cumulative = np.concatenate([[0], np.cumsum((shape[1:] + shape[:-1]) / 2)])
     assert_ks(distances, lambda r: np.interp(r, grid, cumulative / cumulative[-1]))
-    legs = [walk._leg for walk in walks]
+    legs = [walk.leg for walk in walks]
     assert_mean([np.hypot(*np.subtract(leg.end, leg.start)) / (leg.end_s - leg.start_s) for leg in legs], 3 / log(4))
 
 
