@@ -52,7 +52,7 @@ class Memory(Protocol):
 class Remembers(Protocol):
     """A law under which devices have a past."""
 
-    def device(self) -> Memory:
+    def fresh_device(self) -> Memory:
         """A device at the beginning."""
         ...
 
@@ -82,7 +82,7 @@ class Slowdowns:
 
     def _device(self, law: Remembers, user: int) -> Memory:
         if user not in self._devices:
-            self._devices[user] = law.device()
+            self._devices[user] = law.fresh_device()
         return self._devices[user]
 
     def _chance(self, user: int, round_number: int) -> float:

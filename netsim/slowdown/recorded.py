@@ -24,6 +24,9 @@ class RecordedSlowdowns:
     """The column that tells how fast a device is; all its numbers must be positive."""
     measures: Literal["time", "speed"] = "time"
     """Whether large numbers are slow devices (time), or fast ones (speed, such as scores)."""
+    device: str | None = None
+    """The column that names the devices where they have several rows, such as layers: the median of a device's rows
+    counts. Null is a row for each device."""
 
     def slowdown(self, job: Job) -> float:
         factors = self._factors()
@@ -35,19 +38,21 @@ class RecordedSlowdowns:
         self._factors()
 
     def _factors(self) -> Floats:
-        return _factors(self.file, self.column, self.measures)
+        return _factors(self.file, self.column, self.measures, self.device)
 
 
 @cache
-def _factors(file: str, name: str, measures: str) -> Floats:
-    recorded = _column(file, name)
+def _factors(file: str, name: str, measures: str, device: str | None) -> Floats:
+    """Raises ValueError, in one sentence, unless the columns are there and what counts is positive."""
+    table = read_table(file)
+    recorded = column(table, file, name)
+    if device is not None:
+        if device not in table.column_names:
+            raise ValueError(f'{file} has no column "{device}"; it has {", ".join(table.column_names)}')
+        coded = table[device].combine_chunks().dictionary_encode()
+        of_row = coded.indices.to_numpy()
+        recorded = np.array([np.median(recorded[of_row == each]) for each in range(len(coded.dictionary))])
+    if not len(recorded) or not (recorded > 0).all():
+        raise ValueError(f'the column "{name}" of {file} must hold positive numbers, and at least one')
     times = recorded if measures == "time" else 1 / recorded
     return times / np.median(times)
-
-
-def _column(file: str, name: str) -> Floats:
-    """Raises ValueError, in one sentence, unless the column is there and all of it are positive numbers."""
-    values = column(read_table(file), file, name)
-    if not len(values) or not (values > 0).all():
-        raise ValueError(f'the column "{name}" of {file} must hold positive numbers, and at least one')
-    return values

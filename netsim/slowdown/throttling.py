@@ -30,9 +30,9 @@ class Throttling:
 
     def slowdown(self, job: Job) -> float:
         """That of a device that has rested until then."""
-        return self.device().slowdown(job)
+        return self.fresh_device().slowdown(job)
 
-    def device(self) -> Heat:
+    def fresh_device(self) -> Heat:
         """A device at the beginning."""
         return Heat(self)
 

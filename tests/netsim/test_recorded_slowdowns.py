@@ -1,5 +1,6 @@
 """Devices from a recorded table: factors by hand, who gets which, and sentences for what cannot be read."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def test_devices_are_equally_likely_and_kept(phones: str) -> None:
         assert_proportion(count, 3000, 1 / 3)
     slowdowns = Slowdowns(law, "job", Streams(3))
     assert [slowdowns.draw(5, number)(9.0, 2.0) for number in range(4)] == [factors(law, 6)[5]] * 4
+
+
+def test_the_median_of_a_devices_rows_counts(tmp_path: Path) -> None:
+    layers = pa.table({"phone": ["a", "b", "a", "c", "a"], "time_s": [1.0, 4.0, 9.0, 6.0, 2.0]})
+    csv.write_csv(layers, tmp_path / "layers.csv")
+    law = RecordedSlowdowns(str(tmp_path / "layers.csv"), "time_s", device="phone")
+    assert set(factors(law, 200)) == {0.5, 1.0, 1.5}
+    with pytest.raises(ValueError, match='has no column "device"; it has phone, time_s'):
+        RecordedSlowdowns(law.file, "time_s", device="device").check(3)
+
+
+@pytest.mark.skipif("NETSIM_DATA" not in os.environ, reason="NETSIM_DATA does not say where recorded data lie")
+def test_recorded_layer_times_of_three_phones() -> None:
+    """Medians of the LSTM layers alone are 1.05, 0.67 and 0.42 s; over all layers the order is the same."""
+    law = RecordedSlowdowns(f"{os.environ['NETSIM_DATA']}/device_layer_times.parquet", "time_s", device="phone")
+    slow, middle, fast = sorted(set(factors(law, 200)), reverse=True)
+    assert slow > 1.2 > middle == 1.0 > 0.8 > fast
 
 
 def test_csv(tmp_path: Path, phones: str) -> None:
