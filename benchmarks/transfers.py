@@ -1,6 +1,7 @@
 """Transfers a wall second through the simulated radio, alone: users that send one payload after another.
 
-Prints, for each sharing law and number of users, transfers per second and their cost in SimPy timeouts of the same run.
+Prints, for each fidelity, sharing law and number of users, transfers per second and their cost in SimPy timeouts of the
+same run.
 """
 
 import simpy
@@ -8,6 +9,7 @@ import simpy
 from benchmarks.timing import best_s
 from netsim.description import (
     BandDescription,
+    ChannelDescription,
     ComputeDescription,
     EnergyDescription,
     NetworkDescription,
@@ -18,24 +20,39 @@ from netsim.journal import Journal
 from netsim.network import Network
 from netsim.nodes import Server, User
 from netsim.processor import Timed
-from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
+from netsim.radio.fidelity import Fidelity, Flow, Slots
+from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
+from netsim.radio.sharing import EqualShares, FixedShares, ProportionalFair, RoundRobin, SharingLaw
 from netsim.streams import Streams
 from netsim.trace import Trace
 
-TRANSFERS = 2400
+TRANSFERS, IN_SLOTS = 2400, 240
+"""As a flow, and slot by slot."""
 BITS = 200_000.0
+CASES: dict[str, tuple[SharingLaw, Fidelity, RateLaw]] = {
+    "flow, equal": (EqualShares(), Flow(), Shannon()),
+    "flow, fixed": (FixedShares(), Flow(), Shannon()),
+    "flow, proportional fair": (ProportionalFair(), Flow(), Shannon()),
+    "slot, equal": (EqualShares(), Slots(), Shannon()),
+    "slot, round robin": (RoundRobin(), Slots(), Shannon()),
+    "slot, proportional fair": (ProportionalFair(), Slots(), Shannon()),
+    "slot, equal, transport blocks": (EqualShares(), Slots(), AdaptiveModulation()),
+}
 
 
 def main() -> None:
-    print(
-        f"transfers: {TRANSFERS} uplinks of {BITS:.0f} bits, Rayleigh blocks; per wall second (cost in bare timeouts)"
-    )
+    print(f"transfers: uplinks of {BITS:.0f} bits, Rayleigh blocks; per wall second (cost in bare timeouts)")
     timeout_s = best_s({"timeouts": timeouts})["timeouts"] / 100_000
     for users in (12, 100):
-        laws: dict[str, SharingLaw] = {"equal": EqualShares(), "fixed": FixedShares()}
-        times = best_s({name: lambda law=law, users=users: send_all(law, users) for name, law in laws.items()})
-        each = (f"{n} {TRANSFERS / t:.0f}/s ({t / TRANSFERS / timeout_s:.0f})" for n, t in times.items())
-        print(f"  {users:4d} users: {', '.join(each)}")
+        times = best_s({name: lambda case=case, users=users: send_all(*case, users) for name, case in CASES.items()})
+        for name, wall_s in times.items():
+            each_s = wall_s / count(CASES[name][1], users)
+            print(f"  {users:4d} users, {name:30s} {1 / each_s:7.0f}/s ({each_s / timeout_s:.0f})")
+
+
+def count(fidelity: Fidelity, users: int) -> int:
+    """Transfers of a case, equally many of each user."""
+    return users * ((TRANSFERS if isinstance(fidelity, Flow) else IN_SLOTS) // users)
 
 
 def timeouts() -> None:
@@ -50,17 +67,19 @@ def timeouts() -> None:
     env.run()
 
 
-def send_all(law: SharingLaw, users: int) -> None:
+def send_all(law: SharingLaw, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
     """All users send side by side, each its part of the transfers."""
     env = simpy.Environment()
-    band = BandDescription(law=law)
+    band = BandDescription(law=law, fidelity=fidelity)
     description = NetworkDescription(
-        users=UsersDescription(count=users), sharing=SharingDescription(uplink=band, downlink=band)
+        users=UsersDescription(count=users),
+        channel=ChannelDescription(rate=rate),
+        sharing=SharingDescription(uplink=band, downlink=band),
     )
     journal = Journal(env, Trace(None))
     network = Network(env, Streams(1), journal, description, ComputeDescription(), EnergyDescription())
     for user in network.users:
-        env.process(sender(user, network.server, TRANSFERS // users))
+        env.process(sender(user, network.server, count(fidelity, users) // users))
     env.run()
 
 

@@ -9,7 +9,7 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
-from benchmarks.validation import calibration, channels, devices, mobility, presence, propagation, queues
+from benchmarks.validation import calibration, channels, devices, mobility, presence, propagation, queues, scheduling
 from benchmarks.validation.findings import Finding
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,6 +59,19 @@ SECTIONS: tuple[Section, ...] = (
         "fast switching here; the 0.05 s allowed are the solver's steps. The shortcut kappa f^2, made right at the "
         "fastest clock of a real core, misses up to 64 % of the energy of a cycle at the slowest (left picture): "
         "voltage falls much less than the clock. Slowing down saves far less than the shortcut promises.",
+    ),
+    (
+        "Schedulers", "scheduling", scheduling.findings, scheduling.plot,
+        "The same transfers of 100 users at 0 to 25 dB as a flow and slot by slot (1 ms, 50 resource blocks unless "
+        "said otherwise), under the same fading: 2 % of the goodput and 5 % of the 95th percentile of transfer times "
+        "are allowed. Under equal share, round robin, proportional fairness and max rate alike they differ by less; "
+        "what remains are waits for a first turn and for the end of a slot. So the flow form of proportional "
+        "fairness, which divides each fading block where slots alternate, costs nothing that can be seen here. It "
+        "agrees because all frequencies fade alike: over resource blocks that fade apart, slots gain from choosing "
+        "among them and the flow does not. Equal share on the uplink needs as many resource blocks as users: with "
+        "fewer, a user has a wider block in some slots only, and its power is less concentrated than the flow says. "
+        "Theory is compared over Rayleigh blocks of one slot; a memory of 100 slots costs proportional fairness up to "
+        "1 % of the optimum.",
     ),
     (
         "Stragglers and energy", "devices", devices.findings, devices.plot,

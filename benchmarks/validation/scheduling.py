@@ -13,7 +13,7 @@ from scipy.special import exp1
 
 from benchmarks.validation.findings import Finding, mean
 from netsim.processor import Timed
-from netsim.radio.band import Band
+from netsim.radio.band import Band, OnAir
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.link import Link
@@ -45,7 +45,9 @@ def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread
     Each pauses for exponential times so that it would be sending for a part `load` of the time if it were alone with
     its share of the band; None does not pause, so that all always have something to send.
     """
-    env, streams, times, delivered = simpy.Environment(), Streams(11), [], [0.0]
+    env, streams = simpy.Environment(), Streams(11)
+    sendings: dict[int, list[OnAir]] = {number: [] for number in range(USERS)}
+    times: list[float] = []
     band = _band(env, law, fidelity, USERS, BAND_HZ, spread=spread)
 
     def user(number: int) -> Timed:
@@ -57,17 +59,18 @@ def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread
                 pause = streams.exponential("pause", number, index=count)
                 yield env.timeout(pause * BITS * USERS / (BAND_HZ * log2(1 + snr)) * (1 - load) / load)
             count += 1
-            begun_s = env.now
             sent = band.begin(link, (number,), BITS)
+            sendings[number].append(sent)
             yield sent.done
             band.end(sent)
-            delivered[0] += BITS
-            times.append(env.now - begun_s)
+            times.append(env.now - sent.start_s)
 
     for number in range(USERS):
         env.process(user(number))
     env.run(SECONDS)
-    return delivered[0] / SECONDS, np.array(times)
+    for own in sendings.values():
+        band.update(own[-1])
+    return sum(sent.delivered_bits for own in sendings.values() for sent in own) / SECONDS, np.array(times)
 
 
 CASES: list[tuple[str, SharingLaw, Slots, bool]] = [
