@@ -69,7 +69,8 @@ def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread
         env.process(user(number))
     env.run(SECONDS)
     for own in sendings.values():
-        band.update(own[-1])
+        for latest in own[-1:]:
+            band.update(latest)
     return sum(sent.delivered_bits for own in sendings.values() for sent in own) / SECONDS, np.array(times)
 
 
