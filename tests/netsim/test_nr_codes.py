@@ -22,6 +22,8 @@ TABLES = [*MCS_TABLES.values(), *CQI_TABLES.values()]
 COLUMNS = [
     # table, and the column "spectral efficiency" of the standard at some of its rows
     (MCS_TABLES["qam64"], {0: 0.2344, 9: 1.3262, 10: 1.3281, 16: 2.5703, 17: 2.5664, 20: 3.3223, 28: 5.5547}),
+    (MCS_TABLES["qam256"], {0: 0.2344, 4: 1.1758, 5: 1.4766, 10: 2.5703, 19: 5.1152, 20: 5.3320, 27: 7.4063}),
+    (CQI_TABLES["qam256"], {0: 0.1523, 2: 0.8770, 3: 1.4766, 10: 5.1152, 11: 5.5547, 13: 6.9141, 14: 7.4063}),
     (MCS_TABLES["qam64_low_se"], {0: 0.0586, 5: 0.1934, 14: 1.1758, 15: 1.3281, 20: 2.4063, 21: 2.5664, 28: 4.5234}),
     (CQI_TABLES["qam64"], {0: 0.1523, 5: 1.1758, 6: 1.4766, 8: 2.4063, 9: 2.7305, 13: 5.1152, 14: 5.5547}),
     (CQI_TABLES["qam64_low_se"], {0: 0.0586, 1: 0.0977, 7: 1.1758, 8: 1.4766, 11: 2.7305, 14: 4.5234}),
@@ -35,6 +37,7 @@ def test_spectral_efficiencies_of_the_standard(table: CodeTable, column: dict[in
 
 
 def test_sizes_of_the_tables() -> None:
+    assert len(MCS_TABLES["qam256"].codes) == 28
     assert len(MCS_TABLES["qam64"].codes) == len(MCS_TABLES["qam64_low_se"].codes) == 29
     assert all(len(table.codes) == 15 for table in CQI_TABLES.values())
     assert len(SMALL_BLOCKS) == 93
@@ -43,6 +46,7 @@ def test_sizes_of_the_tables() -> None:
 def test_schemes_for_reports() -> None:
     """Every CQI but the lowest of table 1 is exactly an MCS; that one, and none, get the lowest."""
     assert MCS_OF_CQI["qam64"].tolist() == [0, 0, 0, 2, 4, 6, 8, 11, 13, 15, 18, 20, 22, 24, 26, 28]
+    assert MCS_OF_CQI["qam256"].tolist() == [0, 0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27]
     assert MCS_OF_CQI["qam64_low_se"].tolist() == [0, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28]
 
 
@@ -145,7 +149,7 @@ def test_below_the_lowest_rate_a_code_is_repeated() -> None:
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("bits", [24, 100, 984, 8000, 60_000])
 def test_more_signal_never_hurts(table: CodeTable, bits: int) -> None:
-    snrs = 10 ** (np.arange(-20, 40, 0.25) / 10)
+    snrs = 10 ** (np.arange(-20, 50, 0.25) / 10)
     rates = np.array([table.error_rate(np.arange(len(table.codes)), snr, bits) for snr in snrs])
     assert (np.diff(rates, axis=0) <= 0).all()
     assert (rates[0] > 0.5).all()
@@ -162,7 +166,18 @@ def test_the_highest_scheme_that_holds_the_target(target: float) -> None:
     assert chosen[0] == -1
     assert chosen[-1] == 28
     selective = np.repeat(snrs[:, None], 5, axis=1)
-    assert table.highest_selective(selective, 8000, target).tolist() == chosen.tolist()
+    assert table.highest_selective(selective * (1 + 1e-12), 8000, target).tolist() == chosen.tolist()
+
+
+def test_the_highest_scheme_over_resource_blocks() -> None:
+    """Every row looked at, one after the other."""
+    table = MCS_TABLES["qam64"]
+    snrs = np.random.default_rng(2).exponential(10 ** np.linspace(-1, 3, 40)[:, None, None], size=(40, 5, 12))
+    chosen = np.full((40, 5), -1)
+    for row, needed in enumerate(table.needed(8000, 0.1).tolist()):
+        chosen[table.effective_snr(row, snrs) >= needed] = row
+    assert table.highest_selective(snrs, 8000, 0.1).tolist() == chosen.tolist()
+    assert {-1, 28} < set(chosen.ravel().tolist())
 
 
 def test_reports() -> None:

@@ -58,16 +58,21 @@ class CodeTable:
     def highest(self, snr: Floats, bits: float, target: float) -> Rows:
         """The highest row that fails no more often than `target`, -1 where none does.
 
-        `snr` has the shape (...) or, seen by resource blocks, is what `effective` makes of it.
+        `snr` is flat over frequency, of any shape.
         """
         return np.searchsorted(self.needed(bits, target), snr, side="right") - 1
 
     def highest_selective(self, snrs: Floats, bits: float, target: float) -> Rows:
         """As `highest`, for `snrs` of the shape (..., resource blocks): each row sees its own effective ratio."""
-        chosen = np.full(snrs.shape[:-1], -1)
-        for row, needed in enumerate(self.needed(bits, target).tolist()):
-            chosen[self.effective_snr(row, snrs) >= needed] = row
-        return chosen
+        flat = snrs.reshape(-1, snrs.shape[-1])
+        needed = self.needed(bits, target)
+        chosen = self.highest(flat.mean(axis=1), bits, target)  # no effective ratio is above the mean
+        falling = np.flatnonzero(chosen >= 0)
+        while len(falling):
+            short = self.effective_snr(chosen[falling], flat[falling]) < needed[chosen[falling]]
+            chosen[falling[short]] -= 1
+            falling = falling[short & (chosen[falling] >= 0)]
+        return chosen.reshape(snrs.shape[:-1])
 
     @lru_cache(maxsize=64)  # noqa: B019  the tables live as long as the program
     def needed(self, bits: float, target: float) -> Floats:
@@ -91,6 +96,12 @@ MCS_TABLES: dict[str, CodeTable] = {
         (4, (340, 378, 434, 490, 553, 616, 658)),
         (6, (438, 466, 517, 567, 616, 666, 719, 772, 822, 873, 910, 948)),
     ),
+    "qam256": _codes(  # TS 38.214 table 5.1.3.1-2
+        (2, (120, 193, 308, 449, 602)),
+        (4, (378, 434, 490, 553, 616, 658)),
+        (6, (466, 517, 567, 616, 666, 719, 772, 822, 873)),
+        (8, (682.5, 711, 754, 797, 841, 885, 916.5, 948)),
+    ),
     "qam64_low_se": _codes(  # TS 38.214 table 5.1.3.1-3
         (2, (30, 40, 50, 64, 78, 99, 120, 157, 193, 251, 308, 379, 449, 526, 602)),
         (4, (340, 378, 434, 490, 553, 616)),
@@ -102,6 +113,9 @@ MCS_TABLES: dict[str, CodeTable] = {
 CQI_TABLES: dict[str, CodeTable] = {
     "qam64": _codes(  # TS 38.214 table 5.2.2.1-2
         (2, (78, 120, 193, 308, 449, 602)), (4, (378, 490, 616)), (6, (466, 567, 666, 772, 873, 948))
+    ),
+    "qam256": _codes(  # TS 38.214 table 5.2.2.1-3
+        (2, (78, 193, 449)), (4, (378, 490, 616)), (6, (466, 567, 666, 772, 873)), (8, (711, 797, 885, 948))
     ),
     "qam64_low_se": _codes(  # TS 38.214 table 5.2.2.1-4
         (2, (30, 50, 78, 120, 193, 308, 449, 602)), (4, (378, 490, 616)), (6, (466, 567, 666, 772))

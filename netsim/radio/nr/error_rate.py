@@ -4,7 +4,7 @@
 blocks fail, and the width of the fall: the block error rate is Q((SNR - threshold) / width), both in dB. They are
 fitted to counts of the project's own Monte Carlo (`benchmarks/block_errors`): QAM, a-posteriori demapping, 20
 iterations of belief propagation. A curve is within 0.17 dB of the counts between 1 % and 90 % (median 0.03 dB); below
-1 % it is the curve continued, without an error floor.
+1 % it is the curve continued, without an error floor, as it is below 100 bits (too pessimistic at high code rates).
 
 Rules where nothing was counted:
 - between and beyond sizes, the threshold is linear in bits^-1/2 and the logarithm of the width in that of the bits, as

@@ -23,8 +23,8 @@ class AdaptiveModulation:
     what is lost after the last of them is sent anew. Curves and tables: `netsim/radio/nr`.
     """
 
-    table: Literal["qam64", "qam64_low_se"] = "qam64"
-    """Tables of schemes and of reports: TS 38.214 5.1.3.1-1/-3 and 5.2.2.1-2/-4."""
+    table: Literal["qam64", "qam256", "qam64_low_se"] = "qam64"
+    """Tables of schemes and of reports: TS 38.214 5.1.3.1-1/-2/-3 and 5.2.2.1-2/-3/-4."""
     target_error_rate: Annotated[float, Gt(0), Lt(1)] = 0.1
     """Part of the first transmissions that the reported scheme may lose (TS 38.214, 5.2.2.1: 0.1, low SE 1e-5)."""
     block_bits: Annotated[int, Ge(24), Le(1_000_000)] = 8000
