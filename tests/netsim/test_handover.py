@@ -8,10 +8,9 @@ from math import cos, hypot, inf, log2, pi, radians, sin
 
 import numpy as np
 import pytest
-import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Process, World, flat_network, world
+from worlds import Process, flat_network, interrupted, world
 
 from netsim.description import BandDescription, MobilityDescription, NetworkDescription, SharingDescription
 from netsim.geometry import Explicit, Point, Stations
@@ -315,20 +314,6 @@ actions = st.lists(
     min_size=1,
     max_size=8,
 )
-
-
-def interrupted(w: World, work: Process, after_s: float) -> Process:
-    def body() -> Process:
-        try:
-            yield from work
-        except simpy.Interrupt:
-            return
-
-    process = w.env.process(body())
-    yield process | w.env.timeout(after_s)
-    if process.is_alive:
-        process.interrupt()
-        yield process
 
 
 @settings(deadline=None, max_examples=25)

@@ -6,7 +6,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import ENERGY, Process, World, flat_network, flat_rates_bps, world
+from worlds import ENERGY, Process, flat_network, flat_rates_bps, interrupted, world
 
 from netsim.description import BandDescription, ChannelDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
@@ -14,22 +14,6 @@ from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.sharing import EqualShares, RoundRobin, SharingLaw
 from netsim.tables import TransferRow
-
-
-def interrupted(w: World, work: Process, after_s: float) -> Process:
-    """Interrupt some work, and swallow what it passes on."""
-
-    def body() -> Process:
-        try:
-            yield from work
-        except simpy.Interrupt:
-            return
-
-    process = w.env.process(body())
-    yield process | w.env.timeout(after_s)
-    if process.is_alive:
-        process.interrupt()
-        yield process
 
 
 def test_uplink_and_downlink_in_closed_form() -> None:

@@ -120,3 +120,19 @@ def flat_rates_bps(users: int) -> tuple[float, float]:
     up = up_hz * log2(1 + 0.1 * gain / (noise_w_per_hz * up_hz))
     down = down_hz * log2(1 + 1.0 * gain / (noise_w_per_hz * 2e6))
     return up, down
+
+
+def interrupted(w: World, work: Process, after_s: float) -> Process:
+    """Interrupt some work, and swallow what it passes on."""
+
+    def body() -> Process:
+        try:
+            yield from work
+        except simpy.Interrupt:
+            return
+
+    process = w.env.process(body())
+    yield process | w.env.timeout(after_s)
+    if process.is_alive:
+        process.interrupt()
+        yield process
