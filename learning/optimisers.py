@@ -13,6 +13,11 @@ Params = dict[str, Tensor]
 class Optimiser(Protocol):
     """A described update rule with explicit state."""
 
+    @property
+    def learning_rate(self) -> float:
+        """Step size."""
+        ...
+
     def init(self, params: Params) -> Any:
         """The state before the first step: a tree of tensors, () if there is none."""
         ...

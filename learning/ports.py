@@ -74,6 +74,11 @@ class UserNode(Protocol):
         ...
 
     @property
+    def memory_bytes(self) -> float | None:
+        """What the device can hold; None where nothing limits it."""
+        ...
+
+    @property
     def uplink(self) -> Channel: ...
 
     @property

@@ -201,7 +201,8 @@ class Network:
             meter=meter,
             presence=presence,
         )
-        user = User(number, station, presence, processor, uplink, downlink)
+        memory_bytes = None if self.memory_bytes is None else self.memory_bytes[number]
+        user = User(number, station, presence, processor, uplink, downlink, memory_bytes)
         if self._network.mobility is not None and self._network.users.power_control is not None:
             uplink.control_power = partial(self._control_power, user)
         return user

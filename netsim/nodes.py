@@ -46,6 +46,8 @@ class User:
     processor: Processor
     uplink: Radio
     downlink: Radio
+    memory_bytes: float | None = None
+    """What the device can hold; None where nothing limits it."""
     samples: int | None = field(default=None, init=False)
     """Training samples, told by whoever deals out the data; for the `users` table alone."""
 

@@ -25,7 +25,7 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable
     Raises:
         FieldError: there are such users and the scenario refuses them, or nobody is left.
     """
-    devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
+    devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, limits_bytes, build)
     short = [user for user, needed in needed_bytes.items() if needed > limits_bytes[user]]
     if not short:
         return []
@@ -42,7 +42,9 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable
     return short
 
 
-def _needed_bytes(scenario: Scenario, build: Callable[[Scenario], Simulation]) -> dict[int, int]:
+def _needed_bytes(
+    scenario: Scenario, limits_bytes: Sequence[float], build: Callable[[Scenario], Simulation]
+) -> dict[int, int]:
     """The largest job of each user that has any in a round in which nobody is dropped."""
     assert scenario.learning is not None
     compute = replace(scenario.compute, devices=replace(scenario.compute.devices, memory_bytes=None))
@@ -50,6 +52,8 @@ def _needed_bytes(scenario: Scenario, build: Callable[[Scenario], Simulation]) -
     network = replace(scenario.network, faults=FaultsDescription())
     energy = replace(scenario.energy, battery=None)
     probe = build(replace(scenario, compute=compute, learning=learning, network=network, energy=energy, traffic=None))
+    for user, limit_bytes in zip(probe.network.users, limits_bytes, strict=True):
+        user.memory_bytes = limit_bytes  # a scheme may ask for it and do with what there is
     probe.record_in(Trace(None, ["computations"]))
     probe.env.run(probe.env.process(probe.process) if probe.process else None)
     jobs = probe.journal.trace.frame("computations")

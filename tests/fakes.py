@@ -159,6 +159,7 @@ class FakeNode:
         self.flops_per_s, self.uplink_bps, self.downlink_bps = flops_per_s, uplink_bps, downlink_bps
         self.processor = simpy.Resource(env, slots)
         self.uplink, self.downlink = FakeChannel(), FakeChannel(max_power_w=1.0)
+        self.memory_bytes: float | None = None
         self.away = self.gone = False
         self.back = env.event()
 

@@ -89,17 +89,21 @@ class Batches:
 
     def at(self, position: int) -> tuple[Rows, Rows]:
         """Samples (batch_size, *input_shape) and labels (batch_size,) of mini-batch number `position`, from 0."""
-        return self._rows(self._elements(position, 1))
+        return self.run(position * self.batch_size, self.batch_size)
 
     def stack(self, start: int, count: int) -> tuple[Rows, Rows]:
         """Mini-batches `start` to `start + count` in one: (count, batch_size, *input_shape) and (count, batch_size)."""
-        return self._rows(self._elements(start, count).reshape(count, self.batch_size))
+        elements = self._elements(start * self.batch_size, count * self.batch_size)
+        return self._rows(elements.reshape(count, self.batch_size))
+
+    def run(self, start: int, count: int) -> tuple[Rows, Rows]:
+        """Elements `start` to `start + count` of the concatenated epochs, for mini-batches of changing size."""
+        return self._rows(self._elements(start, count))
 
     def _elements(self, start: int, count: int) -> NDArray[np.int64]:
-        first, last = start * self.batch_size, (start + count) * self.batch_size
-        lead = first // self.samples
+        lead, last = start // self.samples, start + count
         epochs = [self._epoch(number) for number in range(lead, (last - 1) // self.samples + 1)]
-        return np.concatenate(epochs)[first - lead * self.samples : last - lead * self.samples]
+        return np.concatenate(epochs)[start - lead * self.samples : last - lead * self.samples]
 
     def _rows(self, indices: NDArray[np.int64]) -> tuple[Rows, Rows]:
         return Rows(self.dataset, "train", "x", indices), Rows(self.dataset, "train", "y", indices)

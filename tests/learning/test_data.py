@@ -272,6 +272,17 @@ def test_batches_are_the_concatenation_of_epoch_permutations(digits, batch_size)
     assert batches.samples == 7
 
 
+def test_batches_of_changing_size_go_through_the_same_sequence(digits):
+    batches = Batches(digits, MINE, 9, STREAMS, 3)
+    sequence = np.concatenate([MINE[STREAMS.generator("shuffle", 9, epoch).permutation(7)] for epoch in range(6)])
+    sizes = [2, 9, 1, 16, 3]
+    starts = np.cumsum([0, *sizes[:-1]])
+    runs = [batches.run(int(start), size)[0].indices for start, size in zip(starts, sizes, strict=True)]
+    assert [len(run) for run in runs] == sizes
+    assert np.array_equal(np.concatenate(runs), sequence[: sum(sizes)])
+    assert np.array_equal(batches.run(12, 3)[1].indices, batches.at(4)[1].indices)
+
+
 def test_a_stack_is_its_batches(digits):
     batches = Batches(digits, MINE, 9, STREAMS, 4)
     xs, ys = batches.stack(3, 5)

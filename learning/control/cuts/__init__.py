@@ -8,7 +8,7 @@ Blocks of the problem are solved exactly, where the papers iterate.
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
 from learning.control.cuts.problem import Bound, Choice, CutProblem
-from learning.control.cuts.solvers import SOLVERS, adapt, alternating, exhaustive
+from learning.control.cuts.solvers import SOLVERS, adapt, alike, alternating, exhaustive
 from learning.control.cuts.splits import best_cuts
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Choice",
     "CutProblem",
     "adapt",
+    "alike",
     "alternating",
     "best_batches",
     "best_cuts",

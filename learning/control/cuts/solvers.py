@@ -25,7 +25,7 @@ def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
     where no choice reaches the target.
     """
     problem.check()
-    usual = [_start(problem, 16, 2), _start(problem, 2**31, 1), _start(problem, 8, problem.cuts), problem.easiest]
+    usual = [alike(problem, 16, 2), alike(problem, 2**31, 1), alike(problem, 8, problem.cuts), problem.easiest]
     paths = [descent(problem, start) for start in [*starts, *usual] if problem.feasible(start)]
     return min((path[-1] for path in paths), key=problem.cost)
 
@@ -71,7 +71,7 @@ def exhaustive(problem: CutProblem) -> Choice:
     return min((Choice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)
 
 
-def _start(problem: CutProblem, samples: int, cut: int) -> Choice:
+def alike(problem: CutProblem, samples: int, cut: int) -> Choice:
     """So many samples and blocks for everybody, or as many samples as fit."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
     return Choice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
