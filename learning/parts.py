@@ -12,6 +12,7 @@ from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
 from learning.schemes import SCHEMES
+from learning.schemes.hasfl import CONTROLLERS, Controller
 
 FAMILIES: dict[type, dict[str, type]] = {
     Scheme: SCHEMES,
@@ -23,4 +24,5 @@ FAMILIES: dict[type, dict[str, type]] = {
     Participation: PARTICIPATIONS,
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,
+    Controller: CONTROLLERS,
 }

@@ -4,6 +4,7 @@ from learning.schemes.centralised import Centralised
 from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
+from learning.schemes.hasfl import HASFL
 from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
@@ -20,4 +21,5 @@ SCHEMES: dict[str, type] = {
     "sfl": SFL,
     "psl": PSL,
     "fedsl_pq": FedSLPQ,
+    "hasfl": HASFL,
 }

@@ -1,0 +1,222 @@
+"""What HASFL's controllers see and decide, against numbers written out; training is in test_hasfl.py."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fakes import digits, world
+from learning.models import Mlp, whole
+from learning.optimisers import Sgd
+from learning.schemes import HASFL
+from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
+from learning.schemes.hasfl.estimates import Constants
+from runs import frame, run
+from scenarios.errors import ScenarioError
+
+TWO = Mlp((12, 8))
+SIZES = [64 * 12 + 12, 12 * 8 + 8, 8 * 10 + 10]
+RATE = 0.1
+SETTING = {"model": TWO, "optimiser": Sgd(RATE), "rounds": 3, "samples": 40}
+
+
+class Looking:
+    """Keeps what it sees."""
+
+    def plan(self, situation, turn):
+        self.situation = situation
+        return Fixed().plan(situation, turn)
+
+
+def look(scheme=HASFL, **setting):
+    controller = Looking()
+    world(scheme(controller, interval=3), **{**SETTING, "rounds": 1, **setting})
+    return controller.situation
+
+
+def decided(scheme, name, **setting):
+    """Values of a decision by round, each with one for every user, or for nobody."""
+    journal = world(scheme, **{**SETTING, **setting}).journal
+    rounds = sorted({number for number, _, each, _ in journal.decisions if each == name})
+    return [[v for number, _, each, v in journal.decisions if (number, each) == (n, name)] for n in rounds]
+
+
+def test_seconds_by_user_and_cut():
+    """Counted by hand: two FLOPs for each weight forward, two more for each gradient; 64 bits a number."""
+    problem = look(flops_per_s=[1e6, 2e6, 4e6], server_flops_per_s=1e7).problem(32)
+    weights, widths = [64 * 12, 12 * 8, 8 * 10], [12, 8]
+    third = 1e6 / 3
+    up, down = third * np.log2(1 + 0.2 * 1e8 / third), third * np.log2(1 + 1.0 * 1e8 / 1e6)
+    for user, speed in enumerate((1e6, 2e6, 4e6)):
+        for cut in (1, 2):
+            below, above, smashed = weights[:cut], weights[cut:], 64 * widths[cut - 1]
+            before = 2 * sum(below) / speed + (smashed + 64) / up
+            after = smashed / down + (2 * sum(below) + 2 * sum(below[1:])) / speed
+            assert problem.before_s[user, cut - 1] == pytest.approx(before)
+            assert problem.server_s[user, cut - 1] == pytest.approx(6 * sum(above) / 1e7)
+            assert problem.after_s[user, cut - 1] == pytest.approx(after)
+    assert problem.device_bits.tolist() == [64 * SIZES[0], 64 * (SIZES[0] + SIZES[1])]
+    assert problem.upload_bps == pytest.approx([up] * 3)
+    assert problem.download_bps == pytest.approx([down] * 3)
+    assert (problem.most_samples == 32).all()
+    assert (look().problem(64).most_samples == 40).all()  # what a user has
+
+
+def test_the_target_is_what_moderate_choices_lose():
+    """a / 16 for each user, and the drift of two blocks of three in three rounds."""
+    bound = look().problem(64).bound
+    noise = RATE * 1.0 / 3**2 * 3 / 16
+    drift = 4 * (RATE * 3) ** 2 * 0.01 * 2 / 3
+    assert bound.target == pytest.approx(1.2 * (noise + drift))
+
+
+def test_memory_limits_batches_and_cuts():
+    situation = look()
+    free = situation.most_samples(64)
+    for limit in (16_000, 20_000, 24_000):
+        situation.world.users[1].node.memory_bytes = limit
+        most = situation.most_samples(64)
+        assert (most[[0, 2]] == free[[0, 2]]).all()
+        for cut in (1, 2):
+            device = situation.parts[cut - 1][0]
+            assert most[1, cut - 1] == 0 or situation._held(device, int(most[1, cut - 1])) <= limit
+            assert situation._held(device, int(most[1, cut - 1]) + 1) > limit
+    assert 0 < most[1, 1] < most[1, 0] < 40
+    situation.world.users[1].node.memory_bytes = 1_000
+    assert situation.most_samples(64)[1].tolist() == [1, 0]  # the least there is
+
+
+def test_limited_devices_are_served_not_left_out():
+    """End to end: whoever has little memory gets what fits."""
+    limits = [32_000.0, 1e9, 1e9, 40_000.0]
+    setting = {"learning__scheme": {"name": "hasfl", "controller": "random"}, "learning__executor": "dry"}
+    result = run(**setting, compute__devices__memory_bytes=limits)
+    jobs = frame(result, "computations").query("node_kind == 'user'")
+    largest = jobs.groupby("user").memory_bytes.max()
+    assert set(largest.index) == {0, 1, 2, 3}
+    assert (largest <= limits).all()
+    assert (frame(result, "decisions").query("name == 'batch_size' and user == 0").value < 40).all()
+    with pytest.raises(ScenarioError, match="user 0 has 1000 bytes, and its largest job takes"):
+        run(**setting, compute__devices__memory_bytes=[1000.0, 1e9, 1e9, 1e9])
+
+
+# Oracles 1 and 8, and the target of 13, on the scheme itself.
+
+
+def test_equal_devices_get_equal_shares():
+    batches = np.array(decided(HASFL(Hasfl()), "batch_size"))
+    cuts = np.array(decided(HASFL(Hasfl()), "cut"))
+    assert np.ptp(batches, axis=1).max() <= 1
+    assert np.ptp(cuts, axis=1).max() == 0
+
+
+def test_a_straggler_is_given_less():
+    """Ten times slower than the others: rounds are shorter than with 16 samples and two blocks, waits more alike."""
+    speeds = [1e5, 1e6, 1e6]
+
+    def arrivals(controller):
+        scheme = HASFL(controller, constants=Constants(variance=100.0))
+        journal = world(scheme, flops_per_s=speeds, uplink_bps=1e9, downlink_bps=1e9, **SETTING).journal
+        return np.array([[m.end_s for m in journal.messages if (m.round, m.kind) == (n, "activation")] for n in (0, 1)])
+
+    ours, fixed = arrivals(Hasfl()), arrivals(Fixed(batches=(16,), cuts=(2,)))
+    assert ours[1].max() - ours[0].max() < fixed[1].max() - fixed[0].max()
+    assert ours[0].var() < fixed[0].var()
+    first = decided(HASFL(constants=Constants(variance=100.0)), "batch_size", flops_per_s=speeds)[0]
+    assert first[0] < min(first[1:])
+
+
+def test_a_target_out_of_reach_is_one_sentence():
+    with pytest.raises(ValueError, match=r"^the target 1e-09 is out of reach: .* lose \S+ to noise and drift$"):
+        world(HASFL(constants=Constants(target=1e-9)), **SETTING)
+
+
+# Estimates.
+
+
+def test_statistics_by_autograd():
+    """Oracle: gradients of every quarter by autograd; variance and norms from numpy."""
+    data = digits(torch.float64, 40)
+    segment = whole(TWO, data)
+    draw = np.random.default_rng(0)
+    weights, before = (
+        {n: torch.from_numpy(draw.normal(0, 0.3, tuple(p.shape))) for n, p in segment.parameters().items()}
+        for _ in range(2)
+    )
+    x, y = data.train.x[:12], data.train.y[:12]
+
+    def gradient(at, rows):
+        leaves = {name: value.clone().requires_grad_() for name, value in at.items()}
+        loss = F.cross_entropy(segment(leaves, x[rows]), y[rows])
+        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+    def flat(tree, block):
+        return torch.cat([value.flatten() for name, value in tree.items() if block in (None, int(name[0]))]).numpy()
+
+    variances, norms, slope = operators.statistics(segment, 3, weights, before, x, y)
+    quarters = [gradient(weights, slice(first, first + 3)) for first in range(0, 12, 3)]
+    now, earlier = (gradient(at, slice(0, 12)) for at in (weights, before))
+    for block in range(3):
+        rows = np.array([flat(each, block) for each in quarters])
+        assert float(variances[block]) == pytest.approx(3 * np.var(rows, axis=0, ddof=1).sum())
+        assert float(norms[block]) == pytest.approx((flat(now, block) ** 2).sum())
+    moved = np.linalg.norm(flat(weights, None) - flat(before, None))
+    assert float(slope) == pytest.approx(np.linalg.norm(flat(now, None) - flat(earlier, None)) / moved)
+    assert float(operators.statistics(segment, 3, weights, weights, x, y)[2]) == 0
+
+
+def test_estimates_decide_and_the_dry_executor_has_none():
+    scheme = HASFL(constants=Constants(estimate=True))
+    known, dry = (decided(scheme, "objective", executor=executor) for executor in ("eager", "dry"))
+    stated = decided(HASFL(), "objective")
+    assert dry == stated
+    assert known[0] == stated[0]
+    assert known[1] != stated[1]
+    assert known[2] != known[1]
+
+
+# Baselines.
+
+
+def test_random_choices_differ_by_user_and_interval_and_fit():
+    batches = np.array(decided(HASFL(Random(most_samples=20)), "batch_size", rounds=40))
+    cuts = np.array(decided(HASFL(Random(most_samples=20)), "cut", rounds=40))
+    assert batches.shape == (40, 3)
+    assert (batches.min(), batches.max()) == (1, 20)
+    assert set(cuts.flatten()) == {1, 2}
+    assert 0.3 < (cuts == 1).mean() < 0.7
+    assert abs(batches.mean() - 10.5) < 4 * 5.77 / 120**0.5
+
+
+def test_proportional_batches():
+    assert decided(HASFL(Proportional(20)), "batch_size", flops_per_s=[1e6, 3e6, 8e6])[0] == [2, 6, 16]
+    assert decided(HASFL(Proportional(12)), "batch_size", flops_per_s=[1e4, 3e6, 8e6])[0] == [1, 7, 12]
+
+
+def test_single_knobs():
+    """The drawn half is the same as where both are drawn."""
+    drawn = {name: decided(HASFL(Hasfl("random", "random")), name) for name in ("batch_size", "cut")}
+    for batches, cuts in (("best", "random"), ("random", "best"), ("best", "best")):
+        same = {name: decided(HASFL(Hasfl(batches, cuts)), name) == drawn[name] for name in drawn}
+        assert same == {"batch_size": batches == "random", "cut": cuts == "random"}
+
+
+def test_adaptsfl_keeps_batches_and_chooses_the_interval():
+    scheme = HASFL(AdaptSFL(longest_interval=7), interval=2)
+    assert decided(scheme, "batch_size", rounds=9)[0] == [8, 8, 8]
+    intervals = [value for (value,) in decided(scheme, "interval", rounds=9)]
+    assert all(1 <= value <= 7 for value in intervals)
+    drifting = HASFL(AdaptSFL(), interval=2, constants=Constants(squared_norm=100.0))
+    assert [value for (value,) in decided(drifting, "interval")] == [1, 1, 1]
+    models = [m.round for m in world(scheme, **{**SETTING, "rounds": 9}).journal.messages if m.kind == "model"]
+    starts = np.cumsum([0, *intervals])
+    assert set(models) == {n for n in range(9) if n in starts or n + 1 in starts}
+
+
+def test_what_does_not_fit_is_one_sentence():
+    with pytest.raises(
+        ValueError, match=r"controller\.cuts has 2 numbers; give one for all, or one for each of 3 users"
+    ):
+        world(HASFL(Fixed(cuts=(1, 2))), **SETTING)
+    with pytest.raises(ValueError, match=r"cut 3 does not leave a block on either side; possible cuts: 1 to 2"):
+        world(HASFL(Fixed(cuts=(1, 3, 1))), **SETTING)
