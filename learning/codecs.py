@@ -47,35 +47,55 @@ class Identity:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Stochastic uniform quantiser between the least and the largest element of each tensor; unbiased."""
+    """Uniform quantiser between the least and the largest element; rounding at random makes it unbiased."""
 
     # Q(x) = low + s (floor(v) + Bernoulli(v - floor(v))), v = (x - low) / s, s = (high - low) / (2^bits - 1).
 
     bits_per_element: Annotated[int, Interval(ge=1, le=16)] = 8
     """Bits of one element. For unquantised messages choose the codec `identity`."""
 
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+    """To one of the two nearest levels at random, so that the mean is right; or to the nearest."""
+
+    range: Literal["tensor", "token"] = "tensor"
+    """What shares a least and a largest element: the whole tensor, or each vector along its last axis."""
+
     exact = False
-    stochastic = True
+
+    @property
+    def stochastic(self) -> bool:
+        return self.rounding == "stochastic"
 
     def bits(self, tree: Any) -> int:
-        """`bits_per_element` for each element and two 32-bit numbers, scale and offset, for each tensor."""
-        return sum(self.bits_per_element * leaf.numel() + 64 for leaf in tree_leaves(tree))
+        """`bits_per_element` for each element and two 32-bit numbers, scale and offset, for each range."""
+        return sum(self.bits_per_element * leaf.numel() + 64 * self._ranges(leaf) for leaf in tree_leaves(tree))
+
+    def _ranges(self, leaf: Tensor) -> int:
+        return leaf.numel() // leaf.shape[-1] if self.range == "token" and leaf.ndim else 1
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
-        """Raises ValueError without uniform numbers `u` of the shape of `x`."""
-        if u is None or u.shape != x.shape:
-            raise ValueError("the uniform quantiser needs one uniform number for each element")
-        low = x.amin()
-        scale = (x.amax() - low) / self.largest
+        """Raises ValueError where rounding at random lacks uniform numbers `u` of the shape of `x`."""
+        low, scale = self._range(x)
         return low + scale * self.codes(x, u)
 
-    def codes(self, x: Tensor, u: Tensor) -> Tensor:
+    def codes(self, x: Tensor, u: Tensor | None) -> Tensor:
         """The integers 0 ... 2^bits - 1 that go on the wire, in the dtype of `x`; zeros if all elements are equal."""
-        low = x.amin()
-        scale = (x.amax() - low) / self.largest
+        low, scale = self._range(x)
         level = (x - low) / torch.where(scale > 0, scale, 1)
+        if not self.stochastic:
+            return torch.clamp(torch.round(level), max=self.largest)
+        if u is None or u.shape != x.shape:
+            raise ValueError("the uniform quantiser needs one uniform number for each element")
         below = torch.floor(level)
         return torch.clamp(below + (u < level - below), max=self.largest)
+
+    def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Least element, and distance between levels."""
+        if self.range == "token" and x.ndim:
+            low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+        else:
+            low, high = x.amin(), x.amax()
+        return low, (high - low) / self.largest
 
     @property
     def largest(self) -> int:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Scheme(Protocol):
     """A learning system: one generator that reads like its message sequence chart.
 
-    One whose users can go on by themselves says so by a class attribute `asynchronous = True`.
+    One whose users can go on by themselves says so by a class attribute `asynchronous = True`; one that does not fit
+    every model has a method `check(world)`, which raises ValueError.
     """
 
     def run(self, world: World) -> Promise:

@@ -11,6 +11,7 @@ from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
+from learning.reducers import TOKEN_REDUCERS, TokenReducer
 from learning.schemes import SCHEMES
 from learning.schemes.hasfl import CONTROLLERS, Controller
 
@@ -21,6 +22,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Architecture: MODELS,
     Optimiser: OPTIMISERS,
     Codec: CODECS,
+    TokenReducer: TOKEN_REDUCERS,
     Participation: PARTICIPATIONS,
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,

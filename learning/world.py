@@ -60,7 +60,7 @@ class World:
         """How many users are to take part in a round."""
         check(self.policy, self.wanted, len(self.users))
         if self.adapter is not None and isinstance(self.whole, Segment):
-            adapted = self.adapter.on(self.whole)
+            adapted = self.adapter.on(self.whole, self.cut)
             self._backbone = self.initial(self.whole)
             self.whole = adapted.bind(adapted.split(self._backbone)[0])
         front, back = self.whole.cut(self.cut)

@@ -87,6 +87,9 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
         with blaming("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material)
+    with blaming("learning", "scheme"):
+        if (check_scheme := getattr(learning.scheme, "check", None)) is not None:
+            check_scheme(world)
     scheme = learning.scheme.run(world)
     return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
 
@@ -109,7 +112,7 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
         upstream = _upstream(learning, model, folder)
     with blaming("learning", "adapter"):
         if learning.adapter is not None:
-            learning.adapter.on(model)
+            learning.adapter.on(model, learning.cut)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
     with blaming("learning", "participants"):

@@ -14,6 +14,7 @@ import simpy
 import torch
 from numpy.typing import ArrayLike
 
+from learning.adapters import Lora
 from learning.data import Batches, Dataset, Digits
 from learning.description import Scheme, Stop
 from learning.executor import EXECUTORS, Executor
@@ -24,6 +25,7 @@ from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
 from learning.pretraining import Upstream
+from learning.schemes import SCHEMES
 from learning.world import World
 
 T = TypeVar("T")
@@ -193,6 +195,10 @@ class FakeNode:
         message.end_s = self.env.now
 
 
+ANY_MODEL = sorted(name for name, scheme in SCHEMES.items() if not hasattr(scheme, "check"))
+"""Schemes that do not ask for a certain kind of model."""
+
+
 @dataclass
 class FakeWorld(World):
     """A world that shows what its scheme reported last."""
@@ -237,6 +243,7 @@ def world(
     test_samples: int = 40,
     dataset: Dataset | None = None,
     upstream: Upstream | None = None,
+    adapter: Lora | None = None,
     seed: int = 1,
     flops_per_s: float | Sequence[float] = 1e6,
     uplink_bps: float | Sequence[float] = 1e6,
@@ -265,6 +272,7 @@ def world(
         users=[User(n, Batches(dataset, rows[i], i, streams, batch_size), wire) for i, n in enumerate(nodes)],
         dataset=dataset,
         upstream=upstream,
+        adapter=adapter,
         whole=whole(model or Mlp((12, 8)), dataset),
         cut=cut,
         optimiser=optimiser,

@@ -9,7 +9,7 @@ import torch
 from learning.executor import Batched
 from learning.schemes import SCHEMES
 from learning.store import Store, StoreDamage
-from runs import TINY, hashes, policy, run
+from runs import TINY, adjusted, hashes, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -27,7 +27,9 @@ def stored(store: Path, **overrides: Any) -> Result:
     """Run the tiny scenario with a store."""
     opened = Store(store)
     try:
-        return simulate(load(TINY, {name.replace("__", "."): value for name, value in overrides.items()}), store=opened)
+        return simulate(
+            load(TINY, adjusted({name.replace("__", "."): value for name, value in overrides.items()})), store=opened
+        )
     finally:
         opened.close()
 

@@ -26,17 +26,25 @@ class Lora:
     targets: Annotated[tuple[Literal["q", "k", "v", "qkv", "proj", "fc1", "fc2"], ...], MinLen(1)] = ("q", "v")
     """Which weights of each layer: query, key, value, the three of them fused, attention output, both of the MLP."""
 
+    blocks: Literal["all", "server"] = "all"
+    """Whether layers on the device have adapters too, or only those above the cut."""
+
     head: bool = True
     """Whether the model's last block (norm and classifier) trains too."""
 
     initial: Literal["gaussian", "kaiming"] = "gaussian"
     """Law of A: normal with variance 1 / rank, or uniform in +-1/sqrt(inputs)."""
 
-    def on(self, segment: Segment) -> Adapted:
-        """Adapt a segment. Raises ValueError where no weight of the whole model is what a target names."""
+    def on(self, segment: Segment, cut: int = 1) -> Adapted:
+        """Adapt a segment of a model that is cut before block `cut`.
+
+        Raises ValueError where no weight of the whole model is what a target names.
+        """
         for target in self.targets:
             if not weights(segment.whole, target):
                 raise ValueError(f"no weight of the model is a {target}, so that no adapter can be put on it")
         sides = weights(segment, *self.targets)
+        if self.blocks == "server":
+            sides = {weight: size for weight, size in sides.items() if int(weight.partition(".")[0]) >= cut}
         ranks = {weight: min(self.rank, *sides[weight]) for weight in sides}
         return adapt(segment, ranks, self.alpha, tuned=self.head, law=self.initial)

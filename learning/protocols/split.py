@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -11,7 +12,10 @@ from annotated_types import Ge
 from learning import steps
 from learning.codecs import Codec, Identity
 from learning.data import Rows
+from learning.draws import Draw
+from learning.executor.deferred import specification
 from learning.parties import Promise, User, label_bits
+from learning.reducers import Reduced, TokenReducer
 from learning.world import World
 
 Serve = Callable[[User, Any, Rows], Promise]
@@ -22,12 +26,28 @@ Serve = Callable[[User, Any, Rows], Promise]
 class Link:
     """What crosses the cut, and how it is coded."""
 
+    tokens: TokenReducer | None = None
+    """Which tokens of a transformer's smashed data cross (default: all)."""
     activations: Codec = Identity()
     """Codec of the smashed data (user to server)."""
     gradients: Codec = Identity()
     """Codec of the cut-layer gradients (server to user)."""
     label_bits: Annotated[int, Ge(0)] = 64
     """Bits of one sample's label, sent along with the smashed data."""
+
+    def reduced(self, world: World, user: User, front: Any, weights: Any, x: Rows) -> Any:
+        """The device's segment, with fewer tokens at its end where the link has a reducer."""
+        if self.tokens is None:
+            return front
+        if not self.tokens.random:
+            return Reduced(front, self.tokens)
+        samples, tokens = world.executor.plan(steps.front, front, weights, x).profile.outputs[0].tree.shape[:2]
+        batch = blake2b(x.identity, digest_size=8).hexdigest()
+        return Reduced(
+            front,
+            self.tokens,
+            Draw(world.streams, "tokens", (user.number, batch), (samples, tokens - 1), world.precision),
+        )
 
 
 def exchange(
@@ -42,15 +62,17 @@ def exchange(
 ) -> Promise:
     """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
 
-    `front` is the segment on the user's device, if it is not that of all. Returns the user's new weights and optimiser
-    state.
+    `front` is the segment on the user's device, if it is not that of all. Where nothing on the device trains, no
+    gradient comes back. Returns the user's new weights and optimiser state.
     """
-    front = world.front if front is None else front
     x, y = batch
+    front = link.reduced(world, user, world.front if front is None else front, weights, x)
     z = yield from user.do(steps.front, front, weights, x, kind="client_forward")
     labels = label_bits(y, link.label_bits)
     z = yield from user.send(world.server, z, "activation", link.activations, extra_bits=labels)
     dz = yield from serve(user, z, y)
+    if not specification(weights).leaves:
+        return weights, state
     dz = yield from world.server.send(user, dz, "gradient", link.gradients)
     return (
         yield from user.do(steps.update_front, front, world.optimiser, weights, state, x, dz, kind="client_backward")

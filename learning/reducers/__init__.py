@@ -2,5 +2,18 @@
 
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
+from learning.reducers.tokens import Pooled, Reduced, Selected, TokenReducer, importance
 
-__all__ = ["CubicRamp", "Dropout", "Pruning"]
+TOKEN_REDUCERS: dict[str, type] = {"selected": Selected, "pooled": Pooled}
+
+__all__ = [
+    "TOKEN_REDUCERS",
+    "CubicRamp",
+    "Dropout",
+    "Pooled",
+    "Pruning",
+    "Reduced",
+    "Selected",
+    "TokenReducer",
+    "importance",
+]

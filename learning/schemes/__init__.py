@@ -10,6 +10,7 @@ from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sfl_v2 import SFLV2
 from learning.schemes.sl import SL
+from learning.schemes.tsflora import TSFLora
 
 SCHEMES: dict[str, type] = {
     "centralised": Centralised,
@@ -22,4 +23,5 @@ SCHEMES: dict[str, type] = {
     "psl": PSL,
     "fedsl_pq": FedSLPQ,
     "hasfl": HASFL,
+    "tsflora": TSFLora,
 }

@@ -1,0 +1,101 @@
+"""Token-compressed split federated fine-tuning. [TSFLora, Qiang et al., arXiv 2605.23988]
+
+server -> user   adapters of the device part      per round
+for each local step, all users side by side:
+  user             forward pass, attention of the class token, selection, merging, quantisation
+  user -> server   class token, tokens kept, merged token; range; labels
+  server           forward, backward and step on the user's own replica of adapters and head
+  server -> user   gradient of these tokens
+  user             backward pass through selection and merging, and step
+user -> server   adapters of the device part      per round
+server           mean of the adapters of the devices, and of the replicas
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval
+
+from learning import steps
+from learning.adapters import Bound
+from learning.codecs import Codec, Identity, Uniform
+from learning.executor.deferred import specification
+from learning.parties import Promise
+from learning.protocols.split import Link
+from learning.reducers import Selected
+from learning.schemes.sfl_v1 import SFLV1
+from learning.world import World
+
+FULL = 32
+"""Bits that stand for no quantisation."""
+
+
+@dataclass(frozen=True)
+class TSFLora:
+    """Split federated fine-tuning of adapters; only the tokens that matter cross the cut, in few bits (Qiang, 2026)."""
+
+    tokens: Annotated[int, Ge(1)] = 40
+    """Patch tokens kept; as many as there are sends all of them, and no merged one."""
+    budget: Literal["patches", "sent"] = "patches"
+    """Whether `tokens` counts patches alone, or class token and merged token too."""
+    selector: Literal["attention", "random", "strided"] = "attention"
+    """Patches that the class token attends to most, drawn afresh for each sample, or evenly spaced."""
+    merge: bool = True
+    """Whether the mean of the other patches, weighted by their attention, is sent as one token."""
+    bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 8
+    """Bits of an activation; 32 sends them as they are."""
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+    """How activations are rounded."""
+    range: Literal["tensor", "token"] = "tensor"
+    """What shares a quantiser's range: a mini-batch, or each token."""
+    gradient_bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 32
+    """Bits of an element of the gradient that comes back."""
+    label_bits: Annotated[int, Ge(0)] = 4
+    """Bits of a label."""
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Mini-batches in a round (default: one pass over the user's samples)."""
+    weights: Literal["data", "uniform"] = "data"
+    """Whether a user counts by its samples, or all users count alike."""
+
+    asynchronous = True
+
+    @property
+    def link(self) -> Link:
+        """What crosses the cut: selection, then merging, then quantisation."""
+        keep = self.tokens if self.budget == "patches" else max(self.tokens - 1 - self.merge, 0)
+        return Link(
+            tokens=Selected(keep, self.selector, self.merge),
+            activations=self._codec(self.bits),
+            gradients=self._codec(self.gradient_bits),
+            label_bits=self.label_bits,
+        )
+
+    def run(self, world: World) -> Promise:
+        return SFLV1(self.local_steps, self.weights, self.link).run(world)
+
+    def check(self, world: World) -> None:
+        """Raises ValueError unless adapters train on a transformer that begins its tokens with a class token."""
+        require_tokens(world)
+
+    def _codec(self, bits: int) -> Codec:
+        return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)
+
+
+def require_tokens(world: World) -> int:
+    """How many patch tokens cross the cut of a model that this can be done with.
+
+    Raises ValueError without an adapter, without a class token, or where the cut is before the first layer.
+    """
+    if not isinstance(world.front, Bound):
+        raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
+    if not getattr(world.front.adapted.segment.architecture, "class_token", False):
+        raise ValueError("tokens are selected by the class token's attention; set learning.model.class_token")
+    x, _ = world.users[0].batch(0)
+    parameters: Any = world.front.parameters()
+    try:
+        h = world.executor.plan(steps.scored_front, world.front, parameters, x).profile.outputs[0]
+    except ValueError:
+        raise ValueError("there is no attention before the cut; put learning.cut after the first layer") from None
+    return int(specification(h.tree).leaves[0].shape[1]) - 1
