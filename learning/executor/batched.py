@@ -24,8 +24,9 @@ class Batched(Waiting):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
     Grouping never decides a number: all tensors are stacked (one that several jobs share, without copies), a lone job
-    is a stack of one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes one
-    torch thread, which a run sets: with more, a matrix product is divided among them by its size.
+    is a stack of one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes
+    reproducible matrix products (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a
+    product is divided among them by its size.
     """
 
     def __init__(self, store: Store | None = None) -> None:

@@ -11,6 +11,7 @@ functions, classes, constants. A comment changes no key; a constant does.
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from learning.executor.deferred import Deferred, specification, to_meta
+from learning.executor.reproducible import VARIABLE
 
 KEY_BYTES = 16
 HOME = __name__.partition(".")[0]
@@ -43,7 +45,8 @@ def digest(*parts: bytes) -> bytes:
 
 def surroundings(executor: str) -> bytes:
     """What all values of a process share: versions, instruction set, kind of executor."""
-    facts = (torch.__version__, torch.backends.cpu.get_cpu_capability(), platform.python_version(), executor)
+    instructions = torch.backends.cpu.get_cpu_capability(), os.environ[VARIABLE]
+    facts = (torch.__version__, *instructions, platform.python_version(), executor)
     return digest(*(fact.encode() for fact in facts))
 
 

@@ -21,6 +21,7 @@ from learning.optimisers import Adam, Sgd
 from learning.reducers import Dropout, Pruning
 from learning.schemes import SCHEMES, centralised
 from learning.schemes.fedsl_pq import operators
+from learning.schemes.hasfl import operators as hasfl
 
 MODELS = {
     "mlp": Mlp((24, 16)),
@@ -40,11 +41,12 @@ class Operands:
 
     def __init__(self, model, number):
         self.generator = torch.Generator().manual_seed(number)
-        blocks = len(MODELS[model].blocks((1, 8, 8), 10))
-        self.whole = Segment(MODELS[model], (1, 8, 8), 10, 0, blocks)
+        self.blocks = len(MODELS[model].blocks((1, 8, 8), 10))
+        self.whole = Segment(MODELS[model], (1, 8, 8), 10, 0, self.blocks)
         self.front, self.back = self.whole.cut(2)
         self.lower, self.upper = self.front.initial(FakeStreams(number)), self.back.initial(FakeStreams(number))
         self.weights = self.lower | self.upper
+        self.earlier = {name: 0.9 * value for name, value in self.weights.items()}
         self.x, self.y = self.normal(BATCH, 1, 8, 8), torch.arange(BATCH) % 7
         self.xs, self.ys = self.normal(STEPS, BATCH, 1, 8, 8), torch.stack([self.y] * STEPS)
         self.z = self.front(self.lower, self.x)
@@ -85,6 +87,9 @@ def calls(o):
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
         operators.cut_gradient: (DROPOUT, CODEC, o.dz, o.u, o.u.flip(0)),
         operators.update: update,
+        hasfl.part: (o.weights, 0, 1),
+        hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
+        hasfl.statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),
     }
 
 
