@@ -4,6 +4,7 @@ from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
 from netsim.faults import AVAILABILITIES, Availability
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.mobility import MOBILITIES, Mobility
+from netsim.profiles import Profiled
 from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.antenna import ANTENNAS, Antenna
 from netsim.radio.fading import FADINGS, Fading
@@ -35,5 +36,5 @@ FAMILIES: dict[type, dict[str, type]] = {
     Arrivals: ARRIVALS,
     SizeLaw: SIZE_LAWS,
     ComputeEnergy: COMPUTE_ENERGIES,
-    PerUser: PER_USER,
+    PerUser: {**PER_USER, "profile": Profiled},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from netsim.profiles import DEVICES
 from scenarios.errors import ScenarioError, unknown
 from scenarios.hints import summary
 from scenarios.schema import parts
@@ -27,6 +28,7 @@ GROUPS = {
 SCENARIOS = Path(__file__).parent
 FOLDERS = {"studies": SCENARIOS / "studies", "reproductions": SCENARIOS / "reproductions"}
 """Folders whose files are no scenarios."""
+CELLS = SCENARIOS / "cells"
 FILES = ("scenarios", *FOLDERS)
 """Groups of files."""
 
@@ -37,13 +39,18 @@ def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
     Raises:
         ScenarioError: there is no such group.
     """
-    groups = [*GROUPS, *_others(), *FILES]
+    groups = [*GROUPS, "profiles", *_others(), *FILES]
     if kind is not None and kind not in groups:
         raise ScenarioError(f"netsim list: {unknown('kind', kind, groups)}")
     for group in groups if kind is None else [kind]:
-        found = _files(group) if group in FILES else _family(group)
-        for name, line in found:
+        for name, line in _lines(group):
             yield group, name, line
+
+
+def _lines(group: str) -> Iterator[tuple[str, str]]:
+    if group in FILES:
+        return _files(group)
+    return _profiles() if group == "profiles" else _family(group)
 
 
 def shipped(group: str) -> list[Path]:
@@ -56,9 +63,25 @@ def shipped(group: str) -> list[Path]:
 def _files(group: str) -> Iterator[tuple[str, str]]:
     """Path, or name of the system, and first comment of each."""
     for file in shipped(group):
-        first = file.read_text(encoding="utf-8").partition("\n")[0]
-        path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-        yield file.stem if group == "reproductions" else str(path), first.lstrip("# ")
+        yield file.stem if group == "reproductions" else _near(file), _first_comment(file)
+
+
+def _near(file: Path) -> str:
+    """The file's path from where the user is, if it lies below."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
+def _first_comment(file: Path) -> str:
+    return file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+
+
+def _profiles() -> Iterator[tuple[str, str]]:
+    """Real devices, and cells as the standards describe them."""
+    for name, device in DEVICES.items():
+        speed, memory = device.peak_flops_per_s / 1e9, device.memory_bytes / 1e9
+        yield name, f"{speed:g} GFLOP/s at most, {memory:g} GB, {device.power_w:g} W ({device.source})"
+    for file in sorted(CELLS.glob("*.yaml")):
+        yield _near(file), _first_comment(file)
 
 
 def _others() -> list[str]:
