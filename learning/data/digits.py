@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge, Interval, Le, MinLen
 from numpy.typing import NDArray
 
+from learning.carried import folder_of
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.selection import balanced_order, first, of_classes
 
@@ -37,10 +38,7 @@ class Digits:
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load; `folder` is not needed."""
-        from sklearn.datasets import load_digits  # takes a second, which `netsim list` does not have
-
-        source = load_digits()
-        pixels, labels = source.images[:, None], source.target.astype(np.int64)
+        pixels, labels = _carried()
         order = balanced_order(labels, "digits test split")
         held_out = max(1, round(self.test_fraction * len(order)))
         test = self._split(pixels, labels, order[:held_out], self.test_samples, "digits test", dtype)
@@ -53,3 +51,12 @@ class Digits:
         kept, own = of_classes(labels[rows], self.classes)
         chosen = first(own, samples, name)
         return images(pixels[rows[kept[chosen]]], own[chosen], NORMALISATION, dtype)
+
+
+def _carried() -> tuple[Pixels, Labels]:
+    """Images (1797, 1, 8, 8) and labels, as `sklearn.datasets.load_digits` reads them.
+
+    From the package's file: importing the package takes longer than a run takes to begin.
+    """
+    rows = np.loadtxt(folder_of("sklearn", "the digits") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
