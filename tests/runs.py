@@ -22,7 +22,13 @@ TOKENS: dict[str, Any] = {
     "learning.cut": 2,
     "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
 }
-NEEDS: dict[str, dict[str, Any]] = {"tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "sflam": {
+        "network.sharing.uplink.law": "controlled",
+        "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "stated"}},
+    },
+    "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
+}
 """What a scheme needs that the tiny scenario has not."""
 
 DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15}

@@ -9,6 +9,7 @@ from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sfl_v2 import SFLV2
+from learning.schemes.sflam import SFLAM
 from learning.schemes.sl import SL
 from learning.schemes.tsflora import TSFLora
 
@@ -23,5 +24,6 @@ SCHEMES: dict[str, type] = {
     "psl": PSL,
     "fedsl_pq": FedSLPQ,
     "hasfl": HASFL,
+    "sflam": SFLAM,
     "tsflora": TSFLora,
 }

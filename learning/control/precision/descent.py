@@ -13,6 +13,7 @@ from learning.control.precision.blocks import (
     with_best_power_by_approximation,
     with_best_radio,
 )
+from learning.control.precision.matching import match
 from learning.control.precision.problem import Plan, PrecisionProblem
 
 MOST_PASSES = 20
@@ -31,6 +32,28 @@ def block_descent(problem: PrecisionProblem) -> Plan:
 def joint_descent(problem: PrecisionProblem) -> Plan:
     """Bits, then power and bandwidth at once, and again; the best of several starts."""
     return _best(problem, lambda problem, plan: with_best_radio(problem, with_best_bits(problem, plan).bits))
+
+
+def matched_descent(problem: PrecisionProblem, subchannels: int, power: Pass | None) -> Plan:
+    """Bits, power by one of the blocks for it (None leaves it at its limit), and a matching of subchannels, in turn.
+
+    Subchannels are alike, so what matters of a matching is how many each user gets. Raises ValueError with fewer
+    subchannels than users.
+    """
+    gains = np.tile(problem.gain_hz_per_w[:, None], (1, subchannels))
+
+    def matched(problem: PrecisionProblem, plan: Plan) -> Plan:
+        owner = match(problem, plan.bits, plan.power_w, gains)
+        counts = np.bincount(owner, minlength=problem.users).astype(np.float64)
+        return plan._replace(bandwidth_hz=counts * (problem.total_hz / subchannels))
+
+    def step(problem: PrecisionProblem, plan: Plan) -> Plan:
+        plan = with_best_bits(problem, plan)
+        plan = plan if power is None else power(problem, plan)
+        return min(plan, matched(problem, plan), key=problem.cost)
+
+    begun = [matched(problem, start) for start in starts(problem)]
+    return min((descent(problem, start, step)[-1] for start in begun), key=problem.cost)
 
 
 def one_pass(problem: PrecisionProblem, plan: Plan) -> Plan:

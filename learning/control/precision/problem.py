@@ -41,12 +41,12 @@ class PrecisionProblem:
     """Sum of the users' errors at most."""
     total_hz: float
     """Bandwidth that all share."""
-    most_power_w: float
-    """Transmit power of a user at most."""
+    most_power_w: Floats | float
+    """Transmit power of a user at most: the same for all, or one for each."""
     choices: tuple[int, ...] = (2, 4, 6, 8, 16)
     """Bits of an element that may be chosen, rising."""
-    overhead_bits: float = 0.0
-    """Bits sent beside the elements: range and labels."""
+    overhead_bits: Floats | float = 0.0
+    """Bits sent beside the elements, such as range and labels: the same for all users, or one number for each."""
     time_weight: float = 0.5
     """Weight of the latency, in units of `reference`."""
     energy_weight: float = 0.5

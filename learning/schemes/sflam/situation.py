@@ -1,0 +1,139 @@
+"""The problem that SFLAM solves before a round: what its users have to do, and over which channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+
+import numpy as np
+from torch import Tensor
+
+from learning import steps
+from learning.control.precision import Plan, PrecisionProblem
+from learning.control.rate import Floats, rate_bps
+from learning.parties import PLAIN, User
+from learning.protocols.mini_batch import MiniBatch, meta_weights, of_mini_batch
+from learning.protocols.split import Link
+from learning.protocols.updates import Update
+from learning.schemes.sflam.control import Control
+from learning.world import World
+
+ROUNDING = 1e-9
+
+
+@dataclass
+class Situation:
+    """Everything that decisions are made from.
+
+    A round is seen as one upload of all of a user's mini-batches and of its part of the model. Beside the upload it
+    takes the downlink, over an equal part of the band, and all computing, at nominal speed and without a queue.
+    """
+
+    world: World
+    control: Control
+    link: Callable[[int], Link]
+    """What crosses the cut in so many bits."""
+    weights: str
+    """Rule of the users' weights, by which their quantisation errors count as well."""
+    ranges: dict[User, float] = field(default_factory=dict)
+    """Of activations, as far as they have been seen."""
+
+    def decide(self, local_steps: Mapping[User, int]) -> dict[User, int]:
+        """Solve the problem of users that take so many steps, set their radios, and return their bits."""
+        problem = self.problem(local_steps)
+        plan = self.control.solve(problem)
+        shares = np.minimum(plan.bandwidth_hz / problem.total_hz, 1.0)
+        chosen = {"bits": plan.bits, "share": shares, "power_w": plan.power_w}
+        for place, user in enumerate(local_steps):
+            user.node.uplink.allocate(float(shares[place]), float(plan.power_w[place]))
+            for name, values in chosen.items():
+                self.world.journal.decision(user.number, name, float(values[place]))
+        self._report(problem, plan)
+        return dict(zip(local_steps, plan.bits.tolist(), strict=True))
+
+    def _report(self, problem: PrecisionProblem, plan: Plan) -> None:
+        for name, value in (
+            ("predicted_latency_s", problem.latency_s(plan)),
+            ("predicted_radiated_j", problem.energy_j(plan)),
+            ("objective", problem.cost(plan)),
+        ):
+            self.world.journal.decision(None, name, value)
+
+    def problem(self, local_steps: Mapping[User, int]) -> PrecisionProblem:
+        """Raises ValueError where a user has no channel to speak of."""
+        users, count = list(local_steps), np.array(list(local_steps.values()))
+        channels, control = [user.node.uplink for user in users], self.control
+        batch, elements, beside_bits = self._mini_batch
+        errors = self._errors(users)
+        budget = errors.sum() / (2.0**control.error_budget_bits - 1) ** 2 * (1 + ROUNDING)
+        return PrecisionProblem(
+            gain_hz_per_w=np.array([getattr(each, self._gain) for each in channels]),
+            fixed_s=self._fixed_s(users, count, batch),
+            elements=count * float(elements),
+            error_weight=errors,
+            error_budget=budget if control.optimised else inf,
+            total_hz=channels[0].bandwidth_hz,
+            most_power_w=np.array([each.max_power_w for each in channels]),
+            choices=control.allowed,
+            overhead_bits=count * float(beside_bits) + self._model_bits,
+            time_weight=control.time_weight,
+            energy_weight=control.energy_weight,
+        )
+
+    @property
+    def _gain(self) -> str:
+        present = self.control.channel == "present"
+        return "present_gain_over_noise_hz_per_w" if present else "gain_over_noise_hz_per_w"
+
+    def _fixed_s(self, users: Sequence[User], count: Floats, batch: MiniBatch) -> Floats:
+        part = 1 / len(users)
+        down = np.array(
+            [
+                rate_bps(part * each.bandwidth_hz, part * each.max_power_w, getattr(each, self._gain))
+                for each in (user.node.downlink for user in users)
+            ]
+        )
+        own_s = (batch.forward_flops + batch.backward_flops) / np.array([user.node.flops_per_s for user in users])
+        server_s = batch.server_flops / self.world.server.node.flops_per_s
+        return np.asarray(count * (own_s + server_s + batch.down_bits / down) + self._model_bits / down)
+
+    @cached_property
+    def _mini_batch(self) -> tuple[MiniBatch, int, int]:
+        """Costs of a mini-batch, elements that it sends, and bits beside them."""
+        world, bits = self.world, self.control.allowed[0]
+        data = world.users[0].batch(0)
+        batch = of_mini_batch(world, self.link(bits), world.front, world.back, data)
+        z = world.executor.plan(steps.front, world.front, meta_weights(world, world.front), data[0]).profile.outputs[0]
+        elements = world.executor.charged(z.tree).numel
+        return batch, elements, int(batch.up_bits) - bits * elements
+
+    @cached_property
+    def _model_bits(self) -> int:
+        return self.world.server.wire.bits(meta_weights(self.world, self.world.front), PLAIN)
+
+    def _errors(self, users: list[User]) -> Floats:
+        """What the error of one level is worth: weight of the user times squared range."""
+        usual = max(self.ranges.values(), default=1.0)
+        seen = np.array([self.ranges.get(user, usual) for user in users])
+        return np.asarray(self.world.weights(users, self.weights) * np.maximum(seen, ROUNDING) ** 2)
+
+    def look(self, updates: Sequence[Update], local_steps: Mapping[User, int]) -> None:
+        """Take in the ranges of the activations with which each user's turn began; the server received them anyway."""
+        if not (self.control.optimised and self.control.ranges == "seen" and self.world.executor.computes):
+            return
+        spans = [
+            self.world.executor.submit(
+                span, self.world.front, each.part(0).base, each.user.batch(each.turn * local_steps[each.user])[0]
+            )
+            for each in updates
+        ]
+        for each, value in zip(updates, self.world.executor.value(spans), strict=True):
+            self.ranges[each.user] = float(value)
+
+
+def span(segment: object, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Largest less smallest element of the smashed data."""
+    z = steps.front(segment, parameters, x)  # type: ignore[arg-type]
+    return z.amax() - z.amin()

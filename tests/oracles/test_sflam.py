@@ -1,0 +1,254 @@
+"""SFLAM against the oracles of its specification: reductions, true averages, gradients, bits, and the plan on the air.
+
+The optimiser by itself is tested in tests/learning/test_control_precision.py, the quantiser in test_codecs.py.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from by_hand import Plain, batch, by_samples, distance, mean, same_bits, split_step
+from torch import Tensor
+
+from fakes import world
+from learning.codecs import Uniform
+from learning.control.precision import Plan, PrecisionProblem
+from learning.control.precision.descent import starts
+from learning.optimisers import Sgd
+from learning.protocols.updates import Update
+from learning.schemes import SFLAM
+from learning.schemes.sflam import Control
+from runs import TINY
+from scenarios import load, simulate
+from scenarios.build import build
+from scenarios.errors import ScenarioError
+
+PLAIN = Control(bits=32, solver="fixed")
+PATCHES, WIDTH, BATCH, USERS = 16, 16, 8, 4
+STATIC = {
+    "network.users.count": USERS,
+    "network.channel.fading": "none",
+    "network.sharing.uplink": {"bandwidth_mhz": 1, "law": "controlled"},
+    "network.sharing.downlink": {"bandwidth_mhz": 1, "law": "fixed"},
+    "compute.stragglers.law": "none",
+    "compute.servers.slots": USERS,
+    "energy.amplifier_efficiency": 1,
+    "energy.circuit_power_w": 0,
+    "learning.model": {"name": "vit", "patch": 2, "width": WIDTH, "depth": 2, "heads": 2},
+    "learning.executor": "dry",
+    "learning.stop.rounds": 2,
+}
+
+
+def scenario(control: dict[str, Any], /, scheme: dict[str, Any] | None = None, **changed: Any) -> Any:
+    overrides = {name.replace("__", "."): value for name, value in changed.items()}
+    described = {"name": "sflam", "control": control, **(scheme or {})}
+    return load(TINY, {**STATIC, "learning.scheme": described, **overrides})
+
+
+def tables(described: Any, *names: str) -> list[pd.DataFrame]:
+    result = simulate(described)
+    return [result.table(name).to_pandas() for name in names]
+
+
+def decided(decisions: pd.DataFrame, name: str) -> list[float]:
+    """Values of a decision in round 0, by user."""
+    return list(decisions[(decisions["name"] == name) & (decisions["round"] == 0)]["value"])
+
+
+def problem_of(described: Any) -> tuple[PrecisionProblem, Control]:
+    """What is to be solved before the first round of a scenario."""
+    local = build(described).process.gi_frame.f_locals  # type: ignore[union-attr]
+    scheme, built = local["self"], local["world"]
+    return scheme._situation(built).problem(scheme._steps(built.users)), scheme.control
+
+
+# 1: in the limit it is what everybody knows.
+
+
+def test_one_user_in_full_is_plain_sgd() -> None:
+    """Bit for bit, momentum within a round and afresh in the next."""
+    optimiser = Sgd(0.1, 0.9)
+    ran = world(SFLAM(PLAIN, epochs=2), users=1, rounds=2, optimiser=optimiser)
+    weights = ran.initial(ran.whole)
+    for turn in range(2):
+        plain = Plain(ran, ran.whole, optimiser)
+        plain.load(weights)
+        for step in range(6):
+            plain.step(*batch(ran, ran.users[0], 6 * turn + step))
+        weights = plain.weights
+    assert same_bits(ran.model, weights)
+    assert not same_bits(ran.model, world(SFLAM(Control(bits=4)), users=1, rounds=2, optimiser=optimiser).model)
+
+
+def test_one_mini_batch_of_each_is_one_large_one() -> None:
+    ran = world(SFLAM(PLAIN, local_steps=1), users=3, rounds=1, optimiser=Sgd(0.1))
+    plain = Plain(ran, ran.whole, Sgd(0.1))
+    xs, ys = zip(*(batch(ran, user, 0) for user in ran.users), strict=True)
+    plain.step(torch.cat(xs), torch.cat(ys))
+    assert distance(ran.model, plain.weights) < 1e-12
+
+
+# 2: the server's part is the mean of copies that were trained apart.
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_average_is_one(legacy: bool) -> None:
+    """The released code keeps one list entry's weights for all: what follows is the last user's copy."""
+    scheme = SFLAM(PLAIN, legacy_last_client=legacy)
+    ran = world(scheme, users=2, samples=(16, 32), rounds=1, optimiser=Sgd(0.1, 0.9))
+    fronts, backs = [], []
+    for user, steps in zip(ran.users, (2, 4), strict=True):
+        front, back = (Plain(ran, part, Sgd(0.1, 0.9)) for part in (ran.front, ran.back))
+        for step in range(steps):
+            split_step(front, back, *batch(ran, user, step))
+        fronts.append(front.weights)
+        backs.append(back.weights)
+    server = backs[-1] if legacy else mean(backs, by_samples(ran))
+    assert distance(backs[0], backs[1]) > 1e-3
+    assert same_bits(ran.model, mean(fronts, by_samples(ran)) | server)
+
+
+# 4: gradients pass the quantiser as if it were not there, and are taken at what the server saw.
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_straight_through(bits: int) -> None:
+    scheme = SFLAM(Control(bits=bits, solver="fixed"), rounding="nearest", local_steps=1)
+    ran = world(scheme, users=1, rounds=1, optimiser=Sgd(0.1))
+    front, back = Plain(ran, ran.front, Sgd(0.1)), Plain(ran, ran.back, Sgd(0.1))
+    x, y = batch(ran, ran.users[0], 0)
+    z: Tensor = front.module(x)
+    received = Uniform(bits, "nearest").roundtrip(z.detach(), None).requires_grad_()
+    F.cross_entropy(back.module(received), y).backward()
+    z.backward(received.grad)
+    front.optimiser.step()
+    back.optimiser.step()
+    assert same_bits(ran.model, front.weights | back.weights)
+
+
+# 5: bits on the air.
+
+
+@pytest.mark.parametrize("bits", [2, 8, 32])
+@pytest.mark.parametrize("gradient_bits", [8, 32])
+def test_bits_on_the_air(bits: int, gradient_bits: int) -> None:
+    described = scenario({"bits": bits, "solver": "fixed"}, {"gradient_bits": gradient_bits})
+    (transfers,) = tables(described, "transfers")
+    up = transfers[transfers["kind"] == "activation"]["bits"]
+    down = transfers[transfers["kind"] == "gradient"]["bits"]
+    elements = BATCH * PATCHES * WIDTH
+    assert set(up) == {bits * elements + 64 * (bits < 32) + 4 * BATCH}
+    assert set(down) == {gradient_bits * elements + 64 * (gradient_bits < 32)}
+
+
+def test_bits_of_the_paper() -> None:
+    z = torch.empty(128, 49, 768, device="meta")
+    scheme = SFLAM()
+    assert scheme.link(32).activations.bits(z) == 154_140_672
+    for bits in (2, 4, 8):
+        assert 154_140_672 / (scheme.link(bits).activations.bits(z) - 64) == 32 / bits
+
+
+# 9, 10: what is decided is better than what is not, on problems as they come out of scenarios.
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_plans_of_a_cell_are_better_than_none(seed: int) -> None:
+    found: dict[str, float] = {}
+    for solver in ("fixed", "published", "joint", "brute"):
+        problem, control = problem_of(scenario({"solver": solver, "choices": [2, 6, 8]}, seed=seed))
+        plan = control.solve(problem)
+        assert problem.error(plan.bits) <= problem.error_budget
+        found[solver] = problem.cost(plan)
+    assert found["brute"] <= found["joint"] + 1e-9 <= found["published"] + 2e-9
+    assert found["published"] <= min(problem.cost(start) for start in starts(problem))
+    assert found["published"] < found["fixed"]
+
+
+@pytest.mark.parametrize("solver", ["joint", "published", "fixed"])
+def test_subchannels_are_whole(solver: str) -> None:
+    problem, control = problem_of(scenario({"solver": solver, "bandwidth": "matching", "subchannels": 9}))
+    plan = control.solve(problem)
+    counts = plan.bandwidth_hz / problem.total_hz * 9
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
+    assert counts.min() >= 1
+    assert counts.sum() == pytest.approx(9)
+    free = Control(solver="joint").solve(problem)
+    assert problem.cost(free) <= problem.cost(plan) + 1e-9
+    if solver != "fixed":
+        assert problem.cost(plan) < problem.cost(problem.equal(np.full(USERS, 6)))
+
+
+def test_latency_is_traded_for_energy() -> None:
+    """More weight on energy: never faster, never more joules, and the curve is convex."""
+    problem, _ = problem_of(scenario({}))
+    points = []
+    for weight in (0.1, 0.3, 0.5, 0.7, 0.9):
+        control = Control(bits=6, time_weight=1 - weight, energy_weight=weight)
+        own, _ = problem_of(scenario({"bits": 6, "time_weight": 1 - weight, "energy_weight": weight}))
+        plan: Plan = control.solve(own)
+        points.append((problem.latency_s(plan), problem.energy_j(plan)))
+    slopes = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(points)]
+    assert all(after[0] > before[0] and after[1] < before[1] for before, after in pairwise(points))
+    assert slopes == sorted(slopes)
+
+
+def test_who_spreads_wide_gets_finer_bits() -> None:
+    """Ranges that were seen decide on bits from the second round on; a stated range does not."""
+    parts = [np.arange(0, 32), np.arange(32, 64)]
+    seen = world(SFLAM(Control(solver="fixed")), users=2, parts=parts, rounds=2)
+    bits = {(number, user): value for number, user, name, value in seen.journal.decisions if name == "bits"}
+    assert bits[0, 0] == bits[0, 1] == 6
+    situation = SFLAM(Control(solver="fixed", choices=tuple(range(1, 17))))._situation(seen)
+    situation.ranges = {seen.users[0]: 1.0, seen.users[1]: 16.0}
+    chosen = situation.decide(dict.fromkeys(seen.users, 3))
+    assert chosen[seen.users[1]] > chosen[seen.users[0]]
+
+
+def test_ranges_are_those_of_the_activations() -> None:
+    scheme = SFLAM(Control(solver="fixed"))
+    ran = world(scheme, users=2, rounds=1, optimiser=Sgd(0.1))
+    model = ran.initial(ran.front)
+    situation = scheme._situation(ran)
+    parts = model, None
+    situation.look([Update(user, 0, parts, parts, 0) for user in ran.users], dict.fromkeys(ran.users, 3))
+    for user in ran.users:
+        z = ran.front(model, batch(ran, user, 0)[0])
+        assert situation.ranges[user] == float(z.max() - z.min())
+
+
+# 11: what is planned is what happens.
+
+
+@pytest.mark.parametrize("control", [{"bits": 8}, {}, {"solver": "published"}, {"bandwidth": "matching"}], ids=str)
+def test_on_a_static_channel_the_plan_comes_true(control: dict[str, Any]) -> None:
+    transfers, decisions, rounds = tables(scenario(control), "transfers", "decisions", "rounds")
+    first = transfers[(transfers["round"] == 0) & (transfers["direction"] == "up")]
+    latency_s = first["end_s"].max() - rounds["start_s"][0]
+    assert [latency_s] == pytest.approx(decided(decisions, "predicted_latency_s"), rel=1e-9)
+    power_w = dict(enumerate(decided(decisions, "power_w")))
+    np.testing.assert_allclose(first["energy_j"], first["user"].map(power_w) * first["airtime_s"], rtol=1e-9)
+    assert [first["energy_j"].sum()] == pytest.approx(decided(decisions, "predicted_radiated_j"), rel=1e-9)
+    assert sum(decided(decisions, "share")) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("control", "changed", "sentence"),
+    [
+        ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
+        ({"time_weight": 0, "energy_weight": 0}, {}, "time_weight and energy_weight are both 0"),
+        ({"choices": [8, 4]}, {}, "choices are .8, 4.; give at least one number of bits, and let them rise"),
+        ({"choices": [2, 4]}, {}, "the largest of choices, 4, is the most allowed"),
+        ({"solver": "brute", "bandwidth": "matching"}, {}, "solver brute goes with bandwidth continuous"),
+        ({"bandwidth": "matching", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
+        ({"solver": "brute", "choices": list(range(1, 17))}, {}, "more than 5000 combinations"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(control: dict[str, Any], changed: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ScenarioError, match=sentence):
+        build(scenario(control, **changed))
