@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from learning.ports import Streams
@@ -30,7 +30,10 @@ class Participation(Protocol):
         ...
 
     def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        """A key for each candidate in choice number `turn`, before which `before` users have been chosen."""
+        """A key for each candidate in choice number `turn`, before which `before` users have been chosen.
+
+        Whoever has an infinite one is not asked.
+        """
         ...
 
 
@@ -88,6 +91,26 @@ class RoundRobin:
         return ((candidates.numbers - before) % candidates.users).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class Poisson:
+    """As many users in each round as a Poisson law says, drawn afresh, all with the same probability."""
+
+    mean: Annotated[float, Gt(0)]
+    """Mean of the law."""
+    least: Annotated[int, Ge(1)] = 1
+    """Users that take part in a round at least."""
+
+    def wanted(self, users: int) -> int:
+        enough(self.least, users)
+        return users
+
+    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+        arrivals = max(int(streams.generator("arrivals", turn).poisson(self.mean)), self.least)
+        keys = draws(candidates, turn, streams)
+        keys[np.argsort(keys, kind="stable")[arrivals:]] = np.inf
+        return keys
+
+
 def enough(count: int, users: int) -> int:
     """`count`, if there are as many users."""
     if count > users:
@@ -105,4 +128,5 @@ PARTICIPATIONS: dict[str, type] = {
     "random": Random,
     "by_samples": BySamples,
     "round_robin": RoundRobin,
+    "poisson": Poisson,
 }

@@ -108,10 +108,10 @@ class World:
         return self._selection[1]
 
     def choose(self, among: Sequence[User], count: int, turn: int, before: int) -> list[User]:
-        """The first `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
+        """At most `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
         numbers, samples = (np.array([getattr(user, name) for user in among]) for name in ("number", "samples"))
         keys = self.participation.keys(Candidates(numbers, samples, len(self.users)), turn, before, self.streams)
-        return [among[place] for place in np.argsort(keys, kind="stable")[:count]]
+        return [among[place] for place in np.argsort(keys, kind="stable")[:count] if keys[place] < inf]
 
     def rounds(self) -> Iterator[int]:
         """Number the rounds until the stop criterion holds; the body of the loop is one round.

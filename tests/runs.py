@@ -28,10 +28,17 @@ NEEDS: dict[str, dict[str, Any]] = {
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "stated"}},
     },
     "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
+    "st_sflora": {
+        **TOKENS,
+        "learning.adapter": {"rank": 4, "targets": ["q", "k", "v", "proj", "fc1", "fc2"], "blocks": "server"},
+        "learning.batch_size": 32,  # there is one step in a round
+        "network.sharing.uplink.law": "controlled",
+        "learning.scheme": {"name": "st_sflora", "attention": "flat"},  # executors agree only where no value decides
+    },
 }
 """What a scheme needs that the tiny scenario has not."""
 
-DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15}
+DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16}
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 
 

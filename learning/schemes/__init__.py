@@ -11,6 +11,7 @@ from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sfl_v2 import SFLV2
 from learning.schemes.sflam import SFLAM
 from learning.schemes.sl import SL
+from learning.schemes.st_sflora import STSFLora
 from learning.schemes.tsflora import TSFLora
 
 SCHEMES: dict[str, type] = {
@@ -26,4 +27,5 @@ SCHEMES: dict[str, type] = {
     "hasfl": HASFL,
     "sflam": SFLAM,
     "tsflora": TSFLora,
+    "st_sflora": STSFLora,
 }

@@ -135,6 +135,15 @@ def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
     assert 0.97 * problem.efficiency(exhaustive(problem)) < best < problem.efficiency(exhaustive(problem)) * 1.000001
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_endless_time_and_tight_energy(seed: int) -> None:
+    """Whoever spends all its energy is within limits, rounding apart, however long it may take."""
+    endless = np.full(3, np.inf)
+    problem = feasible(seed, 3, 7, 0.05, room_s=endless)
+    published, best = (problem.efficiency(solve(problem)) for solve in (alternating, exhaustive))
+    assert 0.6 * best < published <= best * (1 + 1e-9)
+
+
 def test_limits() -> None:
     rich = feasible(1, 4, 24, 1e9, room_s=np.full(4, 1e9))
     assert (by_latency(rich).power_w == 0.2).all()

@@ -9,7 +9,7 @@ from scipy import stats
 
 from fakes import FakeStreams, world
 from learning.optimisers import Sgd
-from learning.participation import BySamples, Candidates, Everybody, Random, RoundRobin
+from learning.participation import BySamples, Candidates, Everybody, Poisson, Random, RoundRobin
 from learning.policies import FirstK, OverSelection, WaitForAll
 from learning.schemes import PSL, SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, FedSLPQ
 
@@ -39,6 +39,28 @@ def test_draws_by_samples_follow_successive_sampling():
     pairs = list(permutations(range(4), 2))
     expected = [6000 * samples[i] / 100 * samples[j] / (100 - samples[i]) for i, j in pairs]
     assert stats.chisquare([drawn.count(pair) for pair in pairs], expected).pvalue > SIGNIFICANCE
+
+
+def test_arrivals_follow_their_law():
+    """As many as a Poisson law says, but not fewer than the least; who they are is drawn alike."""
+    rule, mean, least, users = Poisson(3.0, 2), 3.0, 2, 12
+    candidates = Candidates(np.arange(users), np.ones(users, dtype=int), users)
+    came = [np.isfinite(rule.keys(candidates, turn, 0, FakeStreams(3))) for turn in range(4000)]
+    counts = np.bincount([each.sum() for each in came], minlength=users + 1)[:9]
+    law = stats.poisson(mean)
+    expected = np.array([law.cdf(least), *law.pmf(range(least + 1, 8)), law.sf(7)]) * 4000
+    observed = np.array([*counts[least:8], 4000 - counts[:8].sum()])
+    assert counts[:least].sum() == 0
+    assert stats.chisquare(observed, expected).pvalue > SIGNIFICANCE
+    assert stats.chisquare(np.sum(came, axis=0)).pvalue > SIGNIFICANCE
+
+
+def test_only_who_arrives_is_asked():
+    ran = world(SFL(), users=6, participation=Poisson(2.0), rounds=6)
+    asked_in = [asked for _, asked, dropped in ran.journal.rounds if dropped == 0]
+    arrivals = [max(int(ran.streams.generator("arrivals", turn).poisson(2.0)), 1) for turn in range(6)]
+    assert asked_in == [min(count, 6) for count in arrivals]
+    assert len(set(asked_in)) > 1
 
 
 def test_users_in_turn():

@@ -14,6 +14,10 @@ from learning.control.split import bisect
 from learning.control.tokens.problem import Allocation, Counts, TokenProblem
 
 MOST_PASSES = 50
+ROUNDING = 1e-9
+"""Relative excess of a limit that arithmetic may bring about: whoever spends all its energy may seem to exceed it."""
+ENDLESS_S = 1e9
+"""Time of those that have any: with infinitely much, bandwidth would be divided in proportion to nothing."""
 SETTLED = 1e-9
 """Relative gain of a pass below which the alternation ends."""
 
@@ -40,13 +44,13 @@ def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
 def first(problem: TokenProblem, tokens: int) -> Allocation:
     """An allocation to begin with: as many tokens as asked for, or as fit; equal bandwidth, if that will do."""
     wanted = np.full(problem.users, tokens)
-    while problem.least_width_hz(wanted, np.inf).sum() > problem.total_hz:
+    while problem.least_width_hz(wanted, ENDLESS_S).sum() > problem.total_hz:
         wanted = np.maximum((wanted + problem.least_tokens) // 2, problem.least_tokens)
     equal = np.full(problem.users, problem.total_hz / problem.users)
     allocation = with_best_power(problem, Allocation(wanted, equal, equal))
-    if problem.excess(allocation) <= 0:
+    if problem.excess(allocation) <= ROUNDING:
         return allocation
-    width = problem.least_width_hz(wanted, np.inf)
+    width = problem.least_width_hz(wanted, ENDLESS_S)
     width *= problem.total_hz / width.sum()
     return with_best_power(problem, Allocation(wanted, width, width))
 

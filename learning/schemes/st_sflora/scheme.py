@@ -1,0 +1,196 @@
+"""Split federated fine-tuning in one direction, with the tokens that are worth their airtime.
+
+[ST-SFLora, Qiang et al., arXiv 2605.26120; deviations in docs/systems/st_sflora.md]
+
+server -> user   frozen device part             once, if it is not there from the beginning
+user             forward pass, attention of the class token
+user -> server   importance: attention of the patches by rank
+server           who can be admitted; tokens, part of the band and power of each
+server -> user   allocation
+user -> server   class token, tokens kept, merged token; labels
+server           gradients of the user's mini-batch at the common adapters and head
+server           one step on the mean of the users' gradients
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from learning import steps
+from learning.control.tokens import TokenProblem
+from learning.control.tokens.exhaustive import MOST_COMBINATIONS
+from learning.draws import Draw
+from learning.executor.deferred import specification
+from learning.parties import PLAIN, Promise, User, label_bits
+from learning.protocols.rounds import gather
+from learning.reducers import Selected
+from learning.reducers.tokens import importance
+from learning.schemes.st_sflora.cell import Cell, Costs, Grant, Report, fixed, ranked, solved
+from learning.schemes.st_sflora.standing import Standing
+from learning.schemes.tsflora import require_tokens
+from learning.world import World
+
+ALLOCATION_BITS = 3 * 32
+"""Tokens, part of the band, power."""
+PAUSE_S = 1.0
+"""Length of a round in which nobody may begin."""
+
+
+@dataclass(frozen=True)
+class STSFLora:
+    """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered in a second."""
+
+    solver: Literal["published", "improved", "brute"] = "published"
+    """The paper's alternation, a search over the latency, or all combinations (for few users and patches)."""
+    tokens: Annotated[int, Ge(1)] | None = None
+    """Patch tokens that everybody sends, or all that there are (default: the solver decides)."""
+    least_tokens: Annotated[int, Ge(1)] = 4
+    """Patch tokens that a user sends at least, where the solver decides."""
+    selector: Literal["attention", "random", "strided"] = "attention"
+    """Patches that the class token attends to most, drawn afresh for each sample, or evenly spaced."""
+    merge: bool = True
+    """Whether the mean of the other patches, weighted by their attention, is sent as one token."""
+    attention: Literal["reported", "flat"] = "reported"
+    """What the solver goes by: users' reports, or equal importance of all patches. Reports make decisions depend on
+    values; the dry executor, which has none, goes by flat ones, and so do other selectors, which ignore attention."""
+    most_energy_j: Annotated[float, Gt(0)] = 0.8
+    """What a user may radiate for an upload."""
+    csi: Literal["present", "mean"] = "present"
+    """Whether the solver knows the channel of the moment, or its mean over fading."""
+    standing: Standing | None = None
+    """How long users stay in the cell; who cannot be done by then is not admitted (default: for ever)."""
+    delivers_model: bool = False
+    """Whether a device gets its frozen part over the air when it first takes part; else it has it from the start."""
+    label_bits: Annotated[int, Ge(0)] = 4
+    """Bits of a label."""
+    weights: Literal["data", "uniform"] = "data"
+    """Whether a user counts by its samples, or all users count alike."""
+
+    def run(self, world: World) -> Promise:
+        front, back = world.initial(world.front), world.initial(world.back)
+        state, costs = world.server_optimiser.init(back), self.costs(world)
+        ready: set[User] = set() if self.delivers_model else set(world.users)
+        for number in world.rounds():
+            start_s, asked = world.env.now, world.selected(number)
+            stays_s = {user: self.stays_s(world, user, number) for user in asked}
+            begin = self.admitted(costs, stays_s)
+            for user in world.users:
+                user.node.uplink.allocate(None)
+            reports = yield from gather(world, {user: self.report(world, user, number, ready) for user in begin})
+            room_s = {user: stays_s[user] - (world.env.now - start_s) for user in reports}
+            grants = self.allocate(world, costs, reports, room_s)
+            done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], back) for u in grants})
+            world.took_part(len(done), len(asked))
+            if done:
+                weights = world.weights(list(done), self.weights)
+                step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()), weights)
+                back, state = world.executor.submit(*step)
+            if not begin:
+                yield world.env.timeout(PAUSE_S)
+            world.models((front, back))
+
+    def report(self, world: World, user: User, number: int, ready: set[User]) -> Promise:
+        """What a user does before it knows what it may send."""
+        if user not in ready:
+            yield from world.server.send(user, world.front.frozen, "model")  # type: ignore[union-attr]  # see `check`
+            ready.add(user)
+        x, y = user.batch(number)
+        work = (steps.scored_front, world.front, world.front.parameters(), x)
+        h, attention = yield from user.do(*work, kind="client_forward")
+        by_rank = world.executor.submit(importance, attention)
+        return Report(x, y, h, attention, (yield from user.send(world.server, by_rank, "importance")))
+
+    def allocate(
+        self, world: World, costs: Costs, reports: Mapping[User, Report], room_s: Mapping[User, float]
+    ) -> dict[User, Grant]:
+        """Decide, put it down, and set parts of the band and powers."""
+        if not reports:
+            return {}
+        users = list(reports)
+        cell = Cell.of(users, self.csi)
+        problem = TokenProblem(
+            importance=ranked(world, costs, reports, self.attention == "flat" or self.selector != "attention"),
+            gain_hz_per_w=cell.gain_hz_per_w,
+            room_s=np.array([room_s[user] for user in users]),
+            token_bits=costs.token_bits,
+            total_hz=cell.total_hz,
+            most_power_w=cell.most_power_w,
+            most_energy_j=self.most_energy_j,
+            least_tokens=self.least_tokens,
+            extra_tokens=1 + self.merge,
+            overhead_bits=costs.label_bits,
+        )
+        problem = problem if self.tokens is None else fixed(problem, self.tokens)
+        grants, efficiency = solved(problem, users, self.solver)
+        world.journal.decision(None, "semantic_efficiency", efficiency)
+        for user, grant in grants.items():
+            user.node.uplink.allocate(grant.share, grant.power_w)
+            for name, value in grant._asdict().items():
+                world.journal.decision(user.number, name, value)
+        return grants
+
+    def upload(self, world: World, user: User, report: Report, grant: Grant, back: Any) -> Promise:
+        """Tokens up; returns the gradients of the server's part."""
+        yield from world.server.send(user, None, "allocation", bits=ALLOCATION_BITS)
+        reducer = Selected(grant.tokens, self.selector, self.merge)
+        u = None
+        if self.selector == "random":
+            samples, tokens = specification(report.attention).tree.shape
+            entity = (user.number, world.journal.round)
+            u = Draw(world.streams, "tokens", entity, (samples, tokens - 1), world.precision)
+        z = world.executor.submit(reduced, reducer, report.h, report.attention, u)
+        extra = label_bits(report.y, self.label_bits)
+        z = yield from user.send(world.server, z, "activation", extra_bits=extra)
+        work = (steps.back_gradients, world.back, back, z, report.y)
+        gradients, _, _ = yield from world.server.do(*work, kind="server_step", user=user)
+        return gradients
+
+    def admitted(self, costs: Costs, stays_s: Mapping[User, float]) -> list[User]:
+        """Whose standing time is enough for the least upload at nominal speed, with equal parts of the band (Eq. 9)."""
+        if self.standing is None:
+            return list(stays_s)
+        least = self.least_tokens if self.tokens is None else min(self.tokens, costs.patches)
+        bits = costs.token_bits * (least + 1 + self.merge) + costs.label_bits
+        rates = Cell.of(list(stays_s), self.csi).equal_bps()
+        takes_s = {u: costs.forward_flops / u.node.flops_per_s + bits / r for u, r in zip(stays_s, rates, strict=True)}
+        return [user for user, takes in takes_s.items() if takes <= stays_s[user]]
+
+    def stays_s(self, world: World, user: User, number: int) -> float:
+        """Standing time, from the beginning of the round."""
+        return np.inf if self.standing is None else self.standing.seconds(user.number, number, world.streams)
+
+    def costs(self, world: World) -> Costs:
+        x, y = world.users[0].batch(0)
+        plan = world.executor.plan(steps.scored_front, world.front, world.front.parameters(), x)
+        h = plan.profile.outputs[0].tree
+        samples, tokens = h.shape[:2]
+        bits = world.server.wire.bits(h, PLAIN) / tokens
+        return Costs(tokens - 1, samples, world.executor.cost(plan).flops, bits, label_bits(y, self.label_bits))
+
+    def check(self, world: World) -> None:
+        """Raises ValueError unless only the server trains, on tokens, and the uplink can be controlled."""
+        patches = require_tokens(world)
+        if world.front.parameters():
+            raise ValueError("devices train nothing here; set learning.adapter.blocks to server")
+        for user in world.users:
+            user.node.uplink.allocate(None)
+        if self.tokens is not None:
+            return
+        if self.least_tokens > patches:
+            raise ValueError(f"least_tokens is {self.least_tokens}, but there are {patches} patches")
+        if self.solver == "brute" and (patches - self.least_tokens + 1) ** world.wanted > MOST_COMBINATIONS:
+            raise ValueError(
+                f"{world.wanted} users with {patches - self.least_tokens + 1} choices each are more than "
+                f"{MOST_COMBINATIONS} combinations; take another solver"
+            )
+
+
+def reduced(reducer: Selected, h: Tensor, attention: Tensor, u: Tensor | None) -> Tensor:
+    """Fewer tokens."""
+    return reducer(h, attention, u)

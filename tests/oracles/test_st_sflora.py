@@ -1,0 +1,262 @@
+"""ST-SFLora against the oracles of its specification: bits and seconds on the air, who is admitted, what is learnt."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fakes import FakeStreams
+from learning.control.rate import least_energy_j, rate_bps
+from learning.schemes.st_sflora import Standing
+from runs import TINY, TOKENS
+from scenarios import load, simulate
+from scenarios.build import build
+from scenarios.errors import ScenarioError
+from scenarios.run import Result
+
+PATCHES, WIDTH, BATCH, LABEL = 16, 16, 8, 4
+BAND_HZ = 1e6
+SETTING = {
+    **TOKENS,
+    "network.users.count": 2,
+    "network.channel.fading": "none",
+    "network.sharing.uplink": {"bandwidth_mhz": BAND_HZ / 1e6, "law": "controlled"},
+    "learning.adapter": {"rank": 2, "blocks": "server"},
+    "learning.partition": "iid",
+    "learning.executor": "eager",
+    "learning.stop.rounds": 2,
+    "compute.stragglers.law": "none",
+    "learning.optimiser": {"name": "sgd", "learning_rate": 0.03, "momentum": 0.9},
+}
+NEAR_AND_FAR = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 900.0]]}
+
+
+def scenario(scheme: dict[str, Any], **changed: Any) -> Any:
+    overrides = {name.replace("__", "."): value for name, value in changed.items()}
+    return load(TINY, {**SETTING, "learning.scheme": {"name": "st_sflora", **scheme}, **overrides})
+
+
+def ran(scheme: dict[str, Any], **changed: Any) -> Result:
+    return simulate(scenario(scheme, **changed))
+
+
+def table(result: Result, name: str) -> pd.DataFrame:
+    frame: pd.DataFrame = result.table(name).to_pandas()
+    return frame
+
+
+def decided(result: Result) -> pd.DataFrame:
+    """Tokens, part of the band and power by (round, user)."""
+    rows = table(result, "decisions").dropna(subset="user")
+    return rows.pivot(index=["round", "user"], columns="name", values="value")
+
+
+def losses(result: Result) -> list[float]:
+    rows = table(result, "evaluations")
+    return list(rows[rows["metric"] == "loss"]["value"])
+
+
+def uploads(result: Result) -> pd.DataFrame:
+    """Tokens on the air by (round, user)."""
+    rows = table(result, "transfers")
+    return rows[rows["kind"] == "activation"].set_index(["round", "user"]).sort_index()
+
+
+def gains(described: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
+    return np.array([user.node.uplink.gain_over_noise_hz_per_w for user in world.users])
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("tokens", [None, 5, PATCHES])
+def test_bits_on_the_air_are_those_of_the_tensors(tokens: int | None, merge: bool) -> None:
+    result = ran({"tokens": tokens, "merge": merge, "label_bits": LABEL, "least_tokens": 2})
+    kept = decided(result)["tokens"]
+    sent = 1 + kept + np.where(kept < PATCHES, merge, 0)
+    expected = 32 * BATCH * WIDTH * sent + BATCH * LABEL
+    up = uploads(result)
+    pd.testing.assert_series_equal(up["bits"], expected.sort_index(), check_names=False, check_index_type=False)
+    rows = table(result, "transfers")
+    assert set(rows[rows["kind"] == "importance"]["bits"]) == {32.0 * PATCHES}
+    if tokens is not None:
+        assert set(kept) == {tokens}
+
+
+def test_nothing_comes_down_but_control() -> None:
+    rows = table(ran({}), "transfers")
+    down = rows[rows["direction"] == "down"]
+    assert len(down) == 4  # two users, two rounds
+    assert set(zip(down["kind"], down["bits"], strict=True)) == {("allocation", 96.0)}
+
+
+def test_the_frozen_part_comes_down_once_where_it_is_not_there() -> None:
+    described = scenario({"delivers_model": True})
+    frozen = build(described).process.gi_frame.f_locals["world"].front.frozen  # type: ignore[union-attr]
+    rows = table(simulate(described), "transfers")
+    models = rows[rows["kind"] == "model"]
+    assert list(models["round"]) == [0, 0]
+    assert sorted(models["user"]) == [0, 1]
+    assert set(models["bits"]) == {32.0 * sum(value.numel() for value in frozen.values())}
+
+
+def test_the_device_stays_as_it_is_and_the_server_does_not() -> None:
+    simulation = build(scenario({}))
+    world = simulation.process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
+    before = {name: value.clone() for name, value in world.front.frozen.items()}
+    start = world.initial(world.back)
+    simulation.env.run(simulation.env.process(simulation.process))  # type: ignore[arg-type]
+    ((front, back),) = world._models
+    assert not world.executor.value(front)
+    assert all(torch.equal(before[name], value) for name, value in world.front.frozen.items())
+    assert any(not torch.equal(start[name], value) for name, value in world.executor.value(back).items())
+
+
+@pytest.mark.parametrize("everything", [{"tokens": PATCHES}, {"least_tokens": PATCHES}, {"tokens": 99, "merge": False}])
+def test_all_tokens_are_the_full_variant_bit_for_bit(everything: dict[str, Any]) -> None:
+    """The full variant is split federated learning with one step at the server, whose devices have nothing to train."""
+    plain = simulate(scenario({"name": "sfl", "weights": "data"}))
+    full = losses(plain)
+    assert losses(ran(everything)) == full
+    assert losses(ran({"tokens": 5})) != full
+    assert set(table(plain, "transfers")["kind"]) >= {"activation"}
+
+
+def test_one_client_with_all_tokens_is_central_fine_tuning_on_the_frozen_front() -> None:
+    rounds, rate, momentum = 3, 0.05, 0.9
+    described = scenario(
+        {"tokens": PATCHES},
+        network__users__count=1,
+        learning__precision="float64",
+        learning__stop__rounds=rounds,
+        learning__optimiser={"name": "sgd", "learning_rate": rate, "momentum": momentum},
+    )
+    world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
+    trained = {name: value.clone().requires_grad_() for name, value in world.initial(world.whole).items()}
+    optimiser = torch.optim.SGD(trained.values(), rate, momentum)
+    test, expected = world.dataset.test, []
+    for number in range(rounds):
+        x, y = (rows.tensor() for rows in world.users[0].batch(number))
+        optimiser.zero_grad()
+        torch.autograd.backward(F.cross_entropy(world.whole(trained, x), y))
+        optimiser.step()
+        with torch.no_grad():
+            expected.append(float(F.cross_entropy(world.whole(trained, test.x), test.y)))
+    assert losses(simulate(described)) == pytest.approx(expected, rel=1e-12)
+    assert expected[0] != expected[-1]
+
+
+@pytest.mark.parametrize("solver", ["published", "improved", "brute"])
+def test_seconds_on_the_air_are_those_of_the_solver(solver: str) -> None:
+    scheme = {"solver": solver, "most_energy_j": 2e-3, "label_bits": LABEL, "attention": "flat", "least_tokens": 2}
+    described = scenario(scheme, network__users__placement={"name": "list", "positions_m": [[60.0, 0.0], [0.0, 140.0]]})
+    result, gain = simulate(described), gains(described)
+    chosen, up = decided(result), uploads(result)
+    total = table(result, "decisions").query("name == 'semantic_efficiency'").set_index("round")["value"]
+    for number, rows in chosen.groupby("round"):
+        assert rows["share"].sum() == pytest.approx(1, rel=1e-9)
+        width = rows["share"].to_numpy() * BAND_HZ
+        bits = 32 * BATCH * WIDTH * (rows["tokens"].to_numpy() + 2) + BATCH * LABEL
+        seconds = bits / rate_bps(width, rows["power_w"].to_numpy(), gain)
+        own = up.loc[number]
+        if (rows["tokens"] < PATCHES).all():
+            np.testing.assert_allclose(own["airtime_s"], seconds, rtol=1e-9)
+        mass = (rows["tokens"] * BATCH / PATCHES).sum()
+        assert total[number] == pytest.approx(mass / seconds.max(), rel=1e-9)
+        assert (rows["power_w"].to_numpy() * seconds <= 2e-3 * (1 + 1e-9)).all()
+    assert (chosen["tokens"] < PATCHES).any()
+
+
+def test_who_cannot_send_with_its_energy_is_left_out() -> None:
+    """Energy between what the least tokens cost the near user and the far one in endless bandwidth (oracle 8)."""
+    placed = {"network__users__placement": NEAR_AND_FAR}
+    gain = gains(scenario({}, **placed))
+    floor = least_energy_j(32 * BATCH * WIDTH * (4 + 2) + BATCH * LABEL, gain)
+    assert floor[0] < floor[1] / 10
+    result = ran({"most_energy_j": float(floor[1]) * 0.99}, **placed)
+    rounds = table(result, "rounds")
+    assert list(rounds["participants"]) == [1, 1]
+    assert list(rounds["dropped"]) == [1, 1]
+    assert set(uploads(result).index.get_level_values("user")) == {0}
+    assert np.isfinite(table(result, "decisions")["value"]).all()
+    assert np.isfinite(losses(result)).all()
+    nobody = ran({"most_energy_j": float(floor[0]) * 0.99}, **placed)
+    assert list(table(nobody, "rounds")["participants"]) == [0, 0]
+    assert len(uploads(nobody)) == 0
+    start, end = losses(nobody)
+    assert start == end
+
+
+def test_who_leaves_the_cell_is_not_admitted() -> None:
+    everybody = ran({})
+    last = float(table(everybody, "rounds")["latency_s"].max())
+    soon = ran({"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}})
+    assert list(table(soon, "rounds")["participants"]) == [0, 0]
+    assert len(table(soon, "transfers")) == 0
+    assert list(table(soon, "rounds")["latency_s"]) == [1.0, 1.0]
+    late = ran({"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 100 * last}})
+    assert losses(late) == losses(everybody)
+
+
+def test_uploads_end_before_users_leave() -> None:
+    """A standing time in which everybody can send some, and not all, of its tokens, after what went before."""
+    free = ran({"tokens": PATCHES, "attention": "flat"}, network__users__count=4)
+    limit = 0.8 * float(table(free, "rounds")["latency_s"].min())
+    standing = {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": limit}
+    result = ran({"standing": standing, "attention": "flat", "least_tokens": 1}, network__users__count=4)
+    begun = table(result, "rounds").set_index("round")["start_s"]
+    up = uploads(result)
+    ready = table(result, "transfers").query("kind == 'allocation'").set_index(["round", "user"])
+    control_s = ready["airtime_s"].max()
+    assert len(up) > 0
+    assert (up["end_s"] - begun.reindex(up.index, level="round") <= limit + control_s).all()
+    assert (decided(result)["tokens"] < PATCHES).any()
+
+
+def test_standing_times_follow_their_law() -> None:
+    """The mean way to the edge of a disc is a third of its radius; nobody moves at no speed."""
+    standing = Standing(300.0, 2.0, 2.0)
+    drawn = np.array([standing.seconds(user, 5, FakeStreams()) for user in range(4000)])
+    assert drawn.mean() == pytest.approx(50.0, abs=4 * drawn.std() / np.sqrt(4000))
+    assert drawn.max() <= 150
+    assert Standing(300.0, 0.0, 0.0, 7.0).seconds(0, 0, FakeStreams()) == 7.0
+    assert Standing(300.0, 0.0, 0.0).seconds(0, 0, FakeStreams()) == np.inf
+
+
+def test_what_users_report_counts_unless_values_are_not_there() -> None:
+    """Attention delivered, by torch's own top k; in flat attention five patches have five times the mean."""
+    described = scenario({"tokens": 5}, learning__stop__rounds=1)
+    world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
+    mass = 0.0
+    for user in world.users:
+        attention = world.front.scored({}, user.batch(0)[0].tensor())[1][:, 1:]
+        mass += float((attention / attention.sum(1, keepdim=True)).topk(5).values.sum())
+
+    def delivered(result: Result) -> float:
+        efficiency = table(result, "decisions").query("name == 'semantic_efficiency'")["value"].item()
+        return float(efficiency * uploads(result)["airtime_s"].max())
+
+    flat = {"tokens": 5, "attention": "flat"}
+    assert delivered(simulate(described)) == pytest.approx(mass, rel=1e-6)
+    assert delivered(ran(flat, learning__stop__rounds=1)) == pytest.approx(2 * BATCH * 5 / PATCHES, rel=1e-9)
+    assert mass > 1.01 * 2 * BATCH * 5 / PATCHES
+    dry = table(ran({"tokens": 5}, learning__stop__rounds=1, learning__executor="dry"), "decisions")
+    pd.testing.assert_frame_equal(dry, table(ran(flat, learning__stop__rounds=1), "decisions"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changed", "sentence"),
+    [
+        ({}, {"learning__adapter": {"rank": 2}}, "set learning.adapter.blocks to server"),
+        ({}, {"learning__adapter": None}, "give learning.adapter"),
+        ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
+        ({"least_tokens": 17}, {}, "least_tokens is 17, but there are 16 patches"),
+        ({"solver": "brute"}, {"network__users__count": 6}, "6 users with 13 choices each are more than"),
+        ({"standing": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(scheme: dict[str, Any], changed: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ScenarioError, match=sentence):
+        build(scenario(scheme, **changed))
