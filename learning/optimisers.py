@@ -75,7 +75,7 @@ class Adam:
 
     def init(self, params: Params) -> Any:
         """Steps done (a float64 scalar, so that its powers are exact enough), first and second moments."""
-        device = next(iter(params.values())).device
+        device = next((value.device for value in params.values()), None)
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
         return torch.zeros((), dtype=torch.float64, device=device), zeros, dict(zeros)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from learning.executor.deferred import specification
 from learning.parties import Promise, User
 from learning.world import World
 
@@ -30,11 +31,11 @@ class Update(NamedTuple):
 
 
 def merge(world: World, model: Any, updates: Sequence[Update], rule: str) -> Promise:
-    """The server's next model, as the policy makes it; without updates, the same again.
+    """The server's next model, as the policy makes it; without updates, or where nothing of it trains, the same again.
 
     Charged as two FLOPs for each scalar of each tree: those received, and the server's own where it enters.
     """
-    if not updates:
+    if not updates or not specification(model).leaves:
         return model
     weights = world.weights([update.user for update in updates], rule)
     users, _, arrived, bases, staleness = zip(*updates, strict=True)

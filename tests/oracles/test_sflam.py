@@ -134,8 +134,7 @@ def test_straight_through(bits: int) -> None:
 # 5: bits on the air.
 
 
-@pytest.mark.parametrize("bits", [2, 8, 32])
-@pytest.mark.parametrize("gradient_bits", [8, 32])
+@pytest.mark.parametrize(("bits", "gradient_bits"), [(2, 32), (8, 8), (32, 32)])
 def test_bits_on_the_air(bits: int, gradient_bits: int) -> None:
     described = scenario({"bits": bits, "solver": "fixed"}, {"gradient_bits": gradient_bits})
     (transfers,) = tables(described, "transfers")
@@ -235,6 +234,14 @@ def test_on_a_static_channel_the_plan_comes_true(control: dict[str, Any]) -> Non
     np.testing.assert_allclose(first["energy_j"], first["user"].map(power_w) * first["airtime_s"], rtol=1e-9)
     assert [first["energy_j"].sum()] == pytest.approx(decided(decisions, "predicted_radiated_j"), rel=1e-9)
     assert sum(decided(decisions, "share")) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_adapters_above_the_embedding_need_no_gradient_on_the_device(optimiser: str) -> None:
+    changed = {"learning__adapter": {"rank": 2}, "learning__optimiser": optimiser, "learning__executor": "batched"}
+    transfers, evaluations = tables(scenario({"bits": 8}, **changed), "transfers", "evaluations")
+    assert set(transfers.loc[transfers["bits"] > 0, "kind"]) == {"activation"}
+    assert evaluations[evaluations["metric"] == "loss"]["value"].nunique() == 2
 
 
 @pytest.mark.parametrize(
