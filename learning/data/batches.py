@@ -42,7 +42,7 @@ class Rows(Leaf):
     def meta(self) -> Tensor:
         """Shape and dtype, without values."""
         source = self._source()
-        return torch.empty((*self.indices.shape, *source.shape[1:]), dtype=source.dtype, device="meta")
+        return _without_values((*self.indices.shape, *source.shape[1:]), source.dtype)
 
     @property
     def identity(self) -> bytes:
@@ -59,6 +59,11 @@ class Rows(Leaf):
     def _source(self) -> Tensor:
         split = self.dataset.train if self.split == "train" else self.dataset.test
         return split.x if self.field == "x" else split.y
+
+
+@cache
+def _without_values(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 @cache

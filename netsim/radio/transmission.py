@@ -130,12 +130,12 @@ class Transmission:
     def efficiency(self, now_s: float) -> float:
         """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
         window = self._window_at(now_s)
-        return window.efficiency(self._band_hz).values.item(window.block(now_s))
+        return window.efficiency(self._band_hz).values[window.block(now_s)]
 
     def border_s(self, now_s: float) -> float:
         """When the present fading block ends."""
         window = self._window_at(now_s)
-        return window.borders_s.item(window.block(now_s) + 1)
+        return window.borders_s[window.block(now_s) + 1]
 
     def _look_ahead(self, now_s: float, spread_hz: float) -> None:
         window = self._window_at(now_s)
@@ -145,7 +145,7 @@ class Transmission:
         self._signal_before = window.signal.until(block, now_s)
         self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
         self._spread_hz = spread_hz
-        carried = self._efficiency.cumulative.item(-1) - self._before
+        carried = self._efficiency.cumulative[-1] - self._before
         if not carried and len(self._efficiency.values) == MOST_BLOCKS:
             self.due_s = inf  # out of range, or past the end of a recording: until somebody else changes something
         else:

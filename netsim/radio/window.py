@@ -6,6 +6,8 @@ block, and the instant by which an amount has been carried is the first crossing
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from math import inf, isinf
 
 import numpy as np
@@ -28,19 +30,17 @@ class Window:
     """
 
     def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
-        self.borders_s, self.power_over_noise_hz, self.rate = borders_s, power_over_noise_hz, rate
-        self._widths_s = np.diff(borders_s)
+        self.power_over_noise_hz, self.rate = power_over_noise_hz, rate
+        self.borders_s: Sequence[float] = borders_s.data  # read one by one, as in `Integral`
+        self.end_s = self.borders_s[-1]
+        """Where the window ends; inf if nothing ever changes."""
+        self._borders_s, self._widths_s = borders_s, borders_s[1:] - borders_s[:-1]
         self.signal = Integral(borders_s, self._widths_s, over_band(power_over_noise_hz[rate.delay_blocks :]))
         self._efficiencies: dict[float, Integral] = {}
 
-    @property
-    def end_s(self) -> float:
-        """Where the window ends; inf if nothing ever changes."""
-        return self.borders_s.item(-1)
-
     def block(self, instant_s: float) -> int:
         """Position in the window of the block that holds an instant, the last one for its end."""
-        return min(int(self.borders_s.searchsorted(instant_s, "right")), len(self.borders_s) - 1) - 1
+        return min(bisect_right(self.borders_s, instant_s), len(self.borders_s) - 1) - 1
 
     def efficiency(self, spread_hz: float) -> Integral:
         """Bits per hertz of band carried over time if the power is spread over `spread_hz`; remembered."""
@@ -49,7 +49,7 @@ class Window:
             if len(self._efficiencies) == REMEMBERED:
                 del self._efficiencies[next(iter(self._efficiencies))]
             values = self.rate.efficiency(self.power_over_noise_hz / spread_hz)
-            known = self._efficiencies[spread_hz] = Integral(self.borders_s, self._widths_s, values)
+            known = self._efficiencies[spread_hz] = Integral(self._borders_s, self._widths_s, values)
         return known
 
 

@@ -87,8 +87,8 @@ class Load:
             done_s = integral.crossing_s(work_s)
             if done_s < inf:
                 return done_s
-            work_s -= integral.cumulative.item(-1)
-            busy, since_s, cell = integral.values.item(-1) < 1, integral.borders_s.item(-1), cell + 1
+            work_s -= integral.cumulative[-1]
+            busy, since_s, cell = integral.values[-1] < 1, integral.borders_s[-1], cell + 1
 
     def _speeds(self, busy: bool, cell: int, start_s: float, since_s: float) -> Integral:
         """Speed over the rest of a cell; times count from `start_s`, so that short jobs late in a run stay exact."""

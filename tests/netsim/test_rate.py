@@ -102,9 +102,7 @@ def test_links_show_late_reports_the_blocks_before() -> None:
     link = Link(3e6, fading, key, AdaptiveModulation(cqi_delay_blocks=2))
     window = link.window(0.05, 6)
     gains = fading.power_gains(key, np.arange(-2, 6))
-    assert window.borders_s.tolist() == pytest.approx([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    assert window.signal.values.tolist() == (3e6 * gains[2:]).tolist()
-    assert window.efficiency(1e6).values.tolist() == link.rate.efficiency(3 * gains).tolist()
-    assert (
-        WorstOf([link, link]).window(0.05, 6).efficiency(1e6).values.tolist() == window.efficiency(1e6).values.tolist()
-    )
+    assert list(window.borders_s) == pytest.approx([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert list(window.signal.values) == (3e6 * gains[2:]).tolist()
+    assert list(window.efficiency(1e6).values) == link.rate.efficiency(3 * gains).tolist()
+    assert list(WorstOf([link, link]).window(0.05, 6).efficiency(1e6).values) == list(window.efficiency(1e6).values)

@@ -86,4 +86,4 @@ class SlotTransmission:
             self._blocks = min(2 * self._blocks, MOST_BLOCKS)
         block = self._window.block(now_s)
         signal = self._window.power_over_noise_hz[self._window.rate.delay_blocks + block]
-        return np.atleast_1d(signal), self._window.borders_s.item(block + 1)
+        return np.atleast_1d(signal), self._window.borders_s[block + 1]
