@@ -139,3 +139,13 @@ def evaluate(segment: Segment, parameters: Parameters, x: Tensor, y: Tensor) -> 
 def merge(*parts: Parameters) -> Parameters:
     """The parts of a cut model as one."""
     return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def block(name: str) -> int:
+    """The block that a parameter belongs to."""
+    return int(name.partition(".")[0])
+
+
+def part(tree: Parameters, start: int, stop: int) -> Parameters:
+    """What belongs to blocks `start` to `stop` (exclusive)."""
+    return {name: value for name, value in tree.items() if start <= block(name) < stop}

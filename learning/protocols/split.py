@@ -80,14 +80,18 @@ def exchange(
 
 
 class ServerPart:
-    """A server part that every mini-batch changes at once: one for all users, or a replica for each."""
+    """A server part that every mini-batch changes at once: one for all users, or a replica for each.
 
-    def __init__(self, world: World, weights: Any, state: Any) -> None:
+    `back` is its segment, if it is not that of all.
+    """
+
+    def __init__(self, world: World, weights: Any, state: Any, back: Any = None) -> None:
         self.world, self.weights, self.state = world, weights, state
+        self.back = world.back if back is None else back
 
     def serve(self, user: User, z: Any, y: Rows) -> Promise:
         """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
-        work = (steps.back, self.world.back, self.world.server_optimiser)
+        work = (steps.back, self.back, self.world.server_optimiser)
         yield from self.world.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
         self.weights, self.state, dz, _ = self.world.executor.submit(*work, self.weights, self.state, z, y)
         return dz

@@ -7,7 +7,6 @@ from typing import Any
 
 from learning import steps
 from learning.parties import PLAIN, Promise, User
-from learning.schemes.hasfl import operators
 from learning.schemes.hasfl.model import fresh_state, names
 from learning.world import World
 
@@ -42,17 +41,17 @@ class Device:
         if (cut, deepest) != (self.cut, self.deepest):
             self.private_state = fresh_state(world, world.optimiser, cut, deepest)
         self.cut, self.deepest, self.batch_size = cut, deepest, batch_size
-        self.weights = world.executor.submit(operators.part, own, 0, cut)
+        self.weights = world.executor.submit(steps.part, own, 0, cut)
         between = bool(names(world, cut, deepest))
-        self.private = world.executor.submit(operators.part, own, cut, deepest) if between else None
+        self.private = world.executor.submit(steps.part, own, cut, deepest) if between else None
 
     def receive(self, world: World, user: User, interval: int) -> Promise:
         """The device part comes down; what is new of it, where the cut is deeper than before, as a migration."""
         known = min(self.held, self.cut) or self.cut
         submit = world.executor.submit
-        parts = [("model", submit(operators.part, self.weights, 0, known))]
+        parts = [("model", submit(steps.part, self.weights, 0, known))]
         if names(world, known, self.cut):
-            parts.append(("migration", submit(operators.part, self.weights, known, self.cut)))
+            parts.append(("migration", submit(steps.part, self.weights, known, self.cut)))
         received = []
         for kind, each in parts:
             received.append((yield from world.server.send(user, each, kind)))

@@ -8,7 +8,6 @@ import torch
 
 from learning import steps
 from learning.optimisers import Optimiser
-from learning.schemes.hasfl import operators
 from learning.schemes.hasfl.situation import plain
 from learning.world import World
 
@@ -33,8 +32,8 @@ class Model:
         if deepest == self.deepest:
             return
         whole, submit = self.whole, self.world.executor.submit
-        self.own = submit(operators.part, whole, 0, deepest)
-        self.common = submit(operators.part, whole, deepest, self.blocks)
+        self.own = submit(steps.part, whole, 0, deepest)
+        self.common = submit(steps.part, whole, deepest, self.blocks)
         self.state = fresh_state(self.world, self.world.server_optimiser, deepest, self.blocks)
         self.deepest = deepest
 
@@ -46,11 +45,11 @@ class Model:
 
 def names(world: World, start: int, stop: int) -> list[str]:
     """What trains of blocks `start` to `stop` (exclusive)."""
-    return list(operators.part(world.whole.parameters(), start, stop))
+    return list(steps.part(world.whole.parameters(), start, stop))
 
 
 def fresh_state(world: World, optimiser: Optimiser, start: int, stop: int) -> Any:
     """State of an optimiser before the first step of these blocks."""
-    shapes = operators.part(world.whole.parameters(), start, stop)
+    shapes = steps.part(world.whole.parameters(), start, stop)
     weights = {name: torch.zeros(shape.shape, dtype=world.precision) for name, shape in shapes.items()}
     return optimiser.init(weights) if weights else ()

@@ -17,16 +17,6 @@ MICRO_BATCHES = 4
 """Parts of a mini-batch whose gradients are compared."""
 
 
-def block(name: str) -> int:
-    """The block that a parameter belongs to."""
-    return int(name.partition(".")[0])
-
-
-def part(tree: Parameters, start: int, stop: int) -> Parameters:
-    """What belongs to blocks `start` to `stop` (exclusive)."""
-    return {name: value for name, value in tree.items() if start <= block(name) < stop}
-
-
 def back_gradients(
     segment: Segment, private: Parameters, common: Parameters, z: Tensor, y: Tensor
 ) -> tuple[Parameters, Parameters, Tensor]:
@@ -62,7 +52,7 @@ def _squares(tree: Parameters, blocks: int) -> Tensor:
     """(blocks,): squared norms."""
     some: Any = next(iter(tree.values()))
     sums = [
-        sum((v.square().sum() for n, v in tree.items() if block(n) == each), some.new_zeros(()))
+        sum((v.square().sum() for n, v in tree.items() if steps.block(n) == each), some.new_zeros(()))
         for each in range(blocks)
     ]
     return torch.stack(sums)

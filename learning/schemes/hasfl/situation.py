@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
 from learning import steps
 from learning.adapters import Bound as Adapters
 from learning.control.cuts import Bound, Choice, CutProblem, alike
-from learning.control.cuts.problem import Floats, Integers
-from learning.control.rate import rate_bps
+from learning.control.cuts.problem import Integers
 from learning.memory import footprint
 from learning.models import Segment
-from learning.parties import PLAIN, User, label_bits
+from learning.parties import PLAIN
+from learning.protocols.prediction import Sample, rates_bps, sample, shapes
 from learning.protocols.split import Link
 from learning.schemes.hasfl.estimates import Estimates
 from learning.world import World
@@ -25,16 +23,6 @@ from learning.world import World
 MODERATE, MARGIN = (16, 2), 1.2
 """Samples and blocks of a moderate choice, and how much more than what it loses is the target by default."""
 ENDLESS = 2**31
-
-
-class Sample(NamedTuple):
-    """What one sample costs at a cut."""
-
-    forward_flops: float
-    up_bits: float
-    server_flops: float
-    down_bits: float
-    backward_flops: float
 
 
 @dataclass
@@ -69,16 +57,18 @@ class Situation:
         """Seconds by user and cut, and the bound as it is known now."""
         users, known = self.world.users, self.estimates
         speed = np.array([[user.node.flops_per_s] for user in users])
-        up, down = (np.array([[each] for each in rates]) for rates in self._rates_bps(users))
-        sample = Sample(*np.array(self._samples).T)
+        up, down = (np.array([[each] for each in rates]) for rates in rates_bps(self.world, users))
+        costs = Sample(*np.array(self._samples).T)
         rate = self.world.optimiser.learning_rate
         bound = Bound(known.smoothness, rate, known.variances, known.squared_norms, 0.0, self.interval)
         problem = CutProblem(
             bound=bound,
-            before_s=sample.forward_flops / speed + sample.up_bits / up,
-            server_s=np.tile(sample.server_flops / self.world.server.node.flops_per_s, (len(users), 1)),
-            after_s=sample.down_bits / down + sample.backward_flops / speed,
-            device_bits=np.array([self.world.server.wire.bits(self._weights(part), PLAIN) for part, _ in self.parts]),
+            before_s=costs.forward_flops / speed + costs.up_bits / up,
+            server_s=np.tile(costs.server_flops / self.world.server.node.flops_per_s, (len(users), 1)),
+            after_s=costs.down_bits / down + costs.backward_flops / speed,
+            device_bits=np.array(
+                [self.world.server.wire.bits(shapes(self.world, part), PLAIN) for part, _ in self.parts]
+            ),
             upload_bps=up[:, 0],
             download_bps=down[:, 0],
             exchange_bps=self.between_servers_bps,
@@ -92,42 +82,10 @@ class Situation:
         """Device's and server's part at each cut."""
         return [self.world.whole.cut(cut) for cut in range(1, plain(self.world.whole).blocks)]
 
-    def _rates_bps(self, users: Iterable[User]) -> tuple[Floats, Floats]:
-        """Up and down, with an equal part of the band, on average over fading."""
-        share = 1 / self.world.wanted
-        up, down = ([getattr(user.node, side) for user in users] for side in ("uplink", "downlink"))
-
-        def rates(channels: list[Any], power: float) -> Floats:
-            return np.array(
-                [
-                    rate_bps(share * each.bandwidth_hz, power * each.max_power_w, each.gain_over_noise_hz_per_w)
-                    for each in channels
-                ]
-            )
-
-        return rates(up, 1.0), rates(down, share)
-
     @cached_property
     def _samples(self) -> list[Sample]:
-        """What a sample costs at each cut, as a part of the scenario's mini-batch."""
-        x, y = self.world.users[0].batch(0)
-        return [self._sample(front, back, x, y) for front, back in self.parts]
-
-    def _sample(self, front: Any, back: Any, x: Any, y: Any) -> Sample:
-        runs, wire = self.world.executor, self.world.server.wire
-        weights = self._weights(front)
-        forward = runs.plan(steps.front, front, weights, x)
-        z = forward.profile.outputs[0].tree
-        served = runs.plan(steps.back_gradients, back, self._weights(back), z, y)
-        backward = runs.plan(steps.front_gradients, front, weights, x, z)
-        up_bits = wire.bits(z, self.link.activations) + label_bits(y, self.link.label_bits)
-        return Sample(
-            runs.cost(forward).flops / self.samples,
-            up_bits / self.samples,
-            runs.cost(served).flops / self.samples,
-            wire.bits(z, self.link.gradients) / self.samples,
-            runs.cost(backward).flops / self.samples,
-        )
+        """What a sample costs at each cut."""
+        return [sample(self.world, self.link, front, back) for front, back in self.parts]
 
     @cached_property
     def _bytes(self) -> list[tuple[int, int] | None]:
@@ -139,15 +97,11 @@ class Situation:
 
     def _held(self, front: Any, samples: int) -> int:
         x, _ = self.world.users[0].batches.run(0, samples)
-        optimiser, runs, weights = self.world.optimiser, self.world.executor, self._weights(front)
+        optimiser, runs, weights = self.world.optimiser, self.world.executor, shapes(self.world, front)
         z = runs.plan(steps.front, front, weights, x).profile.outputs[0].tree
         job = runs.plan(steps.update_front, front, optimiser, weights, optimiser.init(weights), x, z)
         part = front.adapted if isinstance(front, Adapters) else front
         return max(footprint(part, optimiser, x.meta, charge=runs.charge).total_bytes, runs.cost(job).memory_bytes)
-
-    def _weights(self, part: Any) -> dict[str, torch.Tensor]:
-        """What of a part trains, as meta tensors of the run's precision."""
-        return {name: value.to(self.world.precision) for name, value in part.parameters().items()}
 
 
 def plain(model: Any) -> Segment:
