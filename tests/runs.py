@@ -35,10 +35,25 @@ NEEDS: dict[str, dict[str, Any]] = {
         "network.sharing.uplink.law": "controlled",
         "learning.scheme": {"name": "st_sflora", "attention": "flat"},  # executors agree only where no value decides
     },
+    "hsplitlora": {
+        **TOKENS,
+        "learning.model": {**TOKENS["learning.model"], "depth": 3, "class_token": False},
+        "learning.scheme": {
+            "name": "hsplitlora",
+            "local_steps": 4,
+            "ranks": [1, 2],
+            "probe_every": 3,
+            "importance": "random",  # that of probes depends on values, hence on the executor
+            "budgets": [0.985, 1.0, 1.6, 2.0],
+            "server_budget": 0.4,
+            "time_weight": 0.2,
+            "threshold": 0.1,
+        },
+    },
 }
 """What a scheme needs that the tiny scenario has not."""
 
-DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16}
+DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16, "hsplitlora": 0.35}
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 
 

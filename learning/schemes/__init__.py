@@ -5,6 +5,7 @@ from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.hasfl import HASFL
+from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
@@ -28,4 +29,5 @@ SCHEMES: dict[str, type] = {
     "sflam": SFLAM,
     "tsflora": TSFLora,
     "st_sflora": STSFLora,
+    "hsplitlora": HSplitLoRA,
 }

@@ -1,0 +1,56 @@
+"""What HSplitLoRA's server computes: users' adapters combined and added to the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from learning import steps
+from learning.adapters import Adapted
+from learning.adapters.combine import absorb, padded_mean, stacked, thinner
+from learning.aggregators import weighted_mean
+
+Tree = dict[str, Tensor]
+Rule = Literal["stack", "zero_pad", "average"]
+Over = Literal["all", "participants"]
+
+
+def aggregated(
+    rule: Rule, over: Over, adapted: Sequence[Adapted], frozen: Tree, trees: list[Tree], weights: tuple[float, ...]
+) -> tuple[Tree, Tree, Tree]:
+    """The backbone with the users' increments added, the mean of their heads, and the factors of the increments."""
+    factors = combined(rule, over, adapted, trees, weights)
+    heads = [
+        {name: value for name, value in tree.items() if not each.of_adapter(name)}
+        for each, tree in zip(adapted, trees, strict=True)
+    ]
+    return absorb(adapted[0].segment, frozen, factors), weighted_mean(heads, weights), factors
+
+
+def combined(rule: Rule, over: Over, adapted: Sequence[Adapted], trees: list[Tree], weights: tuple[float, ...]) -> Tree:
+    """Factors of what is added to each weight: exact where users' factors are stacked, else of their mean factors.
+
+    Outward factors carry the users' scales alpha / rank into a mean.
+    """
+    if rule == "stack":
+        return stacked(adapted, trees, weights, over)
+    scaled = [stacked([each], [tree], (1.0,)) if each.ranks else {} for each, tree in zip(adapted, trees, strict=True)]
+    return padded_mean(scaled, weights) if rule == "zero_pad" else weighted_mean(scaled, weights)
+
+
+def update(stop: int, messages: list[Tree]) -> Tree:
+    """Increments of several aggregations for the blocks before `stop`, as they are sent."""
+    known = [steps.part(message, 0, stop) for message in messages]
+    names = sorted({name for message in known for name in message})
+    joined = {
+        name: torch.cat([m[name] for m in known if name in m], dim=0 if name.endswith(".down") else 1) for name in names
+    }
+    return thinner(joined)
+
+
+def received(adapted: Adapted, frozen: Tree, message: Tree) -> Tree:
+    """The device's frozen blocks with increments added: what merging costs there."""
+    return absorb(adapted.segment, frozen, message)

@@ -1,0 +1,81 @@
+"""How important weights are to one user: seen in a step that is taken anyway, reported in one number a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from learning import steps
+from learning.adapters import Bound
+from learning.codecs import Codec
+from learning.control.ranks import back_scores, front_scores, relative_cost
+from learning.data import Rows
+from learning.executor.deferred import specification
+from learning.parties import Promise, User
+from learning.protocols.split import ServerPart
+from learning.world import World
+
+SCORE_BITS = 32
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Of all weights that may have adapters, with their (outputs, inputs)."""
+
+    world: World
+    sides: Mapping[str, tuple[int, int]]
+
+    def of(self, user: User, replica: ServerPart, back: Bound, gradients: Codec) -> Seen:
+        """What a user's step is about to show."""
+        return Seen(self, user, replica, back, gradients)
+
+    def costs(self, part: Bound) -> tuple[tuple[str, float], ...]:
+        """Relative costs of the weights in a part of the model."""
+        blocks = range(part.adapted.segment.start, part.adapted.segment.stop)
+        return tuple(each for each in relative_cost(self.sides) if steps.block(each[0]) in blocks)
+
+    def flops(self, part: Bound, z: Any) -> int:
+        """Gradients of a part's weights, for as many tokens as are in `z`: 2 outputs inputs for each."""
+        shape = specification(z).tree.shape
+        named = {weight: torch.empty(self.sides[weight], device="meta") for weight, _ in self.costs(part)}
+        return int(2 * self.world.executor.charged(named).numel * shape.numel() // shape[-1])
+
+
+@dataclass
+class Seen:
+    """One user's step with a probe."""
+
+    probe: Probe
+    user: User
+    replica: ServerPart
+    back: Bound
+    gradients: Codec
+    z: Any = None
+    dz: Any = None
+    above: Any = None
+    """Scores of the weights at the server."""
+
+    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+        """As the replica does, and the scores of its weights."""
+        world, back = self.probe.world, self.back
+        work = (back_scores, back.adapted, self.probe.costs(back), self.replica.weights, back.frozen, z, y)
+        self.z = z
+        self.dz = yield from self.replica.serve(user, z, y)
+        self.above = yield from world.server.do(*work, kind="probe", user=user, flops=self.probe.flops(back, z))
+        return self.dz
+
+    def report(self, front: Bound, weights: Any, x: Rows) -> Promise:
+        """Scores of the device's weights, sent to the server; then those of all weights.
+
+        Where nothing on the device trains, the cut-layer gradient is sent for this alone.
+        """
+        world, costs = self.probe.world, self.probe.costs(front)
+        if not front.parameters():
+            self.dz = yield from world.server.send(self.user, self.dz, "gradient", self.gradients)
+        work = (front_scores, front.adapted, costs, weights, front.frozen, x, self.dz)
+        below = yield from self.user.do(*work, kind="probe", flops=self.probe.flops(front, self.z))
+        below = yield from self.user.send(world.server, below, "importance", bits=SCORE_BITS * len(costs))
+        return below, self.above
