@@ -18,6 +18,7 @@ from fakes import world
 from learning.codecs import Uniform
 from learning.control.precision import Plan, PrecisionProblem
 from learning.control.precision.descent import starts
+from learning.models import Vit
 from learning.optimisers import Sgd
 from learning.protocols.updates import Update
 from learning.schemes import SFLAM
@@ -211,7 +212,7 @@ def test_who_spreads_wide_gets_finer_bits() -> None:
 
 def test_ranges_are_those_of_the_activations() -> None:
     scheme = SFLAM(Control(solver="fixed"))
-    ran = world(scheme, users=2, rounds=1, optimiser=Sgd(0.1))
+    ran = world(scheme, users=2, rounds=1, model=Vit(2, 8, 1, 2))  # activations of both signs
     model = ran.initial(ran.front)
     situation = scheme._situation(ran)
     parts = model, None
