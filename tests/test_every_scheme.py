@@ -129,7 +129,10 @@ def test_policies_drop_stragglers(name: str, by: str) -> None:
     assert (rounds.participants + rounds.dropped == 4).all()
     assert rounds.participants.sum() > 0
     assert rounds.dropped.sum() > 0
-    assert rounds.latency_s.mean() < everyone.latency_s.mean()
+    if by == "deadline":  # it cuts the longest round; who was dropped may have to fetch its part anew in the next
+        assert rounds.latency_s.max() < everyone.latency_s.max()
+    else:
+        assert rounds.latency_s.mean() < everyone.latency_s.mean()
     if by == "first_k":
         assert (rounds.participants >= 2).all()
 

@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import SCENARIO, Synthetic, write_part
 
 from analysis import report
-from netsim.tables import TABLES, CriticalPathRow
+from netsim.tables import TABLES, CriticalPathRow, TransferRow
 
 
 def views(html: str) -> dict[str, list[dict]]:
@@ -53,7 +53,7 @@ def test_headline_numbers_are_those_of_the_closed_form(run_dir: Path, tmp_path: 
 def test_names_are_shown_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setitem(SCENARIO, "name", name)
     run = Synthetic(rounds=1)
-    run.rows["transfers"].append((1, 0, "s", "up", name, 1.0, 0.0, 1.0, 0.0, 1.0, 1, 0.0, 0.0, 1.0, 1.0, 1))
+    run.rows["transfers"].append(TransferRow(1, 0, "s", "up", name, 1.0, 0.0, 1.0, 0.0, 1.0, 1, 0.0, 0.0, 1.0, 1.0, 1))
     path = run.write(tmp_path)
     (path / "run.json").write_text(json.dumps({"name": name, "status": name}))
     html = report.write(path).read_text("utf-8")
@@ -116,7 +116,9 @@ def test_rounds_of_the_server_alone(tmp_path: Path) -> None:
 
 def test_an_unfinished_round_is_left_out(tmp_path: Path) -> None:
     run = Synthetic(rounds=1, status="interrupted")
-    run.rows["transfers"].append((2, 0, "s", "up", "model", 1.0, 40.0, 50.0, 0.0, 10.0, 1, 0.5, 0.0, 1.0, 1.0, 1))
+    run.rows["transfers"].append(
+        TransferRow(2, 0, "s", "up", "model", 1.0, 40.0, 50.0, 0.0, 10.0, 1, 0.5, 0.0, 1.0, 1.0, 1)
+    )
     html = report.write(run.write(tmp_path)).read_text("utf-8")
     assert '<span class="status">interrupted</span>' in html
     assert len(views(html)["round-timeline"]) == 1
