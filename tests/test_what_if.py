@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from fakes import ANY_MODEL
 from learning.executor import Batched
+from learning.executor.deferred import Job
 from learning.schemes import SCHEMES
 from learning.store import Store, StoreDamage
 from runs import TINY, adjusted, hashes, policy, run
@@ -34,10 +36,6 @@ def stored(store: Path, **overrides: Any) -> Result:
         opened.close()
 
 
-HOLDERS = {"hsplitlora", "st_sflora"}
-"""Schemes that hold values at a round's end which nobody reads: a store keeps, and so computes, these too."""
-
-
 @pytest.mark.parametrize("executor", ["batched", "eager"])
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path) -> None:
@@ -50,8 +48,25 @@ def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path)
     assert hashes(off) == hashes(first) == hashes(again) == hashes(after)
     assert hashes(off_late) == hashes(late)
     assert again.operations["run"] == 0 < again.operations["stored"]
-    if scheme not in HOLDERS:
-        assert first.operations["run"] <= off.operations["run"]
+    assert first.operations["run"] <= off.operations["run"]
+
+
+@pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - set(ANY_MODEL)))
+def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a scheme on a model of its own kind computes together, computed again one by one."""
+    together, checked = Batched._results, 0
+
+    def compared(self: Batched, group: list[Job]) -> list[list[torch.Tensor]]:
+        nonlocal checked
+        results = together(self, group)
+        for job, result in zip(group, results, strict=True) if len(group) > 1 else ():
+            assert all(map(torch.equal, together(self, [job])[0], result)), job.operation
+            checked += 1
+        return results
+
+    monkeypatch.setattr(Batched, "_results", compared)
+    run(learning__scheme=scheme, learning__executor="batched")
+    assert checked
 
 
 @pytest.mark.parametrize("executor", ["batched", "eager"])

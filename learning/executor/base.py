@@ -30,6 +30,8 @@ class Profile:
     """Operands and results together."""
     outputs: tuple[Spec, ...]
     convolves: bool
+    thin: bool
+    """Whether it multiplies a matrix and a vector."""
     identity: bytes
     """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
     inputs: tuple[int, ...]
@@ -158,7 +160,7 @@ class Executor(ABC):
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
         given = enumerate(tree_flatten(args)[0])
         inputs = tuple(place for place, leaf in given if isinstance(leaf, Deferred | Leaf | Tensor))
-        return Profile(count.flops, held, outputs, count.convolves, named, inputs)
+        return Profile(count.flops, held, outputs, count.convolves, count.thin, named, inputs)
 
     def _intern(self, tree: Any) -> Spec:
         """Equal shapes share one Spec, so that keys compare by identity."""

@@ -24,7 +24,8 @@ class Batched(Waiting):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
     Grouping never decides a number: all tensors are stacked (one that several jobs share, without copies), a lone job
-    is a stack of one, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes
+    is a stack of one, or of two alike where it multiplies a matrix and a vector, which one pair alone has a kernel of
+    its own for, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes
     reproducible matrix products (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a
     product is divided among them by its size.
     """
@@ -43,10 +44,15 @@ class Batched(Waiting):
 
     def _results(self, group: list[Job]) -> list[list[Tensor]]:
         first = group[0]
-        alone = self._profiles[first.key].convolves
-        self.groups[first.operation.__name__, 1 if alone else len(group)] += len(group) if alone else 1
-        if alone:
+        profile, name = self._profiles[first.key], first.operation.__name__
+        if profile.convolves:
+            self.groups[name, 1] += len(group)
             return [call(job, map(aligned, operands(job))) for job in group]
+        self.groups[name, len(group)] += 1
+        return self._stack(group * 2 if profile.thin and len(group) == 1 else group)[: len(group)]
+
+    def _stack(self, group: list[Job]) -> list[list[Tensor]]:
+        first = group[0]
         columns = list(zip(*(operands(job) for job in group), strict=True))
         moves = [isinstance(column[0], Tensor) for column in columns]
 

@@ -15,11 +15,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
 
 
 class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
-    """Adds up the FLOPs of what runs inside it, and notes whether a convolution was among it."""
+    """Adds up the FLOPs of what runs inside it, and notes whether convolutions or thin products were among it."""
 
     active: list[CountFlops] = []  # noqa: RUF012  one stack for all: the innermost one counts
 
@@ -27,6 +28,8 @@ class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.convolves = False
+        self.thin = False
+        """Whether a product of matrices is a mere row or column."""
         self.paused = 0
 
     def __enter__(self) -> CountFlops:
@@ -43,6 +46,7 @@ class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         out = func(*args, **kwargs)
         packet = func._overloadpacket
         self.convolves |= packet in CONVOLUTIONS
+        self.thin |= packet in PRODUCTS and 1 in out.shape[-2:]
         if not self.paused and (formula := flop_registry.get(packet)):
             self.flops += formula(*args, **kwargs, out_val=out)
         return out

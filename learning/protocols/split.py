@@ -41,13 +41,14 @@ class Link:
             return front
         if not self.tokens.random:
             return Reduced(front, self.tokens)
-        samples, tokens = world.executor.plan(steps.front, front, weights, x).profile.outputs[0].tree.shape[:2]
-        batch = blake2b(x.identity, digest_size=8).hexdigest()
-        return Reduced(
-            front,
-            self.tokens,
-            Draw(world.streams, "tokens", (user.number, batch), (samples, tokens - 1), world.precision),
-        )
+        z = world.executor.plan(steps.front, front, weights, x).profile.outputs[0].tree
+        return Reduced(front, self.tokens, token_draw(world, user, x, *z.shape[:2]))
+
+
+def token_draw(world: World, user: User, x: Rows, samples: int, tokens: int) -> Draw:
+    """What a reducer that draws tokens goes by in a mini-batch: (samples, tokens but the class token), uniform."""
+    batch = blake2b(x.identity, digest_size=8).hexdigest()
+    return Draw(world.streams, "tokens", (user.number, batch), (samples, tokens - 1), world.precision)
 
 
 def exchange(

@@ -154,6 +154,13 @@ def test_convolutions_are_noticed_even_where_they_are_uncharged():
     assert not count.convolves
 
 
+@pytest.mark.parametrize(("inputs", "outputs", "thin"), [(8, 1, True), (1, 8, False), (8, 2, False)])
+def test_products_that_are_rows_or_columns_are_noticed(inputs, outputs, thin):
+    with CountFlops() as count:
+        nn.Linear(inputs, outputs, device="meta")(images(4, inputs))
+    assert count.thin == thin
+
+
 def test_memory_is_operands_and_results():
     segment = part(Mlp((20,)), (1, 8, 8), 0, 1)
     x = images(1, 8, 8)

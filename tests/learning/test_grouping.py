@@ -87,7 +87,7 @@ def calls(o):
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
         operators.cut_gradient: (DROPOUT, CODEC, o.dz, o.u, o.u.flip(0)),
         operators.update: update,
-        hasfl.part: (o.weights, 0, 1),
+        steps.part: (o.weights, 0, 1),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
         hasfl.statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),
     }
@@ -110,7 +110,7 @@ def test_every_operation_is_here():
     for module in (steps, operators):
         public = {f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
         own = {f for f in public if f.__module__ == module.__name__}
-        assert own - {steps.pullback, steps.mean_loss} <= known  # tools of operations, none themselves
+        assert own - {steps.pullback, steps.mean_loss, steps.block} <= known  # tools of operations, none themselves
     names = {operation.__name__ for operation in known}
     for scheme in ANY_MODEL:
         executor = Batched()
@@ -163,10 +163,11 @@ def test_bits_do_not_depend_on_what_is_shared(model, prepared):
         assert same_bits(a, c)
 
 
-def test_bits_of_users_on_one_frozen_backbone():
-    """Together, or each alone; their backbone is not copied for each."""
+@pytest.mark.parametrize("rank", [1, 2])
+def test_bits_of_users_on_one_frozen_backbone(rank):
+    """Together, or each alone; their backbone is not copied for each. With rank 1, vectors are factors too."""
     o = Operands("vit", 0)
-    adapted = Lora(2, targets=("q", "v", "fc1")).on(o.whole)
+    adapted = Lora(rank, targets=("q", "v", "fc1")).on(o.whole)
     frozen, head = adapted.split(o.weights)
     data = [(each.xs, each.ys) for each in (Operands("vit", number) for number in range(5))]
     starts = [adapted.adapters(FakeStreams(), number) | head for number in range(5)]

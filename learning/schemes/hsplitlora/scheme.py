@@ -99,21 +99,24 @@ class HSplitLoRA:
         planner = Planner(self, world)
         model, devices = Model(world, planner.costs.adapted({})), {user: Device() for user in world.users}
         for number in world.rounds():
-            plan = planner.plan(number)
-            probe = Probe(world, planner.costs.sides) if self._probes(number) else None
-            work = {
-                user: self.user(world, user, number, devices[user], model, plan[user], probe)
-                for user in world.selected(number)
-                if user in plan
-            }
-            done = yield from gather(world, work)
-            if done:
-                results, shares = list(done.values()), world.weights(list(done), self.weights)
-                yield from model.aggregate(self.aggregation, self.over, results, shares)
-                model.forget(list(devices.values()))
-                if probe:
-                    planner.learn([each.scores for each in results], shares, number / (world.stop.rounds or number + 1))
+            yield from self.round(world, number, planner, model, devices)
             world.models((model.plain.bind(model.frozen), model.head))
+
+    def round(self, world: World, number: int, planner: Planner, model: Model, devices: dict[User, Device]) -> Promise:
+        plan = planner.plan(number)
+        probe = Probe(world, planner.costs.sides) if self._probes(number) else None
+        work = {
+            user: self.user(world, user, number, devices[user], model, plan[user], probe)
+            for user in world.selected(number)
+            if user in plan
+        }
+        done = yield from gather(world, work)
+        if done:
+            results, shares = list(done.values()), world.weights(list(done), self.weights)
+            yield from model.aggregate(self.aggregation, self.over, results, shares)
+            model.forget(list(devices.values()))
+            if probe:
+                planner.learn([each.scores for each in results], shares, number / (world.stop.rounds or number + 1))
 
     def user(
         self,

@@ -25,10 +25,10 @@ from torch import Tensor
 from learning import steps
 from learning.control.tokens import TokenProblem
 from learning.control.tokens.exhaustive import MOST_COMBINATIONS
-from learning.draws import Draw
 from learning.executor.deferred import specification
 from learning.parties import PLAIN, Promise, User, label_bits
 from learning.protocols.rounds import gather
+from learning.protocols.split import token_draw
 from learning.reducers import Selected
 from learning.reducers.tokens import importance
 from learning.schemes.st_sflora.cell import Cell, Costs, Grant, Report, fixed, ranked, solved
@@ -77,23 +77,28 @@ class STSFLora:
         state, costs = world.server_optimiser.init(back), self.costs(world)
         ready: set[User] = set() if self.delivers_model else set(world.users)
         for number in world.rounds():
-            start_s, asked = world.env.now, world.selected(number)
-            stays_s = {user: self.stays_s(world, user, number) for user in asked}
-            begin = self.admitted(costs, stays_s)
-            for user in world.users:
-                user.node.uplink.allocate(None)
-            reports = yield from gather(world, {user: self.report(world, user, number, ready) for user in begin})
-            room_s = {user: stays_s[user] - (world.env.now - start_s) for user in reports}
-            grants = self.allocate(world, costs, reports, room_s)
-            done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], back) for u in grants})
-            world.took_part(len(done), len(asked))
-            if done:
-                weights = world.weights(list(done), self.weights)
-                step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()), weights)
-                back, state = world.executor.submit(*step)
-            if not begin:
-                yield world.env.timeout(PAUSE_S)
+            back, state = yield from self.round(world, number, costs, ready, back, state)
             world.models((front, back))
+
+    def round(self, world: World, number: int, costs: Costs, ready: set[User], back: Any, state: Any) -> Promise:
+        """Returns the server's weights and its optimiser's state after it."""
+        start_s, asked = world.env.now, world.selected(number)
+        stays_s = {user: self.stays_s(world, user, number) for user in asked}
+        begin = self.admitted(costs, stays_s)
+        for user in world.users:
+            user.node.uplink.allocate(None)
+        reports = yield from gather(world, {user: self.report(world, user, number, ready) for user in begin})
+        room_s = {user: stays_s[user] - (world.env.now - start_s) for user in reports}
+        grants = self.allocate(world, costs, reports, room_s)
+        done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], back) for u in grants})
+        world.took_part(len(done), len(asked))
+        if not begin:
+            yield world.env.timeout(PAUSE_S)
+        if not done:
+            return back, state
+        weights = world.weights(list(done), self.weights)
+        step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()), weights)
+        return world.executor.submit(*step)
 
     def report(self, world: World, user: User, number: int, ready: set[User]) -> Promise:
         """What a user does before it knows what it may send."""
@@ -139,11 +144,8 @@ class STSFLora:
         """Tokens up; returns the gradients of the server's part."""
         yield from world.server.send(user, None, "allocation", bits=ALLOCATION_BITS)
         reducer = Selected(grant.tokens, self.selector, self.merge)
-        u = None
-        if self.selector == "random":
-            samples, tokens = specification(report.attention).tree.shape
-            entity = (user.number, world.journal.round)
-            u = Draw(world.streams, "tokens", entity, (samples, tokens - 1), world.precision)
+        shape = specification(report.attention).tree.shape
+        u = token_draw(world, user, report.x, *shape) if reducer.random else None
         z = world.executor.submit(reduced, reducer, report.h, report.attention, u)
         extra = label_bits(report.y, self.label_bits)
         z = yield from user.send(world.server, z, "activation", extra_bits=extra)
