@@ -1,4 +1,4 @@
-"""What a controller can tell beforehand: what a sample costs at a cut, and at which rates it would travel."""
+"""What a controller can tell beforehand, from shapes: what data costs at a cut, and at which rates it would travel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from learning import steps
 from learning.control.rate import rate_bps
+from learning.data import Rows
 from learning.parties import User, label_bits
 from learning.protocols.split import Link
 from learning.world import World
@@ -18,8 +19,8 @@ from learning.world import World
 Floats = NDArray[np.float64]
 
 
-class Sample(NamedTuple):
-    """What one sample costs at a cut."""
+class Exchange(NamedTuple):
+    """FLOPs and bits of the stages of `learning.protocols.split.exchange`, in their order."""
 
     forward_flops: float
     up_bits: float
@@ -28,22 +29,29 @@ class Sample(NamedTuple):
     backward_flops: float
 
 
-def sample(world: World, link: Link, front: Any, back: Any) -> Sample:
-    """What a sample costs, as a part of the scenario's mini-batch, with these parts on the device and at the server."""
-    (x, y), runs, wire = world.users[0].batch(0), world.executor, world.server.wire
-    samples, weights = world.users[0].batches.batch_size, shapes(world, front)
+def of_mini_batch(world: World, link: Link, front: Any, back: Any, batch: tuple[Rows, Rows]) -> Exchange:
+    """What a mini-batch costs with these parts of the model, without reduction of tokens.
+
+    Where nothing of the device's part trains, no gradient comes back.
+    """
+    x, y = batch
+    runs, wire, weights = world.executor, world.server.wire, shapes(world, front)
     forward = runs.plan(steps.front, front, weights, x)
     z = forward.profile.outputs[0].tree
     served = runs.plan(steps.back_gradients, back, shapes(world, back), z, y)
-    backward = runs.plan(steps.front_gradients, front, weights, x, z)
     up_bits = wire.bits(z, link.activations) + label_bits(y, link.label_bits)
-    return Sample(
-        runs.cost(forward).flops / samples,
-        up_bits / samples,
-        runs.cost(served).flops / samples,
-        wire.bits(z, link.gradients) / samples,
-        runs.cost(backward).flops / samples,
-    )
+    down_bits, backward_flops = 0, 0
+    if weights:
+        down_bits = wire.bits(z, link.gradients)
+        backward_flops = runs.cost(runs.plan(steps.front_gradients, front, weights, x, z)).flops
+    return Exchange(runs.cost(forward).flops, up_bits, runs.cost(served).flops, down_bits, backward_flops)
+
+
+def of_sample(world: World, link: Link, front: Any, back: Any) -> Exchange:
+    """What a sample costs as a part of the scenario's mini-batch."""
+    user = world.users[0]
+    whole = of_mini_batch(world, link, front, back, user.batch(0))
+    return Exchange(*(each / user.batches.batch_size for each in whole))
 
 
 def rates_bps(world: World, users: Iterable[User]) -> tuple[Floats, Floats]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from learning.control.cuts import (
-    Bound,
     Choice,
+    ConvergenceBound,
     CutProblem,
     adapt,
     alternating,
@@ -29,7 +29,7 @@ def instance(seed: int, users: int = 3, cuts: int = 3, most: int = 6, interval: 
     flops, bits, activations = rng.uniform(0.5, 2, layers), rng.uniform(0.5, 2, layers), rng.uniform(0.2, 2, layers)
     done = np.cumsum(flops)[:cuts]
     speed, uplink, downlink = 10 ** rng.uniform(-1, 0.5, users), rng.uniform(1, 8, users), rng.uniform(4, 30, users)
-    bound = Bound(1.0, 0.1, rng.uniform(0.5, 2, layers), rng.uniform(0.01, 0.05, layers), 1.0, interval)
+    bound = ConvergenceBound(1.0, 0.1, rng.uniform(0.5, 2, layers), rng.uniform(0.01, 0.05, layers), 1.0, interval)
     moderate = bound.noise(users) * users / max(most / 2, 1) + bound.drift[min(2, cuts)]
     settings: dict[str, Any] = {
         "bound": replace(bound, target=1.5 * moderate),
@@ -200,7 +200,7 @@ def test_bits_between_servers_and_over_the_air() -> None:
 
 def test_the_interval() -> None:
     """k = 1e-3, T_S = 2, T_A = 5, eps' = 1: the cubic's root is 9.66, the best integer 10."""
-    bound = Bound(1.0, 0.5, np.zeros(2), np.array([1e-3, 0.0]), 1.0, 1)
+    bound = ConvergenceBound(1.0, 0.5, np.zeros(2), np.array([1e-3, 0.0]), 1.0, 1)
     ones = np.ones(1)
     problem = CutProblem(
         bound, ones[:, None], 0 * ones[:, None], ones[:, None], 2.5 * ones, ones, ones, 1.0, np.ones((1, 1), int)

@@ -21,7 +21,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Bound:
+class ConvergenceBound:
     """Rounds until the mean squared gradient norm is below `target`.
 
     2 v / (gamma R) + (beta gamma / N^2) sum_i sum_l sigma_l^2 / b_i + 1{I > 1} 4 beta^2 gamma^2 I^2 sum_{l <= Lc} G_l^2
@@ -69,7 +69,7 @@ class CutProblem:
     Raises ValueError where a user can hold no part of the model.
     """
 
-    bound: Bound
+    bound: ConvergenceBound
     before_s: Floats
     """(users, cuts): seconds a sample takes before the server: forward pass and smashed data."""
     server_s: Floats

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from learning import steps
-from learning.adapters import Bound as Adapters
-from learning.control.cuts import Bound, Choice, CutProblem, alike
+from learning.adapters import Bound
+from learning.control.cuts import Choice, ConvergenceBound, CutProblem, alike
 from learning.control.cuts.problem import Integers
 from learning.memory import footprint
 from learning.models import Segment
 from learning.parties import PLAIN
-from learning.protocols.prediction import Sample, rates_bps, sample, shapes
+from learning.protocols.prediction import Exchange, of_sample, rates_bps, shapes
 from learning.protocols.split import Link
 from learning.schemes.hasfl.estimates import Estimates
 from learning.world import World
@@ -58,9 +58,9 @@ class Situation:
         users, known = self.world.users, self.estimates
         speed = np.array([[user.node.flops_per_s] for user in users])
         up, down = (np.array([[each] for each in rates]) for rates in rates_bps(self.world, users))
-        costs = Sample(*np.array(self._samples).T)
+        costs = Exchange(*np.array(self._samples).T)
         rate = self.world.optimiser.learning_rate
-        bound = Bound(known.smoothness, rate, known.variances, known.squared_norms, 0.0, self.interval)
+        bound = ConvergenceBound(known.smoothness, rate, known.variances, known.squared_norms, 0.0, self.interval)
         problem = CutProblem(
             bound=bound,
             before_s=costs.forward_flops / speed + costs.up_bits / up,
@@ -83,9 +83,9 @@ class Situation:
         return [self.world.whole.cut(cut) for cut in range(1, plain(self.world.whole).blocks)]
 
     @cached_property
-    def _samples(self) -> list[Sample]:
+    def _samples(self) -> list[Exchange]:
         """What a sample costs at each cut."""
-        return [sample(self.world, self.link, front, back) for front, back in self.parts]
+        return [of_sample(self.world, self.link, front, back) for front, back in self.parts]
 
     @cached_property
     def _bytes(self) -> list[tuple[int, int] | None]:
@@ -100,13 +100,13 @@ class Situation:
         optimiser, runs, weights = self.world.optimiser, self.world.executor, shapes(self.world, front)
         z = runs.plan(steps.front, front, weights, x).profile.outputs[0].tree
         job = runs.plan(steps.update_front, front, optimiser, weights, optimiser.init(weights), x, z)
-        part = front.adapted if isinstance(front, Adapters) else front
+        part = front.adapted if isinstance(front, Bound) else front
         return max(footprint(part, optimiser, x.meta, charge=runs.charge).total_bytes, runs.cost(job).memory_bytes)
 
 
 def plain(model: Any) -> Segment:
     """The segment itself, where it has adapters."""
-    segment: Segment = model.adapted.segment if isinstance(model, Adapters) else model
+    segment: Segment = model.adapted.segment if isinstance(model, Bound) else model
     return segment
 
 

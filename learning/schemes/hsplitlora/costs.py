@@ -15,7 +15,7 @@ from learning.adapters import Adapted, adapt, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
 from learning.memory import footprint
-from learning.protocols.prediction import rates_bps, sample, shapes
+from learning.protocols.prediction import of_sample, rates_bps, shapes
 from learning.protocols.split import Link
 from learning.world import World
 
@@ -111,7 +111,7 @@ class Costs:
             return np.ones((len(world.users), len(self.cuts)))
         whole = self.adapted(dict.fromkeys(self.sides, 1))
         parts = [[part.bind(part.frozen()) for part in whole.cut(cut)] for cut in self.cuts]
-        costs = np.array([sample(world, self.link, *each) for each in parts]).T
+        costs = np.array([of_sample(world, self.link, *each) for each in parts]).T
         speed = np.array([[user.node.flops_per_s] for user in world.users])
         up, down = (each[:, None] for each in rates_bps(world, world.users))
         server = costs[2] / world.server.node.flops_per_s

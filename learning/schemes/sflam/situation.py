@@ -14,7 +14,7 @@ from learning import steps
 from learning.control.precision import Plan, PrecisionProblem
 from learning.control.rate import Floats, rate_bps
 from learning.parties import PLAIN, User
-from learning.protocols.mini_batch import MiniBatch, meta_weights, of_mini_batch
+from learning.protocols.prediction import Exchange, of_mini_batch, shapes
 from learning.protocols.split import Link
 from learning.protocols.updates import Update
 from learning.schemes.sflam.control import Control
@@ -87,7 +87,7 @@ class Situation:
         present = self.control.channel == "present"
         return "present_gain_over_noise_hz_per_w" if present else "gain_over_noise_hz_per_w"
 
-    def _fixed_s(self, users: Sequence[User], count: Floats, batch: MiniBatch) -> Floats:
+    def _fixed_s(self, users: Sequence[User], count: Floats, batch: Exchange) -> Floats:
         part = 1 / len(users)
         down = np.array(
             [
@@ -100,18 +100,18 @@ class Situation:
         return np.asarray(count * (own_s + server_s + batch.down_bits / down) + self._model_bits / down)
 
     @cached_property
-    def _mini_batch(self) -> tuple[MiniBatch, int, int]:
+    def _mini_batch(self) -> tuple[Exchange, int, int]:
         """Costs of a mini-batch, elements that it sends, and bits beside them."""
         world, bits = self.world, self.control.allowed[0]
         data = world.users[0].batch(0)
         batch = of_mini_batch(world, self.link(bits), world.front, world.back, data)
-        z = world.executor.plan(steps.front, world.front, meta_weights(world, world.front), data[0]).profile.outputs[0]
+        z = world.executor.plan(steps.front, world.front, shapes(world, world.front), data[0]).profile.outputs[0]
         elements = world.executor.charged(z.tree).numel
         return batch, elements, int(batch.up_bits) - bits * elements
 
     @cached_property
     def _model_bits(self) -> int:
-        return self.world.server.wire.bits(meta_weights(self.world, self.world.front), PLAIN)
+        return self.world.server.wire.bits(shapes(self.world, self.world.front), PLAIN)
 
     def _errors(self, users: list[User]) -> Floats:
         """What the error of one level is worth: weight of the user times squared range."""
