@@ -18,7 +18,7 @@ from rich.console import Console
 from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
-from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, RunFailed, ScenarioError
+from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.printing import print_cost, print_difference, print_summary
 from scenarios.storage import opened, store_folder
 
@@ -53,14 +53,16 @@ def main(arguments: list[str] | None = None) -> None:
     usage_error: Any = typer.BadParameter.__base__  # typer does not export it under its own name
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="netsim", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer to a signal; it says nothing
+            print("interrupted", file=sys.stderr)
     except (ScenarioError, RunFailed) as error:
         print(error, file=sys.stderr)
         code = FAILED if isinstance(error, RunFailed) else WRONG_INPUT
     except usage_error as error:
         print(f"netsim: {' '.join(error.format_message().split())}", file=sys.stderr)
         code = WRONG_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        print(str(error) or "interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # whoever read the output has gone; Python would complain once more when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -104,8 +106,7 @@ def run(
     with opened(store_folder(store, no_store)) as kept:
         result = _simulate(document, described, folder, quiet, kept)
     if result.status == "interrupted":
-        print(f"interrupted at {result.reached}; the traces so far are in {folder / 'traces'}", file=sys.stderr)
-        return INTERRUPTED
+        raise Interrupted(f"interrupted at {result.reached}; the traces so far are in {folder / 'traces'}")
     if not quiet:
         print_summary(result)
     return DONE

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from scenarios.cli_store import NoStore, StoreFolder
-from scenarios.errors import DONE, FAILED, INTERRUPTED
+from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
 from scenarios.storage import opened, store_folder
 
@@ -89,8 +89,7 @@ def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Pa
             points.run(workers, where, display)
     except KeyboardInterrupt:
         done = f"{points.count('complete')} of {len(points.points)} points are complete"
-        print(f"interrupted: {done}; the same command goes on with the others", file=sys.stderr)
-        return INTERRUPTED
+        raise Interrupted(f"interrupted: {done}; the same command goes on with the others") from None
     print_sweep(points)
     for point in points.failed():
         print(f"failed: {point.label}, seed {point.seed}: {point.error}", file=sys.stderr)

@@ -32,6 +32,10 @@ class RunFailed(Exception):
     """A run failed on its way; the message says what, at which simulated time and round."""
 
 
+class Interrupted(Exception):
+    """A command was told to stop; the message says how far it came."""
+
+
 def dotted(path: Path) -> str:
     """`network.stations.positions[2]`, as fields are written in messages and after `--set`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{quotable(step)}" for step in path)

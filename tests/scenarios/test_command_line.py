@@ -37,6 +37,17 @@ def test_quiet_prints_nothing(small: Path, tmp_path: Path, netsim) -> None:
     assert netsim("run", small, "-o", tmp_path / "run", "--quiet") == (0, "", "")
 
 
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_a_signal_before_anything_has_begun_is_answered_in_one_word(
+    command: str, study: Path, small: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scenarios.document._contents", interrupted)
+    assert netsim(command, small if command == "run" else study) == (130, "", "interrupted\n")
+
+
 def test_check_prints_the_resolved_scenario_and_its_cost(small: Path, tmp_path: Path, netsim) -> None:
     """Two rounds are the whole run here, so the extrapolation is exact but for rounding."""
     code, out, err = netsim("check", small)
