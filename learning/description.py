@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class Scheme(Protocol):
     """A learning system: one generator that reads like its message sequence chart.
 
-    One whose users can go on by themselves says so by a class attribute `asynchronous = True`; one that does not fit
-    every model has a method `check(world)`, which raises ValueError.
+    One whose users can go on by themselves says so by a class attribute `asynchronous = True`, one whose users can work
+    with several servers by `hierarchical = True`; one that does not fit every model has a method `check(world)`, which
+    raises ValueError.
     """
 
     def run(self, world: World) -> Promise:
@@ -87,6 +88,10 @@ class LearningDescription:
     """Which users are asked to take part in a round."""
     policy: Policy = field(default_factory=WaitForAll)
     """What a round does about stragglers."""
+    servers: Literal["central", "nearest"] = "central"
+    """Whether users work with the server of learning, wherever that stands, or each with the edge server at its
+    station, if there is one (`compute.edge_servers`): these pass the model on and average what their users hand in, so
+    that it crosses the backhaul once for all of them."""
     executor: Literal["eager", "batched", "dry"] = "batched"
     """How torch work is run: one by one, look-alikes together, or not at all (clock, bits and joules only)."""
     evaluate_every: Annotated[int, Ge(1)] = 1
@@ -97,3 +102,9 @@ class LearningDescription:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
         if self.policy.asynchronous and not getattr(self.scheme, "asynchronous", False):
             raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")
+        if self.servers == "nearest" and self.policy.asynchronous:
+            raise ValueError(
+                f"edge servers average in rounds; with servers: nearest {', '.join(IN_ROUNDS)} are allowed"
+            )
+        if self.servers == "nearest" and not getattr(self.scheme, "hierarchical", False):
+            raise ValueError("the scheme has a server part that is in one place; servers: central is allowed")

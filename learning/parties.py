@@ -77,6 +77,9 @@ def transcode(codec: Codec, tree: Any, draws: list[torch.Tensor] | None) -> Any:
 class User:
     """A user: a device on the network, its data, and the work it really does."""
 
+    server: Server
+    """The server that it works with; the world says which."""
+
     def __init__(self, node: UserNode, batches: Batches, wire: Wire) -> None:
         self.node, self.batches, self.wire = node, batches, wire
         self.number = node.number
@@ -124,7 +127,7 @@ class User:
 
 
 class Server:
-    """The edge server."""
+    """A server: a node on the network, and the work it really does."""
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
@@ -154,6 +157,12 @@ class Server:
         """Transmit a value to one user; what comes back is what the user sees. `bits` as in `User.send`."""
         yield from self.node.send(to.node, self.wire.bits(what, codec) if bits is None else bits, kind)
         return self.wire.deliver(what, codec, to.number, kind)
+
+    def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Promise:
+        """Transmit a value once to another server, on behalf of these users; it arrives as it is."""
+        bits = self.wire.bits(what, PLAIN)
+        yield from self.node.forward(to.node, bits, kind, [user.number for user in users])
+        return what
 
     def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Promise:
         """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""

@@ -116,7 +116,7 @@ class UserNode(Protocol):
 
 
 class ServerNode(Protocol):
-    """The edge server behind the base stations."""
+    """A server behind the base stations."""
 
     @property
     def flops_per_s(self) -> float:
@@ -129,6 +129,10 @@ class ServerNode(Protocol):
 
     def send(self, to: Any, bits: float, kind: str) -> Timed:
         """Transmit `bits` to one user on the downlink."""
+        ...
+
+    def forward(self, to: Any, bits: float, kind: str, users: Sequence[int]) -> Timed:
+        """Transmit `bits` once to another server, on behalf of these users."""
         ...
 
     def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Generator[simpy.Event, Any, Sequence[Any]]:

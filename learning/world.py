@@ -35,6 +35,7 @@ class World:
     streams: Streams
     journal: Journal
     server: Server
+    """The aggregator, which is also the only server that users work with, unless there is a `nearest` one."""
     users: list[User]
     dataset: Dataset
     whole: Segment | Bound
@@ -49,6 +50,8 @@ class World:
     precision: torch.dtype
     upstream: Upstream | None = None
     adapter: Lora | None = None
+    nearest: Callable[[User], Server] | None = None
+    """Which server a user works with from the beginning of a round; None is the aggregator."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
@@ -59,6 +62,8 @@ class World:
         self.wanted = self.participation.wanted(len(self.users))
         """How many users are to take part in a round."""
         check(self.policy, self.wanted, len(self.users))
+        for user in self.users:
+            user.server = self.server
         if self.adapter is not None and isinstance(self.whole, Segment):
             adapted = self.adapter.on(self.whole, self.cut)
             self._backbone = self.initial(self.whole)

@@ -220,7 +220,7 @@ class ServerDescription:
 
 @dataclass(frozen=True)
 class ServersDescription(ServerDescription):
-    """The server of learning, which aggregates, and of requests at stations without a server of their own."""
+    """The server of learning, which aggregates, wherever users work, and of requests at stations without a server."""
 
     station: Annotated[int, Ge(0)] | None = None
     """Number of the station at which it stands; null is in the core, behind all stations."""
@@ -228,7 +228,7 @@ class ServersDescription(ServerDescription):
 
 @dataclass(frozen=True)
 class EdgeServersDescription(ServerDescription):
-    """Further servers at stations, all alike. They answer requests, and hold what a learning system places there."""
+    """Further servers at stations, all alike. They answer requests, and users of learning may work with theirs."""
 
     stations: tuple[Annotated[int, Ge(0)], ...] | None = None
     """Numbers of the stations that have one; null is all."""

@@ -109,6 +109,11 @@ class Server:
             yield from line.transfer(bits, kind, [to.number])
         yield from to.attend(to.station.downlink.transfer(to.downlink, bits, kind))
 
+    def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Timed:
+        """Transmit `bits` once to another server over what lies between them, for one user or several."""
+        for line in lines(self.station, to.station):
+            yield from line.transfer(bits, kind, users)
+
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
 

@@ -87,6 +87,9 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
         with blaming("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material)
+    with blaming("learning", "servers"):
+        if learning.servers == "nearest" and not network.edge_servers:
+            raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
     with blaming("learning", "scheme"):
         if (check_scheme := getattr(learning.scheme, "check", None)) is not None:
             check_scheme(world)
@@ -143,12 +146,17 @@ def _world(
     for node, rows in zip(network.users, material.shares, strict=True):
         node.samples = len(rows)
         users.append(User(node, Batches(material.dataset, rows, node.number, streams, learning.batch_size), wire))
+    parties = {node: Server(node, wire) for node in (network.server, *network.edge_servers.values())}
+
+    def nearest(user: User) -> Server:
+        return parties[network.server_of(network.users[user.number])]
+
     return World(
         env=env,
         executor=executor,
         streams=streams,
         journal=network.journal,
-        server=Server(network.server, wire),
+        server=parties[network.server],
         users=users,
         dataset=material.dataset,
         whole=material.model,
@@ -162,4 +170,5 @@ def _world(
         precision=getattr(torch, learning.precision),
         upstream=material.upstream,
         adapter=learning.adapter,
+        nearest=nearest if learning.servers == "nearest" else None,
     )

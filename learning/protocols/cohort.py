@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from learning.parties import Promise
 from learning.protocols.asynchronous import Apart
+from learning.protocols.edge import Copies
 from learning.protocols.rounds import gather
 from learning.protocols.updates import Update, Work
 from learning.world import World
@@ -41,6 +42,10 @@ class Together(NamedTuple):
 
     def updates(self, number: int, model: Any) -> Promise:
         """Those of the users that are not dropped."""
-        work = {user: self.work(user, number, model) for user in self.world.selected(number)}
-        done = yield from gather(self.world, work)
+        users = self.world.selected(number)
+        copies = Copies(self.world, users, model)
+        done = yield from gather(
+            self.world, {user: copies.before(user, self.work(user, number, model)) for user in users}
+        )
+        copies.withdraw()
         return [Update(user, number, result, model, 0) for user, result in done.items()]

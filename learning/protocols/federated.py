@@ -23,10 +23,10 @@ def federated(world: World, local_steps: int | None, rule: str, train: Train) ->
     states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
 
     def work(user: User, turn: int, model: Any) -> Promise:
-        model = yield from world.server.send(user, model, "model")
+        model = yield from user.server.send(user, model, "model")
         steps = user.steps(local_steps)
         model, state = yield from train(user, model, states[user], *user.batches.stack(turn * steps, steps))
-        model = yield from user.send(world.server, model, "model")
+        model = yield from user.send(user.server, model, "model")
         states[user] = state
         return model
 

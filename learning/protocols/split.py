@@ -70,11 +70,11 @@ def exchange(
     front = link.reduced(world, user, world.front if front is None else front, weights, x)
     z = yield from user.do(steps.front, front, weights, x, kind="client_forward")
     labels = label_bits(y, link.label_bits)
-    z = yield from user.send(world.server, z, "activation", link.activations, extra_bits=labels)
+    z = yield from user.send(user.server, z, "activation", link.activations, extra_bits=labels)
     dz = yield from serve(user, z, y)
     if not specification(weights).leaves:
         return weights, state
-    dz = yield from world.server.send(user, dz, "gradient", link.gradients)
+    dz = yield from user.server.send(user, dz, "gradient", link.gradients)
     return (
         yield from user.do(steps.update_front, front, world.optimiser, weights, state, x, dz, kind="client_backward")
     )
@@ -93,6 +93,6 @@ class ServerPart:
     def serve(self, user: User, z: Any, y: Rows) -> Promise:
         """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
         work = (steps.back, self.back, self.world.server_optimiser)
-        yield from self.world.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
+        yield from user.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
         self.weights, self.state, dz, _ = self.world.executor.submit(*work, self.weights, self.state, z, y)
         return dz

@@ -1,12 +1,15 @@
-"""What users hand in, and what the server makes of it."""
+"""What users hand in, and what servers make of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
+import simpy
+
+from learning.aggregators import weighted_mean
 from learning.executor.deferred import specification
-from learning.parties import Promise, User
+from learning.parties import Promise, Server, User
 from learning.world import World
 
 Work = Callable[[User, int, Any], Promise]
@@ -31,14 +34,41 @@ class Update(NamedTuple):
 
 
 def merge(world: World, model: Any, updates: Sequence[Update], rule: str) -> Promise:
-    """The server's next model, as the policy makes it; without updates, or where nothing of it trains, the same again.
+    """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
 
-    Charged as two FLOPs for each scalar of each tree: those received, and the server's own where it enters.
+    Servers that it is not average what their users handed in, side by side, and send it on. Charged as two FLOPs for
+    each scalar of each tree: those received, and the aggregator's own where it enters.
     """
     if not updates or not specification(model).leaves:
         return model
     weights = world.weights([update.user for update in updates], rule)
+    updates, weights = yield from _collected(world, updates, weights)
     users, _, arrived, bases, staleness = zip(*updates, strict=True)
     work = world.policy.merging(model, arrived, bases, weights, staleness)
     flops = 2 * (len(users) + world.policy.asynchronous) * world.executor.charged(model).numel
     return (yield from world.server.do(*work, kind="aggregation", flops=flops))
+
+
+def _collected(
+    world: World, updates: Sequence[Update], weights: Sequence[float]
+) -> Generator[simpy.Event, Any, tuple[Sequence[Update], tuple[float, ...]]]:
+    """Updates and weights as the aggregator gets them: those of its own users, then one from each other server."""
+    theirs: dict[Server, list[tuple[Update, float]]] = {}
+    for update, weight in zip(updates, weights, strict=True):
+        theirs.setdefault(update.user.server, []).append((update, weight))
+    means = [_mean(world, server, own) for server, own in theirs.items() if server is not world.server]
+    if not means:
+        return updates, tuple(weights)
+    done = yield world.env.all_of([world.env.process(mean) for mean in means])
+    updates, shares = zip(*theirs.get(world.server, []), *done.values(), strict=True)
+    return updates, shares
+
+
+def _mean(world: World, server: Server, own: Sequence[tuple[Update, float]]) -> Promise:
+    """What a server makes of its users' work, as the aggregator receives it: as if it were one user's."""
+    updates, weights = zip(*own, strict=True)
+    models = [update.model for update in updates]
+    flops = 2 * len(models) * world.executor.charged(models[0]).numel
+    mean = yield from server.do(weighted_mean, models, weights, kind="aggregation", flops=flops)
+    mean = yield from server.forward(world.server, mean, "model", [update.user for update in updates])
+    return updates[0]._replace(model=mean), sum(weights)

@@ -27,6 +27,7 @@ class FedProx:
     """Whether a user counts by its samples, or all users count alike."""
 
     asynchronous = True
+    hierarchical = True
 
     def run(self, world: World) -> Promise:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:

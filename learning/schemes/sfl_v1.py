@@ -36,6 +36,7 @@ class SFLV1:
     """What crosses the cut."""
 
     asynchronous = True
+    hierarchical = True
 
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
@@ -50,12 +51,12 @@ class SFLV1:
 
     def user(self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]) -> Promise:
         (front, back), (state, back_state) = model, states[user]
-        front = yield from world.server.send(user, front, "model")
+        front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
         steps = user.steps(self.local_steps)
         for step in range(steps):
             batch = user.batch(turn * steps + step)
             front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
-        front = yield from user.send(world.server, front, "model")
+        front = yield from user.send(user.server, front, "model")
         states[user] = state, replica.state
         return front, replica.weights

@@ -60,6 +60,7 @@ class TSFLora:
     """Whether a user counts by its samples, or all users count alike."""
 
     asynchronous = True
+    hierarchical = True
 
     @property
     def link(self) -> Link:

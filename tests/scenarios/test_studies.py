@@ -91,6 +91,7 @@ POINTS = {
     "bandwidth": 36,
     "batteries": 24,
     "handover": 15,
+    "hierarchy": 18,
     "recorded_drive": 25,
     "reuse": 15,
     "serving": 15,

@@ -1,0 +1,59 @@
+"""Edge servers between users and the aggregator. [client-edge-cloud: Liu, Zhang, Song, Letaief, ICC 2020, kappa_2 = 1]
+
+aggregator -> edge server   model                      once for all users of the server
+edge server <-> users       as the scheme says
+edge server                 mean of its users' models
+edge server -> aggregator   mean                       see `learning.protocols.updates.merge`
+aggregator                  mean of the means, weighted by what is in them
+
+A user works with the server that is nearest when its round begins, and keeps it for the round: if it is handed over to
+another station meanwhile, its messages cross the backhaul. Where there is no server at its station, it works with the
+aggregator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import simpy
+
+from learning.parties import Promise, Server, User
+from learning.ports import Timed
+from learning.world import World
+
+
+class Copies:
+    """The aggregator's model on its way to the servers that a round's users work with, side by side."""
+
+    def __init__(self, world: World, users: Sequence[User], model: Any) -> None:
+        self._sent: dict[Server, simpy.Process] = {}
+        if world.nearest is None:
+            return
+        theirs: dict[Server, list[User]] = {}
+        for user in users:
+            user.server = world.nearest(user)
+            theirs.setdefault(user.server, []).append(user)
+        for server, own in theirs.items():
+            if server is not world.server:
+                work = _until_interrupted(world.server.forward(server, model, "model", own))
+                self._sent[server] = world.env.process(work)
+
+    def before(self, user: User, work: Promise) -> Promise:
+        """The user's work, from when its server has the model."""
+        if user.server in self._sent:
+            yield self._sent[user.server]
+        return (yield from work)
+
+    def withdraw(self) -> None:
+        """The round is over: nobody needs copies that have not arrived."""
+        for process in self._sent.values():
+            if process.is_alive:
+                process.interrupt("the round is over")
+
+
+def _until_interrupted(work: Timed) -> Timed:
+    try:
+        yield from work
+    except simpy.Interrupt:
+        return
