@@ -7,6 +7,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args, get_origin
 
 from analysis.claims import Claim
+from learning.description import Scheme
+from learning.policies import IN_ROUNDS, Policy
 from scenarios.checks import Family, default_of
 from scenarios.hints import allowed, documentation, hints, members, summary, unwrap
 from scenarios.parts import Parts
@@ -45,12 +47,18 @@ CLAIMS = """### Claims
 before anything is run. The fields of the section, and those of a claim:
 """
 
+SCHEMES = """## Schemes, policies and servers
+
+Which policies a scheme allows, and whether its users can work with edge servers (`learning.servers: nearest`).
+"""
+
 
 def reference() -> str:
     """The whole reference, as Markdown."""
     known = parts()
     studies = [STUDIES, *_table(known, Study), CLAIMS, *_table(known, Reproduction), *_table(known, Claim)]
-    return "\n".join([HEAD, *_sections(known, Scenario, ""), *studies, *_families(known)])
+    schemes = [SCHEMES, *_schemes(known)]
+    return "\n".join([HEAD, *_sections(known, Scenario, ""), *studies, *schemes, *_families(known)])
 
 
 def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
@@ -65,6 +73,16 @@ def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
                 inner, below = get_args(inner)[1], f"{below}.<name>"
             if is_dataclass(inner):
                 yield from _sections(known, inner, below)  # type: ignore[arg-type]
+
+
+def _schemes(known: Parts) -> Iterator[str]:
+    apart = [name for name, policy in known.families[Policy].items() if name not in IN_ROUNDS]
+    columns = [", ".join(IN_ROUNDS), ", ".join(apart), "edge servers"]
+    yield f"| scheme | {' | '.join(columns)} |\n{'| --- ' * 4}|"
+    for name, scheme in known.families[Scheme].items():
+        more = ("yes" if getattr(scheme, what, False) else "no" for what in ("asynchronous", "hierarchical"))
+        yield f"| `{name}` | yes | {' | '.join(more)} |"
+    yield ""
 
 
 def _families(known: Parts) -> Iterator[str]:

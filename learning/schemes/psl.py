@@ -2,14 +2,22 @@
 
 As SFL with an interval without end. Users end with models of their own: accuracy is reported as their mean, least and
 largest on the common test set.
+
+Under an asynchronous policy, which knows no joint step, a turn of a user is one mini-batch against a replica of the
+server part, and the policy says what the server makes of it. With plain SGD the mean of all users' replicas is the
+joint step.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
 
-from learning.parties import Promise
-from learning.protocols.split import Link
-from learning.schemes.sfl import SFL
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from learning.parties import Promise, User
+from learning.protocols.cohort import assemble
+from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.updates import merge
+from learning.schemes.sfl import SFL, Device
 from learning.world import World
 
 
@@ -22,5 +30,30 @@ class PSL:
     link: Link = Link()
     """What crosses the cut."""
 
+    asynchronous = True
+
     def run(self, world: World) -> Promise:
-        return SFL(interval=None, weights=self.weights, link=self.link).run(world)
+        joint = SFL(interval=None, weights=self.weights, link=self.link)
+        return self.apart(world) if world.policy.asynchronous else joint.run(world)
+
+    def apart(self, world: World) -> Promise:
+        """Users that go on by themselves."""
+        front, back = world.initial(world.front), world.initial(world.back)
+        devices = {user: Device(front, world.optimiser.init(front)) for user in world.users}
+        states: dict[User, Any] = dict.fromkeys(world.users, world.server_optimiser.init(back))
+        cohort = assemble(world, lambda user, turn, back: self.user(world, user, turn, back, devices[user], states))
+        for number in world.rounds():
+            updates = yield from cohort.updates(number, back)
+            back = yield from merge(world, back, updates, self.weights)
+            world.models(*((device.weights, back) for device in devices.values()))
+
+    def user(self, world: World, user: User, turn: int, back: Any, device: Device, states: dict[User, Any]) -> Promise:
+        if device.interval < 0:
+            device.weights = yield from user.server.send(user, device.weights, "model")
+            device.interval = 0
+        replica = ServerPart(world, back, states[user])
+        device.weights, device.state = yield from exchange(
+            world, self.link, user, device.weights, device.state, user.batch(turn), replica.serve
+        )
+        states[user] = replica.state
+        return replica.weights

@@ -17,14 +17,15 @@ from learning import steps
 from learning.optimisers import Sgd
 from learning.participation import Random
 from learning.parties import Promise, User
-from learning.policies import Asynchronous, Buffered
+from learning.policies import Asynchronous, Buffered, WaitForAll
 from learning.policies.staleness import Constant, Hinge, Polynomial
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
-from learning.schemes import SFLV1, SFLV2, FedAvg, FedProx
+from learning.schemes import PSL, SFLV1, SFLV2, FedAvg, FedProx
 from learning.world import World
 
 STEPS = 2
+PASSES = ("forward", "backward")
 SGD, SERVER_SGD = Sgd(0.2, 0.9, 1e-3), Sgd(0.1, 0.5)
 SETTING: dict[str, Any] = {
     "users": 4,
@@ -67,6 +68,16 @@ def turns(ran: FakeWorld) -> list[Turn]:
     return sorted(found, key=lambda turn: turn.end_s)
 
 
+def mini_batches(ran: FakeWorld) -> list[Turn]:
+    """Where a turn is a mini-batch and no model is uploaded: from a forward pass to the end of the backward pass."""
+    found = []
+    for user in ran.users:
+        works = [[w for w in ran.journal.works if (w.node, w.kind) == (user.number, f"client_{way}")] for way in PASSES]
+        done = [(one.start_s, two.end_s) for one, two in zip(*works, strict=False) if two.end_s is not None]
+        found += [Turn(user, number, *times) for number, times in enumerate(done)]
+    return sorted(found, key=lambda turn: turn.end_s)
+
+
 def update_times_s(ran: FakeWorld) -> list[float]:
     """When the server had each of its models ready."""
     jobs = [work for work in ran.journal.works if work.kind == "aggregation"]
@@ -102,6 +113,13 @@ class Users:
             split_step(front, back, *batch(self.ran, turn.user, turn.number * STEPS + step))
         return front.weights | back.weights
 
+    def train_server_part(self, turn: Turn, base: Weights) -> Weights:
+        """One mini-batch; the device part is the user's own for ever."""
+        front, back = self.fronts[turn.user], self.backs[turn.user]
+        back.load(base)
+        split_step(front, back, *batch(self.ran, turn.user, turn.number))
+        return back.weights
+
 
 def share(policy: Any, staleness: int) -> float:
     """s(staleness), by the formulas of the papers."""
@@ -115,9 +133,10 @@ def share(policy: Any, staleness: int) -> float:
 
 def replay(ran: FakeWorld, policy: Any, train: str, alike: bool) -> tuple[Weights, list[float]]:
     """The server's last model, and the mean staleness of each update."""
-    users, arrived = Users(ran), turns(ran)
+    users, split = Users(ran), train == "train_server_part"
+    arrived = mini_batches(ran) if split else turns(ran)
     size = policy.size if isinstance(policy, Buffered) else 1
-    versions, staleness = [Plain(ran, ran.whole, SGD).weights], []
+    versions, staleness = [Plain(ran, ran.back if split else ran.whole, SGD).weights], []
     for number in range(len(ran.journal.rounds)):
         some = arrived[number * size : (number + 1) * size]
         downloaded = [version(ran, turn.start_s) for turn in some]
@@ -165,6 +184,17 @@ def test_split_bit_for_bit(policy: Any) -> None:
 
 
 @named
+def test_parallel_split_bit_for_bit(policy: Any) -> None:
+    ran = world(PSL(), policy=policy, **SETTING)
+    back, staleness = replay(ran, policy, "train_server_part", alike=True)
+    for model in ran.every_model:
+        assert same_bits({name: model[name] for name in back}, back)
+    assert ran.journal.staleness == pytest.approx(staleness, abs=1e-12)
+    fronts = [{name: value for name, value in model.items() if name not in back} for model in ran.every_model]
+    assert all(distance(fronts[0], other) > 1e-3 for other in fronts[1:])
+
+
+@named
 def test_batched_within_rounding(policy: Any) -> None:
     ran = world(FedAvg(STEPS), policy=policy, executor="batched", **SETTING)
     assert distance(ran.model, replay(ran, policy, "train", alike=False)[0]) < 1e-4
@@ -196,18 +226,20 @@ def witness(ran: FakeWorld, user: User) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("executor", ["batched", "dry"])
 @pytest.mark.parametrize("policy", [POLICIES["polynomial"], POLICIES["buffered"]], ids=["asynchronous", "buffered"])
-@pytest.mark.parametrize("scheme", [FedAvg(1), FedProx(0.1, 1), SFLV1(2), SFLV2(2)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scheme", [FedAvg(1), FedProx(0.1, 1), SFLV1(2), SFLV2(2), PSL()], ids=lambda s: type(s).__name__
+)
 def test_weights_used_are_the_weights_downloaded(scheme: Any, executor: str, policy: Any) -> None:
     ran = world(scheme, policy=policy, executor=executor, **SETTING)
-    names = {}
+    names, ended_turns = {}, mini_batches(ran) if isinstance(scheme, PSL) else turns(ran)
     for user in ran.users:
         rows = witness(ran, user)
-        ended = sum(turn.user is user for turn in turns(ran))
+        ended = sum(turn.user is user for turn in ended_turns)
         assert [name for name, _ in rows[: 2 * ended]] == ["weights_downloaded", "weights_used"] * ended
         for turn, (_, downloaded), (_, used) in zip(range(ended), rows[::2], rows[1::2], strict=False):
             assert downloaded == used
             names[user.number, turn] = downloaded
-    own = {(turn.user.number, turn.number): version(ran, turn.start_s) for turn in turns(ran)}
+    own = {(turn.user.number, turn.number): version(ran, turn.start_s) for turn in ended_turns}
     known = {own[key]: name for key, name in names.items()}
     assert all(known[own[key]] == name for key, name in names.items())  # one name a version, told from the times alone
     assert len(set(known.values())) == len(known) > 3
@@ -249,6 +281,16 @@ def test_training_on_newer_weights_is_found_out() -> None:
     assert len(wrong) > 5
     honest = world(FedAvg(STEPS), policy=policy, **SETTING)
     assert not same_bits(ran.model, replay(honest, policy, "train", alike=False)[0])
+
+
+def test_a_buffer_of_everybody_that_waits_is_a_joint_step() -> None:
+    """With plain SGD: x + sum q ((x - a g_k) - x) = x - a sum q g_k."""
+    setting = {**SETTING, "precision": torch.float64, "optimiser": Sgd(0.2), "server_optimiser": Sgd(0.1)}
+    apart, joint = (world(PSL("data"), policy=policy, **setting) for policy in (Buffered(4, waits=True), WaitForAll()))
+    for one, other in zip(apart.every_model, joint.every_model, strict=True):
+        assert distance(one, other) < 1e-13
+    bits = [sorted((m.direction, m.user, m.bits, m.kind) for m in ran.journal.messages) for ran in (apart, joint)]
+    assert bits[0] == bits[1]
 
 
 def test_one_user_that_replaces_the_model_is_sequential_descent() -> None:
