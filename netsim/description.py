@@ -198,7 +198,7 @@ class DevicesDescription:
     flops_per_s: PerUser = field(default_factory=lambda: Constant(8e9))
     """Nominal speed in FLOP/s (our choice: a mobile CPU core at 2 GHz and 4 FLOPs a cycle)."""
     memory_bytes: PerUser | None = None
-    """Memory for operands and results of a job, weights and optimiser state among them; null is enough of it."""
+    """Memory for a job: operands, results (weights and optimiser state among them) and activations; null is enough."""
     when_full: Literal["refuse", "leave_out"] = "refuse"
     """Whether a user whose largest job in the first round does not fit ends the matter, or is left out of the run."""
 

@@ -90,7 +90,9 @@ class ComputationRow(NamedTuple):
     wait_s: Annotated[float, Column("s", "time in the queue")]
     service_s: Annotated[float, Column("s", "time on the processor")]
     slowdown: Annotated[float, Column("1", "factor by which the job takes longer than at nominal speed")]
-    memory_bytes: Annotated[int, Column("B", "working memory of the job")]
+    memory_bytes: Annotated[
+        int, Column("B", "most memory that the job holds at once: operands, results and what lies between")
+    ]
     energy_j: Annotated[float | None, Column("J", "energy of the job; null where no energy model is given")]
     interrupted: Annotated[bool, Column("1", "whether the job was given up before it was done")]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable[[Scenario], Simulation]) -> list[int]:
-    """The users whose largest job in a round, operands and results together, does not fit their devices.
+    """The users whose largest job in a round does not fit their devices.
 
     Raises:
         FieldError: there are such users and the scenario refuses them, or nobody is left.

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
 from learning.executor.flops import CountFlops
+from learning.executor.peak import PeakMemory
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -27,7 +28,7 @@ class Profile:
 
     flops: int
     memory_bytes: int
-    """Operands and results together."""
+    """Operands, results and what is held in between, at most at a time."""
     outputs: tuple[Spec, ...]
     convolves: bool
     thin: bool
@@ -108,8 +109,8 @@ class Executor(ABC):
         if cost is None:
             operation, form, _ = plan.key
             args = self.charge.twin(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
-            out, count = _shape_run(operation, args)
-            cost = self._costs[plan.key] = Cost(count.flops, _bytes(args) + _bytes(out))
+            _, count, memory_bytes = _shape_run(operation, args)
+            cost = self._costs[plan.key] = Cost(count.flops, memory_bytes)
         return cost
 
     def charged(self, value: Any) -> Spec:
@@ -154,13 +155,12 @@ class Executor(ABC):
 
     def _profile(self, operation: Operation, args: Any) -> Profile:
         operands = tree_map(to_meta, args)
-        out, count = _shape_run(operation, operands)
+        out, count, memory_bytes = _shape_run(operation, operands)
         outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
-        held = sum(spec.bytes for spec in outputs) + _bytes(operands)
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
         given = enumerate(tree_flatten(args)[0])
         inputs = tuple(place for place, leaf in given if isinstance(leaf, Deferred | Leaf | Tensor))
-        return Profile(count.flops, held, outputs, count.convolves, count.thin, named, inputs)
+        return Profile(count.flops, memory_bytes, outputs, count.convolves, count.thin, named, inputs)
 
     def _intern(self, tree: Any) -> Spec:
         """Equal shapes share one Spec, so that keys compare by identity."""
@@ -201,9 +201,10 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops]:
-    with CountFlops() as count:
-        return operation(*operands), count
+def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops, int]:
+    with CountFlops() as count, PeakMemory() as memory:
+        out = operation(*operands)
+    return out, count, memory.bytes(operands, out)
 
 
 def _sign(leaf: Any) -> Any:
@@ -215,7 +216,3 @@ def _sign(leaf: Any) -> Any:
     if isinstance(leaf, Leaf):
         return leaf.meta.shape, leaf.meta.dtype
     return type(leaf), leaf  # 1, 1.0 and True are equal in Python, not in an operation
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.numel() * leaf.itemsize for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor))

@@ -161,10 +161,11 @@ def test_products_that_are_rows_or_columns_are_noticed(inputs, outputs, thin):
     assert count.thin == thin
 
 
-def test_memory_is_operands_and_results():
+def test_memory_is_operands_results_and_what_lies_between():
+    """Data, weights, the layer's outputs before and after the rectifier."""
     segment = part(Mlp((20,)), (1, 8, 8), 0, 1)
     x = images(1, 8, 8)
-    scalars = BATCH * 64 + 65 * 20 + BATCH * 20
+    scalars = BATCH * 64 + 65 * 20 + 2 * BATCH * 20
     assert charged(steps.front, segment, segment.parameters(), x).memory_bytes == 4 * scalars
     double = {name: value.double() for name, value in segment.parameters().items()}
     assert charged(steps.front, segment, double, x.double()).memory_bytes == 8 * scalars

@@ -73,14 +73,13 @@ def test_the_target_is_what_moderate_choices_lose():
 def test_memory_limits_batches_and_cuts():
     situation = look()
     free = situation.most_samples(64)
-    for limit in (16_000, 20_000, 24_000):
+    for limit in (20_000, 24_000, 28_000):
         situation.world.users[1].node.memory_bytes = limit
         most = situation.most_samples(64)
         assert (most[[0, 2]] == free[[0, 2]]).all()
         for cut in (1, 2):
-            device = situation.parts[cut - 1][0]
-            assert most[1, cut - 1] == 0 or situation._held(device, int(most[1, cut - 1])) <= limit
-            assert situation._held(device, int(most[1, cut - 1]) + 1) > limit
+            assert most[1, cut - 1] == 0 or situation._held(cut - 1, int(most[1, cut - 1])) <= limit
+            assert situation._held(cut - 1, int(most[1, cut - 1]) + 1) > limit
     assert 0 < most[1, 1] < most[1, 0] < 40
     situation.world.users[1].node.memory_bytes = 1_000
     assert situation.most_samples(64)[1].tolist() == [1, 0]  # the least there is

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,6 @@ from learning import steps
 from learning.adapters import Bound
 from learning.control.cuts import Choice, ConvergenceBound, CutProblem, alike
 from learning.control.cuts.problem import Integers
-from learning.memory import footprint
 from learning.models import Segment
 from learning.parties import PLAIN
 from learning.protocols.prediction import Exchange, of_sample, rates_bps, shapes
@@ -22,7 +22,6 @@ from learning.world import World
 
 MODERATE, MARGIN = (16, 2), 1.2
 """Samples and blocks of a moderate choice, and how much more than what it loses is the target by default."""
-ENDLESS = 2**31
 
 
 @dataclass
@@ -35,6 +34,8 @@ class Situation:
     """Rounds between aggregations, as the scenario has it."""
     between_servers_bps: float
     estimates: Estimates
+    _known: dict[tuple[int, int], int] = field(default_factory=dict, init=False)
+    """Memory by cut and samples."""
 
     @property
     def samples(self) -> int:
@@ -46,11 +47,18 @@ class Situation:
 
         Who can hold nothing is asked for the least there is; whether that is refused is not decided here.
         """
-        own = np.minimum([user.samples for user in self.world.users], largest)
-        fitting = [[_fitting(user.node.memory_bytes, each) for each in self._bytes] for user in self.world.users]
-        most = np.minimum(own[:, None], fitting).astype(np.int64)
-        least = next(cut for cut, held in enumerate(self._bytes) if held is not None)
-        most[~most.any(axis=1), least] = 1
+        trains = [bool(front.parameters()) for front, _ in self.parts]
+        most = np.array(
+            [
+                [
+                    self._fitting(cut, min(user.samples, largest), user.node.memory_bytes) if trains[cut] else 0
+                    for cut in range(len(trains))
+                ]
+                for user in self.world.users
+            ],
+            dtype=np.int64,
+        )
+        most[~most.any(axis=1), trains.index(True)] = 1
         return most
 
     def problem(self, largest: int) -> CutProblem:
@@ -87,35 +95,27 @@ class Situation:
         """What a sample costs at each cut."""
         return [of_sample(self.world, self.link, front, back) for front, back in self.parts]
 
-    @cached_property
-    def _bytes(self) -> list[tuple[int, int] | None]:
-        """What training the device's part takes with one sample, and with two; None where nothing of it trains.
+    def _fitting(self, cut: int, most: int, limit_bytes: float | None) -> int:
+        """Samples, at most so many, with which training the device's part fits."""
+        if limit_bytes is None:
+            return most
+        return bisect_right(range(1, most + 1), limit_bytes, key=lambda samples: self._held(cut, samples))
 
-        Its footprint, or its largest job where that is more.
-        """
-        return [(self._held(front, 1), self._held(front, 2)) if front.parameters() else None for front, _ in self.parts]
-
-    def _held(self, front: Any, samples: int) -> int:
-        x, _ = self.world.users[0].batches.run(0, samples)
-        optimiser, runs, weights = self.world.optimiser, self.world.executor, shapes(self.world, front)
-        z = runs.plan(steps.front, front, weights, x).profile.outputs[0].tree
-        job = runs.plan(steps.update_front, front, optimiser, weights, optimiser.init(weights), x, z)
-        part = front.adapted if isinstance(front, Bound) else front
-        return max(footprint(part, optimiser, x.meta, charge=runs.charge).total_bytes, runs.cost(job).memory_bytes)
+    def _held(self, cut: int, samples: int) -> int:
+        """Memory that training takes with so many samples in the `cut`-th pair of parts, in bytes."""
+        if (cut, samples) not in self._known:
+            front, x = self.parts[cut][0], self.world.users[0].batches.run(0, samples)[0]
+            optimiser, runs, weights = self.world.optimiser, self.world.executor, shapes(self.world, front)
+            z = runs.plan(steps.front, front, weights, x).profile.outputs[0].tree
+            job = runs.plan(steps.update_front, front, optimiser, weights, optimiser.init(weights), x, z)
+            self._known[cut, samples] = runs.cost(job).memory_bytes
+        return self._known[cut, samples]
 
 
 def plain(model: Any) -> Segment:
     """The segment itself, where it has adapters."""
     segment: Segment = model.adapted.segment if isinstance(model, Bound) else model
     return segment
-
-
-def _fitting(limit_bytes: float | None, held_bytes: tuple[int, int] | None) -> int:
-    """Samples that fit."""
-    if held_bytes is None or limit_bytes is None:
-        return 0 if held_bytes is None else ENDLESS
-    one, two = held_bytes
-    return int(np.clip((limit_bytes - one) // (two - one) + 1, 0, ENDLESS))
 
 
 def _moderate(problem: CutProblem) -> Choice:
