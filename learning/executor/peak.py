@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import accumulate
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -28,12 +29,11 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves((args, kwargs, out)):
-            if isinstance(tensor, Tensor):
-                self._seen.append(tensor)
-                place = _place(tensor)
-                self._first.setdefault(place, self._now)
-                self._last[place] = self._now
+        for tensor in _tensors((args, kwargs, out)):
+            self._seen.append(tensor)
+            place = _place(tensor)
+            self._first.setdefault(place, self._now)
+            self._last[place] = self._now
         self._now += 1
         return out
 
@@ -50,7 +50,8 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    """Those that have memory; a wrapper left over by `torch.func`, in a module that was built within it, has none."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and torch._C._has_storage(leaf)]
 
 
 def _place(tensor: Tensor) -> int:
