@@ -17,7 +17,7 @@ from netsim.geometry import Explicit, Point, Stations
 from netsim.handover import Handover, Triggers
 from netsim.mobility import Straight
 from netsim.radio.fading import Rayleigh
-from netsim.radio.fidelity import Flow, Slots
+from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
 from netsim.radio.power_control import PowerControl
 from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
@@ -316,17 +316,18 @@ actions = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
-@given(actions, st.sampled_from([0.0, 0.07, 0.6]), st.booleans())
+@settings(deadline=None, max_examples=40)
+@given(actions, st.sampled_from([0.0, 0.07, 0.6]), st.booleans(), st.sampled_from([Flow(), Slots(0.01, 4)]))
 def test_storms_lose_and_double_nothing(
-    storm: list[tuple[int, str, float, float, float | None]], interruption_s: float, fixed: bool
+    storm: list[tuple[int, str, float, float, float | None]], interruption_s: float, fixed: bool, fidelity: Fidelity
 ) -> None:
     """Arrivals, interruptions, interference, fading and handovers: rows, meters and bands agree, and all ends."""
     handover = Handover(0.5, 0.1, interruption_s)
     starts = ((50.0, 0.0), (180.0, 20.0), (390.0, -30.0), (210.0, 150.0))
     law = FixedShares() if fixed else EqualShares()
     network = moving(starts, 720.0, 20.0, handover, law, Interference())
-    w = world(replace(network, channel=replace(network.channel, fading=Rayleigh(0.03))))
+    bands = SharingDescription(BandDescription(1.0, law, fidelity), BandDescription(1.0, law, fidelity))
+    w = world(replace(network, sharing=bands, channel=replace(network.channel, fading=Rayleigh(0.03))))
     users, server = w.network.users, w.network.server
 
     def act(user: int, what: str, start_s: float, bits: float, patience_s: float | None) -> Process:

@@ -1,6 +1,6 @@
 """Storms of work, deadlines, outages, deaths and empty batteries: bits, joules and time are conserved, nobody hangs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from worlds import ENERGY, Process, World, flat_compute, flat_network, world
 
 from netsim.battery import BatteryDescription
-from netsim.description import FaultsDescription
+from netsim.description import BandDescription, FaultsDescription, SharingDescription
 from netsim.energy import RadioTail
 from netsim.faults import OnOff, Outage
-from netsim.radio.sharing import EqualShares
+from netsim.radio.fading import Fading, NoFading, Rayleigh
+from netsim.radio.fidelity import Fidelity, Flow, Slots
+from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
+from netsim.radio.sharing import EqualShares, FixedShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
 from netsim.slowdown import Throttling
 from netsim.values import Constant
 
@@ -42,15 +45,29 @@ class Storm:
     tail: RadioTail | None
 
 
+@dataclass(frozen=True)
+class Air:
+    """How the bands are shared, and how closely they are looked at."""
+
+    up: SharingLaw = EqualShares()
+    down: SharingLaw = FixedShares()
+    fidelity: Fidelity = Flow()
+    rate: RateLaw = Shannon()
+    fading: Fading = NoFading()
+
+
 users, lengths = st.integers(0, USERS - 1), st.floats(0.01, 8.0)
-tasks = st.builds(
-    Task,
-    users,
-    st.sampled_from(["compute", "send", "receive", "serve", "broadcast", "return and compute"]),
-    st.floats(0.0, 30.0),
-    lengths,
-    st.one_of(st.just(inf), st.floats(0.0, 10.0)),
-)
+ALL = ("compute", "send", "receive", "serve", "broadcast", "return and compute")
+ON_THE_AIR = ("send", "receive", "broadcast")
+
+
+def tasks(what: Sequence[str], last_s: float, least: int) -> st.SearchStrategy[list[Task]]:
+    """Some begun by an instant."""
+    patience_s = st.one_of(st.just(inf), st.floats(0.0, 10.0))
+    task = st.builds(Task, users, st.sampled_from(what), st.floats(0.0, last_s), lengths, patience_s)
+    return st.lists(task, min_size=least, max_size=14)
+
+
 outages = st.builds(
     lambda user, from_s, length_s: Outage(user, from_s, length_s and from_s + length_s),
     users,
@@ -70,12 +87,21 @@ batteries = st.builds(
     st.floats(0.0, 0.5),
     st.floats(0.1, 1.0),
 )
-storms = st.builds(
-    Storm,
-    st.lists(tasks, min_size=1, max_size=14),
+about = (
     faults,
     st.one_of(st.none(), batteries),
     st.one_of(st.none(), st.builds(RadioTail, st.floats(0.0, 2.0), st.floats(0.1, 5.0))),
+)
+storms = st.builds(Storm, tasks(ALL, 30.0, 1), *about)
+crowds = st.builds(Storm, tasks(ON_THE_AIR, 4.0, 6), *about)
+laws = st.sampled_from([EqualShares(), FixedShares(), RoundRobin(), ProportionalFair(), MaxRate()])
+slotted = st.builds(
+    Air,
+    laws,
+    laws,
+    st.builds(Slots, st.sampled_from([0.03, 0.05]), st.integers(1, 5), st.integers(0, 2), st.integers(1, 3)),
+    st.sampled_from([Shannon(), AdaptiveModulation()]),
+    st.sampled_from([NoFading(), Rayleigh(0.1)]),
 )
 
 
@@ -102,9 +128,12 @@ def attempt(cell: World, task: Task) -> Process:
         yield from work(cell, task)
 
 
-def run(storm: Storm) -> tuple[World, list[simpy.Process]]:
-    network = replace(flat_network(USERS), faults=storm.faults)
-    sharing = replace(network.sharing, uplink=replace(network.sharing.uplink, law=EqualShares()))
+def run(storm: Storm, air: Air) -> tuple[World, list[simpy.Process]]:
+    flat = flat_network(USERS)
+    network = replace(flat, faults=storm.faults, channel=replace(flat.channel, rate=air.rate, fading=air.fading))
+    sharing = SharingDescription(
+        BandDescription(1.0, air.up, air.fidelity), BandDescription(2.0, air.down, air.fidelity)
+    )
     energy = replace(ENERGY, battery=storm.battery, tail=storm.tail)
     compute = flat_compute()
     compute = replace(compute, stragglers=replace(compute.stragglers, law=Throttling(5.0, 0.5)))
@@ -133,7 +162,18 @@ def spans(cell: World) -> Iterator[tuple[int, float, float]]:
 @settings(max_examples=60, deadline=None)
 @given(storms)
 def test_storms(storm: Storm) -> None:
-    cell, processes = run(storm)
+    conserves(storm, Air())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.one_of(storms, crowds), slotted)
+def test_storms_in_slots(storm: Storm, air: Air) -> None:
+    conserves(storm, air)
+
+
+def conserves(storm: Storm, air: Air) -> None:
+    """Bits, joules and time add up, nobody works who is away, and nobody is left waiting."""
+    cell, processes = run(storm, air)
     assert not any(process.is_alive for process in processes)
     for user in cell.network.users:
         assert user.processor.queue.present == user.uplink.turn.count == user.downlink.turn.count == 0
