@@ -31,7 +31,9 @@ DEVICES: dict[str, Device] = {
     ),
     "jetson_nano": Device(472e9, 4e9, 10.0, "NVIDIA Jetson Nano data sheet: 472 GFLOP/s (16 bit), 5 to 10 W"),
     "jetson_tx2": Device(1.33e12, 8e9, 15.0, "NVIDIA Jetson TX2 data sheet: 1.33 TFLOP/s (16 bit), 7.5 to 15 W"),
-    "jetson_agx_xavier": Device(11e12, 32e9, 30.0, "NVIDIA Jetson AGX Xavier: 11 TFLOP/s (16 bit), 10 to 30 W"),
+    "jetson_agx_xavier": Device(
+        11e12, 32e9, 30.0, "NVIDIA Jetson AGX Xavier data sheet: 11 TFLOP/s (16 bit, GPU alone), 32 GB, 10 to 30 W"
+    ),
     "rtx_3090": Device(35.6e12, 24e9, 350.0, "NVIDIA Ampere GA102 white paper: 35.6 TFLOP/s (32 bit)"),
     "a100": Device(19.5e12, 40e9, 400.0, "NVIDIA A100 white paper: 19.5 TFLOP/s (32 bit), SXM4"),
     "h100": Device(66.9e12, 80e9, 700.0, "NVIDIA H100 white paper: 66.9 TFLOP/s (32 bit), SXM5"),

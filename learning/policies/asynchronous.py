@@ -67,7 +67,7 @@ class Buffered(OnTheirOwn):
     """
 
     size: Annotated[int, Ge(1)] = 3
-    """How many models make an update: K."""
+    """How many models make an update: K (our choice for few users; 10 in the paper's experiments)."""
     server_rate: Annotated[float, Gt(0)] = 1.0
     """How far the server moves along the mean of the users' steps."""
     staleness: StalenessWeight = Polynomial()

@@ -24,7 +24,7 @@ class Jakes:
     """Rayleigh fading with the Jakes spectrum: correlated over time by the user's speed and the carrier."""
 
     speed_kmh: Annotated[float, Gt(0)] = 3.0
-    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3)."""
+    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(8)] = 32
     """Waves in the sum. With n waves the distribution of power is off the exponential one by at most 0.12 / n."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20

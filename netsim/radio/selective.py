@@ -32,7 +32,7 @@ class TappedDelayLine:
     delay_spread_ns: Annotated[float, Ge(0)] = 100.0
     """Root mean square of the delays in ns (TR 38.901 table 7.7.3-1: 10 very short, 100 nominal, 1000 very long)."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
-    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3)."""
+    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
     """Waves of each tap."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
@@ -59,7 +59,7 @@ class ExponentialDelays:
     taps: Annotated[int, Ge(8)] = 24
     """Taps of equal power; each link draws their delays, one from each of equally likely ranges."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
-    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3)."""
+    """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
     """Waves of each tap."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
