@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from footprints import footprint
 from named_streams import NamedStreams
 from torch.autograd.graph import saved_tensors_hooks
 
 from learning.adapters import Adapted, Lora
 from learning.charge import Charge
-from learning.memory import footprint
 from learning.models import Gpt, LeNet, Mlp, Segment, Vit
 from learning.optimisers import Adam, Sgd
 

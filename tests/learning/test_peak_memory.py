@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from footprints import footprint
 from torch.func import grad
 
 from learning import steps
 from learning.executor import Dry
 from learning.executor.peak import PeakMemory
-from learning.memory import footprint
 from learning.models import LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
 

@@ -227,7 +227,7 @@ def test_a_deeper_cut_brings_the_blocks_that_are_missing() -> None:
         threshold=0.0,
         time_weight=0.0,
         server_budget=0.6,
-        budgets=(1.76,),
+        budgets=(1.63,),
     )
     run = ran(scheme, rounds=8)
     cuts = {(number, user): int(value) for number, user, value in decided(run, "cut")}

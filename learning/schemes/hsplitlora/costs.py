@@ -14,7 +14,6 @@ from learning import steps
 from learning.adapters import Adapted, adapt, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
-from learning.memory import footprint
 from learning.protocols.prediction import of_sample, rates_bps, shapes
 from learning.protocols.split import Link
 from learning.world import World
@@ -137,11 +136,12 @@ class Costs:
         """What the device part costs, with a mini-batch of the scenario's size."""
         front, runs, optimiser = adapted.cut(cut)[0], self.world.executor, self.world.optimiser
         x, _ = self.world.users[0].batch(0)
-        if self.kind == "memory":
-            return float(footprint(front, optimiser, x.meta, charge=runs.charge).total_bytes)
         frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
         bound, parameters = front.bind(frozen), shapes(self.world, front)
         forward = runs.plan(steps.front, bound, parameters, x)
         z = torch.empty_like(forward.profile.outputs[0].tree)
+        if self.kind == "memory":
+            step = runs.plan(steps.update_front, bound, optimiser, parameters, optimiser.init(parameters), x, z)
+            return float(runs.cost(step).memory_bytes)
         backward = runs.plan(steps.front_gradients, bound, parameters, x, z)
         return float(runs.cost(forward).flops + runs.cost(backward).flops)

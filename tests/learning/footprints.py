@@ -1,4 +1,4 @@
-"""What a party's memory holds while it trains its part of a model: from shapes, hence before anything runs."""
+"""What training a part of a model holds in memory, by what it is for: an oracle, for optimisers that work in place."""
 
 from __future__ import annotations
 
