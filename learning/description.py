@@ -104,7 +104,7 @@ class LearningDescription:
             raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")
         if self.servers == "nearest" and self.policy.asynchronous:
             raise ValueError(
-                f"edge servers average in rounds; with servers: nearest {', '.join(IN_ROUNDS)} are allowed"
+                f"edge servers average in rounds; with servers nearest, {', '.join(IN_ROUNDS)} are allowed"
             )
         if self.servers == "nearest" and not getattr(self.scheme, "hierarchical", False):
-            raise ValueError("the scheme has a server part that is in one place; servers: central is allowed")
+            raise ValueError("the scheme's server part is in one place; servers can be central, and not nearest")
