@@ -200,3 +200,33 @@ def test_a_user_keeps_its_server_for_a_round() -> None:
 def test_what_cannot_be_is_refused(overrides: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScenarioError, match=sentence):
         cells(**overrides)
+
+
+@pytest.mark.parametrize("scheme", ["fedavg", "sfl_v1"])
+@pytest.mark.parametrize("policy", ["wait_for_all", "deadline", "first_k"])
+def test_faults_and_handovers_on_the_way(scheme: str, policy: str) -> None:
+    """Devices come, go, die and drive from cell to cell: the run ends, its paths have no gaps, and bits add up."""
+    policies = {"deadline": {"name": "deadline", "deadline_s": 0.6}, "first_k": {"name": "first_k", "k": 2}}
+    result = cells(
+        scheme,
+        **{
+            "network.faults": {"availability": {"name": "on_off", "mean_on_s": 1.0, "mean_off_s": 0.4}},
+            "network.mobility": {"law": {"name": "straight", "radius_m": 5200, "speed_kmh": 9000}, "interval_s": 0.05},
+            "network.handover": {"time_to_trigger_s": 0.05},
+            "learning.policy": policies.get(policy, policy),
+            "learning.executor": "dry",
+            "learning.stop.rounds": 8,
+        },
+    )
+    rounds, transfers = frame(result, "rounds"), frame(result, "transfers")
+    assert result.status == "complete"
+    assert len(rounds) == 8
+    assert (rounds.participants > 0).sum() > 4
+    assert rounds.dropped.sum() > 0
+    assert ((transfers.lost >= 0) & (transfers.lost <= transfers.bits)).all()
+    np.testing.assert_allclose(transfers.end_s - transfers.start_s, transfers.wait_s + transfers.airtime_s, atol=1e-9)
+    path = frame(result, "critical_path").groupby("round").duration_s.sum()
+    np.testing.assert_allclose(path.reindex(rounds["round"], fill_value=0.0), rounds.latency_s, rtol=1e-9)
+    means = transfers[(transfers.direction == "backhaul") & (transfers.lost == 0) & (transfers.node == "core")]
+    models = transfers[(transfers.direction == "up") & (transfers.kind == "model") & (transfers.lost == 0)]
+    assert set(zip(models["round"], models.user, strict=True)) <= set(zip(means["round"], means.user, strict=True))
