@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+import torch
+from torch import Size, Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
 ALIGNMENT_BYTES = 64
 """Of torch's own allocations on a CPU."""
+MOST_LOOKED_AT = 4096
+"""Operations on given shapes that a process remembers."""
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What one operation on given shapes takes and yields."""
+class Look:
+    """What one operation on given shapes takes and yields; the same for all executors of a process."""
 
     flops: int
     memory_bytes: int
@@ -33,6 +37,12 @@ class Profile:
     convolves: bool
     thin: bool
     """Whether it multiplies a matrix and a vector."""
+
+
+@dataclass(frozen=True)
+class Profile(Look):
+    """The same, as one executor names and feeds it."""
+
     identity: bytes
     """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
     inputs: tuple[int, ...]
@@ -83,7 +93,6 @@ class Executor(ABC):
         self.charge: Counterparts | None = None
         self._profiles: dict[Key, Profile] = {}
         self._costs: dict[Key, Cost] = {}
-        self._specs: dict[Any, Spec] = {}
 
     def submit(self, operation: Operation, *args: Any) -> Any:
         """Promise `operation(*args)`: one Deferred, or a tuple of them where it returns a tuple.
@@ -98,7 +107,7 @@ class Executor(ABC):
         key = (operation, form, tuple([_sign(leaf) for leaf in leaves]))
         profile = self._profiles.get(key)
         if profile is None:
-            profile = self._profiles[key] = self._profile(operation, args)
+            profile = self._profiles[key] = self._profile(key, args)
         return Plan(profile, key, leaves)
 
     def cost(self, plan: Plan) -> Cost:
@@ -153,19 +162,11 @@ class Executor(ABC):
     def _force(self, job: Job) -> None:
         """Run what it takes until the job has its result."""
 
-    def _profile(self, operation: Operation, args: Any) -> Profile:
-        operands = tree_map(to_meta, args)
-        out, count, memory_bytes = _shape_run(operation, operands)
-        outputs = tuple(self._intern(tree) for tree in (out if isinstance(out, tuple) else (out,)))
-        named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
+    def _profile(self, key: Key, args: Any) -> Profile:
+        named = identity.of_call(self._surroundings, key[0], args) if self.store is not None else b""
         given = enumerate(tree_flatten(args)[0])
         inputs = tuple(place for place, leaf in given if isinstance(leaf, Deferred | Leaf | Tensor))
-        return Profile(count.flops, memory_bytes, outputs, count.convolves, count.thin, named, inputs)
-
-    def _intern(self, tree: Any) -> Spec:
-        """Equal shapes share one Spec, so that keys compare by identity."""
-        leaves, form = tree_flatten(tree)
-        return self._specs.setdefault((form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), Spec(tree))
+        return Profile(**vars(_look(*key)), identity=named, inputs=inputs)
 
 
 def operands(job: Job) -> list[Any]:
@@ -201,10 +202,28 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
+@lru_cache(MOST_LOOKED_AT)
+def _look(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> Look:
+    """Runs of the same scenario, and settings of a sweep, ask for the same operations: each is looked at once."""
+    given = form.unflatten(map(_shaped, signs))
+    out, count, memory_bytes = _shape_run(operation, given)
+    outputs = tuple(_interned(tree) for tree in (out if isinstance(out, tuple) else (out,)))
+    return Look(count.flops, memory_bytes, outputs, count.convolves, count.thin)
+
+
 def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops, int]:
     with CountFlops() as count, PeakMemory() as memory:
         out = operation(*operands)
     return out, count, memory.bytes(operands, out)
+
+
+_specs: dict[Any, Spec] = {}
+
+
+def _interned(tree: Any) -> Spec:
+    """Equal shapes share one Spec, so that keys compare by identity."""
+    leaves, form = tree_flatten(tree)
+    return _specs.setdefault((form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), Spec(tree))
 
 
 def _sign(leaf: Any) -> Any:
@@ -216,3 +235,11 @@ def _sign(leaf: Any) -> Any:
     if isinstance(leaf, Leaf):
         return leaf.meta.shape, leaf.meta.dtype
     return type(leaf), leaf  # 1, 1.0 and True are equal in Python, not in an operation
+
+
+def _shaped(sign: Any) -> Any:
+    """What stands in a shape-only run for an argument that signs like this."""
+    if isinstance(sign, Spec):
+        return sign.tree
+    first, second = sign
+    return torch.empty(first, dtype=second, device="meta") if isinstance(first, Size) else second

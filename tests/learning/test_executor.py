@@ -77,6 +77,20 @@ def test_plain_arguments_of_equal_value_and_other_type_are_not_confused(kind):
     assert torch.equal(by[3], 2 * x)
 
 
+def test_an_operation_is_looked_at_once_for_each_shape_whoever_asks():
+    looks = []
+
+    def looked_at(x, by):
+        looks.append((tuple(x.shape), by))
+        return x.expand(by, *x.shape)
+
+    for kind in EXECUTORS.values():
+        for length, by in [(2, 3), (4, 3), (2, 1), (2, 3)]:
+            (output,) = kind().plan(looked_at, torch.empty(length), by).profile.outputs
+            assert output.tree.shape == (by, length)
+    assert looks == [((2,), 3), ((4,), 3), ((2,), 1)]
+
+
 def test_leaves_are_fetched_only_when_somebody_computes():
     class Counting(FakeStreams):
         fetched = 0
