@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +62,12 @@ class Material(NamedTuple):
     shares: Sequence[NDArray[np.int64]]
     model: Segment
     upstream: Upstream | None
+
+
+def without_values(scenario: Scenario) -> Scenario:
+    """The scenario in which nothing is computed, not even a pretraining: to see whether it can be built."""
+    learning = scenario.learning
+    return scenario if learning is None else replace(scenario, learning=replace(learning, executor="dry"))
 
 
 def build(scenario: Scenario, store: Store | None = None) -> Simulation:

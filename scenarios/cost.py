@@ -30,6 +30,8 @@ class Cost:
     flops: float
     wall_time_s: float | None
     """Measured; None where a round is too long to try."""
+    pretrains: bool
+    """Whether a pretraining goes before, which is not in these means: it is found in the store after the first run."""
 
 
 def predict(scenario: Scenario) -> Cost | None:
@@ -54,7 +56,10 @@ def predict(scenario: Scenario) -> Cost | None:
         uplink_bits=reached.uplink_bits / PROBED_ROUNDS,
         downlink_bits=reached.downlink_bits / PROBED_ROUNDS,
         flops=flops,
-        wall_time_s=_probe(scenario, learning, rounds=1).wall_time_s if flops <= MOST_PROBED_FLOPS else None,
+        wall_time_s=_probe(scenario, learning, rounds=1, pretraining=None).wall_time_s
+        if flops <= MOST_PROBED_FLOPS
+        else None,
+        pretrains=learning.pretraining is not None,
     )
 
 

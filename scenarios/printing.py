@@ -140,6 +140,8 @@ def print_cost(cost: Cost | None) -> None:
         total = None if value is None or cost.rounds is None else value * cost.rounds
         table.add_row(name, *("unknown" if each is None else f"about {each:.3g} {unit}" for each in (value, total)))
     console().print(table)
+    if cost.pretrains:
+        print("the pretraining comes on top; once it is in the store, it takes no time")
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:

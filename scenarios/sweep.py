@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from scenarios.build import build
+from scenarios.build import build, without_values
 from scenarios.directory import locked, record, refuse_other_than, replace, usable
 from scenarios.engines import Engine, Outcome, Task
 from scenarios.errors import FieldError
@@ -143,6 +143,6 @@ def _refuse_what_cannot_be_built(points: Sequence[Point]) -> None:
     """Build the world of each setting once: its seeds differ in draws only."""
     for point in {point.label: point for point in reversed(points)}.values():
         try:
-            build(point.scenario)
+            build(without_values(point.scenario))
         except FieldError as error:
             raise point.refusal(error) from None

@@ -82,18 +82,22 @@ def thinner(message: Tree) -> Tree:
     return thin
 
 
-def mean_product(
-    adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tuple[float, ...], rank: int, alpha: float
-) -> Tree:
-    """The adapters of the given rank whose increments are nearest to the users' mean increment (truncated SVD)."""
+def mean_product(adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tuple[float, ...], like: Adapted) -> Tree:
+    """Adapters of the ranks of `like` whose increments are nearest to the users' mean increments (truncated SVD)."""
     mean = stacked(adapted, trees, weights)
     factors = {}
-    for weight in _weights(mean):
+    for weight, rank in like.ranks:
         u, s, vh = torch.linalg.svd(mean[f"{weight}.up"] @ mean[f"{weight}.down"], full_matrices=False)
-        root = torch.sqrt(s[:rank] * (rank / alpha))
+        root = torch.sqrt(s[:rank] * (rank / like.alpha))
         factors[f"{weight}.down"] = root[:, None] * vh[:rank]
         factors[f"{weight}.up"] = u[:, :rank] * root
     return factors
+
+
+def mean_by_product(adapted: Adapted, trees: Sequence[Tree], weights: tuple[float, ...]) -> Tree:
+    """What users have trained of one part: adapters averaged by what they do, the head number by number."""
+    heads = [{name: value for name, value in tree.items() if not adapted.of_adapter(name)} for tree in trees]
+    return mean_product([adapted] * len(trees), trees, weights, adapted) | weighted_mean(heads, weights)
 
 
 def increments(adapted: Adapted, parameters: Tree) -> Tree:

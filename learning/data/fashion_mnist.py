@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,9 @@ from learning.data.selection import first, of_classes
 
 NORMALISATION = Normalisation(largest=255, mean=(0.2860,), std=(0.3530,))
 """Mean and standard deviation of the 60 000 training images."""
+
+FILES = 4
+"""Of the data set; as many are remembered."""
 
 PLACES = "fashion_mnist", "FashionMNIST/raw", ""
 REMEDY = "put the four .gz files of https://github.com/zalandoresearch/fashion-mnist into the folder fashion_mnist"
@@ -65,8 +69,14 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     Raises ValueError if it is damaged.
     """
     with reading(path):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        magic, *lengths = np.frombuffer(content, dtype=">u4", count=axes + 1).tolist()
-        if magic != 0x800 + axes:
-            raise ValueError(f"its magic number is {magic}, not {0x800 + axes}")
-        return np.frombuffer(content, dtype=np.uint8, offset=4 * (axes + 1)).reshape(lengths)
+        return _unpacked(path, path.stat().st_mtime_ns, axes)
+
+
+@lru_cache(FILES)
+def _unpacked(path: Path, _changed_ns: int, axes: int) -> NDArray[np.uint8]:
+    """The points of a study read the same files: each is unpacked once, which is most of loading them."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    magic, *lengths = np.frombuffer(content, dtype=">u4", count=axes + 1).tolist()
+    if magic != 0x800 + axes:
+        raise ValueError(f"its magic number is {magic}, not {0x800 + axes}")
+    return np.frombuffer(content, dtype=np.uint8, offset=4 * (axes + 1)).reshape(lengths)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import simpy
 
+from learning.adapters import Adapted
+from learning.adapters.combine import mean_by_product
 from learning.aggregators import weighted_mean
 from learning.executor.deferred import specification
 from learning.parties import Promise, Server, User
@@ -33,17 +35,20 @@ class Update(NamedTuple):
         return self._replace(model=self.model[number], base=self.base[number])
 
 
-def merge(world: World, model: Any, updates: Sequence[Update], rule: str) -> Promise:
+def merge(world: World, model: Any, updates: Sequence[Update], rule: str, by_product: Adapted | None = None) -> Promise:
     """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
 
     Servers that it is not average what their users handed in, side by side, and send it on. Charged as two FLOPs for
-    each scalar of each tree: those received, and the aggregator's own where it enters.
+    each scalar of each tree: those received, and the aggregator's own where it enters. Where the updates are those of a
+    part whose adapters are to be averaged by what they do, `by_product` is that part.
     """
     if not updates or not specification(model).leaves:
         return model
     weights = world.weights([update.user for update in updates], rule)
     updates, weights = yield from _collected(world, updates, weights)
     users, _, arrived, bases, staleness = zip(*updates, strict=True)
+    if by_product is not None:
+        return (yield from world.server.do(mean_by_product, by_product, list(arrived), weights, kind="aggregation"))
     work = world.policy.merging(model, arrived, bases, weights, staleness)
     flops = 2 * (len(users) + world.policy.asynchronous) * world.executor.charged(model).numel
     return (yield from world.server.do(*work, kind="aggregation", flops=flops))

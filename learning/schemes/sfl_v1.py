@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
+from learning.adapters import Adapted, Bound
+from learning.models import Segment
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
 from learning.protocols.split import Link, ServerPart, exchange
@@ -34,6 +36,8 @@ class SFLV1:
     """Whether all users count alike, or a user counts by its samples."""
     link: Link = Link()
     """What crosses the cut."""
+    average: Literal["factors", "product"] = "factors"
+    """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
 
     asynchronous = True
     hierarchical = True
@@ -43,10 +47,11 @@ class SFLV1:
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         states: dict[User, Any] = dict.fromkeys(world.users, fresh)
         cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
+        by_product = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
         for number in world.rounds():
             updates = yield from cohort.updates(number, (front, back))
-            front = yield from merge(world, front, [update.part(0) for update in updates], self.weights)
-            back = yield from merge(world, back, [update.part(1) for update in updates], self.weights)
+            front = yield from merge(world, front, [update.part(0) for update in updates], self.weights, by_product[0])
+            back = yield from merge(world, back, [update.part(1) for update in updates], self.weights, by_product[1])
             world.models((front, back))
 
     def user(self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]) -> Promise:
@@ -60,3 +65,16 @@ class SFLV1:
         front = yield from user.send(user.server, front, "model")
         states[user] = state, replica.state
         return front, replica.weights
+
+    def check(self, world: World) -> None:
+        """Raises ValueError where products of factors are to be averaged, but there are none, or never all of them."""
+        if self.average == "product":
+            _adapted(world.front)
+            if world.policy.asynchronous or world.nearest is not None:
+                raise ValueError("average = product needs users that hand in together, in rounds and at one server")
+
+
+def _adapted(part: Segment | Bound) -> Adapted:
+    if not isinstance(part, Bound):
+        raise ValueError("average = product is about adapters; give learning.adapter, as in {rank: 8}")
+    return part.adapted

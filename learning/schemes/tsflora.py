@@ -58,6 +58,8 @@ class TSFLora:
     """Mini-batches in a round (default: one pass over the user's samples)."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
+    average: Literal["factors", "product"] = "factors"
+    """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
 
     asynchronous = True
     hierarchical = True
@@ -74,11 +76,17 @@ class TSFLora:
         )
 
     def run(self, world: World) -> Promise:
-        return SFLV1(self.local_steps, self.weights, self.link).run(world)
+        return self._plain.run(world)
 
     def check(self, world: World) -> None:
         """Raises ValueError unless adapters train on a transformer that begins its tokens with a class token."""
         require_tokens(world)
+        self._plain.check(world)
+
+    @property
+    def _plain(self) -> SFLV1:
+        """Split federated learning over this link."""
+        return SFLV1(self.local_steps, self.weights, self.link, self.average)
 
     def _codec(self, bits: int) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)

@@ -8,7 +8,17 @@ from named_streams import NamedStreams
 
 from learning import steps
 from learning.adapters import Lora, adapt, weights
-from learning.adapters.combine import absorb, increments, mean_product, merged, padded_mean, stacked, thinner, truncated
+from learning.adapters.combine import (
+    absorb,
+    increments,
+    mean_by_product,
+    mean_product,
+    merged,
+    padded_mean,
+    stacked,
+    thinner,
+    truncated,
+)
 from learning.aggregators import weighted_mean
 from learning.executor import Batched, Dry, Eager
 from learning.models import Mlp, Segment, Vit
@@ -334,10 +344,28 @@ def test_mean_product_is_the_best_approximation():
     exact = torch.from_numpy(exact_mean(adapted, trees, (0.5, 0.5))["2.feed.1.fc1"])
     for rank in (1, 3, 5):
         target = on({"2.feed.1.fc1": rank}, alpha=6.0)
-        mean = mean_product(adapted, trees, (1.0, 1.0), rank, 6.0)
+        mean = mean_product(adapted, trees, (1.0, 1.0), target)
         found = increments(target, mean)["2.feed.1.fc1"]
         left_out = torch.linalg.svdvals(exact)[rank:].square().sum().sqrt()
         torch.testing.assert_close((found - exact).norm(), left_out, atol=1e-10, rtol=0)
+
+
+def test_what_adapters_do_is_averaged_and_cut_back_to_their_rank():
+    """By numpy: the best approximation of the mean increment; the head is averaged; alike adapters stay."""
+    like = on({"1.attend.1.inward.q": 2, "2.feed.1.fc1": 3}, alpha=6.0)
+    trees = [trained(like, seed) for seed in (1, 2)]
+    mean = mean_by_product(like, trees, (0.25, 0.75))
+    assert mean.keys() == trees[0].keys()
+    for weight, wanted in exact_mean([like, like], trees, (0.25, 0.75)).items():
+        u, s, vh = np.linalg.svd(wanted)
+        rank = dict(like.ranks)[weight]
+        best = torch.from_numpy((u[:, :rank] * s[:rank]) @ vh[:rank])
+        torch.testing.assert_close(increments(like, mean)[weight], best, atol=1e-10, rtol=0)
+    for name in set(mean) - {name for name in mean if like.of_adapter(name)}:
+        torch.testing.assert_close(mean[name], 0.25 * trees[0][name] + 0.75 * trees[1][name])
+    same = mean_by_product(like, [trees[0]] * 3, (0.2, 0.3, 0.5))
+    for weight, value in increments(like, trees[0]).items():
+        torch.testing.assert_close(increments(like, same)[weight], value, atol=1e-10, rtol=0)
 
 
 def test_first_step_in_closed_form():

@@ -135,6 +135,56 @@ def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
     assert 0.97 * problem.efficiency(exhaustive(problem)) < best < problem.efficiency(exhaustive(problem)) * 1.000001
 
 
+ABLATED = [{"own_power": False}, {"own_width": False}, {"own_power": False, "own_width": False}]
+
+
+@pytest.mark.parametrize("changed", ABLATED)
+@pytest.mark.parametrize(("seed", "energy_j"), [(0, 0.8), (1, 0.4), (2, 0.3), (3, 0.5)])
+def test_without_a_choice_solvers_reach_the_best_of_a_grid_and_no_more(
+    changed: dict[str, bool], seed: int, energy_j: float
+) -> None:
+    """Two users: all formulas written out again, with powers and shares on a grid or at what is not chosen."""
+    cells = (feasible(10 * seed + more, 2, 5, energy_j, **changed) for more in range(10))
+    problem = next(cell for cell in cells if cell.users == 2)
+    shares = np.linspace(0.02, 0.98, 193) if problem.own_width else np.array([0.5])
+    powers = np.geomspace(1e-3, 0.2, 200) if problem.own_power else np.array([0.2])
+    share, p0, p1 = np.ix_(shares, powers, powers)
+    best = 0.0
+    for k0, k1 in product(range(1, 6), repeat=2):
+        bits = problem.token_bits * (k0 + 2), problem.token_bits * (k1 + 2)
+        widths = problem.total_hz * share, problem.total_hz * (1 - share)
+        seconds = [
+            b / (w * np.log2(1 + p * g / w))
+            for b, w, p, g in zip(bits, widths, (p0, p1), problem.gain_hz_per_w, strict=True)
+        ]
+        allowed = (seconds[0] * p0 <= energy_j) & (seconds[1] * p1 <= energy_j)
+        allowed &= (seconds[0] <= problem.room_s[0]) & (seconds[1] <= problem.room_s[1])
+        mass = problem.importance[0, :k0].sum() + problem.importance[1, :k1].sum()
+        best = max(best, float(np.where(allowed, mass / np.maximum(*seconds), 0).max()))
+    for solve, least in ((exhaustive, 0.999), (by_latency, 0.999), (alternating, 0.6)):
+        found = solve(problem)
+        assert problem.excess(found) < 1e-9
+        assert least * best < problem.efficiency(found) < best * 1.03
+        if not problem.own_power:
+            assert (found.power_w == 0.2).all()
+        if not problem.own_width:
+            assert found.bandwidth_hz == pytest.approx(problem.total_hz / 2)
+
+
+@pytest.mark.parametrize("changed", ABLATED)
+@pytest.mark.parametrize("energy_j", [0.8, 0.05])
+def test_a_choice_less_is_never_better(changed: dict[str, bool], energy_j: float) -> None:
+    """What is found without a choice is also open to who has it; and nobody is let in who cannot be served."""
+    for seed in range(6):
+        free = instance(seed, 4, 24, energy_j)
+        bound = instance(seed, 4, 24, energy_j, **changed)
+        among = admissible(bound)
+        assert set(among) <= set(admissible(free))
+        found = by_latency(bound.of(among))
+        assert bound.of(among).excess(found) < 1e-9
+        assert free.of(among).efficiency(by_latency(free.of(among))) >= 0.999 * bound.of(among).efficiency(found)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_endless_time_and_tight_energy(seed: int) -> None:
     """Whoever spends all its energy is within limits, rounding apart, however long it may take."""

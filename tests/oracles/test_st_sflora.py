@@ -85,6 +85,28 @@ def test_bits_on_the_air_are_those_of_the_tensors(tokens: int | None, merge: boo
         assert set(kept) == {tokens}
 
 
+def test_what_is_not_chosen_is_the_same_for_everybody() -> None:
+    """Powers are chosen where the energy is tight; the band is shared out as long as somebody is farther off."""
+    placed = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 60.0]]}
+    apart = {"network__users__placement": placed, "network__users__tx_power_dbm": 20.0}
+    least = 32 * BATCH * WIDTH * (2 + 2) + BATCH * LABEL
+    tight = 1.2 * float(least_energy_j(least, gains(scenario({}, **apart))).max())
+    chosen, powered, equal = (
+        decided(ran({"least_tokens": 2, "label_bits": LABEL, **changed}, **apart))
+        for changed in (
+            {"most_energy_j": tight},
+            {"fixed_power": 0.25},
+            {"most_energy_j": tight, "bandwidth": "equal"},
+        )
+    )
+    assert chosen["power_w"].nunique() > 1
+    assert chosen["share"].nunique() > 1
+    assert powered["power_w"].tolist() == pytest.approx([0.025] * 4)
+    assert powered["share"].nunique() > 1
+    assert set(equal["share"]) == {0.5}
+    assert equal["power_w"].nunique() > 1
+
+
 def test_nothing_comes_down_but_control() -> None:
     rows = table(ran({}), "transfers")
     down = rows[rows["direction"] == "down"]

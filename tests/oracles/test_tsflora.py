@@ -57,6 +57,18 @@ def test_one_user_is_plain_fine_tuning() -> None:
     assert losses(scenario(everything, **alone)) == pytest.approx(unsplit, rel=1e-12)
 
 
+def test_products_of_factors_are_averaged_where_asked_for() -> None:
+    """The mean of one user's adapters is what they do, whichever way; of several users' it is not."""
+    scheme = {"name": "tsflora", "tokens": 5, "local_steps": 2}
+    once = {"learning__stop__rounds": 1, "learning__precision": "float64"}
+    for users in (1, 2):
+        factors, product = (
+            losses(scenario({**scheme, "average": average}, network__users__count=users, **once))
+            for average in ("factors", "product")
+        )
+        assert (product == pytest.approx(factors, rel=1e-10)) == (users == 1)
+
+
 @pytest.mark.parametrize(
     ("scheme", "tokens", "ranges"),
     [
@@ -189,6 +201,14 @@ def test_the_queue_at_the_server_grows_with_users() -> None:
         ({"learning__adapter": None}, "the scheme fine-tunes adapters; give learning.adapter"),
         ({"learning__model": {**TOKENS["learning.model"], "class_token": False}}, "set learning.model.class_token"),
         ({"learning__cut": 1}, "put learning.cut after the first layer"),
+        (
+            {
+                "learning__scheme": {"name": "tsflora", "average": "product"},
+                "learning__policy": {"name": "asynchronous"},
+            },
+            "needs users that hand in together",
+        ),
+        ({"learning__scheme": {"name": "sfl_v1", "average": "product"}, "learning__adapter": None}, "about adapters"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], sentence: str) -> None:

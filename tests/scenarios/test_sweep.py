@@ -14,6 +14,7 @@ from sweeps import BANDS, index, records
 
 from learning.schemes import SCHEMES
 from scenarios import load, simulate
+from scenarios.cost import predict
 from scenarios.engines import Outcome, Task
 from scenarios.plan import plan
 from scenarios.sweep import Sweep
@@ -38,6 +39,20 @@ def test_learning_runs_once_for_each_seed(study: Path, small: Path, tmp_path: Pa
         assert about["tables"] == simulate(scenario).tables
         assert about["tables"]["rounds"]["rows"] == 2
     assert len({json.dumps(about["tables"]["transfers"]) for about in done.values()}) == 6
+
+
+def test_looking_ahead_pretrains_nothing(study: Path, small: Path, tmp_path: Path, monkeypatch) -> None:
+    """Points are built before the first one runs, and rounds are tried to tell what they cost: untrained."""
+
+    def pretrain(*_: Any) -> Any:
+        raise AssertionError("a pretraining of minutes")
+
+    monkeypatch.setattr("learning.pretraining.Upstream.weights", pretrain)
+    model = "  model: {name: vit, width: 8, depth: 1, heads: 2}\n  adapter: {rank: 2}\n"
+    pretrained = f"learning:\n  pretraining: {{data: digits, steps: 100000}}\n{model}"
+    small.write_text(small.read_text().replace("learning:\n", pretrained, 1))
+    assert len(Sweep(plan(study), tmp_path / "sweep").points) == 6
+    assert predict(load(small)).wall_time_s is not None
 
 
 def test_the_folder_of_a_sweep(study: Path, tmp_path: Path, netsim) -> None:

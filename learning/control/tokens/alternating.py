@@ -44,19 +44,20 @@ def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
 def first(problem: TokenProblem, tokens: int) -> Allocation:
     """An allocation to begin with: as many tokens as asked for, or as fit; equal bandwidth, if that will do."""
     wanted = np.full(problem.users, tokens)
-    while problem.least_width_hz(wanted, ENDLESS_S).sum() > problem.total_hz:
+    while not problem.fits(problem.least_width_hz(wanted, ENDLESS_S)):
         wanted = np.maximum((wanted + problem.least_tokens) // 2, problem.least_tokens)
     equal = np.full(problem.users, problem.total_hz / problem.users)
     allocation = with_best_power(problem, Allocation(wanted, equal, equal))
     if problem.excess(allocation) <= ROUNDING:
         return allocation
-    width = problem.least_width_hz(wanted, ENDLESS_S)
-    width *= problem.total_hz / width.sum()
+    width = problem.shared(problem.least_width_hz(wanted, ENDLESS_S))
     return with_best_power(problem, Allocation(wanted, width, width))
 
 
 def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation:
     """Tokens and bandwidth fixed: the largest power that is allowed makes every upload shortest (Eq. 27)."""
+    if not problem.own_power:
+        return allocation._replace(power_w=np.full(problem.users, problem.most_power_w))
     bits = problem.bits(allocation.tokens)
     within = most_power_w(bits, problem.most_energy_j, allocation.bandwidth_hz, problem.gain_hz_per_w)
     return allocation._replace(power_w=np.minimum(problem.most_power_w, within))
@@ -64,6 +65,8 @@ def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation
 
 def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Allocation:
     """Tokens and power fixed: the least latest upload, by bisection; what is left over is shared in proportion."""
+    if not problem.own_width:
+        return allocation
     bits, power = problem.bits(allocation.tokens), allocation.power_w
     slowest = np.maximum(power * bits / problem.most_energy_j, bits / problem.room_s)
 
@@ -75,7 +78,7 @@ def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Alloca
     width = needed(latency_s)
     if not width.sum() <= problem.total_hz:  # rounding: the allocation itself is the best there is
         return allocation
-    return allocation._replace(bandwidth_hz=width * (problem.total_hz / width.sum()))
+    return allocation._replace(bandwidth_hz=problem.shared(width))
 
 
 def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocation:

@@ -37,6 +37,9 @@ def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
     counts = np.arange(problem.least_tokens, problem.patches + 1)
     grid = np.broadcast_to(counts[:, None], (len(counts), problem.users))
     width = problem.least_width_hz(grid, latency_s).T  # (users, counts)
+    if not problem.own_width:
+        fitting: Counts = (width <= problem.total_hz / problem.users).sum(axis=1)
+        return problem.least_tokens - 1 + np.maximum(fitting, 1)
     left = float(problem.total_hz - width[:, 0].sum())
     if not left >= 0:
         return np.full(problem.users, problem.least_tokens)

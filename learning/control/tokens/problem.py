@@ -48,6 +48,10 @@ class TokenProblem:
     """Tokens sent beside the patches: the class token and the merged one."""
     overhead_bits: float = 0.0
     """Bits sent beside the tokens: labels."""
+    own_power: bool = True
+    """Whether power is chosen; else everybody sends with the most, and keeps to its energy by being done earlier."""
+    own_width: bool = True
+    """Whether bandwidth is chosen; else everybody has an equal part."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_tokens <= self.patches:
@@ -82,14 +86,32 @@ class TokenProblem:
 
     def power_within(self, seconds: Floats) -> Floats:
         """The most power with which sending for so long stays within power and energy limits."""
+        if not self.own_power:
+            return np.full_like(seconds, self.most_power_w)
         return np.minimum(self.most_power_w, self.most_energy_j / seconds)
+
+    def seconds_within(self, latency_s: Floats | float) -> Floats:
+        """(..., users): how long each may send, of a latency: as long as it is there and, at full power, has energy."""
+        full_s = np.inf if self.own_power else self.most_energy_j / self.most_power_w
+        return np.minimum(np.minimum(latency_s, self.room_s), full_s)
+
+    def fits(self, width_hz: Floats) -> NDArray[np.bool_]:
+        """Whether all users have the bandwidth that they need, (..., users), be it chosen or an equal part."""
+        if self.own_width:
+            return np.asarray(width_hz.sum(axis=-1) <= self.total_hz)
+        return np.asarray(width_hz.max(axis=-1) <= self.total_hz / self.users)
+
+    def shared(self, width_hz: Floats) -> Floats:
+        """(users,): the whole band, in proportion to these widths, or in equal parts where it is not chosen."""
+        parts = width_hz if self.own_width else np.ones(self.users)
+        return np.asarray(parts * (self.total_hz / parts.sum()))
 
     def least_width_hz(self, tokens: Counts, latency_s: Floats | float) -> Floats:
         """The bandwidth that each user needs to be done within a latency and its own time; infinite if none will do.
 
         `tokens` is (users,) or (..., users), `latency_s` a number or of a shape that goes with it.
         """
-        seconds = np.minimum(latency_s, self.room_s)
+        seconds = self.seconds_within(latency_s)
         return bandwidth_hz(self.bits(tokens) / seconds, self.power_within(seconds), self.gain_hz_per_w)
 
     def shortest_s(self, tokens: Counts) -> Floats:
@@ -101,11 +123,11 @@ class TokenProblem:
         low, high = np.full(len(tokens), 1e-9), np.full(len(tokens), longest)
         for _ in range(100):
             middle = np.sqrt(low * high)
-            enough = self.least_width_hz(tokens, middle[:, None]).sum(axis=1) <= self.total_hz
+            enough = self.fits(self.least_width_hz(tokens, middle[:, None]))
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
             if (high - low <= 1e-12 * high).all():
                 break
-        return np.where(self.least_width_hz(tokens, high[:, None]).sum(axis=1) <= self.total_hz, high, np.inf)
+        return np.where(self.fits(self.least_width_hz(tokens, high[:, None])), high, np.inf)
 
     def best_of(self, tokens: Counts) -> Allocation:
         """The best row of `tokens`, (choices, users), each at its shortest latency.
@@ -117,8 +139,8 @@ class TokenProblem:
         if not np.isfinite(latency_s[best]):
             raise ValueError("no choice of tokens fits; leave out who is not admissible")
         width = self.least_width_hz(tokens[best], latency_s[best])
-        power = self.power_within(np.minimum(latency_s[best], self.room_s))
-        return Allocation(tokens[best], width * (self.total_hz / width.sum()), power)
+        power = self.power_within(self.seconds_within(latency_s[best]))
+        return Allocation(tokens[best], self.shared(width), power)
 
     def excess(self, allocation: Allocation) -> float:
         """By how much an allocation breaks a limit, relatively; rounding apart it should not."""
@@ -147,7 +169,7 @@ def admissible(problem: TokenProblem) -> Counts:
     staying = np.flatnonzero((problem.room_s > 0) & (floor_j < problem.most_energy_j))
     while len(staying):
         some = problem.of(staying)
-        if some.least_width_hz(tokens[staying], np.inf).sum() <= problem.total_hz:
+        if some.fits(some.least_width_hz(tokens[staying], np.inf)):
             break
         staying = np.delete(staying, np.argmin(some.gain_hz_per_w))
     return staying

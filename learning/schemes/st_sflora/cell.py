@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from learning import steps
 from learning.control.rate import Floats, rate_bps
 from learning.control.tokens import SOLVERS, TokenProblem, admissible
 from learning.data import Rows
-from learning.parties import User
+from learning.parties import PLAIN, User, label_bits
 from learning.world import World
 
 
@@ -49,6 +50,16 @@ class Costs(NamedTuple):
     label_bits: int
     """Of the labels of all samples."""
 
+    @classmethod
+    def of(cls, world: World, bits_a_label: int) -> Costs:
+        """Of the first user's first mini-batch."""
+        x, y = world.users[0].batch(0)
+        plan = world.executor.plan(steps.scored_front, world.front, world.front.parameters(), x)
+        h = plan.profile.outputs[0].tree
+        samples, tokens = h.shape[:2]
+        bits = world.server.wire.bits(h, PLAIN) / tokens
+        return cls(tokens - 1, samples, world.executor.cost(plan).flops, bits, label_bits(y, bits_a_label))
+
 
 class Cell(NamedTuple):
     """The users' channels, in one band."""
@@ -58,12 +69,13 @@ class Cell(NamedTuple):
     most_power_w: float
 
     @classmethod
-    def of(cls, users: list[User], csi: Literal["present", "mean"]) -> Cell:
-        """As they are now, or on average over fading; the weakest sender bounds everybody's power."""
+    def of(cls, users: list[User], csi: Literal["present", "mean"], power_part: float | None = None) -> Cell:
+        """As they are now, or on average over fading; the weakest sender, or a part of it, bounds everybody's power."""
         channels = [user.node.uplink for user in users]
         name = "gain_over_noise_hz_per_w" if csi == "mean" else "present_gain_over_noise_hz_per_w"
         gain = np.array([getattr(channel, name) for channel in channels])
-        return cls(gain, channels[0].bandwidth_hz, min(channel.max_power_w for channel in channels))
+        most_w = min(channel.max_power_w for channel in channels)
+        return cls(gain, channels[0].bandwidth_hz, most_w if power_part is None else most_w * power_part)
 
     def equal_bps(self) -> Floats:
         """Rates with equal parts of the band, at full power."""

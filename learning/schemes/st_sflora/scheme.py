@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
 from learning import steps
 from learning.control.tokens import TokenProblem
 from learning.control.tokens.exhaustive import MOST_COMBINATIONS
 from learning.executor.deferred import specification
-from learning.parties import PLAIN, Promise, User, label_bits
+from learning.parties import Promise, User, label_bits
 from learning.protocols.rounds import gather
 from learning.protocols.split import token_draw
 from learning.reducers import Selected
@@ -61,6 +61,10 @@ class STSFLora:
     values; the dry executor, which has none, goes by flat ones, and so do other selectors, which ignore attention."""
     most_energy_j: Annotated[float, Gt(0)] = 0.8
     """What a user may radiate for an upload."""
+    fixed_power: Annotated[float, Interval(gt=0, le=1)] | None = None
+    """Part of the most power with which everybody sends (default: the solver chooses powers)."""
+    bandwidth: Literal["chosen", "equal"] = "chosen"
+    """Whether the solver shares out the band, or whoever sends has an equal part."""
     csi: Literal["present", "mean"] = "present"
     """Whether the solver knows the channel of the moment, or its mean over fading."""
     standing: Standing | None = None
@@ -74,7 +78,7 @@ class STSFLora:
 
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
-        state, costs = world.server_optimiser.init(back), self.costs(world)
+        state, costs = world.server_optimiser.init(back), Costs.of(world, self.label_bits)
         ready: set[User] = set() if self.delivers_model else set(world.users)
         for number in world.rounds():
             back, state = yield from self.round(world, number, costs, ready, back, state)
@@ -118,7 +122,7 @@ class STSFLora:
         if not reports:
             return {}
         users = list(reports)
-        cell = Cell.of(users, self.csi)
+        cell = Cell.of(users, self.csi, self.fixed_power)
         problem = TokenProblem(
             importance=ranked(world, costs, reports, self.attention == "flat" or self.selector != "attention"),
             gain_hz_per_w=cell.gain_hz_per_w,
@@ -130,6 +134,8 @@ class STSFLora:
             least_tokens=self.least_tokens,
             extra_tokens=1 + self.merge,
             overhead_bits=costs.label_bits,
+            own_power=self.fixed_power is None,
+            own_width=self.bandwidth == "chosen",
         )
         problem = problem if self.tokens is None else fixed(problem, self.tokens)
         grants, efficiency = solved(problem, users, self.solver)
@@ -159,21 +165,13 @@ class STSFLora:
             return list(stays_s)
         least = self.least_tokens if self.tokens is None else min(self.tokens, costs.patches)
         bits = costs.token_bits * (least + 1 + self.merge) + costs.label_bits
-        rates = Cell.of(list(stays_s), self.csi).equal_bps()
+        rates = Cell.of(list(stays_s), self.csi, self.fixed_power).equal_bps()
         takes_s = {u: costs.forward_flops / u.node.flops_per_s + bits / r for u, r in zip(stays_s, rates, strict=True)}
         return [user for user, takes in takes_s.items() if takes <= stays_s[user]]
 
     def stays_s(self, world: World, user: User, number: int) -> float:
         """Standing time, from the beginning of the round."""
         return np.inf if self.standing is None else self.standing.seconds(user.number, number, world.streams)
-
-    def costs(self, world: World) -> Costs:
-        x, y = world.users[0].batch(0)
-        plan = world.executor.plan(steps.scored_front, world.front, world.front.parameters(), x)
-        h = plan.profile.outputs[0].tree
-        samples, tokens = h.shape[:2]
-        bits = world.server.wire.bits(h, PLAIN) / tokens
-        return Costs(tokens - 1, samples, world.executor.cost(plan).flops, bits, label_bits(y, self.label_bits))
 
     def check(self, world: World) -> None:
         """Raises ValueError unless only the server trains, on tokens, and the uplink can be controlled."""
