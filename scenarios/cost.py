@@ -1,7 +1,9 @@
-"""What a scenario will cost, from a dry run of its first rounds: what `netsim check` prints."""
+"""What a scenario will cost, from its first rounds, dry and for real: what `netsim check` prints."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -9,18 +11,21 @@ from typing import Any
 import pyarrow.compute as pc
 
 from learning.description import LearningDescription, Stop
+from learning.pretraining import TOGETHER
+from scenarios.progress import Tally
 from scenarios.run import Result, simulate
 from scenarios.schema import Scenario, TraceDescription
 
 PROBED_ROUNDS = 2
+TIMED_ROUNDS = 3
 
 MOST_PROBED_FLOPS = 2e11
-"""Largest round that is run for real to measure wall time: a few seconds of one core."""
+"""Largest round that is run for real to measure wall time: some seconds of one core."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Means over the first rounds, each per round."""
+    """Means over the first rounds, each per round; and what pretraining takes beside."""
 
     rounds: int | None
     """Rounds of the whole run, where its stop criteria tell."""
@@ -29,9 +34,9 @@ class Cost:
     downlink_bits: float
     flops: float
     wall_time_s: float | None
-    """Measured; None where a round is too long to try."""
-    pretrains: bool
-    """Whether a pretraining goes before, which is not in these means: it is found in the store after the first run."""
+    """Measured, with its part of an evaluation; None where a round is too long to try."""
+    pretraining_wall_s: float
+    """Measured on a few steps, else zero. A run needs none of it where a store has the result."""
 
 
 def predict(scenario: Scenario) -> Cost | None:
@@ -50,23 +55,55 @@ def predict(scenario: Scenario) -> Cost | None:
         _sum(probe, table, column) / PROBED_ROUNDS
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
+    watch = _timed(scenario, learning) if flops <= MOST_PROBED_FLOPS else None
     return Cost(
         rounds=_rounds(learning.stop, time_s),
         simulated_time_s=time_s,
         uplink_bits=reached.uplink_bits / PROBED_ROUNDS,
         downlink_bits=reached.downlink_bits / PROBED_ROUNDS,
         flops=flops,
-        wall_time_s=_probe(scenario, learning, rounds=1, pretraining=None).wall_time_s
-        if flops <= MOST_PROBED_FLOPS
-        else None,
-        pretrains=learning.pretraining is not None,
+        wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
+        pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,
     )
 
 
-def _probe(scenario: Scenario, learning: LearningDescription, rounds: int, **changes: Any) -> Result:
+class _Stopwatch(Tally):
+    """Wall time of a step of pretraining, of a round after the first, and of the evaluation after the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun_s = self._ended_s = time.monotonic()
+        self.step_s = self.round_s = self.evaluation_s = 0.0
+
+    def round_ended(self, row: Mapping[str, Any]) -> None:
+        super().round_ended(row)
+        now = time.monotonic()
+        if self.rounds == 1:
+            self._begun_s = now
+        self.round_s, self._ended_s = (now - self._begun_s) / max(self.rounds - 1, 1), now
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        super().evaluated(row)
+        if self.rounds == 0:
+            self.step_s = (time.monotonic() - self._begun_s) / TOGETHER
+        else:  # what the last round computes is computed when its model is evaluated
+            self.evaluation_s = max(time.monotonic() - self._ended_s - self.round_s, 0.0)
+
+
+def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
+    """Run the first rounds for real, with one evaluation and the fewest steps of pretraining."""
+    watch, pretraining = _Stopwatch(), learning.pretraining
+    shorter = pretraining and replace(pretraining, steps=TOGETHER)
+    _probe(scenario, learning, TIMED_ROUNDS, watch, evaluate_every=TIMED_ROUNDS, pretraining=shorter)
+    return watch
+
+
+def _probe(
+    scenario: Scenario, learning: LearningDescription, rounds: int, observer: Tally | None = None, **changes: Any
+) -> Result:
     shorter = replace(learning, stop=Stop(rounds=rounds), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
-    return simulate(replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription()))
+    return simulate(replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription()), observer=observer)
 
 
 def _sum(result: Result, table: str, column: str) -> float:

@@ -139,8 +139,10 @@ def print_cost(cost: Cost | None) -> None:
     for name, (value, unit) in quantities.items():
         total = None if value is None or cost.rounds is None else value * cost.rounds
         table.add_row(name, *("unknown" if each is None else f"about {each:.3g} {unit}" for each in (value, total)))
+    if cost.pretraining_wall_s:
+        table.add_row("pretraining, wall time", "", f"about {cost.pretraining_wall_s:.3g} s")
     console().print(table)
-    if cost.pretrains:
+    if cost.pretraining_wall_s:
         print("the pretraining comes on top; once it is in the store, it takes no time")
 
 

@@ -1,0 +1,58 @@
+"""What `netsim check` says a run will cost. Oracle: a clock that this file moves on."""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios import load, simulate
+from scenarios.cost import predict
+
+TINY = Path(__file__).parents[1] / "tiny.yaml"
+
+
+class Slow:
+    """Hands on what it is told, after a time of the clock: pretraining, the first round, every other, evaluations."""
+
+    def __init__(self, watch: Any, pass_s: Any) -> None:
+        self.watch, self.pass_s, self.rounds = watch, pass_s, count()
+
+    def ticked(self, time_s: float) -> None: ...
+
+    def requested(self, row: Mapping[str, Any]) -> None: ...
+
+    def round_ended(self, row: Mapping[str, Any]) -> None:
+        self.pass_s(3.0 if next(self.rounds) else 100.0)
+        self.watch.round_ended(row)
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        if row["metric"] == "accuracy":  # the other metrics come with it
+            self.pass_s(40.0 if row["split"] == "pretraining" else 3.0 + 5.0)
+        self.watch.evaluated(row)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+
+    def pass_s(seconds: float) -> None:
+        now[0] += seconds
+
+    def slowed(scenario: Any, observer: Any = None) -> Any:
+        return simulate(scenario, observer=observer and Slow(observer, pass_s))
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("scenarios.cost.simulate", slowed)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("steps", [None, 50])
+def test_wall_time_is_that_of_later_rounds(steps: int | None) -> None:
+    pretraining = steps and {"data": {"name": "digits", "train_samples": 100, "test_samples": 50}, "steps": steps}
+    found = predict(load(TINY, {"learning.pretraining": pretraining, "learning.evaluate_every": 2}))
+    assert found is not None
+    assert found.wall_time_s == 3.0 + 5.0 / 2  # the first round, in which things are set up, counts for none
+    assert found.pretraining_wall_s == (steps or 0) * 40.0 / 20
+    assert found.rounds == 4
