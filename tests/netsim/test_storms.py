@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worlds import ENERGY, Process, World, flat_compute, flat_network, world
 
 from netsim.battery import BatteryDescription
-from netsim.description import BandDescription, FaultsDescription, SharingDescription
+from netsim.description import BackhaulDescription, BandDescription, FaultsDescription, SharingDescription
 from netsim.energy import RadioTail
 from netsim.faults import OnOff, Outage
 from netsim.radio.fading import Fading, NoFading, Rayleigh
@@ -43,6 +43,7 @@ class Storm:
     faults: FaultsDescription
     battery: BatteryDescription | None
     tail: RadioTail | None
+    backhaul: BackhaulDescription | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ about = (
     faults,
     st.one_of(st.none(), batteries),
     st.one_of(st.none(), st.builds(RadioTail, st.floats(0.0, 2.0), st.floats(0.1, 5.0))),
+    st.one_of(st.none(), st.builds(BackhaulDescription, st.floats(5e6, 1e8), st.floats(0.0, 1.0))),
 )
 storms = st.builds(Storm, tasks(ALL, 30.0, 1), *about)
 crowds = st.builds(Storm, tasks(ON_THE_AIR, 4.0, 6), *about)
@@ -130,7 +132,12 @@ def attempt(cell: World, task: Task) -> Process:
 
 def run(storm: Storm, air: Air) -> tuple[World, list[simpy.Process]]:
     flat = flat_network(USERS)
-    network = replace(flat, faults=storm.faults, channel=replace(flat.channel, rate=air.rate, fading=air.fading))
+    network = replace(
+        flat,
+        faults=storm.faults,
+        backhaul=storm.backhaul,
+        channel=replace(flat.channel, rate=air.rate, fading=air.fading),
+    )
     sharing = SharingDescription(
         BandDescription(1.0, air.up, air.fidelity), BandDescription(2.0, air.down, air.fidelity)
     )
@@ -153,6 +160,8 @@ def run(storm: Storm, air: Air) -> tuple[World, list[simpy.Process]]:
 def spans(cell: World) -> Iterator[tuple[int, float, float]]:
     """When each device did something."""
     for row in cell.rows("transfers"):
+        if row["direction"] == "backhaul":
+            continue
         yield row["user"], row["start_s"] + row["wait_s"], row["end_s"]
     for row in cell.rows("computations"):
         if row["node_kind"] == "user":
@@ -177,6 +186,9 @@ def conserves(storm: Storm, air: Air) -> None:
     assert not any(process.is_alive for process in processes)
     for user in cell.network.users:
         assert user.processor.queue.present == user.uplink.turn.count == user.downlink.turn.count == 0
+    for station in cell.network.stations:
+        lines = [line for line in (station.to_core, station.from_core) if line is not None]
+        assert all(line.queue.present == 0 for line in lines)
     transfers, computations, outages = (cell.rows(name) for name in ("transfers", "computations", "outages"))
     for row in transfers:
         assert 0 <= row["lost"] <= row["bits"]
@@ -191,7 +203,7 @@ def conserves(storm: Storm, air: Air) -> None:
                 assert end_s <= away["start_s"] or left or begin_s == end_s
     (round_row,) = cell.rows("rounds")
     assert round_row["uplink_bits"] + round_row["downlink_bits"] == pytest.approx(
-        sum((row["bits"] - row["lost"]) / row["receivers"] for row in transfers)
+        sum((row["bits"] - row["lost"]) / row["receivers"] for row in transfers if row["direction"] != "backhaul")
     )
     for row in cell.rows("energy"):
         own = [each for each in transfers if each["user"] == row["user"]]
