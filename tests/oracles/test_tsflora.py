@@ -88,6 +88,29 @@ def test_bits_on_the_air(scheme: dict[str, Any], tokens: int, ranges: int) -> No
     assert set(sent(described, "gradient", "down")["bits"]) == {32.0 * BATCH * tokens * WIDTH}
 
 
+def test_gradients_come_back_in_as_many_bits_as_asked_for() -> None:
+    described = scenario({"name": "tsflora", "tokens": 5, "local_steps": 1, "gradient_bits": 4})
+    assert set(sent(described, "gradient", "down")["bits"]) == {4.0 * BATCH * 7 * WIDTH + 64}
+    assert losses(described) != losses(scenario({"name": "tsflora", "tokens": 5, "local_steps": 1}))
+
+
+def test_selector_rounding_and_weights_are_those_asked_for() -> None:
+    """At two bits rounding shows; where users have unequal samples, their weights do, as in the plain scheme."""
+    few = {"name": "tsflora", "tokens": 5, "local_steps": 1}
+    selectors = [losses(scenario({**few, "selector": name})) for name in ("attention", "random", "strided")]
+    assert selectors[0] != selectors[1] != selectors[2] != selectors[0]
+    coarse = {**few, "bits": 2}
+    assert losses(scenario({**coarse, "rounding": "stochastic"})) != losses(scenario(coarse))
+    everything = {"name": "tsflora", "tokens": PATCHES, "bits": 32, "local_steps": 1}
+    skewed = {"learning__partition": {"name": "dirichlet", "alpha": 0.5, "min_samples": 8}}
+    by_weights = [
+        [losses(scenario({**scheme, "weights": weights}, **skewed)) for weights in ("data", "uniform")]
+        for scheme in (everything, {"name": "sfl_v1", "local_steps": 1})
+    ]
+    assert by_weights[0] == by_weights[1]
+    assert by_weights[0][0] != by_weights[0][1]
+
+
 def test_compression_ratios_of_the_paper() -> None:
     """N = 49: 32 (N + 1) / (q (K + 2)) for K = 40, 30 at 8 bits and 30 at 4; range and labels come on top."""
     z = torch.empty(64, 50, 768, device="meta")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from learning import steps
-from learning.adapters import Adapted, adapt, weights
+from learning.adapters import Adapted, Bound, adapt, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
 from learning.protocols.prediction import of_sample, rates_bps, shapes
@@ -33,6 +33,7 @@ class Costs:
     timed: bool
     """Whether anybody asks for seconds."""
     _known: dict[int, float] = field(default_factory=dict, init=False)
+    _shapes: dict[int, Any] = field(default_factory=dict, init=False)
 
     @cached_property
     def sides(self) -> dict[str, tuple[int, int]]:
@@ -134,14 +135,24 @@ class Costs:
 
     def _part(self, adapted: Adapted, cut: int) -> float:
         """What the device part costs, with a mini-batch of the scenario's size."""
-        front, runs, optimiser = adapted.cut(cut)[0], self.world.executor, self.world.optimiser
-        x, _ = self.world.users[0].batch(0)
-        frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
-        bound, parameters = front.bind(frozen), shapes(self.world, front)
-        forward = runs.plan(steps.front, bound, parameters, x)
-        z = torch.empty_like(forward.profile.outputs[0].tree)
+        runs, optimiser = self.world.executor, self.world.optimiser
+        front, parameters, x = self._front(adapted, cut)
+        z = self._smashed(cut)
         if self.kind == "memory":
-            step = runs.plan(steps.update_front, bound, optimiser, parameters, optimiser.init(parameters), x, z)
+            step = runs.plan(steps.update_front, front, optimiser, parameters, optimiser.init(parameters), x, z)
             return float(runs.cost(step).memory_bytes)
-        backward = runs.plan(steps.front_gradients, bound, parameters, x, z)
-        return float(runs.cost(forward).flops + runs.cost(backward).flops)
+        both = runs.plan(steps.front, front, parameters, x), runs.plan(steps.front_gradients, front, parameters, x, z)
+        return float(sum(runs.cost(plan).flops for plan in both))
+
+    def _smashed(self, cut: int) -> Any:
+        """Shape of the smashed data, which no adapter changes."""
+        if cut not in self._shapes:
+            plan = self.world.executor.plan(steps.front, *self._front(self.adapted({}), cut))
+            self._shapes[cut] = torch.empty_like(plan.profile.outputs[0].tree)
+        return self._shapes[cut]
+
+    def _front(self, adapted: Adapted, cut: int) -> tuple[Bound, Any, Any]:
+        """The device part, shapes of what trains in it, and a mini-batch."""
+        front = adapted.cut(cut)[0]
+        frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
+        return front.bind(frozen), shapes(self.world, front), self.world.users[0].batch(0)[0]
