@@ -174,9 +174,11 @@ def test_copies_that_come_too_late_are_withdrawn(policy: dict[str, Any]) -> None
     rounds = frame(result, "rounds")
     assert list(rounds.participants) == [2, 2]
     rows = frame(result, "transfers").query("direction == 'backhaul'")
-    assert set(rows.node) <= {"core", "station1"}
-    assert (rows.groupby("round").lost.sum() > 0).all()
-    assert (rows.end_s <= rounds.end_s.max()).all()
+    assert list(zip(rows["round"], rows.user, rows.node, strict=True)) == [
+        (number, user, "core") for number in (0, 1) for user in (2, 3)
+    ]
+    assert (rows.lost == 64 * WEIGHTS).all()
+    np.testing.assert_allclose(rows.end_s, np.repeat(rounds.end_s - 2 * 2 * WEIGHTS / 1e9, 2), rtol=1e-9)
 
 
 def test_a_user_keeps_its_server_for_a_round() -> None:
