@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from by_hand import batch, by_samples
+from by_hand import Plain, batch, by_samples
 
 from fakes import FakeWorld, world
 from learning import steps
 from learning.adapters import Lora, adapt
 from learning.adapters.combine import merged
+from learning.control.ranks import History
 from learning.models import Vit
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
@@ -79,6 +80,36 @@ def test_two_rounds_are_a_plain_loop() -> None:
     assert len({tuple(sorted(each.items())) for each in ranks.values()}) > 1
     assert {n: v.shape for n, v in plain(run).items()} == {n: v.shape for n, v in model.items()}
     assert max(float((plain(run)[n] - v).abs().max()) for n, v in model.items()) < 1e-12
+
+
+def test_importance_by_hand() -> None:
+    """Mean by samples of |W . dL/dW| in the first step of a round, from autograd; mixed as far as the training is.
+
+    Adapters do nothing yet in that step, and all weights cost alike. In the second of two rounds a new score counts
+    0.5 (1 - 1/2).
+    """
+    probing = {**UNIFORM, "importance": "rngwp", "probe_every": 1, "history": History(fluctuation=0.0)}
+    once, twice = (ran(HSplitLoRA(**probing), samples=(8, 12, 40), rounds=rounds) for rounds in (1, 2))
+    whole: Any = twice.whole
+    heads = {name: v for name, v in twice.initial(whole).items() if not whole.adapted.of_adapter(name)}
+    wanted: dict[str, list[float]] = {}
+    for number, model in enumerate(({**whole.frozen, **heads}, plain(once))):
+        by_hand = Plain(twice, whole.adapted.segment, Sgd(0.1))
+        for user, share in zip(twice.users, by_samples(twice), strict=True):
+            by_hand.load(model)
+            x, y = batch(twice, user, 2 * number)
+            torch.nn.functional.cross_entropy(by_hand.module(x), y).backward()
+            for layer in range(1, DEPTH + 1):
+                fused = dict(by_hand.module.named_parameters())[f"{layer}.attend.1.inward.weight"]
+                scores = (fused * fused.grad).detach().abs()
+                for place, role in ((0, "q"), (2, "v")):
+                    seen = wanted.setdefault(f"importance {layer}.attend.1.inward.{role}", [0.0, 0.0])
+                    seen[number] += share * float(scores[place * WIDTH : (place + 1) * WIDTH].mean())
+            by_hand.optimiser.zero_grad()
+    assert len(wanted) == 2 * DEPTH
+    for name, (first, second) in wanted.items():
+        values = [value for _, _, value in decided(twice, name)]
+        assert values == pytest.approx([first, 0.75 * first + 0.25 * second], rel=1e-9)
 
 
 def test_where_a_user_is_cut_does_not_matter() -> None:
