@@ -15,6 +15,8 @@ from analysis.run import Run
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.1
 """Size of a figure in inches."""
+PAST = 1.03
+"""How far an axis goes, in units of the last value on it."""
 
 
 def learning_curves(runs: Mapping[str, Run], metric: str = "accuracy", split: str = "test") -> Figure:
@@ -23,9 +25,10 @@ def learning_curves(runs: Mapping[str, Run], metric: str = "accuracy", split: st
     Raises NotRecorded when a run never evaluated the metric.
     """
     histories = {label: measures.metric_history(run.evaluations, metric, split) for label, run in runs.items()}
-    size, symbol = style.scale(max(history["time_s"].max() for history in histories.values()), "s")
+    last_s = max(history["time_s"].max() for history in histories.values())
+    size, symbol = style.scale(last_s, "s")
     titles = f"Simulated time ({symbol})", f"{style.words(split)} {metric}"
-    figure, axes = labelled_axes(HEIGHT_IN, *titles, percent=metric == "accuracy")
+    figure, axes = labelled_axes(last_s / size, *titles, percent=metric == "accuracy")
     for (label, history), colour in zip(histories.items(), cycle(style.SERIES), strict=False):
         axes.plot(history["time_s"] / size, history["value"], color=colour, label=label)
     if len(runs) > 1:
@@ -53,12 +56,12 @@ def round_time(runs: Mapping[str, Run]) -> Figure:
     return figure
 
 
-def labelled_axes(height_in: float, along: str, upwards: str, *, percent: bool) -> tuple[Figure, Axes]:
-    """An empty figure with titled axes, the first from zero on; `percent` writes shares as such."""
-    figure, axes = _figure(height_in)
+def labelled_axes(until: float, along: str, upwards: str, *, percent: bool) -> tuple[Figure, Axes]:
+    """An empty figure with titled axes, the first from zero to a little past `until`; `percent` writes shares so."""
+    figure, axes = _figure(HEIGHT_IN)
     axes.set_xlabel(along)
     axes.set_ylabel(upwards)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, until * PAST if until > 0 else 1)
     axes.grid(alpha=0.3, linewidth=0.6)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

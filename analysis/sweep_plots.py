@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.comparison.arms import Arm, arms
 from analysis.comparison.outcomes import Goal, values
-from analysis.plots import HEIGHT_IN, labelled_axes, round_time
+from analysis.plots import labelled_axes, round_time
 from analysis.run import Run
 from analysis.seeds import over_seeds
 from analysis.sweep import Sweep
 
 ALONG = {"time_s": ("Simulated time", "s"), "bits": ("Bits sent", "bit"), "energy_j": ("Energy of all users", "J")}
 """What a metric is drawn over: title and unit."""
+LINES = "solid", "dashed", "dotted"
+"""The next one where there are more arms than colours."""
 
 
 def of_sweep(sweep: Sweep, metric: str = "accuracy") -> dict[str, Figure]:
@@ -35,10 +37,10 @@ def curves(found: Sequence[Arm], metric: str, along: str) -> Figure:
     largest = max((curve.index[-1] for curve in drawn.values()), default=1.0)
     title, unit = ALONG[along]
     size, symbol = style.scale(largest, unit)
-    figure, axes = labelled_axes(HEIGHT_IN, f"{title} ({symbol})", f"Test {metric}", percent=metric == "accuracy")
-    for (label, curve), colour in zip(drawn.items(), cycle(style.SERIES), strict=False):
+    figure, axes = labelled_axes(largest / size, f"{title} ({symbol})", f"Test {metric}", percent=metric == "accuracy")
+    for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
         axes.fill_between(curve.index / size, curve["least"], curve["greatest"], color=colour, alpha=0.15, linewidth=0)
-        axes.plot(curve.index / size, curve["mean"], color=colour, label=label)
+        axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
     if drawn:
         axes.legend(frameon=False, fontsize="small")
     return figure

@@ -14,6 +14,9 @@ def test_a_curve_goes_through_every_evaluation(run_dir: Path, tmp_path: Path) ->
     figure = plots.learning_curves({"ours": analysis.load(run_dir)})
     (line,) = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[33.5, 0.5], [67.0, 0.75]]
+    shown = figure.axes[0].get_xlim()
+    assert shown[0] == 0
+    assert 67.0 < shown[1] < 75.0
     for name in ("figure.pdf", "figure.png"):
         figure.savefig(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000

@@ -11,7 +11,8 @@ from made_up_sweep import MadeUp, write_sweep
 from test_report import views, without_plotly
 
 import analysis
-from analysis import report
+from analysis import report, sweep_plots
+from analysis.comparison.arms import arms
 from analysis.report.learning import values_on_test
 from analysis.seeds import over_seeds
 
@@ -55,6 +56,16 @@ def test_curves_last_as_long_as_all_seeds(tmp_path: Path) -> None:
     assert (curve.index[0], curve.index[-1]) == (2.0, 3.0)
     assert curve.iloc[0].to_dict() == pytest.approx({"mean": 0.65, "least": 0.5, "greatest": 0.8})
     assert curve.iloc[-1].to_dict() == pytest.approx({"mean": 0.775, "least": 0.65, "greatest": 0.9})
+
+
+@pytest.mark.parametrize("along", sweep_plots.ALONG)
+def test_pictures_show_their_curves_to_the_end(along: str, tmp_path: Path) -> None:
+    found, _ = arms([analysis.load_sweep(write_sweep(tmp_path / "sweep", {"a": {1: MadeUp(1.0), 2: MadeUp(1.5)}}))])
+    (axes,) = sweep_plots.curves(found, "accuracy", along).axes
+    (line,) = axes.lines
+    first, last = axes.get_xlim()
+    ends = np.asarray(line.get_xdata())
+    assert first <= ends.min() <= ends.max() < last < 1.1 * ends.max()
 
 
 def test_seeds_that_never_overlap_have_no_curve(tmp_path: Path) -> None:
