@@ -11,7 +11,9 @@ from learning.optimisers import Sgd
 from learning.schemes import HASFL
 from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
 from learning.schemes.hasfl.estimates import Constants
-from runs import frame, run
+from runs import TINY, frame, run
+from scenarios import load
+from scenarios.build import build
 from scenarios.errors import ScenarioError
 
 TWO = Mlp((12, 8))
@@ -128,6 +130,21 @@ def test_a_straggler_is_given_less():
 def test_a_target_out_of_reach_is_one_sentence():
     with pytest.raises(ValueError, match=r"^the target 1e-09 is out of reach: .* lose \S+ to noise and drift$"):
         world(HASFL(constants=Constants(target=1e-9)), **SETTING)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"constants": {"target": 1e-9}}, r"the target 1e-09 is out of reach: .* lose \S+ to noise and drift"),
+        ({"controller": {"name": "fixed", "cuts": [1, 2]}}, r"controller\.cuts has 2 numbers; give one for all, or"),
+        ({"controller": {"name": "fixed", "batches": [8] * 5}}, r"controller\.batches has 5 numbers; give one for all"),
+        ({"controller": {"name": "fixed", "cuts": [3]}}, r"cut 3 does not leave a block on either side"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_runs(changed, sentence):
+    scenario = load(TINY, {"learning.scheme": {"name": "hasfl", **changed}})
+    with pytest.raises(ScenarioError, match=rf"learning\.scheme.*{sentence}"):
+        build(scenario)
 
 
 # Estimates.

@@ -38,7 +38,7 @@ from learning.schemes.hasfl.controllers import Controller, Hasfl, Plan
 from learning.schemes.hasfl.device import Device
 from learning.schemes.hasfl.estimates import Constants, Estimates
 from learning.schemes.hasfl.model import Model
-from learning.schemes.hasfl.situation import Situation
+from learning.schemes.hasfl.situation import Situation, plain
 from learning.world import World
 
 
@@ -59,9 +59,8 @@ class HASFL:
 
     def run(self, world: World) -> Promise:
         model, devices = Model(world), {user: Device() for user in world.users}
-        estimates = Estimates(world, self.constants, model.blocks, model.whole)
-        situation = Situation(world, self.link, self.interval, self.between_servers_bps, estimates)
-        interval, following = -1, 0
+        situation = self._situation(world, model.whole)
+        estimates, interval, following = situation.estimates, -1, 0
         for number in world.rounds():
             if number == following:
                 interval += 1
@@ -80,6 +79,15 @@ class HASFL:
             for device in devices.values():
                 device.position += device.batch_size
             world.models((model.own if last else self.mean(world, [devices[user] for user in users]), model.common))
+
+    def check(self, world: World) -> None:
+        """Raises ValueError where the controller has no plan for the first interval."""
+        self.controller.plan(self._situation(world, weights=None), 0)
+
+    def _situation(self, world: World, weights: Any) -> Situation:
+        """What controllers see before anything is trained; `weights` are those of the whole model."""
+        estimates = Estimates(world, self.constants, plain(world.whole).blocks, weights)
+        return Situation(world, self.link, self.interval, self.between_servers_bps, estimates)
 
     def begin(self, world: World, model: Model, devices: dict[User, Device], plan: Plan) -> None:
         """What the controller has decided takes effect."""
