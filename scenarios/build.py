@@ -67,7 +67,10 @@ class Material(NamedTuple):
 def without_values(scenario: Scenario) -> Scenario:
     """The scenario in which nothing is computed, not even a pretraining: to see whether it can be built."""
     learning = scenario.learning
-    return scenario if learning is None else replace(scenario, learning=replace(learning, executor="dry"))
+    if learning is None:
+        return scenario
+    stop = replace(learning.stop, accuracy=None, rounds=learning.stop.rounds or 1)  # without values there is none
+    return replace(scenario, learning=replace(learning, executor="dry", stop=stop))
 
 
 def build(scenario: Scenario, store: Store | None = None) -> Simulation:

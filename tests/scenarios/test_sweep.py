@@ -42,10 +42,11 @@ def test_learning_runs_once_for_each_seed(study: Path, small: Path, tmp_path: Pa
 
 
 def test_looking_ahead_pretrains_nothing(study: Path, small: Path, tmp_path: Path, monkeypatch) -> None:
-    """Points are built before the first one runs, and rounds are tried to tell what they cost: untrained."""
+    """Points are built before the first one runs, untrained; to tell what they cost a few steps are tried at most."""
 
-    def pretrain(*_: Any) -> Any:
-        raise AssertionError("a pretraining of minutes")
+    def pretrain(upstream: Any, *_: Any) -> Any:
+        assert upstream.described.steps <= 20, "a pretraining of minutes"
+        return {}
 
     monkeypatch.setattr("learning.pretraining.Upstream.weights", pretrain)
     model = "  model: {name: vit, width: 8, depth: 1, heads: 2}\n  adapter: {rank: 2}\n"
@@ -53,6 +54,12 @@ def test_looking_ahead_pretrains_nothing(study: Path, small: Path, tmp_path: Pat
     small.write_text(small.read_text().replace("learning:\n", pretrained, 1))
     assert len(Sweep(plan(study), tmp_path / "sweep").points) == 6
     assert predict(load(small)).wall_time_s is not None
+
+
+@pytest.mark.parametrize("stop", ["{accuracy: 0.99}", "{accuracy: 0.99, rounds: 2}", "{time_s: 1, accuracy: 0.99}"])
+def test_points_that_stop_at_an_accuracy_can_be_looked_at(stop: str, study: Path, small: Path, tmp_path: Path) -> None:
+    small.write_text(small.read_text().replace("{rounds: 2}", stop))
+    assert len(Sweep(plan(study), tmp_path / "sweep").points) == 6
 
 
 def test_the_folder_of_a_sweep(study: Path, tmp_path: Path, netsim) -> None:
