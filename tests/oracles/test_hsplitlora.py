@@ -112,6 +112,15 @@ def test_importance_by_hand() -> None:
         assert values == pytest.approx([first, 0.75 * first + 0.25 * second], rel=1e-9)
 
 
+def test_the_server_has_an_optimiser_of_its_own() -> None:
+    """Adam's first step is its learning rate, whatever the gradient; devices go by SGD."""
+    run = ran(HSplitLoRA(**UNIFORM | {"local_steps": 1}), rounds=1, users=1, server_optimiser=Adam(0.01))
+    whole: Any = run.whole
+    before = {name: v for name, v in run.initial(whole).items() if not whole.adapted.of_adapter(name)}
+    for name, value in before.items():
+        torch.testing.assert_close((plain(run)[name] - value).abs(), torch.full_like(value, 0.01), rtol=1e-3, atol=0)
+
+
 def test_where_a_user_is_cut_does_not_matter() -> None:
     fixed = HSplitLoRA(**UNIFORM, configuration="fixed")
     shallow, deep = (plain(ran(fixed, cut=cut)) for cut in (2, 3))
