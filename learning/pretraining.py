@@ -66,12 +66,14 @@ class Upstream:
         fresh = self.described.head == "fresh"
         return [n for n in self.downstream.parameters() if not (fresh and n.startswith(f"{self.downstream.last}."))]
 
-    def weights(self, executor: Executor, journal: Journal, precision: torch.dtype) -> dict[str, torch.Tensor]:
-        """Train, or find it in the store; write how well the model does upstream as an evaluation before round 0."""
-        parameters = self.promise(executor, precision)
-        Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((parameters,), round=-1, time_s=0.0)
-        trained = executor.value(parameters)
-        return {name: trained[name] for name in self.names}
+    def trained(self, executor: Executor, precision: torch.dtype) -> dict[str, torch.Tensor]:
+        """The whole upstream model after training, which is done now unless the store has it."""
+        weights: dict[str, torch.Tensor] = executor.value(self.promise(executor, precision))
+        return weights
+
+    def evaluate(self, executor: Executor, journal: Journal, trained: dict[str, torch.Tensor]) -> None:
+        """Write down how well the model does upstream, as an evaluation before round 0."""
+        Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((trained,), round=-1, time_s=0.0)
 
     def promise(self, executor: Executor, precision: torch.dtype) -> Any:
         """The whole model after pretraining: a chain of deferred operations."""

@@ -84,13 +84,14 @@ class World:
             adapted = segment.adapted
             return adapted.adapters(self.streams, dtype=self.precision) | adapted.split(self._backbone)[1]
         drawn = segment.initial(self.streams, self.precision)
-        return drawn | {name: value for name, value in self._pretrained.items() if name in drawn}
+        if self.upstream is None or not self.executor.computes:
+            return drawn
+        return drawn | {name: self._trained[name] for name in self.upstream.names if name in drawn}
 
     @cached_property
-    def _pretrained(self) -> dict[str, torch.Tensor]:
-        if self.upstream is None or not self.executor.computes:
-            return {}
-        return self.upstream.weights(self.executor, self.journal, self.precision)
+    def _trained(self) -> dict[str, torch.Tensor]:
+        assert self.upstream is not None
+        return self.upstream.trained(self.executor, self.precision)
 
     def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
         """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`data`)."""
@@ -123,6 +124,8 @@ class World:
 
         Criteria are looked at when a round has ended, so a run ends with a whole round.
         """
+        if self.upstream is not None and self.executor.computes:
+            self.upstream.evaluate(self.executor, self.journal, self._trained)
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)

@@ -5,10 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fakes import FakeJournal, FakeStreams, world
+from fakes import FakeStreams, world
+from learning.adapters import Lora
 from learning.data import Batches, Digits
 from learning.executor import Batched, Dry, Eager
-from learning.models import Mlp, whole
+from learning.models import Mlp, Vit, whole
 from learning.optimisers import Sgd
 from learning.pretraining import Pretraining, Upstream
 from learning.schemes import SCHEMES
@@ -23,10 +24,10 @@ MODEL = Mlp((12, 8))
 DESCRIBED = Pretraining(SOURCE, steps=45, batch_size=16, optimiser=Sgd(0.1))
 
 
-def upstream(described=DESCRIBED, seed=0, target=TARGET):
+def upstream(described=DESCRIBED, seed=0, target=TARGET, model=MODEL):
     source = described.data.load(None, DOUBLE)
-    downstream = whole(MODEL, target.load(None, DOUBLE))
-    return Upstream(described, source, whole(MODEL, source), FakeStreams(seed), downstream)
+    downstream = whole(model, target.load(None, DOUBLE))
+    return Upstream(described, source, whole(model, source), FakeStreams(seed), downstream)
 
 
 def by_hand(seed=0):
@@ -73,17 +74,25 @@ def test_it_is_written_down_and_costs_nothing():
 @pytest.mark.parametrize("kind", [Eager, Batched])
 def test_it_is_found_in_the_store(kind, tmp_path):
     first = kind(Store(tmp_path))
-    trained = upstream().weights(first, FakeJournal(), DOUBLE)
+    trained = upstream().trained(first, DOUBLE)
     second = kind(Store(tmp_path))
-    found = upstream().weights(second, FakeJournal(), DOUBLE)
-    assert first.run == 4  # 45 steps in three operations, and an evaluation
+    found = upstream().trained(second, DOUBLE)
+    assert first.run == 3  # 45 steps in three operations
     assert second.run == 0
     assert all(torch.equal(found[name], trained[name]) for name in trained)
     third = kind(Store(tmp_path))
-    upstream(Pretraining(SOURCE, 46, 16, Sgd(0.1))).weights(third, FakeJournal(), DOUBLE)
-    assert third.run == 4  # only what was read is kept, not what led to it
-    upstream(seed=1).weights(third, FakeJournal(), DOUBLE)
-    assert third.run == 8
+    upstream(Pretraining(SOURCE, 46, 16, Sgd(0.1))).trained(third, DOUBLE)
+    assert third.run == 3  # only what was read is kept, not what led to it
+    upstream(seed=1).trained(third, DOUBLE)
+    assert third.run == 6
+
+
+def test_under_an_adapter_it_is_written_down_too():
+    """The backbone is wanted when the world is built, before anybody listens."""
+    model, data = Vit(4, 16, 1, 2), TARGET.load(None, DOUBLE)
+    ran = world(SCHEMES["fedavg"](), dataset=data, model=model, upstream=upstream(model=model), adapter=Lora(1))
+    rows = [row for row in ran.journal.evaluations if row["split"] == "pretraining"]
+    assert [(row["round"], row["metric"]) for row in rows] == [(-1, "accuracy"), (-1, "loss")]
 
 
 def test_without_values_there_is_nothing_to_learn():
