@@ -30,7 +30,8 @@ class Cycles:
     kappa: Annotated[float, Ge(0)] = 1e-28
     """Effective switched capacitance of a mobile CPU in J s^2 per cycle; for GPUs take values near 1e-26."""
     flops_per_cycle: Annotated[float, Gt(0)] = 4.0
-    """FLOPs done in a clock cycle, so that the clock is FLOP/s over this (our choice: one 128-bit vector unit)."""
+    """FLOPs done in a clock cycle, so that the clock is FLOP/s over this (our choice: one 128-bit vector unit). Beyond
+    some 1e10 FLOP/s a device does more in a cycle: with 4 its clock, which counts squared, would be impossible."""
 
     def energy_j(self, flops: float, flops_per_s: float) -> float:
         clock_hz = flops_per_s / self.flops_per_cycle
