@@ -65,7 +65,7 @@ def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPa
         return results
 
     monkeypatch.setattr(Batched, "_results", compared)
-    run(learning__scheme=scheme, learning__executor="batched")
+    simulate(load(TINY, adjusted({"learning.scheme": scheme, "learning.executor": "batched"})))  # `run` remembers
     assert checked
 
 
