@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learning.control.rate import rate_bps
+from learning.control.rate import Floats, rate_bps
 from learning.control.tokens import TokenProblem, admissible, alternating, by_latency, exhaustive
 from learning.control.tokens.alternating import (
     ascent,
@@ -116,10 +116,9 @@ def test_solvers_against_all_combinations(energy_j: float, mean: float, worst: f
     assert min(published) >= worst
 
 
-def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
-    """Two users: share of the band, both powers and both token counts on a grid, all formulas written out again."""
-    problem = feasible(5, 2, 5, 0.2)
-    share, p0, p1 = np.ix_(np.linspace(0.02, 0.98, 97), np.geomspace(2e-3, 0.2, 60), np.geomspace(2e-3, 0.2, 60))
+def best_of_grid(problem: TokenProblem, energy_j: float, shares: Floats, powers: Floats) -> float:
+    """The largest efficiency of two users with shares of the band, powers and token counts on a grid."""
+    share, p0, p1 = np.ix_(shares, powers, powers)
     best = 0.0
     for k0, k1 in product(range(1, 6), repeat=2):
         bits = problem.token_bits * (k0 + 2), problem.token_bits * (k1 + 2)
@@ -128,10 +127,17 @@ def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
             b / (w * np.log2(1 + p * g / w))
             for b, w, p, g in zip(bits, widths, (p0, p1), problem.gain_hz_per_w, strict=True)
         ]
-        allowed = (seconds[0] * p0 <= 0.2) & (seconds[1] * p1 <= 0.2)
+        allowed = (seconds[0] * p0 <= energy_j) & (seconds[1] * p1 <= energy_j)
         allowed &= (seconds[0] <= problem.room_s[0]) & (seconds[1] <= problem.room_s[1])
         mass = problem.importance[0, :k0].sum() + problem.importance[1, :k1].sum()
         best = max(best, float(np.where(allowed, mass / np.maximum(*seconds), 0).max()))
+    return best
+
+
+def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
+    """Two users: share of the band, both powers and both token counts on a grid, all formulas written out again."""
+    problem = feasible(5, 2, 5, 0.2)
+    best = best_of_grid(problem, 0.2, np.linspace(0.02, 0.98, 97), np.geomspace(2e-3, 0.2, 60))
     assert 0.97 * problem.efficiency(exhaustive(problem)) < best < problem.efficiency(exhaustive(problem)) * 1.000001
 
 
@@ -148,19 +154,7 @@ def test_without_a_choice_solvers_reach_the_best_of_a_grid_and_no_more(
     problem = next(cell for cell in cells if cell.users == 2)
     shares = np.linspace(0.02, 0.98, 193) if problem.own_width else np.array([0.5])
     powers = np.geomspace(1e-3, 0.2, 200) if problem.own_power else np.array([0.2])
-    share, p0, p1 = np.ix_(shares, powers, powers)
-    best = 0.0
-    for k0, k1 in product(range(1, 6), repeat=2):
-        bits = problem.token_bits * (k0 + 2), problem.token_bits * (k1 + 2)
-        widths = problem.total_hz * share, problem.total_hz * (1 - share)
-        seconds = [
-            b / (w * np.log2(1 + p * g / w))
-            for b, w, p, g in zip(bits, widths, (p0, p1), problem.gain_hz_per_w, strict=True)
-        ]
-        allowed = (seconds[0] * p0 <= energy_j) & (seconds[1] * p1 <= energy_j)
-        allowed &= (seconds[0] <= problem.room_s[0]) & (seconds[1] <= problem.room_s[1])
-        mass = problem.importance[0, :k0].sum() + problem.importance[1, :k1].sum()
-        best = max(best, float(np.where(allowed, mass / np.maximum(*seconds), 0).max()))
+    best = best_of_grid(problem, energy_j, shares, powers)
     for solve, least in ((exhaustive, 0.999), (by_latency, 0.999), (alternating, 0.6)):
         found = solve(problem)
         assert problem.excess(found) < 1e-9
