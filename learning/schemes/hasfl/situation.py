@@ -47,18 +47,12 @@ class Situation:
 
         Who can hold nothing is asked for the least there is; whether that is refused is not decided here.
         """
-        trains = [bool(front.parameters()) for front, _ in self.parts]
-        most = np.array(
-            [
-                [
-                    self._fitting(cut, min(user.samples, largest), user.node.memory_bytes) if trains[cut] else 0
-                    for cut in range(len(trains))
-                ]
-                for user in self.world.users
-            ],
-            dtype=np.int64,
-        )
-        most[~most.any(axis=1), trains.index(True)] = 1
+        rows = [
+            [self._fitting(cut, min(user.samples, largest), user.node.memory_bytes) for cut in range(len(self.parts))]
+            for user in self.world.users
+        ]
+        most = np.array(rows, dtype=np.int64)
+        most[~most.any(axis=1), next(cut for cut in range(len(self.parts)) if self._trains(cut))] = 1
         return most
 
     def problem(self, largest: int) -> CutProblem:
@@ -96,10 +90,15 @@ class Situation:
         return [of_sample(self.world, self.link, front, back) for front, back in self.parts]
 
     def _fitting(self, cut: int, most: int, limit_bytes: float | None) -> int:
-        """Samples, at most so many, with which training the device's part fits."""
+        """Samples, at most so many, with which training the device's part fits; none where nothing of it trains."""
+        if not self._trains(cut):
+            return 0
         if limit_bytes is None:
             return most
         return bisect_right(range(1, most + 1), limit_bytes, key=lambda samples: self._held(cut, samples))
+
+    def _trains(self, cut: int) -> bool:
+        return bool(self.parts[cut][0].parameters())
 
     def _held(self, cut: int, samples: int) -> int:
         """Memory that training takes with so many samples in the `cut`-th pair of parts, in bytes."""
