@@ -53,7 +53,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 """What a scheme needs that the tiny scenario has not."""
 
-DEADLINES_S = {"psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16, "hsplitlora": 0.35}
+DEADLINES_S = {"local": 0.012, "psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16, "hsplitlora": 0.35}
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 
 

@@ -6,6 +6,7 @@ from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hsplitlora import HSplitLoRA
+from learning.schemes.local import Local
 from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
@@ -19,6 +20,7 @@ SCHEMES: dict[str, type] = {
     "centralised": Centralised,
     "fedavg": FedAvg,
     "fedprox": FedProx,
+    "local": Local,
     "sl": SL,
     "sfl_v1": SFLV1,
     "sfl_v2": SFLV2,

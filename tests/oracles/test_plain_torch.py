@@ -10,7 +10,8 @@ from by_hand import Plain, batch, by_samples, distance, mean, same_bits, split_s
 from fakes import world
 from learning.models import LeNet, Mlp, VggMini, Vit
 from learning.optimisers import Sgd
-from learning.schemes import SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx
+from learning.participation import RoundRobin
+from learning.schemes import SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, Local
 
 ROUNDS, STEPS = 3, 2
 SGD, SERVER_SGD = Sgd(0.2, 0.9, 1e-3), Sgd(0.1, 0.5)
@@ -167,6 +168,22 @@ def test_joint_steps(interval):
     assert len(ran.every_model) == len(expected)
     for got, front in zip(ran.every_model, expected, strict=True):
         assert same_bits(got, front | back.weights)
+
+
+def test_local_training_is_everybody_alone():
+    """Two of three users train in each round, on models and momenta of their own that nobody else touches."""
+    ran = world(Local(STEPS), **SETTING, participation=RoundRobin(2))
+    users = [Plain(ran, ran.whole, SGD) for _ in ran.users]
+    for number in range(ROUNDS):
+        for place in (2 * number, 2 * number + 1):
+            user = ran.users[place % 3]
+            for step in range(STEPS):
+                users[user.number].step(*batch(ran, user, number * STEPS + step))
+    assert len(ran.every_model) == 3
+    for got, plain in zip(ran.every_model, users, strict=True):
+        assert same_bits(got, plain.weights)
+    assert not ran.journal.messages
+    assert sorted(work.node for work in ran.journal.works) == [0, 0, 1, 1, 2, 2]
 
 
 def test_pooled_training():

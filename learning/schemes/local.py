@@ -1,0 +1,41 @@
+"""Local training: every user by itself, nothing is sent. [LocalLoRA, where `learning.adapter` is given]
+
+user   local steps on its own model   per round
+
+Users end with models of their own: accuracy is reported as the plain mean over all users, those included that never
+took part, and as the least and largest, on the common test set.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from learning import steps
+from learning.parties import Promise, User
+from learning.protocols.rounds import gather
+from learning.world import World
+
+
+@dataclass(frozen=True)
+class Local:
+    """Training without collaboration: what a user has of its own data alone, the lower bound."""
+
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Local steps in a round (default: one pass over the user's samples)."""
+
+    def run(self, world: World) -> Promise:
+        start = world.initial(world.whole)
+        own: dict[User, tuple[Any, Any]] = dict.fromkeys(world.users, (start, world.optimiser.init(start)))
+        for number in world.rounds():
+            users = world.selected(number)
+            own |= yield from gather(world, {user: self.user(world, user, number, *own[user]) for user in users})
+            world.models(*(model for model, _ in own.values()))
+
+    def user(self, world: World, user: User, number: int, model: Any, state: Any) -> Promise:
+        """Returns the user's model and its optimiser's state; a round that it does not finish changes neither."""
+        count = user.steps(self.local_steps)
+        xs, ys = user.batches.stack(number * count, count)
+        work = (steps.train, world.whole, world.optimiser, model, state, xs, ys)
+        model, state, _ = yield from user.do(*work, kind="client_training")
+        return model, state
