@@ -13,6 +13,7 @@ from benchmarks.validation import (
     calibration,
     channels,
     devices,
+    links,
     mobility,
     presence,
     propagation,
@@ -70,6 +71,13 @@ SECTIONS: tuple[Section, ...] = (
         "normal approximation falls short of the converse by some bits a codeword, as theory says; the law leaves "
         "out the logarithmic term, which is added for the comparison. CQI tables are in no other package; their "
         "entries are those of MCS tables but for one, and their efficiencies are tested against the printed column.",
+    ),
+    (
+        "Links", "links", links.findings, links.plot,
+        "Reports that know nothing of the slot are the worst case: every slot is a Rayleigh block of its own, and "
+        "copies come eight slots later. The outer loop settles no closer than a step. The neighbour sends in "
+        "exponential bursts between exponential pauses; both stations share a channel. Messages queue for a line of "
+        "the backhaul; in the last two rows 0.4 of them are urgent.",
     ),
     (
         "Cells", "cells", calibration.findings, calibration.plot,
