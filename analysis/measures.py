@@ -25,12 +25,12 @@ def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") 
 
 
 def falls(metric: str) -> bool:
-    """Whether less is better: of losses, and of nothing else."""
-    return metric.startswith("loss")
+    """Whether less is better: of losses and perplexities, and of nothing else."""
+    return metric.startswith(("loss", "perplexity"))
 
 
 def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = "test") -> float | None:
-    """Simulated seconds until the first evaluation at which `metric` is at least `target` (a loss: at most).
+    """Simulated seconds until the first evaluation at which `metric` is at least `target`, or at most where it `falls`.
 
     None when it never is; where nothing was computed (dry runs), the values are missing and reach no target.
     """

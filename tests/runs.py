@@ -35,6 +35,10 @@ NEEDS: dict[str, dict[str, Any]] = {
         "network.sharing.uplink.law": "controlled",
         "learning.scheme": {"name": "st_sflora", "attention": "flat"},  # executors agree only where no value decides
     },
+    "hetlora": {
+        **TOKENS,
+        "learning.scheme": {"name": "hetlora", "local_steps": 2, "ranks": [1, 2], "budgets": [1.82, 1.82, 1.9, 2.0]},
+    },
     "hsplitlora": {
         **TOKENS,
         "learning.model": {**TOKENS["learning.model"], "depth": 3, "class_token": False},
@@ -53,7 +57,15 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 """What a scheme needs that the tiny scenario has not."""
 
-DEADLINES_S = {"local": 0.012, "psl": 0.05, "fedsl_pq": 0.006, "tsflora": 0.15, "st_sflora": 0.16, "hsplitlora": 0.35}
+DEADLINES_S = {
+    "local": 0.012,
+    "psl": 0.05,
+    "fedsl_pq": 0.006,
+    "tsflora": 0.15,
+    "st_sflora": 0.16,
+    "hetlora": 0.3,
+    "hsplitlora": 0.35,
+}
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 
 

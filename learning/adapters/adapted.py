@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
+from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from learning.models.stateless import Stateless
 from learning.ports import Streams
 
 Tree = dict[str, Tensor]
+Scaling = Literal["rank", "root", "none"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Adapted:
     """Whether the parameters of the model's last block train, where the segment holds it."""
     law: Literal["gaussian", "kaiming"] = "gaussian"
     """How the inward factors are drawn."""
+    scaling: Scaling = "rank"
+    """What alpha is divided by to give an adapter's scale: its rank, the root of it, or nothing."""
 
     def __call__(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tensor:
         """Map (batch, *shape before the segment) to (batch, *shape after it)."""
@@ -50,6 +54,15 @@ class Adapted:
     def bind(self, frozen: Any) -> Bound:
         """The function of what trains alone; `frozen` is a tree of tensors, or a deferred one."""
         return Bound(self, frozen)
+
+    def scale(self, rank: int) -> float:
+        """What the product of an adapter's factors is multiplied by."""
+        divisor = {"rank": rank, "root": sqrt(rank), "none": 1}
+        return self.alpha / divisor[self.scaling]
+
+    def with_ranks(self, ranks: Mapping[str, int]) -> Adapted:
+        """The same segment with adapters of other ranks. Raises ValueError as `adapt` does."""
+        return adapt(self.segment, ranks, self.alpha, tuned=self.tuned, law=self.law, scaling=self.scaling)
 
     @property
     def blocks(self) -> int:
@@ -157,6 +170,7 @@ def adapt(
     *,
     tuned: bool = True,
     law: Literal["gaussian", "kaiming"] = "gaussian",
+    scaling: Scaling = "rank",
 ) -> Adapted:
     """A segment with an adapter of the given rank on each named weight; rank 0 means none.
 
@@ -168,7 +182,7 @@ def adapt(
             raise ValueError(f"{weight} is not a weight of the segment that an adapter can have")
         if not 0 <= rank <= min(known[weight]):
             raise ValueError(f"rank {rank} is not between 0 and {min(known[weight])}, the least side of {weight}")
-    return Adapted(segment, alpha, tuple(sorted((w, rank) for w, rank in ranks.items() if rank)), tuned, law)
+    return Adapted(segment, alpha, tuple(sorted((w, rank) for w, rank in ranks.items() if rank)), tuned, law, scaling)
 
 
 def weights(segment: Segment, *targets: str) -> dict[str, tuple[int, int]]:
@@ -194,5 +208,5 @@ def _function(adapted: Adapted, scored: bool = False) -> Stateless:
             name, _, target = weight.rpartition(".")
             projection = run.get_submodule(name)
             assert isinstance(projection, Projection)
-            projection.adapt(target, rank, adapted.alpha)
+            projection.adapt(target, rank, adapted.scale(rank))
     return Stateless(Scored(run) if scored else run)

@@ -53,7 +53,7 @@ def stacked(
     weights: tuple[float, ...],
     over: Literal["all", "participants"] = "all",
 ) -> Tree:
-    """Factors whose product is exactly sum_k p_k (alpha / r_k) up_k down_k: those of all users side by side.
+    """Factors whose product is exactly sum_k p_k s_k up_k down_k, s_k the scale: those of all users side by side.
 
     p_k is a user's share of the weights of all users, or of the users that have an adapter on the weight in question.
     Wang et al., FLoRA, arXiv 2409.05976; HSplitLoRA, arXiv 2505.02795 ("noise-free").
@@ -63,7 +63,7 @@ def stacked(
     for weight in sorted({weight for each in adapted for weight, _ in each.ranks}):
         have = [k for k, each in enumerate(adapted) if weight in dict(each.ranks)]
         whole = sum(weights) if over == "all" else sum(weights[k] for k in have)
-        scales = [weights[k] / whole * adapted[k].alpha / dict(adapted[k].ranks)[weight] for k in have]
+        scales = [weights[k] / whole * adapted[k].scale(dict(adapted[k].ranks)[weight]) for k in have]
         message[f"{weight}.down"] = torch.cat([trees[k][f"{weight}.down"] for k in have])
         ups = [trees[k][f"{weight}.up"] * scale for k, scale in zip(have, scales, strict=True)]
         message[f"{weight}.up"] = torch.cat(ups, dim=1)
@@ -88,7 +88,7 @@ def mean_product(adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tup
     factors = {}
     for weight, rank in like.ranks:
         u, s, vh = torch.linalg.svd(mean[f"{weight}.up"] @ mean[f"{weight}.down"], full_matrices=False)
-        root = torch.sqrt(s[:rank] * (rank / like.alpha))
+        root = torch.sqrt(s[:rank] / like.scale(rank))
         factors[f"{weight}.down"] = root[:, None] * vh[:rank]
         factors[f"{weight}.up"] = u[:, :rank] * root
     return factors
@@ -101,7 +101,7 @@ def mean_by_product(adapted: Adapted, trees: Sequence[Tree], weights: tuple[floa
 
 
 def increments(adapted: Adapted, parameters: Tree) -> Tree:
-    """What adapters add to each weight, (alpha / rank) up down, as full matrices."""
+    """What adapters add to each weight, their scale times up down, as full matrices."""
     scaled = stacked([adapted], [parameters], (1.0,))
     return {weight: scaled[f"{weight}.up"] @ scaled[f"{weight}.down"] for weight in _weights(scaled)}
 

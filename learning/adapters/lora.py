@@ -7,21 +7,22 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, MinLen
 
-from learning.adapters.adapted import Adapted, adapt, weights
+from learning.adapters.adapted import Adapted, Scaling, adapt, weights
 from learning.models.segment import Segment
 
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters on weights of a frozen backbone: W x + (alpha / rank) B A x, of which A and B train."""
+    """Low-rank adapters on weights of a frozen backbone: W x + scale B A x, of which A and B train."""
 
     # Hu et al., arXiv 2106.09685: A is random and B zero, so that fine-tuning begins with the backbone's function.
+    # The root: Kalajdzievski, arXiv 2312.03732.
 
     rank: Annotated[int, Ge(1)] = 4
     """Rows of A and columns of B; a weight with a shorter side gets that rank."""
 
     alpha: Annotated[float, Gt(0)] = 8.0
-    """Numerator of the scale alpha / rank."""
+    """Numerator of the scale."""
 
     targets: Annotated[tuple[Literal["q", "k", "v", "qkv", "proj", "fc1", "fc2"], ...], MinLen(1)] = ("q", "v")
     """Which weights of each layer: query, key, value, the three of them fused, attention output, both of the MLP."""
@@ -35,6 +36,9 @@ class Lora:
     initial: Literal["gaussian", "kaiming"] = "gaussian"
     """Law of A: normal with variance 1 / rank, or uniform in +-1/sqrt(inputs)."""
 
+    scaling: Scaling = "rank"
+    """What alpha is divided by: the rank; its root, which with `kaiming` makes steps of all ranks alike; nothing."""
+
     def on(self, segment: Segment, cut: int = 1) -> Adapted:
         """Adapt a segment of a model that is cut before block `cut`.
 
@@ -47,4 +51,4 @@ class Lora:
         if self.blocks == "server":
             sides = {weight: size for weight, size in sides.items() if int(weight.partition(".")[0]) >= cut}
         ranks = {weight: min(self.rank, *sides[weight]) for weight in sides}
-        return adapt(segment, ranks, self.alpha, tuned=self.head, law=self.initial)
+        return adapt(segment, ranks, self.alpha, tuned=self.head, law=self.initial, scaling=self.scaling)

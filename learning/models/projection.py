@@ -46,10 +46,10 @@ class Projection(nn.Linear):
         rows = self._named(target)
         return F.pad(increment, (0, 0, rows.start, self.out_features - rows.stop))
 
-    def adapt(self, target: str, rank: int, alpha: float) -> None:
-        """Add a low-rank adapter with scale alpha / rank to what `target` names."""
+    def adapt(self, target: str, rank: int, scale: float) -> None:
+        """Add a low-rank adapter to what `target` names."""
         rows = self._named(target)
-        self.add_module(target, LowRank(self.in_features, rows.stop - rows.start, rank, alpha / rank))
+        self.add_module(target, LowRank(self.in_features, rows.stop - rows.start, rank, scale))
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from learning import steps
+from learning.adapters import Bound
+from learning.models import Segment
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
@@ -21,17 +24,27 @@ def federated(world: World, local_steps: int | None, rule: str, train: Train) ->
     """
     model = world.initial(world.whole)
     states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
-
-    def work(user: User, turn: int, model: Any) -> Promise:
-        model = yield from user.server.send(user, model, "model")
-        steps = user.steps(local_steps)
-        model, state = yield from train(user, model, states[user], *user.batches.stack(turn * steps, steps))
-        model = yield from user.send(user.server, model, "model")
-        states[user] = state
-        return model
-
-    cohort = assemble(world, work)
+    cohort = assemble(world, lambda user, turn, model: turn_of(user, turn, model, states, local_steps, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
         model = yield from merge(world, model, updates, rule)
         world.models(model)
+
+
+def turn_of(
+    user: User, turn: int, model: Any, states: dict[User, Any], local_steps: int | None, train: Train
+) -> Promise:
+    """Download of a model, local training, upload; what the server receives."""
+    model = yield from user.server.send(user, model, "model")
+    steps = user.steps(local_steps)
+    model, state = yield from train(user, model, states[user], *user.batches.stack(turn * steps, steps))
+    model = yield from user.send(user.server, model, "model")
+    states[user] = state
+    return model
+
+
+def descend(world: World, whole: Segment | Bound, user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
+    """Plain local steps, as a `Train` of a world and a model."""
+    work = (steps.train, whole, world.optimiser, model, state, x, y)
+    model, state, _ = yield from user.do(*work, kind="client_training")
+    return model, state

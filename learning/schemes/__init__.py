@@ -5,6 +5,7 @@ from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.hasfl import HASFL
+from learning.schemes.hetlora import HetLoRA
 from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.local import Local
 from learning.schemes.psl import PSL
@@ -32,4 +33,5 @@ SCHEMES: dict[str, type] = {
     "tsflora": TSFLora,
     "st_sflora": STSFLora,
     "hsplitlora": HSplitLoRA,
+    "hetlora": HetLoRA,
 }

@@ -7,13 +7,13 @@ server           mean of the models, weighted by samples
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from learning import steps
-from learning.parties import Promise, User
-from learning.protocols.federated import federated
+from learning.parties import Promise
+from learning.protocols.federated import descend, federated
 from learning.world import World
 
 
@@ -30,9 +30,4 @@ class FedAvg:
     hierarchical = True
 
     def run(self, world: World) -> Promise:
-        def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
-            work = (steps.train, world.whole, world.optimiser, model, state, x, y)
-            model, state, _ = yield from user.do(*work, kind="client_training")
-            return model, state
-
-        return federated(world, self.local_steps, self.weights, train)
+        return federated(world, self.local_steps, self.weights, partial(descend, world, world.whole))

@@ -10,11 +10,11 @@ from analysis import measures
 
 EVALUATIONS = pd.DataFrame(
     {
-        "round": [1, 2, 3, 4, 1, 2, 3, 4],
-        "time_s": [10.0, 20.0, 30.0, 40.0] * 2,
+        "round": [1, 2, 3, 4] * 3,
+        "time_s": [10.0, 20.0, 30.0, 40.0] * 3,
         "split": "test",
-        "metric": ["accuracy"] * 4 + ["loss"] * 4,
-        "value": [0.2, 0.8, 0.7, 0.9, 2.0, 0.5, 0.6, 0.3],
+        "metric": ["accuracy"] * 4 + ["loss"] * 4 + ["perplexity"] * 4,
+        "value": [0.2, 0.8, 0.7, 0.9, 2.0, 0.5, 0.6, 0.3, 9.0, 4.0, 2.0, 3.0],
     }
 )
 
@@ -40,6 +40,7 @@ PATH = pd.DataFrame(
         ("accuracy", 0.95, None),
         ("loss", 0.55, 20.0),  # a loss has to fall
         ("loss", 0.1, None),
+        ("perplexity", 2.5, 30.0),  # so has a perplexity
     ],
 )
 def test_time_to_is_the_first_evaluation_at_the_target(metric: str, target: float, seconds: float | None) -> None:
@@ -52,7 +53,8 @@ def test_missing_values_reach_no_target() -> None:
 
 def test_a_metric_never_evaluated_is_an_error_that_names_the_others() -> None:
     with pytest.raises(
-        analysis.NotRecorded, match=r"f1 on test was never evaluated; .*: accuracy on test, loss on test"
+        analysis.NotRecorded,
+        match=r"f1 on test was never evaluated; .*: accuracy on test, loss on test, perplexity on test",
     ):
         measures.time_to(EVALUATIONS, "f1", 0.5)
 

@@ -86,6 +86,19 @@ def test_fresh_adapters_change_nothing():
     )
 
 
+@pytest.mark.parametrize(("scaling", "scale"), [("rank", 6 / 4), ("root", 6 / 2), ("none", 6)])
+def test_scale_of_an_adapter(scaling, scale):
+    """Rank 4 and alpha 6, in what the segment computes and in what is made of the factors."""
+    name = "1.feed.1.fc1"
+    adapted = Lora(4, 6.0, ("fc1",), head=False, scaling=scaling).on(WHOLE).with_ranks({name: 4})
+    frozen, factors, (x, _) = adapted.split(backbone())[0], trained(adapted, 1), data()
+    added = scale * factors[f"{name}.up"] @ factors[f"{name}.down"]
+    by_hand = {**backbone(), "1.feed.1.weight": backbone()["1.feed.1.weight"] + added}
+    torch.testing.assert_close(adapted.bind(frozen)(factors, x), WHOLE(by_hand, x), atol=1e-10, rtol=0)
+    for tree in (factors, mean_product([adapted], [factors], (1.0,), adapted)):
+        torch.testing.assert_close(increments(adapted, tree)[name], added, atol=1e-10, rtol=0)
+
+
 @pytest.mark.parametrize(("law", "variance"), [("gaussian", 1 / 16), ("kaiming", 1 / (3 * 64))])
 def test_law_of_the_inward_factors(law, variance):
     """Mean and variance to five standard errors; another entity, another draw."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from learning import steps
-from learning.adapters import Adapted, Bound, adapt, weights
+from learning.adapters import Adapted, Bound, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
 from learning.protocols.prediction import of_sample, rates_bps, shapes
@@ -56,7 +56,7 @@ class Costs:
         """The whole model with adapters of these ranks."""
         whole: Any = self.world.whole
         like: Adapted = whole.adapted
-        return adapt(like.segment, ranks, like.alpha, tuned=like.tuned, law=like.law)
+        return like.with_ranks(ranks)
 
     @cached_property
     def unit(self) -> Floats:
@@ -156,3 +156,12 @@ class Costs:
         front = adapted.cut(cut)[0]
         frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
         return front.bind(frozen), shapes(self.world, front), self.world.users[0].batch(0)[0]
+
+
+def check(world: World) -> None:
+    """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
+    if world.adapter is None or not isinstance(world.whole, Bound):
+        raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
+    layers = {steps.block(weight) for weight in weights(world.whole.adapted.segment, *world.adapter.targets)}
+    if len(layers) < 2:
+        raise ValueError("the scheme needs weights for adapters on either side of a cut; give the model two layers")

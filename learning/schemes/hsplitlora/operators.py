@@ -33,7 +33,7 @@ def aggregated(
 def combined(rule: Rule, over: Over, adapted: Sequence[Adapted], trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     """Factors of what is added to each weight: exact where users' factors are stacked, else of their mean factors.
 
-    Outward factors carry the users' scales alpha / rank into a mean.
+    Outward factors carry the users' scales into a mean.
     """
     if rule == "stack":
         return stacked(adapted, trees, weights, over)

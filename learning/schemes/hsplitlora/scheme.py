@@ -25,14 +25,13 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, MinLen
 
 from learning import steps
-from learning.adapters import Bound, weights
 from learning.codecs import Codec, Identity
 from learning.control.ranks import History
 from learning.executor.deferred import specification
 from learning.parties import Promise, User
 from learning.protocols.rounds import gather
 from learning.protocols.split import Link, ServerPart, exchange
-from learning.schemes.hsplitlora.costs import Budget
+from learning.schemes.hsplitlora.costs import Budget, check
 from learning.schemes.hsplitlora.model import Configuration, Device, Model, Result, fresh_state
 from learning.schemes.hsplitlora.operators import Over, Rule
 from learning.schemes.hsplitlora.planner import Planner
@@ -153,11 +152,7 @@ class HSplitLoRA:
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
-        if world.adapter is None or not isinstance(world.whole, Bound):
-            raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
-        layers = {steps.block(weight) for weight in weights(world.whole.adapted.segment, *world.adapter.targets)}
-        if len(layers) < 2:
-            raise ValueError("the scheme needs weights for adapters on either side of a cut; give the model two layers")
+        check(world)
 
     def _probes(self, number: int) -> bool:
         return self.importance == "rngwp" and number % self.probe_every == 0

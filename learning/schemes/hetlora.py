@@ -1,0 +1,127 @@
+"""Heterogeneous federated fine-tuning of adapters: a rank for each user. [HetLoRA, Cho et al., arXiv 2401.06432]
+
+server -> user   backbone                 once
+server -> user   adapters and head        per round: of each factor what the user's rank has room for
+user             local steps on the whole model
+user -> server   adapters and head        per round
+server           mean, weighted by samples, of factors that are padded with zeros to the largest rank
+
+All adapters have one scale, that of the largest rank, so that those of a user are a part of the server's. Rows that
+nobody in a round has room for are zero from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, MinLen
+from torch import Tensor
+
+from learning import steps
+from learning.adapters import Adapted, Bound
+from learning.adapters.combine import padded_mean, truncated
+from learning.parties import Promise, User
+from learning.protocols.federated import descend, turn_of
+from learning.protocols.prediction import shapes
+from learning.protocols.rounds import gather
+from learning.protocols.split import Link
+from learning.schemes.hsplitlora.costs import Budget, Costs, check
+from learning.world import World
+
+Tree = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class HetLoRA:
+    """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
+
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Local steps in a round (default: one pass over the user's samples)."""
+    ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
+    """Ranks that a user can have, ascending. Who cannot afford the least is left out."""
+    budget: Budget = "memory"
+    """Whether the bytes of local training are limited, or its FLOPs in a mini-batch."""
+    budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
+    """As in `hsplitlora`, so that equal numbers are equal devices: parts of what a device part costs there."""
+    weights: Literal["data", "uniform"] = "data"
+    """Whether a user counts by its samples, or all users count alike."""
+
+    def __post_init__(self) -> None:
+        if list(self.ranks) != sorted(set(self.ranks)):
+            raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
+
+    def run(self, world: World) -> Promise:
+        costs = self._costs(world)
+        ranks = self.affordable(costs)
+        largest = max(ranks.values())
+        whole = _part(costs, largest, largest)
+        parts = {user: _part(costs, rank, largest) for user, rank in ranks.items()}
+        model: Any = world.initial(whole)
+        states: dict[User, Any] = {
+            user: world.optimiser.init(truncated(part.adapted, model)) for user, part in parts.items()
+        }
+        holders: set[User] = set()
+
+        def work(user: User, number: int, model: Any) -> Promise:
+            if user not in holders:
+                yield from world.server.send(user, whole.frozen, "backbone")
+                holders.add(user)
+                world.journal.decision(user.number, "rank", ranks[user])
+            own = world.executor.submit(truncated, parts[user].adapted, model)
+            train = partial(descend, world, parts[user])
+            return (yield from turn_of(user, number, own, states, self.local_steps, train))
+
+        for number in world.rounds():
+            users = [user for user in world.selected(number) if user in parts]
+            done = yield from gather(world, {user: work(user, number, model) for user in users})
+            if done:
+                trees, shares = list(done.values()), world.weights(list(done), self.weights)
+                flops = 2 * sum(world.executor.charged(tree).numel for tree in trees)
+                model = yield from world.server.do(mean, model, trees, shares, kind="aggregation", flops=flops)
+            world.models((whole, model))
+
+    def affordable(self, costs: Costs) -> dict[User, int]:
+        """The largest rank that each user can afford, of those who can afford one. Raises ValueError if nobody can."""
+        budgets = costs.budgets(self.budgets)
+        ranks = {user: self._rank(costs, user, budget) for user, budget in zip(costs.world.users, budgets, strict=True)}
+        if not any(ranks.values()):
+            raise ValueError("no user's budget is enough for the whole model with an adapter; raise scheme.budgets")
+        return {user: rank for user, rank in ranks.items() if rank}
+
+    def check(self, world: World) -> None:
+        """Raises ValueError unless the scenario has an adapter, weights for it in two layers, and a user for them."""
+        check(world)
+        self.affordable(self._costs(world))
+
+    def _costs(self, world: World) -> Costs:
+        return Costs(world, self.budget, Link(), self.ranks[-1], timed=False)
+
+    def _rank(self, costs: Costs, user: User, budget: float) -> int:
+        """The largest rank that a user can afford; 0 if none."""
+        most = min(map(min, costs.sides.values()))
+        affordable = takewhile(lambda rank: rank <= most and self.cost(costs, user, rank) <= budget, self.ranks)
+        return max(affordable, default=0)
+
+    def cost(self, costs: Costs, user: User, rank: int) -> float:
+        """What local training takes of a user's budget."""
+        world, part, count = costs.world, _part(costs, rank, rank), user.steps(self.local_steps)
+        parameters = shapes(world, part)
+        state = world.optimiser.init(parameters)
+        plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *user.batches.stack(0, count))
+        cost = world.executor.cost(plan)
+        return float(cost.memory_bytes if self.budget == "memory" else cost.flops / count)
+
+
+def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
+    """The mean of what users trained, padded with zeros to the shapes of the server's model."""
+    return padded_mean([*trees, model], (*weights, 0.0))
+
+
+def _part(costs: Costs, rank: int, largest: int) -> Bound:
+    """The whole model with this rank everywhere, and the scale of the largest."""
+    whole: Any = costs.world.whole
+    adapted: Adapted = whole.adapted.with_ranks(dict.fromkeys(costs.sides, rank))
+    return replace(adapted, alpha=adapted.scale(largest), scaling="none").bind(whole.frozen)
