@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise, product
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -225,11 +226,34 @@ def test_adapt_is_as_good_as_all_cuts_and_intervals(seed: int) -> None:
     assert best * (1 - 1e-9) <= problem.with_interval(interval).cost(choice) <= 1.1 * best
 
 
-def test_fifty_users() -> None:
+def test_fifty_users_are_solved_in_a_second() -> None:
     problem = instance(9, users=50, cuts=6, most=64, interval=3)
-    found = alternating(problem)
+    plain = Choice(np.full(50, 16), np.full(50, 2))
+    begun_s = process_time()
+    found, (adapted, interval) = alternating(problem), adapt(problem, plain)
+    assert process_time() - begun_s < 1
     assert problem.feasible(found)
-    assert problem.cost(found) < problem.cost(Choice(np.full(50, 16), np.full(50, 2)))
+    assert problem.cost(found) < problem.cost(plain)
+    assert problem.with_interval(interval).cost(adapted) < problem.cost(plain)
+
+
+def test_many_choices_cost_what_each_does() -> None:
+    """One after another, by the definition: barriers, server and aggregation over what noise and drift leave."""
+    problem = instance(6)
+    rng = np.random.default_rng(6)
+    many = Choice(rng.integers(0, 8, (200, 3)), rng.integers(1, 4, (200, 3)))
+    bound, costs = problem.bound, problem.costs(many)
+    for batches, cuts, cost in zip(*many, costs, strict=True):
+        before, server, after, most = problem.per_sample(cuts)
+        own = [problem.device_bits[cut - 1] for cut in cuts]
+        between = sum(max(own) - each for each in own) / problem.exchange_bps
+        up, down = (max(own / rates) for rates in (problem.upload_bps, problem.download_bps))
+        seconds = max(batches * before) + sum(batches * server) + max(batches * after)
+        seconds += (max(up, between) + max(down, between)) / bound.interval
+        fits = min(batches) >= 1 and all(batches <= most)
+        left = bound.target - bound.drift[max(cuts)] - bound.noise(3) * sum(1 / batches) if fits else 0.0
+        assert cost == (pytest.approx(seconds / left) if left > 0 else np.inf)
+    assert 0.2 < np.isfinite(costs).mean() < 0.8
 
 
 def test_what_cannot_be_is_one_sentence() -> None:

@@ -31,9 +31,8 @@ def best_batches(problem: CutProblem, cuts: Integers) -> Choice | None:
     batches = _dinkelbach(problem, cuts, caps, before, server, after)
     if not len(batches):
         return None
-    choices = [Choice(row, cuts) for row in np.unique(batches, axis=0)]
-    best = min(choices, key=problem.cost)
-    return _stepped(problem, best, most) if np.isfinite(problem.cost(best)) else None
+    best = problem.best_of(_at(cuts, np.unique(batches, axis=0)))
+    return problem.stepped(best, _one_sample_apart) if np.isfinite(problem.cost(best)) else None
 
 
 def _limits(seconds: Floats, most: Integers) -> Floats:
@@ -91,16 +90,12 @@ def _separately(ratio: Floats, caps: Integers, server: Floats, noise: float) -> 
     return np.asarray(np.where(term(high) < term(low), high, low))
 
 
-def _stepped(problem: CutProblem, choice: Choice, most: Integers) -> Choice:
-    """One sample more or less of one user, as long as that helps."""
-    while True:
-        around = [
-            choice._replace(batches=choice.batches + by * np.eye(problem.users, dtype=np.int64)[user])
-            for user in range(problem.users)
-            for by in (-1, 1)
-            if 1 <= choice.batches[user] + by <= most[user]
-        ]
-        best = min([choice, *around], key=problem.cost)
-        if problem.cost(best) >= problem.cost(choice) * (1 - 1e-12):
-            return choice
-        choice = best
+def _one_sample_apart(choice: Choice) -> Choice:
+    """One sample more or less of one user; what does not fit is infinitely dear."""
+    steps = np.eye(len(choice.batches), dtype=np.int64)
+    return _at(choice.cuts, np.maximum(np.concatenate([choice.batches - steps, choice.batches + steps]), 1))
+
+
+def _at(cuts: Integers, batches: Integers) -> Choice:
+    """Rows of mini-batches at the same cuts."""
+    return Choice(batches, np.broadcast_to(cuts, batches.shape))

@@ -18,10 +18,10 @@ def best_interval(problem: CutProblem, choice: Choice) -> int:
     solves 2 k T_S I^3 + 3 k T_A I^2 - T_A e = 0, which has one positive root; the best integer is next to it, or one,
     where nothing drifts at all.
     """
-    step_s, aggregation_s = problem.step_s(choice), problem.aggregation_s(choice.cuts)
+    step_s, aggregation_s = float(problem.step_s(choice)), float(problem.aggregation_s(choice.cuts))
     once = problem.with_interval(1).bound
     drift = 4 * (once.smoothness * once.learning_rate) ** 2 * once.squared_norms[: choice.cuts.max()].sum()
-    left = once.progress(choice)
+    left = float(once.progress(choice))
     if aggregation_s == 0 or left <= 0:
         return 1
     roots: Iterable[complex] = (

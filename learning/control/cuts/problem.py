@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +15,10 @@ Integers = NDArray[np.int64]
 
 
 class Choice(NamedTuple):
-    """For each user: samples in a mini-batch, and blocks on the device (the cut, from one)."""
+    """For each user: samples in a mini-batch, and blocks on the device (the cut, from one).
+
+    The last axis is that of users; before it there may be others, of many choices, each of which gets its own value.
+    """
 
     batches: Integers
     cuts: Integers
@@ -53,13 +57,14 @@ class ConvergenceBound:
 
     def rounds(self, choice: Choice, loss_to_go: float) -> float:
         """Rounds to the target; infinite where it is out of reach."""
-        left = self.progress(choice)
+        left = float(self.progress(choice))
         return float(2 * loss_to_go / (self.learning_rate * left)) if left > 0 else float("inf")
 
-    def progress(self, choice: Choice) -> float:
+    def progress(self, choice: Choice) -> Floats:
         """What is left of the target after noise and drift."""
-        noise = self.noise(len(choice.batches)) * (1 / choice.batches).sum()
-        return float(self.target - noise - self.drift[choice.cuts.max()])
+        with np.errstate(divide="ignore"):  # who can hold no sample at a cut has a mini-batch of none
+            noise = self.noise(choice.batches.shape[-1]) * (1 / choice.batches).sum(axis=-1)
+        return np.asarray(self.target - noise - self.drift[choice.cuts.max(axis=-1)])
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class CutProblem:
 
     def check(self) -> None:
         """Raises ValueError where no choice reaches the target."""
-        lost = self.bound.target - self.bound.progress(self.easiest)
+        lost = self.bound.target - float(self.bound.progress(self.easiest))
         if lost >= self.bound.target:
             raise ValueError(
                 f"the target {self.bound.target:.3g} is out of reach: the largest mini-batches and the shallowest cuts "
@@ -121,32 +126,51 @@ class CutProblem:
         own = np.arange(self.users), cuts - 1
         return self.before_s[own], self.server_s[own], self.after_s[own], self.most_samples[own]
 
-    def step_s(self, choice: Choice) -> float:
+    def step_s(self, choice: Choice) -> Floats:
         """Seconds of a step: barriers before and after the server, which serves one user after another."""
         before, server, after, _ = self.per_sample(choice.cuts)
         batches = choice.batches
-        return float((batches * before).max() + (batches * server).sum() + (batches * after).max())
+        barriers = (batches * before).max(axis=-1) + (batches * after).max(axis=-1)
+        return np.asarray(barriers + (batches * server).sum(axis=-1))
 
-    def aggregation_s(self, cuts: Integers) -> float:
+    def aggregation_s(self, cuts: Integers) -> Floats:
         """Seconds of an aggregation: device parts over the air, and beside it what the server holds for users.
 
         A user with a shallower cut than the deepest has the blocks in between as a private copy at the server.
         """
         own = self.device_bits[cuts - 1]
-        between = float((self.device_bits[cuts.max() - 1] - own).sum() / self.exchange_bps)
-        return float(max((own / self.upload_bps).max(), between) + max((own / self.download_bps).max(), between))
+        deepest = self.device_bits[cuts.max(axis=-1, keepdims=True) - 1]
+        between = (deepest - own).sum(axis=-1) / self.exchange_bps
+        radio = ((own / rates).max(axis=-1) for rates in (self.upload_bps, self.download_bps))
+        return np.asarray(sum(np.maximum(each, between) for each in radio))
 
-    def feasible(self, choice: Choice) -> bool:
+    def feasible(self, choice: Choice) -> NDArray[np.bool_]:
         """Whether memory suffices and the target can be reached."""
-        fits = choice.batches <= self.per_sample(choice.cuts)[3]
-        return bool(fits.all() and (choice.batches >= 1).all() and self.bound.progress(choice) > 0)
+        fits = (choice.batches >= 1) & (choice.batches <= self.per_sample(choice.cuts)[3])
+        return np.asarray(fits.all(axis=-1) & (self.bound.progress(choice) > 0))
+
+    def costs(self, choice: Choice) -> Floats:
+        """Seconds to the target, up to a constant: seconds of a round over progress; infinite if it cannot be."""
+        seconds = self.step_s(choice) + self.aggregation_s(choice.cuts) / self.bound.interval
+        with np.errstate(divide="ignore"):
+            return np.where(self.feasible(choice), seconds / self.bound.progress(choice), np.inf)
 
     def cost(self, choice: Choice) -> float:
-        """Seconds to the target, up to a constant: seconds of a round over progress; infinite if it cannot be."""
-        if not self.feasible(choice):
-            return float("inf")
-        seconds = self.step_s(choice) + self.aggregation_s(choice.cuts) / self.bound.interval
-        return seconds / self.bound.progress(choice)
+        """The same of a single choice."""
+        return float(self.costs(choice))
+
+    def best_of(self, choices: Choice) -> Choice:
+        """The first of the cheapest of many choices, one a row."""
+        best = int(np.argmin(self.costs(choices)))
+        return Choice(choices.batches[best], choices.cuts[best])
+
+    def stepped(self, choice: Choice, neighbours: Callable[[Choice], Choice]) -> Choice:
+        """Go to the best neighbour as long as one is better; at least one is always given."""
+        while True:
+            best = self.best_of(neighbours(choice))
+            if self.cost(best) >= self.cost(choice) * (1 - 1e-12):
+                return choice
+            choice = best
 
     def with_interval(self, interval: int) -> CutProblem:
         """The same with another aggregation interval."""

@@ -7,6 +7,7 @@ is exact, but for the aggregation, which depends on all cuts together and is tak
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -21,12 +22,12 @@ MOST_LIMITS, POLISHED = 40, 2
 def best_cuts(problem: CutProblem, batches: Integers) -> Choice | None:
     """The best cuts with these mini-batches; None where none fits or reaches the target."""
     if problem.cuts**problem.users <= MOST_COMBINATIONS:
-        every = (np.array(cuts) for cuts in product(range(1, problem.cuts + 1), repeat=problem.users))
-        candidates = [Choice(batches, cuts) for cuts in every]
+        every = np.array(list(product(range(1, problem.cuts + 1), repeat=problem.users)))
+        best: Choice | None = problem.best_of(_with(batches, every))
     else:
         swept = sorted(_swept(problem, batches), key=problem.cost)
-        candidates = [_stepped(problem, found) for found in swept[:POLISHED]]
-    best = min(candidates, key=problem.cost, default=None)
+        polished = [problem.stepped(found, partial(_one_cut_apart, problem.cuts)) for found in swept[:POLISHED]]
+        best = min(polished, key=problem.cost, default=None)
     return best if best is not None and np.isfinite(problem.cost(best)) else None
 
 
@@ -49,8 +50,8 @@ def _swept(problem: CutProblem, batches: Integers) -> list[Choice]:
         if not np.isfinite(tables[0]).any(axis=1).all():
             continue
         cuts = _sweep(*tables, _thinned(tables[0]), _thinned(tables[2]))
-        forced = [np.where(np.arange(problem.users) == user, deepest, cuts) for user in range(problem.users)]
-        found.append(min((Choice(batches, each) for each in forced), key=problem.cost))
+        forced = np.where(np.eye(problem.users, dtype=bool), deepest, cuts)
+        found.append(problem.best_of(_with(batches, forced)))
     return found
 
 
@@ -77,16 +78,13 @@ def _thinned(table: Floats) -> Floats:
     return np.asarray(times[np.linspace(0, len(times) - 1, MOST_LIMITS).round().astype(int)])
 
 
-def _stepped(problem: CutProblem, choice: Choice) -> Choice:
-    """Another cut of one user, as long as that helps."""
-    while True:
-        around = [
-            choice._replace(cuts=np.where(np.arange(problem.users) == user, cut, choice.cuts))
-            for user in range(problem.users)
-            for cut in range(1, problem.cuts + 1)
-            if cut != choice.cuts[user]
-        ]
-        best = min([choice, *around], key=problem.cost)
-        if problem.cost(best) >= problem.cost(choice) * (1 - 1e-12):
-            return choice
-        choice = best
+def _one_cut_apart(cuts: int, choice: Choice) -> Choice:
+    """Every cut of one user, its own included, those of others as they are."""
+    users = len(choice.cuts)
+    moved = np.where(np.eye(users, dtype=bool)[:, None], np.arange(1, cuts + 1)[:, None], choice.cuts)
+    return _with(choice.batches, moved.reshape(-1, users))
+
+
+def _with(batches: Integers, cuts: Integers) -> Choice:
+    """Rows of cuts with the same mini-batches."""
+    return Choice(np.broadcast_to(batches, cuts.shape), cuts)

@@ -63,33 +63,47 @@ class _Table:
         return np.array(rows, dtype=np.int64).reshape(-1, len(self._users))
 
     def polished(self, steps: Bits) -> Bits:
-        steps = self._coarsened(steps)
+        nobody = np.array([-1])
+        steps = self._coarsened(steps[None], nobody)[0]
         while True:
-            raised = [
-                self._coarsened(self._moved(steps, int(user), +1), spare=int(user)) for user in self._finer(steps)
-            ]
-            rows = np.array([steps, *raised])
+            finer = np.flatnonzero(steps < len(self.choices) - 1)
+            raised = self._coarsened(steps + np.eye(len(steps), dtype=np.int64)[finer], finer)
+            rows = np.concatenate([steps[None], raised])
             costs = self.costs(rows)
             best = int(np.argmin(costs))
             if costs[best] >= costs[0] * (1 - 1e-12):
                 return steps
             steps = rows[best]
 
-    def _finer(self, steps: Bits) -> Bits:
-        """The users that can go a step up."""
-        return np.flatnonzero(steps < len(self.choices) - 1)
+    def _coarsened(self, rows: Bits, spared: Bits) -> Bits:
+        """Steps down in each row, the one that saves most first, as long as the error budget allows one.
 
-    def _coarsened(self, steps: Bits, spare: int = -1) -> Bits:
-        """Steps down, the one that saves most first, as long as the error budget allows one; never of user `spare`."""
-        while True:
-            lower = [self._moved(steps, int(user), -1) for user in np.flatnonzero(steps > 0) if user != spare]
-            rows = np.array([steps, *lower])
-            best = int(np.argmin(self.costs(rows)))
-            if best == 0:
-                return steps
-            steps = rows[best]
+        One user a row is spared.
+        """
+        rows, going = rows.copy(), np.arange(len(rows))
+        while len(going):
+            costs = self._one_step_down(rows[going])
+            costs[self._users == spared[going][:, None]] = np.inf
+            best = costs.argmin(axis=1)
+            better = costs.min(axis=1) < self.costs(rows[going]) * (1 - 1e-12)
+            going, best = going[better], best[better]
+            rows[going, best] -= 1
+        return rows
 
-    def _moved(self, steps: Bits, user: int, by: int) -> Bits:
-        moved = steps.copy()
-        moved[user] += by
-        return moved
+    def _one_step_down(self, rows: Bits) -> Floats:
+        """Cost of each row if one user, by column, went a step down; infinite where that cannot be."""
+        second, joule = self.prices
+        now, then = (rows, self._users), (np.maximum(rows - 1, 0), self._users)
+        ends, (runner_up, last) = self.ends_s[now], self._two_last(self.ends_s[now]).T
+        others = np.where(ends == last[:, None], runner_up[:, None], last[:, None])
+        latency_s = np.maximum(others, self.ends_s[then])
+        joules, errors = (
+            table[now].sum(axis=1, keepdims=True) - table[now] + table[then] for table in (self.joules, self.errors)
+        )
+        possible = (rows > 0) & (errors <= self.budget * (1 + 1e-12))
+        return np.where(possible, second * latency_s + joule * joules, np.inf)
+
+    def _two_last(self, ends: Floats) -> Floats:
+        """(rows, 2): the last end but one and the last of each row; zero where there is but one user."""
+        padded = np.concatenate([ends, np.zeros((len(ends), 1))], axis=1)
+        return np.partition(padded, -2, axis=1)[:, -2:]

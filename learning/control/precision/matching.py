@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from learning.control.precision.problem import Bits, PrecisionProblem
@@ -14,67 +16,110 @@ def match(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w
     `gains_hz_per_w` is (users, subchannels); all subchannels are as wide. Ends where neither the exchange of two
     subchannels nor a move of one lowers the cost. Raises ValueError with fewer subchannels than users.
     """
-    users, subchannels = gains_hz_per_w.shape
+    enough(*gains_hz_per_w.shape)
+    table = _Table(problem, bits, power_w, gains_hz_per_w)
+    owner = table.first()
+    cost = table.cost(owner)
+    while True:
+        candidate = table.changed(owner)
+        now = table.cost(candidate)
+        if now >= cost * (1 - 1e-12):
+            return owner
+        owner, cost = candidate, now
+
+
+def dealt(users: int, subchannels: int, draw: np.random.Generator) -> Bits:
+    """The user of each subchannel, dealt at random, at least one to each. Raises ValueError where they are too few."""
+    enough(users, subchannels)
+    return draw.permutation(np.concatenate([np.arange(users), draw.integers(0, users, subchannels - users)]))
+
+
+def enough(users: int, subchannels: int) -> None:
+    """Raises ValueError with fewer subchannels than users."""
     if subchannels < users:
         raise ValueError(f"{users} users cannot have one of {subchannels} subchannels each")
-    owner = _first(problem, bits, power_w, gains_hz_per_w)
-    cost = cost_of(problem, bits, power_w, gains_hz_per_w, owner)
-    while True:
-        candidates = list(_changes(owner, users))
-        costs = [cost_of(problem, bits, power_w, gains_hz_per_w, candidate) for candidate in candidates]
-        best = int(np.argmin(costs)) if costs else -1
-        if best < 0 or costs[best] >= cost * (1 - 1e-12):
-            return owner
-        owner, cost = candidates[best], costs[best]
-
-
-def rates_bps(power_w: Floats, gains_hz_per_w: Floats, owner: Bits, width_hz: float) -> Floats:
-    """Rate of each user over its subchannels."""
-    users = np.arange(len(power_w))
-    mine = owner == users[:, None]  # (users, subchannels)
-    each_w = power_w / np.maximum(mine.sum(axis=1), 1)
-    efficiency = np.log2(1 + each_w[:, None] * gains_hz_per_w / width_hz)
-    return np.asarray(width_hz * (mine * efficiency).sum(axis=1), dtype=float)
 
 
 def cost_of(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats, owner: Bits) -> float:
-    """The objective of an assignment; a subchannel of nobody has owner -1."""
-    rate = rates_bps(power_w, gains_hz_per_w, owner, problem.total_hz / gains_hz_per_w.shape[1])
-    if not (rate > 0).all():
-        return float("inf")
-    seconds = problem.payload(bits) / rate
-    second, joule = problem.prices
-    return second * float((problem.fixed_s + seconds).max()) + joule * float((power_w * seconds).sum())
+    """The objective of an assignment: the user of each subchannel."""
+    return _Table(problem, bits, power_w, gains_hz_per_w).cost(owner)
 
 
-def _first(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats) -> Bits:
-    """Each user its best free subchannel, the others to whom they lower the cost most."""
-    users, subchannels = gains_hz_per_w.shape
-    owner = np.full(subchannels, -1)
-    for user in range(users):
-        owner[int(np.argmax(np.where(owner < 0, gains_hz_per_w[user], -1.0)))] = user
-    for subchannel in np.flatnonzero(owner < 0):
-        costs = []
+@dataclass(frozen=True)
+class _Table:
+    """Costs of assignments, and of all that are one change away; a subchannel of nobody has owner -1."""
+
+    problem: PrecisionProblem
+    bits: Bits
+    power_w: Floats
+    gains: Floats
+
+    def cost(self, owner: Bits) -> float:
+        return float(self._costs(self._rates(owner, 0)))
+
+    def first(self) -> Bits:
+        """Each user its best free subchannel, the others to whom they lower the cost most."""
+        users, subchannels = self.gains.shape
+        owner = np.full(subchannels, -1)
         for user in range(users):
-            owner[subchannel] = user
-            costs.append(cost_of(problem, bits, power_w, gains_hz_per_w, owner))
-        owner[subchannel] = int(np.argmin(costs))
-    return owner
+            owner[int(np.argmax(np.where(owner < 0, self.gains[user], -1.0)))] = user
+        for subchannel in np.flatnonzero(owner < 0):
+            rates = np.tile(self._rates(owner, 0), (users, 1))
+            np.fill_diagonal(rates, self._rates(owner, +1) + self._each(owner, +1)[:, subchannel])
+            owner[subchannel] = int(np.argmin(self._costs(rates)))
+        return owner
 
+    def changed(self, owner: Bits) -> Bits:
+        """The best of all assignments one exchange or one move away that leave nobody without a subchannel."""
+        candidates = [self._best_exchange(owner), self._best_move(owner)]
+        return min((each for each in candidates if each is not None), key=self.cost, default=owner)
 
-def _changes(owner: Bits, users: int) -> list[Bits]:
-    """All assignments one exchange or one move away that leave nobody without a subchannel."""
-    counts = np.bincount(owner, minlength=users)
-    out = []
-    for one in range(len(owner)):
-        for other in range(one):
-            if owner[one] != owner[other]:
-                swapped = owner.copy()
-                swapped[[one, other]] = swapped[[other, one]]
-                out.append(swapped)
-        for user in range(users):
-            if user != owner[one] and counts[owner[one]] > 1:
-                moved = owner.copy()
-                moved[one] = user
-                out.append(moved)
-    return out
+    def _best_exchange(self, owner: Bits) -> Bits | None:
+        one, other = np.triu_indices(len(owner), 1)
+        apart = owner[one] != owner[other]
+        one, other = one[apart], other[apart]
+        if not len(one):
+            return None
+        each, rows = self._each(owner, 0), np.arange(len(one))
+        rates = np.tile(self._rates(owner, 0), (len(one), 1))
+        for mine, theirs in ((one, other), (other, one)):
+            rates[rows, owner[mine]] += each[owner[mine], theirs] - each[owner[mine], mine]
+        best = int(np.argmin(self._costs(rates)))
+        swapped = owner.copy()
+        swapped[[one[best], other[best]]] = owner[[other[best], one[best]]]
+        return swapped
+
+    def _best_move(self, owner: Bits) -> Bits | None:
+        users = len(self.power_w)
+        spare = np.bincount(owner, minlength=users)[owner] > 1
+        subchannel, to = np.nonzero(spare[:, None] & (owner[:, None] != np.arange(users)))
+        if not len(subchannel):
+            return None
+        rows, giver = np.arange(len(to)), owner[subchannel]
+        rates = np.tile(self._rates(owner, 0), (len(to), 1))
+        rates[rows, giver] = self._rates(owner, -1)[giver] - self._each(owner, -1)[giver, subchannel]
+        rates[rows, to] = self._rates(owner, +1)[to] + self._each(owner, +1)[to, subchannel]
+        best = int(np.argmin(self._costs(rates)))
+        moved = owner.copy()
+        moved[subchannel[best]] = to[best]
+        return moved
+
+    def _each(self, owner: Bits, more: int) -> Floats:
+        """(users, subchannels): rate over each, were the user's power shared among so many more than it has."""
+        width_hz = self.problem.total_hz / self.gains.shape[1]
+        counts = np.maximum((owner == np.arange(len(self.power_w))[:, None]).sum(axis=1) + more, 1)
+        return np.asarray(width_hz * np.log2(1 + (self.power_w / counts)[:, None] * self.gains / width_hz))
+
+    def _rates(self, owner: Bits, more: int) -> Floats:
+        """(users,): rate over what each user has, its power shared likewise."""
+        mine = owner == np.arange(len(self.power_w))[:, None]
+        return np.asarray((mine * self._each(owner, more)).sum(axis=1))
+
+    def _costs(self, rates: Floats) -> Floats:
+        """The objective of each row of users' rates."""
+        second, joule = self.problem.prices
+        with np.errstate(divide="ignore"):
+            seconds = np.where(rates > 0, self.problem.payload(self.bits) / rates, np.inf)
+        return np.asarray(
+            second * (self.problem.fixed_s + seconds).max(axis=-1) + joule * (self.power_w * seconds).sum(axis=-1)
+        )

@@ -76,7 +76,7 @@ class Situation:
             exchange_bps=self.between_servers_bps,
             most_samples=self.most_samples(largest),
         )
-        target = known.constants.target or -MARGIN * bound.progress(_moderate(problem))
+        target = known.constants.target or -MARGIN * float(bound.progress(_moderate(problem)))
         return replace(problem, bound=replace(bound, target=target))
 
     @cached_property
