@@ -17,7 +17,7 @@ from learning.models import Segment
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Journal, Streams
 
-TOGETHER = 20
+TOGETHER = 5
 """Steps in one operation."""
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow.compute as pc
 
 from learning.description import LearningDescription, Stop
-from learning.pretraining import TOGETHER
 from scenarios.progress import Tally
 from scenarios.run import Result, simulate
 from scenarios.schema import Scenario, TraceDescription
 
 PROBED_ROUNDS = 2
 TIMED_ROUNDS = 3
+TIMED_STEPS = 20
+"""Of pretraining."""
 
 MOST_PROBED_FLOPS = 2e11
 """Largest round that is run for real to measure wall time: some seconds of one core."""
@@ -85,15 +86,15 @@ class _Stopwatch(Tally):
     def evaluated(self, row: Mapping[str, Any]) -> None:
         super().evaluated(row)
         if self.rounds == 0:
-            self.step_s = (time.monotonic() - self._begun_s) / TOGETHER
+            self.step_s = (time.monotonic() - self._begun_s) / TIMED_STEPS
         else:  # what the last round computes is computed when its model is evaluated
             self.evaluation_s = max(time.monotonic() - self._ended_s - self.round_s, 0.0)
 
 
 def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
-    """Run the first rounds for real, with one evaluation and the fewest steps of pretraining."""
+    """Run the first rounds for real, with one evaluation and a few steps of pretraining."""
     watch, pretraining = _Stopwatch(), learning.pretraining
-    shorter = pretraining and replace(pretraining, steps=TOGETHER)
+    shorter = pretraining and replace(pretraining, steps=TIMED_STEPS)
     _probe(scenario, learning, TIMED_ROUNDS, watch, evaluate_every=TIMED_ROUNDS, pretraining=shorter)
     return watch
 
