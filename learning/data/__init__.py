@@ -6,6 +6,7 @@ from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
 from learning.data.fashion_mnist import FashionMnist
+from learning.data.restaurants import Restaurants
 from learning.data.tinyshakespeare import TinyShakespeare
 
 DATASETS: dict[str, type] = {
@@ -13,6 +14,7 @@ DATASETS: dict[str, type] = {
     "fashion_mnist": FashionMnist,
     "cifar10": Cifar10,
     "tinyshakespeare": TinyShakespeare,
+    "restaurants": Restaurants,
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Digits",
     "FashionMnist",
     "MissingData",
+    "Restaurants",
     "Rows",
     "Split",
     "TinyShakespeare",

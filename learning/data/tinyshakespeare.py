@@ -4,20 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 from annotated_types import Ge, Interval
-from numpy.typing import NDArray
 
-from learning.data.dataset import Dataset, Split, assemble
+from learning.data.dataset import Dataset
 from learning.data.files import find, reading
-from learning.data.selection import first
+from learning.data.windows import of_texts
 
 FILE = "tinyshakespeare_roles.parquet"
 REMEDY = "put the speeches of tinyshakespeare by role (columns role and text, in order) as that file"
-
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -52,36 +48,17 @@ class TinyShakespeare:
         """
         path = find(folder, ("",), (FILE,), "tiny Shakespeare", REMEDY)
         with reading(path):
-            speeches = pq.read_table(path, columns=["role", "text"]).to_pydict()
+            table = pq.read_table(path, columns=["role", "text"]).to_pydict()
         texts: dict[str, list[str]] = {}
-        for role, text in zip(speeches["role"], speeches["text"], strict=True):
+        for role, text in zip(table["role"], table["text"], strict=True):
             texts.setdefault(role, []).append(text)
-        alphabet = sorted(set("\n".join(speeches["text"])))
-        windows = [self._windows("\n".join(said), alphabet) for said in texts.values() if self._fits(said)]
-        windows = [each for each in windows if len(each) > 1]
-        if not windows:
-            raise ValueError("no role says as much as is asked for, or windows are too long for all of them")
-        held_out = [max(1, round(self.test_fraction * len(each))) for each in windows]
-        train, groups = self._split(
-            [w[:-n] for w, n in zip(windows, held_out, strict=True)], self.train_samples, "train"
-        )
-        test, _ = self._split([w[-n:] for w, n in zip(windows, held_out, strict=True)], self.test_samples, "test")
-        return assemble("tinyshakespeare", train, test, len(alphabet), groups)
+        alphabet = sorted(set("\n".join(table["text"])))
+        said = ["\n".join(speeches) for speeches in texts.values() if self._fits(speeches)]
+        if not said:
+            raise ValueError("no role says as much as is asked for")
+        samples = self.train_samples, self.test_samples
+        return of_texts("tinyshakespeare", said, alphabet, self.length, self.test_fraction, *samples)
 
     def _fits(self, said: list[str]) -> bool:
         characters = sum(map(len, said))
         return self.least_characters <= characters <= (self.most_characters or characters)
-
-    def _windows(self, text: str, alphabet: list[str]) -> Codes:
-        """Windows (n, length + 1) of a text; the last character of one is the first of the next."""
-        number = {character: code for code, character in enumerate(alphabet)}
-        codes = np.array([number[character] for character in text], dtype=np.int64)
-        starts = np.arange(0, len(codes) - self.length, self.length)
-        return np.asarray(codes[starts[:, None] + np.arange(self.length + 1)])
-
-    def _split(self, windows: list[Codes], samples: int | None, name: str) -> tuple[Split, torch.Tensor]:
-        roles = np.repeat(np.arange(len(windows)), [len(each) for each in windows])
-        rows = first(roles, samples, f"tinyshakespeare {name}")
-        chosen = torch.from_numpy(np.concatenate(windows)[rows])
-        split = Split(chosen[:, :-1].contiguous(), chosen[:, 1:].contiguous())
-        return split, torch.from_numpy(roles[rows])
