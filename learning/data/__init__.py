@@ -15,6 +15,7 @@ DATASETS: dict[str, type] = {
     "cifar10": Cifar10,
     "tinyshakespeare": TinyShakespeare,
     "restaurants": Restaurants,
+    "banking77": Banking77,
 }
 
 __all__ = [

