@@ -35,7 +35,8 @@ class Claim:
     arm: str
     """Label of the setting that it is about."""
     measure: str
-    """What is measured: a measure of `netsim compare`, a total of the run, or `decision NAME` (its mean)."""
+    """What is measured: a measure of `netsim compare`, `late_value` (the mean of the last third of the evaluations), a
+    total of the run, or `decision NAME` (its mean)."""
     against: str | None = None
     """Label of the setting that it is held against, seed by seed; null judges the arm's own value."""
     relative: bool = False

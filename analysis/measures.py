@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,11 @@ def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = 
     reached = history["value"] <= target if falls(metric) else history["value"] >= target
     times = history.loc[reached, "time_s"]
     return None if times.empty else float(times.iloc[0])
+
+
+def late(values: pd.Series[float]) -> float:
+    """Mean of the last third of a run's evaluations, at least one: less a matter of luck than the last alone."""
+    return float(values.tail(ceil(len(values) / 3)).mean())
 
 
 def spent_until(rounds: pd.DataFrame, time_s: float) -> pd.Series[float]:

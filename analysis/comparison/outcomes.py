@@ -74,7 +74,7 @@ MEASURES = {
 
 
 def observe(run: Run, goal: Goal) -> dict[str, Outcome]:
-    """The outcomes of a run, by the names of MEASURES; those that it did not record are absent.
+    """The outcomes of a run, by the names of MEASURES, and `late_value`; those that it did not record are absent.
 
     Raises NotRecorded when the run evaluated other metrics, but never the goal's.
     """
@@ -94,6 +94,7 @@ def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
         "energy_to_target_j": Outcome(float(spent["energy_j"]), reached),
         "bits_to_target": Outcome(float(spent[["uplink_bits", "downlink_bits"]].sum()), reached),
         "final_value": Outcome(float(history["value"].iloc[-1])),
+        "late_value": Outcome(measures.late(history["value"])),
     }
 
 

@@ -42,6 +42,13 @@ def test_a_mean_alone_is_partly(tmp_path: Path) -> None:
     assert not slope.admits(partly.mean)
 
 
+def test_a_late_value_is_a_mean_of_evaluations(tmp_path: Path) -> None:
+    arms = {"one": {0: MadeUp(accuracies=(0.1, 0.2, 0.9, 0.5))}}
+    sweep = load_sweep(write_sweep(tmp_path / "sweep", arms))
+    (finding,) = judge([Claim(says="", arm="one", measure="late_value", at_least=0.7)], sweep.runs, Goal())
+    assert (finding.mean, finding.verdict) == (pytest.approx(0.7), "holds")
+
+
 def test_the_opposite_does_not_hold(tmp_path: Path) -> None:
     assert found(tmp_path, arm="fast", against="slow", measure="mean_latency_s", at_least=0).verdict == "does not hold"
 
