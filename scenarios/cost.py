@@ -38,6 +38,8 @@ class Cost:
     """Measured, with its part of an evaluation; None where a round is too long to try."""
     pretraining_wall_s: float
     """Measured on a few steps, else zero. A run needs none of it where a store has the result."""
+    stand_in: str | None = None
+    """By what the scheme decided here, where a run decides by values."""
 
 
 def predict(scenario: Scenario) -> Cost | None:
@@ -65,6 +67,7 @@ def predict(scenario: Scenario) -> Cost | None:
         flops=flops,
         wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
         pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,
+        stand_in=getattr(learning.scheme, "stand_in", None),
     )
 
 

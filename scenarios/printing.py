@@ -144,6 +144,8 @@ def print_cost(cost: Cost | None) -> None:
     console().print(table)
     if cost.pretraining_wall_s:
         print("the pretraining comes on top; once it is in the store, it takes no time")
+    if cost.stand_in:
+        print(f"a run decides by values; simulated time and bits here go by {cost.stand_in}")
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:

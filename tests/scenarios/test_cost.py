@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from learning.schemes import STSFLora
+from runs import NEEDS
 from scenarios import load, simulate
 from scenarios.cost import predict
+from scenarios.printing import print_cost
 
 TINY = Path(__file__).parents[1] / "tiny.yaml"
 
@@ -56,3 +59,14 @@ def test_wall_time_is_that_of_later_rounds(steps: int | None) -> None:
     assert found.wall_time_s == 3.0 + 5.0 / 2  # the first round, in which things are set up, counts for none
     assert found.pretraining_wall_s == (steps or 0) * 40.0 / 20
     assert found.rounds == 4
+
+
+def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a scheme that decides by reports; not where everybody sends as many tokens, or reports do not count."""
+    monkeypatch.setattr("scenarios.cost.MOST_PROBED_FLOPS", 0)
+    print_cost(predict(load(TINY, {**NEEDS["st_sflora"], "learning.scheme": "st_sflora"})))
+    assert "by equal importance of all patches" in capsys.readouterr().out
+    print_cost(predict(load(TINY)))
+    assert "importance" not in capsys.readouterr().out
+    for scheme in (STSFLora(tokens=5), STSFLora(attention="flat"), STSFLora(selector="strided")):
+        assert scheme.stand_in is None

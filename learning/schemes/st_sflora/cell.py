@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from learning import steps
 from learning.control.rate import Floats, rate_bps
 from learning.control.tokens import SOLVERS, TokenProblem, admissible
 from learning.data import Rows
 from learning.parties import PLAIN, User, label_bits
+from learning.reducers import Selected
 from learning.world import World
 
 
@@ -27,6 +29,11 @@ class Report(NamedTuple):
     """Of the class token, (samples, 1 + patches)."""
     importance: Any
     """Attention of the patches by rank, (patches,), as the station has it."""
+
+
+def reduced(reducer: Selected, h: Tensor, attention: Tensor, u: Tensor | None) -> Tensor:
+    """Fewer tokens."""
+    return reducer(h, attention, u)
 
 
 class Grant(NamedTuple):

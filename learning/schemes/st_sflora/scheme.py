@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Interval
-from torch import Tensor
 
 from learning import steps
 from learning.control.tokens import TokenProblem
@@ -31,7 +30,7 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import token_draw
 from learning.reducers import Selected
 from learning.reducers.tokens import importance
-from learning.schemes.st_sflora.cell import Cell, Costs, Grant, Report, fixed, ranked, solved
+from learning.schemes.st_sflora.cell import Cell, Costs, Grant, Report, fixed, ranked, reduced, solved
 from learning.schemes.st_sflora.standing import Standing
 from learning.schemes.tsflora import require_tokens
 from learning.world import World
@@ -75,6 +74,15 @@ class STSFLora:
     """Bits of a label."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
+
+    @property
+    def stand_in(self) -> str | None:
+        """What decides about tokens in a dry run, where that is reports in any other."""
+        return None if self._flat or self.tokens else "equal importance of all patches, at which more tokens are sent"
+
+    @property
+    def _flat(self) -> bool:
+        return self.attention == "flat" or self.selector != "attention"
 
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
@@ -124,7 +132,7 @@ class STSFLora:
         users = list(reports)
         cell = Cell.of(users, self.csi, self.fixed_power)
         problem = TokenProblem(
-            importance=ranked(world, costs, reports, self.attention == "flat" or self.selector != "attention"),
+            importance=ranked(world, costs, reports, self._flat),
             gain_hz_per_w=cell.gain_hz_per_w,
             room_s=np.array([room_s[user] for user in users]),
             token_bits=costs.token_bits,
@@ -189,8 +197,3 @@ class STSFLora:
                 f"{world.wanted} users with {patches - self.least_tokens + 1} choices each are more than "
                 f"{MOST_COMBINATIONS} combinations; take another solver"
             )
-
-
-def reduced(reducer: Selected, h: Tensor, attention: Tensor, u: Tensor | None) -> Tensor:
-    """Fewer tokens."""
-    return reducer(h, attention, u)
