@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.func import vmap
+from torch.func import grad, vmap
 
 from learning.models import Segment, Vit
 from learning.reducers import Pooled, Reduced, Selected, importance
@@ -109,6 +109,29 @@ def test_gradients_flow_through_what_is_sent(reducer: Selected | Pooled) -> None
     h, attention = tokens(7)
     h.requires_grad_()
     assert torch.autograd.gradcheck(lambda h: reducer(h, attention, None), (h,))
+
+
+def test_attention_is_a_constant_to_the_backward_pass() -> None:
+    """What is merged by attention has no gradient by way of attention: as if that had been computed beforehand."""
+    generator = torch.Generator().manual_seed(3)
+    front = {
+        name: torch.randn(tuple(value.shape), generator=generator, dtype=torch.float64)
+        for name, value in FRONT.parameters().items()
+    }
+    x = torch.randn(2, 1, 16, 16, generator=generator, dtype=torch.float64)
+    beforehand = FRONT.scored(front, x)[1]
+    reducer = Selected(5)
+
+    def by_way_of(attention: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        def total(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+            h, own = FRONT.scored(parameters, x)
+            return reducer(h, own if attention is None else attention, None).square().sum()
+
+        return grad(total)(front)
+
+    got = grad(lambda parameters: Reduced(FRONT, reducer)(parameters, x).square().sum())(front)
+    torch.testing.assert_close(got, by_way_of(beforehand))
+    assert any(not torch.allclose(got[name], value) for name, value in by_way_of(None).items())
 
 
 def test_a_reduced_segment_is_a_segment() -> None:

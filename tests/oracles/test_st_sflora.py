@@ -1,5 +1,6 @@
 """ST-SFLora against the oracles of its specification: bits and seconds on the air, who is admitted, what is learnt."""
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch.nn.functional as F
 
 from fakes import FakeStreams
 from learning.control.rate import least_energy_j, rate_bps
+from learning.control.tokens import SOLVERS
+from learning.protocols.split import token_draw
 from learning.schemes.st_sflora import Standing
+from learning.schemes.st_sflora.cell import Costs
 from runs import TINY, TOKENS
 from scenarios import load, simulate
 from scenarios.build import build
@@ -266,6 +270,75 @@ def test_what_users_report_counts_unless_values_are_not_there() -> None:
     assert mass > 1.01 * 2 * BATCH * 5 / PATCHES
     dry = table(ran({"tokens": 5}, learning__stop__rounds=1, learning__executor="dry"), "decisions")
     pd.testing.assert_frame_equal(dry, table(ran(flat, learning__stop__rounds=1), "decisions"))
+
+
+@pytest.mark.parametrize("csi", ["present", "mean"])
+def test_the_solver_knows_the_channel_of_the_moment_or_its_mean(csi: str) -> None:
+    """With energy to spare all are done at once, if their channels are what the solver takes them for."""
+    faded = {"network__channel__fading": {"name": "rayleigh", "coherence_time_s": 20.0}}
+    result = ran({"tokens": 5, "csi": csi, "most_energy_j": 1e3, "label_bits": LABEL}, **faded)
+    airtime = uploads(result)["airtime_s"].unstack("user")
+    apart = (airtime.max(axis=1) / airtime.min(axis=1) - 1).to_numpy()
+    assert (apart < 1e-6).all() if csi == "present" else (apart > 0.05).all()
+
+
+@pytest.mark.parametrize("scheme", [{}, {"fixed_power": 0.25}, {"tokens": 9}, {"tokens": 99}, {"merge": False}])
+def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any]) -> None:
+    """At nominal speed, with an equal part of the band; a thousandth more time than that is enough, less is not."""
+    described = scenario({"label_bits": LABEL, "standing": {}, **scheme}, network__users__tx_power_dbm=20.0)
+    world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
+    own = described.learning.scheme
+    costs = Costs.of(world, LABEL)
+    tokens = min(scheme.get("tokens", own.least_tokens), PATCHES) + 1 + scheme.get("merge", True)
+    bits = 32 * BATCH * WIDTH * tokens + BATCH * LABEL
+    takes = {}
+    for user, gain in zip(world.users, gains(described), strict=True):
+        rate = BAND_HZ / 2 * np.log2(1 + scheme.get("fixed_power", 1.0) * 0.1 * gain / (BAND_HZ / 2))
+        takes[user] = costs.forward_flops / user.node.flops_per_s + bits / rate
+    first, second = world.users
+    assert own.admitted(costs, {first: takes[first] * 1.001, second: takes[second] * 0.999}) == [first]
+    assert own.admitted(costs, {first: takes[first] * 0.999, second: takes[second] * 1.001}) == [second]
+
+
+def test_users_weigh_by_samples_or_alike_as_in_the_plain_scheme() -> None:
+    skewed = {"learning__partition": {"name": "dirichlet", "alpha": 0.5, "min_samples": 8}}
+    by_weights = [
+        [losses(ran({"tokens": PATCHES, "weights": weights}, **skewed)) for weights in ("data", "uniform")],
+        [losses(simulate(scenario({"name": "sfl", "weights": weights}, **skewed))) for weights in ("data", "uniform")],
+    ]
+    assert by_weights[0] == by_weights[1]
+    assert by_weights[0][0] != by_weights[0][1]
+
+
+def test_reports_are_sent_with_equal_parts_and_all_the_power() -> None:
+    """Of a later round too: what was allocated in one does not outlive it."""
+    placed = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 140.0]]}
+    rows = table(ran({"fixed_power": 0.1}, network__users__placement=placed), "transfers")
+    reports = rows[rows["kind"] == "importance"].pivot(index="round", columns="user", values="airtime_s")
+    assert reports.loc[1].tolist() == pytest.approx(reports.loc[0].tolist(), rel=1e-6)
+
+
+def test_every_mini_batch_draws_tokens_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[torch.Tensor] = []
+
+    def watched(*args: Any) -> Any:
+        draw = token_draw(*args)
+        drawn.append(draw.tensor())
+        return draw
+
+    monkeypatch.setattr("learning.schemes.st_sflora.scheme.token_draw", watched)
+    ran({"tokens": 5, "selector": "random"})
+    assert len(drawn) == 4  # two users, two rounds
+    assert not any(torch.equal(one, other) for one, other in combinations(drawn, 2))
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name, solve in SOLVERS.items():
+        monkeypatch.setitem(SOLVERS, name, lambda problem, name=name, solve=solve: asked.append(name) or solve(problem))
+    ran({"solver": solver, "least_tokens": 14})
+    assert asked == [solver] * 2
 
 
 @pytest.mark.parametrize(
