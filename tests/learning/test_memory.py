@@ -6,10 +6,12 @@ from footprints import footprint
 from named_streams import NamedStreams
 from torch.autograd.graph import saved_tensors_hooks
 
+from fakes import world
 from learning.adapters import Adapted, Lora
 from learning.charge import Charge
 from learning.models import Gpt, LeNet, Mlp, Segment, Vit
 from learning.optimisers import Adam, Sgd
+from learning.schemes import FedAvg
 
 BATCH = 5
 MLP = Segment(Mlp((12, 8)), (1, 8, 8), 10, 0, 3)
@@ -116,3 +118,19 @@ def test_memory_of_the_large_model():
     patches = 4 * 128 * 49 * 3072  # images once as they are and once as rows of patches
     assert kept.activations_bytes == 2 * patches + 4 * 128 * 49 * 768
     assert pytest.approx(19.3e6, rel=2e-3) == 4 * 128 * 49 * 768
+
+
+def test_federated_adapters_of_a_model_with_a_class_token():
+    """FedLoRA on tokens: adapters and head in both directions, and the memory of the whole model on the device.
+
+    Memory beside what autograd keeps: weights, state and activations at least, and no more than a copy of them on top.
+    """
+    model = Vit(4, 8, 2, 2, class_token=True)
+    ran = world(FedAvg(1), model=model, adapter=Lora(2), rounds=2, precision=torch.float32, optimiser=Adam())
+    head = 8 + 8 + 8 * 10 + 10
+    assert ran.journal.sent(kind="model") == ran.journal.sent() == [32 * (2 * 2 * 2 * 16 + head)] * 12
+    x = ran.users[0].batch(0)[0].tensor()
+    kept = footprint(ran.whole.adapted, Adam(), x)
+    least = kept.weights_bytes + kept.optimiser_bytes + max(kept.gradients_bytes, kept.activations_bytes)
+    (held,) = {work.memory_bytes for work in ran.journal.works if work.kind == "client_training"}
+    assert least <= held <= kept.total_bytes + least
