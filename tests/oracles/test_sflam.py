@@ -3,6 +3,7 @@
 The optimiser by itself is tested in tests/learning/test_control_precision.py, the quantiser in test_codecs.py.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -61,11 +62,20 @@ def decided(decisions: pd.DataFrame, name: str) -> list[float]:
     return list(decisions[(decisions["name"] == name) & (decisions["round"] == 0)]["value"])
 
 
+def deciders(decisions: pd.DataFrame) -> list[int]:
+    """Users of round 0 in the order of `decided`."""
+    return list(decisions[(decisions["name"] == "bits") & (decisions["round"] == 0)]["user"])
+
+
 def problem_of(described: Any) -> tuple[PrecisionProblem, Control]:
     """What is to be solved before the first round of a scenario."""
     local = build(described).process.gi_frame.f_locals  # type: ignore[union-attr]
     scheme, built = local["self"], local["world"]
     return scheme._situation(built).problem(scheme._steps(built.users)), scheme.control
+
+
+def solution(problem: PrecisionProblem, control: Control) -> Plan:
+    return control.solve(problem, np.random.default_rng(0))
 
 
 # 1: in the limit it is what everybody knows.
@@ -162,7 +172,7 @@ def test_plans_of_a_cell_are_better_than_none(seed: int) -> None:
     found: dict[str, float] = {}
     for solver in ("fixed", "published", "joint", "brute"):
         problem, control = problem_of(scenario({"solver": solver, "choices": [2, 6, 8]}, seed=seed))
-        plan = control.solve(problem)
+        plan = solution(problem, control)
         assert problem.error(plan.bits) <= problem.error_budget
         found[solver] = problem.cost(plan)
     assert found["brute"] <= found["joint"] + 1e-9 <= found["published"] + 2e-9
@@ -170,18 +180,41 @@ def test_plans_of_a_cell_are_better_than_none(seed: int) -> None:
     assert found["published"] < found["fixed"]
 
 
+@pytest.mark.parametrize("bandwidth", ["matching", "random"])
 @pytest.mark.parametrize("solver", ["joint", "published", "fixed"])
-def test_subchannels_are_whole(solver: str) -> None:
-    problem, control = problem_of(scenario({"solver": solver, "bandwidth": "matching", "subchannels": 9}))
-    plan = control.solve(problem)
+def test_subchannels_are_whole(solver: str, bandwidth: str) -> None:
+    problem, control = problem_of(scenario({"solver": solver, "bandwidth": bandwidth, "subchannels": 9}))
+    plan = solution(problem, control)
     counts = plan.bandwidth_hz / problem.total_hz * 9
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
     assert counts.min() >= 1
     assert counts.sum() == pytest.approx(9)
-    free = Control(solver="joint").solve(problem)
+    free = solution(problem, Control(solver="joint"))
     assert problem.cost(free) <= problem.cost(plan) + 1e-9
-    if solver != "fixed":
+    if bandwidth == "random":
+        matched = solution(problem, replace(control, bandwidth="matching"))
+        assert problem.cost(matched) <= problem.cost(plan)
+    elif solver != "fixed":
         assert problem.cost(plan) < problem.cost(problem.equal(np.full(USERS, 6)))
+
+
+def test_dealing_is_random_and_leaves_nobody_out() -> None:
+    """Three users, seven subchannels: one each, and of the other four a third on average; every round anew."""
+    (decisions,) = tables(
+        scenario(
+            {"bandwidth": "random", "subchannels": 7, "bits": 6},
+            network__users__count=3,
+            compute__servers__slots=3,
+            learning__stop__rounds=60,
+        ),
+        "decisions",
+    )
+    counts = decisions[decisions["name"] == "share"].pivot_table(index="round", columns="user", values="value") * 7
+    assert counts.min().min() == pytest.approx(1)
+    np.testing.assert_allclose(counts.sum(axis=1), 7)
+    deviation = (4 * 1 / 3 * 2 / 3 / 60) ** 0.5
+    assert (abs(counts.mean() - 7 / 3) < 4 * deviation).all()
+    assert (abs(counts.var() - 4 * 2 / 9) < 0.5).all()
 
 
 def test_latency_is_traded_for_energy() -> None:
@@ -191,7 +224,7 @@ def test_latency_is_traded_for_energy() -> None:
     for weight in (0.1, 0.3, 0.5, 0.7, 0.9):
         control = Control(bits=6, time_weight=1 - weight, energy_weight=weight)
         own, _ = problem_of(scenario({"bits": 6, "time_weight": 1 - weight, "energy_weight": weight}))
-        plan: Plan = control.solve(own)
+        plan = solution(own, control)
         points.append((problem.latency_s(plan), problem.energy_j(plan)))
     slopes = [(after[1] - before[1]) / (after[0] - before[0]) for before, after in pairwise(points)]
     assert all(after[0] > before[0] and after[1] < before[1] for before, after in pairwise(points))
@@ -225,13 +258,22 @@ def test_ranges_are_those_of_the_activations() -> None:
 # 11: what is planned is what happens.
 
 
-@pytest.mark.parametrize("control", [{"bits": 8}, {}, {"solver": "published"}, {"bandwidth": "matching"}], ids=str)
-def test_on_a_static_channel_the_plan_comes_true(control: dict[str, Any]) -> None:
-    transfers, decisions, rounds = tables(scenario(control), "transfers", "decisions", "rounds")
+CONTROLS: list[dict[str, Any]] = [
+    {"bits": 8}, {}, {"solver": "published"}, {"solver": "fixed"}, {"bandwidth": "matching"}, {"bandwidth": "random"}
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=str)
+@pytest.mark.parametrize("some", [False, True])
+def test_on_a_static_channel_the_plan_comes_true(control: dict[str, Any], some: bool) -> None:
+    """Where some users take part, equal parts of the downlink are theirs, and need to be set."""
+    parts = {"network__sharing__downlink__law": "controlled", "learning__participants": {"name": "random", "count": 2}}
+    described = scenario({**control, "downlink": "parts"}, **parts) if some else scenario(control)
+    transfers, decisions, rounds = tables(described, "transfers", "decisions", "rounds")
     first = transfers[(transfers["round"] == 0) & (transfers["direction"] == "up")]
     latency_s = first["end_s"].max() - rounds["start_s"][0]
     assert [latency_s] == pytest.approx(decided(decisions, "predicted_latency_s"), rel=1e-9)
-    power_w = dict(enumerate(decided(decisions, "power_w")))
+    power_w = dict(zip(deciders(decisions), decided(decisions, "power_w"), strict=True))
     np.testing.assert_allclose(first["energy_j"], first["user"].map(power_w) * first["airtime_s"], rtol=1e-9)
     assert [first["energy_j"].sum()] == pytest.approx(decided(decisions, "predicted_radiated_j"), rel=1e-9)
     assert sum(decided(decisions, "share")) <= 1 + 1e-9
@@ -254,6 +296,9 @@ def test_adapters_above_the_embedding_need_no_gradient_on_the_device(optimiser: 
         ({"choices": [2, 4]}, {}, "the largest of choices, 4, is the most allowed"),
         ({"solver": "brute", "bandwidth": "matching"}, {}, "solver brute goes with bandwidth continuous"),
         ({"bandwidth": "matching", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
+        ({"solver": "brute", "bandwidth": "random"}, {}, "bandwidth continuous; random needs joint, published or"),
+        ({"bandwidth": "random", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
+        ({"downlink": "parts"}, {}, "only where the band's sharing law is controlled"),
         ({"solver": "brute", "choices": list(range(1, 17))}, {}, "more than 5000 combinations"),
     ],
 )

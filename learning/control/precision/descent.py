@@ -14,7 +14,7 @@ from learning.control.precision.blocks import (
     with_best_radio,
 )
 from learning.control.precision.matching import match
-from learning.control.precision.problem import Plan, PrecisionProblem
+from learning.control.precision.problem import Bits, Plan, PrecisionProblem
 
 MOST_PASSES = 20
 SETTLED = 1e-4
@@ -34,17 +34,19 @@ def joint_descent(problem: PrecisionProblem) -> Plan:
     return _best(problem, lambda problem, plan: with_best_radio(problem, with_best_bits(problem, plan).bits))
 
 
-def matched_descent(problem: PrecisionProblem, subchannels: int, power: Pass | None) -> Plan:
+def matched_descent(
+    problem: PrecisionProblem, subchannels: int, power: Pass | None, owner: Bits | None = None
+) -> Plan:
     """Bits, power by one of the blocks for it (None leaves it at its limit), and a matching of subchannels, in turn.
 
-    Subchannels are alike, so what matters of a matching is how many each user gets. Raises ValueError with fewer
-    subchannels than users.
+    Subchannels are alike, so what matters of a matching is how many each user gets; `owner`, the user of each, is one
+    that stays as it is. Raises ValueError with fewer subchannels than users.
     """
     gains = np.tile(problem.gain_hz_per_w[:, None], (1, subchannels))
 
     def matched(problem: PrecisionProblem, plan: Plan) -> Plan:
-        owner = match(problem, plan.bits, plan.power_w, gains)
-        counts = np.bincount(owner, minlength=problem.users).astype(np.float64)
+        found = match(problem, plan.bits, plan.power_w, gains) if owner is None else owner
+        counts = np.bincount(found, minlength=problem.users).astype(np.float64)
         return plan._replace(bandwidth_hz=counts * (problem.total_hz / subchannels))
 
     def step(problem: PrecisionProblem, plan: Plan) -> Plan:

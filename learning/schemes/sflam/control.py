@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Interval, Le
 from learning.control.precision import SOLVERS, Plan, PrecisionProblem, matched_descent
 from learning.control.precision.bits import with_best_bits
 from learning.control.precision.blocks import with_best_power, with_best_power_by_approximation
+from learning.control.precision.matching import dealt
 
 FULL = 32
 """Bits that stand for no quantisation."""
@@ -21,7 +22,7 @@ class Control:
     """How bits, powers and bandwidths are chosen: for the least weighted sum of a round's latency and radiated energy.
 
     Raises ValueError for weights that are both zero, bits that do not rise or cannot keep to the error budget, and
-    brute force over matchings.
+    brute force over subchannels.
     """
 
     bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32, "optimised"] = "optimised"
@@ -31,10 +32,13 @@ class Control:
     solver: Literal["joint", "published", "brute", "fixed"] = "joint"
     """Power and bandwidth at once; one after the other by successive convex approximation, as published; all
     combinations of bits; or full power over equal parts of the band."""
-    bandwidth: Literal["continuous", "matching"] = "continuous"
-    """Whether the band is divided at will, or in subchannels that are matched with users."""
+    bandwidth: Literal["continuous", "matching", "random"] = "continuous"
+    """Whether the band is divided at will, or in subchannels that are matched with users or dealt at random."""
     subchannels: Annotated[int, Ge(1)] = 20
-    """Subchannels to be matched, all as wide."""
+    """Subchannels to be matched or dealt, all as wide."""
+    downlink: Literal["shared", "parts"] = "shared"
+    """Whether the downlink is shared by the scenario's law, or all users of a round keep equal parts of it until the
+    round's end, as the problem takes it; that needs the law `controlled` there as well."""
     time_weight: Annotated[float, Ge(0)] = 0.5
     """Weight of the latency, in units of that of eight bits at full power over equal parts of the band."""
     energy_weight: Annotated[float, Ge(0)] = 0.5
@@ -57,8 +61,10 @@ class Control:
                 f"error_budget_bits is {self.error_budget_bits:g}; "
                 f"the largest of choices, {self.choices[-1]}, is the most allowed"
             )
-        if (self.solver, self.bandwidth) == ("brute", "matching"):
-            raise ValueError("solver brute goes with bandwidth continuous; matching needs joint, published or fixed")
+        if self.solver == "brute" and self.bandwidth != "continuous":
+            raise ValueError(
+                f"solver brute goes with bandwidth continuous; {self.bandwidth} needs joint, published or fixed"
+            )
 
     @property
     def optimised(self) -> bool:
@@ -70,11 +76,15 @@ class Control:
         """Bits that a user may get."""
         return self.choices if self.bits == "optimised" else (self.bits,)
 
-    def solve(self, problem: PrecisionProblem) -> Plan:
-        """Raises ValueError with fewer subchannels than users, or too many combinations for brute force."""
-        if self.bandwidth == "matching":
+    def solve(self, problem: PrecisionProblem, draw: np.random.Generator) -> Plan:
+        """`draw` is what subchannels are dealt by.
+
+        Raises ValueError with fewer subchannels than users, or too many combinations for brute force.
+        """
+        if self.bandwidth != "continuous":
             powers = {"joint": with_best_power, "published": with_best_power_by_approximation}
-            return matched_descent(problem, self.subchannels, powers.get(self.solver))
+            owner = dealt(problem.users, self.subchannels, draw) if self.bandwidth == "random" else None
+            return matched_descent(problem, self.subchannels, powers.get(self.solver), owner)
         if self.solver == "fixed":
             return with_best_bits(problem, problem.equal(np.full(problem.users, problem.choices[-1])))
         return SOLVERS[self.solver](problem)

@@ -84,10 +84,12 @@ class SFLAM:
         )
 
     def check(self, world: World) -> None:
-        """Raises ValueError unless shares of the uplink can be set, and the first round's problem has a solution."""
+        """Raises ValueError unless shares of the bands can be set, and the first round's problem has a solution."""
         world.users[0].node.uplink.allocate(None)
-        users = world.users[: world.policy.asked(world.wanted)]
-        self.control.solve(self._situation(world).problem(self._steps(users)))
+        if self.control.downlink == "parts":
+            world.users[0].node.downlink.allocate(None)
+        situation, users = self._situation(world), world.users[: world.policy.asked(world.wanted)]
+        self.control.solve(situation.problem(self._steps(users)), situation.draw(0))
 
     def _situation(self, world: World) -> Situation:
         return Situation(world, self.control, self.link, self.weights)

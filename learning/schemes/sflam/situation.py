@@ -43,15 +43,21 @@ class Situation:
     def decide(self, local_steps: Mapping[User, int]) -> dict[User, int]:
         """Solve the problem of users that take so many steps, set their radios, and return their bits."""
         problem = self.problem(local_steps)
-        plan = self.control.solve(problem)
+        plan = self.control.solve(problem, self.draw(self.world.journal.round))
         shares = np.minimum(plan.bandwidth_hz / problem.total_hz, 1.0)
         chosen = {"bits": plan.bits, "share": shares, "power_w": plan.power_w}
         for place, user in enumerate(local_steps):
             user.node.uplink.allocate(float(shares[place]), float(plan.power_w[place]))
+            if self.control.downlink == "parts":
+                user.node.downlink.allocate(1 / problem.users)
             for name, values in chosen.items():
                 self.world.journal.decision(user.number, name, float(values[place]))
         self._report(problem, plan)
         return dict(zip(local_steps, plan.bits.tolist(), strict=True))
+
+    def draw(self, number: int) -> np.random.Generator:
+        """What subchannels are dealt by in a round."""
+        return self.world.streams.generator("subchannels", number)
 
     def _report(self, problem: PrecisionProblem, plan: Plan) -> None:
         for name, value in (
