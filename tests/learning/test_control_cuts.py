@@ -123,6 +123,10 @@ def test_the_bound() -> None:
     double = choice._replace(batches=2 * choice.batches)
     assert bound.target - bound.drift[2] - bound.progress(double) == pytest.approx(noise / 2, rel=1e-12)
     assert bound.noise(3) == pytest.approx(1.0 * 0.1 * bound.variances.sum() / 9)
+    for user in range(3):
+        larger = choice._replace(batches=choice.batches + np.eye(3, dtype=int)[user])
+        assert bound.rounds(larger, 1.0) < bound.rounds(choice, 1.0)
+    assert bound.rounds(choice, 2.0) == pytest.approx(2 * 2.0 / (0.1 * float(bound.progress(choice))))
     deeper = choice._replace(cuts=np.array([1, 3, 1]))
     assert bound.rounds(deeper, 1.0) > bound.rounds(choice, 1.0)
     every_round = replace(bound, interval=1)

@@ -29,6 +29,7 @@ from learning.control.precision.blocks import (
 from learning.control.precision.descent import descent, one_pass, starts
 from learning.control.precision.matching import cost_of
 from learning.control.rate import energy_j, least_energy_j, rate_bps
+from learning.control.split import least_energy_split
 
 
 def instance(seed: int, users: int = 3, **changed: Any) -> PrecisionProblem:
@@ -160,6 +161,42 @@ def test_power_and_bandwidth_at_once(seed: int) -> None:
     assert np.log(problem.cost(found)) == pytest.approx(best, abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_least_cost_is_convex_in_the_latency(seed: int) -> None:
+    """On an even grid from the fastest round on; the search ends at the grid's lowest point."""
+    problem, bits = instance(seed), np.full(3, 6)
+    best = with_best_radio(problem, bits)
+    fastest_s = problem.latency_s(with_best_radio(instance(seed, energy_weight=0.0), bits))
+    ends_s = np.linspace(1.001 * fastest_s, 1.001 * fastest_s + 3 * (problem.latency_s(best) - fastest_s) + 0.2, 60)
+    costs = []
+    for end_s in ends_s:
+        payload, seconds, gain = problem.payload(bits), end_s - problem.fixed_s, problem.gain_hz_per_w
+        least_hz = problem.least_width_hz(bits, end_s)
+        split = least_energy_split(payload, seconds, gain, least_hz, problem.total_hz)
+        assert split is not None
+        costs.append(problem.cost(problem.just_in_time(bits, split, end_s)))
+    assert np.diff(costs, 2).min() >= -1e-6
+    assert problem.cost(best) <= min(costs) * (1 + 1e-9)
+    assert min(costs) <= problem.cost(best) * 1.01
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_assignment_costs_what_its_rates_take(seed: int) -> None:
+    """Shannon's rate on each subchannel, the user's power in equal parts on its own."""
+    problem, rng = instance(seed), np.random.default_rng(seed)
+    gains = problem.gain_hz_per_w[:, None] * rng.exponential(size=(3, 7))
+    bits, power_w, owner = np.full(3, 5), rng.uniform(0.05, 0.2, 3), np.array([0, 1, 2, 0, 0, 2, 1])
+    width_hz = problem.total_hz / 7
+    seconds = []
+    for user in range(3):
+        own = [gains[user, each] for each in range(7) if owner[each] == user]
+        rate = sum(width_hz * np.log2(1 + power_w[user] / len(own) * gain / width_hz) for gain in own)
+        seconds.append(problem.elements[user] * 5 / rate)
+    second, joule = problem.prices
+    expected = second * max(problem.fixed_s + seconds) + joule * sum(power_w * seconds)
+    assert cost_of(problem, bits, power_w, gains, owner) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_descents(seed: int) -> None:
     """Costs never rise; both at once is no worse than in turn; no start is better; all combinations are the bound."""
@@ -196,6 +233,8 @@ def test_matching(seed: int) -> None:
         swapped = owner.copy()
         swapped[[one, other]] = swapped[[other, one]]
         assert cost <= cost_of(problem, bits, power, gains, swapped) * (1 + 1e-12)
+    for moved in (np.where(np.arange(5) == one, user, owner) for one, user in product(range(5), range(3))):
+        assert len(set(moved)) < 3 or cost <= cost_of(problem, bits, power, gains, moved) * (1 + 1e-12)
     every = [cost_of(problem, bits, power, gains, np.array(each)) for each in product(range(3), repeat=5)]
     assert cost <= 1.05 * min(every)
 

@@ -34,9 +34,7 @@ def joint_descent(problem: PrecisionProblem) -> Plan:
     return _best(problem, lambda problem, plan: with_best_radio(problem, with_best_bits(problem, plan).bits))
 
 
-def matched_descent(
-    problem: PrecisionProblem, subchannels: int, power: Pass | None, owner: Bits | None = None
-) -> Plan:
+def matched_descent(problem: PrecisionProblem, subchannels: int, power: Pass | None, owner: Bits | None = None) -> Plan:
     """Bits, power by one of the blocks for it (None leaves it at its limit), and a matching of subchannels, in turn.
 
     Subchannels are alike, so what matters of a matching is how many each user gets; `owner`, the user of each, is one
