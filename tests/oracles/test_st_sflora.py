@@ -174,9 +174,12 @@ def test_one_client_with_all_tokens_is_central_fine_tuning_on_the_frozen_front()
     assert expected[0] != expected[-1]
 
 
-@pytest.mark.parametrize("solver", ["published", "improved", "brute"])
-def test_seconds_on_the_air_are_those_of_the_solver(solver: str) -> None:
+@pytest.mark.parametrize(
+    ("solver", "merge"), [("published", True), ("improved", True), ("brute", True), ("brute", False)]
+)
+def test_seconds_on_the_air_are_those_of_the_solver(solver: str, merge: bool) -> None:
     scheme = {"solver": solver, "most_energy_j": 2e-3, "label_bits": LABEL, "attention": "flat", "least_tokens": 2}
+    scheme["merge"] = merge
     described = scenario(scheme, network__users__placement={"name": "list", "positions_m": [[60.0, 0.0], [0.0, 140.0]]})
     result, gain = simulate(described), gains(described)
     chosen, up = decided(result), uploads(result)
@@ -184,7 +187,7 @@ def test_seconds_on_the_air_are_those_of_the_solver(solver: str) -> None:
     for number, rows in chosen.groupby("round"):
         assert rows["share"].sum() == pytest.approx(1, rel=1e-9)
         width = rows["share"].to_numpy() * BAND_HZ
-        bits = 32 * BATCH * WIDTH * (rows["tokens"].to_numpy() + 2) + BATCH * LABEL
+        bits = 32 * BATCH * WIDTH * (rows["tokens"].to_numpy() + 1 + merge) + BATCH * LABEL
         seconds = bits / rate_bps(width, rows["power_w"].to_numpy(), gain)
         own = up.loc[number]
         if (rows["tokens"] < PATCHES).all():
@@ -267,6 +270,8 @@ def test_what_users_report_counts_unless_values_are_not_there() -> None:
     flat = {"tokens": 5, "attention": "flat"}
     assert delivered(simulate(described)) == pytest.approx(mass, rel=1e-6)
     assert delivered(ran(flat, learning__stop__rounds=1)) == pytest.approx(2 * BATCH * 5 / PATCHES, rel=1e-9)
+    drawn = ran({"tokens": 5, "selector": "random"}, learning__stop__rounds=1)
+    assert delivered(drawn) == pytest.approx(2 * BATCH * 5 / PATCHES, rel=1e-9)
     assert mass > 1.01 * 2 * BATCH * 5 / PATCHES
     dry = table(ran({"tokens": 5}, learning__stop__rounds=1, learning__executor="dry"), "decisions")
     pd.testing.assert_frame_equal(dry, table(ran(flat, learning__stop__rounds=1), "decisions"))
