@@ -242,10 +242,12 @@ def test_who_cannot_send_is_left_out() -> None:
     problem = instance(0, 3, 7, gain_hz_per_w=far)
     assert admissible(problem).tolist() == [0, 2]
     assert admissible(instance(0, 3, 7, gain_hz_per_w=far, room_s=np.array([1.0, 1.0, 0.0]))).tolist() == [0]
-    crowded = instance(0, 3, 7, gain_hz_per_w=np.array([1e12, 2e12, 3e12]), room_s=np.full(3, 2.0), total_hz=1e6)
-    staying = admissible(crowded)
-    assert 0 not in staying
-    assert crowded.of(staying).least_width_hz(np.ones(len(staying), int), np.inf).sum() <= 1e6
+    rising = {"gain_hz_per_w": np.array([1e12, 2e12, 3e12]), "room_s": np.full(3, 2.0)}
+    for total_hz, staying in ((1e6, []), (1.2e6, [2]), (2.4e6, [1, 2]), (4e6, [0, 1, 2])):  # the worst channel first
+        crowded = instance(0, 3, 7, total_hz=total_hz, **rising)
+        assert admissible(crowded).tolist() == staying
+        needed = crowded.least_width_hz(np.ones(3, int), np.inf)
+        assert needed[staying].sum() <= total_hz
 
 
 def test_a_large_cell_is_quick_and_sound() -> None:
