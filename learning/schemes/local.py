@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from learning import steps
 from learning.parties import Promise, User
+from learning.protocols.federated import descend
 from learning.protocols.rounds import gather
 from learning.world import World
 
@@ -35,7 +35,5 @@ class Local:
     def user(self, world: World, user: User, number: int, model: Any, state: Any) -> Promise:
         """Returns the user's model and its optimiser's state; a round that it does not finish changes neither."""
         count = user.steps(self.local_steps)
-        xs, ys = user.batches.stack(number * count, count)
-        work = (steps.train, world.whole, world.optimiser, model, state, xs, ys)
-        model, state, _ = yield from user.do(*work, kind="client_training")
-        return model, state
+        batches = user.batches.stack(number * count, count)
+        return (yield from descend(world, world.whole, user, model, state, *batches))
