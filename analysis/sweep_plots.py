@@ -20,6 +20,8 @@ ALONG = {"time_s": ("Simulated time", "s"), "bits": ("Bits sent", "bit"), "energ
 """What a metric is drawn over: title and unit."""
 LINES = "solid", "dashed", "dotted"
 """The next one where there are more arms than colours."""
+FEW = 5
+"""Arms whose names find room among their curves; more are named beside them."""
 
 
 def of_sweep(sweep: Sweep, metric: str = "accuracy") -> dict[str, Figure]:
@@ -41,7 +43,9 @@ def curves(found: Sequence[Arm], metric: str, along: str) -> Figure:
     for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
         axes.fill_between(curve.index / size, curve["least"], curve["greatest"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
-    if drawn:
+    if len(drawn) > FEW:
+        axes.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.02))
+    elif drawn:
         axes.legend(frameon=False, fontsize="small")
     return figure
 
