@@ -106,13 +106,14 @@ class HetLoRA:
         return max(affordable, default=0)
 
     def cost(self, costs: Costs, user: User, rank: int) -> float:
-        """What local training takes of a user's budget."""
-        world, part, count = costs.world, _part(costs, rank, rank), user.steps(self.local_steps)
+        """What local training takes of a user's budget; FLOPs are those of any of its steps."""
+        world, part = costs.world, _part(costs, rank, rank)
+        count = user.steps(self.local_steps) if self.budget == "memory" else 1
         parameters = shapes(world, part)
         state = world.optimiser.init(parameters)
         plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *user.batches.stack(0, count))
         cost = world.executor.cost(plan)
-        return float(cost.memory_bytes if self.budget == "memory" else cost.flops / count)
+        return float(cost.memory_bytes if self.budget == "memory" else cost.flops)
 
 
 def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
