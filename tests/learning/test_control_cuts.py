@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import pairwise, product
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -230,12 +229,11 @@ def test_adapt_is_as_good_as_all_cuts_and_intervals(seed: int) -> None:
     assert best * (1 - 1e-9) <= problem.with_interval(interval).cost(choice) <= 1.1 * best
 
 
-def test_fifty_users_are_solved_in_a_second() -> None:
+def test_fifty_users() -> None:
+    """`python -m benchmarks solvers` tells the time that this takes."""
     problem = instance(9, users=50, cuts=6, most=64, interval=3)
     plain = Choice(np.full(50, 16), np.full(50, 2))
-    begun_s = process_time()
     found, (adapted, interval) = alternating(problem), adapt(problem, plain)
-    assert process_time() - begun_s < 1
     assert problem.feasible(found)
     assert problem.cost(found) < problem.cost(plain)
     assert problem.with_interval(interval).cost(adapted) < problem.cost(plain)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise, product
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -240,13 +239,14 @@ def test_matching(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "solve", [joint_descent, block_descent, partial(matched_descent, subchannels=100, power=with_best_power)], ids=str
+    "solve",
+    [joint_descent, block_descent, partial(matched_descent, subchannels=100, power=with_best_power)],
+    ids=["joint", "blocks", "matched"],
 )
-def test_fifty_users_are_solved_in_a_second(solve: Callable[[PrecisionProblem], Plan]) -> None:
+def test_fifty_users(solve: Callable[[PrecisionProblem], Plan]) -> None:
+    """`python -m benchmarks solvers` tells the time that this takes."""
     problem = instance(7, users=50, total_hz=1e8, choices=(2, 4, 6, 8, 16))
-    begun_s = process_time()
     plan = solve(problem)
-    assert process_time() - begun_s < 1
     assert problem.error(plan.bits) <= problem.error_budget
     assert problem.cost(plan) < min(problem.cost(start) for start in starts(problem))
 

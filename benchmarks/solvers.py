@@ -1,0 +1,100 @@
+"""Processor time of the controllers' solvers where fifty users have to be served, in parts of the second allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from time import process_time
+
+import numpy as np
+
+from learning.control.cuts import Choice, ConvergenceBound, CutProblem, adapt
+from learning.control.cuts import alternating as cuts_and_batches
+from learning.control.precision import PrecisionProblem, block_descent, joint_descent, matched_descent
+from learning.control.precision.blocks import with_best_power
+from learning.control.tokens import TokenProblem, by_latency
+from learning.control.tokens import alternating as published_tokens
+
+USERS, ALLOWED_S = 50, 1.0
+NOISE_W_PER_HZ = 10 ** (-174 / 10) / 1000
+
+
+def main() -> None:
+    print(f"\nsolvers, {USERS} users: processor time over the {ALLOWED_S:g} s that is allowed, best of three")
+    for name, solve in solvers().items():
+        print(f"  {name:<40} {min(spent_s(solve) for _ in range(3)) / ALLOWED_S:6.3f}")
+
+
+def solvers() -> dict[str, Callable[[], object]]:
+    """What is solved once a round, by name; every call begins anew."""
+    cuts, precision, tokens = cut_problem(), precision_problem(), token_problem()
+    plain = Choice(np.full(USERS, 16), np.full(USERS, 2))
+    matched = partial(matched_descent, subchannels=2 * USERS, power=with_best_power)
+    return {
+        "hasfl: cuts and mini-batches": lambda: cuts_and_batches(cuts),
+        "adaptsfl: cut and interval": lambda: adapt(cuts, plain),
+        "sflam: bits, power and band at once": lambda: joint_descent(precision),
+        "sflam: published blocks": lambda: block_descent(precision),
+        "sflam: a hundred subchannels": lambda: matched(precision),
+        "st_sflora: published alternation": lambda: published_tokens(tokens),
+        "st_sflora: search over the latency": lambda: by_latency(tokens),
+    }
+
+
+def spent_s(solve: Callable[[], object]) -> float:
+    begun_s = process_time()
+    solve()
+    return process_time() - begun_s
+
+
+def cut_problem() -> CutProblem:
+    """Six places to cut, up to 64 samples, devices whose speeds spread by thirty."""
+    rng = np.random.default_rng(9)
+    flops, bits, activations, variances = rng.uniform(0.5, 2, (4, 7))
+    bound = ConvergenceBound(1.0, 0.1, variances, rng.uniform(0.01, 0.05, 7), 1.0, 3)
+    target = 1.5 * (bound.noise(USERS) * USERS / 32 + bound.drift[2])
+    speed, uplink, downlink = 10 ** rng.uniform(-1, 0.5, USERS), rng.uniform(1, 8, USERS), rng.uniform(4, 30, USERS)
+    done = np.cumsum(flops)[:6]
+    return CutProblem(
+        bound=replace(bound, target=float(target)),
+        before_s=done / speed[:, None] + activations[:6] / uplink[:, None],
+        server_s=np.tile((flops.sum() - done) * 3 / 50, (USERS, 1)),
+        after_s=activations[:6] / downlink[:, None] + 2 * done / speed[:, None],
+        device_bits=np.cumsum(bits)[:6],
+        upload_bps=uplink,
+        download_bps=downlink,
+        exchange_bps=20.0,
+        most_samples=np.full((USERS, 6), 64),
+    )
+
+
+def precision_problem() -> PrecisionProblem:
+    """A megabit each over 100 MHz, at 20 to 300 m under Rayleigh fading; the errors of six bits are allowed."""
+    rng = np.random.default_rng(7)
+    weight = rng.uniform(0.5, 2, USERS)
+    return PrecisionProblem(
+        gain_hz_per_w=rng.uniform(20, 300, USERS) ** -3.5 * rng.exponential(size=USERS) / NOISE_W_PER_HZ,
+        fixed_s=rng.uniform(0.01, 0.2, USERS),
+        elements=rng.uniform(5e4, 2e5, USERS),
+        error_weight=weight,
+        error_budget=float(weight.sum() / (2**6 - 1) ** 2) * (1 + 1e-9),
+        total_hz=1e8,
+        most_power_w=0.2,
+    )
+
+
+def token_problem() -> TokenProblem:
+    """196 patches, 50 MHz and 0.8 J, as in the paper; 5 to 200 m, so that everybody can take part."""
+    rng = np.random.default_rng(2)
+    attention = rng.dirichlet(np.full(196, 0.5), size=(USERS, 8))
+    return TokenProblem(
+        importance=(-np.sort(-attention, axis=2)).sum(axis=1),
+        gain_hz_per_w=rng.uniform(5, 200, USERS) ** -2.5 * rng.uniform(0.5, 2, USERS) / NOISE_W_PER_HZ,
+        room_s=rng.uniform(5, 20, USERS),
+        token_bits=1_572_864.0 * 64 / 196,
+        total_hz=5e7,
+        most_power_w=0.2,
+        most_energy_j=0.8,
+        least_tokens=1,
+    )
