@@ -1,5 +1,7 @@
 """What HASFL's controllers see and decide, against numbers written out; training is in test_hasfl.py."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from learning.models import Mlp, whole
 from learning.optimisers import Sgd
 from learning.schemes import HASFL
 from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
-from learning.schemes.hasfl.estimates import Constants
+from learning.schemes.hasfl.estimates import Constants, Estimates
 from runs import TINY, frame, run
 from scenarios import load
 from scenarios.build import build
@@ -179,6 +181,25 @@ def test_statistics_by_autograd():
     moved = np.linalg.norm(flat(weights, None) - flat(before, None))
     assert float(slope) == pytest.approx(np.linalg.norm(flat(now, None) - flat(earlier, None)) / moved)
     assert float(operators.statistics(segment, 3, weights, weights, x, y)[2]) == 0
+
+
+def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_known(monkeypatch):
+    """Two users, two intervals: the first takes the place of what was stated; no slope beyond one over the step."""
+    seen = {
+        "a": ([2.0, 4.0], [1.0, 3.0], 0.5),
+        "b": ([4.0, 8.0], [3.0, 5.0], 2.0),
+        "later": ([1.0, 2.0], [0.0, 2.0], 50.0),
+    }
+    executor = SimpleNamespace(computes=True, value=lambda asked: asked)
+    world = SimpleNamespace(executor=executor, optimiser=SimpleNamespace(learning_rate=0.1))
+    monkeypatch.setattr(Estimates, "_of_user", lambda self, weights, user, *_: [*map(torch.tensor, seen[user])])
+    estimates = Estimates(world, Constants(estimate=True), 2, {})
+    estimates.look({}, [("a", 0, 8), ("b", 0, 8)])
+    assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([3, 6], [2, 4])
+    assert estimates.smoothness == 2
+    estimates.look({}, [("later", 0, 8)])
+    assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([2, 4], [1, 3])
+    assert estimates.smoothness == (2 + 1 / 0.1) / 2
 
 
 def test_estimates_decide_and_the_dry_executor_has_none():
