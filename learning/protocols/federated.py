@@ -36,8 +36,8 @@ def turn_of(
 ) -> Promise:
     """Download of a model, local training, upload; what the server receives."""
     model = yield from user.server.send(user, model, "model")
-    steps = user.steps(local_steps)
-    model, state = yield from train(user, model, states[user], *user.batches.stack(turn * steps, steps))
+    count = user.steps(local_steps)
+    model, state = yield from train(user, model, states[user], *user.batches.stack(turn * count, count))
     model = yield from user.send(user.server, model, "model")
     states[user] = state
     return model
