@@ -63,11 +63,12 @@ def test_each_operator_changes_what_is_learnt(operator):
 
 
 def quantised(update, rate=PLAIN_SGD.learning_rate):
-    """(true gradient, quantised gradient, step of the quantiser, bits) of each tensor, where the mask keeps it."""
+    """(masked gradient, quantised gradient, step of the quantiser) of each tensor, where the mask keeps it."""
     weights, _, gradients = update["result"]
     levels = update["codec"].largest
     for name, before in update["weights"].items():
-        keep, true = update["mask"][name], gradients[name]
+        keep = update["mask"][name]
+        true = gradients[name] * keep
         scale = (true.max() - true.min()) / levels
         yield true[keep] - true.min(), (before - weights[name])[keep] / rate - true.min(), scale
 
@@ -162,7 +163,7 @@ def dropout_gradients(monkeypatch):
         leaves = {name: value.clone().requires_grad_() for name, value in update["weights"].items()}
         z = update["segment"](leaves, update["x"]) * (update["u"] >= 0.4) / 0.6
         (z * update["dz"]).sum().backward()
-        yield update["result"][2], {name: leaf.grad * update["mask"][name] for name, leaf in leaves.items()}
+        yield update["result"][2], {name: leaf.grad for name, leaf in leaves.items()}
 
 
 def test_the_same_dropout_in_the_backward_pass(monkeypatch):

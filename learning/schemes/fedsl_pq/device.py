@@ -26,7 +26,7 @@ class Device:
     mask: Any = None
     """None before the first mask of an interval."""
     gradients: Any = None
-    """The last unquantised ones."""
+    """The last ones, neither masked nor quantised."""
     rate: float = 0.0
     """Share of the prunable weights that is pruned."""
     compute_s: float = 0.0

@@ -55,17 +55,17 @@ def update(
     u: Tensor | None,
     noise: dict[str, Tensor] | None,
 ) -> tuple[Parameters, Any, Parameters]:
-    """Masked update with quantised gradients: w - gamma m Q(m g); also m g, for the next importance scores.
+    """Masked update with quantised gradients: w - gamma m Q(m g); also g itself, for the next importance scores.
 
+    A pruned weight has a gradient too; with the masked one in its place, its importance |w g| would always be zero.
     Dropout is part of the function pulled back through, so gradients of dropped activations vanish and the others are
     scaled once in each direction.
     """
     with uncharged():
         _, pull = pullback(lambda weights: front(segment, dropout, weights, x, u), weights)
     (gradients,) = pull(dz)
-    gradients = masked(gradients, mask)
-    coarse = gradients
+    coarse = masked(gradients, mask)
     if noise is not None:
-        coarse = masked({name: codec.roundtrip(g, noise[name]) for name, g in gradients.items()}, mask)
+        coarse = masked({name: codec.roundtrip(g, noise[name]) for name, g in coarse.items()}, mask)
     weights, state = optimiser.step(weights, coarse, state)
     return masked(weights, mask), state, gradients
