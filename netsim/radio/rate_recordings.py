@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import ceil
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Gt, MinLen
 
-from netsim.radio.recorded import Playback
+from netsim.radio.recorded import Playback, Trace
 from netsim.recordings import column, find, read_table
 from netsim.streams import Floats, Streams
 
@@ -45,15 +44,15 @@ class RecordedTable:
     traces: Annotated[tuple[str, ...], MinLen(1)] | None = None
     """Names of the traces to use, null for all. User u has trace number u, and from the last on all over again."""
     step_s: Annotated[float, Gt(0)] = 0.1
-    """Length in seconds of the steps into which traces are cut; what is left at the end is lost."""
+    """Length in seconds of the steps in each of which the rate is the mean of what was recorded."""
     start: Literal["beginning", "random"] = "beginning"
     """Where in its trace a user begins: all at the beginning, or each at a step drawn for it."""
     end: Literal["again", "silence"] = "again"
     """What follows the end of a trace: its beginning, or nothing any more."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        recorded = _table(self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.step_s)
-        return _begin(recorded[user % len(recorded)] * self.unit_bps, self, user, streams)
+        recorded = _table(self.file, self.time_column, self.rate_column, self.trace_column, self.traces)
+        return _begin(recorded[user % len(recorded)], self, user, streams, self.unit_bps)
 
 
 @dataclass(frozen=True)
@@ -63,33 +62,36 @@ class Mahimahi:
     files: Annotated[tuple[str, ...], MinLen(1)]
     """User u has file number u, after the last the first again; paths as those of tables."""
     step_s: Annotated[float, Gt(0)] = 0.1
-    """Length in seconds of the steps in which lines are counted; the last step may be filled up with silence."""
+    """Length in seconds of the steps in each of which the rate is the mean; the trace may be shorter, or end in one."""
     start: Literal["beginning", "random"] = "beginning"
     """Where in its trace a user begins: all at the beginning, or each at a step drawn for it."""
     end: Literal["again", "silence"] = "again"
     """What follows the end of a trace: its beginning, or nothing any more."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        return _begin(_mahimahi(self.files[user % len(self.files)], self.step_s), self, user, streams)
+        return _begin(_mahimahi(self.files[user % len(self.files)]), self, user, streams)
 
 
-def _begin(rates_bps: Floats, recording: RecordedTable | Mahimahi, user: int, streams: Streams) -> Playback:
-    luck = streams.uniform("start in a recording", user, index=0) if recording.start == "random" else 0.0
-    return Playback(rates_bps, recording.step_s, int(luck * len(rates_bps)), recording.end == "again")
+def _begin(
+    trace: Trace, recording: RecordedTable | Mahimahi, user: int, streams: Streams, scale: float = 1.0
+) -> Playback:
+    played = Playback(trace, recording.step_s, 0, recording.end == "again", scale)
+    if recording.start == "beginning":
+        return played
+    luck = streams.uniform("start in a recording", user, index=0)
+    return replace(played, first=int(luck * (played.steps // 1)))
 
 
 @cache
-def _table(
-    file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, step_s: float
-) -> list[Floats]:
-    """Mean rates in steps, for each trace."""
+def _table(file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None) -> list[Trace]:
+    """Each trace of a table, its bits in units of the rate's."""
     table = read_table(file)
     for name in (time, rate, trace):
         if name is not None and name not in table.column_names:
             raise ValueError(f'{file} has no column "{name}"; it has {", ".join(table.column_names)}')
     table = table.filter(pc.is_valid(table[rate]))
     parts = [(file, table)] if trace is None else _traces(table, file, trace, wanted)
-    return [_steps(column(part, file, time), column(part, file, rate), name, step_s) for name, part in parts]
+    return [_trace(column(part, file, time), column(part, file, rate), name) for name, part in parts]
 
 
 def _traces(table: pa.Table, file: str, trace: str, wanted: tuple[str, ...] | None) -> list[tuple[str, pa.Table]]:
@@ -102,8 +104,8 @@ def _traces(table: pa.Table, file: str, trace: str, wanted: tuple[str, ...] | No
     return [(f"{file}, trace {name}", table.filter(pc.equal(names, name))) for name in wanted or known]
 
 
-def _steps(times_s: Floats, rates: Floats, name: str, step_s: float) -> Floats:
-    """Means over steps of what holds from each time to the next; the last row holds for the median of the others."""
+def _trace(times_s: Floats, rates: Floats, name: str) -> Trace:
+    """A rate holds from its time to the next; the last holds for the median of the others."""
     if len(times_s) < 2 or (np.diff(times_s) < 0).any() or times_s[-1] == times_s[0]:
         raise ValueError(f"{name}: a trace needs rows at two times or more, and times must not fall")
     if (rates < 0).any():
@@ -111,26 +113,24 @@ def _steps(times_s: Floats, rates: Floats, name: str, step_s: float) -> Floats:
     gaps_s = np.diff(times_s)
     lasts_s = float(np.median(gaps_s[gaps_s > 0]))
     edges_s = np.append(times_s, times_s[-1] + lasts_s) - times_s[0]
-    carried = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))])
-    count = int(edges_s[-1] / step_s + 1e-6)
-    if not count:
-        raise ValueError(f"{name}: the trace is {edges_s[-1]:g} s long, shorter than a step of {step_s:g} s")
-    return np.asarray(np.diff(np.interp(step_s * np.arange(count + 1), edges_s, carried)) / step_s)
+    return Trace(edges_s, np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))]))
 
 
 @cache
-def _mahimahi(file: str, step_s: float) -> Floats:
+def _mahimahi(file: str) -> Trace:
+    """A packet is carried in the millisecond that its instant begins; the last one's instant ends the trace."""
     try:
-        instants_s = np.array(find(file).read_text().split(), dtype=np.int64) / 1000
+        instants_ms = np.array(find(file).read_text().split(), dtype=np.int64)
     except (ValueError, UnicodeDecodeError) as problem:
         if "there is no file" in str(problem):
             raise
         raise ValueError(f"{file} is no mahimahi trace: each line must be a whole number of milliseconds") from None
-    if not len(instants_s) or instants_s[0] < 0 or (np.diff(instants_s) < 0).any() or instants_s[-1] == 0:
+    if not len(instants_ms) or instants_ms[0] < 0 or (np.diff(instants_ms) < 0).any() or instants_ms[-1] == 0:
         raise ValueError(f"{file} is no mahimahi trace: its milliseconds must not fall, and the last be positive")
-    count = ceil(instants_s[-1] / step_s - 1e-6)
-    steps = np.minimum((instants_s / step_s + 1e-6).astype(np.int64), count - 1)  # the last instant ends the trace
-    return np.asarray(np.bincount(steps, minlength=count) * OPPORTUNITY_BITS / step_s)
+    begins_ms = np.minimum(instants_ms, instants_ms[-1] - 1)
+    edges_ms = np.unique(np.concatenate([[0], begins_ms, begins_ms + 1, instants_ms[-1:]]))
+    carried_bits = np.searchsorted(begins_ms, edges_ms) * OPPORTUNITY_BITS
+    return Trace(edges_ms.astype(np.float64), carried_bits.astype(np.float64), 1e-3)
 
 
 RATE_RECORDINGS: dict[str, type] = {"table": RecordedTable, "mahimahi": Mahimahi}

@@ -1,7 +1,9 @@
 """Links that were recorded: steps, traces of users, what follows the end, and one sentence for each bad file."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +16,8 @@ from worlds import World, flat_network, world
 from netsim.integral import Integral
 from netsim.radio.fidelity import Slots
 from netsim.radio.rate import FiniteBlocklength
-from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable, _steps
-from netsim.radio.recorded import Playback, play
+from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable
+from netsim.radio.recorded import Playback, Trace, play
 from netsim.radio.sharing import EqualShares
 from netsim.streams import Streams
 
@@ -57,24 +59,114 @@ def test_a_trace_begins_again_or_falls_silent(drive: str) -> None:
     assert rates(replace(b, end="silence"), 0, range(5)) == pytest.approx([4e6, 8e6, 0, 0, 0])
 
 
+def test_laps_of_whole_steps_are_equal_to_the_bit(tmp_path: Path) -> None:
+    """0.3 s are three steps of 0.1 s, though 0.3 / 0.1 is not quite 3 in floating point."""
+    file = tmp_path / "x.csv"
+    file.write_text("time_s,rate_bps\n0,1e6\n0.1,3e6\n0.2,7e6\n")
+    found = rates(RecordedTable(str(file), step_s=0.1), 0, range(3000))
+    assert found == found[:3] * 1000
+
+
 def test_users_begin_anywhere(drive: str) -> None:
     """Random starts are spread over the trace, and the same for both directions: they are drawn for the user."""
     law = table(drive, traces=("a",), step_s=0.01, start="random")
     firsts = [law.playback(user, STREAMS).first for user in range(400)]
-    assert len(law.playback(0, STREAMS).rates_bps) == 450
+    assert law.playback(0, STREAMS).steps == 450
     assert np.mean(firsts) == pytest.approx(225, abs=4 * 450 / 12**0.5 / 20)
     assert firsts == [law.playback(user, STREAMS).first for user in range(400)]
+    short = replace(law, step_s=10.0)
+    assert {short.playback(user, STREAMS).first for user in range(9)} == {0}
+    assert {replace(law, step_s=2.0).playback(user, STREAMS).first for user in range(99)} == {
+        0,
+        1,
+    }  # a third ends early
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1e8)), min_size=2, max_size=30), st.floats(0.01, 1.0))
-def test_no_bit_is_lost_between_steps(rows: list[tuple[float, float]], step_s: float) -> None:
+def total_bits(recording: RateRecording, steps: int, step_s: float) -> float:
+    """What a link carries alone in its first steps."""
+    return float(np.sum(rates(recording, 0, range(steps))) * step_s)
+
+
+def linked(file: Path, rows: Iterable[object]) -> Path:
+    file.write_text("".join(f"{row}\n" for row in rows))
+    return file
+
+
+STEPS_S = st.one_of(st.floats(1e-4, 20.0), st.integers(1, 5000).map(lambda ms: ms / 1000))
+ENDS = st.sampled_from(["again", "silence"])
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=30), STEPS_S, ENDS, st.integers(1, 400))
+def test_a_mahimahi_trace_carries_its_packets_over_its_period(
+    tmp_path_factory: pytest.TempPathFactory,
+    instants_ms: list[int],
+    step_s: float,
+    end: Literal["again", "silence"],
+    steps: int,
+) -> None:
+    """Every packet whose millisecond is over has been carried, none that is to come, whatever the length of a step and
+    of the trace: packet after packet, lap after lap."""
+    instants_ms = [*sorted(instants_ms), max(*instants_ms, 1)]
+    period_ms = instants_ms[-1]
+    begins_ms = np.minimum(instants_ms, period_ms - 1)
+    file = linked(tmp_path_factory.mktemp("trace") / "x.up", instants_ms)
+    until_ms = steps * step_s * 1000
+    laps = np.arange(until_ms // period_ms + 2 if end == "again" else 1)[:, None] * period_ms
+    carried = np.clip(until_ms - (begins_ms + laps), 0, 1).sum() * 12_000
+    found = total_bits(Mahimahi((str(file),), step_s, end=end), steps, step_s)
+    # Borders of steps are apart by rounding: of 1e-6 of a step each lap, and a packet takes a millisecond.
+    allowed = 12_000 * len(instants_ms) * (len(laps) * 1e-6 * step_s * 1000 + 1e-6)
+    assert found == pytest.approx(carried, rel=1e-9, abs=allowed)
+
+
+@pytest.mark.parametrize("step_s", [0.1, 0.001, 0.0015, 0.07, 1.0, 7.0])
+@pytest.mark.parametrize(("lines", "mbps"), [([1], 12), ([1, 1, 1, 1], 48), (range(1, 151), 12)])
+def test_the_rate_of_a_trace_does_not_depend_on_the_step(
+    tmp_path: Path, lines: Sequence[int], mbps: float, step_s: float
+) -> None:
+    """A packet of 1,500 bytes each millisecond is 12 Mbit/s, however short the file that says so: from the beginning on
+    and for as long as one likes, but for the packets of one millisecond, which a border of steps may divide."""
+    file = linked(tmp_path / "x.up", lines)
+    found = total_bits(Mahimahi((str(file),), step_s), 1000, step_s)
+    assert found == pytest.approx(mbps * 1e6 * 1000 * step_s, rel=1e-9, abs=1.001 * mbps * 1000)
+
+
+def test_a_megabit_over_the_usual_link_of_one_line(tmp_path: Path) -> None:
+    """1.2 Mbit at 12 Mbit/s take a tenth of a second."""
+    w = recorded_world(Mahimahi((str(linked(tmp_path / "x.up", [1])),)), users=1)
+    w.run(w.network.users[0].send(w.network.server, 1.2e6, "x"))
+    assert w.rows("transfers")[0]["end_s"] == pytest.approx(0.1)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1e8)), min_size=2, max_size=30),
+    STEPS_S.filter(lambda step_s: step_s > 0.01),
+    ENDS,
+    st.integers(1, 200),
+)
+def test_no_bit_of_a_table_is_lost(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[float, float]],
+    step_s: float,
+    end: Literal["again", "silence"],
+    steps: int,
+) -> None:
+    """Row after row, lap after lap: what a rate carries for as long as it holds."""
     gaps, recorded = np.array(rows).T
     gaps[0] += 1.0
     times_s = np.concatenate([[5.0], 5.0 + np.cumsum(gaps[:-1])])
-    found = _steps(times_s, recorded, "x", step_s)
-    end_s = 5.0 + len(found) * step_s
-    until_s = np.minimum(np.append(times_s[1:], np.inf), end_s)
-    assert found.sum() * step_s == pytest.approx((recorded * np.maximum(0.0, until_s - times_s)).sum(), rel=1e-6, abs=1)
+    holds_s = np.diff(times_s)
+    holds_s = np.append(holds_s, np.median(holds_s[holds_s > 0]))
+    file = tmp_path_factory.mktemp("table") / "x.parquet"
+    pq.write_table(pa.table({"time_s": times_s, "rate_bps": recorded}), file)
+    left_s, expected, lap = steps * step_s, 0.0, 0
+    while left_s > 0 and (lap == 0 or end == "again"):
+        for hold_s, rate in zip(holds_s.tolist(), recorded.tolist(), strict=True):
+            expected += rate * min(hold_s, max(left_s, 0.0))
+            left_s -= hold_s
+        lap += 1
+    found = total_bits(RecordedTable(str(file), step_s=step_s, end=end), steps, step_s)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e8 * lap * 1e-6 * step_s + 1e-3)
 
 
 def test_mahimahi_counts_opportunities(tmp_path: Path) -> None:
@@ -126,8 +218,8 @@ def test_slots_cannot_be_recorded(drive: str) -> None:
 
 
 def test_a_broadcast_waits_for_the_slowest() -> None:
-    a = Playback(np.array([1e6, 5e6]), 1.0, 0, True)
-    b = Playback(np.array([2e6, 3e6]), 1.0, 0, True)
+    a = Playback(Trace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1e6, 6e6])), 1.0, 0, True)
+    b = Playback(Trace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2e6, 5e6])), 1.0, 0, True)
     window = play([a, b], 1e6, 0.5, 3)
     assert list(window.borders_s) == [0.5, 1.0, 2.0, 3.0]
     assert list(window.efficiency(123.0).values) == [1.0, 3.0, 1.0]
@@ -167,7 +259,6 @@ def test_an_integral_of_nothing_for_ever_is_nothing() -> None:
         ("trace,t_s,mbps\na,2,2\na,1,2\n", {}, "must not fall"),
         ("trace,t_s,mbps\na,1,2\na,2,-2\n", {}, "a rate is negative"),
         ("trace,t_s,mbps\na,1,2\na,2,2\n", {"traces": ("c",)}, 'has no trace "c"'),
-        ("trace,t_s,mbps\na,1,2\na,2,2\n", {"step_s": 3.0}, "shorter than a step"),
         ("trace,t_s,mbps\na,1,x\na,2,y\n", {}, "holds no numbers"),
     ],
 )
