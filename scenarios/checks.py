@@ -31,6 +31,10 @@ QUANTITY = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*[^\W\d_][\w/%]*$")
 """A number with a unit behind it."""
 
 
+SENTENCES = ("refused", "value_error")
+"""Types of errors whose message is a whole sentence: of a check in this file, and of a part's `__post_init__`."""
+
+
 def refusal(sentence: str, *inside: str) -> PydanticCustomError:
     """An error whose message is `sentence`; `inside` names the field at fault in the section that raises it."""
     return PydanticCustomError("refused", "{sentence}", {"sentence": sentence, "inside": inside})
@@ -88,13 +92,17 @@ def section(part: type, named: bool, families: Mapping[type, Family]) -> Callabl
 
 
 def guarded(bare: Any, metadata: list[Any], hint: Any) -> Any:
-    """Turn whatever pydantic says about the value itself into `found ...; ... is allowed`."""
+    """Turn whatever pydantic says about the value itself into `found ...; ... is allowed`.
+
+    What a part inside the value says in a sentence of its own stands: a refusal, or the ValueError of a part whose
+    fields do not fit each other.
+    """
 
     def guard(value: Any, validate: Any) -> Any:
         try:
             return validate(value)
         except ValidationError as error:
-            if any(inner["type"] == "refused" for inner in error.errors(include_url=False, include_input=False)):
+            if any(inner["type"] in SENTENCES for inner in error.errors(include_url=False, include_input=False)):
                 raise
         raise refusal(f"found {found(value)}; {allowed(hint)} is allowed{_advice(value, hint)}")
 
@@ -110,6 +118,11 @@ def strict(hint: Any) -> Any:
         bare = tuple.__class_getitem__(tuple(item if item is Ellipsis else strict(item) for item in get_args(bare)))
     else:
         bare = SCALARS.get(bare, bare)
+    return annotated(bare, metadata)
+
+
+def annotated(bare: Any, metadata: list[Any]) -> Any:
+    """A hint put together again."""
     return Annotated[bare, *metadata] if metadata else bare
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +25,19 @@ from pydantic import (
 )
 from pydantic import Field as Described
 
-from scenarios.checks import BARE, Family, default_of, expand, guarded, name_of, refusal, section, strict
+from scenarios.checks import (
+    BARE,
+    SENTENCES,
+    Family,
+    annotated,
+    default_of,
+    expand,
+    guarded,
+    name_of,
+    refusal,
+    section,
+    strict,
+)
 from scenarios.document import Document
 from scenarios.errors import Path, ScenarioError, dotted, found, printable, unknown
 from scenarios.hints import documentation, hints, members, summary, unwrap
@@ -87,12 +99,20 @@ class Parts:
         choices = members(bare)
         if any(self._is_structure(choice) for choice in choices):
             return Union[tuple(self._structure(choice, default) for choice in choices)]  # noqa: UP007  from a tuple
+        return guarded(self._plain(bare), metadata, hint)
+
+    def _plain(self, bare: Any) -> Any:
+        """Plain values, and lists and sections of anything, each item of which says by itself what is wrong with it."""
+        choices = members(bare)
+        if len(choices) == 2 and NoneType in choices:
+            inner, metadata = unwrap(next(choice for choice in choices if choice is not NoneType))
+            return Optional[annotated(self._plain(inner), metadata)]  # noqa: UP045  known when it runs
         if get_origin(bare) is tuple:
-            inner = tuple(item if item is Ellipsis else self._annotation(item) for item in get_args(bare))
-            return guarded(tuple[inner], metadata, hint)  # type: ignore[valid-type]  # known when it runs
+            items = tuple(item if item is Ellipsis else self._annotation(item) for item in get_args(bare))
+            return tuple[items]  # type: ignore[valid-type]  # known when it runs
         if get_origin(bare) is dict:
-            return guarded(dict[str, self._annotation(get_args(bare)[1])], metadata, hint)  # type: ignore[misc]
-        return guarded(strict(bare), metadata, hint)
+            return dict[str, self._annotation(get_args(bare)[1])]  # type: ignore[misc]
+        return strict(bare)
 
     def _is_structure(self, hint: Any) -> bool:
         bare, _ = unwrap(hint)
@@ -157,11 +177,14 @@ def _builder(part: type) -> Callable[[Any], Any]:
 
 
 def _sentence(error: ValidationError, document: Document) -> ScenarioError:
-    """The first thing that is wrong, and how many more there are."""
-    first, *others = error.errors(include_url=False)
+    """The first thing that is wrong, and how many more there are.
+
+    What the library says by itself only follows from that: a list is too short where its items were refused.
+    """
+    first, *others = (each for each in error.errors(include_url=False) if each["type"] in SENTENCES)
     path: Path = first["loc"]
-    about = first.get("ctx", {})
-    text = printable(str(about.get("sentence") or about.get("error") or first["msg"]))
+    about = first["ctx"]
+    text = printable(str(about.get("sentence") or about["error"]))
     place, field = document.place((*path, *about.get("inside", ()))), dotted(document.written(path))
     where = [place] if place.startswith(f"--set {field}=") else [place, field]
     more = f" (and {len(others)} more)" if others else ""

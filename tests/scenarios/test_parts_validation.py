@@ -66,6 +66,18 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class Absence:
+    """From one time to another."""
+
+    from_s: Annotated[float, Ge(0)]
+    until_s: float
+
+    def __post_init__(self) -> None:
+        if self.until_s <= self.from_s:
+            raise ValueError("until_s must come after from_s")
+
+
+@dataclass(frozen=True)
 class Users:
     """Users."""
 
@@ -78,6 +90,13 @@ class Users:
     note: str = "plain"
     mode: Literal["up", "down"] = "up"
     moving: bool = True
+    absences: tuple[Absence, ...] = ()
+    pairs: tuple[tuple[Absence, Absence], ...] = ()
+    holiday: Absence | None = None
+    by_day: dict[str, Absence] = field(default_factory=dict)
+    by_week: dict[str, Annotated[tuple[Absence, ...], MinLen(2)]] | None = None
+    speeds: Annotated[tuple[PerUser, ...], MinLen(1)] | None = None
+    quotas: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(2)] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,29 @@ def test_a_whole_number_becomes_a_float_where_one_is_expected(tmp_path: Path) ->
         ("{speed: {name: uniform, low: 3}}", "users.speed: low is above high; exchange them"),
         ("{corners: [[0, 0], [1]]}", "users.corners[1]: found a list of 1; a list of 2: a number, a number is allowed"),
         ("{corners: [[0, 0], [1, x]]}", 'users.corners[1][1]: found "x"; a number is allowed'),
+        *[
+            (f"{{{written}}}", f"users.{place}: until_s must come after from_s")
+            for written, place in [
+                ("absences: [{from_s: 0, until_s: 1}, {from_s: 8, until_s: 5}]", "absences[1]"),
+                ("pairs: [[{from_s: 0, until_s: 1}, {from_s: 8, until_s: 5}]]", "pairs[0][1]"),
+                ("holiday: {from_s: 8, until_s: 5}", "holiday"),
+                ("by_day: {monday: {from_s: 8, until_s: 5}}", "by_day.monday"),
+                ("by_week: {first: [{from_s: 0, until_s: 1}, {from_s: 8, until_s: 5}]}", "by_week.first[1]"),
+            ]
+        ],
+        ("{absences: [{from_s: 8, until_s: 5}, 3]}", "users.absences[0]: until_s must come after from_s (and 1 more)"),
+        ("{absences: [3]}", "users.absences[0]: found 3; a section with from_s, until_s is allowed"),
+        ("{absences: 3}", "users.absences: found 3; a list, each item a section with from_s, until_s is allowed"),
+        (
+            "{by_day: {monday: {from_s: -1, until_s: 5}}}",
+            "users.by_day.monday.from_s: found -1; a number >= 0 is allow",
+        ),
+        ("{by_week: {first: []}}", "users.by_week.first: found an empty list; a list of at least 2, each item a sect"),
+        ("{speeds: [3, {name: uniform, low: 3}]}", "users.speeds[1]: low is above high; exchange them"),
+        ("{speeds: []}", "users.speeds: found an empty list; a list of at least 1, each item"),
+        ("{quotas: [1, 0]}", "users.quotas[1]: found 0; a whole number >= 1 is allowed"),
+        ("{quotas: [0, x]}", "users.quotas[0]: found 0; a whole number >= 1 is allowed (and 1 more)"),
+        ("{quotas: 2}", "users.quotas: found 2; a list of at least 2, each item a whole number >= 1, or null is allo"),
         ("5", "users: found 5; a section with count, share"),
         ("", "users: found nothing; a section with count, share"),
         ("{count: 0, share: 0, note: 1}", "users.count: found 0; a whole number >= 1 is allowed (and 2 more)"),
