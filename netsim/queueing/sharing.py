@@ -7,13 +7,12 @@ clock which is known when it comes.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Generator
-from itertools import count
 from typing import Any
 
 import simpy
 
+from netsim.agenda import Agenda
 from netsim.queueing.queue import Stay
 
 
@@ -25,9 +24,7 @@ class Sharing:
         self.present = 0
         self._clock = 0.0  # virtual time
         self._since_s = env.now  # when the clock was last read
-        self._ends: list[tuple[float, int, simpy.Event]] = []  # a heap; given-up jobs stay until they surface
-        self._gone: set[simpy.Event] = set()
-        self._order = count()
+        self._ends: Agenda[simpy.Event] = Agenda()  # in virtual time
         self._alarm: simpy.Event | None = None
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Generator[simpy.Event, Any, Stay]:
@@ -48,7 +45,7 @@ class Sharing:
         """An event that happens when the job is done, and what the clock reads then."""
         self._read()
         done, end = self.env.event(), self._clock + work_s
-        heapq.heappush(self._ends, (end, next(self._order), done))
+        self._ends.put(done, end)
         self.present += 1
         self._set_alarm()
         return done, end
@@ -57,7 +54,7 @@ class Sharing:
         """Leave before the end; returns the service that is missing."""
         self._read()
         missing_s = end - self._clock
-        self._gone.add(done)
+        self._ends.drop(done)
         self.present -= 1
         self._set_alarm()
         return missing_s
@@ -74,10 +71,8 @@ class Sharing:
 
     def _set_alarm(self) -> None:
         """Ring when the next job is done; an alarm that was set before means nothing any more."""
-        while self._ends and self._ends[0][2] in self._gone:
-            self._gone.remove(heapq.heappop(self._ends)[2])
-        if self._ends:
-            self._alarm = self.env.timeout(max(0.0, self._ends[0][0] - self._clock) / self._speed)
+        if self.present:
+            self._alarm = self.env.timeout(max(0.0, self._ends.next_s - self._clock) / self._speed)
             self._alarm.callbacks.append(self._ring)
         else:
             self._alarm, self._clock = None, 0.0  # begin afresh, so that rounding does not grow with time
@@ -85,12 +80,8 @@ class Sharing:
     def _ring(self, alarm: simpy.Event) -> None:
         if alarm is not self._alarm:
             return
-        self._clock, self._since_s = self._ends[0][0], self.env.now  # what it reads now, without rounding
-        while self._ends and self._ends[0][0] <= self._clock:
-            _, _, done = heapq.heappop(self._ends)
-            if done in self._gone:
-                self._gone.remove(done)
-            else:
-                self.present -= 1
-                done.succeed()
+        self._clock, self._since_s = self._ends.next_s, self.env.now  # what it reads now, without rounding
+        while self._ends.next_s <= self._clock:
+            self.present -= 1
+            self._ends.pop().succeed()
         self._set_alarm()

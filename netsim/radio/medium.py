@@ -6,14 +6,13 @@ of that instant: whoever has a new share is brought up to date at the old rate, 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
 from math import inf
 
 import simpy
 from simpy.events import EventPriority
 
+from netsim.agenda import Agenda
 from netsim.radio.link import Carrying
 from netsim.radio.sharing import Grant, Receivers, Scheduler
 from netsim.radio.transmission import Transmission
@@ -65,8 +64,7 @@ class Medium:
         self._stale: dict[Transmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
-        self._agenda: list[tuple[float, int, Transmission]] = []  # a heap; entries of the past stay until they surface
-        self._order = count()
+        self._agenda: Agenda[Transmission] = Agenda()
         self._alarm_s = self._border_s = inf
         self._settling = False
 
@@ -137,6 +135,7 @@ class Medium:
 
     def _leave(self, transmission: Transmission) -> None:
         del self._active[transmission]
+        self._agenda.drop(transmission)
         self._stale.pop(transmission, None)  # another band may have it from now on
         self._settle_later()
 
@@ -202,19 +201,12 @@ class Medium:
         now_s = self.env.now
         transmission.advance(now_s)
         transmission.rate(now_s, grant)
-        heapq.heappush(self._agenda, (transmission.due_s, next(self._order), transmission))
-        if len(self._agenda) > 64 + 4 * len(self._active):
-            self._agenda = [entry for entry in self._agenda if self._holds(entry)]
-            heapq.heapify(self._agenda)
-
-    def _holds(self, entry: tuple[float, int, Transmission]) -> bool:
-        return entry[2] in self._active and entry[0] == entry[2].due_s
+        self._agenda.put(transmission, transmission.due_s)
 
     def _set_alarm(self) -> None:
-        while self._agenda and not self._holds(self._agenda[0]):
-            heapq.heappop(self._agenda)
-        if self._agenda and self._agenda[0][0] < self._alarm_s:
-            delay_s = self._agenda[0][0] - self.env.now
+        due_s = self._agenda.next_s
+        if due_s < self._alarm_s:
+            delay_s = due_s - self.env.now
             self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
             Alarm(self.env, delay_s, self._ring)
 
@@ -222,10 +214,8 @@ class Medium:
         now_s = self.env.now
         if now_s >= self._alarm_s:
             self._alarm_s = inf
-        while self._agenda and self._agenda[0][0] <= now_s:
-            entry = heapq.heappop(self._agenda)
-            if self._holds(entry):
-                self._look_again(entry[2])
+        while self._agenda.next_s <= now_s:
+            self._look_again(self._agenda.pop())
         self._set_alarm()
 
     def _look_again(self, transmission: Transmission) -> None:

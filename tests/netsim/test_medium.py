@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stepping import Sending, Stepping
 
+from netsim.agenda import SPARE
 from netsim.radio.link import WorstOf
 from netsim.radio.medium import Medium
 from netsim.radio.rate import RateLaw, Shannon
@@ -218,14 +219,20 @@ def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch)
     assert asked == [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 
 
-def test_what_is_over_is_forgotten() -> None:
-    """A long transmission is rated anew 4,000 times; what was predicted before is dropped."""
-    band = Band(users=2)
-    band.send(0, FLAT, 1e9)
-    for k in range(2000):
-        band.env.process(band._send(1, FLAT, 1.0, 0.01 * k, inf))
-    band.env.run(30.0)
-    assert len(band.medium._agenda) <= 64 + 4 * 2
+@pytest.mark.parametrize("links", [FLAT, Recorded([1e6, 3e6], coherence_time_s=0.05)], ids=["flat", "fading"])
+def test_the_agenda_holds_one_entry_for_each_transmission(links: Recorded) -> None:
+    """Ten long transmissions are rated anew 600 times, and see the same border of their windows each time."""
+    band = Band(users=11)
+    for user in range(10):
+        band.send(user, links, 1e9)
+    for k in range(300):
+        band.env.process(band._send(10, links, 1.0, 0.01 * k, inf))
+    held = 0
+    while band.env.peek() < 4.0:
+        band.env.step()
+        if not band.medium._settling:
+            held = max(held, len(band.medium._agenda) - len(band.medium._active))
+    assert held <= SPARE
 
 
 def test_equal_transfers_end_at_the_very_same_instant() -> None:

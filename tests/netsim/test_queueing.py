@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Process, World, flat_compute, world
 
-from netsim.queueing import DISCIPLINES, Discipline, Fifo, Full, Priority, ProcessorSharing
+from netsim.agenda import SPARE
+from netsim.queueing import DISCIPLINES, Discipline, Fifo, Full, Priority, ProcessorSharing, Sharing
 
 ARRIVALS = st.lists(
     st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=12, unique_by=lambda one: one[0]
@@ -78,6 +79,26 @@ def test_jobs_that_come_together_share_and_go_together() -> None:
     w = served_by(ProcessorSharing())
     w.run(*(job(w, 1, 2) for _ in range(3)))
     assert [(row["end_s"], row["wait_s"], row["service_s"]) for row in w.rows("computations")] == [(7, 4, 2)] * 3
+
+
+def test_jobs_given_up_leave_nothing_behind() -> None:
+    """A thousand jobs of a day each are given up after a second, beside one that stays."""
+    env = simpy.Environment()
+    queue = Sharing(env, 1)
+
+    def served(patience_s: float) -> Process:
+        job = env.process(queue.serve(0, lambda: 86_400.0))
+        yield env.timeout(patience_s)
+        job.interrupt()
+
+    def all_of_them() -> Process:
+        env.process(queue.serve(0, lambda: 86_400.0))
+        for _ in range(1000):
+            yield env.process(served(1.0))
+
+    env.run(env.process(all_of_them()))
+    assert queue.present == 1
+    assert len(queue._ends) <= 1 + SPARE
 
 
 def test_a_job_given_up_leaves_its_share_to_the_others() -> None:
