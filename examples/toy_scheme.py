@@ -1,13 +1,13 @@
-"""A scheme from outside the packages: signed updates by majority vote, one bit a weight.
+"""A scheme from outside the packages: gradient descent by majority vote, one bit a weight on the uplink.
 
     python examples/toy_scheme.py
 
-server -> user   model                                   once, in the first round
+server -> user   model
 user             gradient of one mini-batch
 user -> server   its signs, one bit a weight
-server           majority of the signs
-server -> users  the majority, one bit a weight          one broadcast
-user             the same step everywhere: w - step * majority
+server           w - step * majority of the signs
+
+After Bernstein et al., "signSGD with majority vote is communication efficient and fault tolerant", ICLR 2019.
 """
 
 from dataclasses import dataclass
@@ -28,23 +28,22 @@ from scenarios import load, simulate
 
 @dataclass(frozen=True)
 class MajorityVote:
-    """Signed gradient descent by majority vote, one bit a weight in each direction."""
+    """Signed gradient descent by majority vote: a user's update is one bit a weight."""
 
     step: Annotated[float, Gt(0)] = 0.002
     """What every weight moves in a round."""
 
     def run(self, world: World) -> Promise:
-        model = yield from world.server.broadcast(world.users, world.initial(world.whole), "model")
+        model = world.initial(world.whole)
         for number in world.rounds():
-            votes = yield from gather(world, {user: self.vote(world, user, number, model) for user in world.users})
+            work = {user: self.vote(world, user, number, model) for user in world.selected(number)}
+            votes = yield from gather(world, work)
             if votes:
-                majority = world.executor.submit(most, list(votes.values()))
-                for user in world.users:
-                    yield from world.server.send(user, majority, "gradient", bits=world.whole.parameter_count)
-                model = world.executor.submit(move, self.step, model, majority)
+                model = world.executor.submit(move, self.step, model, list(votes.values()))
             world.models(model)
 
     def vote(self, world: World, user: User, number: int, model: Any) -> Promise:
+        model = yield from world.server.send(user, model, "model")
         signs = yield from user.do(sign_of_gradient, world.whole, model, *user.batch(number), kind="client_training")
         return (yield from user.send(world.server, signs, "gradient", bits=world.whole.parameter_count))
 
@@ -56,12 +55,9 @@ def sign_of_gradient(segment: Any, model: Parameters, x: torch.Tensor, y: torch.
     return {name: gradient.sign() for name, gradient in grad(loss)(model).items()}
 
 
-def most(votes: list[Parameters]) -> Parameters:
-    return {name: torch.stack([vote[name] for vote in votes]).sum(0).sign() for name in votes[0]}
-
-
-def move(step: float, model: Parameters, direction: Parameters) -> Parameters:
-    return {name: weight - step * direction[name] for name, weight in model.items()}
+def move(step: float, model: Parameters, votes: list[Parameters]) -> Parameters:
+    majority = {name: torch.stack([vote[name] for vote in votes]).sum(0).sign() for name in model}
+    return {name: weight - step * majority[name] for name, weight in model.items()}
 
 
 SCHEMES["majority_vote"] = MajorityVote

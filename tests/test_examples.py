@@ -1,0 +1,57 @@
+"""The examples run as their users run them."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import scenarios
+from learning.schemes import SCHEMES
+from runs import FAULTS, frame, policy
+from scenarios.run import Result
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+WEIGHTS = 64 * 64 + 64 + 64 * 10 + 10  # of the example's multilayer perceptron on images of 8 x 8 pixels
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The names of the example, whose scheme is registered for one test."""
+    monkeypatch.setitem(SCHEMES, "majority_vote", SCHEMES["fedavg"])  # to be taken out again afterwards
+    return runpy.run_path(str(EXAMPLES / "toy_scheme.py"))
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_toy_scheme_sends_one_bit_a_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/toy_scheme.py`, but for the number of rounds."""
+    read = scenarios.load
+    monkeypatch.setattr(scenarios, "load", lambda path: read(path, {"learning.stop.rounds": 3}))
+    monkeypatch.chdir(tmp_path)
+    result: Result = runpy.run_path(str(EXAMPLES / "toy_scheme.py"), run_name="__main__")["result"]
+    rounds = frame(result, "rounds")
+    assert rounds.uplink_bits.tolist() == [10 * WEIGHTS] * 3
+    assert rounds.downlink_bits.tolist() == [10 * WEIGHTS * 32] * 3
+    assert capsys.readouterr().out.startswith(f"accuracy {result.accuracy:.3f} after ")
+    assert (tmp_path / "runs" / "toy_scheme" / "run.json").exists()
+
+
+def test_the_toy_scheme_moves_every_weight_with_the_majority(toy: dict[str, Any]) -> None:
+    signs = [[1.0, 1.0, -1.0, 1.0], [1.0, -1.0, -1.0, -1.0], [0.0, -1.0, 1.0, 0.0]]
+    moved = toy["move"](0.25, {"w": torch.full((4,), 4.0)}, [{"w": torch.tensor(vote)} for vote in signs])
+    assert moved["w"].tolist() == [3.75, 4.25, 4.25, 4.0]
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("by", ["deadline", "first_k"])
+def test_the_toy_scheme_follows_policies_and_survives_faults(by: str) -> None:
+    given = {path.replace("__", "."): value for path, value in policy(by, "majority_vote").items()}
+    setting = {"learning.executor": "dry", "learning.stop.rounds": 4, "network.faults": FAULTS, **given}
+    result = scenarios.simulate(scenarios.load(EXAMPLES / "toy_scheme.yaml", setting))
+    rounds = frame(result, "rounds")
+    assert (result.status, len(rounds)) == ("complete", 4)
+    assert (rounds.dropped > 0).any()
+    assert (rounds.participants > 0).any()
