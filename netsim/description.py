@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 
 from netsim.battery import BatteryDescription
 from netsim.energy import ComputeEnergy, Cycles, RadioTail
@@ -298,8 +298,8 @@ class RequestStream:
     """Bits of the answer; 0 takes no time."""
     timeout_s: Annotated[float, Gt(0)] | None = None
     """Time after which a request is given up, wherever it is, in seconds; null is never."""
-    users: tuple[Annotated[int, Ge(0)], ...] | None = None
-    """Numbers of the users that ask; null is all."""
+    users: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] | None = None
+    """Numbers of the users that ask; null is all. What is dealt out, such as recorded requests, goes to these alone."""
     at: Literal["nearest", "central"] = "nearest"
     """Which server is asked: the edge server at the user's station, if there is one, or always that of learning."""
 

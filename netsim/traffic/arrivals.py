@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Annotated, Protocol
@@ -17,10 +17,11 @@ from netsim.values import PerUser
 class Arrivals(Protocol):
     """When requests arrive."""
 
-    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        """For each of `count` users the instants in seconds at which it asks, in order and perhaps without end.
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        """For each of these users, of `count` in all, the instants in seconds at which it asks.
 
-        `stream` names the draws. Raises ValueError, in one sentence, if the law does not fit the users.
+        They come in order, and perhaps without end; no other user asks. `stream` names the draws. Raises ValueError, in
+        one sentence, if the law does not fit the users.
         """
         ...
 
@@ -32,9 +33,9 @@ class Poisson:
     rate_per_s: PerUser
     """Mean number of requests of a user in a second; 0 is none."""
 
-    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
-        return [_poisson(rate, streams.key("arrivals", stream, user)) for user, rate in enumerate(rates)]
+        return [_poisson(rates[user], streams.key("arrivals", stream, user)) for user in users]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Periodic:
     jitter_s: Annotated[float, Ge(0)] = 0.0
     """Most that a request comes late, drawn uniformly for each, in seconds; at most the period. 0 is a clock."""
 
-    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
         periods = self.period_s.of_users(count, streams, f"period of {stream}")
         for user, period_s in enumerate(periods):
             if period_s <= 0 or period_s < self.jitter_s:
@@ -54,8 +55,8 @@ class Periodic:
                     f"the period of user {user} is {period_s:g} s; it must be positive and no less than jitter_s"
                 )
         phases = streams.uniform("phase", stream, index=range(count)).tolist()
-        keys = [streams.key("arrivals", stream, user) for user in range(count)]
-        return [self._instants(*each) for each in zip(periods, phases, keys, strict=True)]
+        keys = [streams.key("arrivals", stream, user) for user in users]
+        return [self._instants(periods[user], phases[user], key) for user, key in zip(users, keys, strict=True)]
 
     def _instants(self, period_s: float, phase: float, key: int) -> Iterator[float]:
         for number, late in enumerate(uniform_draws(key)):
@@ -79,11 +80,11 @@ class OnOff:
     off_rate_per_s: Annotated[float, Ge(0)] = 0.0
     """Mean number of requests of a user in a second that is off; that of on leaves a plain Poisson process."""
 
-    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
         first = streams.uniform("on at first", stream, index=range(count)) * (self.mean_on_s + self.mean_off_s)
         begins_on = (first < self.mean_on_s).tolist()
-        return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in range(count)]
+        return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in users]
 
     def _instants(self, rate: float, on: bool, streams: Streams, stream: str, user: int) -> Iterator[float]:
         """Requests are a Poisson process of rate one on a clock that runs at the rate of the moment."""

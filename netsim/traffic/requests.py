@@ -40,11 +40,13 @@ class Traffic:
 
     def _of_stream(self, name: str, stream: RequestStream) -> Iterator[Source]:
         users = self.network.users
-        instants = stream.arrivals.of_users(len(users), self.network.streams, name)
-        for number in range(len(users)) if stream.users is None else stream.users:
+        asking = range(len(users)) if stream.users is None else stream.users
+        for number in asking:
             if number >= len(users):
                 raise ValueError(f"stream {name} names user {number}; there are {len(users)}, from 0")
-            yield Source(self, name, stream, users[number], instants[number])
+        arrivals = stream.arrivals.of_users(asking, len(users), self.network.streams, name)
+        for number, instants in zip(asking, arrivals, strict=True):
+            yield Source(self, name, stream, users[number], instants)
 
     def beside(self, scheme: Generator[simpy.Event, Any, Any] | None) -> Timed:
         """Make requests until their time is over; without a time of their own, until the scheme ends.

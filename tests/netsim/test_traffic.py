@@ -1,6 +1,6 @@
 """Requests: one by hand, arrivals by their statistics, recorded ones, and storms in which nothing may get lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from math import exp
@@ -38,8 +38,8 @@ class At:
     def __init__(self, *instants_s: float) -> None:
         self.instants_s = instants_s
 
-    def of_users(self, count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        return [iter(self.instants_s if user == 0 else ()) for user in range(count)]
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        return [iter(self.instants_s if user == 0 else ()) for user in users]
 
 
 def test_a_request_in_closed_form() -> None:
@@ -113,7 +113,7 @@ def test_requests_are_no_part_of_a_round() -> None:
 
 def first(arrivals: Arrivals, count: int, users: int = 1) -> list[np.ndarray]:  # type: ignore[type-arg]
     """The first arrivals of each user."""
-    return [np.array(list(islice(each, count))) for each in arrivals.of_users(users, STREAMS, "x")]
+    return [np.array(list(islice(each, count))) for each in arrivals.of_users(range(users), users, STREAMS, "x")]
 
 
 def test_poisson_arrivals() -> None:
@@ -136,7 +136,10 @@ def test_on_off_arrivals() -> None:
     """Mean and variance of the number in an interval, in equilibrium: Fischer and Meier-Hellstern 1993."""
     law = OnOff(Constant(5.0), mean_on_s=2.0, mean_off_s=6.0, off_rate_per_s=0.5)
     length_s, users = 10.0, 1500
-    numbers = [sum(1 for _ in takewhile(lambda s: s < length_s, each)) for each in law.of_users(users, STREAMS, "x")]
+    numbers = [
+        sum(1 for _ in takewhile(lambda s: s < length_s, each))
+        for each in law.of_users(range(users), users, STREAMS, "x")
+    ]
     on, decay, gap = 0.25, 1 / 2 + 1 / 6, 5.0 - 0.5
     mean = length_s * (on * 5.0 + (1 - on) * 0.5)
     spread = 2 * on * (1 - on) * gap**2 * (length_s / decay - (1 - exp(-decay * length_s)) / decay**2)
@@ -163,15 +166,49 @@ def longer_than_two() -> float:
 def test_recorded_arrivals(tmp_path: Path) -> None:
     file = tmp_path / "requests.csv"
     file.write_text("time_s,who\n3.0,1\n1.0,0\n2.0,1\n")
-    in_turn = RecordedArrivals(str(file)).of_users(2, STREAMS, "x")
+    in_turn = RecordedArrivals(str(file)).of_users(range(2), 2, STREAMS, "x")
     assert [list(each) for each in in_turn] == [[1.0, 3.0], [2.0]]
-    named = RecordedArrivals(str(file), user_column="who").of_users(3, STREAMS, "x")
+    named = RecordedArrivals(str(file), user_column="who").of_users(range(3), 3, STREAMS, "x")
     assert [list(each) for each in named] == [[1.0], [2.0, 3.0], []]
     with pytest.raises(ValueError, match="must hold users from 0 to 0"):
-        RecordedArrivals(str(file), user_column="who").of_users(1, STREAMS, "x")
+        RecordedArrivals(str(file), user_column="who").of_users(range(1), 1, STREAMS, "x")
     file.write_text("time_s\n-1.0\n")
     with pytest.raises(ValueError, match="no negative times"):
-        RecordedArrivals(str(file)).of_users(1, STREAMS, "x")
+        RecordedArrivals(str(file)).of_users(range(1), 1, STREAMS, "x")
+
+
+@pytest.mark.parametrize("asking", [(0,), (1, 2), (3, 0, 2)])
+def test_recorded_requests_are_dealt_to_those_that_ask(tmp_path: Path, asking: tuple[int, ...]) -> None:
+    """A hundred requests in a table are a hundred requests, made in turn by the users of the stream."""
+    file = tmp_path / "requests.csv"
+    file.write_text("time_s\n" + "".join(f"{second}\n" for second in range(100)))
+    stream = RequestStream(RecordedArrivals(str(file)), flops=ConstantSize(1e6), users=asking)
+    rows = sorted(run(world(flat_network(4)), 200.0, x=stream), key=lambda row: row["arrival_s"])  # type: ignore[arg-type, return-value]
+    assert [row["arrival_s"] for row in rows] == list(range(100))
+    assert [row["user"] for row in rows] == [asking[number % len(asking)] for number in range(100)]
+
+
+def test_recorded_users_ask_for_themselves(tmp_path: Path) -> None:
+    """Where the table says who asks, a stream of some users makes the requests of these."""
+    file = tmp_path / "requests.csv"
+    file.write_text("time_s,who\n3.0,1\n1.0,0\n2.0,1\n4.0,2\n")
+    law = RecordedArrivals(str(file), user_column="who")
+    assert [list(each) for each in law.of_users((2, 1), 3, STREAMS, "x")] == [[4.0], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Poisson(Listed((1.0, 2.0, 3.0, 4.0))),
+        Periodic(Listed((1.0, 2.0, 3.0, 4.0)), 0.5),
+        OnOff(Listed((1.0, 2.0, 3.0, 4.0)), 2.0, 2.0),
+    ],
+)
+def test_whether_others_ask_changes_no_users_requests(law: Arrivals) -> None:
+    """A user keeps its rate and its draws, whoever else is in the stream."""
+    everybody = [list(islice(each, 50)) for each in law.of_users(range(4), 4, STREAMS, "x")]
+    some = [list(islice(each, 50)) for each in law.of_users((3, 1), 4, STREAMS, "x")]
+    assert some == [everybody[3], everybody[1]]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +221,7 @@ def test_recorded_arrivals(tmp_path: Path) -> None:
 )
 def test_arrivals_that_cannot_be(arrivals: Arrivals, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        arrivals.of_users(2, STREAMS, "x")
+        arrivals.of_users(range(2), 2, STREAMS, "x")
 
 
 def test_a_stream_of_nobody_is_refused() -> None:
@@ -252,7 +289,7 @@ def test_storms(streams: dict[str, RequestStream], discipline: Discipline, slots
     arrivals = {
         (name, user, number)
         for name, stream in streams.items()
-        for user, instants in enumerate(stream.arrivals.of_users(3, w.network.streams, name))
+        for user, instants in enumerate(stream.arrivals.of_users(range(3), 3, w.network.streams, name))
         for number, _ in enumerate(takewhile(lambda s: s < 8.0, instants))
     }
     assert sorted((row["stream"], row["user"], row["number"]) for row in rows) == sorted(arrivals)
