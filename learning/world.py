@@ -54,6 +54,8 @@ class World:
     """Which server a user works with from the beginning of a round; None is the aggregator."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
+    closes_s: float = field(default=inf, init=False)
+    """When the present round's deadline is; infinite before users begin to work in it, and where there is none."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
     _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
     _staleness: float = field(default=0.0, init=False)
@@ -130,6 +132,7 @@ class World:
         while not self._finished(number):
             self.journal.begin_round(number)
             self.took_part(0, 0)
+            self.closes_s = inf
             yield number
             present, asked = self._presence
             self.journal.end_round(present, asked - present, self._staleness)

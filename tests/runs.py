@@ -62,7 +62,7 @@ DEADLINES_S = {
     "psl": 0.05,
     "fedsl_pq": 0.006,
     "tsflora": 0.15,
-    "st_sflora": 0.16,
+    "st_sflora": 0.28,
     "hetlora": 0.3,
     "hsplitlora": 0.35,
 }

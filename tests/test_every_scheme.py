@@ -137,6 +137,22 @@ def test_policies_drop_stragglers(name: str, by: str) -> None:
         assert (rounds.participants >= 2).all()
 
 
+@networked
+@pytest.mark.parametrize("share", [0.03, 0.4, 0.8])
+def test_a_deadline_ends_whatever_is_in_a_round(name: str, share: float) -> None:
+    """All that is done, sent or decided ends by then, and nothing follows but the server's aggregation."""
+    longest_s = frame(run(learning__scheme=name), "rounds").latency_s.max()
+    deadline = {"name": "deadline", "deadline_s": share * longest_s}
+    result = run(learning__scheme=name, learning__executor="dry", learning__policy=deadline)
+    rounds, jobs = frame(result, "rounds").set_index("round"), frame(result, "computations")
+    aggregation = jobs[(jobs.node_kind == "server") & (jobs.kind == "aggregation")]
+    others = pd.concat([jobs.drop(aggregation.index), frame(result, "transfers")])
+    closes_s = rounds.start_s + share * longest_s
+    assert (others.end_s <= others["round"].map(closes_s) + 1e-12).all()
+    after_s = (aggregation.end_s - aggregation.start_s).groupby(aggregation["round"]).sum()
+    assert (rounds.end_s <= closes_s.add(after_s, fill_value=0.0) + 1e-12).all()
+
+
 @scheme
 def test_it_learns(name: str) -> None:
     evaluations = frame(run(learning__scheme=name, learning__stop__rounds=25), "evaluations")

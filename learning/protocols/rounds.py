@@ -15,15 +15,17 @@ from learning.world import World
 LATE = object()
 
 
-def gather(world: World, work: Mapping[User, Promise]) -> Promise:
+def gather(world: World, work: Mapping[User, Promise], share: float = 1) -> Promise:
     """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
 
     Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor; so is
     whoever goes away, and who is away at the start is dropped at once. With nobody there, it begins when one returns.
+    A deadline is counted from the first time in a round that users begin to work, however often they do; `share` of it
+    may pass before this work is over.
     """
-    yield from _somebody(world, work)
+    yield from _begin(world, work)
     processes = {user: world.env.process(_until_interrupted(user, steps)) for user, steps in work.items()}
-    yield _over(world, list(processes.values()))
+    yield _over(world, list(processes.values()), share)
     late = [process for process in processes.values() if process.is_alive]
     for process in late:
         process.interrupt("the round is over")
@@ -39,14 +41,14 @@ def visit(world: World, work: Mapping[User, Promise]) -> Promise:
 
     Users that are away, or go away, are dropped as in `gather`.
     """
-    yield from _somebody(world, work)
-    needed, deadline = _needed(world, len(work)), world.env.now + world.policy.deadline_s
+    yield from _begin(world, work)
+    needed = _needed(world, len(work))
     done: dict[User, Any] = {}
     for user, steps in work.items():
-        if len(done) == needed or world.env.now >= deadline:
+        if len(done) == needed or world.env.now >= world.closes_s:
             break
         process = world.env.process(_until_interrupted(user, steps))
-        yield process if deadline == inf else process | world.env.timeout(deadline - world.env.now)
+        yield _by(world, process, world.closes_s)
         if process.is_alive:
             process.interrupt("the round is over")
             yield process
@@ -56,14 +58,17 @@ def visit(world: World, work: Mapping[User, Promise]) -> Promise:
     return done
 
 
-def _somebody(world: World, users: Iterable[User]) -> Promise:
-    """Wait until somebody is there, or all are gone for ever."""
+def _begin(world: World, users: Iterable[User]) -> Promise:
+    """Wait until somebody is there, all are gone for ever, or a deadline that has been set has passed; or set it."""
     nodes = [user.node for user in users]
     while all(node.away for node in nodes) and (coming := [node.back for node in nodes if not node.gone]):
-        yield world.env.any_of(coming)
+        yield _by(world, world.env.any_of(coming), world.closes_s)
+        if world.env.now >= world.closes_s:
+            break
+    world.closes_s = min(world.closes_s, world.env.now + world.policy.deadline_s)
 
 
-def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
+def _over(world: World, processes: list[simpy.Process], share: float) -> simpy.Event:
     needed = _needed(world, len(processes))
 
     def enough_done(_: object, ended: int) -> bool:
@@ -73,8 +78,13 @@ def _over(world: World, processes: list[simpy.Process]) -> simpy.Event:
         )
 
     enough = simpy.events.Condition(world.env, enough_done, processes)
-    deadline_s = world.policy.deadline_s
-    return enough if deadline_s == inf else enough | world.env.timeout(deadline_s)
+    rest_s = 0.0 if world.closes_s == inf else (1 - share) * world.policy.deadline_s
+    return _by(world, enough, world.closes_s - rest_s)
+
+
+def _by(world: World, event: simpy.Event, instant_s: float) -> simpy.Event:
+    """The event, or an instant that is not past, whichever comes first."""
+    return event if instant_s == inf else event | world.env.timeout(max(instant_s - world.env.now, 0.0))
 
 
 def _needed(world: World, asked: int) -> int:

@@ -77,6 +77,38 @@ def test_a_deadline_drops_the_late():
     assert [work.node for work in ran.journal.works if work.end_s is None] == [0, 2, 0, 2]
 
 
+@dataclass
+class Twice(Scripted):
+    """Users work two times in a round; the first may take a share of the deadline."""
+
+    share: float = 0.5
+
+    def run(self, world):
+        model = world.initial(world.whole)
+        for _ in world.rounds():
+            for share in (self.share, 1):
+                done = yield from gather(world, {user: self.user(world, user) for user in world.users}, share)
+                self.done.append((world.env.now, [user.number for user in done], list(done.values())))
+            world.models(model)
+
+
+def test_a_deadline_bounds_all_that_users_do_in_a_round():
+    scheme = Twice(gather, takes_s=[1.0, 2.0, 6.0, 9.0])
+    world(scheme, users=4, policy=Deadline(10.0), rounds=2, evaluate_every=100, executor="dry")
+    assert [(end, users) for end, users, _ in scheme.done] == [
+        (5.0, [0, 1]),
+        (10.0, [0, 1]),
+        (15.0, [0, 1]),
+        (20.0, [0, 1]),
+    ]
+    early = Twice(gather, takes_s=[1.0, 2.0, 4.0, 4.0])
+    world(early, users=4, policy=Deadline(10.0), rounds=1, evaluate_every=100, executor="dry")
+    assert [end for end, *_ in early.done] == [4.0, 8.0]
+    whole = Twice(gather, takes_s=[1.0, 2.0, 6.0, 9.0], share=1)
+    world(whole, users=4, policy=Deadline(10.0), rounds=1, evaluate_every=100, executor="dry")
+    assert [(end, users) for end, users, _ in whole.done] == [(9.0, [0, 1, 2, 3]), (10.0, [0])]
+
+
 def test_a_deadline_that_all_meet_is_not_waited_for():
     scheme, ran = scripted(gather, Deadline(100.0), 2)
     assert [end for end, *_ in scheme.done] == [4.0, 8.0]

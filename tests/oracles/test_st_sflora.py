@@ -221,10 +221,13 @@ def test_who_cannot_send_with_its_energy_is_left_out() -> None:
 def test_who_leaves_the_cell_is_not_admitted() -> None:
     everybody = ran({})
     last = float(table(everybody, "rounds")["latency_s"].max())
-    soon = ran({"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}})
+    short = {"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}}
+    soon = ran(short)
     assert list(table(soon, "rounds")["participants"]) == [0, 0]
     assert len(table(soon, "transfers")) == 0
     assert list(table(soon, "rounds")["latency_s"]) == [1.0, 1.0]
+    sooner = ran(short, learning__policy={"name": "deadline", "deadline_s": 0.25})
+    assert list(table(sooner, "rounds")["latency_s"]) == [0.25, 0.25]
     late = ran({"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 100 * last}})
     assert losses(late) == losses(everybody)
 

@@ -28,6 +28,7 @@ from learning.codecs import Codec, Identity, Uniform
 from learning.draws import Draw
 from learning.executor.deferred import specification
 from learning.parties import Promise, User
+from learning.protocols.broadcast import Broadcast
 from learning.protocols.rounds import gather
 from learning.protocols.split import ServerPart
 from learning.reducers.dropout import Dropout
@@ -83,10 +84,11 @@ class FedSLPQ:
         for number in world.rounds():
             cohort = {user: devices[user] for user in world.selected(number // self.interval)}
             last = (number + 1) % self.interval == 0
-            if number % self.interval == 0:
-                yield from self.distribute(world, cohort, front, back)
-            work = {user: self.user(world, user, number, device, back, last) for user, device in cohort.items()}
+            dense = self.distribute(world, cohort, front, back) if number % self.interval == 0 else None
+            work = {user: self.user(world, user, number, device, back, last, dense) for user, device in cohort.items()}
             done = yield from gather(world, work)
+            if dense:
+                yield from dense.withdraw()
             if done and self.server_mode == "synced":
                 step = (steps.apply_mean, world.server_optimiser, back, back_state, list(done.values()))
                 back, back_state = world.executor.submit(*step, world.weights(list(done), "uniform"))
@@ -96,18 +98,18 @@ class FedSLPQ:
                 front, back = self.aggregate(world, arrived, front, back)
             world.models((front, back) if last else self.aggregate(world, cohort, front, back))
 
-    def distribute(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> Promise:
+    def distribute(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> Broadcast:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
-        received = dict.fromkeys(world.users, front)
-        if self.masks_at == "device":
-            received = yield from world.server.broadcast(list(devices), front, "model")
-        for user, device in devices.items():
+        for device in devices.values():
             device.replica.weights = back
-            if user in received:  # else it goes on with what it has
-                device.weights, device.mask = received[user], None
+        return Broadcast(world, list(devices), front, "model")
 
-    def user(self, world: World, user: User, number: int, device: Device, back: Any, last: bool) -> Promise:
-        """Steps 1 to 6; returns the gradients of the server part."""
+    def user(
+        self, world: World, user: User, number: int, device: Device, back: Any, last: bool, dense: Broadcast | None
+    ) -> Promise:
+        """Steps 0 to 6; returns the gradients of the server part. Whom step 0 misses goes on with what it has."""
+        if dense and (self.masks_at == "server" or (yield from dense.reaches(user))):
+            device.weights, device.mask = dense.what, None
         if device.mask is None or (self.prune_every and number % self.interval % self.prune_every == 0):
             yield from device.prune(world, self, user, number)
         started, device.compute_s = world.env.now, 0.0

@@ -17,6 +17,9 @@ from learning.parties import PLAIN, User, label_bits
 from learning.reducers import Selected
 from learning.world import World
 
+ALLOCATION_BITS = 3 * 32
+"""Tokens, part of the band, power."""
+
 
 class Report(NamedTuple):
     """A user after its forward pass."""

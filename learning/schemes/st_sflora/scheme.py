@@ -30,15 +30,15 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import token_draw
 from learning.reducers import Selected
 from learning.reducers.tokens import importance
-from learning.schemes.st_sflora.cell import Cell, Costs, Grant, Report, fixed, ranked, reduced, solved
+from learning.schemes.st_sflora.cell import ALLOCATION_BITS, Cell, Costs, Grant, Report, fixed, ranked, reduced, solved
 from learning.schemes.st_sflora.standing import Standing
 from learning.schemes.tsflora import require_tokens
 from learning.world import World
 
-ALLOCATION_BITS = 3 * 32
-"""Tokens, part of the band, power."""
 PAUSE_S = 1.0
-"""Length of a round in which nobody may begin."""
+"""Length of a round in which nobody may begin, unless its deadline is earlier."""
+REPORTING = 0.5
+"""Part of a deadline after which no report is waited for, so that uploads have the rest."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,17 @@ class STSFLora:
         begin = self.admitted(costs, stays_s)
         for user in world.users:
             user.node.uplink.allocate(None)
-        reports = yield from gather(world, {user: self.report(world, user, number, ready) for user in begin})
+        reports = yield from gather(world, {u: self.report(world, u, number, ready) for u in begin}, REPORTING)
         room_s = {user: stays_s[user] - (world.env.now - start_s) for user in reports}
         grants = self.allocate(world, costs, reports, room_s)
         done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], back) for u in grants})
         world.took_part(len(done), len(asked))
         if not begin:
-            yield world.env.timeout(PAUSE_S)
+            yield world.env.timeout(min(PAUSE_S, world.policy.deadline_s))
         if not done:
             return back, state
-        weights = world.weights(list(done), self.weights)
-        step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()), weights)
-        return world.executor.submit(*step)
+        step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()))
+        return world.executor.submit(*step, world.weights(list(done), self.weights))
 
     def report(self, world: World, user: User, number: int, ready: set[User]) -> Promise:
         """What a user does before it knows what it may send."""
@@ -192,8 +191,9 @@ class STSFLora:
             return
         if self.least_tokens > patches:
             raise ValueError(f"least_tokens is {self.least_tokens}, but there are {patches} patches")
-        if self.solver == "brute" and (patches - self.least_tokens + 1) ** world.wanted > MOST_COMBINATIONS:
+        choices = patches - self.least_tokens + 1
+        if self.solver == "brute" and choices**world.wanted > MOST_COMBINATIONS:
             raise ValueError(
-                f"{world.wanted} users with {patches - self.least_tokens + 1} choices each are more than "
+                f"{world.wanted} users with {choices} choices each are more than "
                 f"{MOST_COMBINATIONS} combinations; take another solver"
             )

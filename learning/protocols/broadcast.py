@@ -1,0 +1,39 @@
+"""One message to all users of a round, which is on its way while their straggler policy looks at the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import simpy
+
+from learning.parties import Promise, User
+from learning.world import World
+
+
+class Broadcast:
+    """What the server transmits once to all of these users, from when the first of them waits for it."""
+
+    def __init__(self, world: World, users: Sequence[User], what: Any, kind: str) -> None:
+        self.world, self.what = world, what
+        self._work = _until_interrupted(world.server.broadcast(users, what, kind))
+        self._process: simpy.Process | None = None
+
+    def reaches(self, user: User) -> Promise:
+        """Wait until the transmission is over; whether the user got all of it."""
+        if self._process is None:
+            self._process = self.world.env.process(self._work)
+        return user in (yield self._process)
+
+    def withdraw(self) -> Promise:
+        """The round is over: a transmission that is still under way is given up."""
+        if self._process is not None and self._process.is_alive:
+            self._process.interrupt("the round is over")
+            yield self._process
+
+
+def _until_interrupted(work: Promise) -> Promise:
+    try:
+        return (yield from work)
+    except simpy.Interrupt:
+        return {}
