@@ -104,6 +104,9 @@ RADIO: tuple[Activity, ...] = ("transmit", "receive")
 class RadioTail:
     """What a radio draws after a transfer before it goes to sleep; a transfer that begins meanwhile cuts it.
 
+    A transfer that was given up has a tail as any other, unless it had no airtime. The tail goes on while a device that
+    is on is away (network.faults); a device that is switched off has none, and its radio sleeps when it returns.
+
     Defaults are LTE's: Huang et al., A close examination of performance and power characteristics of 4G LTE networks,
     MobiSys 2012, table 3. Wi-Fi there: 0.1193 W for 0.2381 s. 3G: Balasubramanian et al., Energy consumption in mobile
     phones, IMC 2009: 0.62 W for 12.5 s.
@@ -138,7 +141,7 @@ class Store(Protocol):
 
 
 class Meter:
-    """The energy of one user's device. Idle power flows whenever it neither transmits, receives nor computes."""
+    """The energy of one user's device. While it is on, idle power flows whenever no other power does."""
 
     def __init__(self, env: simpy.Environment, idle_power_w: float, tail: RadioTail | None = None) -> None:
         self.env, self.idle_power_w, self.tail = env, idle_power_w, tail
@@ -146,33 +149,37 @@ class Meter:
         self.since_s: float = env.now
         self._on = True
         self._changed_s: float = env.now
-        self._tail_until_s = -inf
+        self._radio_since_s = (
+            self._tail_until_s
+        ) = -inf  # since when there is a transfer; end of the tail if there is none
         self._joules = dict.fromkeys(Consumption._fields, 0.0)
         self._going_on: dict[Activity, list[float]] = {"transmit": [], "receive": [], "compute": []}
 
     def begin(self, activity: Activity, power_w: float) -> None:
         """From now on an activity draws `power_w`; several may go on at a time."""
         self._integrate()
+        if activity in RADIO and not self._on_air:
+            self._radio_since_s = self.env.now
         self._going_on[activity].append(power_w)
-        if activity in RADIO:
-            self._tail_until_s = -inf
         self._tell()
 
     def end(self, activity: Activity, power_w: float) -> None:
         """An activity that began with this power is over."""
         self._integrate()
         self._going_on[activity].remove(power_w)
-        if self.tail is not None and activity in RADIO and self._on and not any(map(self._going_on.get, RADIO)):
+        ended = activity in RADIO and not self._on_air and self._radio_since_s < self.env.now
+        if self.tail is not None and ended and self._on:
             self._tail_until_s = self.env.now + self.tail.duration_s
             if self.store is not None:
                 self.env.timeout(self.tail.duration_s).callbacks.append(lambda _: self._tell())
         self._tell()
 
     def switch(self, *, on: bool) -> None:
-        """From now on the device is on, or off and draws nothing; its activities end in that instant."""
-        self._integrate()
-        self._on, self._tail_until_s = on, -inf
-        self._tell()
+        """From now on the device is on, or off and draws nothing; activities of a device that goes off end at once."""
+        if on != self._on:
+            self._integrate()
+            self._on, self._tail_until_s = on, -inf
+            self._tell()
 
     def draw_from(self, store: Store) -> None:
         """From now on energy comes from there."""
@@ -196,7 +203,7 @@ class Meter:
         if elapsed_s == 0:
             return
         idle_s = elapsed_s
-        if self.tail is not None and self._tail_until_s > self._changed_s:
+        if self.tail is not None and self._tail_until_s > self._changed_s and not self._on_air:
             tail_s = min(self._tail_until_s - self._changed_s, elapsed_s)
             self._joules["tail_j"] += self.tail.power_w * tail_s
             idle_s -= tail_s
@@ -212,9 +219,13 @@ class Meter:
         if self.store is None:
             return
         powers_w = [power_w for going_on in self._going_on.values() for power_w in going_on]
-        if self.tail is not None and self._tail_until_s > self.env.now:
+        if self.tail is not None and self._tail_until_s > self.env.now and not self._on_air:
             powers_w.append(self.tail.power_w)
         self.store.draw(sum(powers_w) if powers_w else self._idle_w)
+
+    @property
+    def _on_air(self) -> bool:
+        return any(map(self._going_on.get, RADIO))
 
     @property
     def _idle_w(self) -> float:

@@ -1,9 +1,13 @@
 """Energy of computing by its formulas; the meter against piecewise integration by hand."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import simpy
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import ENERGY, world
 
 from netsim.energy import Activity, Cycles, JoulesPerFlop, Meter, OperatingPoints, RadioTail
 
@@ -122,6 +126,36 @@ def test_a_tail_ends_with_the_device() -> None:
     meter.switch(on=True)
     env.run(6.0)
     assert meter.take() == pytest.approx((0, 1.0, 0, 0.5, 0))
+
+
+@pytest.mark.parametrize("cause", ["availability", "outage", "memory", "death", "battery"])
+def test_a_tail_goes_on_while_a_device_is_away_unless_it_is_off(cause: str) -> None:
+    """A tail of 3 s from 1 s on; away from 2 s to 2.5 s, for that cause and for another within."""
+    off = cause in ("death", "battery")
+    w = world(energy=replace(ENERGY, idle_power_w=0.5, tail=RadioTail(2.0, 3.0)))
+    presence = w.network.users[0].presence
+    meter = presence.meter
+    meter.begin("receive", 1.0)
+    w.env.run(1.0)
+    meter.end("receive", 1.0)
+    for after_s, act in ((1.0, presence.leave), (1.25, presence.come_back)):
+        w.at(after_s, partial(act, cause))
+        w.at(after_s + 0.125, partial(act, "outage" if cause == "availability" else "availability"))
+    w.env.run(10.0)
+    tail_j, idle_j = (2.0, 0.5 * 7.75) if off else (6.0, 0.5 * 6.0)
+    assert meter.take() == pytest.approx((0, 1.0, 0, idle_j, tail_j))
+
+
+def test_a_transfer_without_airtime_neither_has_a_tail_nor_cuts_one() -> None:
+    env = simpy.Environment()
+    meter = Meter(env, 0.5, RadioTail(2.0, 3.0))
+    for at_s, length_s in ((0.0, 0.0), (1.0, 1.0), (3.0, 0.0)):
+        env.run(at_s) if at_s else None
+        meter.begin("transmit", 5.0)
+        env.run(at_s + length_s) if length_s else None
+        meter.end("transmit", 5.0)
+    env.run(10.0)
+    assert meter.take() == pytest.approx((5.0, 0, 0, 6 * 0.5, 6.0))
 
 
 def test_operating_points() -> None:
