@@ -12,6 +12,8 @@ from learning.models import LeNet, Mlp, Vit
 from learning.policies import FirstK
 from learning.schemes import SCHEMES, SFL, FedAvg, FedProx
 
+pytestmark = pytest.mark.bits
+
 COMPUTING = [Eager, Batched]
 
 

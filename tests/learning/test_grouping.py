@@ -23,6 +23,8 @@ from learning.schemes import SCHEMES, centralised
 from learning.schemes.fedsl_pq import operators
 from learning.schemes.hasfl import operators as hasfl
 
+pytestmark = pytest.mark.bits
+
 MODELS = {
     "mlp": Mlp((24, 16)),
     "wide": Mlp((300, 257)),

@@ -24,6 +24,8 @@ from learning.protocols.updates import merge
 from learning.schemes import PSL, SFLV1, SFLV2, FedAvg, FedProx
 from learning.world import World
 
+pytestmark = pytest.mark.bits
+
 STEPS = 2
 PASSES = ("forward", "backward")
 SGD, SERVER_SGD = Sgd(0.2, 0.9, 1e-3), Sgd(0.1, 0.5)

@@ -13,6 +13,8 @@ from learning.optimisers import Sgd
 from learning.participation import RoundRobin
 from learning.schemes import SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, Local
 
+pytestmark = pytest.mark.bits
+
 ROUNDS, STEPS = 3, 2
 SGD, SERVER_SGD = Sgd(0.2, 0.9, 1e-3), Sgd(0.1, 0.5)
 MODELS = {"mlp": Mlp((12, 8)), "lenet": LeNet(), "vgg_mini": VggMini(), "vit": Vit(4, 16, 1, 2)}

@@ -15,6 +15,8 @@ from learning.optimisers import Adam, Sgd
 from learning.protocols.split import Link
 from learning.schemes import PSL, SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx
 
+pytestmark = pytest.mark.bits
+
 ROUNDS = 4
 SGDS = [Sgd(0.1), Sgd(0.1, 0.9), Sgd(0.1, 0.9, 1e-2)]
 ONE_USER = [SL(1), SFLV1(1), SFLV2(1), SFL(), SFL(interval=3), PSL(), FedAvg(1), FedProx(0.0, 1), Centralised()]
