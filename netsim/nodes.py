@@ -38,7 +38,10 @@ def lines(origin: Station | None, destination: Station | None) -> list[Backhaul]
 
 @dataclass(eq=False)
 class User:
-    """A user's device: one processor, one radio, one energy meter. What it does is given up when it goes away."""
+    """A user's device: one processor, one radio, one energy meter.
+
+    What it does is given up when it goes away, and what is on its way to it or from it, wherever that is.
+    """
 
     number: int
     station: Station
@@ -62,7 +65,10 @@ class User:
 
     def send(self, to: Server, bits: float, kind: str) -> Timed:
         """Transmit `bits` on the uplink to the station, and from there to the server."""
-        yield from self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
+        return self.attend(self._send(to, bits, kind))
+
+    def _send(self, to: Server, bits: float, kind: str) -> Timed:
+        yield from self.station.uplink.transfer(self.uplink, bits, kind)
         for line in lines(self.station, to.station):
             yield from line.transfer(bits, kind, [self.number])
 
@@ -105,9 +111,12 @@ class Server:
 
     def send(self, to: User, bits: float, kind: str) -> Timed:
         """Transmit `bits` to a user's station, and from there to the user on the downlink."""
+        return to.attend(self._send(to, bits, kind))
+
+    def _send(self, to: User, bits: float, kind: str) -> Timed:
         for line in lines(self.station, to.station):
             yield from line.transfer(bits, kind, [to.number])
-        yield from to.attend(to.station.downlink.transfer(to.downlink, bits, kind))
+        yield from to.station.downlink.transfer(to.downlink, bits, kind)
 
     def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Timed:
         """Transmit `bits` once to another server over what lies between them, for one user or several."""

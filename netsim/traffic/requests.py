@@ -142,15 +142,18 @@ class Request:
         return outcome
 
     def served(self) -> Outcome:
-        """All the way to the server and back."""
-        user, server, kind = self.source.user, self.server, self.source.kind
+        """All the way to the server and back, as long as the user's device is there."""
         try:
-            yield from user.send(server, self.uplink_bits, kind)
-            self.start_s = self.source.env.now
-            yield from server.processor.compute(self.flops, kind, 0, user.number, refusable=True)
-            yield from server.send(user, self.downlink_bits, kind)
+            yield from self.source.user.attend(self._way())
         except Full:
             return "refused"
         except simpy.Interrupt as interrupt:
             return "timed_out" if interrupt.cause == TIMED_OUT else "lost"
         return "served"
+
+    def _way(self) -> Timed:
+        user, server, kind = self.source.user, self.server, self.source.kind
+        yield from user.send(server, self.uplink_bits, kind)
+        self.start_s = self.source.env.now
+        yield from server.processor.compute(self.flops, kind, 0, user.number, refusable=True)
+        yield from server.send(user, self.downlink_bits, kind)

@@ -1,4 +1,4 @@
-"""Energy of devices worked out anew: from transfers, computations, outages, handovers and the scenario's powers alone."""
+"""Energy of devices worked out anew: from transfers, computations, outages, handovers and the powers in a scenario."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,6 +1,6 @@
 """Requests: one by hand, arrivals by their statistics, recorded ones, and storms in which nothing may get lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, takewhile
 from math import exp
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import expon, lognorm, uniform
-from worlds import World, flat_compute, flat_network, flat_rates_bps, world
+from worlds import At, ask, flat_compute, flat_network, flat_rates_bps, world
 
 from netsim.description import FaultsDescription, RequestStream, ServersDescription, TrafficDescription
 from netsim.faults import Outage
@@ -26,28 +26,12 @@ from stats import assert_ks, assert_mean, assert_proportion
 STREAMS = Streams(5)
 
 
-def run(w: World, duration_s: float, **streams: RequestStream) -> list[dict[str, object]]:
-    """The rows of `requests`."""
-    w.run(Traffic(w.network, TrafficDescription(streams, duration_s)).beside(None))
-    return w.rows("requests")
-
-
-class At:
-    """Arrivals of user 0 at given instants."""
-
-    def __init__(self, *instants_s: float) -> None:
-        self.instants_s = instants_s
-
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        return [iter(self.instants_s if user == 0 else ()) for user in users]
-
-
 def test_a_request_in_closed_form() -> None:
     """Up, FLOPs over FLOP/s, down; then one that waits for the first at the radio and at the server."""
     w = world(users=2)
     up_bps, down_bps = flat_rates_bps(2)
     stream = RequestStream(At(1.0, 1.001), ConstantSize(1e5), ConstantSize(1e11), ConstantSize(4e5))
-    first, second = run(w, 10.0, chat=stream)
+    first, second = ask(w, 10.0, chat=stream)
     up_s, down_s = 1e5 / up_bps, 4e5 / down_bps
     assert first["start_s"] == pytest.approx(1 + up_s)
     assert first["latency_s"] == pytest.approx(up_s + 1.0 + down_s)
@@ -61,7 +45,7 @@ def test_a_request_in_closed_form() -> None:
 
 def test_energy_of_a_run_without_rounds() -> None:
     w = world(users=2)
-    run(w, 10.0, chat=RequestStream(At(1.0), ConstantSize(1e5)))
+    ask(w, 10.0, chat=RequestStream(At(1.0), ConstantSize(1e5)))
     up_s = 1e5 / flat_rates_bps(2)[0]
     asking, idle = w.rows("energy")
     assert (asking["start_s"], asking["end_s"], asking["round"]) == (0.0, 10.0, 0)
@@ -73,7 +57,7 @@ def test_energy_of_a_run_without_rounds() -> None:
 @pytest.mark.parametrize(("timeout_s", "transfers", "computations"), [(0.005, 1, 0), (0.5, 1, 1)])
 def test_a_request_that_takes_too_long_is_given_up(timeout_s: float, transfers: int, computations: int) -> None:
     w = world(users=2)
-    (row,) = run(w, 10.0, x=RequestStream(At(1.0), ConstantSize(1e5), ConstantSize(1e11), timeout_s=timeout_s))
+    (row,) = ask(w, 10.0, x=RequestStream(At(1.0), ConstantSize(1e5), ConstantSize(1e11), timeout_s=timeout_s))
     assert (row["outcome"], row["latency_s"]) == ("timed_out", pytest.approx(timeout_s))
     assert (row["start_s"] is None) == (computations == 0)
     assert len(w.rows("transfers")) == transfers
@@ -82,7 +66,7 @@ def test_a_request_that_takes_too_long_is_given_up(timeout_s: float, transfers: 
 
 def test_a_full_server_refuses() -> None:
     w = world(compute=replace(flat_compute(), servers=ServersDescription(1.0, capacity=1)))
-    rows = run(w, 10.0, x=RequestStream(At(1.0, 2.0, 4.5), flops=ConstantSize(3.0)))
+    rows = ask(w, 10.0, x=RequestStream(At(1.0, 2.0, 4.5), flops=ConstantSize(3.0)))
     assert sorted((row["number"], row["outcome"], row["end_s"]) for row in rows) == [
         (0, "served", 4.0),
         (1, "refused", 2.0),
@@ -183,7 +167,7 @@ def test_recorded_requests_are_dealt_to_those_that_ask(tmp_path: Path, asking: t
     file = tmp_path / "requests.csv"
     file.write_text("time_s\n" + "".join(f"{second}\n" for second in range(100)))
     stream = RequestStream(RecordedArrivals(str(file)), flops=ConstantSize(1e6), users=asking)
-    rows = sorted(run(world(flat_network(4)), 200.0, x=stream), key=lambda row: row["arrival_s"])  # type: ignore[arg-type, return-value]
+    rows = sorted(ask(world(flat_network(4)), 200.0, x=stream), key=lambda row: row["arrival_s"])  # type: ignore[arg-type, return-value]
     assert [row["arrival_s"] for row in rows] == list(range(100))
     assert [row["user"] for row in rows] == [asking[number % len(asking)] for number in range(100)]
 
@@ -243,8 +227,8 @@ def test_sizes() -> None:
 
 def test_one_more_user_or_stream_moves_no_request() -> None:
     stream = RequestStream(Poisson(Constant(1.0)), ExponentialSize(1e4), ExponentialSize(1e9))
-    one = run(world(users=2), 20.0, a=stream)
-    more = run(world(flat_network(3)), 20.0, a=stream, b=stream)
+    one = ask(world(users=2), 20.0, a=stream)
+    more = ask(world(flat_network(3)), 20.0, a=stream, b=stream)
     wanted = ("arrival_s", "bits", "flops", "user", "number")
     assert sorted([row[name] for name in wanted] for row in one) == sorted(
         [row[name] for name in wanted] for row in more if row["stream"] == "a" and row["user"] != 2
@@ -310,7 +294,7 @@ def test_requests_of_a_device_that_goes_away_are_lost() -> None:
     """Away twice: one is cut off on the uplink, one cannot begin, one answer finds nobody."""
     network = replace(flat_network(2), faults=FaultsDescription(outages=(Outage(0, 2.0, 4.0), Outage(0, 5.5, 6.5))))
     stream = RequestStream(At(1.995, 3.0, 5.0, 7.0), ConstantSize(1e5), ConstantSize(1e11), ConstantSize(4e5))
-    rows = run(world(network), 10.0, x=stream)
+    rows = ask(world(network), 10.0, x=stream)
     assert [(row["number"], row["outcome"], row["start_s"] is None) for row in rows] == [
         (0, "lost", True),
         (1, "lost", True),

@@ -1,6 +1,6 @@
 """Small networks whose every number can be worked out by hand."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, log2, pi, sin
 from typing import Any
@@ -15,9 +15,11 @@ from netsim.description import (
     DevicesDescription,
     EnergyDescription,
     NetworkDescription,
+    RequestStream,
     ServersDescription,
     SharingDescription,
     StationsDescription,
+    TrafficDescription,
     UsersDescription,
 )
 from netsim.energy import JoulesPerFlop
@@ -29,6 +31,7 @@ from netsim.radio.pathloss import FreeSpace
 from netsim.radio.sharing import FixedShares
 from netsim.streams import Streams
 from netsim.trace import Trace
+from netsim.traffic.requests import Traffic
 from netsim.values import Constant
 
 Process = Generator[simpy.Event, Any, Any]
@@ -120,6 +123,22 @@ def flat_rates_bps(users: int) -> tuple[float, float]:
     up = up_hz * log2(1 + 0.1 * gain / (noise_w_per_hz * up_hz))
     down = down_hz * log2(1 + 1.0 * gain / (noise_w_per_hz * 2e6))
     return up, down
+
+
+class At:
+    """Arrivals of one user at given instants."""
+
+    def __init__(self, *instants_s: float, user: int = 0) -> None:
+        self.instants_s, self.user = instants_s, user
+
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+        return [iter(self.instants_s if user == self.user else ()) for user in users]
+
+
+def ask(w: World, duration_s: float, **streams: RequestStream) -> list[dict[str, Any]]:
+    """Run request streams, nothing else; the rows of `requests`."""
+    w.run(Traffic(w.network, TrafficDescription(streams, duration_s)).beside(None))
+    return w.rows("requests")
 
 
 def interrupted(w: World, work: Process, after_s: float) -> Process:
