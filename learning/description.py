@@ -27,7 +27,9 @@ class Scheme(Protocol):
 
     One whose users can go on by themselves says so by a class attribute `asynchronous = True`, one whose users can work
     with several servers by `hierarchical = True`; one that does not fit every model has a method `check(world)`, which
-    raises ValueError. One that decides by values says in a property `stand_in` what it goes by where none are computed.
+    raises ValueError. One whose budgets some users cannot keep to has a method `left_out(world)`, which returns those
+    that never work, or raises ValueError if nobody can. One that decides by values says in a property `stand_in` what
+    it goes by where none are computed.
     """
 
     def run(self, world: World) -> Promise:

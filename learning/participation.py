@@ -15,11 +15,14 @@ Numbers = NDArray[np.float64]
 
 
 class Candidates(NamedTuple):
-    """Users that can be asked: their numbers, their samples, and how many users there are altogether."""
+    """Users that can be asked."""
 
     numbers: NDArray[np.int64]
     samples: NDArray[np.int64]
     users: int
+    """How many users there are altogether."""
+    able: NDArray[np.int64]
+    """Numbers of all users that are not left out of the run, ascending; candidates are among them."""
 
 
 class Participation(Protocol):
@@ -88,7 +91,8 @@ class RoundRobin:
         return enough(self.count, users)
 
     def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        return ((candidates.numbers - before) % candidates.users).astype(np.float64)
+        places = np.searchsorted(candidates.able, candidates.numbers)
+        return ((places - before) % len(candidates.able)).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,10 @@ class UserNode(Protocol):
         """Whether it will never be there again."""
         ...
 
+    def leave_out(self, cause: str) -> None:
+        """The device takes no part in the run: it is away from now on, and for ever."""
+        ...
+
     @property
     def back(self) -> simpy.Event:
         """Happens when a device that is away returns, or is gone for ever."""

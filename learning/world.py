@@ -61,9 +61,9 @@ class World:
     _staleness: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.wanted = self.participation.wanted(len(self.users))
-        """How many users are to take part in a round."""
-        check(self.policy, self.wanted, len(self.users))
+        self.able = self.users
+        """The users that are not left out of the run."""
+        check(self.policy, self.wanted, len(self.able))
         for user in self.users:
             user.server = self.server
         if self.adapter is not None and isinstance(self.whole, Segment):
@@ -76,6 +76,19 @@ class World:
         self.back: Segment | Bound = back
         """The server's."""
         self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
+
+    @property
+    def wanted(self) -> int:
+        """How many users are to take part in a round. Raises ValueError where not so many are able to."""
+        return self.participation.wanted(len(self.able))
+
+    def leave_out(self, users: Sequence[User], cause: str) -> None:
+        """These users never take part. Raises ValueError if nobody is left."""
+        self.able = [user for user in self.able if user not in users]
+        if not self.able:
+            raise ValueError("no user is left who can take part")
+        for user in users:
+            user.node.leave_out(cause)
 
     def initial(self, segment: Segment | Bound) -> dict[str, torch.Tensor]:
         """What of a segment trains, as it starts; the same wherever the model is cut.
@@ -108,9 +121,9 @@ class World:
         """
         if number != self._selection[0]:
             count = self.policy.asked(self.wanted)
-            among = [user for user in self.users if not user.node.away]
+            among = [user for user in self.able if not user.node.away]
             if len(among) < count:
-                among = [user for user in self.users if not user.node.gone] or self.users
+                among = [user for user in self.able if not user.node.gone] or self.able
             chosen = self.choose(among, count, number, number * self.wanted)
             self._selection = number, sorted(chosen, key=lambda user: user.number)
         return self._selection[1]
@@ -118,7 +131,9 @@ class World:
     def choose(self, among: Sequence[User], count: int, turn: int, before: int) -> list[User]:
         """At most `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
         numbers, samples = (np.array([getattr(user, name) for user in among]) for name in ("number", "samples"))
-        keys = self.participation.keys(Candidates(numbers, samples, len(self.users)), turn, before, self.streams)
+        able = np.array([user.number for user in self.able])
+        candidates = Candidates(numbers, samples, len(self.users), able)
+        keys = self.participation.keys(candidates, turn, before, self.streams)
         return [among[place] for place in np.argsort(keys, kind="stable")[:count] if keys[place] < inf]
 
     def rounds(self) -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Literal
 
@@ -110,12 +109,6 @@ class Network:
         """Write down what lasts beyond the end of the run."""
         for user in self.users:
             user.presence.record()
-
-    def leave_out(self, users: Iterable[int]) -> None:
-        """These users' devices cannot do their part: they are away from now on, and for ever."""
-        for user in users:
-            self.users[user].presence.steady = False
-            self.users[user].presence.leave("memory", for_ever=True)
 
     @property
     def gone(self) -> int:

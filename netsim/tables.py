@@ -170,7 +170,7 @@ class OutageRow(NamedTuple):
     user: User
     start_s: Annotated[float, Column("s", "simulated time at which it went away")]
     end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
-    cause: Annotated[str, Column("", "availability, outage, death, battery or memory; by death and battery it is off")]
+    cause: Annotated[str, Column("", "availability, outage, death, battery, memory, budget; off by death and battery")]
 
 
 class RequestRow(NamedTuple):

@@ -15,20 +15,20 @@ from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
 
 
-def field_error(path: Path, problem: Exception) -> FieldError:
-    """What a part says about its arguments, as an error of a field."""
-    error = FieldError(f"{dotted(path)}: {problem}" if path else str(problem))
+def field_error(path: Path, problem: Exception, beside: str = "") -> FieldError:
+    """What a part says about its arguments, as an error of a field; and what is to be said `beside`."""
+    error = FieldError(f"{dotted(path)}: {problem}{beside}" if path else f"{problem}{beside}")
     error.path = path
     return error
 
 
 @contextmanager
-def blaming(*path: str) -> Iterator[None]:
-    """Whatever does not fit or is missing in here is the fault of one field."""
+def blaming(*path: str, beside: str = "") -> Iterator[None]:
+    """Whatever does not fit or is missing in here is the fault of one field; `beside` is added to what is said."""
     try:
         yield
     except (ValueError, MissingData) as problem:
-        raise field_error(path, problem) from problem
+        raise field_error(path, problem, beside) from problem
 
 
 def culprit(scenario: Scenario, build: Callable[[Scenario], Any]) -> Path:

@@ -73,8 +73,10 @@ def without_values(scenario: Scenario) -> Scenario:
     return replace(scenario, learning=replace(learning, executor="dry", stop=stop))
 
 
-def build(scenario: Scenario, store: Store | None = None) -> Simulation:
+def build(scenario: Scenario, store: Store | None = None, *, limited: bool = True) -> Simulation:
     """Set up streams, network, data and learning, whose values are kept in `store`, if any, and found there.
+
+    Unless `limited`, nobody looks whether a user's part fits into the memory of its device.
 
     Raises:
         FieldError: fields do not fit each other or the data, or data are missing.
@@ -89,8 +91,7 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
         traffic = Traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
         return Simulation(env, network, None, traffic.beside(None) if traffic else None)
-    if network.memory_bytes is not None:
-        network.leave_out(too_small(scenario, network.memory_bytes, build))
+    short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, len(network.users), streams)
     if learning.charge_as is not None:
         with blaming("learning", "charge_as"):
@@ -102,6 +103,10 @@ def build(scenario: Scenario, store: Store | None = None) -> Simulation:
     with blaming("learning", "scheme"):
         if (check_scheme := getattr(learning.scheme, "check", None)) is not None:
             check_scheme(world)
+        world.leave_out([world.users[number] for number in short], "memory")
+        if (left_out := getattr(learning.scheme, "left_out", None)) is not None:
+            world.leave_out(left_out(world), "budget")
+    _check_participation(learning, len(world.able), len(world.users))
     scheme = learning.scheme.run(world)
     return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
 
@@ -127,11 +132,17 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
             learning.adapter.on(model, learning.cut)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
-    with blaming("learning", "participants"):
-        wanted = learning.participants.wanted(users)
-    with blaming("learning", "policy"):
-        check(learning.policy, wanted, users)
+    _check_participation(learning, users, users)
     return Material(dataset, shares, model, upstream)
+
+
+def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
+    """Those who are able to work must be enough, of all users."""
+    why = f"; {users - able} of {users} users are left out, for their memory or their budget" if able < users else ""
+    with blaming("learning", "participants", beside=why):
+        wanted = learning.participants.wanted(able)
+    with blaming("learning", "policy", beside=why):
+        check(learning.policy, wanted, able)
 
 
 def _upstream(learning: LearningDescription, model: Segment, folder: Path) -> Upstream | None:

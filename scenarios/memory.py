@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.compute as pc
 
 from learning.description import Stop
+from learning.participation import Everybody
 from learning.policies import WaitForAll
 from netsim.description import FaultsDescription
 from netsim.trace import Trace
 from scenarios.blame import field_error
+from scenarios.errors import FieldError
 from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from scenarios.build import Simulation
 
 
-def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable[[Scenario], Simulation]) -> list[int]:
+class Build(Protocol):
+    """Builds a scenario; unless `limited`, without a look at what fits into memories."""
+
+    def __call__(self, scenario: Scenario, *, limited: bool) -> Simulation: ...
+
+
+def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -> list[int]:
     """The users whose largest job in a round does not fit their devices.
 
     Raises:
-        FieldError: there are such users and the scenario refuses them, or nobody is left.
+        FieldError: there are such users and the scenario refuses them, or all are such.
     """
-    devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, limits_bytes, build)
+    devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
     short = [user for user, needed in needed_bytes.items() if needed > limits_bytes[user]]
     if not short:
         return []
@@ -42,18 +50,18 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Callable
     return short
 
 
-def _needed_bytes(
-    scenario: Scenario, limits_bytes: Sequence[float], build: Callable[[Scenario], Simulation]
-) -> dict[int, int]:
-    """The largest job of each user that has any in a round in which nobody is dropped."""
+def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
+    """The largest job of each user that has any, in a round of all users in which nobody is dropped."""
     assert scenario.learning is not None
-    compute = replace(scenario.compute, devices=replace(scenario.compute.devices, memory_bytes=None))
     learning = replace(scenario.learning, executor="dry", stop=Stop(rounds=1), policy=WaitForAll())
     network = replace(scenario.network, faults=FaultsDescription())
     energy = replace(scenario.energy, battery=None)
-    probe = build(replace(scenario, compute=compute, learning=learning, network=network, energy=energy, traffic=None))
-    for user, limit_bytes in zip(probe.network.users, limits_bytes, strict=True):
-        user.memory_bytes = limit_bytes  # a scheme may ask for it and do with what there is
+    alone = replace(scenario, learning=learning, network=network, energy=energy, traffic=None)
+    everybody = replace(alone, learning=replace(learning, participants=Everybody()))
+    try:
+        probe = build(everybody, limited=False)
+    except FieldError:  # a controller may be able to decide for those of one round, and not for all users
+        probe = build(alone, limited=False)
     probe.record_in(Trace(None, ["computations"]))
     probe.env.run(probe.env.process(probe.process) if probe.process else None)
     jobs = probe.journal.trace.frame("computations")

@@ -165,6 +165,9 @@ class FakeNode:
         self.away = self.gone = False
         self.back = env.event()
 
+    def leave_out(self, cause: str) -> None:
+        self.away = self.gone = True
+
     def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
         return work
 
@@ -283,6 +286,8 @@ def world(
         evaluate_every=evaluate_every,
         precision=precision,
     )
+    if hasattr(scheme, "left_out"):
+        built.leave_out(scheme.left_out(built), "budget")
     with one_thread():
         env.run(env.process(scheme.run(built)))
     return built

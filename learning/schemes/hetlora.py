@@ -41,7 +41,7 @@ class HetLoRA:
     local_steps: Annotated[int, Ge(1)] | None = None
     """Local steps in a round (default: one pass over the user's samples)."""
     ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
-    """Ranks that a user can have, ascending. Who cannot afford the least is left out."""
+    """Ranks that a user can have, ascending. Who cannot afford the least is left out of the run."""
     budget: Budget = "memory"
     """Whether the bytes of local training are limited, or its FLOPs in a mini-batch."""
     budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
@@ -75,8 +75,7 @@ class HetLoRA:
             return (yield from turn_of(user, number, own, states, self.local_steps, train))
 
         for number in world.rounds():
-            users = [user for user in world.selected(number) if user in parts]
-            done = yield from gather(world, {user: work(user, number, model) for user in users})
+            done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})
             if done:
                 trees, shares = list(done.values()), world.weights(list(done), self.weights)
                 flops = 2 * sum(world.executor.charged(tree).numel for tree in trees)
@@ -92,9 +91,13 @@ class HetLoRA:
         return {user: rank for user, rank in ranks.items() if rank}
 
     def check(self, world: World) -> None:
-        """Raises ValueError unless the scenario has an adapter, weights for it in two layers, and a user for them."""
+        """Raises ValueError unless the scenario has an adapter, and weights for it in two layers."""
         check(world)
-        self.affordable(self._costs(world))
+
+    def left_out(self, world: World) -> list[User]:
+        """Users that cannot afford the least rank. Raises ValueError if that is all."""
+        affordable = self.affordable(self._costs(world))
+        return [user for user in world.able if user not in affordable]
 
     def _costs(self, world: World) -> Costs:
         return Costs(world, self.budget, Link(), self.ranks[-1], timed=False)

@@ -20,7 +20,7 @@ SIGNIFICANCE = 1e-3  # of each test of a law; the seeds are fixed, so it holds o
 
 def asked(rule, turn, users=6, samples=None, count=2, streams=None):
     """The users that a rule chooses in one round, in the order of their keys."""
-    candidates = Candidates(np.arange(users), np.array(samples or [1] * users), users)
+    candidates = Candidates(np.arange(users), np.array(samples or [1] * users), users, np.arange(users))
     keys = rule.keys(candidates, turn, turn * count, streams or FakeStreams(3))
     return tuple(np.argsort(keys, kind="stable")[:count].tolist())
 
@@ -44,7 +44,7 @@ def test_draws_by_samples_follow_successive_sampling():
 def test_arrivals_follow_their_law():
     """As many as a Poisson law says, but not fewer than the least; who they are is drawn alike."""
     rule, mean, least, users = Poisson(3.0, 2), 3.0, 2, 12
-    candidates = Candidates(np.arange(users), np.ones(users, dtype=int), users)
+    candidates = Candidates(np.arange(users), np.ones(users, dtype=int), users, np.arange(users))
     came = [np.isfinite(rule.keys(candidates, turn, 0, FakeStreams(3))) for turn in range(4000)]
     counts = np.bincount([each.sum() for each in came], minlength=users + 1)[:9]
     law = stats.poisson(mean)

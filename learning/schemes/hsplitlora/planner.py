@@ -32,17 +32,24 @@ class Planner:
         self._cuts: Any = None
         self._told: dict[User, Configuration] = {}
 
+    def left_out(self) -> list[User]:
+        """Users whose budget is too small whatever is important. Raises ValueError if that is all."""
+        problem = self._problem(np.ones(len(self.costs.sides)))
+        if self.scheme.configuration == "adaptive":
+            able = np.array([bool(problem.feasible(user)) for user in range(len(self.budgets))])
+        else:
+            able = self._choice(problem).cuts >= 0
+        if not able.any():
+            raise ValueError("no user's budget is enough for the device part of the model; raise scheme.budgets")
+        return [user for user in self.world.able if not able[user.number]]
+
     def plan(self, number: int) -> dict[User, Configuration]:
-        """Configurations for a round, without users whose budget is too small. Raises ValueError if that is all."""
+        """Configurations for a round, without users whose budget is too small."""
         if self.scheme.importance == "random" and number % self.scheme.probe_every == 0:
             self.known = self.world.streams.generator("importance", number).random(len(self.costs.sides))
         importance = np.ones(len(self.costs.sides)) if self.known is None else self.known
-        problem = self.costs.problem(
-            importance, self.scheme.ranks, self.budgets, self.scheme.server_budget, self.scheme.time_weight
-        )
+        problem = self._problem(importance)
         choice = self._choice(problem)
-        if (choice.cuts < 0).all():
-            raise ValueError("no user's budget is enough for the device part of the model; raise scheme.budgets")
         configured = {
             user: self._configuration(problem, choice, user)
             for user, cut in zip(self.world.users, choice.cuts, strict=True)
@@ -50,6 +57,10 @@ class Planner:
         }
         self._told = configured
         return configured
+
+    def _problem(self, importance: Floats) -> SplitProblem:
+        scheme = self.scheme
+        return self.costs.problem(importance, scheme.ranks, self.budgets, scheme.server_budget, scheme.time_weight)
 
     def learn(self, reports: Sequence[Any], weights: tuple[float, ...], progress: float) -> None:
         """Take in the users' scores, all weights of each; the dry executor, which has none, changes nothing."""

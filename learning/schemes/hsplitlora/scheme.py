@@ -65,7 +65,7 @@ class HSplitLoRA:
     """Whether a device part's bytes are limited, or its FLOPs in a mini-batch."""
     budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
     """Parts of what the largest rank everywhere costs at the scenario's cut: one number for all users, or one for each
-    (default: the devices' memory, where it is limited)."""
+    (default: the devices' memory, where it is limited). Who cannot afford any device part is left out of the run."""
     server_budget: Annotated[float, Gt(0)] = 1.0
     """Part of the cost of the largest rank everywhere, for all users, that the server can afford."""
     aggregation: Rule = "stack"
@@ -107,7 +107,6 @@ class HSplitLoRA:
         work = {
             user: self.user(world, user, number, devices[user], model, plan[user], probe)
             for user in world.selected(number)
-            if user in plan
         }
         done = yield from gather(world, work)
         if done:
@@ -153,6 +152,10 @@ class HSplitLoRA:
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
         check(world)
+
+    def left_out(self, world: World) -> list[User]:
+        """Users whose budget is too small for any device part. Raises ValueError if that is all."""
+        return Planner(self, world).left_out()
 
     def _probes(self, number: int) -> bool:
         return self.importance == "rngwp" and number % self.probe_every == 0

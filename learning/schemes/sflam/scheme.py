@@ -88,7 +88,7 @@ class SFLAM:
         world.users[0].node.uplink.allocate(None)
         if self.control.downlink == "parts":
             world.users[0].node.downlink.allocate(None)
-        situation, users = self._situation(world), world.users[: world.policy.asked(world.wanted)]
+        situation, users = self._situation(world), world.able[: world.policy.asked(world.wanted)]
         self.control.solve(situation.problem(self._steps(users)), situation.draw(0))
 
     def _situation(self, world: World) -> Situation:
