@@ -47,6 +47,9 @@ class Stop:
     """Simulated seconds."""
     accuracy: Annotated[float, Gt(0), Le(1)] | None = None
     """Test accuracy at the latest evaluation."""
+    on_divergence: Literal["continue", "stop"] = "continue"
+    """What happens when the test loss of an evaluation is not finite any more: `continue` goes on until one of the
+    criteria holds; `stop` ends the run after that round, with status `diverged`."""
 
     def __post_init__(self) -> None:
         if self.rounds is None and self.time_s is None and self.accuracy is None:

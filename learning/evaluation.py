@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import exp
+from collections.abc import Callable, Sequence
+from math import exp, inf, isfinite, isnan, nan
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -43,6 +43,8 @@ class Evaluator:
         ]
         self.accuracy = 0.0
         """Of the latest evaluation."""
+        self.diverged = False
+        """Whether the loss of the latest evaluation is infinite or not a number."""
 
     def __call__(self, models: tuple[Any, ...], *, round: int, time_s: float) -> None:
         """Write the rows of one evaluation; their values are null where the executor computes none."""
@@ -53,6 +55,8 @@ class Evaluator:
             self.journal.evaluation(self.split, metric, value, self.samples, round=round, time_s=time_s)
             if metric == "accuracy" and value is not None:
                 self.accuracy = value
+            if metric == "loss" and value is not None:
+                self.diverged = not isfinite(value)
 
     def _promise(self, model: Any) -> list[Any]:
         parts = model if isinstance(model, tuple) else (model,)
@@ -68,15 +72,32 @@ class Evaluator:
 
     def _metrics(self, models: int) -> dict[str, Callable[[list[Score]], float]]:
         metrics: dict[str, Callable[[list[Score]], float]] = {
-            "accuracy": lambda scores: fmean(score.accuracy for score in scores),
-            "loss": lambda scores: fmean(score.loss for score in scores),
+            "accuracy": lambda scores: mean([score.accuracy for score in scores]),
+            "loss": lambda scores: mean([score.loss for score in scores]),
         }
         if self.labels > self.samples:
-            metrics["perplexity"] = lambda scores: exp(fmean(score.loss for score in scores))
+            metrics["perplexity"] = lambda scores: perplexity(mean([score.loss for score in scores]))
         if models > 1:
             metrics["accuracy_min"] = lambda scores: min(score.accuracy for score in scores)
             metrics["accuracy_max"] = lambda scores: max(score.accuracy for score in scores)
         return metrics
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, which may be infinite or not a number; of the latter there is but one, whatever its sign was."""
+    try:
+        value = fmean(values)
+    except OverflowError:  # finite values whose sum is not
+        return inf
+    return nan if isnan(value) else value
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss); infinite where that is beyond the largest float, at a loss of 709.8."""
+    try:
+        return exp(loss)
+    except OverflowError:
+        return inf
 
 
 def _chunk(dataset: Dataset, start: int, end: int) -> tuple[Rows, Rows]:

@@ -131,9 +131,13 @@ def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def evaluate(segment: Segment, parameters: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of correct predictions, and the sum of the losses, on one chunk of a test set."""
+    """Number of correct predictions, and the sum of the losses, on one chunk of a test set.
+
+    Logits that are not all finite predict nothing: without this rule a model of NaNs would predict class 0.
+    """
     logits = segment(parameters, x)
-    return (logits.argmax(-1) == y).sum(), F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
+    correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
+    return correct.sum(), F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
 
 
 def merge(*parts: Parameters) -> Parameters:

@@ -176,7 +176,8 @@ class World:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds
         late = self.env.now >= (inf if self.stop.time_s is None else self.stop.time_s)
         good = self.stop.accuracy is not None and self.evaluator.accuracy >= self.stop.accuracy
-        return enough or late or good or self._deserted()
+        lost = self.stop.on_divergence == "stop" and self.evaluator.diverged
+        return enough or late or good or lost or self._deserted()
 
     def _deserted(self) -> bool:
         """Whether nobody took part in the last round, and nobody ever will."""

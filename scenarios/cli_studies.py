@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from scenarios.cli_store import NoStore, StoreFolder
+from scenarios.directory import ENDED
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
 from scenarios.storage import opened, store_folder
@@ -88,7 +89,7 @@ def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Pa
         with SweepDisplay(Console(stderr=True)) as display:
             points.run(workers, where, display)
     except KeyboardInterrupt:
-        done = f"{points.count('complete')} of {len(points.points)} points are complete"
+        done = f"{points.count(*ENDED)} of {len(points.points)} points have ended"
         raise Interrupted(f"interrupted: {done}; the same command goes on with the others") from None
     print_sweep(points)
     for point in points.failed():

@@ -13,6 +13,9 @@ from typing import Any
 
 from scenarios.errors import ScenarioError
 
+ENDED = ("complete", "diverged")
+"""Statuses of runs that came to the end that their scenarios ask for."""
+
 LOCK = ".lock"
 """A file that a process holds locked while it writes in the folder. That it is there says nothing."""
 

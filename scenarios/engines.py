@@ -46,7 +46,7 @@ class Outcome:
 
     number: int
     status: str
-    """complete, failed or interrupted."""
+    """complete, diverged, failed or interrupted."""
     error: str | None = None
     reached: Tally | None = None
     operations: Mapping[str, int] = field(default_factory=dict)

@@ -41,7 +41,8 @@ def _learned(result: Result) -> dict[str, str]:
     reached = result.reached
     return {
         "rounds": f"{reached.rounds}",
-        **{f"final {metric}": f"{value:.4f}" for metric, value in reached.metrics.items()},
+        **{f"final {metric}": _value(value) for metric, value in reached.metrics.items()},
+        **({"diverged": _divergence(result)} if reached.divergence else {}),
         "uplink": f"{reached.uplink_bits:.4g} bits",
         "downlink": f"{reached.downlink_bits:.4g} bits",
         "energy of users": f"{reached.energy_j:.4g} J",
@@ -49,6 +50,15 @@ def _learned(result: Result) -> dict[str, str]:
         **({"devices gone for ever": f"{result.devices_gone}"} if result.devices_gone else {}),
         "torch operations": operations(result.operations),
     }
+
+
+def _value(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _divergence(result: Result) -> str:
+    stopped = "; the run stopped there, as learning.stop.on_divergence asks" if result.status == "diverged" else ""
+    return f"{result.reached.divergence}{stopped}"
 
 
 def _requested(reached: Tally) -> dict[str, str]:
@@ -68,8 +78,9 @@ def operations(counts: Mapping[str, int]) -> str:
 def print_sweep(sweep: Sweep) -> None:
     """How a sweep ended."""
     before = f" ({sweep.skipped} of them before)" if sweep.skipped else ""
+    diverged = f", {sweep.count('diverged')} stopped as diverged" if sweep.count("diverged") else ""
     rows = {
-        "points": f"{sweep.count('complete')} of {len(sweep.points)} complete{before}",
+        "points": f"{sweep.count('complete')} of {len(sweep.points)} complete{diverged}{before}",
         "torch operations": operations(sweep.operations),
         "wall time": f"{sweep.wall_time_s:.1f} s",
         "runs": f"{sweep.directory / 'points'}",

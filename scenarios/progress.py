@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from math import inf
+from math import inf, isfinite
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -47,6 +47,8 @@ class Tally:
         self.energy_j = 0.0
         self.dropped = 0
         self.metrics: dict[str, float] = {}
+        self.not_finite_from: int | None = None
+        """Round of the first evaluation since which the test loss has been infinite or not a number."""
         self.requests: Counter[str] = Counter()
         self.latencies_s: list[float] = []
 
@@ -64,6 +66,19 @@ class Tally:
     def evaluated(self, row: Mapping[str, Any]) -> None:
         if row["value"] is not None:
             self.metrics[row["metric"]] = row["value"]
+            if (row["split"], row["metric"]) == ("test", "loss"):
+                self._look_at_loss(row["round"], row["value"])
+
+    def _look_at_loss(self, number: int, loss: float) -> None:
+        if isfinite(loss):
+            self.not_finite_from = None
+        elif self.not_finite_from is None:
+            self.not_finite_from = number
+
+    @property
+    def divergence(self) -> str:
+        """Since when the loss has not been finite, in words; empty while it is."""
+        return "" if self.not_finite_from is None else f"loss not finite from round {self.not_finite_from} on"
 
     def requested(self, row: Mapping[str, Any]) -> None:
         self.requests[row["outcome"]] += 1
@@ -73,7 +88,8 @@ class Tally:
     def __str__(self) -> str:
         accuracy = f", accuracy {self.metrics['accuracy']:.3f}" if "accuracy" in self.metrics else ""
         requests = f", {self.requests.total()} requests" if self.requests else ""
-        return f"simulated time {self.time_s:.4g} s{accuracy}, energy {self.energy_j:.4g} J{requests}"
+        diverged = f", {self.divergence}" if self.divergence else ""
+        return f"simulated time {self.time_s:.4g} s{accuracy}, energy {self.energy_j:.4g} J{requests}{diverged}"
 
 
 class Display(Tally):

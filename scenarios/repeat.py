@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scenarios.directory import record
+from scenarios.directory import ENDED, record
 from scenarios.errors import ScenarioError
 from scenarios.progress import Observer
 from scenarios.run import simulate
@@ -41,15 +41,15 @@ class Difference:
 
 
 def recorded(folder: Path) -> Scenario:
-    """The scenario of a complete run.
+    """The scenario of a run that came to its end.
 
     Raises:
-        ScenarioError: there is no run, or it is not complete.
+        ScenarioError: there is no run, or it did not come to its end.
     """
     about = record(folder)
     if about is None:
         raise ScenarioError(f"{folder}: found no run there; name the folder that `netsim run` wrote")
-    if about["status"] != "complete":
+    if about["status"] not in ENDED:
         raise ScenarioError(f"{folder}: the run there is {about['status']}; only a complete one can be checked")
     return load(folder / "scenario.yaml")
 

@@ -34,7 +34,7 @@ BETWEEN_TICKS_S = 0.1
 VERSIONED = ("netsim", "numpy", "pyarrow", "scipy", "simpy", "torch")
 """Packages on which numbers depend."""
 
-Status = Literal["running", "complete", "failed", "interrupted"]
+Status = Literal["running", "complete", "diverged", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Run:
         self.simulation.journal.observers.extend(self.observers)
 
     def _advance(self) -> Status:
-        """Step from event to event until the scheme has ended, or somebody interrupts."""
+        """Step from event to event until the scheme has ended, or somebody interrupts; returns how it ended."""
         env, process = self.simulation.env, self.simulation.process
         ended = env.process(process) if process else env.timeout(0)
         next_tick_s = 0.0
@@ -149,7 +149,16 @@ class _Run:
             raise RuntimeError(stuck(env)) from None
         except KeyboardInterrupt:
             return "interrupted"
-        return "complete" if ended.processed else "interrupted"
+        if not ended.processed:
+            return "interrupted"
+        return "diverged" if self._diverged else "complete"
+
+    @property
+    def _diverged(self) -> bool:
+        """Whether the scenario asks to stop where the loss is not finite any more, and it is not."""
+        learning = self.scenario.learning
+        stops = learning is not None and learning.stop.on_divergence == "stop"
+        return stops and self.tally.not_finite_from is not None
 
     def _failure(self, error: Exception) -> RunFailed:
         """Record a failure, as far as that is still possible, and say it in one sentence."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scenarios.build import build, without_values
-from scenarios.directory import locked, record, refuse_other_than, replace, usable
+from scenarios.directory import ENDED, locked, record, refuse_other_than, replace, usable
 from scenarios.engines import Engine, Outcome, Task
 from scenarios.errors import FieldError
 from scenarios.plan import Plan, Point
@@ -28,7 +28,7 @@ class State:
     seed: int
     path: str
     status: str = "pending"
-    """pending, complete or failed."""
+    """pending, complete, diverged or failed."""
     error: str | None = None
 
 
@@ -36,7 +36,7 @@ class Spectator(Protocol):
     """Told what happens in a sweep."""
 
     def begun(self, sweep: Sweep) -> None:
-        """The points are known, and which of them are complete from before."""
+        """The points are known, and which of them have ended before."""
         ...
 
     def ended(self, state: State, outcome: Outcome) -> None:
@@ -48,7 +48,7 @@ class Sweep:
     """One sweep and its folder: sweep.json, study.yaml, and a run directory under `points/` for each point."""
 
     def __init__(self, plan: Plan, directory: Path) -> None:
-        """Look at the folder, and change nothing yet: a point that is complete there will not be run again.
+        """Look at the folder, and change nothing yet: a point that has ended there will not be run again.
 
         Raises:
             ScenarioError: something else than a sweep lies there, or a point cannot be built.
@@ -57,13 +57,13 @@ class Sweep:
         refuse_other_than(directory, "sweep.json", "sweep")
         self._plan = plan
         self.points = [State(p.label, dict(p.overrides), p.scenario.seed, p.path, self._found(p)) for p in plan.points]
-        self.skipped = self.count("complete")
+        self.skipped = self.count(*ENDED)
         self.operations: Counter[str] = Counter(asked=0, run=0, stored=0)
         self.wall_time_s = 0.0
         _refuse_what_cannot_be_built([plan.points[number] for number in self._pending()])
 
     def run(self, engine: Engine, store: Path | None, spectator: Spectator) -> None:
-        """Run what is not complete; a point that fails stops no other.
+        """Run what has not ended; a point that fails stops no other.
 
         Raises:
             ScenarioError: the folder cannot be written, or another process is writing a sweep there.
@@ -89,18 +89,19 @@ class Sweep:
         """The points that failed."""
         return [point for point in self.points if point.status == "failed"]
 
-    def count(self, status: str) -> int:
-        """How many points have this status."""
-        return sum(point.status == status for point in self.points)
+    def count(self, *statuses: str) -> int:
+        """How many points have one of these statuses."""
+        return sum(point.status in statuses for point in self.points)
 
     def _found(self, point: Point) -> str:
-        """Whether a point was run before."""
+        """How a point ended that was run before, else pending."""
         folder = self.directory / point.path
         try:
             same = (folder / "scenario.yaml").read_text(encoding="utf-8") == resolved(point.scenario)
         except OSError:
             same = False
-        return "complete" if same and (record(folder) or {}).get("status") == "complete" else "pending"
+        status = str((record(folder) or {}).get("status"))
+        return status if same and status in ENDED else "pending"
 
     def _pending(self) -> list[int]:
         return [number for number, point in enumerate(self.points) if point.status == "pending"]

@@ -15,7 +15,7 @@ from scenarios.directory import record
 from scenarios.engines import Outcome
 from scenarios.sweep import State, Sweep
 
-COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "complete": "green"}
+COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "diverged": "magenta", "complete": "green"}
 
 
 class SweepDisplay:
@@ -41,7 +41,7 @@ class SweepDisplay:
     def begun(self, sweep: Sweep) -> None:
         self._sweep = sweep
         if sweep.skipped:
-            self._say(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points are complete already")
+            self._say(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points have ended already")
 
     def ended(self, state: State, outcome: Outcome) -> None:
         for note in outcome.notes:

@@ -83,12 +83,17 @@ def thinner(message: Tree) -> Tree:
 
 
 def mean_product(adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tuple[float, ...], like: Adapted) -> Tree:
-    """Adapters of the ranks of `like` whose increments are nearest to the users' mean increments (truncated SVD)."""
+    """Adapters of the ranks of `like` whose increments are nearest to the users' mean increments (truncated SVD).
+
+    Of a weight whose mean increment has an entry that is not finite, all factors are NaN.
+    """
     mean = stacked(adapted, trees, weights)
     factors = {}
     for weight, rank in like.ranks:
-        u, s, vh = torch.linalg.svd(mean[f"{weight}.up"] @ mean[f"{weight}.down"], full_matrices=False)
-        root = torch.sqrt(s[:rank] / like.scale(rank))
+        increment = mean[f"{weight}.up"] @ mean[f"{weight}.down"]
+        finite = increment.isfinite().all()  # the decomposition raises an error where it is not
+        u, s, vh = torch.linalg.svd(torch.where(finite, increment, 0), full_matrices=False)
+        root = torch.where(finite, torch.sqrt(s[:rank] / like.scale(rank)), torch.nan)
         factors[f"{weight}.down"] = root[:, None] * vh[:rank]
         factors[f"{weight}.up"] = u[:, :rank] * root
     return factors

@@ -212,6 +212,17 @@ def test_estimates_decide_and_the_dry_executor_has_none():
     assert known[2] != known[1]
 
 
+def test_where_estimates_put_the_target_out_of_reach_the_last_plan_stays():
+    """Constants that are stated low, and gradients that turn out to be anything but."""
+    scheme = HASFL(constants=Constants(variance=1e-6, squared_norm=1e-9, target=1e-6, estimate=True))
+    for name in ("batch_size", "cut", "interval"):
+        first, *later = decided(scheme, name, rounds=4)
+        assert later == [first] * 3
+    assert len(decided(scheme, "objective", rounds=4)) == 1
+    moving = HASFL(constants=Constants(estimate=True))
+    assert len(decided(moving, "objective", rounds=4)) == 4
+
+
 # Baselines.
 
 

@@ -51,7 +51,7 @@ def test_an_interrupted_sweep_says_how_far_it_came(study: Path, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "interrupted: 1 of 2 points are complete; the same command goes on with the others"
+    assert err.splitlines()[-1] == "interrupted: 1 of 2 points have ended; the same command goes on with the others"
     assert "Traceback" not in err
     said = index(sweep)
     assert (said["status"], [p["status"] for p in said["points"]]) == ("interrupted", ["complete", "pending"])

@@ -7,7 +7,7 @@ Blocks of the problem are solved exactly, where the papers iterate.
 
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
-from learning.control.cuts.problem import Choice, ConvergenceBound, CutProblem
+from learning.control.cuts.problem import Choice, ConvergenceBound, CutProblem, OutOfReach
 from learning.control.cuts.solvers import SOLVERS, adapt, alike, alternating, exhaustive
 from learning.control.cuts.splits import best_cuts
 
@@ -16,6 +16,7 @@ __all__ = [
     "Choice",
     "ConvergenceBound",
     "CutProblem",
+    "OutOfReach",
     "adapt",
     "alike",
     "alternating",

@@ -14,6 +14,10 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+class OutOfReach(ValueError):
+    """No choice of mini-batches and cuts reaches the target."""
+
+
 class Choice(NamedTuple):
     """For each user: samples in a mini-batch, and blocks on the device (the cut, from one).
 
@@ -98,10 +102,10 @@ class CutProblem:
             raise ValueError(f"user {user} can hold no part of the model, not even with mini-batches of one sample")
 
     def check(self) -> None:
-        """Raises ValueError where no choice reaches the target."""
+        """Raises OutOfReach where no choice reaches the target."""
         lost = self.bound.target - float(self.bound.progress(self.easiest))
         if lost >= self.bound.target:
-            raise ValueError(
+            raise OutOfReach(
                 f"the target {self.bound.target:.3g} is out of reach: the largest mini-batches and the shallowest cuts "
                 f"lose {lost:.3g} to noise and drift"
             )

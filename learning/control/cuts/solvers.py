@@ -21,7 +21,7 @@ MOST_COMBINATIONS = 200_000
 def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
     """HASFL: mini-batches, then cuts, and again, each solved exactly; the best of several starts.
 
-    `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises ValueError
+    `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises OutOfReach
     where no choice reaches the target.
     """
     problem.check()

@@ -35,7 +35,7 @@ class Controller(Protocol):
 class Hasfl:
     """Mini-batches and cuts that the bound predicts to be fastest to the target; or one of the two, the other random.
 
-    Raises ValueError where both are optimised and no choice reaches the target.
+    Raises OutOfReach where both are optimised and no choice reaches the target.
     """
 
     batches: Literal["best", "random"] = "best"

@@ -12,6 +12,7 @@ from annotated_types import Gt
 from learning.control.cuts.problem import Floats
 from learning.parties import User
 from learning.schemes.hasfl import operators
+from learning.usable import usable
 from learning.world import World
 
 KEPT = 0.5
@@ -50,11 +51,15 @@ class Estimates:
     def look(self, weights: Any, users: Iterable[tuple[User, int, int]]) -> None:
         """Take in the gradients at aggregated weights, of so many samples of each user from a position on.
 
+        Users whose gradients are not usable (`learning.usable`) are left out; if all are, nothing is taken in.
         Charged to nobody: gradients of mini-batches are at hand anyway.
         """
         if not (self.constants.estimate and self.world.executor.computes):
             return
         seen = self.world.executor.value([self._of_user(weights, *each) for each in users])
+        seen = [each for each in seen if usable(*each)]
+        if not seen:
+            return
         variances, norms, slopes = (np.array([each[kind].numpy() for each in seen]) for kind in range(3))
         slope = min(max(float(slopes.max()), LEAST_SMOOTHNESS), 1 / self.world.optimiser.learning_rate)
         self.smoothness = self._mixed(self.smoothness, slope)

@@ -21,13 +21,14 @@ server           one step of the common blocks on the users' mean gradient, a st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
 from learning import steps
 from learning.aggregators import weighted_mean
+from learning.control.cuts import OutOfReach
 from learning.data import Rows
 from learning.parties import Promise, User
 from learning.protocols.average import average
@@ -61,10 +62,11 @@ class HASFL:
         model, devices = Model(world), {user: Device() for user in world.users}
         situation = self._situation(world, model.whole)
         estimates, interval, following = situation.estimates, -1, 0
+        plan: Plan | None = None
         for number in world.rounds():
             if number == following:
                 interval += 1
-                plan = self.controller.plan(situation, interval)
+                plan = self.planned(situation, interval, plan)
                 self.begin(world, model, devices, plan)
                 following += plan.interval
             last = number + 1 == following
@@ -88,6 +90,18 @@ class HASFL:
         """What controllers see before anything is trained; `weights` are those of the whole model."""
         estimates = Estimates(world, self.constants, plain(world.whole).blocks, weights)
         return Situation(world, self.link, self.interval, self.between_servers_bps, estimates)
+
+    def planned(self, situation: Situation, interval: int, before: Plan | None) -> Plan:
+        """The plan of an interval; the one `before` stays where no other reaches the target by the latest estimates.
+
+        Raises OutOfReach where there was none before.
+        """
+        try:
+            return self.controller.plan(situation, interval)
+        except OutOfReach:
+            if before is None:
+                raise
+            return before._replace(objective=nan)
 
     def begin(self, world: World, model: Model, devices: dict[User, Device], plan: Plan) -> None:
         """What the controller has decided takes effect."""

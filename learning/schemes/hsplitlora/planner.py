@@ -12,6 +12,7 @@ from learning.control.ranks.allocation import Floats
 from learning.parties import User
 from learning.schemes.hsplitlora.costs import Costs
 from learning.schemes.hsplitlora.model import Configuration
+from learning.usable import usable
 from learning.world import World
 
 if TYPE_CHECKING:
@@ -63,11 +64,19 @@ class Planner:
         return self.costs.problem(importance, scheme.ranks, self.budgets, scheme.server_budget, scheme.time_weight)
 
     def learn(self, reports: Sequence[Any], weights: tuple[float, ...], progress: float) -> None:
-        """Take in the users' scores, all weights of each; the dry executor, which has none, changes nothing."""
+        """Take in the users' scores, all weights of each; the dry executor, which has none, changes nothing.
+
+        Users whose scores are not usable (`learning.usable`) are left out; if all are, nothing changes either.
+        """
         if not self.world.executor.computes:
             return
         seen = [np.concatenate([part.numpy() for part in each]) for each in self.world.executor.value(list(reports))]
-        mean = sum((share * each.astype(float) for share, each in zip(weights, seen, strict=True)), np.zeros(1))
+        heard = [(share, each.astype(float)) for share, each in zip(weights, seen, strict=True) if usable(each)]
+        if not heard:
+            return
+        mean = sum((share * each for share, each in heard), np.zeros(1))
+        if len(heard) < len(seen):
+            mean = mean / sum(share for share, _ in heard)
         self.known = self.scheme.history.mixed(self.known, np.asarray(mean), progress)
         for weight, value in zip(self.costs.sides, self.known, strict=True):
             self.world.journal.decision(None, f"importance {weight}", float(value))

@@ -18,6 +18,7 @@ from learning.protocols.prediction import Exchange, of_mini_batch, shapes
 from learning.protocols.split import Link
 from learning.protocols.updates import Update
 from learning.schemes.sflam.control import Control
+from learning.usable import usable
 from learning.world import World
 
 ROUNDING = 1e-9
@@ -126,7 +127,10 @@ class Situation:
         return np.asarray(self.world.weights(users, self.weights) * np.maximum(seen, ROUNDING) ** 2)
 
     def look(self, updates: Sequence[Update], local_steps: Mapping[User, int]) -> None:
-        """Take in the ranges of the activations with which each user's turn began; the server received them anyway."""
+        """Take in the ranges of the activations with which each user's turn began; the server received them anyway.
+
+        A range that is not usable (`learning.usable`) leaves the user with the one before.
+        """
         if not (self.control.optimised and self.control.ranges == "seen" and self.world.executor.computes):
             return
         spans = [
@@ -136,7 +140,8 @@ class Situation:
             for each in updates
         ]
         for each, value in zip(updates, self.world.executor.value(spans), strict=True):
-            self.ranges[each.user] = float(value)
+            if usable(value):
+                self.ranges[each.user] = float(value)
 
 
 def span(segment: object, parameters: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from learning.control.tokens import SOLVERS, TokenProblem, admissible
 from learning.data import Rows
 from learning.parties import PLAIN, User, label_bits
 from learning.reducers import Selected
+from learning.usable import usable
 from learning.world import World
 
 ALLOCATION_BITS = 3 * 32
@@ -93,11 +94,15 @@ class Cell(NamedTuple):
 
 
 def ranked(world: World, costs: Costs, reports: Mapping[User, Report], flat: bool) -> Floats:
-    """(users, patches): the importances reported, or flat ones of the same mass where values are not to be read."""
+    """(users, patches): the importances reported, or flat ones of the same mass where values are not to be read.
+
+    So are those of a user whose report is not usable (`learning.usable`).
+    """
+    equal = np.full(costs.patches, costs.samples / costs.patches)
     if flat or not world.executor.computes:
-        return np.full((len(reports), costs.patches), costs.samples / costs.patches)
+        return np.tile(equal, (len(reports), 1))
     values = world.executor.value([report.importance for report in reports.values()])
-    return np.stack([value.numpy() for value in values]).astype(float)
+    return np.stack([value.numpy() if usable(value) else equal for value in values]).astype(float)
 
 
 def fixed(problem: TokenProblem, tokens: int) -> TokenProblem:

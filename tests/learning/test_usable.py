@@ -1,0 +1,130 @@
+"""What controllers make of learned values that are not finite: they go by the others, else by what they knew before."""
+
+from math import inf, nan
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from learning.adapters import Lora
+from learning.adapters.combine import mean_by_product
+from learning.control.ranks import History
+from learning.models import Vit
+from learning.models.segment import Segment
+from learning.schemes.hasfl.estimates import Constants, Estimates
+from learning.schemes.hsplitlora.planner import Planner
+from learning.schemes.sflam import Control
+from learning.schemes.sflam.situation import Situation
+from learning.schemes.st_sflora.cell import Costs, Report, ranked
+from learning.usable import LARGEST, usable
+
+EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
+
+
+def tensors(*rows: Any) -> list[torch.Tensor]:
+    return [torch.tensor(row) for row in rows]
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf, 1.1 * LARGEST, -1.1 * LARGEST])
+def test_what_is_usable(bad: float) -> None:
+    assert usable(torch.tensor([1.0, -LARGEST]), np.array([[0.0, LARGEST]]), torch.tensor(-2.0))
+    assert not usable(torch.tensor([1.0, bad]))
+    assert not usable(np.ones(3), torch.tensor(bad, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("bad", [nan, inf])
+@pytest.mark.parametrize("place", range(3))
+def test_gradients_of_other_users_are_estimated_from(bad: float, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of variance, norm and slope is lost; where all users' are, all estimates stay."""
+    seen = {"well": tensors([2.0, 4.0], [1.0, 3.0], 2.0), "lost": tensors([8.0, 8.0], [8.0, 8.0], 8.0)}
+    seen["lost"][place] = seen["lost"][place] * bad
+    world: Any = SimpleNamespace(executor=EXECUTOR, optimiser=SimpleNamespace(learning_rate=0.1))
+    monkeypatch.setattr(Estimates, "_of_user", lambda self, weights, user, *_: seen[user])
+    estimates = Estimates(world, Constants(estimate=True), 2, {})
+    for users in (["lost", "well"], ["lost"]):
+        estimates.look({}, [(user, 0, 8) for user in users])  # type: ignore[misc]
+        assert estimates.variances.tolist() == [2, 4]
+        assert estimates.squared_norms.tolist() == [1, 3]
+        assert estimates.smoothness == 2
+
+
+class Named(str):
+    """A user that has nothing but a name and mini-batches."""
+
+    def batch(self, number: int) -> tuple[None, None]:
+        return None, None
+
+
+def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
+    """Three users over three rounds, one of which has no range to go by before the last."""
+    users = [Named(name) for name in "abc"]
+    executor, world = SimpleNamespace(computes=True, submit=lambda *_: None), SimpleNamespace(front=None)
+    world.executor = executor
+    situation = Situation(world, Control(), lambda bits: None, "data")  # type: ignore[arg-type, return-value]
+    part = SimpleNamespace(base=None)
+    updates: Any = [SimpleNamespace(user=user, turn=0, part=lambda number: part) for user in users]
+    for seen, known in (
+        ([1.0, 2.0, nan], {"a": 1.0, "b": 2.0}),
+        ([nan, inf, nan], {"a": 1.0, "b": 2.0}),
+        ([3.0, inf, 4.0], {"a": 3.0, "b": 2.0, "c": 4.0}),
+    ):
+        executor.value = lambda asked, seen=seen: tensors(*seen)
+        situation.look(updates, dict.fromkeys(users, 1))  # type: ignore[arg-type]
+        assert situation.ranges == known
+
+
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_a_report_that_is_not_finite_counts_as_equal_importance(bad: float) -> None:
+    costs = Costs(patches=4, samples=8, forward_flops=1, token_bits=1.0, label_bits=1)
+    reports: Any = {
+        name: Report(*[None] * 4, torch.tensor(row))  # type: ignore[arg-type]
+        for name, row in {"well": [5.0, 2.0, 1.0, 0.0], "lost": [5.0, bad, 1.0, 0.0]}.items()
+    }
+    world: Any = SimpleNamespace(executor=EXECUTOR)
+    assert ranked(world, costs, reports, flat=False).tolist() == [[5, 2, 1, 0], [2, 2, 2, 2]]
+    assert ranked(world, costs, reports, flat=True).tolist() == [[2, 2, 2, 2]] * 2
+
+
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_scores_of_other_users_make_the_importance(bad: float) -> None:
+    """Weights of those that are left sum to one again; where nobody is left, what was known stays."""
+    written: list[float] = []
+    planner: Any = SimpleNamespace(
+        world=SimpleNamespace(
+            executor=EXECUTOR, journal=SimpleNamespace(decision=lambda user, name, value: written.append(value))
+        ),
+        scheme=SimpleNamespace(history=History()),
+        costs=SimpleNamespace(sides={"q": (1, 1), "v": (1, 1)}),
+        known=None,
+    )
+    well, other, lost = [tensors([4.0], [2.0]), tensors([8.0], [6.0]), tensors([bad], [1.0])]
+    Planner.learn(planner, [lost], (1.0,), 0.0)
+    assert planner.known is None
+    Planner.learn(planner, [well, lost, other], (0.25, 0.5, 0.25), 0.0)
+    assert planner.known.tolist() == written == [6, 4]
+    Planner.learn(planner, [lost, lost], (0.5, 0.5), 0.0)
+    assert planner.known.tolist() == written == [6, 4]
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf])
+def test_the_product_of_factors_that_are_not_finite_is_not_a_number(bad: float) -> None:
+    """Of that weight alone; the others are what they are without it."""
+    adapted = Lora(2, targets=("q", "fc1")).on(Segment(Vit(4, 8, 2, 2), (1, 8, 8), 10, 0, 4))
+    generator = torch.Generator().manual_seed(0)
+    tree = {n: torch.randn(shape, generator=generator) for n, shape in shapes(adapted).items()}
+    spoilt, *others = [weight for weight, _ in adapted.ranks]
+    broken = dict(tree) | {f"{spoilt}.up": tree[f"{spoilt}.up"].index_fill(1, torch.tensor([0]), bad)}
+    whole, mean = (mean_by_product(adapted, [tree, each], (0.5, 0.5)) for each in (tree, broken))
+    assert mean.keys() == whole.keys()
+    for name, value in mean.items():
+        if name.startswith(f"{spoilt}."):
+            assert value.isnan().all()
+        else:
+            assert torch.equal(value, whole[name])
+    assert others
+
+
+def shapes(adapted: Any) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in adapted.parameters().items()}
