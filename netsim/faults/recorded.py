@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Gt, MinLen
 
 from netsim.faults.availability import Span
-from netsim.recordings import column, read_table
+from netsim.recordings import Recording, TimeOrigin
 from netsim.streams import Floats, Streams
 
 
@@ -20,17 +20,23 @@ from netsim.streams import Floats, Streams
 class RecordedAvailability:
     """Devices come and go as recorded: a row says from when on a device is there (state 1) or away (state 0).
 
-    Users 0, 1, 2 and so on are the recorded ones in ascending order. Before its first row a device is there.
+    Users 0, 1, 2 and so on are the recorded ones in ascending order, or in the order in which they come first if they
+    have names. Before its first row a device is there.
     """
 
     file: Annotated[str, MinLen(1)]
-    """A Parquet file, or a CSV file with a line of names, with the columns user, time_s and state."""
+    """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers or names), time_s
+    (seconds, timestamps, times of day or durations) and state."""
     repeat_s: Annotated[float, Gt(0)] | None = None
     """Seconds after which the record begins anew; null leaves a device as its last row says, perhaps away for ever."""
+    time_origin: TimeOrigin = None
+    """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
+    "2024-03-01 18:15:46"; a device is then as its last row before says. null is first_row for timestamps, else zero."""
 
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
-        table = read_table(self.file)
-        user, time_s, state = (column(table, self.file, name) for name in ("user", "time_s", "state"))
+        recording = Recording.read(self.file)
+        user, time_s = recording.users("user"), recording.seconds("time_s", self.time_origin)
+        state = recording.numbers("state")
         if not np.isin(state, (0, 1)).all():
             raise ValueError(f'the column "state" of {self.file} must hold 1 (there) or 0 (away)')
         recorded = np.unique(user)
@@ -51,11 +57,11 @@ class RecordedAvailability:
 
 
 def spans(times_s: Floats, states: Floats, end_s: float) -> Iterator[Span]:
-    """The spans up to `end_s` in which the state is 0."""
+    """The spans from 0 to `end_s` in which the state is 0."""
     since_s: float | None = None
     for time_s, state in zip(times_s.tolist(), states.tolist(), strict=True):
         if state == 0 and since_s is None and time_s < end_s:
-            since_s = time_s
+            since_s = max(time_s, 0.0)
         elif state == 1 and since_s is not None:
             if min(time_s, end_s) > since_s:
                 yield since_s, min(time_s, end_s)

@@ -12,10 +12,8 @@ from annotated_types import MinLen
 
 from netsim.geometry import Point
 from netsim.mobility.walk import Leg
-from netsim.recordings import column, read_table
+from netsim.recordings import Recording, TimeOrigin
 from netsim.streams import Floats, Streams
-
-NAMES = ("user", "time_s", "x_m", "y_m")
 
 
 @dataclass(frozen=True)
@@ -26,27 +24,36 @@ class RecordedPaths:
     """
 
     file: Annotated[str, MinLen(1)]
-    """A Parquet file, or a CSV file with a line of names: columns user, time_s, x_m and y_m, each user in order."""
+    """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers, or names in the
+    order of users), time_s (seconds, timestamps, times of day or durations), x_m and y_m, each user in order."""
+    time_origin: TimeOrigin = None
+    """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
+    "2024-03-01 18:15:46"; users are then where they were on their way. null is first_row for timestamps, else zero."""
 
     def check(self, count: int) -> None:
         """Raises ValueError if the table cannot be read, or a user's times do not rise."""
-        for user, rows in _paths(self.file).items():
+        for user, rows in _paths(self.file, self.time_origin).items():
             if user < 0 or user >= count:
                 raise ValueError(f"{self.file} moves user {user}, but there are {count} users")
-            if (rows[0] < 0).any() or (np.diff(rows[0]) <= 0).any():
-                raise ValueError(f"the times of user {user} in {self.file} must not be negative, and must rise")
+            if (np.diff(rows[0]) <= 0).any():
+                raise ValueError(f"the times of user {user} in {self.file} must rise")
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         now_s, place = 0.0, start
-        times, across, along = _paths(self.file).get(user, np.empty((3, 0))).tolist()
-        for time_s, x, y in zip(times, across, along, strict=True):
+        times, across, along = _paths(self.file, self.time_origin).get(user, np.empty((3, 0)))
+        if len(times) and times[0] < 0:  # on its way when the run begins
+            place = (float(np.interp(0.0, times, across)), float(np.interp(0.0, times, along)))
+            yield Leg(0.0, 0.0, place, place)
+        ahead = times >= 0
+        for time_s, x, y in zip(times[ahead].tolist(), across[ahead].tolist(), along[ahead].tolist(), strict=True):
             yield Leg(now_s, time_s, place, (x, y))
             now_s, place = time_s, (x, y)
 
 
 @cache
-def _paths(file: str) -> dict[int, Floats]:
+def _paths(file: str, origin: TimeOrigin) -> dict[int, Floats]:
     """Times and places of each user, as three rows."""
-    table = read_table(file)
-    users, times, across, along = (column(table, file, name) for name in NAMES)
-    return {int(user): np.array([times, across, along])[:, users == user] for user in np.unique(users)}
+    recording = Recording.read(file)
+    users = recording.users("user")
+    rows = np.array([recording.seconds("time_s", origin), recording.numbers("x_m"), recording.numbers("y_m")])
+    return {int(user): rows[:, users == user] for user in np.unique(users)}

@@ -7,12 +7,11 @@ from functools import cache
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Gt, MinLen
 
 from netsim.radio.recorded import Playback, Trace
-from netsim.recordings import column, find, read_table
+from netsim.recordings import Recording, TimeOrigin, read_text
 from netsim.streams import Floats, Streams
 
 OPPORTUNITY_BITS = 1500 * 8
@@ -32,11 +31,11 @@ class RecordedTable:
     """Rates from a table of a time and a rate in each row; a rate holds until the next row."""
 
     file: Annotated[str, MinLen(1)]
-    """A .parquet or .csv file, by its path or in the folder that the environment variable NETSIM_DATA names."""
+    """A Parquet file or a folder of them, or a CSV file with a line of names."""
     rate_column: Annotated[str, MinLen(1)] = "rate_bps"
     """The column of rates; rows without a rate are left out."""
     time_column: Annotated[str, MinLen(1)] = "time_s"
-    """The column of times in seconds; they must not fall within a trace, and count from its first."""
+    """The column of times: seconds, timestamps, times of day or durations. They must not fall within a trace."""
     unit_bps: Annotated[float, Gt(0)] = 1.0
     """Bits a second of one unit in the column of rates: 1000000 for Mbit/s."""
     trace_column: str | None = None
@@ -49,9 +48,14 @@ class RecordedTable:
     """Where in its trace a user begins: all at the beginning, or each at a step drawn for it."""
     end: Literal["again", "silence"] = "again"
     """What follows the end of a trace: its beginning, or nothing any more."""
+    time_origin: TimeOrigin = "first_row"
+    """The recorded time at which the run begins: first_row (of each trace), zero, a number of seconds, or a time such
+    as "2024-03-01 18:15:46". What was recorded before is left out; before the first row nothing is carried."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        recorded = _table(self.file, self.time_column, self.rate_column, self.trace_column, self.traces)
+        recorded = _table(
+            self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.time_origin
+        )
         return _begin(recorded[user % len(recorded)], self, user, streams, self.unit_bps)
 
 
@@ -83,47 +87,52 @@ def _begin(
 
 
 @cache
-def _table(file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None) -> list[Trace]:
+def _table(
+    file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, origin: TimeOrigin
+) -> list[Trace]:
     """Each trace of a table, its bits in units of the rate's."""
-    table = read_table(file)
-    for name in (time, rate, trace):
-        if name is not None and name not in table.column_names:
-            raise ValueError(f'{file} has no column "{name}"; it has {", ".join(table.column_names)}')
-    table = table.filter(pc.is_valid(table[rate]))
-    parts = [(file, table)] if trace is None else _traces(table, file, trace, wanted)
-    return [_trace(column(part, file, time), column(part, file, rate), name) for name, part in parts]
+    recording = Recording.read(file)
+    recording.values(time)
+    recording = recording.where(pc.is_valid(recording.values(rate)))
+    parts = [recording] if trace is None else _traces(recording, trace, wanted)
+    return [_trace(part.seconds(time, origin), part.numbers(rate), part.name) for part in parts]
 
 
-def _traces(table: pa.Table, file: str, trace: str, wanted: tuple[str, ...] | None) -> list[tuple[str, pa.Table]]:
-    """Name and rows of each trace, in the order that is wanted, or else of their first rows."""
-    names = table[trace].cast(pa.string())
+def _traces(recording: Recording, trace: str, wanted: tuple[str, ...] | None) -> list[Recording]:
+    """The rows of each trace, in the order that is wanted, or else of their first rows."""
+    file, names = recording.name, recording.labels(trace)
     known = [name for name in names.unique().to_pylist() if name is not None]
     for name in wanted or ():
         if name not in known:
             raise ValueError(f'{file} has no trace "{name}" with rates; it has {", ".join(known[:8])} and so on')
-    return [(f"{file}, trace {name}", table.filter(pc.equal(names, name))) for name in wanted or known]
+    return [recording.where(pc.equal(names, name), f"{file}, trace {name}") for name in wanted or known]
 
 
 def _trace(times_s: Floats, rates: Floats, name: str) -> Trace:
-    """A rate holds from its time to the next; the last holds for the median of the others."""
+    """A rate holds from its time to the next; the last holds for the median of the others. The trace begins at zero."""
     if len(times_s) < 2 or (np.diff(times_s) < 0).any() or times_s[-1] == times_s[0]:
         raise ValueError(f"{name}: a trace needs rows at two times or more, and times must not fall")
     if (rates < 0).any():
         raise ValueError(f"{name}: a rate is negative")
     gaps_s = np.diff(times_s)
-    lasts_s = float(np.median(gaps_s[gaps_s > 0]))
-    edges_s = np.append(times_s, times_s[-1] + lasts_s) - times_s[0]
-    return Trace(edges_s, np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))]))
+    edges_s = np.append(times_s, times_s[-1] + float(np.median(gaps_s[gaps_s > 0])))
+    carried = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges_s))])
+    if edges_s[-1] <= 0:
+        raise ValueError(f"{name}: the trace is over before its time_origin")
+    if edges_s[0] == 0:
+        return Trace(edges_s, carried)
+    kept = edges_s > 0
+    before = np.interp(0.0, edges_s, carried)
+    return Trace(np.append(0.0, edges_s[kept]), np.append(0.0, carried[kept] - before))
 
 
 @cache
 def _mahimahi(file: str) -> Trace:
     """A packet is carried in the millisecond that its instant begins; the last one's instant ends the trace."""
+    lines = read_text(file).split()
     try:
-        instants_ms = np.array(find(file).read_text().split(), dtype=np.int64)
-    except (ValueError, UnicodeDecodeError) as problem:
-        if "there is no file" in str(problem):
-            raise
+        instants_ms = np.array(lines, dtype=np.int64)
+    except ValueError:
         raise ValueError(f"{file} is no mahimahi trace: each line must be a whole number of milliseconds") from None
     if not len(instants_ms) or instants_ms[0] < 0 or (np.diff(instants_ms) < 0).any() or instants_ms[-1] == 0:
         raise ValueError(f"{file} is no mahimahi trace: its milliseconds must not fall, and the last be positive")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import MinLen
 
-from netsim.recordings import column, read_table
+from netsim.recordings import Recording
 from netsim.slowdown.job import Job
 from netsim.streams import Floats
 
@@ -19,7 +19,7 @@ class RecordedSlowdowns:
     """Each user is a device of a recorded table, drawn once; nominal speed is that of the median device."""
 
     file: Annotated[str, MinLen(1)]
-    """A Parquet file, or a CSV file with a line of names, one row a device."""
+    """A Parquet file or a folder of them, or a CSV file with a line of names, one row a device."""
     column: Annotated[str, MinLen(1)]
     """The column that tells how fast a device is; all its numbers must be positive."""
     measures: Literal["time", "speed"] = "time"
@@ -44,13 +44,11 @@ class RecordedSlowdowns:
 @cache
 def _factors(file: str, name: str, measures: str, device: str | None) -> Floats:
     """Raises ValueError, in one sentence, unless the columns are there and what counts is positive."""
-    table = read_table(file)
-    recorded = column(table, file, name)
+    recording = Recording.read(file)
+    recorded = recording.numbers(name)
     if device is not None:
-        if device not in table.column_names:
-            raise ValueError(f'{file} has no column "{device}"; it has {", ".join(table.column_names)}')
-        coded = table[device].combine_chunks().dictionary_encode()
-        of_row = coded.indices.to_numpy()
+        coded = recording.labels(device).combine_chunks().dictionary_encode()
+        of_row = coded.indices.to_numpy(zero_copy_only=False)
         recorded = np.array([np.median(recorded[of_row == each]) for each in range(len(coded.dictionary))])
     if not len(recorded) or not (recorded > 0).all():
         raise ValueError(f'the column "{name}" of {file} must hold positive numbers, and at least one')

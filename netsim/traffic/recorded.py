@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
 from annotated_types import MinLen
+from numpy.typing import NDArray
 
-from netsim.recordings import column, read_table
-from netsim.streams import Floats, Streams
+from netsim.recordings import Recording, TimeOrigin
+from netsim.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -19,29 +19,37 @@ class RecordedArrivals:
     """Requests at recorded instants, once through the table."""
 
     file: Annotated[str, MinLen(1)]
-    """A Parquet file, or a CSV file with a line of names, one row a request."""
+    """A Parquet file or a folder of them, or a CSV file with a line of names, one row a request."""
     time_column: Annotated[str, MinLen(1)] = "time_s"
-    """The column with instants in seconds from the beginning of the run, in any order."""
+    """The column of instants, in any order: seconds, timestamps, times of day or durations."""
     user_column: str | None = None
-    """The column with the number of the user that asks, of whom those in the stream do; null deals the requests in turn
-    to the users of the stream."""
+    """The column of the user that asks, of whom those in the stream do: its number, or names of which the first is the
+    first user of the stream, and so on. null deals the requests in turn to the users of the stream."""
+    time_origin: TimeOrigin = None
+    """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
+    "2024-03-01 18:15:46"; requests before are left out. null is first_row for timestamps, else zero."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        table = read_table(self.file)
-        instants_s = column(table, self.file, self.time_column)
-        if len(instants_s) and instants_s.min() < 0:
-            raise ValueError(f'the column "{self.time_column}" of {self.file} must hold no negative times')
+        recording = Recording.read(self.file)
+        instants_s = recording.seconds(self.time_column, self.time_origin)
         order = np.argsort(instants_s, kind="stable")
-        asks = (
-            np.asarray(users)[np.arange(len(order)) % len(users)]
-            if self.user_column is None
-            else self._users(table, count)[order]
-        )
+        order = order[instants_s[order] >= 0]
+        if self.user_column is None:
+            asks = np.asarray(users)[np.arange(len(order)) % len(users)]
+        else:
+            asks = self._users(recording, self.user_column, users, count)[order]
         return [iter(instants_s[order][asks == user].tolist()) for user in users]
 
-    def _users(self, table: pa.Table, count: int) -> Floats:
+    def _users(self, recording: Recording, name: str, users: Sequence[int], count: int) -> NDArray[np.int64]:
         """Who makes each request."""
-        users = column(table, self.file, str(self.user_column))
-        if not np.isin(users, np.arange(count)).all():
-            raise ValueError(f'the column "{self.user_column}" of {self.file} must hold users from 0 to {count - 1}')
-        return users
+        recorded = recording.users(name)
+        if recording.named(name):
+            if len(recorded) and recorded.max() >= len(users):
+                raise ValueError(
+                    f'the column "{name}" of {self.file} names {recorded.max() + 1} users, but {len(users)} ask; leave '
+                    "user_column out to deal the requests to these in turn"
+                )
+            return np.asarray(users)[recorded]
+        if not np.isin(recorded, np.arange(count)).all():
+            raise ValueError(f'the column "{name}" of {self.file} must hold users from 0 to {count - 1}')
+        return recorded
