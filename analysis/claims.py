@@ -91,7 +91,8 @@ def judge(claims: Sequence[Claim], runs: Mapping[tuple[str, int], Run], goal: Go
 
 def _finding(claim: Claim, values: Sequence[float]) -> Finding:
     array = np.array(values)
-    mean = float(array.mean()) if len(array) else nan
+    with np.errstate(invalid="ignore"):  # of infinities of both signs there is no mean
+        mean = float(array.mean()) if len(array) else nan
     low, high = intervals.mean(array) if np.isfinite(array).all() else intervals.NONE
     if not isfinite(low):
         low, high = (float(array.min()), float(array.max())) if len(array) else (nan, nan)
@@ -113,7 +114,7 @@ def _values(claim: Claim, runs: Mapping[tuple[str, int], Run], goal: Goal) -> li
 
 
 def _own(outcome: Outcome, claim: Claim) -> float:
-    """What missed the target would have spent more, nobody knows how much."""
+    """What missed the target would have spent more, nobody knows how much; for ever, where it diverged."""
     return inf if claim.at_most is not None and not outcome.reached else outcome.value
 
 

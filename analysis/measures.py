@@ -42,9 +42,29 @@ def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = 
     return None if times.empty else float(times.iloc[0])
 
 
+def has_values(evaluations: pd.DataFrame) -> bool:
+    """Whether values were computed; in a dry run all are missing. Where some are there, a missing one is a NaN."""
+    return bool(evaluations["value"].notna().any())
+
+
+def diverged_from(evaluations: pd.DataFrame, split: str = "test") -> int | None:
+    """Round of the first evaluation since which the loss has been infinite or NaN.
+
+    None where the last loss is finite, and where none was computed.
+    """
+    losses = evaluations[(evaluations["metric"] == "loss") & (evaluations["split"] == split)]
+    losses = losses.sort_values("time_s", kind="stable")
+    finite = np.flatnonzero(np.isfinite(losses["value"]))
+    first = finite[-1] + 1 if len(finite) else 0
+    return int(losses["round"].iloc[first]) if has_values(evaluations) and first < len(losses) else None
+
+
 def late(values: pd.Series[float]) -> float:
-    """Mean of the last third of a run's evaluations, at least one: less a matter of luck than the last alone."""
-    return float(values.tail(ceil(len(values) / 3)).mean())
+    """Mean of the last third of a run's evaluations, at least one: less a matter of luck than the last alone.
+
+    NaN where one of them is.
+    """
+    return float(values.tail(ceil(len(values) / 3)).mean(skipna=False))
 
 
 def spent_until(rounds: pd.DataFrame, time_s: float) -> pd.Series[float]:

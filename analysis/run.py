@@ -14,6 +14,9 @@ import yaml
 from analysis import measures, parquet
 from analysis.parquet import Where
 
+ENDED = ("complete", "diverged")
+"""Statuses of runs that came to the end that their scenarios ask for: `diverged` where that was to stop there."""
+
 
 class NotARun(FileNotFoundError):
     """A folder that holds no run."""
@@ -100,6 +103,10 @@ class Run:
     def time_to(self, metric: str, target: float, split: str = "test") -> float | None:
         """Simulated seconds until `metric` first reaches `target`, or None if it never does."""
         return measures.time_to(self.evaluations, metric, target, split)
+
+    def diverged_from(self, split: str = "test") -> int | None:
+        """Round of the first evaluation since which the loss has not been finite; None where the last one is."""
+        return measures.diverged_from(self.evaluations, split) if "evaluations" in self.tables else None
 
     def energy_to(self, metric: str, target: float, split: str = "test") -> float | None:
         """Joules that all users together have spent when `metric` first reaches `target`, or None."""

@@ -15,9 +15,10 @@ def over_seeds(histories: Sequence[pd.DataFrame], along: str = "time_s") -> pd.D
     """`mean`, `least` and `greatest` of `value` over several seeds' histories, by the quantity `along` (increasing).
 
     From the last first evaluation to the first last one, so that every seed has a value; empty where there is no such
-    span. Between evaluations values are interpolated.
+    span. Between evaluations values are interpolated; those that are not finite are left out.
     """
-    ordered = [history.sort_values(along) for history in histories if len(history)]
+    finite = [history[np.isfinite(history["value"].astype(float))] for history in histories]
+    ordered = [history.sort_values(along) for history in finite if len(history)]
     start = max((history[along].iloc[0] for history in ordered), default=0.0)
     end = min((history[along].iloc[-1] for history in ordered), default=-1.0)
     if end < start:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.run import Run, load
+from analysis.run import ENDED, Run, load
 
 INDEX = "sweep.json"
 
@@ -43,7 +43,7 @@ def load_sweep(sweep_dir: str | Path) -> Sweep:
 
 
 class Sweep:
-    """One sweep: `points` is a DataFrame, `runs` the complete runs by label and seed."""
+    """One sweep: `points` is a DataFrame, `runs` those that came to their end, by label and seed."""
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path = path
@@ -72,11 +72,11 @@ class Sweep:
 
     @cached_property
     def runs(self) -> dict[tuple[str, int], Run]:
-        """The runs of all complete points by (label, seed), in the order of the study; their tables load on first use.
+        """The runs of all points that came to their end (`ENDED`), in the order of the study, by (label, seed).
 
-        Raises NotARun when the folder of a complete point holds none.
+        Their tables load on first use. Raises NotARun when the folder of such a point holds none.
         """
-        done = self.points[self.points["status"] == "complete"]
+        done = self.points[self.points["status"].isin(ENDED)]
         return {
             (str(label), int(seed)): load(path)
             for label, seed, path in zip(done["label"], done["seed"], done["path"], strict=True)

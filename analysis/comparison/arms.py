@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.run import NotARun, Run, load
+from analysis.run import ENDED, NotARun, Run, load
 from analysis.sweep import Sweep, is_sweep, load_sweep
 
 Item = Run | Sweep | str | Path
@@ -74,7 +74,7 @@ def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_E
         warnings += _unfinished(item)
         for (label, seed), run in item.runs.items():
             yield _Entry(f"{number} {label}", label, seed, run)
-    elif (status := item.info.get("status")) != "complete":
+    elif (status := item.info.get("status")) not in ENDED:
         warnings.append(f"{item.path} is left out: it is {status}, not complete")
     else:
         same = {name: value for name, value in item.scenario.items() if name not in NOT_PART_OF_AN_ARM}
@@ -82,7 +82,7 @@ def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_E
 
 
 def _unfinished(sweep: Sweep) -> list[str]:
-    left_out = sweep.points[sweep.points["status"] != "complete"]
+    left_out = sweep.points[~sweep.points["status"].isin(ENDED)]
     if left_out.empty:
         return []
     named = [

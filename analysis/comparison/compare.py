@@ -91,7 +91,8 @@ def contrasted(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, confid
     """Every arm held against the first; with one arm only, the means alone."""
     outcomes = {arm.label: {seed: observe(run, goal) for seed, run in sorted(arm.runs.items())} for arm in found}
     rows = list(_rows(outcomes, confidence))
-    return Comparison(goal, confidence, rows, [*warnings, *_weaknesses(rows, outcomes, goal)], _frame(outcomes))
+    weak = [*_diverged(found, goal), *_weaknesses(rows, outcomes, goal)]
+    return Comparison(goal, confidence, rows, [*warnings, *weak], _frame(outcomes))
 
 
 def _why_not(found: Sequence[Arm]) -> str:
@@ -111,6 +112,17 @@ def _rows(outcomes: Outcomes, confidence: float) -> Iterator[Contrast]:
             yield reference(name, measure.unit, first, by_arm[first], confidence)
             for arm in others:
                 yield contrast(name, measure.unit, arm, by_arm[arm], first, by_arm[first], confidence)
+
+
+def _diverged(found: Sequence[Arm], goal: Goal) -> Iterator[str]:
+    for arm in found:
+        since = {seed: run.diverged_from(goal.split) for seed, run in sorted(arm.runs.items())}
+        named = [f"{number} on with seed {seed}" for seed, number in since.items() if number is not None]
+        if named:
+            yield (
+                f"{arm.label} diverged in {len(named)} of {len(since)} runs, which reach no target any more: "
+                f"the loss is not finite from round {listed(named, ', from round ')}"
+            )
 
 
 def _weaknesses(rows: Sequence[Contrast], outcomes: Outcomes, goal: Goal) -> Iterator[str]:

@@ -26,16 +26,16 @@ class Contrast(NamedTuple):
     seeds: int
     """Seeds that recorded the measure."""
     reached: int
-    """Of these, seeds that reached the target; all, where there is none to reach."""
+    """Of these, seeds that reached the target; where there is none to reach, seeds whose value is finite."""
     mean: float
-    """Mean over the seeds that reached the target."""
+    """Mean over these seeds."""
     mean_low: float
     mean_high: float
     """Interval for that mean."""
     pairs: int
     """Seeds that recorded the measure in both arms."""
     pairs_reached: int
-    """Of these, pairs in which both reached the target: differences are over them."""
+    """Of these, pairs in which both did: differences are over them."""
     difference: float
     """Mean paired difference, this arm minus the reference."""
     low: float

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis import measures
@@ -18,7 +19,8 @@ class Outcome(NamedTuple):
 
     value: float
     reached: bool = True
-    """Where false, the target was not reached before the last evaluation, when `value` had been spent."""
+    """Where false, the target was not reached before the last evaluation, when `value` had been spent; it is infinite
+    where the training had diverged, so that the target never will be. Or the value itself is not finite."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,24 @@ def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
     reached = time_s is not None
     until_s = float(history["time_s"].iloc[-1]) if time_s is None else time_s
     spent = measures.spent_until(run.rounds, until_s)
-    return {
-        "time_to_target_s": Outcome(until_s, reached),
-        "energy_to_target_j": Outcome(float(spent["energy_j"]), reached),
-        "bits_to_target": Outcome(float(spent[["uplink_bits", "downlink_bits"]].sum()), reached),
-        "final_value": Outcome(float(history["value"].iloc[-1])),
-        "late_value": Outcome(measures.late(history["value"])),
+    to_target = {
+        "time_to_target_s": until_s,
+        "energy_to_target_j": float(spent["energy_j"]),
+        "bits_to_target": float(spent[["uplink_bits", "downlink_bits"]].sum()),
     }
+    never = not reached and run.diverged_from(goal.split) is not None
+    return {
+        **{name: Outcome(math.inf if never else value, reached) for name, value in to_target.items()},
+        "final_value": _reached_value(float(history["value"].iloc[-1]), goal),
+        "late_value": _reached_value(measures.late(history["value"]), goal),
+    }
+
+
+def _reached_value(value: float, goal: Goal) -> Outcome:
+    """A loss that is not a number is above all others, like one that is infinite."""
+    if math.isfinite(value):
+        return Outcome(value)
+    return Outcome(math.inf if measures.falls(goal.metric) else value, reached=False)
 
 
 def _latency(run: Run) -> dict[str, Outcome]:
@@ -109,16 +122,19 @@ def _latency(run: Run) -> dict[str, Outcome]:
 
 
 def values(run: Run, goal: Goal) -> pd.DataFrame:
-    """The goal's evaluations that have a value, in order of time; none of a dry run, or of one that learns nothing."""
+    """The goal's evaluations in order of time, NaN and infinity included; none of a run that computed no values."""
     if "evaluations" not in run.tables or run.evaluations.empty:
         return pd.DataFrame(columns=["time_s", "value"])
-    return measures.metric_history(run.evaluations, goal.metric, goal.split).dropna(subset="value")
+    history = measures.metric_history(run.evaluations, goal.metric, goal.split)
+    return history if measures.has_values(run.evaluations) else history.iloc[:0]
 
 
 def within_reach(runs: Iterable[Run], metric: str = "accuracy", split: str = "test") -> Goal:
-    """The hardest target, to two digits, that each of the runs reached at some time."""
+    """The hardest target, to two digits, that each of the runs that did not diverge reached at some time."""
     falling = measures.falls(metric)
-    histories = [history for run in runs if len(history := values(run, Goal(metric, split=split))["value"])]
+    sound = [run for run in runs if run.diverged_from(split) is None]
+    seen = [values(run, Goal(metric, split=split))["value"].astype(float) for run in sound]
+    histories = [finite for each in seen if len(finite := each[np.isfinite(each)])]
     best = [float(history.min() if falling else history.max()) for history in histories]
     if not best:
         return Goal(metric, split=split)

@@ -21,10 +21,19 @@ def sentence(row: Contrast, goal: Goal, confidence: float) -> str:
     if row.pairs_reached == row.pairs:
         return f"{_claim(row, goal, confidence)}."
     missing = row.pairs - row.pairs_reached
-    missed = f"{goal} was not reached by one arm or both in {missing} of {_count(row.pairs)}: {_order(row, goal)}"
+    if targeted(row):
+        what, both = f"{goal} was not reached by one arm or both", "reached it"
+    else:
+        what, both = f"the {title(row, goal)} of one arm or both is not finite", "are finite"
+    missed = f"{what} in {missing} of {_count(row.pairs)}: {_order(row, goal)}"
     if not row.pairs_reached:
         return f"{missed}."
-    return f"{missed}. For the pairs in which both reached it, and for no others: {_claim(row, goal, confidence)}."
+    return f"{missed}. For the pairs in which both {both}, and for no others: {_claim(row, goal, confidence)}."
+
+
+def targeted(row: Contrast) -> bool:
+    """Whether the measure of `row` is what a target costs."""
+    return "to_target" in row.measure
 
 
 def title(row: Contrast, goal: Goal) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.comparison.contrast import Contrast
 from analysis.comparison.outcomes import Goal
-from analysis.comparison.sentences import shown, title
+from analysis.comparison.sentences import shown, targeted, title
 from analysis.style import number, scale
 
 DASH = "–"
@@ -33,13 +33,13 @@ def for_reading(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.D
         {
             "Arm": [row.arm for row in rows],
             f"Mean ({symbol})" if symbol else "Mean": [_number(row.mean / size) for row in rows],
-            "Reached in": [f"{row.reached} of {row.seeds}" for row in rows],
+            ("Reached in" if targeted(rows[0]) else "Finite in"): [f"{row.reached} of {row.seeds}" for row in rows],
             "Difference": [_difference(row, goal) for row in rows],
             f"{confidence:.0%} CI": [_interval(row, goal) for row in rows],
             "Pairs": [str(row.pairs_reached) if row.reference else DASH for row in rows],
             "Variance less by": [_percent(row.variance_reduction) for row in rows],
         }
-    ).drop(columns=[] if "to_target" in rows[0].measure else "Reached in")
+    ).drop(columns=[] if any(row.reached < row.seeds for row in rows) else "Finite in", errors="ignore")
 
 
 def _aligned(frame: pd.DataFrame) -> str:

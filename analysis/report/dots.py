@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from analysis import style
 from analysis.comparison import Comparison
 from analysis.comparison.contrast import Contrast
-from analysis.comparison.sentences import title
+from analysis.comparison.sentences import targeted, title
 from analysis.comparison.text import capital, unit
 from analysis.report.panel import Panel
 
@@ -44,7 +44,9 @@ def panel(
 
 def _note(recorded: Mapping[str, Sequence[Contrast]]) -> str:
     missed = max(sum(row.seeds - row.reached for row in rows) for rows in recorded.values())
-    return f"{missed} runs did not reach the target and have no dot." if missed else ""
+    aimed = any(targeted(rows[0]) for rows in recorded.values())
+    why = "did not reach the target" if aimed else "ended in a value that is not finite"
+    return f"{missed} runs {why} and have no dot." if missed else ""
 
 
 def _seeds(row: Contrast, comparison: Comparison, size: float, colour: str) -> go.Scatter:

@@ -39,6 +39,7 @@ def tiles(run: Run) -> list[Tile]:
     p95_s, dropped_share = quantity(latency["p95_s"], "s"), part["dropped_share"]
     return [
         *_best(values_on_test(run)),
+        *_diverged(run.diverged_from()),
         Tile("Simulated time", quantity(rounds["end_s"].max(), "s"), _count(len(rounds), "round")),
         Tile("Round latency", quantity(latency["mean_s"], "s"), f"mean; 95% within {p95_s}"),
         Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user"),
@@ -67,6 +68,10 @@ def _best(values: pd.DataFrame) -> list[Tile]:
     best, last = accuracy.iloc[accuracy["value"].argmax()], accuracy.iloc[-1]
     detail = f"best {best['value']:.1%} at {quantity(best['time_s'], 's')}"
     return [Tile("Test accuracy", f"{last['value']:.1%}", detail)]
+
+
+def _diverged(since: int | None) -> list[Tile]:
+    return [] if since is None else [Tile("Diverged", f"round {since}", "the loss is not finite from there on")]
 
 
 def users(run: Run) -> pd.DataFrame:

@@ -16,10 +16,12 @@ MOST_MARKERS = 60
 
 
 def values_on_test(run: Run) -> pd.DataFrame:
-    """The evaluations on the test set that have a value; none in a dry run, or before the first."""
+    """The evaluations on the test set that have a finite value; none in a dry run, or before the first."""
     if "evaluations" not in run.tables:
         return pd.DataFrame(columns=["metric", "value"])
-    return run.evaluations[run.evaluations["split"] == "test"].dropna(subset="value")
+    evaluations = run.evaluations
+    finite: pd.DataFrame = evaluations[(evaluations["split"] == "test") & np.isfinite(evaluations["value"])]
+    return finite
 
 
 def panel(run: Run) -> Panel:
@@ -31,6 +33,8 @@ def panel(run: Run) -> Panel:
     caption = "On the test set, over simulated time and over the energy that all users had spent."
     if values["metric"].str.endswith("_min").any():
         caption += " The shaded band spans the users' own models."
+    if (since := run.diverged_from()) is not None:
+        caption += f" The training diverged: the loss is not finite from round {since} on, and has no points there."
     spent = _with_energy(values, run.rounds)
     return Panel("Learning", caption, {style.words(metric): _curve(spent, metric) for metric in metrics})
 

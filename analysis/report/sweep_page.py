@@ -24,7 +24,7 @@ from analysis.sweep import Sweep
 
 
 def render(sweep: Sweep) -> str:
-    """The report of a sweep as HTML text; points that are not complete are left out and named."""
+    """The report of a sweep as HTML text; points that did not come to their end are left out and named."""
     found, warnings = arms([sweep])
     comparison = contrasted(found, warnings, _goal(found)) if found else None
     return document(
@@ -85,11 +85,13 @@ def _colours(labels: Sequence[str]) -> dict[str, str]:
 def _tiles(sweep: Sweep, found: Sequence[Arm], comparison: Comparison) -> list[Tile]:
     seeds = [len(arm.runs) for arm in found]
     total, done = len(sweep.points), sum(seeds)
+    diverged = any(run.diverged_from() is not None for arm in found for run in arm.runs.values())
+    sound = " that did not diverge" if diverged else ""
     return [
         Tile("Arms", str(len(found))),
         Tile("Seeds", f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else str(seeds[0]), "per arm"),
         Tile("Runs", f"{done:,}", f"of {total:,} points"),
-        Tile("Target", str(comparison.goal), "within reach of every run"),
+        Tile("Target", str(comparison.goal), f"within reach of every run{sound}"),
     ]
 
 

@@ -24,6 +24,8 @@ class MadeUp:
     status: str = "complete"
     name: str = "made up"
     metric: str = "accuracy"
+    losses: Sequence[float] = ()
+    """Losses beside these, if any."""
     scenario: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path, seed: int) -> Path:
@@ -35,6 +37,7 @@ class MadeUp:
             rounds.append(RoundRow(number, now, now + latency, latency, 3, 0, 0.0, 100.0, 50.0, self.energy_j))
             now += latency
             evaluations.append(EvaluationRow(number, now, "test", self.metric, accuracy, 360))
+            evaluations += [EvaluationRow(number, now, "test", "loss", loss, 360) for loss in self.losses[number:][:1]]
         write_part(path, "rounds", rounds)
         write_part(path, "evaluations", evaluations)
         (path / "scenario.yaml").write_text(yaml.safe_dump({"name": self.name, "seed": seed, **self.scenario}))
@@ -50,7 +53,7 @@ def write_sweep(
     for label, seeds in arms.items():
         for seed, run in seeds.items():
             run.write(path / "points" / label / f"seed-{seed}", seed)
-            points.append(_point(label, seed, "complete", None))
+            points.append(_point(label, seed, run.status, None))
     points += [
         _point(label, seed, "failed" if error else "pending", error) for (label, seed), error in (broken or {}).items()
     ]
