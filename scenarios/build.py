@@ -29,7 +29,7 @@ from netsim.recordings import DATA_FOLDER
 from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
-from scenarios.blame import blaming, culprit, field_error
+from scenarios.blame import PROBLEMS, blaming, culprit, field_error
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 
@@ -80,11 +80,12 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
 
     Raises:
         FieldError: fields do not fit each other or the data, or data are missing.
+        RunFailed: memory is limited, and the round that measures what it takes fails.
     """
     env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
     try:
         network = _network(scenario, env, streams)
-    except ValueError as problem:
+    except PROBLEMS as problem:
         path = culprit(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
     with blaming("traffic"):

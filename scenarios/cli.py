@@ -24,7 +24,6 @@ from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
     from learning.store import Store
-    from scenarios.cost import Cost
     from scenarios.progress import Display
     from scenarios.run import Result
     from scenarios.schema import Scenario
@@ -73,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
 @app.callback(invoke_without_command=True)
 def help_(context: typer.Context) -> None:
     """Simulate a wireless cell and the learning in it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends every command as Ctrl-C does
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -96,7 +96,6 @@ def run(
 
     After a crash the same command goes on: what was learned is read from the store, and the tables are the same.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if repeats:
         if out or settings or store or seed is not None:
             raise ScenarioError("netsim: run --check takes the folder of a run, and no -o, --set, --seed or --store")
@@ -114,23 +113,20 @@ def run(
 
 @app.command()
 def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) -> None:
-    """Validate a scenario; print it with all defaults, and what it will cost."""
+    """Validate a scenario; print it with all defaults, and what it will cost.
+
+    What `run` refuses, or what fails in its first rounds, ends with the same sentence and exit code here.
+    """
     from scenarios.cost import predict
     from scenarios.schema import resolved
 
     document, described = _load(scenario, settings, seed)
-    cost: Cost | RunFailed | None
     try:
         cost = predict(described)
     except FieldError as error:
         raise _placed(error, document) from error
-    except RunFailed as error:
-        cost = error
     print(resolved(described))
-    if isinstance(cost, RunFailed):
-        print(f"the cost is unknown: a trial round {cost}")
-    else:
-        print_cost(cost)
+    print_cost(cost)
 
 
 @app.command("list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -76,7 +75,6 @@ def reproduce(
 
 def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
     """Run the points that are not complete, and say how that went."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from scenarios.engines import ENGINES
     from scenarios.sweep import Sweep
     from scenarios.sweep_display import SweepDisplay

@@ -11,6 +11,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from learning.description import LearningDescription, Stop
+from learning.executor import EXECUTORS
+from learning.executor.dry import NeedsValues
+from scenarios.build import build
+from scenarios.errors import RunFailed
 from scenarios.progress import Tally
 from scenarios.run import Result, simulate
 from scenarios.schema import Scenario, TraceDescription
@@ -42,28 +46,35 @@ class Cost:
     """By what the scheme decided here, where a run decides by values."""
 
 
-def predict(scenario: Scenario) -> Cost | None:
-    """Cost of a run, or None for one without learning.
+def predict(scenario: Scenario) -> Cost | str:
+    """Cost of a run, or why it is not known. What `run` would refuse is refused here: the same world is built.
 
     Raises:
         ScenarioError: the scenario does not fit its data.
-        RunFailed: a probed round fails, as it does under a scheme that cannot go on without values.
+        RunFailed: one of the first rounds fails, as it would in the run.
+        KeyboardInterrupt: it was interrupted.
     """
+    build(scenario)
     learning = scenario.learning
     if learning is None:
-        return None
-    probe = _probe(scenario, learning, rounds=PROBED_ROUNDS, executor="dry")
+        return "no learning: the cost is that of the simulated world alone, and not known before it runs"
+    try:
+        probe = _probe(scenario, learning, PROBED_ROUNDS, executor="dry")
+    except RunFailed as failure:
+        if isinstance(failure.__cause__, NeedsValues) and EXECUTORS[learning.executor].computes:
+            return f"the cost is unknown: a trial round {failure}"
+        raise
     reached = probe.reached
     time_s, flops = (
-        _sum(probe, table, column) / PROBED_ROUNDS
+        _sum(probe, table, column) / reached.rounds
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
     watch = _timed(scenario, learning) if flops <= MOST_PROBED_FLOPS else None
     return Cost(
         rounds=_rounds(learning.stop, time_s),
         simulated_time_s=time_s,
-        uplink_bits=reached.uplink_bits / PROBED_ROUNDS,
-        downlink_bits=reached.downlink_bits / PROBED_ROUNDS,
+        uplink_bits=reached.uplink_bits / reached.rounds,
+        downlink_bits=reached.downlink_bits / reached.rounds,
         flops=flops,
         wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
         pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,
@@ -72,7 +83,7 @@ def predict(scenario: Scenario) -> Cost | None:
 
 
 class _Stopwatch(Tally):
-    """Wall time of a step of pretraining, of a round after the first, and of the evaluation after the last."""
+    """Wall time of a step of pretraining, of a round after the first (if there is one), and of the last evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,9 +93,9 @@ class _Stopwatch(Tally):
     def round_ended(self, row: Mapping[str, Any]) -> None:
         super().round_ended(row)
         now = time.monotonic()
+        self.round_s, self._ended_s = (now - self._begun_s) / max(self.rounds - 1, 1), now
         if self.rounds == 1:
             self._begun_s = now
-        self.round_s, self._ended_s = (now - self._begun_s) / max(self.rounds - 1, 1), now
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         super().evaluated(row)
@@ -103,11 +114,17 @@ def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
 
 
 def _probe(
-    scenario: Scenario, learning: LearningDescription, rounds: int, observer: Tally | None = None, **changes: Any
+    scenario: Scenario, learning: LearningDescription, most_rounds: int, observer: Tally | None = None, **changes: Any
 ) -> Result:
-    shorter = replace(learning, stop=Stop(rounds=rounds), **changes)
+    """The first rounds of the run, and no round that the run has not: one that fails there would be no fault."""
+    rounds = min(learning.stop.rounds or most_rounds, most_rounds)
+    shorter = replace(learning, stop=replace(learning.stop, rounds=rounds, accuracy=None), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
-    return simulate(replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription()), observer=observer)
+    shortened = replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription())
+    result = simulate(shortened, observer=observer)
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    return result
 
 
 def _sum(result: Result, table: str, column: str) -> float:

@@ -36,6 +36,19 @@ class Interrupted(Exception):
     """A command was told to stop; the message says how far it came."""
 
 
+def told(error: BaseException) -> str:
+    """A failure on one line: the type of what was raised first, what it says, and the notes added on its way."""
+    cause = original(error)
+    return " ".join(" ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])]).split())
+
+
+def original(error: BaseException) -> BaseException:
+    """What was raised first: SimPy raises a copy wherever an exception passes from one process to another."""
+    while type(cause := error.__cause__) is type(error) and cause.args == error.args:
+        error = cause
+    return error
+
+
 def dotted(path: Path) -> str:
     """`network.stations.positions[2]`, as fields are written in messages and after `--set`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{quotable(step)}" for step in path)

@@ -14,7 +14,7 @@ from learning.policies import WaitForAll
 from netsim.description import FaultsDescription
 from netsim.trace import Trace
 from scenarios.blame import field_error
-from scenarios.errors import FieldError
+from scenarios.errors import FieldError, RunFailed, told
 from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
 
     Raises:
         FieldError: there are such users and the scenario refuses them, or all are such.
+        RunFailed: that round fails, as it would in the run.
     """
     devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
     short = [user for user, needed in needed_bytes.items() if needed > limits_bytes[user]]
@@ -63,7 +64,10 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     except FieldError:  # a controller may be able to decide for those of one round, and not for all users
         probe = build(alone, limited=False)
     probe.record_in(Trace(None, ["computations"]))
-    probe.env.run(probe.env.process(probe.process) if probe.process else None)
+    try:
+        probe.env.run(probe.env.process(probe.process) if probe.process else None)
+    except Exception as error:
+        raise RunFailed(f"failed in a first round without values, which measures memory: {told(error)}") from error
     jobs = probe.journal.trace.frame("computations")
     own = jobs.filter(pc.equal(jobs["node_kind"], "user")).group_by("user").aggregate([("memory_bytes", "max")])
     return dict(sorted(zip(own["user"].to_pylist(), own["memory_bytes_max"].to_pylist(), strict=True)))

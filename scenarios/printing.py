@@ -131,10 +131,10 @@ def print_difference(difference: Difference) -> None:
     console().print(table)
 
 
-def print_cost(cost: Cost | None) -> None:
-    """What a scenario will take."""
-    if cost is None:
-        print("no learning: the cost is that of the simulated world alone, and not known before it runs")
+def print_cost(cost: Cost | str) -> None:
+    """What a scenario will take, or why that is not known."""
+    if isinstance(cost, str):
+        print(cost)
         return
     table = Table(box=None, title="expected cost, extrapolated from the first rounds", title_justify="left")
     for heading in ("", "a round", "the run"):

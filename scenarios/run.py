@@ -24,7 +24,7 @@ from netsim.trace import Trace
 from netsim.waiting import stuck
 from scenarios.build import build
 from scenarios.directory import RunDirectory
-from scenarios.errors import RunFailed
+from scenarios.errors import RunFailed, original, told
 from scenarios.progress import Observer, Tally
 from scenarios.schema import Scenario, resolved
 
@@ -162,14 +162,13 @@ class _Run:
 
     def _failure(self, error: Exception) -> RunFailed:
         """Record a failure, as far as that is still possible, and say it in one sentence."""
-        cause = _original(error)
-        what = " ".join(" ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])]).split())
+        what = told(error)
         where = f"at simulated time {self.simulation.env.now:.6g} s in round {self.simulation.journal.round}"
         tables: Mapping[str, Any] = {}
         with suppress(OSError):  # a full disk may be what failed in the first place
             tables = self.trace.close()
         with suppress(OSError):
-            self._record("failed", tables, error=what, traceback="".join(format_exception(cause)))
+            self._record("failed", tables, error=what, traceback="".join(format_exception(original(error))))
         left = f"; the traces so far are in {self.directory.traces}" if self.directory else ""
         return RunFailed(f"failed {where}: {what}{left}")
 
@@ -200,13 +199,6 @@ class _Run:
             },
             "tables": {},
         }
-
-
-def _original(error: BaseException) -> BaseException:
-    """What was raised first: SimPy raises a copy wherever an exception passes from one process to another."""
-    while type(cause := error.__cause__) is type(error) and cause.args == error.args:
-        error = cause
-    return error
 
 
 def _version(package: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from scenarios.build import build, without_values
 from scenarios.directory import ENDED, locked, record, refuse_other_than, replace, usable
 from scenarios.engines import Engine, Outcome, Task
-from scenarios.errors import FieldError
+from scenarios.errors import FieldError, RunFailed
 from scenarios.plan import Plan, Point
 from scenarios.schema import resolved
 
@@ -147,3 +147,5 @@ def _refuse_what_cannot_be_built(points: Sequence[Point]) -> None:
             build(without_values(point.scenario))
         except FieldError as error:
             raise point.refusal(error) from None
+        except RunFailed:
+            pass  # it fails when its turn comes, and stops no other

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from learning.store import Store
 
 
+class NeedsValues(RuntimeError):
+    """Something cannot go on without a value, and nothing is computed."""
+
+
 class Dry(Executor):
     """Computes nothing: for latency and energy studies of many users."""
 
@@ -26,4 +30,4 @@ class Dry(Executor):
         job.leaves = []  # shapes are in the handles; keeping operands would keep the whole history alive
 
     def _force(self, job: Job) -> None:
-        raise RuntimeError("the dry executor computes no values, and this scheme or stop criterion reads one")
+        raise NeedsValues("the dry executor computes no values, and this scheme or stop criterion reads one")
