@@ -31,6 +31,8 @@ class World:
     """Everything that a scheme's `run` works with."""
 
     env: simpy.Environment
+    instant: Callable[[float], simpy.Event]
+    """Happens at an instant of simulated time, or now if that is past, after whatever ends in it."""
     executor: Executor
     streams: Streams
     journal: Journal

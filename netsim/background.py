@@ -9,6 +9,8 @@ from math import inf
 
 import simpy
 
+from netsim.instants import CHANGE, After, reached
+
 Steps = Iterator[float]
 """A little process of its own: it yields the instants at which it wants to go on, in order."""
 
@@ -43,14 +45,13 @@ class Background:
 
     def _set_alarm(self) -> None:
         if self._agenda and self._agenda[0][0] < self._alarm_s:
-            delay_s = self._agenda[0][0] - self.env.now
-            self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
-            self.env.timeout(delay_s).callbacks.append(self._ring)
+            self._alarm_s = self._agenda[0][0]
+            After(self.env, self._alarm_s, CHANGE).callbacks.append(self._ring)
 
     def _ring(self, _: simpy.Event) -> None:
-        if self.env.now < self._alarm_s:
+        if not reached(self._alarm_s, self.env.now):
             return  # an earlier one was set after it
-        while self._agenda and self._agenda[0][0] <= self.env.now:
+        while self._agenda and reached(self._agenda[0][0], self.env.now):
             heapq.heappop(self._agenda)[2]()
         self._alarm_s = inf
         if self.env.peek() < inf or any(awaited() for awaited in self.awaited):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import simpy
 
 from netsim.description import BackhaulDescription
+from netsim.instants import End
 from netsim.journal import Journal
 from netsim.processor import Timed
 from netsim.tables import TransferRow
@@ -32,7 +33,7 @@ class Backhaul:
         interrupt = stay.interrupt
         if interrupt is None and self.line.delay_s > 0:
             try:
-                yield self.env.timeout(self.line.delay_s)
+                yield End(self.env, self.line.delay_s)
             except simpy.Interrupt as cause:
                 interrupt = cause
         airtime_s = self.env.now - asked_s - stay.wait_s

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from netsim.background import Background
 from netsim.faults.presence import Presence
+from netsim.instants import reached
 from netsim.streams import Streams
 from netsim.values import Constant, PerUser
 
@@ -100,7 +101,7 @@ class Battery:
 
     def _look(self) -> None:
         self._alarm_s = inf
-        if self.env.now >= self._due_s():
+        if reached(self._due_s(), self.env.now):
             self._switch()
         self._set_alarm()
 

@@ -125,7 +125,8 @@ class SharingDescription:
 
 @dataclass(frozen=True)
 class FaultsDescription:
-    """Devices that go away. What such a device does, and what is done for it, is given up at that instant.
+    """Devices that go away. What such a device does, and what is done for it, is given up at that instant; what ends at
+    that instant, to within rounding, is done.
 
     A device that is away by `availability`, by an outage that ends, or because a job does not fit into its memory, is
     on: it draws idle power, and its radio the rest of its tail. One that has died, or whose battery is empty, is off
@@ -220,7 +221,8 @@ class ServerDescription:
     """Whom it serves when."""
     capacity: Annotated[int, Ge(1)] | None = None
     """Jobs for which it has room, waiting and served; null is no limit. A request that finds no room is refused; what
-    learning asks for takes room, but is never refused: it waits."""
+    leaves at the instant at which it comes, to within rounding, makes room for it. What learning asks for takes room,
+    but is never refused: it waits."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +304,7 @@ class RequestStream:
     downlink_bits: SizeLaw = field(default_factory=lambda: ConstantSize(0.0))
     """Bits of the answer; 0 takes no time."""
     timeout_s: Annotated[float, Gt(0)] | None = None
-    """Time after which a request is given up, wherever it is, in seconds; null is never."""
+    """Time after which a request is given up, wherever it is, in seconds; null is never. What ends then is in time."""
     users: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] | None = None
     """Numbers of the users that ask; null is all. What is dealt out, such as recorded requests, goes to these alone."""
     at: Literal["nearest", "central"] = "nearest"

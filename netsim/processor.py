@@ -8,6 +8,7 @@ from typing import Any
 import simpy
 
 from netsim.energy import ComputeEnergy, Meter
+from netsim.instants import ARRIVE, After
 from netsim.journal import Journal
 from netsim.queueing import Discipline, Fifo, Full
 from netsim.slowdown import Pace
@@ -64,8 +65,10 @@ class Processor:
             raise ValueError(f"{kind}: {flops} FLOPs cannot be computed")
         if flops == 0:
             return
-        if refusable and self.capacity is not None and self.queue.present >= self.capacity:
-            raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
+        if refusable and self._full:
+            yield After(self.env, self.env.now, ARRIVE)  # who leaves makes room before who comes
+            if self._full:
+                raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, asked_s = self.journal.round, self.env.now
         job = _Job(self, flops, self.slowdown(self.journal.turn(user)))
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
@@ -90,6 +93,10 @@ class Processor:
         )
         if stay.interrupt is not None:
             raise stay.interrupt
+
+    @property
+    def _full(self) -> bool:
+        return self.capacity is not None and self.queue.present >= self.capacity
 
 
 class _Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from learning.policies import check
 from learning.pretraining import Upstream
 from learning.store import Store
 from learning.world import World
+from netsim.instants import GIVE_UP, After
 from netsim.journal import Journal
 from netsim.network import Network
 from netsim.recordings import DATA_FOLDER
@@ -174,6 +176,7 @@ def _world(
 
     return World(
         env=env,
+        instant=partial(After, env, priority=GIVE_UP),
         executor=executor,
         streams=streams,
         journal=network.journal,

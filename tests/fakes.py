@@ -268,6 +268,7 @@ def world(
     optimiser = optimiser or Sgd(0.05, 0.9)
     built = FakeWorld(
         env=env,
+        instant=lambda instant_s: env.timeout(max(instant_s - env.now, 0.0)),
         executor=runs,
         streams=streams,
         journal=journal,

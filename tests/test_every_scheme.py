@@ -94,7 +94,7 @@ def test_every_scheme_survives_faults(name: str, by: str) -> None:
         own = transfers[(transfers.direction == direction) & ~_given_up_at_the_end(by, transfers, rounds)]
         np.testing.assert_allclose(rounds[column].sum(), ((own.bits - own.lost) / own.receivers).sum(), rtol=1e-12)
     done = [transfers[["user", "start_s", "end_s"]]]
-    done.append(computations.loc[computations.user.notna(), ["user", "start_s", "end_s"]])  # by servers for them as well
+    done.append(computations.loc[computations.user.notna(), ["user", "start_s", "end_s"]])  # by servers for them, too
     both = pd.concat(done).merge(outages.fillna({"end_s": np.inf}), on="user", suffixes=("", "_away"))
     assert not ((both.start_s < both.end_s_away) & (both.end_s > both.start_s_away)).any()
     energy = frame(result, "energy").groupby("user").sum()

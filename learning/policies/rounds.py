@@ -47,7 +47,7 @@ class WaitForAll(InRounds):
 
 @dataclass(frozen=True)
 class Deadline(InRounds):
-    """Users that are not done at the deadline are dropped from the round."""
+    """Users that are not done at the deadline are dropped from the round; who is done at that very instant is not."""
 
     deadline_s: Annotated[float, Gt(0)] = 10.0
     """Seconds from the start of the round."""

@@ -83,8 +83,8 @@ def _over(world: World, processes: list[simpy.Process], share: float) -> simpy.E
 
 
 def _by(world: World, event: simpy.Event, instant_s: float) -> simpy.Event:
-    """The event, or an instant that is not past, whichever comes first."""
-    return event if instant_s == inf else event | world.env.timeout(max(instant_s - world.env.now, 0.0))
+    """The event, or an instant, whichever comes first; what ends in that instant is in time."""
+    return event if instant_s == inf else event | world.instant(instant_s)
 
 
 def _needed(world: World, asked: int) -> int:

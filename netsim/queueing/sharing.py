@@ -13,6 +13,7 @@ from typing import Any
 import simpy
 
 from netsim.agenda import Agenda
+from netsim.instants import End
 from netsim.queueing.queue import Stay
 
 
@@ -72,7 +73,7 @@ class Sharing:
     def _set_alarm(self) -> None:
         """Ring when the next job is done; an alarm that was set before means nothing any more."""
         if self.present:
-            self._alarm = self.env.timeout(max(0.0, self._ends.next_s - self._clock) / self._speed)
+            self._alarm = End(self.env, max(0.0, self._ends.next_s - self._clock) / self._speed)
             self._alarm.callbacks.append(self._ring)
         else:
             self._alarm, self._clock = None, 0.0  # begin afresh, so that rounding does not grow with time

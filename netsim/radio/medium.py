@@ -13,6 +13,7 @@ import simpy
 from simpy.events import EventPriority
 
 from netsim.agenda import Agenda
+from netsim.instants import End, reached
 from netsim.radio.link import Carrying
 from netsim.radio.sharing import Grant, Receivers, Scheduler
 from netsim.radio.transmission import Transmission
@@ -208,14 +209,19 @@ class Medium:
         if due_s < self._alarm_s:
             delay_s = due_s - self.env.now
             self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
-            Alarm(self.env, delay_s, self._ring)
+            End(self.env, delay_s).callbacks.append(self._ring)
 
     def _ring(self, _: simpy.Event) -> None:
-        now_s = self.env.now
-        if now_s >= self._alarm_s:
+        now_s, alarm_s = self.env.now, self._alarm_s
+        if reached(alarm_s, now_s):
             self._alarm_s = inf
         while self._agenda.next_s <= now_s:
             self._look_again(self._agenda.pop())
+        early = []  # where the alarm was brought forward
+        while self._alarm_s == inf and self._agenda.next_s <= alarm_s < inf:
+            early.append(self._agenda.pop())
+        for transmission in early:
+            self._look_again(transmission)
         self._set_alarm()
 
     def _look_again(self, transmission: Transmission) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import simpy
 
 from netsim.description import RequestStream, TrafficDescription
+from netsim.instants import ARRIVE, GIVE_UP, After, reached
 from netsim.network import Network
 from netsim.nodes import User
 from netsim.processor import Timed
@@ -86,9 +87,9 @@ class Source:
         keys = [streams.key("request", self.name, what, number) for what in ("uplink_bits", "flops", "downlink_bits")]
         chances = zip(*map(uniform_draws, keys), strict=True)
         for request, (instant_s, drawn) in enumerate(zip(self.instants, chances, strict=False)):
-            if instant_s >= self.traffic.until_s:
+            if reached(self.traffic.until_s, instant_s):
                 return
-            yield self.env.timeout(max(0.0, instant_s - self.env.now))
+            yield After(self.env, instant_s, ARRIVE)
             if self.env.now >= self.traffic.until_s:
                 return
             process = self.env.process(self._request(request, *drawn))
@@ -135,7 +136,7 @@ class Request:
         """Be served within a time, or be given up."""
         env = self.source.env
         work = env.process(self.served())
-        yield work | env.timeout(timeout_s)
+        yield work | After(env, env.now + timeout_s, GIVE_UP)
         if work.is_alive:
             work.interrupt(TIMED_OUT)
         outcome: str = yield work

@@ -74,7 +74,12 @@ def test_the_line_has_a_discipline() -> None:
     w = two_cells(replace(LINE, discipline=Priority(("urgent",))))
     line = w.network.stations[0].to_core
     assert line is not None
-    w.run(*(line.transfer(1e6, kind, [0]) for kind in ("x", "y", "urgent")))
+
+    def message(start_s: float, kind: str) -> Process:
+        yield w.env.timeout(start_s)
+        yield from line.transfer(1e6, kind, [0])
+
+    w.run(message(0.0, "x"), message(0.5, "y"), message(0.5, "urgent"))
     assert [row["kind"] for row in w.rows("transfers")] == ["x", "urgent", "y"]
 
 
