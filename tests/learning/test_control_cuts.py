@@ -91,6 +91,23 @@ def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatc
         assert problem.cost(found) <= 1.05 * best
 
 
+def test_the_sweep_keeps_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts at which the mini-batches do not fit are none, however fast: against all cuts that fit, and none at all."""
+    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    feasible = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        most = rng.choice([8, 64], size=(4, 4))
+        most[np.arange(4), rng.integers(0, 4, 4)] = 64
+        problem, batches = instance(seed, users=4, cuts=4, most=64, most_samples=most), rng.integers(9, 64, 4)
+        best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+        found = best_cuts(problem, batches)
+        assert (found is None) == (best == np.inf)
+        assert found is None or problem.cost(found) <= 1.05 * best
+        feasible += found is not None
+    assert feasible > 15
+
+
 def test_whole_solutions_against_all_of_them() -> None:
     """Within 5 % of the joint optimum in at least 95 % of instances; never below it; no pass makes it worse."""
     near = 0

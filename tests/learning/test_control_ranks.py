@@ -216,6 +216,27 @@ def test_a_poor_server_drives_layers_to_rich_devices_unless_that_takes_long() ->
     assert choose(split_problem([100.0, 11.0], 5.0, 1.0, seconds=50.0)).cuts.tolist() == [0, 0]
 
 
+def test_the_least_budget_is_asked_first() -> None:
+    """Two users, either of whom is served best where the other leaves less to the server: the first to be asked does.
+
+    Of the four choices the two that differ are stable; which one is found is a matter of order alone.
+    """
+    for budgets, expected in (([40.0, 41.0], [1, 0]), ([41.0, 40.0], [0, 1])):
+        problem = split_problem(budgets, 24.0, 0.2, seconds=0.3)
+        for own, other in ((1, 0), (0, 1)):
+            worth = [problem.objective(0, np.array([cut, other])) for cut in (0, 1)]
+            assert int(np.argmax(worth)) == own
+        assert choose(problem).cuts.tolist() == expected
+
+
+def test_who_has_no_cut_takes_nothing_from_the_server() -> None:
+    """Two users with four weights each above their cuts: 16 is rank 2 for all eight, whoever else is left out."""
+    problem = split_problem([5.0, 12.0, 24.0], 16.0, 0.0)
+    assert problem.server_rank(np.array([0, 0])) == 2
+    assert problem.server_rank(np.array([-1, 0, 0])) == problem.server_rank(np.array([0, -1, 0, -1])) == 2
+    assert problem.server_rank(np.array([-1, -1])) == 8
+
+
 @given(st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_no_budget_is_exceeded(seed: int) -> None:

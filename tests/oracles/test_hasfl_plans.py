@@ -1,5 +1,6 @@
 """What HASFL's controllers see and decide, against numbers written out; training is in test_hasfl.py."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -200,6 +201,31 @@ def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_
     estimates.look({}, [("later", 0, 8)])
     assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([2, 4], [1, 3])
     assert estimates.smoothness == (2 + 1 / 0.1) / 2
+
+
+def test_the_slope_is_that_since_the_last_aggregation():
+    """Over three aggregations with real gradients: the change of the gradient over that of the weights since the one
+    before, not since the start."""
+    built = world(HASFL(Fixed()), **SETTING)
+    draw = np.random.default_rng(0)
+    trees = [
+        {n: torch.from_numpy(draw.normal(0, 0.5, tuple(p.shape))) for n, p in built.whole.parameters().items()}
+        for _ in range(4)
+    ]
+    user = built.users[0]
+    x, y = (each.tensor() for each in user.batches.run(0, 8))
+    estimates = Estimates(built, Constants(estimate=True), 3, trees[0])
+    expected = None
+    for before, now in pairwise(trees):
+        estimates.look(now, [(user, 0, 8)])
+        slope = float(operators.statistics(built.whole, 3, now, before, x, y)[2])
+        assert 0.1 < slope < 1 / RATE  # within the bounds, which would hide it
+        expected = slope if expected is None else (expected + slope) / 2
+        assert estimates.smoothness == pytest.approx(expected, rel=1e-12)
+    since_start = [float(operators.statistics(built.whole, 3, now, trees[0], x, y)[2]) for now in trees[1:]]
+    assert estimates.smoothness != pytest.approx(
+        (since_start[0] / 2 + since_start[1] / 2 + since_start[2]) / 2, rel=0.01
+    )
 
 
 def test_estimates_decide_and_the_dry_executor_has_none():
