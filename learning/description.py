@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from annotated_types import Ge, Gt, Le
@@ -66,7 +67,7 @@ class LearningDescription:
     """When the run ends."""
     data: DatasetLoader = field(default_factory=Digits)
     """Training and test data."""
-    data_folder: str | None = None
+    data_folder: Annotated[str, Path] | None = None
     """Where data sets lie that no package ships (default: the folder named by NETSIM_DATA, else `data`)."""
     partition: Partition = field(default_factory=Iid)
     """How the training samples are dealt out to users."""

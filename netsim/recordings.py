@@ -52,13 +52,15 @@ KINDS = (
 
 
 def find(file: str) -> Path:
-    """Where a file or folder of files is: in the folder of recordings, or by its path. Raises ValueError if nowhere."""
+    """Where a file or folder of files is: by its path, or in the folder of data. Raises ValueError if in neither."""
     folder = os.environ.get(DATA_FOLDER)
-    for path in (*([Path(folder) / file] if folder else []), Path(file)):
+    for path in (Path(file), *([Path(folder) / file] if folder else [])):
         if path.exists():
             return path
-    elsewhere = f", nor in {folder}" if folder else f"; those elsewhere are looked for where {DATA_FOLDER} says"
-    raise ValueError(f"there is no file {file}; paths count from the folder in which the run is started{elsewhere}")
+    raise ValueError(
+        f"there is no file {file}; paths in a scenario count from its folder, then from the one that {DATA_FOLDER} "
+        f"names, {folder or 'which is not set'}"
+    )
 
 
 def read_text(file: str) -> str:

@@ -27,6 +27,10 @@ list (one each).
 
 On the command line, `--set network.users.count=20` overrides a field. Setting a `name` to another one, as in
 `--set learning.scheme.name=fedavg`, resets that section to the defaults of the part of that name.
+
+A relative path counts from the folder of the scenario file, in a study (from that of its base) and after `--set` too;
+what is not there is looked for in the folder that the environment variable NETSIM_DATA names. The `scenario.yaml` of a
+run holds absolute paths.
 """
 
 STUDIES = """## Studies

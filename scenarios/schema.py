@@ -19,6 +19,7 @@ from netsim.tables import TABLES
 from scenarios.document import Document
 from scenarios.errors import ScenarioError, unknown
 from scenarios.parts import Parts
+from scenarios.paths import located
 from scenarios.yaml12 import dump
 
 NAME = re.compile(r"\w[\w.-]*")
@@ -117,12 +118,12 @@ def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
 
 
 def interpret(document: Document) -> Scenario:
-    """The scenario that a document describes.
+    """The scenario that a document describes; its paths are absolute, and counted from the document's folder.
 
     Raises:
         ScenarioError: it describes none.
     """
-    return parts().read(Scenario, document)
+    return located(parts().read(Scenario, document), Path(document.source).parent)
 
 
 def resolved(scenario: Scenario) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -52,7 +53,7 @@ class Transformer:
     family: Literal["bert", "vit", "gpt2"] = "bert"
     """BERT and ViT classify a sample, GPT-2 predicts every next token."""
 
-    folder: str | None = None
+    folder: Annotated[str, Path] | None = None
     """Folder with config.json and weights, or `package:NAME` for a Python package that carries them in `model`."""
 
     width: Annotated[int, Ge(1)] = 64

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from math import inf
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -24,7 +25,7 @@ class RecordedAvailability:
     have names. Before its first row a device is there.
     """
 
-    file: Annotated[str, MinLen(1)]
+    file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers or names), time_s
     (seconds, timestamps, times of day or durations) and state."""
     repeat_s: Annotated[float, Gt(0)] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +24,7 @@ class RecordedPaths:
     Users that are not recorded stand still.
     """
 
-    file: Annotated[str, MinLen(1)]
+    file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers, or names in the
     order of users), time_s (seconds, timestamps, times of day or durations), x_m and y_m, each user in order."""
     time_origin: TimeOrigin = None
@@ -40,13 +41,9 @@ class RecordedPaths:
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         now_s, place = 0.0, start
-        times, across, along = _paths(self.file, self.time_origin).get(user, np.empty((3, 0)))
-        if len(times) and times[0] < 0:  # on its way when the run begins
-            place = (float(np.interp(0.0, times, across)), float(np.interp(0.0, times, along)))
-            yield Leg(0.0, 0.0, place, place)
-        ahead = times >= 0
-        for time_s, x, y in zip(times[ahead].tolist(), across[ahead].tolist(), along[ahead].tolist(), strict=True):
-            yield Leg(now_s, time_s, place, (x, y))
+        times, across, along = _paths(self.file, self.time_origin).get(user, np.empty((3, 0))).tolist()
+        for time_s, x, y in zip(times, across, along, strict=True):
+            yield Leg(now_s, time_s, place, (x, y))  # legs that are over when the run begins are passed over
             now_s, place = time_s, (x, y)
 
 

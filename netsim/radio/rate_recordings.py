@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ class RateRecording(Protocol):
 class RecordedTable:
     """Rates from a table of a time and a rate in each row; a rate holds until the next row."""
 
-    file: Annotated[str, MinLen(1)]
+    file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names."""
     rate_column: Annotated[str, MinLen(1)] = "rate_bps"
     """The column of rates; rows without a rate are left out."""
@@ -63,8 +64,8 @@ class RecordedTable:
 class Mahimahi:
     """Rates from files of the mahimahi link emulator: each line the millisecond at which 1,500 bytes could be sent."""
 
-    files: Annotated[tuple[str, ...], MinLen(1)]
-    """User u has file number u, after the last the first again; paths as those of tables."""
+    files: Annotated[tuple[Annotated[str, MinLen(1), Path], ...], MinLen(1)]
+    """User u has file number u, after the last the first again."""
     step_s: Annotated[float, Gt(0)] = 0.1
     """Length in seconds of the steps in each of which the rate is the mean; the trace may be shorter, or end in one."""
     start: Literal["beginning", "random"] = "beginning"

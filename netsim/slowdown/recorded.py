@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from netsim.streams import Floats
 class RecordedSlowdowns:
     """Each user is a device of a recorded table, drawn once; nominal speed is that of the median device."""
 
-    file: Annotated[str, MinLen(1)]
+    file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names, one row a device."""
     column: Annotated[str, MinLen(1)]
     """The column that tells how fast a device is; all its numbers must be positive."""

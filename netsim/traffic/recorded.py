@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -18,7 +19,7 @@ from netsim.streams import Streams
 class RecordedArrivals:
     """Requests at recorded instants, once through the table."""
 
-    file: Annotated[str, MinLen(1)]
+    file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names, one row a request."""
     time_column: Annotated[str, MinLen(1)] = "time_s"
     """The column of instants, in any order: seconds, timestamps, times of day or durations."""

@@ -67,7 +67,11 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, phones: str) -> None:
     (tmp_path / "empty.csv").write_text("time_s\n")
     (tmp_path / "phones.xls").write_text("time_s\n")
     for file, column, sentence in (
-        (str(tmp_path / "none.parquet"), "time_s", "there is no file .*none.parquet; paths count from the folder"),
+        (
+            str(tmp_path / "none.parquet"),
+            "time_s",
+            "there is no file .*none.parquet; paths in a scenario count from its folder",
+        ),
         (str(tmp_path / "phones.xls"), "time_s", "neither a .parquet nor a .csv file"),
         (str(tmp_path / "torn.parquet"), "time_s", "torn.parquet cannot be read"),
         (phones, "speed", 'has no column "speed"; it has phone, time_s, score, bad'),

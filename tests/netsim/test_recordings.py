@@ -234,7 +234,7 @@ def test_a_link_is_played_from_the_origin_on(tmp_path_factory: pytest.TempPathFa
 
 
 def test_names_of_users_are_numbered_as_they_come(tmp_path: Path) -> None:
-    named = parquet(tmp_path, TABLE.set_column(0, "user", pa.array(["taxi", "taxi", "bus", "bus"])))
+    named = parquet(tmp_path, TABLE.set_column(0, "user", pa.array(["taxi", "taxi ", " bus", "bus"])))
     numbered = str(parquet_of(tmp_path, TABLE))
     for law in ("paths", "availability", "arrivals"):
         assert TIMED[law](named, "first_row") == TIMED[law](numbered, "first_row")
