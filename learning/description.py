@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from learning.adapters import Lora
 from learning.charge import Large
-from learning.data import DatasetLoader, Digits
+from learning.data import DatasetLoader, Digits, Last
 from learning.data.partition import Iid, Partition
 from learning.models import Architecture, Mlp
 from learning.optimisers import Optimiser, Sgd
@@ -82,8 +82,12 @@ class LearningDescription:
     adapters (and the head) alone. Null trains everything."""
     cut: Annotated[int, Ge(1)] = 1
     """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
-    batch_size: Annotated[int, Ge(1)] = 32
-    """Samples in a user's mini-batch."""
+    batch_size: Annotated[int, Ge(1)] | Literal["all"] = 32
+    """Samples in a user's mini-batch; `all` makes it the user's whole data, however many (FedSGD)."""
+    last_batch: Last = "keep"
+    """What becomes of an epoch's last samples where they are no whole mini-batch: a smaller one (`keep`), or nothing
+    (`drop`), as torch's DataLoader has it; or they are filled up from the next epoch (`wrap`), so that all mini-batches
+    are equally large, and who has fewer samples than that works on them repeatedly."""
     optimiser: Optimiser = field(default_factory=Sgd)
     """What steps a device takes along its gradients."""
     server_optimiser: Optimiser | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from math import ceil
 from typing import Any
 
 import simpy
@@ -92,10 +91,6 @@ class User:
     def batch(self, position: int) -> tuple[Rows, Rows]:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
-
-    def steps(self, local_steps: int | None) -> int:
-        """Local steps in a round: as many as asked for, or one pass over the user's samples."""
-        return local_steps or ceil(self.samples / self.batches.batch_size)
 
     def do(self, operation: Operation, *args: Any, kind: str, flops: float | None = None) -> Promise:
         """Spend the time of an operation on the device, then promise its result.

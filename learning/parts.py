@@ -7,6 +7,7 @@ from learning.codecs import CODECS, Codec
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.description import Scheme
+from learning.local_training import EPOCHS, Epochs
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
@@ -27,4 +28,5 @@ FAMILIES: dict[type, dict[str, type]] = {
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,
     Controller: CONTROLLERS,
+    Epochs: EPOCHS,
 }

@@ -30,7 +30,7 @@ class Pretraining:
     steps: Annotated[int, Ge(1)] = 500
     """Mini-batches."""
     batch_size: Annotated[int, Ge(1)] = 64
-    """Samples in a mini-batch."""
+    """Samples in a mini-batch; where they are no part of all samples, it runs on into the next epoch."""
     optimiser: Optimiser = field(default_factory=Adam)
     """What steps are taken along the gradients."""
     head: Literal["fresh", "kept"] = "fresh"
@@ -79,11 +79,11 @@ class Upstream:
         """The whole model after pretraining: a chain of deferred operations."""
         described = self.described
         rows = np.arange(len(self.dataset.train.y))
-        batches = Batches(self.dataset, rows, "pretraining", self.streams, described.batch_size)
+        batches = Batches(self.dataset, rows, "pretraining", self.streams, described.batch_size, "wrap")
         parameters: Any = self.whole.initial(self.streams, precision)
         state = described.optimiser.init(parameters)
         for start in range(0, described.steps, TOGETHER):
-            data = batches.stack(start, min(TOGETHER, described.steps - start))
+            data = batches.stack(range(start, min(start + TOGETHER, described.steps)))
             parameters, state, _ = executor.submit(
                 steps.train, self.whole, described.optimiser, parameters, state, *data
             )

@@ -86,14 +86,23 @@ def apply_mean(
 
 
 def train(
-    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, xs: Tensor, ys: Tensor
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, xs: list[Tensor], ys: list[Tensor]
 ) -> tuple[Parameters, Any, Tensor]:
-    """As many local steps as `xs` (steps, batch, ...) and `ys` (steps, batch) hold; also the mean of their losses."""
+    """A local step on each mini-batch of the stacks `xs`, (count, size, ...) each, and `ys`; also their mean loss.
+
+    The mean is over samples: a small mini-batch counts less.
+    """
     return _descend(segment, optimiser, parameters, state, xs, ys, lambda gradients, _: gradients)
 
 
 def train_proximal(
-    segment: Segment, optimiser: Optimiser, mu: float, parameters: Parameters, state: Any, xs: Tensor, ys: Tensor
+    segment: Segment,
+    optimiser: Optimiser,
+    mu: float,
+    parameters: Parameters,
+    state: Any,
+    xs: list[Tensor],
+    ys: list[Tensor],
 ) -> tuple[Parameters, Any, Tensor]:
     """`train` with the proximal term of FedProx: gradients + mu (w - w_start)."""
     start = parameters
@@ -109,16 +118,16 @@ def _descend(
     optimiser: Optimiser,
     parameters: Parameters,
     state: Any,
-    xs: Tensor,
-    ys: Tensor,
+    xs: list[Tensor],
+    ys: list[Tensor],
     adjust: Callable[[Parameters, Parameters], Parameters],
 ) -> tuple[Parameters, Any, Tensor]:
-    losses = []
-    for x, y in zip(xs.unbind(), ys.unbind(), strict=True):
+    losses, samples = [], sum(y.shape[:2].numel() for y in ys)
+    for x, y in ((x, y) for stacks in zip(xs, ys, strict=True) for x, y in zip(*stacks, strict=True)):
         gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
         parameters, state = optimiser.step(parameters, adjust(gradients, parameters), state)
-        losses.append(loss)
-    return parameters, state, torch.stack(losses).mean()
+        losses.append(loss * (len(y) / samples))
+    return parameters, state, torch.stack(losses).sum()
 
 
 def _loss(parameters: Parameters, segment: Segment, x: Tensor, y: Tensor) -> Tensor:

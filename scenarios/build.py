@@ -165,10 +165,12 @@ def _world(
     material: Material,
 ) -> World:
     wire = Wire(executor, streams, network.journal)
-    users = []
+    users, size = [], None if learning.batch_size == "all" else learning.batch_size
     for node, rows in zip(network.users, material.shares, strict=True):
         node.samples = len(rows)
-        users.append(User(node, Batches(material.dataset, rows, node.number, streams, learning.batch_size), wire))
+        with blaming("learning", "last_batch"):
+            batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
+        users.append(User(node, batches, wire))
     parties = {node: Server(node, wire) for node in (network.server, *network.edge_servers.values())}
 
     def nearest(user: User) -> Server:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from learning.adapters import Lora
-from learning.data import Batches, Dataset, Digits
+from learning.data import Batches, Dataset, Digits, Last
 from learning.description import Scheme, Stop
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
@@ -236,7 +236,8 @@ def world(
     precision: torch.dtype = torch.float64,
     model: Architecture | None = None,
     cut: int = 1,
-    batch_size: int = 8,
+    batch_size: int | None = 8,
+    last_batch: Last = "keep",
     optimiser: Optimiser | None = None,
     server_optimiser: Optimiser | None = None,
     participation: Participation | None = None,
@@ -273,7 +274,9 @@ def world(
         streams=streams,
         journal=journal,
         server=Server(FakeNode(env, journal, None, server_flops_per_s, slots=slots), wire),
-        users=[User(n, Batches(dataset, rows[i], i, streams, batch_size), wire) for i, n in enumerate(nodes)],
+        users=[
+            User(n, Batches(dataset, rows[i], i, streams, batch_size, last_batch), wire) for i, n in enumerate(nodes)
+        ],
         dataset=dataset,
         upstream=upstream,
         adapter=adapter,

@@ -1,12 +1,15 @@
 """One contract for every registered scheme."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
-from runs import FAULTS, TABLES, frame, hashes, policy, run
+from runs import FAULTS, NEEDS, TABLES, frame, hashes, policy, run
+from scenarios.run import Result
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
 POLICIES = (*IN_ROUNDS, "asynchronous", "buffered")
@@ -153,7 +156,61 @@ def test_a_deadline_ends_whatever_is_in_a_round(name: str, share: float) -> None
     assert (rounds.end_s <= closes_s.add(after_s, fill_value=0.0) + 1e-12).all()
 
 
+PLAIN: dict[str, dict[str, Any]] = {
+    "fedprox": {"mu": 0},
+    "fedsl_pq": {"pruning_rate": {"final": 0}},
+    "hasfl": {"controller": "fixed"},
+    "sflam": {"control": {"solver": "fixed", "ranges": "stated"}},
+    "tsflora": {"tokens": 8},
+    "st_sflora": {"attention": "flat"},
+    "hsplitlora": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]},
+    "hetlora": {"ranks": [1, 2]},
+}
+"""Settings in which all of a scheme's samples cost the same."""
+A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "fedsl_pq", "hasfl", "st_sflora")
+
+
+@scheme
+@pytest.mark.parametrize("size", [8, "all"])
+def test_a_pass_is_charged_for_the_samples_that_there_are(name: str, size: Any) -> None:
+    """FLOPs of each forward pass, or local training, over those of one sample: what torch's DataLoader would deal."""
+    described = {"name": name, **PLAIN.get(name, {})}
+    in_epochs = name not in A_MINI_BATCH_A_ROUND
+    setting = {
+        **{field.replace(".", "__"): value for field, value in NEEDS.get(name, {}).items()},
+        "learning__data": {"name": "digits", "train_samples": 60, "test_samples": 20},
+        "learning__partition": {"name": "quantity_skew", "alpha": 0.5, "min_samples": 1},
+        "learning__executor": "dry",
+    }
+    one = {**described, "local_steps": 1} if in_epochs else described
+    alone = run(**setting | {"learning__scheme": one, "learning__batch_size": 1, "learning__stop__rounds": 1})
+    passing = {**described, "local_epochs": 1} if in_epochs else described
+    rounds = 1 if in_epochs else 9
+    result = run(
+        **setting | {"learning__scheme": passing, "learning__batch_size": size, "learning__stop__rounds": rounds}
+    )
+    samples = frame(result, "users").set_index("user").samples.to_dict() if name != "centralised" else {-1: 60}
+    assert name == "centralised" or (sum(samples.values()) == 60 and min(samples.values()) < 8 < max(samples.values()))
+    each, whole = (_training(found) for found in (alone, result))
+    for user, owned in samples.items():
+        taken = [flops / each[user][0] * (4 if name == "centralised" else 1) for flops in whole[user]]
+        most = owned if size == "all" else 8 * (4 if name == "centralised" else 1)
+        mini_batches = [min(most, owned - first) for first in range(0, owned, most)]
+        if name in ("fedavg", "fedprox", "local", "hetlora"):
+            mini_batches = [owned]  # one job
+        assert taken == (mini_batches * 9)[: len(taken)]
+        assert len(taken) == (len(mini_batches) if in_epochs else 9)
+
+
+def _training(result: Result) -> dict[int, list[float]]:
+    """FLOPs of what looks at samples first, by user (the server is -1), in order."""
+    jobs = frame(result, "computations")
+    first = jobs[jobs.kind.isin(["client_forward", "client_training", "server_training"])].sort_values("start_s")
+    return {int(user): list(own.flops) for user, own in first.assign(user=first.user.fillna(-1)).groupby("user")}
+
+
 @scheme
 def test_it_learns(name: str) -> None:
-    evaluations = frame(run(learning__scheme=name, learning__stop__rounds=25), "evaluations")
+    rounds = 35 if name in A_MINI_BATCH_A_ROUND else 25
+    evaluations = frame(run(learning__scheme=name, learning__stop__rounds=rounds), "evaluations")
     assert evaluations.query("metric == 'accuracy'").value.max() > 0.3  # chance is 0.1

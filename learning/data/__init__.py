@@ -1,7 +1,7 @@
 """Data sets, how they are spread over users, and mini-batches."""
 
 from learning.data.banking77 import Banking77
-from learning.data.batches import Batches, Rows
+from learning.data.batches import Batches, Last, Rows
 from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
@@ -27,6 +27,7 @@ __all__ = [
     "DatasetLoader",
     "Digits",
     "FashionMnist",
+    "Last",
     "MissingData",
     "Restaurants",
     "Rows",

@@ -1,8 +1,12 @@
 """Mini-batches by position: what a user trains on is a function of the position, never of what ran before."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from hashlib import blake2b
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -71,20 +75,44 @@ def _source_name(*what: object) -> bytes:
     return blake2b(repr(what).encode(), digest_size=16).digest()
 
 
-class Batches:
-    """The endless sequence of a user's mini-batches.
+Last = Literal["keep", "drop", "wrap"]
+"""What becomes of an epoch's last samples where they are no whole mini-batch."""
 
-    Epoch after epoch the user's samples are permuted by the stream ("shuffle", user, epoch). Mini-batch `position`
-    begins at element position * batch_size of the concatenated epochs, so each has exactly `batch_size` samples and may
-    span epochs. Raises ValueError if the user has no samples.
+
+class Batches:
+    """The endless sequence of a user's mini-batches: epoch after epoch, what a shuffling `DataLoader` of torch gives.
+
+    In each epoch the user's samples are permuted by the stream ("shuffle", user, epoch) and cut into mini-batches of
+    `size` samples; None is all of them. What is left at the end of an epoch is a smaller mini-batch (`keep`), or left
+    out (`drop`), or filled up from the epochs that follow (`wrap`). Samples are counted through the epochs put one
+    after another, from 0. Raises ValueError if the user has no samples, or under `drop` no whole mini-batch.
     """
 
     def __init__(
-        self, dataset: Dataset, indices: NDArray[np.int64], user: int | str, streams: Streams, batch_size: int
+        self,
+        dataset: Dataset,
+        indices: NDArray[np.int64],
+        user: int | str,
+        streams: Streams,
+        size: int | None,
+        last: Last = "keep",
     ) -> None:
-        if not len(indices):
+        self.dataset, self.indices, self.user, self.streams = dataset, indices, user, streams
+        self.size, self.last, self.samples = size, last, len(indices)
+        if not self.samples:
             raise ValueError(f"user {user} has no samples to train on")
-        self.dataset, self.user, self.batch_size, self.samples = dataset, user, batch_size, len(indices)
+        self.batch_size = self.samples if size is None else size
+        """Samples in a whole mini-batch."""
+        if last == "drop" and self.batch_size > self.samples:
+            raise ValueError(
+                f"user {user} has {self.samples} samples, less than a mini-batch of {size}, and drop leaves none of "
+                f"them; keep and wrap are allowed, or a smaller batch_size"
+            )
+        whole, rest = divmod(self.samples, self.batch_size)
+        self.per_epoch = whole if last == "drop" else whole + bool(rest)
+        """Mini-batches in one pass over the samples."""
+        self.largest = self.batch_size if last == "wrap" else min(self.batch_size, self.samples)
+        """Samples in the first mini-batch of an epoch, which is the largest."""
 
         @lru_cache(maxsize=2)  # a batch touches the epoch in hand and perhaps the next
         def epoch(number: int) -> NDArray[np.int64]:
@@ -92,23 +120,52 @@ class Batches:
 
         self._epoch = epoch
 
+    @classmethod
+    def pooled(cls, parts: Sequence[Batches]) -> Batches:
+        """Those of all users' samples together, as if the first had them all, in whatever way they were dealt out."""
+        first, rows = parts[0], np.sort(np.concatenate([part.indices for part in parts]))
+        return cls(first.dataset, rows, first.user, first.streams, first.size, first.last)
+
     def at(self, position: int) -> tuple[Rows, Rows]:
-        """Samples (batch_size, *input_shape) and labels (batch_size,) of mini-batch number `position`, from 0."""
-        return self.run(position * self.batch_size, self.batch_size)
+        """Samples (size, *input_shape) and labels (size,) of mini-batch number `position`, from 0."""
+        return self.run(self._span(position))
 
-    def stack(self, start: int, count: int) -> tuple[Rows, Rows]:
-        """Mini-batches `start` to `start + count` in one: (count, batch_size, *input_shape) and (count, batch_size)."""
-        elements = self._elements(start * self.batch_size, count * self.batch_size)
-        return self._rows(elements.reshape(count, self.batch_size))
+    def stack(self, positions: range) -> tuple[list[Rows], list[Rows]]:
+        """These mini-batches, each row of equally large ones as one stack: (count, size, *input_shape), (count, size).
 
-    def run(self, start: int, count: int) -> tuple[Rows, Rows]:
-        """Elements `start` to `start + count` of the concatenated epochs, for mini-batches of changing size."""
-        return self._rows(self._elements(start, count))
+        With ten samples in fours, positions 0 to 2 are a stack of two mini-batches of four and one of one of two.
+        """
+        each = [self._elements(self._span(position)) for position in positions]
+        stacks = [self._rows(np.stack(list(alike))) for _, alike in groupby(each, key=len)]
+        return [x for x, _ in stacks], [y for _, y in stacks]
 
-    def _elements(self, start: int, count: int) -> NDArray[np.int64]:
-        lead, last = start // self.samples, start + count
-        epochs = [self._epoch(number) for number in range(lead, (last - 1) // self.samples + 1)]
-        return np.concatenate(epochs)[start - lead * self.samples : last - lead * self.samples]
+    def sizes(self, positions: range) -> list[int]:
+        """Samples in each of these mini-batches."""
+        return [len(self._span(position)) for position in positions]
+
+    def cut(self, start: int, size: int) -> range:
+        """Which samples a mini-batch takes that begins at `start`, where sizes change: `size`, or what is left."""
+        if self.last == "wrap":
+            return range(start, start + size)
+        size, end = min(size, self.samples), start - start % self.samples + self.samples
+        if start + size <= end:
+            return range(start, start + size)
+        return range(start, end) if self.last == "keep" else range(end, end + size)
+
+    def run(self, samples: range) -> tuple[Rows, Rows]:
+        """Samples and labels by where they are in the epochs put one after another."""
+        return self._rows(self._elements(samples))
+
+    def _span(self, position: int) -> range:
+        if self.last == "wrap":
+            return self.cut(position * self.batch_size, self.batch_size)
+        epoch, place = divmod(position, self.per_epoch)
+        return self.cut(epoch * self.samples + place * self.batch_size, self.batch_size)
+
+    def _elements(self, span: range) -> NDArray[np.int64]:
+        lead, start = span.start // self.samples, span.start % self.samples
+        epochs = [self._epoch(number) for number in range(lead, (span.stop - 1) // self.samples + 1)]
+        return np.concatenate(epochs)[start : start + len(span)]
 
     def _rows(self, indices: NDArray[np.int64]) -> tuple[Rows, Rows]:
         return Rows(self.dataset, "train", "x", indices), Rows(self.dataset, "train", "y", indices)

@@ -7,6 +7,7 @@ from typing import Any
 
 from learning import steps
 from learning.adapters import Bound
+from learning.local_training import LocalTraining
 from learning.models import Segment
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
@@ -14,17 +15,17 @@ from learning.protocols.updates import merge
 from learning.world import World
 
 Train = Callable[..., Promise]
-"""(user, model, optimiser state, batches, labels): local training, a generator that returns (model, state)."""
+"""(user, model, optimiser state, stacks of mini-batches, stacks of labels): a generator that returns (model, state)."""
 
 
-def federated(world: World, local_steps: int | None, rule: str, train: Train) -> Promise:
+def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Promise:
     """Train until the rounds are over.
 
     Optimiser states stay on the devices; what a user did whose model never arrived is lost.
     """
     model = world.initial(world.whole)
     states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
-    cohort = assemble(world, lambda user, turn, model: turn_of(user, turn, model, states, local_steps, train))
+    cohort = assemble(world, lambda user, turn, model: turn_of(user, turn, model, states, training, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
         model = yield from merge(world, model, updates, rule)
@@ -32,12 +33,12 @@ def federated(world: World, local_steps: int | None, rule: str, train: Train) ->
 
 
 def turn_of(
-    user: User, turn: int, model: Any, states: dict[User, Any], local_steps: int | None, train: Train
+    user: User, turn: int, model: Any, states: dict[User, Any], training: LocalTraining, train: Train
 ) -> Promise:
     """Download of a model, local training, upload; what the server receives."""
     model = yield from user.server.send(user, model, "model")
-    count = user.steps(local_steps)
-    model, state = yield from train(user, model, states[user], *user.batches.stack(turn * count, count))
+    data = user.batches.stack(training.positions(user, turn))
+    model, state = yield from train(user, model, states[user], *data)
     model = yield from user.send(user.server, model, "model")
     states[user] = state
     return model

@@ -48,10 +48,14 @@ def of_mini_batch(world: World, link: Link, front: Any, back: Any, batch: tuple[
 
 
 def of_sample(world: World, link: Link, front: Any, back: Any) -> Exchange:
-    """What a sample costs as a part of the scenario's mini-batch."""
-    user = world.users[0]
-    whole = of_mini_batch(world, link, front, back, user.batch(0))
-    return Exchange(*(each / user.batches.batch_size for each in whole))
+    """What a sample costs as a part of the largest mini-batch that anybody has."""
+    batch = largest_mini_batch(world)
+    return Exchange(*(each / len(batch[0].indices) for each in of_mini_batch(world, link, front, back, batch)))
+
+
+def largest_mini_batch(world: World) -> tuple[Rows, Rows]:
+    """Of any user: as many samples as the scenario's `batch_size`, if anybody has so many."""
+    return max(world.users, key=lambda user: user.batches.largest).batch(0)
 
 
 def rates_bps(world: World, users: Iterable[User]) -> tuple[Floats, Floats]:

@@ -1,7 +1,10 @@
 """Training on pooled data at the server: the upper bound that distributed schemes are compared with.
 
-Every round is one step on the union of the mini-batches that the users would have drawn, so that equal rounds mean
-equal samples. The data lie at the server from the start: their upload is not charged.
+server   one step on a mini-batch of all users' samples   per round
+
+The samples of all users lie at the server from the start, as one shuffled data set: their upload is not charged, and
+neither their partition nor who is away changes what is learnt. A round's mini-batch is as large as those of all users
+that would have taken part in it, so that equal rounds mean equal samples; `batch_size: all` makes it the whole data.
 """
 
 from __future__ import annotations
@@ -9,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from learning import steps
+from learning.data import Batches
 from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.parties import Promise
@@ -21,24 +24,26 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class Centralised:
-    """All data at the server, one step a round on the union of the users' mini-batches."""
+    """All data at the server, one step a round on as many pooled samples as the users' mini-batches have together."""
 
     def run(self, world: World) -> Promise:
         model = world.initial(world.whole)
         state = world.server_optimiser.init(model)
+        batches, following = Batches.pooled([user.batches for user in world.users]), 0
         for number in world.rounds():
-            users = world.selected(number)
-            xs, ys = zip(*(user.batch(number) for user in users), strict=True)
-            work = (pooled_step, world.whole, world.server_optimiser, model, state, list(xs), list(ys))
+            users = min(len(world.selected(number)), world.wanted)
+            size = batches.samples if batches.size is None else users * batches.size
+            mini_batch = batches.cut(following, size)
+            following = mini_batch.stop
+            work = (step, world.whole, world.server_optimiser, model, state, *batches.run(mini_batch))
             model, state = yield from world.server.do(*work, kind="server_training")
-            world.took_part(len(users), len(users))
+            world.took_part(users, users)
             world.models(model)
 
 
-def pooled_step(
-    segment: Segment, optimiser: Optimiser, parameters: steps.Parameters, state: Any, xs: list[Tensor], ys: list[Tensor]
+def step(
+    segment: Segment, optimiser: Optimiser, parameters: steps.Parameters, state: Any, x: Tensor, y: Tensor
 ) -> tuple[steps.Parameters, Any]:
-    """One step on several mini-batches put together."""
-    x, y = torch.cat(xs)[None], torch.cat(ys)[None]
-    parameters, state, _ = steps.train(segment, optimiser, parameters, state, x, y)
+    """One step on one mini-batch."""
+    parameters, state, _ = steps.train(segment, optimiser, parameters, state, [x[None]], [y[None]])
     return parameters, state

@@ -8,21 +8,18 @@ server           mean of the models, weighted by samples
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge
-
+from learning.local_training import LocalTraining
 from learning.parties import Promise
 from learning.protocols.federated import descend, federated
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedAvg:
+class FedAvg(LocalTraining):
     """Federated averaging of whole models (McMahan et al., 2017)."""
 
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Local steps in a round (default: one pass over the user's samples)."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
 
@@ -30,4 +27,4 @@ class FedAvg:
     hierarchical = True
 
     def run(self, world: World) -> Promise:
-        return federated(world, self.local_steps, self.weights, partial(descend, world, world.whole))
+        return federated(world, self, self.weights, partial(descend, world, world.whole))

@@ -10,19 +10,18 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from learning import steps
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.federated import federated
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedProx:
+class FedProx(LocalTraining):
     """Federated averaging with a proximal term in the local objective (Li et al., 2020)."""
 
     mu: Annotated[float, Ge(0)] = 0.01
     """Strength of the proximal term; 0 is FedAvg."""
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Local steps in a round (default: one pass over the user's samples)."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
 
@@ -32,9 +31,9 @@ class FedProx:
     def run(self, world: World) -> Promise:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
-            term = 2 * world.executor.charged(model).numel * x.meta.shape[0] if self.mu else 0
+            term = 2 * world.executor.charged(model).numel * sum(len(stack.indices) for stack in x) if self.mu else 0
             flops = world.executor.cost(world.executor.plan(*work)).flops + term
             model, state, _ = yield from user.do(*work, kind="client_training", flops=flops)
             return model, state
 
-        return federated(world, self.local_steps, self.weights, train)
+        return federated(world, self, self.weights, train)

@@ -23,6 +23,7 @@ from torch import Tensor
 from learning import steps
 from learning.adapters import Adapted, Bound
 from learning.adapters.combine import padded_mean, truncated
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.federated import descend, turn_of
 from learning.protocols.prediction import shapes
@@ -35,11 +36,9 @@ Tree = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class HetLoRA:
+class HetLoRA(LocalTraining):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Local steps in a round (default: one pass over the user's samples)."""
     ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
     """Ranks that a user can have, ascending. Who cannot afford the least is left out of the run."""
     budget: Budget = "memory"
@@ -50,6 +49,7 @@ class HetLoRA:
     """Whether a user counts by its samples, or all users count alike."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if list(self.ranks) != sorted(set(self.ranks)):
             raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
 
@@ -72,7 +72,7 @@ class HetLoRA:
                 world.journal.decision(user.number, "rank", ranks[user])
             own = world.executor.submit(truncated, parts[user].adapted, model)
             train = partial(descend, world, parts[user])
-            return (yield from turn_of(user, number, own, states, self.local_steps, train))
+            return (yield from turn_of(user, number, own, states, self, train))
 
         for number in world.rounds():
             done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})
@@ -92,6 +92,7 @@ class HetLoRA:
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers."""
+        super().check(world)
         check(world)
 
     def left_out(self, world: World) -> list[User]:
@@ -109,12 +110,13 @@ class HetLoRA:
         return max(affordable, default=0)
 
     def cost(self, costs: Costs, user: User, rank: int) -> float:
-        """What local training takes of a user's budget; FLOPs are those of any of its steps."""
+        """What local training takes of a user's budget; FLOPs are those of its first step."""
         world, part = costs.world, _part(costs, rank, rank)
-        count = user.steps(self.local_steps) if self.budget == "memory" else 1
+        positions = self.positions(user, 0)
+        data = user.batches.stack(positions if self.budget == "memory" else positions[:1])
         parameters = shapes(world, part)
         state = world.optimiser.init(parameters)
-        plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *user.batches.stack(0, count))
+        plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *data)
         cost = world.executor.cost(plan)
         return float(cost.memory_bytes if self.budget == "memory" else cost.flops)
 

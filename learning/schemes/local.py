@@ -7,10 +7,9 @@ took part, and as the least and largest, on the common test set.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Ge
-
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.federated import descend
 from learning.protocols.rounds import gather
@@ -18,11 +17,8 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class Local:
+class Local(LocalTraining):
     """Training without collaboration: what a user has of its own data alone, the lower bound."""
-
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Local steps in a round (default: one pass over the user's samples)."""
 
     def run(self, world: World) -> Promise:
         start = world.initial(world.whole)
@@ -34,6 +30,5 @@ class Local:
 
     def user(self, world: World, user: User, number: int, model: Any, state: Any) -> Promise:
         """Returns the user's model and its optimiser's state; a round that it does not finish changes neither."""
-        count = user.steps(self.local_steps)
-        batches = user.batches.stack(number * count, count)
+        batches = user.batches.stack(self.positions(user, number))
         return (yield from descend(world, world.whole, user, model, state, *batches))

@@ -13,11 +13,10 @@ server           mean of the device parts, and of the replicas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge
+from typing import Any, Literal
 
 from learning.adapters import Adapted, Bound
+from learning.local_training import LocalTraining
 from learning.models import Segment
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
@@ -27,11 +26,9 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLV1:
+class SFLV1(LocalTraining):
     """Split federated learning with a server replica for each user; device parts and replicas are averaged."""
 
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round (default: one pass over the user's samples)."""
     weights: Literal["uniform", "data"] = "uniform"
     """Whether all users count alike, or a user counts by its samples."""
     link: Link = Link()
@@ -58,9 +55,8 @@ class SFLV1:
         (front, back), (state, back_state) = model, states[user]
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
-        steps = user.steps(self.local_steps)
-        for step in range(steps):
-            batch = user.batch(turn * steps + step)
+        for position in self.positions(user, turn):
+            batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
         front = yield from user.send(user.server, front, "model")
         states[user] = state, replica.state
@@ -68,6 +64,7 @@ class SFLV1:
 
     def check(self, world: World) -> None:
         """Raises ValueError where products of factors are to be averaged, but there are none, or never all of them."""
+        super().check(world)
         if self.average == "product":
             _adapted(world.front)
             if world.policy.asynchronous or world.nearest is not None:

@@ -7,10 +7,9 @@ round to them. Device parts are averaged each round, the server part never.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Ge
-
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
 from learning.protocols.split import Link, ServerPart, exchange
@@ -19,11 +18,9 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLV2:
+class SFLV2(LocalTraining):
     """Split federated learning with one server part, changed by every mini-batch in order of arrival."""
 
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round (default: one pass over the user's samples)."""
     weights: Literal["uniform", "data"] = "uniform"
     """Whether all users count alike, or a user counts by its samples."""
     link: Link = Link()
@@ -46,9 +43,8 @@ class SFLV2:
     ) -> Promise:
         state = states[user]
         front = yield from world.server.send(user, front, "model")
-        steps = user.steps(self.local_steps)
-        for step in range(steps):
-            batch = user.batch(turn * steps + step)
+        for position in self.positions(user, turn):
+            batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, part.serve)
         front = yield from user.send(world.server, front, "model")
         states[user] = state

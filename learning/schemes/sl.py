@@ -13,10 +13,9 @@ for each user in turn:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from annotated_types import Ge
-
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.rounds import visit
 from learning.protocols.split import Link, ServerPart, exchange
@@ -31,11 +30,9 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class SL:
+class SL(LocalTraining):
     """Split learning, one user after another; the device part is handed on through the base station."""
 
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a visit (default: one pass over the user's samples)."""
     order: Literal["random", "fixed"] = "random"
     """Whether users are visited in a fresh random order each round, or by number."""
     link: Link = Link()
@@ -55,11 +52,9 @@ class SL:
         self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, Any]
     ) -> Promise:
         weights = yield from world.server.send(user, relay.weights, "model")
-        steps = user.steps(self.local_steps)
-        for step in range(steps):
-            batch = user.batch(number * steps + step)
+        for position in self.positions(user, number):
             weights, states[user] = yield from exchange(
-                world, self.link, user, weights, states[user], batch, part.serve
+                world, self.link, user, weights, states[user], user.batch(position), part.serve
             )
         relay.weights = yield from user.send(world.server, weights, "model")
 

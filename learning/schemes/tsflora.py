@@ -22,6 +22,7 @@ from learning import steps
 from learning.adapters import Bound
 from learning.codecs import Codec, Identity, Uniform
 from learning.executor.deferred import specification
+from learning.local_training import LocalTraining
 from learning.parties import Promise
 from learning.protocols.split import Link
 from learning.reducers import Selected
@@ -33,7 +34,7 @@ FULL = 32
 
 
 @dataclass(frozen=True)
-class TSFLora:
+class TSFLora(LocalTraining):
     """Split federated fine-tuning of adapters; only the tokens that matter cross the cut, in few bits (Qiang, 2026)."""
 
     tokens: Annotated[int, Ge(1)] = 40
@@ -54,8 +55,6 @@ class TSFLora:
     """Bits of an element of the gradient that comes back."""
     label_bits: Annotated[int, Ge(0)] = 4
     """Bits of a label."""
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round (default: one pass over the user's samples)."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
     average: Literal["factors", "product"] = "factors"
@@ -86,7 +85,7 @@ class TSFLora:
     @property
     def _plain(self) -> SFLV1:
         """Split federated learning over this link."""
-        return SFLV1(self.local_steps, self.weights, self.link, self.average)
+        return SFLV1(self.local_steps, self.weights, self.link, self.average, local_epochs=self.local_epochs)
 
     def _codec(self, bits: int) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)

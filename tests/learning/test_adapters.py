@@ -139,7 +139,7 @@ def test_only_adapters_and_head_train():
     before = {name: value.clone() for name, value in frozen.items()}
     x, y = data()
     start = adapted.adapters(STREAMS, dtype=DOUBLE) | head
-    after, _, _ = steps.train(adapted.bind(frozen), Sgd(0.5), start, (), torch.stack([x, x]), torch.stack([y, y]))
+    after, _, _ = steps.train(adapted.bind(frozen), Sgd(0.5), start, (), [torch.stack([x, x])], [torch.stack([y, y])])
     assert all(torch.equal(frozen[name], before[name]) for name in frozen)
     assert after.keys() == adapted.parameters().keys()
     moved = {name for name in after if not torch.equal(after[name], start[name])}
@@ -152,7 +152,7 @@ def test_split_training_equals_whole_training():
     full = backbone()
     frozen, head = adapted.split(full)
     start, (x, y) = trained(adapted, 3) | head, data()
-    expected, _, _ = steps.train(adapted.bind(frozen), Sgd(0.1), start, (), x[None], y[None])
+    expected, _, _ = steps.train(adapted.bind(frozen), Sgd(0.1), start, (), [x[None]], [y[None]])
     for at in (1, 2, 3):
         parts = [(part, part.bind(part.split(full)[0])) for part in adapted.cut(at)]
         (front, lower), (back, upper) = parts
@@ -191,7 +191,7 @@ def test_no_gradient_flows_below_the_lowest_adapter():
     forward = executor.plan(steps.front, bound, parameters, x).profile.flops
     of_head = 2 * BATCH * d * 10
     of_adapter = 2 * n * r * 3 * d - n * r * 2 * d  # its input needs no gradient
-    training = executor.plan(steps.train, bound, Sgd(0.1), parameters, (), x[None], y[None]).profile.flops
+    training = executor.plan(steps.train, bound, Sgd(0.1), parameters, (), [x[None]], [y[None]]).profile.flops
     assert training == forward + 2 * (of_head + of_adapter)
 
 
@@ -207,14 +207,14 @@ def test_executors_take_bound_segments(kind):
     for backing in (frozen, deferred_frozen):
         work = [
             executor.submit(
-                steps.train, adapted.bind(backing), Sgd(0.1), trained(adapted, u) | head, (), x[None], y[None]
+                steps.train, adapted.bind(backing), Sgd(0.1), trained(adapted, u) | head, (), [x[None]], [y[None]]
             )
             for u, (x, y) in enumerate(batches)
         ]
         results = [executor.value(model) for model, _, _ in work]
         for u, (x, y) in enumerate(batches):
             expected, _, _ = steps.train(
-                adapted.bind(frozen), Sgd(0.1), trained(adapted, u) | head, (), x[None], y[None]
+                adapted.bind(frozen), Sgd(0.1), trained(adapted, u) | head, (), [x[None]], [y[None]]
             )
             for name, value in expected.items():
                 torch.testing.assert_close(results[u][name], value, atol=1e-12, rtol=0)
@@ -391,7 +391,7 @@ def test_first_step_in_closed_form():
     after, gradients = [], []
     for user in range(3):
         x, y = data(user)
-        moved, _, _ = steps.train(adapted.bind(frozen), Sgd(rate), start, (), x[None], y[None])
+        moved, _, _ = steps.train(adapted.bind(frozen), Sgd(rate), start, (), [x[None]], [y[None]])
         assert torch.equal(moved[f"{weight}.down"], start[f"{weight}.down"])
         after.append(moved)
         plain = full["2.feed.1.weight"].clone().requires_grad_()

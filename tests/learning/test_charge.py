@@ -114,7 +114,7 @@ def test_cost_of_a_step_with_adapters():
     adapted = Lora(4).on(model)
     frozen, head = adapted.split(full)
     start, x, y = adapted.adapters(STREAMS) | head, torch.zeros(2, *SHAPE), torch.zeros(2, dtype=torch.int64)
-    plan = executor.plan(steps.train, adapted.bind(frozen), Adam(), start, Adam().init(start), x[None], y[None])
+    plan = executor.plan(steps.train, adapted.bind(frozen), Adam(), start, Adam().init(start), [x[None]], [y[None]])
     n, d, r = 50, 768, 4
     image = 2 * 49 * 3072 * 768
     adapters = 12 * 2 * 4 * n * r * d
@@ -139,7 +139,7 @@ def test_a_language_model_is_charged_with_its_own_vocabulary():
     x = torch.zeros(1, 8, dtype=torch.int64)
     flops = executor.cost(executor.plan(steps.front, model, parameters, x)).flops
     assert flops == 12 * layer(8, 768) + 2 * 8 * 768 * 50257
-    plan = executor.plan(steps.train, model, Sgd(), parameters, (), x[None], x[None])
+    plan = executor.plan(steps.train, model, Sgd(), parameters, (), [x[None]], [x[None]])
     assert executor.cost(plan).flops > 2.9 * flops
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from named_streams import NamedStreams
 from sklearn.datasets import load_digits
+from torch.utils.data import DataLoader
 
 from learning import data
 from learning.data import DATASETS, Batches, Cifar10, Digits, FashionMnist, MissingData, Rows, Split
@@ -264,38 +265,85 @@ def test_rows_are_equal_by_content(digits):
 MINE = np.array([5, 17, 23, 101, 102, 600, 601])
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 20])
-def test_batches_are_the_concatenation_of_epoch_permutations(digits, batch_size):
-    """Oracle: the concatenation written out, then cut into equal pieces."""
-    batches = Batches(digits, MINE, 9, STREAMS, batch_size)
-    epochs = [MINE[STREAMS.generator("shuffle", 9, epoch).permutation(7)] for epoch in range(40)]
-    assert all(set(epoch) == set(MINE) for epoch in epochs)
-    pieces = np.concatenate(epochs)[: 10 * batch_size].reshape(10, batch_size)
-    for position in (9, 0, 4, 3, 8, 0):  # in no order, and one twice
+def shuffled(epoch):
+    return MINE[STREAMS.generator("shuffle", 9, epoch).permutation(7)]
+
+
+def dealt(size, last, epochs):
+    """Rows of mini-batches: torch's own DataLoader over each shuffled epoch; or all epochs in one row, cut."""
+    if last == "wrap":
+        row = np.concatenate([shuffled(epoch) for epoch in range(epochs)])
+        return [row[start : start + size] for start in range(0, len(row) - size + 1, size)]
+    loaders = [DataLoader(shuffled(epoch), size, drop_last=last == "drop") for epoch in range(epochs)]
+    return [batch.numpy() for loader in loaders for batch in loader]
+
+
+@pytest.mark.parametrize("last", ["keep", "drop", "wrap"])
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 20])
+def test_mini_batches_are_those_of_torch(digits, size, last):
+    if last == "drop" and size > 7:
+        with pytest.raises(ValueError, match="user 9 has 7 samples, less than a mini-batch of 20"):
+            Batches(digits, MINE, 9, STREAMS, size, last)
+        return
+    batches, expected = Batches(digits, MINE, 9, STREAMS, size, last), dealt(size, last, 12)
+    for position in (3, 0, 2, 1, 3):  # in no order, and one twice
         x, y = batches.at(position)
-        assert np.array_equal(x.indices, pieces[position])
-        assert torch.equal(x.tensor(), digits.train.x[torch.from_numpy(pieces[position])])
-        assert torch.equal(y.tensor(), digits.train.y[torch.from_numpy(pieces[position])])
+        assert np.array_equal(x.indices, expected[position])
+        assert torch.equal(x.tensor(), digits.train.x[torch.from_numpy(expected[position])])
+        assert torch.equal(y.tensor(), digits.train.y[torch.from_numpy(expected[position])])
     assert batches.samples == 7
+    assert batches.sizes(range(4)) == [len(batch) for batch in expected[:4]]
+    assert batches.largest == max(map(len, expected))
+    assert batches.per_epoch == len(dealt(size, last, 1)) + (last == "wrap" and 7 % size > 0)
 
 
-def test_batches_of_changing_size_go_through_the_same_sequence(digits):
-    batches = Batches(digits, MINE, 9, STREAMS, 3)
-    sequence = np.concatenate([MINE[STREAMS.generator("shuffle", 9, epoch).permutation(7)] for epoch in range(6)])
-    sizes = [2, 9, 1, 16, 3]
-    starts = np.cumsum([0, *sizes[:-1]])
-    runs = [batches.run(int(start), size)[0].indices for start, size in zip(starts, sizes, strict=True)]
-    assert [len(run) for run in runs] == sizes
-    assert np.array_equal(np.concatenate(runs), sequence[: sum(sizes)])
-    assert np.array_equal(batches.run(12, 3)[1].indices, batches.at(4)[1].indices)
+@pytest.mark.parametrize("last", ["keep", "drop", "wrap"])
+def test_all_samples_in_one_mini_batch(digits, last):
+    batches = Batches(digits, MINE, 9, STREAMS, None, last)
+    assert [batches.at(number)[0].indices.tolist() for number in range(3)] == [shuffled(e).tolist() for e in range(3)]
+    assert batches.per_epoch == 1
 
 
-def test_a_stack_is_its_batches(digits):
-    batches = Batches(digits, MINE, 9, STREAMS, 4)
-    xs, ys = batches.stack(3, 5)
+def test_mini_batches_of_changing_size(digits):
+    """One after another: 3 and 4 fill an epoch, 9 is a whole one; 5 leaves 2, of which 3 are wanted."""
+    wanted = [3, 4, 9, 5, 3, 2]
+    taken = {}
+    for last in ("keep", "drop", "wrap"):
+        batches, start, taken[last] = Batches(digits, MINE, 9, STREAMS, 3, last), 0, []
+        for size in wanted:
+            span = batches.cut(start, size)
+            taken[last] += [batches.run(span)[0].indices]
+            start = span.stop
+    assert [len(rows) for rows in taken["keep"]] == [3, 4, 7, 5, 2, 2]
+    assert [len(rows) for rows in taken["drop"]] == [3, 4, 7, 5, 3, 2]
+    assert [len(rows) for rows in taken["wrap"]] == wanted
+    kept = np.concatenate(taken["keep"])
+    assert np.array_equal(kept, np.concatenate([shuffled(epoch) for epoch in range(4)])[: len(kept)])
+    assert np.array_equal(taken["drop"][4], shuffled(3)[:3])
+    wrapped = np.concatenate(taken["wrap"])
+    assert np.array_equal(wrapped, np.concatenate([shuffled(epoch) for epoch in range(4)])[: len(wrapped)])
+
+
+@pytest.mark.parametrize("last", ["keep", "wrap"])
+def test_stacks_are_their_mini_batches(digits, last):
+    """Of seven samples in fours: 4, 3, 4, 3 and so on, which makes a stack of each; or all equal, and one stack."""
+    batches = Batches(digits, MINE, 9, STREAMS, 4, last)
+    xs, ys = batches.stack(range(3, 8))
     singles = [batches.at(position) for position in range(3, 8)]
-    assert torch.equal(xs.tensor(), torch.stack([x.tensor() for x, _ in singles]))
-    assert torch.equal(ys.tensor(), torch.stack([y.tensor() for _, y in singles]))
+    assert len(xs) == len(ys) == (1 if last == "wrap" else 5)
+    assert [len(y) for stack in ys for y in stack.tensor()] == batches.sizes(range(3, 8))
+    for stacks, place in ((xs, 0), (ys, 1)):
+        for one, single in zip([one for stack in stacks for one in stack.tensor()], singles, strict=True):
+            assert torch.equal(one, single[place].tensor())
+    (threes, one), _ = Batches(digits, MINE, 9, STREAMS, 3, "keep").stack(range(3))
+    assert (threes.indices.shape, one.indices.shape) == ((2, 3), (1, 1))
+
+
+def test_pooled_mini_batches_do_not_tell_whose_the_samples_are(digits):
+    whole = Batches(digits, MINE, 0, STREAMS, 3)
+    for shares in ([[0, 1, 2, 3, 4, 5], [6]], [[2], [0, 3, 5], [1, 4, 6]]):
+        pooled = Batches.pooled([Batches(digits, MINE[own], user, STREAMS, 3) for user, own in enumerate(shares)])
+        assert all(pooled.at(number)[0] == whole.at(number)[0] for number in range(7))
 
 
 def test_users_with_the_same_samples_shuffle_them_differently(digits):

@@ -98,7 +98,7 @@ def test_a_whole_transformer_step():
     head = 2 * width * 10
     segment = part(vit, (1, 8, 8), 0, depth + 2)
     xs, ys = torch.empty(3, BATCH, 1, 8, 8, device="meta"), torch.empty(3, BATCH, dtype=torch.int64, device="meta")
-    flops = charged(steps.train, segment, Sgd(0.1), segment.parameters(), (), xs, ys).flops
+    flops = charged(steps.train, segment, Sgd(0.1), segment.parameters(), (), [xs], [ys]).flops
     assert flops == 3 * BATCH * (2 * embed + 3 * depth * layer + 3 * head)  # three steps
 
 
@@ -115,7 +115,7 @@ def test_a_split_step_costs_what_the_whole_one_costs():
     """Forward, server step and backward together are one step of the unsplit model: nothing twice, nothing missing."""
     model = part(VggMini(), (1, 8, 8), 0, 4)
     x, sgd = images(1, 8, 8), Sgd(0.1)
-    whole = charged(steps.train, model, sgd, model.parameters(), (), x[None], LABELS[None]).flops
+    whole = charged(steps.train, model, sgd, model.parameters(), (), [x[None]], [LABELS[None]]).flops
     for at in (1, 2, 3):
         front, back = model.cut(at)
         lower, upper = front.parameters(), back.parameters()

@@ -77,14 +77,14 @@ def calls(o):
         steps.front_gradients: (o.front, o.lower, o.x, o.dz),
         steps.update_front: (o.front, SGD, o.lower, sgd, o.x, o.dz),
         steps.apply_mean: (SGD, o.lower, sgd, [o.gradients, o.lower], (0.25, 0.75)),
-        steps.train: (o.whole, ADAM, o.weights, adam, o.xs, o.ys),
-        steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), o.xs, o.ys),
+        steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
+        steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
         masked_mean: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
         parties.transcode: (CODEC, o.lower, list(o.noise.values())),
-        centralised.pooled_step: (o.whole, SGD, o.weights, SGD.init(o.weights), [o.x, o.xs[0]], [o.y, o.y]),
+        centralised.step: (o.whole, SGD, o.weights, SGD.init(o.weights), o.x, o.y),
         operators.pruned: (PRUNING, None, 0.5, o.lower),
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
         operators.cut_gradient: (DROPOUT, CODEC, o.dz, o.u, o.u.flip(0)),
@@ -152,7 +152,7 @@ def test_bits_do_not_depend_on_what_is_shared(model, prepared):
     copies = [{name: value.clone() for name, value in one.weights.items()} for _ in range(JOBS)]
     state = [{name: value.clone() for name, value in SGD.init(one.weights).items()} for _ in range(JOBS)]
     shared, copied = Batched(), Batched()
-    args = [(o.xs, o.ys) for o in prepared[model]]
+    args = [([o.xs], [o.ys]) for o in prepared[model]]
     train = (steps.train, one.whole, SGD)
     together = [shared.submit(*train, one.weights, SGD.init(one.weights), *data) for data in args]
     apart = [copied.submit(*train, w, s, *data) for w, s, data in zip(copies, state, args, strict=True)]
@@ -171,7 +171,7 @@ def test_bits_of_users_on_one_frozen_backbone(rank):
     o = Operands("vit", 0)
     adapted = Lora(rank, targets=("q", "v", "fc1")).on(o.whole)
     frozen, head = adapted.split(o.weights)
-    data = [(each.xs, each.ys) for each in (Operands("vit", number) for number in range(5))]
+    data = [([each.xs], [each.ys]) for each in (Operands("vit", number) for number in range(5))]
     starts = [adapted.adapters(FakeStreams(), number) | head for number in range(5)]
 
     def run(executor, jobs):

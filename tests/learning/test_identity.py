@@ -46,8 +46,9 @@ def step(**changes: Any) -> tuple[Any, ...]:
     weights = segment.initial(changes.pop("streams", STREAMS), precision)
     optimiser = changes.pop("optimiser", Sgd(0.05, 0.9))
     data = Digits(train_samples=changes.pop("train_samples", None)).load(None, precision)
+    start = changes.pop("start", 0)
     x, y = Batches(data, np.arange(100), changes.pop("user", 0), STREAMS, changes.pop("batch", 8)).stack(
-        changes.pop("start", 0), 2
+        range(start, start + 2)
     )
     assert not changes
     return steps.train, segment, optimiser, weights, optimiser.init(weights), x, y

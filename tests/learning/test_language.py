@@ -96,7 +96,8 @@ def test_bits_do_not_depend_on_the_group(size, monkeypatch):
         def run():
             executor = Batched()
             args = [
-                (WHOLE, Sgd(0.1), p, (), tokens(4, i)[None], tokens(4, i + 9)[None]) for i, p in enumerate(parameters)
+                (WHOLE, Sgd(0.1), p, (), [tokens(4, i)[None]], [tokens(4, i + 9)[None]])
+                for i, p in enumerate(parameters)
             ]
             return executor.value([executor.submit(steps.train, *each) for each in args])
 

@@ -8,12 +8,11 @@ import torch
 from scipy import stats
 
 from fakes import FakeStreams, world
-from learning.optimisers import Sgd
 from learning.participation import BySamples, Candidates, Everybody, Poisson, Random, RoundRobin
 from learning.policies import FirstK, OverSelection, WaitForAll
 from learning.schemes import PSL, SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, FedSLPQ
 
-ROUNDS = [FedAvg(1), FedProx(0.1, 1), SFLV1(1), SFLV2(1), SL(1), SFL(), PSL(), FedSLPQ(interval=1)]
+ROUNDS = [FedAvg(1), FedProx(1, mu=0.1), SFLV1(1), SFLV2(1), SL(1), SFL(), PSL(), FedSLPQ(interval=1)]
 each = pytest.mark.parametrize("scheme", ROUNDS, ids=lambda scheme: type(scheme).__name__)
 SIGNIFICANCE = 1e-3  # of each test of a law; the seeds are fixed, so it holds or it does not
 
@@ -120,10 +119,17 @@ def test_a_device_part_is_fetched_when_a_user_first_takes_part():
     assert sorted(downloads) == [(0, 0), (0, 1), (1, 2), (1, 3)]
 
 
-def test_pooled_training_on_those_asked():
-    ran = world(Centralised(), users=4, participation=RoundRobin(2), rounds=1, optimiser=Sgd(0.1))
-    pair = world(Centralised(), users=2, rounds=1, optimiser=Sgd(0.1))
-    assert all(torch.equal(ran.model[name], value) for name, value in pair.model.items())
+@pytest.mark.parametrize(("rule", "extra"), [(RoundRobin(2), 0.0), (RoundRobin(2), 1.0), (Poisson(1.5), 0.0)])
+def test_pooled_training_sees_as_many_samples_as_those_who_would_take_part(rule, extra):
+    """Without those who are asked on top; whose samples they are does not depend on who it is."""
+    one = world(Centralised(), users=1, rounds=1).journal.charged(kind="server_training")[0]
+    ran = world(Centralised(), users=4, participation=rule, policy=OverSelection(extra))
+    arrivals = [max(int(ran.streams.generator("arrivals", turn).poisson(1.5)), 1) for turn in range(3)]
+    mini_batches = [min(count, 4) for count in arrivals] if isinstance(rule, Poisson) else [2, 2, 2]
+    assert [flops / one for flops in ran.journal.charged(kind="server_training")] == mini_batches
+    parts = [range(24 * place, 24 * place + 24) for place in (2, 1, 3, 0)]
+    usual, moved = (world(Centralised(), users=4, participation=RoundRobin(2), parts=each) for each in (None, parts))
+    assert all(torch.equal(moved.model[name], value) for name, value in usual.model.items())
 
 
 @pytest.mark.parametrize(("extra", "begun"), [(0.0, 10), (0.05, 11), (0.07, 11), (0.3, 13), (1.0, 20)])

@@ -173,15 +173,6 @@ def test_the_direction_is_told_by_the_kind_alone(cell):
     assert not torch.equal(up, down)
 
 
-@pytest.mark.parametrize(("samples", "steps"), [(20, 3), (16, 2), (17, 3), (1, 1)])
-def test_local_steps(samples, steps):
-    """As many as asked for, or one pass over the samples, the last mini-batch filled up."""
-    user = Cell(samples=samples).users[0]
-    assert user.samples == samples
-    assert user.steps(None) == steps
-    assert user.steps(5) == 5
-
-
 def test_labels(cell):
     _, y = cell.users[0].batch(0)
     assert label_bits(y, 64) == 8 * 64

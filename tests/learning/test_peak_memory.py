@@ -67,7 +67,7 @@ def test_beside_what_autograd_keeps(model, optimiser):
     segment = Segment(MODELS[model], (3, 16, 16), 10, 0, blocks)
     weights = {name: torch.empty_like(value, device="meta") for name, value in segment.parameters().items()}
     x, y = torch.empty(8, 3, 16, 16, device="meta"), torch.empty(8, dtype=torch.int64, device="meta")
-    plan = Dry().plan(steps.train, segment, optimiser, weights, optimiser.init(weights), x[None], y[None])
+    plan = Dry().plan(steps.train, segment, optimiser, weights, optimiser.init(weights), [x[None]], [y[None]])
     kept = footprint(segment, optimiser, x)
     passed = max(kept.gradients_bytes, kept.activations_bytes)
     least = kept.weights_bytes + kept.optimiser_bytes + passed

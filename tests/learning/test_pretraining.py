@@ -35,7 +35,7 @@ def by_hand(seed=0):
     data = SOURCE.load(None, DOUBLE)
     model = whole(MODEL, data)
     weights = model.initial(FakeStreams(seed), DOUBLE)
-    batches = Batches(data, np.arange(90), "pretraining", FakeStreams(seed), 16)
+    batches = Batches(data, np.arange(90), "pretraining", FakeStreams(seed), 16, "wrap")
     for position in range(45):
         x, y = (rows.tensor() for rows in batches.at(position))
         leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}

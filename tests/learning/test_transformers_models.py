@@ -108,7 +108,7 @@ def test_adapters_fit_all_linear_maps(family):
     assert torch.equal(bound(start, inputs(family)), model(parameters, inputs(family)))
     executor, batches = Batched(), [inputs(family, seed=seed) for seed in range(3)]
     labels = torch.zeros(4, 9, dtype=torch.int64) if family == "gpt2" else torch.arange(4)
-    args = [(bound, Adam(0.01), start, Adam().init(start), x[None], labels[None]) for x in batches]
+    args = [(bound, Adam(0.01), start, Adam().init(start), [x[None]], [labels[None]]) for x in batches]
     promised = [executor.submit(steps.train, *each) for each in args]
     assert len(executor._ready) == 1
     for each, (moved, _, _) in zip(args, promised, strict=True):

@@ -17,7 +17,7 @@ from learning.schemes.hasfl.estimates import Constants, Estimates
 from learning.schemes.hsplitlora.planner import Planner
 from learning.schemes.sflam import Control
 from learning.schemes.sflam.situation import Situation
-from learning.schemes.st_sflora.cell import Costs, Report, ranked
+from learning.schemes.st_sflora.cell import Report, ranked
 from learning.usable import LARGEST, usable
 
 EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
@@ -71,20 +71,20 @@ def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
         ([3.0, inf, 4.0], {"a": 3.0, "b": 2.0, "c": 4.0}),
     ):
         executor.value = lambda asked, seen=seen: tensors(*seen)
-        situation.look(updates, dict.fromkeys(users, 1))  # type: ignore[arg-type]
+        situation.look(updates, dict.fromkeys(users, range(1)))  # type: ignore[arg-type]
         assert situation.ranges == known
 
 
 @pytest.mark.parametrize("bad", [nan, inf])
 def test_a_report_that_is_not_finite_counts_as_equal_importance(bad: float) -> None:
-    costs = Costs(patches=4, samples=8, forward_flops=1, token_bits=1.0, label_bits=1)
+    x = SimpleNamespace(indices=range(8))
     reports: Any = {
-        name: Report(*[None] * 4, torch.tensor(row))  # type: ignore[arg-type]
+        name: Report(x, None, None, None, torch.tensor(row))  # type: ignore[arg-type]
         for name, row in {"well": [5.0, 2.0, 1.0, 0.0], "lost": [5.0, bad, 1.0, 0.0]}.items()
     }
     world: Any = SimpleNamespace(executor=EXECUTOR)
-    assert ranked(world, costs, reports, flat=False).tolist() == [[5, 2, 1, 0], [2, 2, 2, 2]]
-    assert ranked(world, costs, reports, flat=True).tolist() == [[2, 2, 2, 2]] * 2
+    assert ranked(world, 4, reports, flat=False).tolist() == [[5, 2, 1, 0], [2, 2, 2, 2]]
+    assert ranked(world, 4, reports, flat=True).tolist() == [[2, 2, 2, 2]] * 2
 
 
 @pytest.mark.parametrize("bad", [nan, inf])

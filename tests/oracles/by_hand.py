@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from fakes import FakeWorld
 from learning.models import Segment
@@ -58,6 +61,13 @@ def batch(ran: FakeWorld, user: User, position: int) -> tuple[Tensor, Tensor]:
     rows, _ = user.batches.at(position)
     x, y = ran.dataset.train.x, ran.dataset.train.y
     return torch.stack([x[i] for i in rows.indices]), torch.stack([y[i] for i in rows.indices])
+
+
+def epoch(ran: FakeWorld, whose: int | str, rows: Any, number: int, size: int, drop_last: bool = False) -> DataLoader:
+    """A pass over these rows of the data set as torch deals it, shuffled by the draw that is named after its owner."""
+    order = np.asarray(rows)[ran.streams.generator("shuffle", whose, number).permutation(len(rows))]
+    train = TensorDataset(ran.dataset.train.x, ran.dataset.train.y)
+    return DataLoader(train, batch_size=size, sampler=order.tolist(), drop_last=drop_last)
 
 
 def mean(models: Sequence[Weights], shares: Sequence[float]) -> Weights:

@@ -229,7 +229,7 @@ def witness(ran: FakeWorld, user: User) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("executor", ["batched", "dry"])
 @pytest.mark.parametrize("policy", [POLICIES["polynomial"], POLICIES["buffered"]], ids=["asynchronous", "buffered"])
 @pytest.mark.parametrize(
-    "scheme", [FedAvg(1), FedProx(0.1, 1), SFLV1(2), SFLV2(2), PSL()], ids=lambda s: type(s).__name__
+    "scheme", [FedAvg(1), FedProx(1, mu=0.1), SFLV1(2), SFLV2(2), PSL()], ids=lambda s: type(s).__name__
 )
 def test_weights_used_are_the_weights_downloaded(scheme: Any, executor: str, policy: Any) -> None:
     ran = world(scheme, policy=policy, executor=executor, **SETTING)
@@ -258,7 +258,7 @@ class Newest:
         def work(user: User, turn: int, model: Any) -> Promise:
             yield from world.server.send(user, model, "model")
             yield from user.node.compute(1e5, "preparation")
-            stacked = user.batches.stack(turn * STEPS, STEPS)
+            stacked = user.batches.stack(range(turn * STEPS, (turn + 1) * STEPS))
             job = (steps.train, world.whole, world.optimiser, newest[-1], world.optimiser.init(newest[0]), *stacked)
             model, _, _ = yield from user.do(*job, kind="client_training")
             return (yield from user.send(world.server, model, "model"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from by_hand import Plain, distance, mean, same_bits
+from by_hand import Plain, distance, epoch, mean, same_bits
 
 from fakes import FakeWorld, world
 from learning.control.cuts import Choice
@@ -91,9 +91,14 @@ def test_it_is_a_plain_loop(optimiser, executor):
     ran = world(HASFL(controller, interval=interval), **setting)
     copies = [Plain(ran, ran.whole, optimiser) for _ in ran.users]
     own = [name for name in copies[0].weights if int(name[0]) < 3]
+    rows = [range(24 * user.number, 24 * user.number + 24) for user in ran.users]
+    batches = [
+        [each for turn in range(3) for each in epoch(ran, user.number, mine, turn, size)]
+        for user, mine, size in zip(ran.users, rows, sizes, strict=True)
+    ]  # of 24 samples: all of 3, all of 8, and in fives, the last of 4
     for number in range(rounds):
-        for copy, user, size in zip(copies, ran.users, sizes, strict=True):
-            x, y = (rows.tensor() for rows in user.batches.run(number * size, size))
+        for copy, mine in zip(copies, batches, strict=True):
+            x, y = mine[number]
             copy.optimiser.zero_grad()
             F.cross_entropy(copy.module(x), y).backward()
         average(copies, [name for name in copies[0].weights if name not in own], gradients=True)

@@ -73,7 +73,7 @@ def test_two_rounds_are_a_plain_loop() -> None:
             mine = adapted.adapters(run.streams, user.number, number, dtype=torch.float64) | head
             data = [batch(run, user, 2 * number + step) for step in range(2)]
             xs, ys = (torch.stack(part) for part in zip(*data, strict=True))
-            mine, _, _ = steps.train(adapted.bind(frozen), Adam(0.01), mine, Adam(0.01).init(mine), xs, ys)
+            mine, _, _ = steps.train(adapted.bind(frozen), Adam(0.01), mine, Adam(0.01).init(mine), [xs], [ys])
             for name, value in merged(adapted, frozen, mine).items():
                 result[name] += share * value
         model = result

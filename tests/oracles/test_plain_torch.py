@@ -5,7 +5,7 @@ With the batched executor it does so within rounding.
 
 import pytest
 import torch
-from by_hand import Plain, batch, by_samples, distance, mean, same_bits, split_step
+from by_hand import Plain, batch, by_samples, distance, epoch, mean, same_bits, split_step
 
 from fakes import world
 from learning.models import LeNet, Mlp, VggMini, Vit
@@ -86,7 +86,7 @@ def test_wherever_the_model_is_cut(cut):
 def test_fedprox_follows_the_gradient_of_its_penalty():
     """loss + mu/2 |w - w_t|^2 by autograd."""
     mu = 0.3
-    ran = world(FedProx(mu, STEPS), **{**SETTING, "precision": torch.float64})
+    ran = world(FedProx(STEPS, mu=mu), **{**SETTING, "precision": torch.float64})
     users = {user: Plain(ran, ran.whole, SGD) for user in ran.users}
     weights = next(iter(users.values())).weights
     for number in range(ROUNDS):
@@ -189,10 +189,11 @@ def test_local_training_is_everybody_alone():
 
 
 def test_pooled_training():
-    """One step a round on the users' mini-batches put together."""
-    ran = world(Centralised(), **SETTING)
+    """A step a round on all users' samples in one shuffled data set: 80 of them in 24, 24, 24 and 8, then anew."""
+    ran = world(Centralised(), **{**SETTING, "rounds": 6})
     plain = Plain(ran, ran.whole, SERVER_SGD)
-    for number in range(ROUNDS):
-        xs, ys = zip(*(batch(ran, user, number) for user in ran.users), strict=True)
-        plain.step(torch.cat(xs), torch.cat(ys))
+    mini_batches = [each for number in range(2) for each in epoch(ran, 0, range(80), number, 3 * 8)][:6]
+    assert [len(y) for _, y in mini_batches] == [24, 24, 24, 8, 24, 24]
+    for x, y in mini_batches:
+        plain.step(x, y)
     assert same_bits(ran.model, plain.weights)

@@ -19,6 +19,7 @@ from fakes import world
 from learning.codecs import Uniform
 from learning.control.precision import Plan, PrecisionProblem
 from learning.control.precision.descent import starts
+from learning.local_training import Constant
 from learning.models import Vit
 from learning.optimisers import Sgd
 from learning.protocols.updates import Update
@@ -71,7 +72,7 @@ def problem_of(described: Any) -> tuple[PrecisionProblem, Control]:
     """What is to be solved before the first round of a scenario."""
     local = build(described).process.gi_frame.f_locals  # type: ignore[union-attr]
     scheme, built = local["self"], local["world"]
-    return scheme._situation(built).problem(scheme._steps(built.users)), scheme.control
+    return scheme._situation(built).problem(scheme._mini_batches(built.users, 0)), scheme.control
 
 
 def solution(problem: PrecisionProblem, control: Control) -> Plan:
@@ -84,7 +85,7 @@ def solution(problem: PrecisionProblem, control: Control) -> Plan:
 def test_one_user_in_full_is_plain_sgd() -> None:
     """Bit for bit, momentum within a round and afresh in the next."""
     optimiser = Sgd(0.1, 0.9)
-    ran = world(SFLAM(PLAIN, epochs=2), users=1, rounds=2, optimiser=optimiser)
+    ran = world(SFLAM(control=PLAIN, local_epochs=Constant(2)), users=1, rounds=2, optimiser=optimiser)
     weights = ran.initial(ran.whole)
     for turn in range(2):
         plain = Plain(ran, ran.whole, optimiser)
@@ -93,11 +94,11 @@ def test_one_user_in_full_is_plain_sgd() -> None:
             plain.step(*batch(ran, ran.users[0], 6 * turn + step))
         weights = plain.weights
     assert same_bits(ran.model, weights)
-    assert not same_bits(ran.model, world(SFLAM(Control(bits=4)), users=1, rounds=2, optimiser=optimiser).model)
+    assert not same_bits(ran.model, world(SFLAM(control=Control(bits=4)), users=1, rounds=2, optimiser=optimiser).model)
 
 
 def test_one_mini_batch_of_each_is_one_large_one() -> None:
-    ran = world(SFLAM(PLAIN, local_steps=1), users=3, rounds=1, optimiser=Sgd(0.1))
+    ran = world(SFLAM(control=PLAIN, local_steps=1), users=3, rounds=1, optimiser=Sgd(0.1))
     plain = Plain(ran, ran.whole, Sgd(0.1))
     xs, ys = zip(*(batch(ran, user, 0) for user in ran.users), strict=True)
     plain.step(torch.cat(xs), torch.cat(ys))
@@ -110,7 +111,7 @@ def test_one_mini_batch_of_each_is_one_large_one() -> None:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_the_average_is_one(legacy: bool) -> None:
     """The released code keeps one list entry's weights for all: what follows is the last user's copy."""
-    scheme = SFLAM(PLAIN, legacy_last_client=legacy)
+    scheme = SFLAM(control=PLAIN, legacy_last_client=legacy)
     ran = world(scheme, users=2, samples=(16, 32), rounds=1, optimiser=Sgd(0.1, 0.9))
     fronts, backs = [], []
     for user, steps in zip(ran.users, (2, 4), strict=True):
@@ -129,7 +130,7 @@ def test_the_average_is_one(legacy: bool) -> None:
 
 @pytest.mark.parametrize("bits", [2, 8])
 def test_straight_through(bits: int) -> None:
-    scheme = SFLAM(Control(bits=bits, solver="fixed"), rounding="nearest", local_steps=1)
+    scheme = SFLAM(control=Control(bits=bits, solver="fixed"), rounding="nearest", local_steps=1)
     ran = world(scheme, users=1, rounds=1, optimiser=Sgd(0.1))
     front, back = Plain(ran, ran.front, Sgd(0.1)), Plain(ran, ran.back, Sgd(0.1))
     x, y = batch(ran, ran.users[0], 0)
@@ -148,12 +149,15 @@ def test_straight_through(bits: int) -> None:
 @pytest.mark.parametrize(("bits", "gradient_bits"), [(2, 32), (8, 8), (32, 32)])
 def test_bits_on_the_air(bits: int, gradient_bits: int) -> None:
     described = scenario({"bits": bits, "solver": "fixed"}, {"gradient_bits": gradient_bits})
+    users = build(described).process.gi_frame.f_locals["world"].users  # type: ignore[union-attr]
+    sizes = {min(BATCH, user.samples - first) for user in users for first in range(0, user.samples, BATCH)}
+    assert len(sizes) > 1
     (transfers,) = tables(described, "transfers")
     up = transfers[transfers["kind"] == "activation"]["bits"]
     down = transfers[transfers["kind"] == "gradient"]["bits"]
-    elements = BATCH * PATCHES * WIDTH
-    assert set(up) == {bits * elements + 64 * (bits < 32) + 4 * BATCH}
-    assert set(down) == {gradient_bits * elements + 64 * (gradient_bits < 32)}
+    for sent, of_element, of_label in ((up, bits, 4), (down, gradient_bits, 0)):
+        expected = [of_element * size * PATCHES * WIDTH + 64 * (of_element < 32) + of_label * size for size in sizes]
+        assert set(sent) == set(expected)
 
 
 def test_bits_of_the_paper() -> None:
@@ -234,22 +238,22 @@ def test_latency_is_traded_for_energy() -> None:
 def test_who_spreads_wide_gets_finer_bits() -> None:
     """Ranges that were seen decide on bits from the second round on; a stated range does not."""
     parts = [np.arange(0, 32), np.arange(32, 64)]
-    seen = world(SFLAM(Control(solver="fixed")), users=2, parts=parts, rounds=2)
+    seen = world(SFLAM(control=Control(solver="fixed")), users=2, parts=parts, rounds=2)
     bits = {(number, user): value for number, user, name, value in seen.journal.decisions if name == "bits"}
     assert bits[0, 0] == bits[0, 1] == 6
-    situation = SFLAM(Control(solver="fixed", choices=tuple(range(1, 17))))._situation(seen)
+    situation = SFLAM(control=Control(solver="fixed", choices=tuple(range(1, 17))))._situation(seen)
     situation.ranges = {seen.users[0]: 1.0, seen.users[1]: 16.0}
-    chosen = situation.decide(dict.fromkeys(seen.users, 3))
+    chosen = situation.decide(dict.fromkeys(seen.users, range(3)))
     assert chosen[seen.users[1]] > chosen[seen.users[0]]
 
 
 def test_ranges_are_those_of_the_activations() -> None:
-    scheme = SFLAM(Control(solver="fixed"))
+    scheme = SFLAM(control=Control(solver="fixed"))
     ran = world(scheme, users=2, rounds=1, model=Vit(2, 8, 1, 2))  # activations of both signs
     model = ran.initial(ran.front)
     situation = scheme._situation(ran)
     parts = model, None
-    situation.look([Update(user, 0, parts, parts, 0) for user in ran.users], dict.fromkeys(ran.users, 3))
+    situation.look([Update(user, 0, parts, parts, 0) for user in ran.users], dict.fromkeys(ran.users, range(3)))
     for user in ran.users:
         z = ran.front(model, batch(ran, user, 0)[0])
         assert situation.ranges[user] == float(z.max() - z.min())

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.bits
 
 ROUNDS = 4
 SGDS = [Sgd(0.1), Sgd(0.1, 0.9), Sgd(0.1, 0.9, 1e-2)]
-ONE_USER = [SL(1), SFLV1(1), SFLV2(1), SFL(), SFL(interval=3), PSL(), FedAvg(1), FedProx(0.0, 1), Centralised()]
+ONE_USER = [SL(1), SFLV1(1), SFLV2(1), SFL(), SFL(interval=3), PSL(), FedAvg(1), FedProx(1, mu=0.0), Centralised()]
 
 sgd = pytest.mark.parametrize("sgd", SGDS, ids=str)
 
@@ -71,10 +71,12 @@ def test_joint_steps_are_steps_on_the_mean_gradient(sgd, weights):
 
 
 def test_the_mean_gradient_is_that_of_the_pooled_batch():
-    """Equal mini-batches: the joint scheme is the centralised one, and FedAvg with one step too."""
-    pooled = world(Centralised(), rounds=ROUNDS).model
-    assert distance(world(SFL(), rounds=ROUNDS).model, pooled) < 1e-10
-    assert distance(world(FedAvg(1), rounds=ROUNDS).model, pooled) < 1e-10
+    """With all data in each mini-batch the joint scheme is the centralised one, and FedAvg with one step too."""
+    setting = {"rounds": ROUNDS, "batch_size": None, "samples": [1, 9, 30]}
+    pooled = world(Centralised(), **setting).model
+    assert distance(world(SFL(weights="data"), **setting).model, pooled) < 1e-12
+    assert distance(world(FedAvg(1), **setting).model, pooled) < 1e-12
+    assert distance(world(FedAvg(1, weights="uniform"), **setting).model, pooled) > 1e-3
 
 
 def test_adam_on_devices_is_not_adam_on_the_mean():
@@ -215,7 +217,7 @@ def test_bits_of_models(precision):
         return sorted([(n, "down", bits) for n in down] + [(n, "up", bits) for n in up])
 
     always = range(4)
-    assert weights(FedAvg(2)) == weights(FedProx(0.1, 2)) == each((FRONT + BACK) * q, always, always)
+    assert weights(FedAvg(2)) == weights(FedProx(2, mu=0.1)) == each((FRONT + BACK) * q, always, always)
     assert weights(SFLV1(2)) == weights(SFLV2(2)) == weights(SL(2)) == each(FRONT * q, always, always)
     assert weights(SFL()) == each(FRONT * q, always, always)
     assert weights(SFL(interval=2)) == each(FRONT * q, [0, 2], [1, 3])
@@ -236,7 +238,9 @@ def test_the_versions_differ_in_what_the_server_averages():
 
 
 def test_a_proximal_step_costs_two_more_flops_a_weight():
-    plain, proximal = (world(scheme).journal.charged(kind="client_training") for scheme in (FedAvg(2), FedProx(0.1, 2)))
+    plain, proximal = (
+        world(scheme).journal.charged(kind="client_training") for scheme in (FedAvg(2), FedProx(2, mu=0.1))
+    )
     assert [b - a for a, b in zip(plain, proximal, strict=True)] == [2 * 2 * (FRONT + BACK)] * 9
 
 

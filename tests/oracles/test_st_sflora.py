@@ -296,16 +296,16 @@ def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any]) -> 
     described = scenario({"label_bits": LABEL, "standing": {}, **scheme}, network__users__tx_power_dbm=20.0)
     world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
     own = described.learning.scheme
-    costs = Costs.of(world, LABEL)
+    costs = Costs(world, LABEL)
     tokens = min(scheme.get("tokens", own.least_tokens), PATCHES) + 1 + scheme.get("merge", True)
     bits = 32 * BATCH * WIDTH * tokens + BATCH * LABEL
     takes = {}
     for user, gain in zip(world.users, gains(described), strict=True):
         rate = BAND_HZ / 2 * np.log2(1 + scheme.get("fixed_power", 1.0) * 0.1 * gain / (BAND_HZ / 2))
-        takes[user] = costs.forward_flops / user.node.flops_per_s + bits / rate
+        takes[user] = costs.of(user, 0).forward_flops / user.node.flops_per_s + bits / rate
     first, second = world.users
-    assert own.admitted(costs, {first: takes[first] * 1.001, second: takes[second] * 0.999}) == [first]
-    assert own.admitted(costs, {first: takes[first] * 0.999, second: takes[second] * 1.001}) == [second]
+    assert own.admitted(costs, {first: takes[first] * 1.001, second: takes[second] * 0.999}, 0) == [first]
+    assert own.admitted(costs, {first: takes[first] * 0.999, second: takes[second] * 1.001}, 0) == [second]
 
 
 def test_users_weigh_by_samples_or_alike_as_in_the_plain_scheme() -> None:

@@ -86,7 +86,7 @@ def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocatio
     rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, problem.gain_hz_per_w)
     most = np.minimum(_sendable(problem, rate * problem.most_energy_j / allocation.power_w), problem.patches)
     most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.room_s)), allocation.tokens)
-    ends = problem.bits(np.arange(problem.patches + 1)) / rate[:, None]
+    ends = problem.bits(np.arange(problem.patches + 1)[:, None]).T / rate[:, None]
     earliest = ends[:, problem.least_tokens].max()
     latencies = np.unique(ends[ends >= earliest])
     tokens = np.minimum(_sendable(problem, rate * latencies[:, None]), most)

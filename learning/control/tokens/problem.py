@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class TokenProblem:
     """Power gain of each user's channel over the noise power density."""
     room_s: Floats
     """Time that each user has for its upload: standing time less what goes before (Eq. 7, 9)."""
-    token_bits: float
-    """Bits of one token of all samples of the mini-batch."""
+    token_bits: Floats | float
+    """Bits of one token of all samples of the mini-batch, of each user or alike."""
     total_hz: float
     """Bandwidth that all share."""
     most_power_w: float
@@ -46,8 +46,8 @@ class TokenProblem:
     """Patch tokens that a user sends at least."""
     extra_tokens: int = 2
     """Tokens sent beside the patches: the class token and the merged one."""
-    overhead_bits: float = 0.0
-    """Bits sent beside the tokens: labels."""
+    overhead_bits: Floats | float = 0.0
+    """Bits sent beside the tokens: labels, of each user or alike."""
     own_power: bool = True
     """Whether power is chosen; else everybody sends with the most, and keeps to its energy by being done earlier."""
     own_width: bool = True
@@ -71,7 +71,7 @@ class TokenProblem:
         return np.concatenate([np.zeros((self.users, 1)), np.cumsum(self.importance, axis=1)], axis=1)
 
     def bits(self, tokens: Counts) -> Floats:
-        """Payload of so many patch tokens."""
+        """Payload of so many patch tokens, (..., users)."""
         return np.asarray(self.token_bits * (tokens + self.extra_tokens) + self.overhead_bits, dtype=float)
 
     def seconds(self, allocation: Allocation) -> Floats:
@@ -155,7 +155,10 @@ class TokenProblem:
 
     def of(self, users: Counts) -> TokenProblem:
         """The problem of some of the users."""
-        rows = {name: getattr(self, name)[users] for name in ("importance", "gain_hz_per_w", "room_s")}
+        rows: dict[str, Any] = {name: getattr(self, name)[users] for name in ("importance", "gain_hz_per_w", "room_s")}
+        for name in ("token_bits", "overhead_bits"):
+            if np.ndim(bits := getattr(self, name)):
+                rows[name] = bits[users]
         return replace(self, **rows)
 
 

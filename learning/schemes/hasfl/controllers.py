@@ -97,7 +97,8 @@ class Fixed:
         cuts = _each("cuts", self.cuts or (situation.world.cut,), users)
         if cuts.max() > possible:
             raise ValueError(f"cut {cuts.max()} does not leave a block on either side; possible cuts: 1 to {possible}")
-        return Plan(Choice(_each("batches", self.batches or (situation.samples,), users), cuts), situation.interval)
+        batches = _each("batches", self.batches, users) if self.batches else situation.samples
+        return Plan(Choice(batches, cuts), situation.interval)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Proportional:
         users = situation.world.users
         speed = np.array([user.node.flops_per_s for user in users])
         cuts = np.full(len(users), situation.world.cut)
-        wanted = np.rint(situation.samples * speed / speed.mean()).astype(np.int64)
+        wanted = np.rint(situation.samples.mean() * speed / speed.mean()).astype(np.int64)
         return Plan(Choice(np.clip(wanted, 1, self.most_samples), cuts), situation.interval)
 
 

@@ -24,6 +24,7 @@ class Device:
     cut: int = 0
     deepest: int = 0
     batch_size: int = 0
+    """Samples in a whole mini-batch."""
     position: int = 0
     """In the user's sequence of samples, where its next mini-batch begins."""
     interval: int = -1
@@ -44,6 +45,10 @@ class Device:
         self.weights = world.executor.submit(steps.part, own, 0, cut)
         between = bool(names(world, cut, deepest))
         self.private = world.executor.submit(steps.part, own, cut, deepest) if between else None
+
+    def mini_batch(self, user: User) -> range:
+        """The next one, smaller at the end of an epoch where the scenario has it so."""
+        return user.batches.cut(self.position, self.batch_size)
 
     def receive(self, world: World, user: User, interval: int) -> Promise:
         """The device part comes down; what is new of it, where the cut is deeper than before, as a migration."""

@@ -48,8 +48,8 @@ class Estimates:
         self.squared_norms: Floats = np.full(blocks, constants.squared_norm / blocks)
         self._before, self._kept = weights, 0.0
 
-    def look(self, weights: Any, users: Iterable[tuple[User, int, int]]) -> None:
-        """Take in the gradients at aggregated weights, of so many samples of each user from a position on.
+    def look(self, weights: Any, users: Iterable[tuple[User, range]]) -> None:
+        """Take in the gradients at aggregated weights, of a mini-batch of each user.
 
         Users whose gradients are not usable (`learning.usable`) are left out; if all are, nothing is taken in.
         Charged to nobody: gradients of mini-batches are at hand anyway.
@@ -70,7 +70,7 @@ class Estimates:
     def _mixed(self, before: Any, now: Any) -> Any:
         return self._kept * before + (1 - self._kept) * now
 
-    def _of_user(self, weights: Any, user: User, position: int, samples: int) -> Any:
-        count = max(samples // operators.MICRO_BATCHES, 1) * operators.MICRO_BATCHES
+    def _of_user(self, weights: Any, user: User, samples: range) -> Any:
+        count = max(len(samples) // operators.MICRO_BATCHES, 1) * operators.MICRO_BATCHES
         work = (operators.statistics, self.world.whole, self.blocks, weights, self._before)
-        return self.world.executor.submit(*work, *user.batches.run(position, count))
+        return self.world.executor.submit(*work, *user.batches.run(range(samples.start, samples.start + count)))

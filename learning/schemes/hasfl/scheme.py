@@ -77,9 +77,9 @@ class HASFL:
                 self.step(world, model, devices, done)
             if done and last:
                 model.own = yield from self.aggregate(world, [devices[user] for user in done])
-                estimates.look(model.whole, [(user, devices[user].position, devices[user].batch_size) for user in done])
-            for device in devices.values():
-                device.position += device.batch_size
+                estimates.look(model.whole, [(user, devices[user].mini_batch(user)) for user in done])
+            for user, device in devices.items():
+                device.position = device.mini_batch(user).stop
             world.models((model.own if last else self.mean(world, [devices[user] for user in users]), model.common))
 
     def check(self, world: World) -> None:
@@ -108,9 +108,10 @@ class HASFL:
         deepest = int(plan.choice.cuts.max())
         model.divide(deepest)
         for (user, device), cut, samples in zip(devices.items(), plan.choice.cuts, plan.choice.batches, strict=True):
-            device.assign(world, model.own, int(cut), deepest, int(samples))
+            size = len(user.batches.cut(0, int(samples)))
+            device.assign(world, model.own, int(cut), deepest, size)
             world.journal.decision(user.number, "cut", int(cut))
-            world.journal.decision(user.number, "batch_size", int(samples))
+            world.journal.decision(user.number, "batch_size", size)
         world.journal.decision(None, "interval", plan.interval)
         if isfinite(plan.objective):
             world.journal.decision(None, "objective", plan.objective)
@@ -136,7 +137,7 @@ class HASFL:
                 gradients = private, common
             return dz
 
-        batch = user.batches.run(device.position, device.batch_size)
+        batch = user.batches.run(device.mini_batch(user))
         device.weights, device.state = yield from exchange(
             world, self.link, user, device.weights, device.state, batch, serve, front
         )

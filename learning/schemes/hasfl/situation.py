@@ -38,24 +38,24 @@ class Situation:
     """Memory by cut and samples."""
 
     @property
-    def samples(self) -> int:
-        """Of the scenario's mini-batch."""
-        return self.world.users[0].batches.batch_size
+    def samples(self) -> Integers:
+        """(users,): of the scenario's mini-batch."""
+        return np.array([user.batches.largest for user in self.world.users])
 
-    def most_samples(self, largest: int) -> Integers:
+    def most_samples(self, largest: Integers | int) -> Integers:
         """(users, cuts): the largest mini-batch by what is allowed, what a user has, and what its device can hold.
 
         Who can hold nothing is asked for the least there is; whether that is refused is not decided here.
         """
         rows = [
-            [self._fitting(cut, min(user.samples, largest), user.node.memory_bytes) for cut in range(len(self.parts))]
-            for user in self.world.users
+            [self._fitting(cut, min(user.samples, int(own)), user.node.memory_bytes) for cut in range(len(self.parts))]
+            for user, own in zip(self.world.users, np.broadcast_to(largest, len(self.world.users)), strict=True)
         ]
         most = np.array(rows, dtype=np.int64)
         most[~most.any(axis=1), next(cut for cut in range(len(self.parts)) if self._trains(cut))] = 1
         return most
 
-    def problem(self, largest: int) -> CutProblem:
+    def problem(self, largest: Integers | int) -> CutProblem:
         """Seconds by user and cut, and the bound as it is known now."""
         users, known = self.world.users, self.estimates
         speed = np.array([[user.node.flops_per_s] for user in users])
@@ -103,7 +103,7 @@ class Situation:
     def _held(self, cut: int, samples: int) -> int:
         """Memory that training takes with so many samples in the `cut`-th pair of parts, in bytes."""
         if (cut, samples) not in self._known:
-            front, x = self.parts[cut][0], self.world.users[0].batches.run(0, samples)[0]
+            front, x = self.parts[cut][0], self.world.users[0].batches.run(range(samples))[0]
             optimiser, runs, weights = self.world.optimiser, self.world.executor, shapes(self.world, front)
             z = runs.plan(steps.front, front, weights, x).profile.outputs[0].tree
             job = runs.plan(steps.update_front, front, optimiser, weights, optimiser.init(weights), x, z)

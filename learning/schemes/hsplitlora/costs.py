@@ -14,7 +14,7 @@ from learning import steps
 from learning.adapters import Adapted, Bound, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
-from learning.protocols.prediction import of_sample, rates_bps, shapes
+from learning.protocols.prediction import largest_mini_batch, of_sample, rates_bps, shapes
 from learning.protocols.split import Link
 from learning.world import World
 
@@ -105,7 +105,7 @@ class Costs:
 
     @cached_property
     def seconds(self) -> Floats:
-        """(users, cuts): a mini-batch of each user, alone, with an equal part of the band."""
+        """(users, cuts): a mini-batch of each user, as large as on average, alone, with an equal part of the band."""
         world = self.world
         if not self.timed:
             return np.ones((len(world.users), len(self.cuts)))
@@ -116,7 +116,8 @@ class Costs:
         up, down = (each[:, None] for each in rates_bps(world, world.users))
         server = costs[2] / world.server.node.flops_per_s
         each = (costs[0] + costs[4]) / speed + costs[1] / up + server + costs[3] / down
-        return np.asarray(each * world.users[0].batches.batch_size)
+        samples = [[np.mean(user.batches.sizes(range(user.batches.per_epoch)))] for user in world.users]
+        return np.asarray(each * np.array(samples))
 
     def problem(
         self, importance: Floats, ranks: tuple[int, ...], budgets: Floats, server_budget: float, time_weight: float
@@ -134,7 +135,7 @@ class Costs:
         return self._known[cut]
 
     def _part(self, adapted: Adapted, cut: int) -> float:
-        """What the device part costs, with a mini-batch of the scenario's size."""
+        """What the device part costs with the largest mini-batch that anybody has: the scenario's, as a rule."""
         runs, optimiser = self.world.executor, self.world.optimiser
         front, parameters, x = self._front(adapted, cut)
         z = self._smashed(cut)
@@ -155,7 +156,7 @@ class Costs:
         """The device part, shapes of what trains in it, and a mini-batch."""
         front = adapted.cut(cut)[0]
         frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
-        return front.bind(frozen), shapes(self.world, front), self.world.users[0].batch(0)[0]
+        return front.bind(frozen), shapes(self.world, front), largest_mini_batch(self.world)[0]
 
 
 def check(world: World) -> None:

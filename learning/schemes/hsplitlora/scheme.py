@@ -28,6 +28,7 @@ from learning import steps
 from learning.codecs import Codec, Identity
 from learning.control.ranks import History
 from learning.executor.deferred import specification
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.rounds import gather
 from learning.protocols.split import Link, ServerPart, exchange
@@ -38,13 +39,15 @@ from learning.schemes.hsplitlora.planner import Planner
 from learning.schemes.hsplitlora.probe import Probe
 from learning.world import World
 
+USUAL_STEPS = 20
+
 
 @dataclass(frozen=True)
-class HSplitLoRA:
+class HSplitLoRA(LocalTraining):
     """Split fine-tuning of adapters with a cut and ranks for each user, exactly aggregated (Lin et al., 2025)."""
 
-    local_steps: Annotated[int, Ge(1)] = 20
-    """Mini-batches between aggregations: a round."""
+    local_steps: Annotated[int, Ge(1)] | None = None
+    """Mini-batches between aggregations: a round (default: 20, unless `local_epochs` is given)."""
     ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
     """Ranks that an adapter can have, ascending; a weight can also have none."""
     importance: Literal["rngwp", "random", "uniform"] = "rngwp"
@@ -84,10 +87,15 @@ class HSplitLoRA:
     """Bits of a label: a token, in a language model."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if list(self.ranks) != sorted(set(self.ranks)):
             raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
         if self.aggregation == "average" and self.configuration != "fixed":
             raise ValueError("aggregation = average needs equal ranks; set configuration to fixed, or use zero_pad")
+
+    def positions(self, user: User, turn: int) -> range:
+        usual = self.local_steps is None and self.local_epochs is None
+        return LocalTraining(USUAL_STEPS).positions(user, turn) if usual else super().positions(user, turn)
 
     @property
     def link(self) -> Link:
@@ -134,9 +142,9 @@ class HSplitLoRA:
         replica = ServerPart(world, model.above(above), fresh_state(world, world.server_optimiser, back), back)
         scores: tuple[Any, ...] = ()
         weights: Any = below
-        for step in range(self.local_steps):
-            batch, before = user.batch(number * self.local_steps + step), weights
-            if probe and step == 0:
+        for position in (positions := self.positions(user, number)):
+            batch, before = user.batch(position), weights
+            if probe and position == positions.start:
                 seen = probe.of(user, replica, back, self.gradients)
                 weights, state = yield from exchange(world, self.link, user, weights, state, batch, seen.serve, front)
                 scores = yield from seen.report(front, before, batch[0])
@@ -151,6 +159,7 @@ class HSplitLoRA:
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
+        super().check(world)
         check(world)
 
     def left_out(self, world: World) -> list[User]:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Interval
 
 from learning.codecs import Codec, Identity, Uniform
+from learning.local_training import LocalTraining
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
 from learning.protocols.split import Link
@@ -32,7 +33,7 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLAM:
+class SFLAM(LocalTraining):
     """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
 
     control: Control = Control()
@@ -43,10 +44,6 @@ class SFLAM:
     """Bits of an element of the gradient that comes back; while they are 32, all traffic together at most halves."""
     label_bits: Annotated[int, Ge(0)] = 4
     """Bits of a label."""
-    epochs: Annotated[int, Ge(1)] = 1
-    """Passes over the user's samples in a round."""
-    local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round, in place of whole passes."""
     weights: Literal["data", "uniform"] = "data"
     """Whether a user counts by its samples, or all users count alike."""
     legacy_last_client: bool = False
@@ -57,19 +54,18 @@ class SFLAM:
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         situation = self._situation(world)
-        steps: dict[User, int] = {}
         bits: dict[User, int] = {}
 
         def work(user: User, turn: int, model: Any) -> Promise:
             link = self.link(bits[user])
-            return SFLV1(steps[user], self.weights, link).user(world, user, turn, model, {user: fresh})
+            return self._plain(link).user(world, user, turn, model, {user: fresh})
 
         cohort = assemble(world, work)
         for number in world.rounds():
-            steps = self._steps(world.selected(number))
-            bits = situation.decide(steps)
+            mini_batches = self._mini_batches(world.selected(number), number)
+            bits = situation.decide(mini_batches)
             updates = yield from cohort.updates(number, (front, back))
-            situation.look(updates, steps)
+            situation.look(updates, mini_batches)
             replicas = updates[-1:] if self.legacy_last_client else updates
             front = yield from merge(world, front, [update.part(0) for update in updates], self.weights)
             back = yield from merge(world, back, [update.part(1) for update in replicas], self.weights)
@@ -85,18 +81,23 @@ class SFLAM:
 
     def check(self, world: World) -> None:
         """Raises ValueError unless shares of the bands can be set, and the first round's problem has a solution."""
+        super().check(world)
         world.users[0].node.uplink.allocate(None)
         if self.control.downlink == "parts":
             world.users[0].node.downlink.allocate(None)
         situation, users = self._situation(world), world.able[: world.policy.asked(world.wanted)]
-        self.control.solve(situation.problem(self._steps(users)), situation.draw(0))
+        self.control.solve(situation.problem(self._mini_batches(users, 0)), situation.draw(0))
 
     def _situation(self, world: World) -> Situation:
         return Situation(world, self.control, self.link, self.weights)
 
-    def _steps(self, users: list[User]) -> dict[User, int]:
-        """Mini-batches of a round."""
-        return {user: self.local_steps or self.epochs * user.steps(None) for user in users}
+    def _mini_batches(self, users: list[User], number: int) -> dict[User, range]:
+        """Positions of those of a round."""
+        return {user: self.positions(user, number) for user in users}
+
+    def _plain(self, link: Link) -> SFLV1:
+        """Split federated learning over a link."""
+        return SFLV1(self.local_steps, self.weights, link, local_epochs=self.local_epochs)
 
     def _codec(self, bits: int, rounding: Literal["stochastic", "nearest"]) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, rounding)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from learning.control.tokens import SOLVERS, TokenProblem, admissible
 from learning.data import Rows
 from learning.parties import PLAIN, User, label_bits
 from learning.reducers import Selected
+from learning.schemes.tsflora import require_tokens
 from learning.usable import usable
 from learning.world import World
 
@@ -49,27 +51,45 @@ class Grant(NamedTuple):
     power_w: float
 
 
-class Costs(NamedTuple):
-    """Sizes that decide how long a round takes; the same for all users."""
+class MiniBatch(NamedTuple):
+    """Sizes that decide how long a user's part of a round takes."""
 
-    patches: int
     samples: int
-    """In a mini-batch."""
     forward_flops: int
     token_bits: float
     """Of a token of all samples."""
     label_bits: int
     """Of the labels of all samples."""
 
-    @classmethod
-    def of(cls, world: World, bits_a_label: int) -> Costs:
-        """Of the first user's first mini-batch."""
-        x, y = world.users[0].batch(0)
-        plan = world.executor.plan(steps.scored_front, world.front, world.front.parameters(), x)
-        h = plan.profile.outputs[0].tree
-        samples, tokens = h.shape[:2]
-        bits = world.server.wire.bits(h, PLAIN) / tokens
-        return cls(tokens - 1, samples, world.executor.cost(plan).flops, bits, label_bits(y, bits_a_label))
+    def least_s(self, user: User, tokens: int, rate_bps: float) -> float:
+        """Forward pass at nominal speed, then the upload of so many tokens."""
+        bits = self.token_bits * tokens + self.label_bits
+        return self.forward_flops / user.node.flops_per_s + bits / rate_bps
+
+
+@dataclass
+class Costs:
+    """What users' mini-batches cost, by shapes; equally large ones cost the same."""
+
+    world: World
+    bits_a_label: int
+    _known: dict[int, MiniBatch] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def patches(self) -> int:
+        """Patch tokens of a sample."""
+        return require_tokens(self.world)
+
+    def of(self, user: User, number: int) -> MiniBatch:
+        """The user's mini-batch of a round."""
+        (samples,) = user.batches.sizes(range(number, number + 1))
+        if samples not in self._known:
+            world, (x, y) = self.world, user.batches.run(range(samples))
+            plan = world.executor.plan(steps.scored_front, world.front, world.front.parameters(), x)
+            h = plan.profile.outputs[0].tree
+            bits, flops = world.server.wire.bits(h, PLAIN) / h.shape[1], world.executor.cost(plan).flops
+            self._known[samples] = MiniBatch(samples, flops, bits, label_bits(y, self.bits_a_label))
+        return self._known[samples]
 
 
 class Cell(NamedTuple):
@@ -93,16 +113,18 @@ class Cell(NamedTuple):
         return rate_bps(self.total_hz / len(self.gain_hz_per_w), self.most_power_w, self.gain_hz_per_w)
 
 
-def ranked(world: World, costs: Costs, reports: Mapping[User, Report], flat: bool) -> Floats:
+def ranked(world: World, patches: int, reports: Mapping[User, Report], flat: bool) -> Floats:
     """(users, patches): the importances reported, or flat ones of the same mass where values are not to be read.
 
     So are those of a user whose report is not usable (`learning.usable`).
     """
-    equal = np.full(costs.patches, costs.samples / costs.patches)
+    samples = np.array([len(report.x.indices) for report in reports.values()])
+    equal = np.repeat(samples[:, None] / patches, patches, axis=1)
     if flat or not world.executor.computes:
-        return np.tile(equal, (len(reports), 1))
+        return equal
     values = world.executor.value([report.importance for report in reports.values()])
-    return np.stack([value.numpy() if usable(value) else equal for value in values]).astype(float)
+    rows = [value.numpy() if usable(value) else alike for value, alike in zip(values, equal, strict=True)]
+    return np.stack(rows).astype(float)
 
 
 def fixed(problem: TokenProblem, tokens: int) -> TokenProblem:

@@ -86,7 +86,7 @@ class STSFLora:
 
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
-        state, costs = world.server_optimiser.init(back), Costs.of(world, self.label_bits)
+        state, costs = world.server_optimiser.init(back), Costs(world, self.label_bits)
         ready: set[User] = set() if self.delivers_model else set(world.users)
         for number in world.rounds():
             back, state = yield from self.round(world, number, costs, ready, back, state)
@@ -96,12 +96,12 @@ class STSFLora:
         """Returns the server's weights and its optimiser's state after it."""
         start_s, asked = world.env.now, world.selected(number)
         stays_s = {user: self.stays_s(world, user, number) for user in asked}
-        begin = self.admitted(costs, stays_s)
+        begin = self.admitted(costs, stays_s, number)
         for user in world.users:
             user.node.uplink.allocate(None)
         reports = yield from gather(world, {u: self.report(world, u, number, ready) for u in begin}, REPORTING)
         room_s = {user: stays_s[user] - (world.env.now - start_s) for user in reports}
-        grants = self.allocate(world, costs, reports, room_s)
+        grants = self.allocate(world, number, costs, reports, room_s)
         done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], back) for u in grants})
         world.took_part(len(done), len(asked))
         if not begin:
@@ -123,24 +123,25 @@ class STSFLora:
         return Report(x, y, h, attention, (yield from user.send(world.server, by_rank, "importance")))
 
     def allocate(
-        self, world: World, costs: Costs, reports: Mapping[User, Report], room_s: Mapping[User, float]
+        self, world: World, number: int, costs: Costs, reports: Mapping[User, Report], room_s: Mapping[User, float]
     ) -> dict[User, Grant]:
         """Decide, put it down, and set parts of the band and powers."""
         if not reports:
             return {}
         users = list(reports)
+        each = [costs.of(user, number) for user in users]
         cell = Cell.of(users, self.csi, self.fixed_power)
         problem = TokenProblem(
-            importance=ranked(world, costs, reports, self._flat),
+            importance=ranked(world, costs.patches, reports, self._flat),
             gain_hz_per_w=cell.gain_hz_per_w,
             room_s=np.array([room_s[user] for user in users]),
-            token_bits=costs.token_bits,
+            token_bits=np.array([mini_batch.token_bits for mini_batch in each]),
             total_hz=cell.total_hz,
             most_power_w=cell.most_power_w,
             most_energy_j=self.most_energy_j,
             least_tokens=self.least_tokens,
             extra_tokens=1 + self.merge,
-            overhead_bits=costs.label_bits,
+            overhead_bits=np.array([float(mini_batch.label_bits) for mini_batch in each]),
             own_power=self.fixed_power is None,
             own_width=self.bandwidth == "chosen",
         )
@@ -166,14 +167,13 @@ class STSFLora:
         gradients, _, _ = yield from world.server.do(*work, kind="server_step", user=user)
         return gradients
 
-    def admitted(self, costs: Costs, stays_s: Mapping[User, float]) -> list[User]:
+    def admitted(self, costs: Costs, stays_s: Mapping[User, float], number: int) -> list[User]:
         """Whose standing time is enough for the least upload at nominal speed, with equal parts of the band (Eq. 9)."""
         if self.standing is None:
             return list(stays_s)
         least = self.least_tokens if self.tokens is None else min(self.tokens, costs.patches)
-        bits = costs.token_bits * (least + 1 + self.merge) + costs.label_bits
-        rates = Cell.of(list(stays_s), self.csi, self.fixed_power).equal_bps()
-        takes_s = {u: costs.forward_flops / u.node.flops_per_s + bits / r for u, r in zip(stays_s, rates, strict=True)}
+        rates, tokens = Cell.of(list(stays_s), self.csi, self.fixed_power).equal_bps(), least + 1 + self.merge
+        takes_s = {u: costs.of(u, number).least_s(u, tokens, rate) for u, rate in zip(stays_s, rates, strict=True)}
         return [user for user, takes in takes_s.items() if takes <= stays_s[user]]
 
     def stays_s(self, world: World, user: User, number: int) -> float:
