@@ -1,6 +1,7 @@
 """Evaluation against a plain loop over the test set."""
 
 from dataclasses import dataclass
+from math import copysign, inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from fakes import FakeStreams, digits, world
+from learning import steps
 from learning.adapters import Lora
 from learning.adapters.combine import merged
+from learning.evaluation import mean
 from learning.models import Mlp, Vit, whole
 
 
@@ -85,6 +88,23 @@ def test_the_latest_models_are_evaluated_round_after_round():
     assert ran.journal.series("accuracy") == pytest.approx(accuracies)
     assert [row["time_s"] for row in ran.journal.evaluations] == [1.5, 1.5, 3.0, 3.0, 4.5, 4.5]
     assert ran.evaluator.accuracy == pytest.approx(accuracies[-1])
+
+
+def test_logits_that_are_not_finite_predict_nothing():
+    """Three samples of five, although the largest logit is at their label, or not-a-number is at class 0."""
+    logits = torch.tensor([[1.0, 0.0], [nan, 0.0], [inf, 0.0], [0.0, -inf], [0.0, 1.0]])
+    correct, loss = steps.evaluate(lambda parameters, x: x, {}, logits, torch.tensor([0, 0, 0, 0, 1]))
+    assert int(correct) == 2
+    assert isnan(float(loss))
+
+
+def test_means_that_are_no_numbers():
+    """Of not-a-number there is one, whose sign no table can differ by."""
+    assert mean([1.0, 2.0, 6.0]) == 3.0
+    assert mean([1.7e308, 1.7e308]) == mean([1.0, inf]) == inf
+    for value in (nan, -nan):
+        assert isnan(mean([1.0, value]))
+        assert copysign(1.0, mean([1.0, value])) == 1.0
 
 
 @pytest.mark.parametrize("models", [1, 3])
