@@ -46,7 +46,8 @@ class Fifo:
 class Priority:
     """Some jobs go before others, which wait until a slot is free: nobody is interrupted.
 
-    A slot that is free at an instant goes to the first of all jobs that have come by then, to within rounding. Jobs of the same standing go in order of arrival; without kinds and users this is first come, first served.
+    A slot that is free at an instant goes to the first of all jobs that have come by then, to within rounding. Jobs
+    of the same standing go in order of arrival; without kinds and users this is first come, first served.
     """
 
     kinds: tuple[str, ...] = ()
