@@ -44,7 +44,7 @@ def test_gradients_of_other_users_are_estimated_from(bad: float, place: int, mon
     monkeypatch.setattr(Estimates, "_of_user", lambda self, weights, user, *_: seen[user])
     estimates = Estimates(world, Constants(estimate=True), 2, {})
     for users in (["lost", "well"], ["lost"]):
-        estimates.look({}, [(user, 0, 8) for user in users])  # type: ignore[misc]
+        estimates.look({}, [(user, range(8)) for user in users])  # type: ignore[misc]
         assert estimates.variances.tolist() == [2, 4]
         assert estimates.squared_norms.tolist() == [1, 3]
         assert estimates.smoothness == 2

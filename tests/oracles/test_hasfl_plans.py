@@ -185,11 +185,12 @@ def test_statistics_by_autograd():
 
 
 def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_known(monkeypatch):
-    """Two users, two intervals: the first takes the place of what was stated; no slope beyond one over the step."""
+    """Two users, three intervals: the first takes the place of what was stated; slopes from 0.1 to one over the step."""
     seen = {
         "a": ([2.0, 4.0], [1.0, 3.0], 0.5),
         "b": ([4.0, 8.0], [3.0, 5.0], 2.0),
         "later": ([1.0, 2.0], [0.0, 2.0], 50.0),
+        "flat": ([1.0, 2.0], [0.0, 2.0], 0.01),
     }
     executor = SimpleNamespace(computes=True, value=lambda asked: asked)
     world = SimpleNamespace(executor=executor, optimiser=SimpleNamespace(learning_rate=0.1))
@@ -201,6 +202,8 @@ def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_
     estimates.look({}, [("later", 0, 8)])
     assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([2, 4], [1, 3])
     assert estimates.smoothness == (2 + 1 / 0.1) / 2
+    estimates.look({}, [("flat", 0, 8)])
+    assert estimates.smoothness == (6 + 0.1) / 2
 
 
 def test_the_slope_is_that_since_the_last_aggregation():
@@ -213,11 +216,11 @@ def test_the_slope_is_that_since_the_last_aggregation():
         for _ in range(4)
     ]
     user = built.users[0]
-    x, y = (each.tensor() for each in user.batches.run(0, 8))
+    x, y = (each.tensor() for each in user.batches.run(range(8)))
     estimates = Estimates(built, Constants(estimate=True), 3, trees[0])
     expected = None
     for before, now in pairwise(trees):
-        estimates.look(now, [(user, 0, 8)])
+        estimates.look(now, [(user, range(8))])
         slope = float(operators.statistics(built.whole, 3, now, before, x, y)[2])
         assert 0.1 < slope < 1 / RATE  # within the bounds, which would hide it
         expected = slope if expected is None else (expected + slope) / 2
