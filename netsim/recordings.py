@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +72,17 @@ def read_text(file: str) -> str:
     except (OSError, ValueError) as problem:
         raise ValueError(f"{file} cannot be read: {_one_line(problem)}") from None
     return text
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A law that plays a recording with times."""
+
+    file: str
+
+    def span_s(self) -> tuple[float, float]:
+        """The first and the last time of the recording, in seconds of the run."""
+        ...
 
 
 class Recording:
@@ -143,6 +154,11 @@ class Recording:
         if origin == "zero" and (since_s < 0).any():
             raise ValueError(f'the column "{name}" of {self.name} must hold no negative times')
         return since_s
+
+    def span_s(self, name: str, origin: TimeOrigin) -> tuple[float, float]:
+        """The first and the last time of a column, in seconds since the origin; zeros of a table without rows."""
+        times_s = self.seconds(name, origin)
+        return (float(times_s.min()), float(times_s.max())) if len(times_s) else (0.0, 0.0)
 
     def _origin(self, name: str, origin: float | str, times: NDArray[Any], ticks: pa.ChunkedArray | None) -> Any:
         """In the unit of the times."""

@@ -19,7 +19,7 @@ from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
-from scenarios.printing import print_cost, print_difference, print_summary
+from scenarios.printing import print_cost, print_difference, print_summary, print_warnings
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     What `run` refuses, or what fails in its first rounds, ends with the same sentence and exit code here.
     """
     from scenarios.cost import predict
+    from scenarios.sanity import known_end_s, spans, warnings
     from scenarios.schema import resolved
 
     document, described = _load(scenario, settings, seed)
@@ -127,6 +128,11 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
         raise _placed(error, document) from error
     print(resolved(described))
     print_cost(cost)
+    end_s = known_end_s(described)
+    if end_s is None and not isinstance(cost, str) and cost.rounds is not None:
+        end_s = cost.rounds * cost.simulated_time_s
+    if end_s is not None:
+        print_warnings(warnings(spans(described), end_s))
 
 
 @app.command("list")

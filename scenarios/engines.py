@@ -52,7 +52,7 @@ class Outcome:
     operations: Mapping[str, int] = field(default_factory=dict)
     wall_time_s: float = 0.0
     notes: Sequence[str] = ()
-    """What the store said."""
+    """What the store said, and warnings of the run."""
 
 
 Outcomes = Generator[Outcome, None, None]
@@ -95,7 +95,7 @@ def perform(task: Task) -> Outcome:
         reached=result.reached,
         operations=result.operations,
         wall_time_s=result.wall_time_s,
-        notes=notes,
+        notes=[*notes, *(f"warning: {sentence}" for sentence in result.warnings)],
     )
 
 

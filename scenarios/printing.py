@@ -34,6 +34,13 @@ def print_summary(result: Result) -> None:
         "traces": f"{result.directory / 'traces' if result.directory else ''}",
     }
     print_rows(result.scenario.name, rows)
+    print_warnings(result.warnings)
+
+
+def print_warnings(sentences: Sequence[str]) -> None:
+    """What a scenario says and hardly means."""
+    for sentence in sentences:
+        print(f"warning: {sentence}")
 
 
 def _learned(result: Result) -> dict[str, str]:

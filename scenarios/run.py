@@ -6,7 +6,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, original, told
 from scenarios.progress import Observer, Tally
+from scenarios.sanity import spans, warnings
 from scenarios.schema import Scenario, resolved
 
 BETWEEN_TICKS_S = 0.1
@@ -52,6 +53,8 @@ class Result:
     """Operations of learning: asked for, run, and found in a store."""
     tables: Mapping[str, Any]
     """Rows and content hash of each table."""
+    warnings: Sequence[str]
+    """What the scenario says and hardly means, in sentences."""
     directory: Path | None
     _trace: Trace = field(repr=False)
 
@@ -100,6 +103,7 @@ class _Run:
         self.begun_s = time.monotonic()
         self.simulation = build(scenario, store)  # refuses what does not fit before an older run is touched
         self.trace = self.simulation.journal.trace
+        self.recorded = spans(scenario)
 
     def result(self) -> Result:
         if self.directory is None:
@@ -123,6 +127,7 @@ class _Run:
             devices_gone=about["devices_gone"],
             operations=about["operations"],
             tables=about["tables"],
+            warnings=about["warnings"],
             directory=self.directory.path if self.directory else None,
             _trace=self.trace,
         )
@@ -192,6 +197,7 @@ class _Run:
             "simulated_time_s": self.tally.time_s,
             "rounds": self.tally.rounds,
             "devices_gone": self.simulation.network.gone,
+            "warnings": warnings(self.recorded, self.tally.time_s) if status in ("complete", "diverged") else [],
             "operations": {
                 "asked": executor.asked if executor else 0,
                 "run": executor.run if executor else 0,

@@ -34,10 +34,18 @@ class RecordedAvailability:
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
     "2024-03-01 18:15:46"; a device is then as its last row before says. null is first_row for timestamps, else zero."""
 
+    def span_s(self) -> tuple[float, float]:
+        return Recording.read(self.file).span_s("time_s", self.time_origin)
+
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
         recording = Recording.read(self.file)
         user, time_s = recording.users("user"), recording.seconds("time_s", self.time_origin)
         state = recording.numbers("state")
+        if self.repeat_s is not None and len(time_s) and time_s.min() >= self.repeat_s:
+            raise ValueError(
+                f"{self.file} begins at {time_s.min():.10g} s, after repeat_s ({self.repeat_s:g}), which leaves "
+                "nothing of it; time_origin says which recorded time is the beginning of the run, such as first_row"
+            )
         if not np.isin(state, (0, 1)).all():
             raise ValueError(f'the column "state" of {self.file} must hold 1 (there) or 0 (away)')
         recorded = np.unique(user)

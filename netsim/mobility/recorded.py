@@ -31,6 +31,9 @@ class RecordedPaths:
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
     "2024-03-01 18:15:46"; users are then where they were on their way. null is first_row for timestamps, else zero."""
 
+    def span_s(self) -> tuple[float, float]:
+        return Recording.read(self.file).span_s("time_s", self.time_origin)
+
     def check(self, count: int) -> None:
         """Raises ValueError if the table cannot be read, or a user's times do not rise."""
         for user, rows in _paths(self.file, self.time_origin).items():

@@ -53,6 +53,9 @@ class RecordedTable:
     """The recorded time at which the run begins: first_row (of each trace), zero, a number of seconds, or a time such
     as "2024-03-01 18:15:46". What was recorded before is left out; before the first row nothing is carried."""
 
+    def span_s(self) -> tuple[float, float]:
+        return Recording.read(self.file).span_s(self.time_column, self.time_origin)
+
     def playback(self, user: int, streams: Streams) -> Playback:
         recorded = _table(
             self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.time_origin

@@ -30,6 +30,9 @@ class RecordedArrivals:
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
     "2024-03-01 18:15:46"; requests before are left out. null is first_row for timestamps, else zero."""
 
+    def span_s(self) -> tuple[float, float]:
+        return Recording.read(self.file).span_s(self.time_column, self.time_origin)
+
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
         recording = Recording.read(self.file)
         instants_s = recording.seconds(self.time_column, self.time_origin)

@@ -356,6 +356,13 @@ def test_negative_times_are_refused_unless_they_are_before_a_chosen_origin(tmp_p
     assert TIMED[law](file, -1.0) == TIMED[law](file, "first_row") == TIMED[law](str(parquet_of(tmp_path, TABLE)), None)
 
 
+def test_a_record_that_begins_after_it_repeats_is_refused(tmp_path: Path) -> None:
+    file = parquet(tmp_path, timed(CLOCKS["times of a simulation"]))
+    with pytest.raises(ValueError, match=r"begins at 25200 s, after repeat_s \(3600\), which leaves nothing of it"):
+        RecordedAvailability(file, repeat_s=3600.0).away(2, STREAMS)
+    assert RecordedAvailability(file, 3600.0, "first_row").away(2, STREAMS)
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     file = parquet(tmp_path, TABLE)
     assert Recording.read(file).numbers("x_m").tolist() == [1.0, 2.5, 3.0, 4.0]
