@@ -80,7 +80,8 @@ class Charge:
 
     def _twin(self, each: Any) -> Any:
         if isinstance(each, dict):
-            return {new: value for name, tensor in each.items() for new, value in self._parameter(name, tensor)}
+            twins = [twin for name, value in each.items() for twin in self._named(name, value)]
+            return {f"{block}.{rest}": value for block, rest, value in sorted(twins, key=lambda twin: twin[0])}
         if isinstance(each, Tensor):
             return self._tensor(each)
         if isinstance(each, Segment):
@@ -99,20 +100,19 @@ class Charge:
             return _like(tensor, (*shape[:-1], self._widths[1]))
         return tensor
 
-    def _parameter(self, name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
-        twins = []
-        for block, rest in self._places(name):
-            full = f"{block}.{rest}"
-            weight, _, factor = full.rpartition(".")
-            if full in self._shapes:
-                shape = self._shapes[full]
-            elif full in self._sides:
-                shape = self._sides[full]
-            else:
-                outputs, inputs = self._sides[weight]
-                shape = (tensor.shape[0], inputs) if factor == "down" else (outputs, tensor.shape[1])
-            twins.append((full, _like(tensor, shape)))
-        return twins
+    def _named(self, name: str, value: Any) -> list[tuple[int, str, Any]]:
+        """Block, rest of the name and value of each counterpart of what is named after a parameter or a weight."""
+        return [(block, rest, self._parameter(f"{block}.{rest}", value)) for block, rest in self._places(name)]
+
+    def _parameter(self, name: str, value: Any) -> Any:
+        """A parameter, weight or factor of an adapter in the large model's shape; a plain value as it is."""
+        if not isinstance(value, Tensor):
+            return value
+        if (shape := self._shapes.get(name, self._sides.get(name))) is None:
+            weight, _, factor = name.rpartition(".")
+            outputs, inputs = self._sides[weight]
+            shape = (value.shape[0], inputs) if factor == "down" else (outputs, value.shape[1])
+        return _like(value, shape)
 
     def _places(self, name: str) -> list[tuple[int, str]]:
         """The blocks of the large model in which a name of the small one has its counterparts."""
@@ -153,7 +153,7 @@ def _width(model: Segment) -> int:
 
 
 def _named(tree: Any) -> bool:
-    """Whether a tree is a table of parameters, or of adapters, by name."""
+    """Whether a tree is a table by names of parameters, weights or adapters."""
     return isinstance(tree, dict) and all(str(name).partition(".")[0].isdigit() for name in tree)
 
 

@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 
-class Codec(Protocol):
+class Layout(Protocol):
+    """How a message lies on the wire: what decides its size, and leaves its values alone."""
+
+    def bits(self, tree: Any) -> int:
+        """Exact size on the wire, side information included, of a tree of (meta) tensors, from its shapes alone."""
+        ...
+
+
+class Codec(Layout, Protocol):
     """A described way to put floating-point tensors on the wire."""
 
     @property
@@ -20,10 +28,6 @@ class Codec(Protocol):
     @property
     def stochastic(self) -> bool:
         """Whether `roundtrip` needs one uniform number in [0, 1) for each element."""
-        ...
-
-    def bits(self, tree: Any) -> int:
-        """Exact size on the wire, side information included, of a tree of (meta) tensors, from its shapes alone."""
         ...
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:

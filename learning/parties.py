@@ -9,7 +9,7 @@ import simpy
 import torch
 from torch.utils._pytree import tree_flatten
 
-from learning.codecs import Codec, Identity
+from learning.codecs import Codec, Identity, Layout
 from learning.data import Batches, Rows
 from learning.draws import Draw
 from learning.executor import Executor
@@ -39,9 +39,9 @@ class Wire:
         self.witness: Witness | None = None
         """Who wants to know what users compute with."""
 
-    def bits(self, what: Any, codec: Codec) -> int:
-        """Size of `what` on the wire."""
-        return codec.bits(self.executor.charged(what).tree)
+    def bits(self, what: Any, layout: Layout) -> int:
+        """Size of `what` on the wire, by the shapes that are charged."""
+        return layout.bits(self.executor.charged(what).tree)
 
     def deliver(self, what: Any, codec: Codec, user: int, kind: str) -> Any:
         """What the receiver sees."""
@@ -92,25 +92,35 @@ class User:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
 
-    def do(self, operation: Operation, *args: Any, kind: str, flops: float | None = None) -> Promise:
+    def do(self, operation: Operation, *args: Any, kind: str, flops: float | None = None, scale: float = 1) -> Promise:
         """Spend the time of an operation on the device, then promise its result.
 
-        `flops` replaces the count from shapes where a paper's cost model charges something else.
+        Where a paper's cost model charges something else, `flops` replaces the count from shapes, and `scale` is the
+        part of it that is charged.
         """
         plan = self.wire.executor.plan(operation, *args)
         cost = self.wire.executor.cost(plan)
         self.wire.observe(self.number, plan)
-        yield from self.node.compute(cost.flops if flops is None else flops, kind, cost.memory_bytes)
+        yield from self.node.compute((cost.flops if flops is None else flops) * scale, kind, cost.memory_bytes)
         return self.wire.executor.promise(plan)
 
     def send(
-        self, to: Server, what: Any, kind: str, codec: Codec = PLAIN, *, extra_bits: int = 0, bits: int | None = None
+        self,
+        to: Server,
+        what: Any,
+        kind: str,
+        codec: Codec = PLAIN,
+        *,
+        extra_bits: int = 0,
+        layout: Layout | None = None,
+        bits: int | None = None,
     ) -> Promise:
         """Transmit a value on the uplink; what comes back is what the server sees.
 
-        `extra_bits` ride along (labels); `bits` replaces the codec's size where a scheme packs its messages itself.
+        `extra_bits` ride along (labels). Where a scheme packs its messages itself, its `layout` decides their size in
+        place of the codec; `bits` is the size of what has nothing to do with the model.
         """
-        size = self.wire.bits(what, codec) if bits is None else bits
+        size = self.wire.bits(what, layout or codec) if bits is None else bits
         yield from self.node.send(to.node, size + extra_bits, kind)
         return self.wire.deliver(what, codec, self.number, kind)
 
@@ -148,9 +158,19 @@ class Server:
         charged = cost.flops if flops is None else flops
         yield from self.node.compute(charged, kind, cost.memory_bytes, user.number if user else None)
 
-    def send(self, to: User, what: Any, kind: str, codec: Codec = PLAIN, *, bits: int | None = None) -> Promise:
-        """Transmit a value to one user; what comes back is what the user sees. `bits` as in `User.send`."""
-        yield from self.node.send(to.node, self.wire.bits(what, codec) if bits is None else bits, kind)
+    def send(
+        self,
+        to: User,
+        what: Any,
+        kind: str,
+        codec: Codec = PLAIN,
+        *,
+        layout: Layout | None = None,
+        bits: int | None = None,
+    ) -> Promise:
+        """Transmit a value to one user; what comes back is what the user sees. `layout`, `bits`: as in `User.send`."""
+        size = self.wire.bits(what, layout or codec) if bits is None else bits
+        yield from self.node.send(to.node, size, kind)
         return self.wire.deliver(what, codec, to.number, kind)
 
     def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Promise:

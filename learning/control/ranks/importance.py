@@ -20,14 +20,14 @@ from learning.models.segment import modules
 Tree = dict[str, Tensor]
 
 
-def relative_cost(sides: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, float], ...]:
+def relative_cost(sides: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     """Each weight's cost of one unit of rank, (outputs + inputs), divided by the mean of all."""
     mean = sum(map(sum, sides.values())) / len(sides)
-    return tuple((weight, sum(each) / mean) for weight, each in sides.items())
+    return {weight: sum(each) / mean for weight, each in sides.items()}
 
 
 def front_scores(
-    part: Adapted, costs: tuple[tuple[str, float], ...], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor
+    part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor
 ) -> Tensor:
     """(weights,): ||W . dL/dW||_1 / (entries of W) / cost of weights on the device, from the cut-layer gradient.
 
@@ -36,9 +36,7 @@ def front_scores(
     return _scores(part, costs, frozen, lambda some: part(parameters, some, x), dz)
 
 
-def back_scores(
-    part: Adapted, costs: tuple[tuple[str, float], ...], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor
-) -> Tensor:
+def back_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor) -> Tensor:
     """The same of weights at the server, from the smashed data and the labels."""
     one = torch.ones((), dtype=z.dtype, device=z.device)
     return _scores(part, costs, frozen, lambda some: steps.mean_loss(part(parameters, some, z), y), one)
@@ -46,16 +44,16 @@ def back_scores(
 
 def _scores(
     part: Adapted,
-    costs: tuple[tuple[str, float], ...],
+    costs: dict[str, float],
     frozen: Tree,
     output: Callable[[Tree], Tensor],
     gradient: Tensor,
 ) -> Tensor:
-    places = {weight: _place(part, weight) for weight, _ in costs}
+    places = {weight: _place(part, weight) for weight in costs}
     tuned = {name: frozen[name] for name, _ in places.values()}
     gradients = steps.pullback(lambda some: output(frozen | some), tuned)[1](gradient)[0]
     found = []
-    for weight, cost in costs:
+    for weight, cost in costs.items():
         name, rows = places[weight]
         found.append((tuned[name][rows] * gradients[name][rows]).abs().mean() / cost)
     return torch.stack(found)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from learning.executor.deferred import Operation
 from learning.parties import Promise, User
 from learning.protocols.split import ServerPart
-from learning.schemes.fedsl_pq import messages, operators
+from learning.schemes.fedsl_pq import operators
+from learning.schemes.fedsl_pq.messages import Pruned
 from learning.world import World
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Device:
     ) -> Promise:
         """Do a pass at the sparse cost: (1 - rate) of the dense one, times `share`."""
         started = world.env.now
-        flops = world.executor.plan(operation, *args).profile.flops * (1 - self.rate) * share
-        result = yield from user.do(operation, *args, kind=kind, flops=flops)
+        result = yield from user.do(operation, *args, kind=kind, scale=(1 - self.rate) * share)
         self.compute_s += world.env.now - started
         return result
 
@@ -49,18 +49,17 @@ class Device:
         self.rate = self._rate(scheme, number)
         world.journal.decision(user.number, "pruning_rate", self.rate)
         work = (operators.pruned, *self._importance(scheme), self.rate, self.weights)
-        flops = world.front.parameter_count
+        flops = world.executor.charged(self.weights).numel
         if scheme.masks_at == "device":
             self.weights, self.mask = yield from user.do(*work, kind="pruning", flops=flops)
             return
         weights, mask = yield from world.server.do(*work, kind="pruning", user=user, flops=flops)
-        bits = messages.model_bits(weights, self.removed(world, scheme))
-        self.weights = yield from world.server.send(user, weights, "model", bits=bits)
+        self.weights = yield from world.server.send(user, weights, "model", layout=self.pruned(scheme))
         self.mask = mask
 
-    def removed(self, world: World, scheme: FedSLPQ) -> int:
-        """How many weights the mask removes."""
-        return scheme.pruning.removed(world.front.parameters(), self.rate)
+    def pruned(self, scheme: FedSLPQ) -> Pruned:
+        """How the weights lie on the wire that the mask keeps."""
+        return Pruned(scheme.pruning, self.rate)
 
     def _rate(self, scheme: FedSLPQ, number: int) -> float:
         """The scheduled rate; or what a latency budget leaves: 1 - (budget - other time) / dense compute time."""

@@ -94,7 +94,7 @@ class FedSLPQ:
                 back, back_state = world.executor.submit(*step, world.weights(list(done), "uniform"))
             if done and last:
                 arrived = {user: devices[user] for user in done}
-                yield from world.server.node.compute(len(done) * world.front.parameter_count, "aggregation")
+                yield from world.server.node.compute(len(done) * world.executor.charged(front).numel, "aggregation")
                 front, back = self.aggregate(world, arrived, front, back)
             world.models((front, back) if last else self.aggregate(world, cohort, front, back))
 
@@ -118,13 +118,13 @@ class FedSLPQ:
 
         forward = (operators.front, world.front, self.dropout, device.weights, x, u)
         z = yield from device.compute(world, user, *forward, kind="client_forward")
-        bits = messages.smashed_data_bits(self.dropout, self.mask_coding, z, y, world.dataset.classes, u)
-        z = yield from user.send(world.server, z, "activation", bits=bits)
+        layout = messages.smashed_data(self.dropout, self.mask_coding, z, y, world.dataset.classes, u)
+        z = yield from user.send(world.server, z, "activation", layout=layout)
 
         gradients, dz = yield from self.serve(world, user, device, back, z, y)
         dz, coded_bits = self._coded(world, user, number, dz, u)
-        bits = messages.cut_gradient_bits(self.dropout, coded_bits, dz, u)
-        dz = yield from world.server.send(user, dz, "gradient", bits=bits)
+        layout = messages.cut_gradient(self.dropout, coded_bits, dz, u)
+        dz = yield from world.server.send(user, dz, "gradient", layout=layout)
 
         noise = self._noise(world, user, number)
         step = (world.front, self.dropout, world.optimiser, self._quantiser)
@@ -135,8 +135,7 @@ class FedSLPQ:
         )
         device.other_s = world.env.now - started - device.compute_s
         if last:
-            bits = messages.model_bits(device.weights, device.removed(world, self))
-            yield from user.send(world.server, device.weights, "model", bits=bits)
+            yield from user.send(world.server, device.weights, "model", layout=device.pruned(self))
         return gradients
 
     def serve(self, world: World, user: User, device: Device, back: Any, z: Any, y: Any) -> Promise:

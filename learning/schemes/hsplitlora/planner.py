@@ -10,7 +10,7 @@ import numpy as np
 from learning.control.ranks import Choice, SplitProblem, changed, choose
 from learning.control.ranks.allocation import Floats
 from learning.parties import User
-from learning.schemes.hsplitlora.costs import Costs
+from learning.schemes.hsplitlora.costs import Costs, charged
 from learning.schemes.hsplitlora.model import Configuration
 from learning.usable import usable
 from learning.world import World
@@ -117,7 +117,8 @@ class Planner:
         index, ranks = int(choice.cuts[place]), choice.ranks[place]
         below, cut = int(problem.below[index]), self.costs.cuts[index]
         named = dict(zip(self.costs.sides, map(int, ranks), strict=True))
-        configuration = Configuration(cut, self.costs.adapted(named), 1 + below)
+        told = charged(self.world, self.costs.sides, list(named)[:below])
+        configuration = Configuration(cut, self.costs.adapted(named), 1 + len(told.leaves))
         if configuration != self._told.get(user):
             cost = problem.base[index] + problem.weights.unit_cost[:below] @ ranks[:below]
             self._write(user, cut, named, float(cost), float(self.budgets[place]))

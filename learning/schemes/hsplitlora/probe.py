@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from learning import steps
 from learning.adapters import Bound
 from learning.codecs import Codec
 from learning.control.ranks import back_scores, front_scores, relative_cost
 from learning.data import Rows
-from learning.executor.deferred import specification
+from learning.executor.deferred import Spec, specification
 from learning.parties import Promise, User
 from learning.protocols.split import ServerPart
+from learning.schemes.hsplitlora.costs import charged
 from learning.world import World
 
 SCORE_BITS = 32
@@ -32,16 +31,19 @@ class Probe:
         """What a user's step is about to show."""
         return Seen(self, user, replica, back, gradients)
 
-    def costs(self, part: Bound) -> tuple[tuple[str, float], ...]:
+    def costs(self, part: Bound) -> dict[str, float]:
         """Relative costs of the weights in a part of the model."""
         blocks = range(part.adapted.segment.start, part.adapted.segment.stop)
-        return tuple(each for each in relative_cost(self.sides) if steps.block(each[0]) in blocks)
+        return {weight: cost for weight, cost in relative_cost(self.sides).items() if steps.block(weight) in blocks}
 
     def flops(self, part: Bound, z: Any) -> int:
         """Gradients of a part's weights, for as many tokens as are in `z`: 2 outputs inputs for each."""
         shape = specification(z).tree.shape
-        named = {weight: torch.empty(self.sides[weight], device="meta") for weight, _ in self.costs(part)}
-        return int(2 * self.world.executor.charged(named).numel * shape.numel() // shape[-1])
+        return int(2 * self.charged(part).numel * shape.numel() // shape[-1])
+
+    def charged(self, part: Bound) -> Spec:
+        """The weights of a part that are charged for."""
+        return charged(self.world, self.sides, self.costs(part))
 
 
 @dataclass
@@ -77,5 +79,7 @@ class Seen:
             self.dz = yield from world.server.send(self.user, self.dz, "gradient", self.gradients)
         work = (front_scores, front.adapted, costs, weights, front.frozen, x, self.dz)
         below = yield from self.user.do(*work, kind="probe", flops=self.probe.flops(front, self.z))
-        below = yield from self.user.send(world.server, below, "importance", bits=SCORE_BITS * len(costs))
+        below = yield from self.user.send(
+            world.server, below, "importance", bits=SCORE_BITS * len(self.probe.charged(front).leaves)
+        )
         return below, self.above

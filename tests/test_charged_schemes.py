@@ -1,0 +1,103 @@
+"""A small model learns and a large one is charged: row by row, what the scheme does with the large one itself."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from learning import charge
+from learning.data import Dataset, Digits
+from learning.schemes import SCHEMES
+from runs import NEEDS, TINY, frame
+from scenarios import load, simulate
+from scenarios.run import Result
+
+SMALL = {"name": "vit", "class_token": True, "patch": 2, "width": 16, "depth": 2, "heads": 2, "expansion": 2}
+LARGE = {"name": "vit", "class_token": True, "patch": 4, "width": 32, "depth": 4, "heads": 4, "expansion": 3}
+CUTS = {"small": 2, "large": 3}
+"""Behind half of the layers."""
+DECIDED: dict[str, dict[str, Any]] = {
+    "hsplitlora": {"configuration": "fixed", "budgets": [9.0], "importance": "rngwp"},
+    "hetlora": {"budgets": [9.0]},
+    "fedsl_pq": {"interval": 2, "dropout": {"rate": 0.4, "granularity": "channel"}},
+}
+"""What makes decisions about either model the same, and the same tokens drop out."""
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in SCHEMES),
+    ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
+    ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
+    ("sfl", {"interval": 2, "link": {"activations": "uniform"}}),
+    ("sflam", {"control": {"solver": "joint", "ranges": "stated"}}),
+    ("st_sflora", {"delivers_model": True, "standing": {}}),
+    ("tsflora", {"average": "product"}),
+]
+
+
+@dataclass(frozen=True)
+class Coloured:
+    """Labels of the digits, and images in three colours: only their shapes are looked at."""
+
+    side: int
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        digits, shape = Digits(train_samples=160, test_samples=20).load(folder, dtype), (3, self.side, self.side)
+        train, test = (replace(some, x=torch.zeros(len(some.x), *shape)) for some in (digits.train, digits.test))
+        return replace(digits, train=train, test=test, input_shape=shape)
+
+
+@pytest.fixture(autouse=True)
+def large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that can be charged, and run dry in no time."""
+    sizes = {name: LARGE[name] for name in ("width", "depth", "heads", "expansion", "patch")}
+    monkeypatch.setitem(charge.SIZES, "vit_s16", sizes)
+
+
+def ran(name: str, scheme: dict[str, Any], *, size: str = "small", charged: bool = False, **more: Any) -> Result:
+    needs = {field: value for field, value in NEEDS.get(name, {}).items() if field != "learning.model"}
+    few = {field.name: 1 for field in fields(SCHEMES[name]) if field.name == "local_steps"}
+    described = {"name": name, **needs.get("learning.scheme", {}), **few, **DECIDED.get(name, {}), **scheme}
+    changes = {
+        "learning.partition": "iid",
+        **needs,
+        "learning.model": LARGE if size == "large" else SMALL,
+        "learning.cut": CUTS[size],
+        "learning.scheme": described,
+        "learning.executor": "dry",
+        "learning.stop.rounds": 2,
+        **more,
+    }
+    scenario = load(TINY, changes | ({"learning.charge_as": "vit_s16"} if charged else {}))
+    data = Coloured(16 if size == "large" else 8)
+    assert scenario.learning is not None
+    return simulate(replace(scenario, learning=replace(scenario.learning, data=data)))
+
+
+@pytest.mark.parametrize(("name", "scheme"), VARIANTS, ids=str)
+def test_every_row_is_that_of_the_large_model(name: str, scheme: dict[str, Any]) -> None:
+    """FLOPs and memory of each job, bits of each message, and all that follows, bit for bit."""
+    charged, direct = ran(name, scheme, charged=True), ran(name, scheme, size="large")
+    for table in ("transfers", "computations", "rounds", "energy"):
+        assert frame(charged, table).equals(frame(direct, table)), table
+
+
+@pytest.mark.parametrize("name", ["fedavg", "sfl_v1", "sfl_v2", "psl"])
+def test_what_is_merged_on_arrival_is_the_large_model(name: str) -> None:
+    buffered = {"learning.policy": {"name": "buffered", "size": 2}}
+    charged, direct = (ran(name, {}, **buffered, **kind) for kind in ({"charged": True}, {"size": "large"}))
+    for table in ("transfers", "computations", "rounds"):
+        assert frame(charged, table).equals(frame(direct, table)), table
+
+
+def test_dropped_activations_are_as_large_a_share() -> None:
+    """A draw decides about the small model's elements; in the large one's place each stands for as many."""
+    drop = {"dropout": {"rate": 0.3}}
+    small, charged = (frame(ran("fedsl_pq", drop, charged=each), "transfers") for each in (False, True))
+    beside = {"activation": 8 * 4 + 64, "gradient": 0}
+    for kind, bits in beside.items():
+        few, many = (some[some.kind == kind].sort_values(["round", "user"]).bits for some in (small, charged))
+        kept = (few.to_numpy() - bits) / 32
+        assert (kept / (8 * 17 * 16) > 0.6).all()
+        assert (kept / (8 * 17 * 16) < 0.8).all()
+        assert ((many.to_numpy() - bits) / 32 == kept * 2).all()
