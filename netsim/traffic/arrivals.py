@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 from annotated_types import Ge, Gt
 
@@ -14,14 +14,27 @@ from netsim.traffic.draws import exponential_draws, uniform_draws
 from netsim.values import PerUser
 
 
+class Arrival(NamedTuple):
+    """A request that arrives; sizes that its law does not know are those of the stream."""
+
+    instant_s: float
+    """When it arrives, in seconds of the run."""
+    uplink_bits: float | None = None
+    """Bits to the server."""
+    flops: float | None = None
+    """Floating-point operations at the server."""
+    downlink_bits: float | None = None
+    """Bits of the answer."""
+
+
 class Arrivals(Protocol):
     """When requests arrive."""
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        """For each of these users, of `count` in all, the instants in seconds at which it asks.
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
+        """For each of these users, of `count` in all, its requests.
 
-        They come in order, and perhaps without end; no other user asks. `stream` names the draws. Raises ValueError, in
-        one sentence, if the law does not fit the users.
+        They come in the order of their instants, and perhaps without end; no other user asks. `stream` names the draws.
+        Raises ValueError, in one sentence, if the law does not fit the users.
         """
         ...
 
@@ -33,7 +46,7 @@ class Poisson:
     rate_per_s: PerUser
     """Mean number of requests of a user in a second; 0 is none."""
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
         return [_poisson(rates[user], streams.key("arrivals", stream, user)) for user in users]
 
@@ -47,7 +60,7 @@ class Periodic:
     jitter_s: Annotated[float, Ge(0)] = 0.0
     """Most that a request comes late, drawn uniformly for each, in seconds; at most the period. 0 is a clock."""
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         periods = self.period_s.of_users(count, streams, f"period of {stream}")
         for user, period_s in enumerate(periods):
             if period_s <= 0 or period_s < self.jitter_s:
@@ -58,9 +71,9 @@ class Periodic:
         keys = [streams.key("arrivals", stream, user) for user in users]
         return [self._instants(periods[user], phases[user], key) for user, key in zip(users, keys, strict=True)]
 
-    def _instants(self, period_s: float, phase: float, key: int) -> Iterator[float]:
+    def _instants(self, period_s: float, phase: float, key: int) -> Iterator[Arrival]:
         for number, late in enumerate(uniform_draws(key)):
-            yield (phase + number) * period_s + self.jitter_s * late
+            yield Arrival((phase + number) * period_s + self.jitter_s * late)
 
 
 @dataclass(frozen=True)
@@ -80,13 +93,13 @@ class OnOff:
     off_rate_per_s: Annotated[float, Ge(0)] = 0.0
     """Mean number of requests of a user in a second that is off; that of on leaves a plain Poisson process."""
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
         first = streams.uniform("on at first", stream, index=range(count)) * (self.mean_on_s + self.mean_off_s)
         begins_on = (first < self.mean_on_s).tolist()
         return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in users]
 
-    def _instants(self, rate: float, on: bool, streams: Streams, stream: str, user: int) -> Iterator[float]:
+    def _instants(self, rate: float, on: bool, streams: Streams, stream: str, user: int) -> Iterator[Arrival]:
         """Requests are a Poisson process of rate one on a clock that runs at the rate of the moment."""
         gaps = exponential_draws(streams.key("arrivals", stream, user))
         lengths = exponential_draws(streams.key("periods", stream, user))
@@ -97,7 +110,7 @@ class OnOff:
             while due <= speed * left_s:
                 now_s += due / speed
                 left_s -= due / speed
-                yield now_s
+                yield Arrival(now_s)
                 due = next(gaps)
             due -= speed * left_s
             now_s += left_s
@@ -112,8 +125,8 @@ def checked(rates: list[float], field: str) -> list[float]:
     return rates
 
 
-def _poisson(rate: float, key: int) -> Iterator[float]:
+def _poisson(rate: float, key: int) -> Iterator[Arrival]:
     now_s = 0.0
     for gap in exponential_draws(key) if rate else ():
         now_s += gap / rate
-        yield now_s
+        yield Arrival(now_s)

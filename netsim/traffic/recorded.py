@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,13 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from netsim.recordings import Recording, TimeOrigin
-from netsim.streams import Streams
+from netsim.streams import Floats, Streams
+from netsim.traffic.arrivals import Arrival
 
 
 @dataclass(frozen=True)
 class RecordedArrivals:
-    """Requests at recorded instants, once through the table."""
+    """Requests at recorded instants, and of recorded sizes if the table has them, once through the table."""
 
     file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a line of names, one row a request."""
@@ -30,10 +32,17 @@ class RecordedArrivals:
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
     "2024-03-01 18:15:46"; requests before are left out. null is first_row for timestamps, else zero."""
 
+    uplink_bits_column: str | None = None
+    """The column of bits to the server; null takes `uplink_bits` of the stream."""
+    flops_column: str | None = None
+    """The column of floating-point operations at the server; null takes `flops` of the stream."""
+    downlink_bits_column: str | None = None
+    """The column of bits of the answer; null takes `downlink_bits` of the stream."""
+
     def span_s(self) -> tuple[float, float]:
         return Recording.read(self.file).span_s(self.time_column, self.time_origin)
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         recording = Recording.read(self.file)
         instants_s = recording.seconds(self.time_column, self.time_origin)
         order = np.argsort(instants_s, kind="stable")
@@ -42,7 +51,24 @@ class RecordedArrivals:
             asks = np.asarray(users)[np.arange(len(order)) % len(users)]
         else:
             asks = self._users(recording, self.user_column, users, count)[order]
-        return [iter(instants_s[order][asks == user].tolist()) for user in users]
+        names = self.uplink_bits_column, self.flops_column, self.downlink_bits_column  # in the order of an arrival's
+        sizes = [self._sizes(recording, name) for name in names]
+        return [self._arrivals(instants_s, sizes, order[asks == user]) for user in users]
+
+    def _sizes(self, recording: Recording, name: str | None) -> Floats | None:
+        if name is None:
+            return None
+        sizes = recording.numbers(name)
+        if (sizes < 0).any():
+            raise ValueError(f'the column "{name}" of {self.file} must hold no negative sizes')
+        return sizes
+
+    def _arrivals(
+        self, instants_s: Floats, sizes: Sequence[Floats | None], rows: NDArray[np.int64]
+    ) -> Iterator[Arrival]:
+        """Those in these rows."""
+        columns = [repeat(None) if each is None else each[rows].tolist() for each in sizes]
+        return (Arrival(*row) for row in zip(instants_s[rows].tolist(), *columns, strict=False))
 
     def _users(self, recording: Recording, name: str, users: Sequence[int], count: int) -> NDArray[np.int64]:
         """Who makes each request."""

@@ -15,6 +15,7 @@ from netsim.nodes import User
 from netsim.processor import Timed
 from netsim.queueing import Full
 from netsim.tables import RequestRow
+from netsim.traffic.arrivals import Arrival
 from netsim.traffic.draws import uniform_draws
 
 TIMED_OUT = "timed out"
@@ -46,8 +47,8 @@ class Traffic:
             if number >= len(users):
                 raise ValueError(f"stream {name} names user {number}; there are {len(users)}, from 0")
         arrivals = stream.arrivals.of_users(asking, len(users), self.network.streams, name)
-        for number, instants in zip(asking, arrivals, strict=True):
-            yield Source(self, name, stream, users[number], instants)
+        for number, own in zip(asking, arrivals, strict=True):
+            yield Source(self, name, stream, users[number], own)
 
     def beside(self, scheme: Generator[simpy.Event, Any, Any] | None) -> Timed:
         """Make requests until their time is over; without a time of their own, until the scheme ends.
@@ -75,9 +76,9 @@ class Source:
     """One user's requests of one stream."""
 
     def __init__(
-        self, traffic: Traffic, name: str, stream: RequestStream, user: User, instants: Iterator[float]
+        self, traffic: Traffic, name: str, stream: RequestStream, user: User, arrivals: Iterator[Arrival]
     ) -> None:
-        self.traffic, self.name, self.stream, self.user, self.instants = traffic, name, stream, user, instants
+        self.traffic, self.name, self.stream, self.user, self.arrivals = traffic, name, stream, user, arrivals
         self.env = traffic.env
         self.kind = f"request_{name}"
 
@@ -86,20 +87,21 @@ class Source:
         streams, number = self.traffic.network.streams, self.user.number
         keys = [streams.key("request", self.name, what, number) for what in ("uplink_bits", "flops", "downlink_bits")]
         chances = zip(*map(uniform_draws, keys), strict=True)
-        for request, (instant_s, drawn) in enumerate(zip(self.instants, chances, strict=False)):
-            if reached(self.traffic.until_s, instant_s):
+        for request, (arrival, drawn) in enumerate(zip(self.arrivals, chances, strict=False)):
+            if reached(self.traffic.until_s, arrival.instant_s):
                 return
-            yield After(self.env, instant_s, ARRIVE)
+            yield After(self.env, arrival.instant_s, ARRIVE)
             if self.env.now >= self.traffic.until_s:
                 return
-            process = self.env.process(self._request(request, *drawn))
+            process = self.env.process(self._request(request, arrival, drawn))
             process.callbacks.append(self.traffic.over)
             self.traffic.going_on[process] = None
 
-    def _request(self, number: int, *chances: float) -> Timed:
+    def _request(self, number: int, arrival: Arrival, chances: tuple[float, ...]) -> Timed:
         laws = (self.stream.uplink_bits, self.stream.flops, self.stream.downlink_bits)
-        sizes = [law.size(number, chance) for law, chance in zip(laws, chances, strict=True)]
-        request = Request(self, *sizes)
+        known = (arrival.uplink_bits, arrival.flops, arrival.downlink_bits)
+        sizes = zip(known, laws, chances, strict=True)
+        request = Request(self, *(law.size(number, chance) if size is None else size for size, law, chance in sizes))
         arrival_s = self.env.now
         outcome = (
             yield from request.served() if self.stream.timeout_s is None else request.hurried(self.stream.timeout_s)

@@ -58,7 +58,7 @@ def availability(file: str, origin: TimeOrigin = "first_row") -> Any:
 
 def arrivals(file: str, origin: TimeOrigin = "first_row") -> Any:
     law = RecordedArrivals(file, user_column="user", time_origin=origin)
-    return [list(instants) for instants in law.of_users(range(2), 2, STREAMS, "x")]
+    return [[arrival.instant_s for arrival in own] for own in law.of_users(range(2), 2, STREAMS, "x")]
 
 
 def slowdowns(file: str, origin: TimeOrigin = None) -> Any:
@@ -239,7 +239,7 @@ def test_names_of_users_are_numbered_as_they_come(tmp_path: Path) -> None:
     for law in ("paths", "availability", "arrivals"):
         assert TIMED[law](named, "first_row") == TIMED[law](numbered, "first_row")
     some = RecordedArrivals(named, user_column="user").of_users((5, 3), 6, STREAMS, "x")
-    assert [list(each) for each in some] == [[0.0, 1.25], [2.0, 4.5]]
+    assert [[arrival.instant_s for arrival in own] for own in some] == [[0.0, 1.25], [2.0, 4.5]]
     with pytest.raises(ValueError, match=r'the column "user" of .* names 2 users, but 1 ask'):
         RecordedArrivals(named, user_column="user").of_users((5,), 6, STREAMS, "x")
 

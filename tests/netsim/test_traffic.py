@@ -1,6 +1,6 @@
 """Requests: one by hand, arrivals by their statistics, recorded ones, and storms in which nothing may get lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, takewhile
 from math import exp
@@ -17,7 +17,7 @@ from netsim.description import FaultsDescription, RequestStream, ServersDescript
 from netsim.faults import Outage
 from netsim.queueing import DISCIPLINES, Discipline, Fifo
 from netsim.streams import Streams
-from netsim.traffic import Arrivals, OnOff, Periodic, Poisson, RecordedArrivals, SizeLaw
+from netsim.traffic import Arrival, Arrivals, OnOff, Periodic, Poisson, RecordedArrivals, SizeLaw
 from netsim.traffic.requests import Traffic
 from netsim.traffic.sizes import ConstantSize, ExponentialSize, ListedSizes, LognormalSize, UniformSize
 from netsim.values import Constant, Listed
@@ -95,9 +95,14 @@ def test_requests_are_no_part_of_a_round() -> None:
     assert sum(row["transmit_j"] for row in w.rows("energy")) == pytest.approx(2 * up_s * 0.3)
 
 
+def times(arrivals: Iterable[Arrival]) -> list[float]:
+    """Instants, in seconds."""
+    return [arrival.instant_s for arrival in arrivals]
+
+
 def first(arrivals: Arrivals, count: int, users: int = 1) -> list[np.ndarray]:  # type: ignore[type-arg]
     """The first arrivals of each user."""
-    return [np.array(list(islice(each, count))) for each in arrivals.of_users(range(users), users, STREAMS, "x")]
+    return [np.array(times(islice(each, count))) for each in arrivals.of_users(range(users), users, STREAMS, "x")]
 
 
 def test_poisson_arrivals() -> None:
@@ -121,7 +126,7 @@ def test_on_off_arrivals() -> None:
     law = OnOff(Constant(5.0), mean_on_s=2.0, mean_off_s=6.0, off_rate_per_s=0.5)
     length_s, users = 10.0, 1500
     numbers = [
-        sum(1 for _ in takewhile(lambda s: s < length_s, each))
+        sum(1 for _ in takewhile(lambda arrival: arrival.instant_s < length_s, each))
         for each in law.of_users(range(users), users, STREAMS, "x")
     ]
     on, decay, gap = 0.25, 1 / 2 + 1 / 6, 5.0 - 0.5
@@ -151,9 +156,9 @@ def test_recorded_arrivals(tmp_path: Path) -> None:
     file = tmp_path / "requests.csv"
     file.write_text("time_s,who\n3.0,1\n1.0,0\n2.0,1\n")
     in_turn = RecordedArrivals(str(file)).of_users(range(2), 2, STREAMS, "x")
-    assert [list(each) for each in in_turn] == [[1.0, 3.0], [2.0]]
+    assert [times(each) for each in in_turn] == [[1.0, 3.0], [2.0]]
     named = RecordedArrivals(str(file), user_column="who").of_users(range(3), 3, STREAMS, "x")
-    assert [list(each) for each in named] == [[1.0], [2.0, 3.0], []]
+    assert [times(each) for each in named] == [[1.0], [2.0, 3.0], []]
     with pytest.raises(ValueError, match="must hold users from 0 to 0"):
         RecordedArrivals(str(file), user_column="who").of_users(range(1), 1, STREAMS, "x")
     file.write_text("time_s\n-1.0\n")
@@ -177,7 +182,31 @@ def test_recorded_users_ask_for_themselves(tmp_path: Path) -> None:
     file = tmp_path / "requests.csv"
     file.write_text("time_s,who\n3.0,1\n1.0,0\n2.0,1\n4.0,2\n")
     law = RecordedArrivals(str(file), user_column="who")
-    assert [list(each) for each in law.of_users((2, 1), 3, STREAMS, "x")] == [[4.0], [2.0, 3.0]]
+    assert [times(each) for each in law.of_users((2, 1), 3, STREAMS, "x")] == [[4.0], [2.0, 3.0]]
+
+
+def test_recorded_sizes(tmp_path: Path) -> None:
+    """Each request has the sizes of its row, whoever it is dealt to; what the table does not tell is the stream's."""
+    file = tmp_path / "requests.csv"
+    file.write_text("time_s,prompt,work,answer\n3.0,8e4,2e6,1e3\n1.0,1e4,1e6,4e3\n-2.0,9,9,9\n2.0,0,3e6,0\n")
+    law = RecordedArrivals(
+        str(file), time_origin=0, uplink_bits_column="prompt", flops_column="work", downlink_bits_column="answer"
+    )
+    stream = RequestStream(law, ConstantSize(5e5), ConstantSize(5e5), ConstantSize(5e5))
+    w = world(users=2)
+    rows = sorted(ask(w, 9.0, x=stream), key=lambda row: row["arrival_s"])  # type: ignore[arg-type, return-value]
+    assert [(row["user"], row["arrival_s"], row["bits"], row["flops"]) for row in rows] == [
+        (0, 1.0, 1.4e4, 1e6),
+        (1, 2.0, 0.0, 3e6),
+        (0, 3.0, 8.1e4, 2e6),
+    ]
+    sent = [(row["direction"], row["bits"]) for row in w.rows("transfers") if row["bits"]]
+    assert sorted(sent) == [("down", 1e3), ("down", 4e3), ("up", 1e4), ("up", 8e4)]
+    work = replace(law, uplink_bits_column=None, downlink_bits_column=None)
+    some = ask(world(users=2), 9.0, x=RequestStream(work, ConstantSize(7e3), ConstantSize(1.0)))
+    assert {(row["bits"], row["flops"]) for row in some} == {(7e3, 1e6), (7e3, 2e6), (7e3, 3e6)}
+    with pytest.raises(ValueError, match=r'the column "time_s" of .* must hold no negative sizes'):
+        replace(law, flops_column="time_s").of_users(range(1), 1, STREAMS, "x")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +303,7 @@ def test_storms(streams: dict[str, RequestStream], discipline: Discipline, slots
         (name, user, number)
         for name, stream in streams.items()
         for user, instants in enumerate(stream.arrivals.of_users(range(3), 3, w.network.streams, name))
-        for number, _ in enumerate(takewhile(lambda s: s < 8.0, instants))
+        for number, _ in enumerate(takewhile(lambda arrival: arrival.instant_s < 8.0, instants))
     }
     assert sorted((row["stream"], row["user"], row["number"]) for row in rows) == sorted(arrivals)
     assert sum(row["latency_s"] for row in rows) == pytest.approx(there_s)  # Little

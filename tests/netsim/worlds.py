@@ -31,6 +31,7 @@ from netsim.radio.pathloss import FreeSpace
 from netsim.radio.sharing import FixedShares
 from netsim.streams import Streams
 from netsim.trace import Trace
+from netsim.traffic import Arrival
 from netsim.traffic.requests import Traffic
 from netsim.values import Constant
 
@@ -131,8 +132,8 @@ class At:
     def __init__(self, *instants_s: float, user: int = 0) -> None:
         self.instants_s, self.user = instants_s, user
 
-    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[float]]:
-        return [iter(self.instants_s if user == self.user else ()) for user in users]
+    def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
+        return [map(Arrival, self.instants_s if user == self.user else ()) for user in users]
 
 
 def ask(w: World, duration_s: float, **streams: RequestStream) -> list[dict[str, Any]]:
