@@ -1,6 +1,7 @@
 """Tables that somebody else recorded: Parquet or CSV files as people have them, read column by column.
 
-All recorded laws read their files here: links, paths, availability, requests and slowdowns.
+All recorded laws read their files here: links, paths, availability, requests and slowdowns. docs/recordings.md is their
+manual.
 """
 
 from __future__ import annotations

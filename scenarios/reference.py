@@ -30,7 +30,8 @@ On the command line, `--set network.users.count=20` overrides a field. Setting a
 
 A relative path counts from the folder of the scenario file, in a study (from that of its base) and after `--set` too;
 what is not there is looked for in the folder that the environment variable NETSIM_DATA names. The `scenario.yaml` of a
-run holds absolute paths.
+run holds absolute paths. Which tables can be played, and how those of other programs become such,
+says [recordings.md](recordings.md).
 """
 
 STUDIES = """## Studies
