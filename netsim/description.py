@@ -125,8 +125,10 @@ class SharingDescription:
 
 @dataclass(frozen=True)
 class FaultsDescription:
-    """Devices that go away. What such a device does, and what is done for it, is given up at that instant; what ends at
-    that instant, to within rounding, is done.
+    """Devices that go away.
+
+    What such a device does, and what is done for it, is given up at that instant; what ends at that instant, to within
+    rounding, is done.
 
     A device that is away by `availability`, by an outage that ends, or because a job does not fit into its memory, is
     on: it draws idle power, and its radio the rest of its tail. One that has died, or whose battery is empty, is off

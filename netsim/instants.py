@@ -10,6 +10,8 @@ more than `ROUNDING` of themselves: who decides at an instant lets end at that i
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from heapq import heapify
 
 import simpy
@@ -31,28 +33,48 @@ class After(simpy.Event):
 
     def __init__(self, env: simpy.Environment, instant_s: float, priority: EventPriority) -> None:
         super().__init__(env)
-        _Turn(self, max(0.0, instant_s - env.now), priority)
+        turns = _turns(env)
+        place = max(env.now, instant_s), priority
+        if place not in turns:
+            turns[place] = _Turn(env, *place)
+        turns[place].waiting.append(self)
 
 
 class _Turn(simpy.Event):
-    """The turn of an `After`."""
+    """The turn of all that wait for one instant and priority, one after another in the order in which they came.
 
-    def __init__(self, after: After, delay_s: float, priority: EventPriority) -> None:
-        super().__init__(after.env)
+    It looks only once for what ends within rounding, however many wait.
+    """
+
+    def __init__(self, env: simpy.Environment, instant_s: float, priority: EventPriority) -> None:
+        super().__init__(env)
         self._ok, self._value = True, None  # as simpy's own Timeout does; `succeed` knows no priorities
-        self._after, self._priority = after, priority
-        self.callbacks = [self._come]
-        after.env.schedule(self, priority, delay_s)
+        self.place = instant_s, priority
+        self.waiting: deque[After] = deque()
+        self._come(self._look, instant_s - env.now)
 
-    def _come(self, _: simpy.Event) -> None:
-        if _bring_forward(self.env, self._priority):
-            self.callbacks = [self._happen]
-            self.env.schedule(self, self._priority)
+    def _come(self, what: Callable[[simpy.Event], None], delay_s: float = 0.0) -> None:
+        self.callbacks = [what]
+        self.env.schedule(self, self.place[1], delay_s)
+
+    def _look(self, _: simpy.Event) -> None:
+        if _bring_forward(self.env, self.place[1]):
+            self._come(self._next)
         else:
-            self._after.succeed()
+            self._next(self)
 
-    def _happen(self, _: simpy.Event) -> None:
-        self._after.succeed()
+    def _next(self, _: simpy.Event) -> None:
+        self.waiting.popleft().succeed()
+        if self.waiting:
+            self._come(self._next)
+        else:
+            del _turns(self.env)[self.place]
+
+
+def _turns(env: simpy.Environment) -> dict[tuple[float, EventPriority], _Turn]:
+    """Turns to come. They are kept in the environment, so that they end with it."""
+    turns: dict[tuple[float, EventPriority], _Turn] = vars(env).setdefault("turns", {})
+    return turns
 
 
 def reached(instant_s: float, now_s: float) -> bool:

@@ -45,9 +45,14 @@ def documentation(part: type) -> dict[str, str]:
     return out
 
 
+def described(part: type) -> str:
+    """A part's docstring, as the reference has it."""
+    return inspect.getdoc(part) or ""
+
+
 def summary(part: type) -> str:
     """The first line of a part's docstring: what `netsim list` says about it."""
-    return (inspect.getdoc(part) or "").partition("\n")[0]
+    return described(part).partition("\n")[0]
 
 
 def unwrap(hint: Any) -> tuple[Any, list[Any]]:

@@ -10,7 +10,7 @@ from analysis.claims import Claim
 from learning.description import Scheme
 from learning.policies import IN_ROUNDS, Policy
 from scenarios.checks import Family, default_of
-from scenarios.hints import allowed, documentation, hints, members, summary, unwrap
+from scenarios.hints import allowed, described, documentation, hints, members, unwrap
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
 from scenarios.study import Reproduction, Study
@@ -68,7 +68,7 @@ def reference() -> str:
 
 def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
     """A table of the fields of a section, then those of the sections inside it."""
-    yield f"## {path or 'The file'}\n\n{summary(part)}\n"
+    yield f"## {path or 'The file'}\n\n{described(part)}\n"
     yield from _table(known, part)
     for field in fields(part):
         for member in members(hints(part)[field.name]):
@@ -94,7 +94,7 @@ def _families(known: Parts) -> Iterator[str]:
     for protocol, family in known.families.items():
         yield f"## {protocol.__name__}\n"
         for name, part in family.items():
-            yield f"### `{name}`\n\n{summary(part)}\n"
+            yield f"### `{name}`\n\n{described(part)}\n"
             yield from _table(known, part)
 
 

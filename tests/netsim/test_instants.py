@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import ENERGY, At, Process, World, ask, flat_compute, flat_network, flat_rates_bps, world
 
+from netsim import instants
 from netsim.battery import BatteryDescription
 from netsim.description import BackhaulDescription, FaultsDescription, RequestStream, ServersDescription
 from netsim.faults import Outage
@@ -209,3 +210,23 @@ def test_what_is_further_away_than_rounding_is_left_alone() -> None:
     end, decision = End(env, 1.0 + 1e-9), After(env, 1.0, GIVE_UP)
     env.run(decision)
     assert (env.now, end.processed) == (1.0, False)
+
+
+def test_who_waits_for_one_instant_takes_turns_and_looks_ahead_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from one has happened before it is the next one's turn; a scan for each would cost their square."""
+    looks = []
+    bring_forward = instants._bring_forward
+    monkeypatch.setattr(instants, "_bring_forward", lambda *what: looks.append(what) or bring_forward(*what))
+    env, seen = simpy.Environment(), []
+
+    def one(number: int) -> Process:
+        yield After(env, 1.0, ARRIVE)
+        seen.append((number, "came"))
+        yield env.timeout(0)
+        seen.append((number, "went on"))
+
+    for number in range(100):
+        env.process(one(number))
+    env.run()
+    assert seen == [(number, what) for number in range(100) for what in ("came", "went on")]
+    assert len(looks) == 1

@@ -185,7 +185,7 @@ def test_statistics_by_autograd():
 
 
 def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_known(monkeypatch):
-    """Two users, three intervals: the first takes the place of what was stated; slopes from 0.1 to one over the step."""
+    """Two users, three intervals: the first replaces what was stated; slopes from 0.1 to one over the step."""
     seen = {
         "a": ([2.0, 4.0], [1.0, 3.0], 0.5),
         "b": ([4.0, 8.0], [3.0, 5.0], 2.0),
