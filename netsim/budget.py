@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -69,6 +70,11 @@ class LinkBudget:
             self._pairs[user] = pairs
             self.powers.gains[user] = self._gains(user)
         return moved
+
+    @property
+    def moving(self) -> bool:
+        """Whether any user will be elsewhere one day."""
+        return any(walk.leg.end_s < inf for walk in self._walks)
 
     def pair(self, user: int, station: int) -> Attenuation:
         """What lies between a user and a station."""

@@ -32,12 +32,22 @@ class Motion:
         self.env, self.journal, self.budget, self.users, self.stations = env, journal, budget, users, stations
         self._interval_s, self._handover = mobility.interval_s, handover
         self._triggers = Triggers(handover, len(users), len(stations)) if handover else None
+        self._moved_s = 0.0
 
     def steps(self) -> Iterator[float]:
         """Looks, each at the instant that was named before."""
         for number in count(1):
             yield number * self._interval_s
             self._look()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a transfer is under way while users move, or may yet be handed over for where they have come to."""
+        pause_s = self._interval_s + (self._handover.time_to_trigger_s if self._handover else 0.0)
+        if not self.budget.moving and self.env.now > self._moved_s + pause_s:
+            return False
+        bands = (band for station in self.stations for band in (station.uplink.medium, station.downlink.medium))
+        return any(True for band in bands for _ in band.sending())
 
     def record(self, users: Sequence[int]) -> None:
         """Write down where users are."""
@@ -49,6 +59,8 @@ class Motion:
 
     def _look(self) -> None:
         moved = self.budget.move(self.env.now)
+        if moved:
+            self._moved_s = self.env.now
         for user in moved:
             self.budget.tune(self.users[user].uplink.link, "up", user)
             self.budget.tune(self.users[user].downlink.link, "down", user)

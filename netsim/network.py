@@ -81,6 +81,8 @@ class Network:
         self.motion = self._motion(network.mobility) if network.mobility is not None else None
         if self.motion is not None:
             background.follow(self.motion.steps())
+            motion = self.motion
+            background.awaited.append(lambda: motion.awaited)
 
     def record_users(self) -> None:
         """Write the `users` table; call it once, when the users' `samples` are known."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from math import log
 from typing import overload
 
 import numpy as np
@@ -18,6 +19,11 @@ from scipy.special import ndtri
 Floats = NDArray[np.float64]
 Index = int | Sequence[int] | NDArray[np.integer]
 """Position in a stream, or an array of positions."""
+
+LARGEST_UNIFORM = 1 - 2.0**-53
+"""No uniform number is larger, and none is smaller than what it lacks of one."""
+LARGEST_EXPONENTIAL = 53 * log(2)
+"""No exponential number is larger."""
 
 _WORD = 2**64 - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

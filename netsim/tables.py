@@ -63,7 +63,9 @@ class TransferRow(NamedTuple):
         int,
         Column("1", "transport blocks sent, retransmissions included; 1 where there are no blocks, 0 if not begun"),
     ]
-    lost: Annotated[float, Column("bit", "bits not delivered because of an interruption")]
+    lost: Annotated[
+        float, Column("bit", "bits not delivered because of an interruption, or because the radio link failed")
+    ]
     mean_snr_db: Annotated[
         float | None,
         Column(
@@ -170,7 +172,10 @@ class OutageRow(NamedTuple):
     user: User
     start_s: Annotated[float, Column("s", "simulated time at which it went away")]
     end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
-    cause: Annotated[str, Column("", "availability, outage, death, battery, memory, budget; off by death and battery")]
+    cause: Annotated[
+        str,
+        Column("", "availability, outage, death, battery (both off), memory, budget, or radio_link, which failed then"),
+    ]
 
 
 class RequestRow(NamedTuple):
@@ -184,7 +189,11 @@ class RequestRow(NamedTuple):
     latency_s: Annotated[float, Column("s", "end minus arrival")]
     bits: Annotated[float, Column("bit", "size of the request and of its answer")]
     outcome: Annotated[
-        str, Column("", "served, refused (no room at the server), timed_out, or lost (the device went away)")
+        str,
+        Column(
+            "",
+            "served, refused (no room at the server), timed_out, or lost (the device went away, or its link failed)",
+        ),
     ]
     stream: Annotated[str, Column("", "name of the stream; its transfers and computations are of kind request_<name>")]
     number: Annotated[int, Column("1", "number of the request among those of user and stream, from 0")]

@@ -19,7 +19,7 @@ from netsim.radio.band import Band, OnAir
 from netsim.radio.link import Carrying, Link, WorstOf
 from netsim.radio.rate import Shannon
 from netsim.radio.sharing import ROUNDING, Allocations
-from netsim.tables import TransferRow
+from netsim.tables import OutageRow, TransferRow
 from netsim.units import to_db
 
 
@@ -165,7 +165,7 @@ class AirInterface:
     def transfer(self, radio: Radio, bits: float, kind: str) -> Timed:
         """Transmit `bits` from or to one user. No bits take no time and leave no row.
 
-        Raises ValueError if `bits` is negative or no number.
+        Raises ValueError if `bits` is negative or no number, simpy.Interrupt if the radio link fails.
         """
         yield from self._transmit([radio], bits, kind, watched=False)
 
@@ -173,7 +173,7 @@ class AirInterface:
         """The same once to all of several users that are there; returns those that got all of it.
 
         Who goes away meanwhile gets no more. The station does not notice: it keeps the rate that it chose for all,
-        until the last has gone.
+        until the last has gone. Where the radio link fails, nobody gets any more.
         """
         there = [radio for radio in radios if not radio.presence.away]
         there.sort(key=lambda radio: radio.user)  # one order for all, so that turns cannot deadlock
@@ -219,8 +219,19 @@ class AirInterface:
                 self._end(radios, transmission)
         for radio in radios:
             write(radio, transmission)
+        if transmission is not None and transmission.failed_link and interrupt is None:
+            interrupt = self._failed(radios)
+            if watched:
+                radios.clear()
+                return
         if interrupt is not None:
             raise interrupt
+
+    def _failed(self, radios: Sequence[Radio]) -> simpy.Interrupt:
+        """The radio link has failed: to who wanted the transfer it is as if the device had gone away for an instant."""
+        for radio in radios:
+            self.journal.outage(OutageRow(radio.user, self.env.now, self.env.now, "radio_link"))
+        return simpy.Interrupt(f"the radio link of user {', '.join(str(radio.user) for radio in radios)} has failed")
 
     def _begin(self, radios: Sequence[Radio], bits: float) -> OnAir:
         for radio in radios:

@@ -18,14 +18,27 @@ ROOT = Path(__file__).parents[1]
 
 
 def stuck(env: simpy.Environment) -> str:
-    """One sentence: which processes of a world wait, where, and for what.
+    """One sentence: who is out of range, and which processes of a world wait, where, and for what.
 
     Processes are looked for only now, in all of memory, so that a run that goes well pays nothing for it.
     """
     processes = [each for each in gc.get_objects() if issubclass(type(each), simpy.Process)]  # asks no proxy
-    waiting = sorted(_sentence(process) for process in processes if process.env is env and process.is_alive)
-    more = f"; and {len(waiting) - MOST} more" if len(waiting) > MOST else ""
-    return f"nothing is going to happen any more, and the scheme has not ended: {'; '.join(waiting[:MOST])}{more}"
+    alive = [process for process in processes if process.env is env and process.is_alive]
+    unheard = sorted({sentence for process in alive for sentence in _out_of_range(process)})
+    waiting = sorted(_sentence(process) for process in alive)
+    first = f"{_listed(unheard)}; " if unheard else ""
+    return f"{first}nothing is going to happen any more, and the scheme has not ended: {_listed(waiting)}"
+
+
+def _listed(sentences: list[str]) -> str:
+    more = f"; and {len(sentences) - MOST} more" if len(sentences) > MOST else ""
+    return f"{'; '.join(sentences[:MOST])}{more}"
+
+
+def _out_of_range(process: simpy.Process) -> list[str]:
+    """What a transfer that the process waits for says of its receivers."""
+    transmission = _first(list(_frames(process)), "transmission")
+    return [] if transmission is None else transmission.out_of_range(process.env.now)
 
 
 def _sentence(process: simpy.Process) -> str:

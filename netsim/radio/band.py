@@ -13,7 +13,7 @@ from netsim.radio.sharing import Grant, Receivers, Scheduler
 
 
 class OnAir(Protocol):
-    """A transmission. `done` succeeds when all bits have arrived."""
+    """A transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""
 
     link: Carrying
 
@@ -46,12 +46,21 @@ class OnAir(Protocol):
         """Blocks of these that could not be decoded."""
         ...
 
+    @property
+    def failed_link(self) -> bool:
+        """Whether it was given up by itself, because the radio link has failed; `done` has happened then as well."""
+        ...
+
     def mean_snr(self) -> float | None:
         """Signal-to-noise ratio averaged over the time with a part of the band; None before there was any."""
         ...
 
     def mean_power(self) -> float:
         """Part of the sender's power that was on the air, averaged over the time at a station."""
+        ...
+
+    def out_of_range(self, now_s: float) -> list[str]:
+        """A sentence for each receiver to which nothing will ever get through as things are."""
         ...
 
 

@@ -13,7 +13,7 @@ from scipy.special import gammaincinv
 
 from netsim.radio.jakes import Jakes
 from netsim.radio.selective import ExponentialDelays, TappedDelayLine
-from netsim.streams import Floats, exponentials, uniforms
+from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM, Floats, exponentials, uniforms
 from netsim.units import from_db
 
 
@@ -23,6 +23,11 @@ class Gains(Protocol):
     @property
     def coherence_time_s(self) -> float:
         """Length of a block in seconds; block k lasts from k to k+1 coherence times."""
+        ...
+
+    @property
+    def largest_gain(self) -> float:
+        """A power gain that no block of any link ever exceeds, in no resource block."""
         ...
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -52,6 +57,10 @@ class NoFading:
     def coherence_time_s(self) -> float:
         return inf
 
+    @property
+    def largest_gain(self) -> float:
+        return 1.0
+
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         return np.ones(len(blocks))
 
@@ -65,6 +74,10 @@ class Rayleigh:
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
+
+    @property
+    def largest_gain(self) -> float:
+        return LARGEST_EXPONENTIAL
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         return exponentials(key, blocks)
@@ -81,6 +94,11 @@ class Rician:
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
+
+    @property
+    def largest_gain(self) -> float:
+        k = from_db(self.k_db)
+        return (sqrt(k) + sqrt(LARGEST_EXPONENTIAL)) ** 2 / (k + 1)
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         k = from_db(self.k_db)
@@ -102,6 +120,10 @@ class Nakagami:
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
+
+    @property
+    def largest_gain(self) -> float:
+        return float(gammaincinv(self.m, LARGEST_UNIFORM) / self.m)
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         return np.asarray(gammaincinv(self.m, uniforms(key, blocks)) / self.m, dtype=np.float64)

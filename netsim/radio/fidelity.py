@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import expm1
+from math import expm1, inf
 from typing import Annotated, Protocol
 
 import simpy
@@ -72,6 +72,9 @@ class Slots:
     """Slots from a transport block to its copy, where the rate law has them (TS 36.213, 8: 8 ms with FDD)."""
     outer_loop_db: Annotated[float, Ge(0)] = 0.5
     """Step in dB by which a lost block makes the choice of modulation and coding more careful; 0 is no outer loop."""
+    max_retransmissions: Annotated[int, Ge(0)] | None = 32
+    """How often a transport block, where the rate law has them, is sent anew when all its attempts were lost; then the
+    radio link fails, and the transfer is given up (TS 38.331, maxRetxThreshold: 1 to 32). Null is no limit."""
 
     def band(
         self,
@@ -106,7 +109,8 @@ class Slots:
 
     def _coding(self, rate: RateLaw, symbols: float, key: int) -> Coding:
         if isinstance(rate, AdaptiveModulation):
-            return Adaptive(rate, symbols, key, self.round_trip_slots, self.outer_loop_db)
+            resends = inf if self.max_retransmissions is None else self.max_retransmissions
+            return Adaptive(rate, symbols, key, self.round_trip_slots, self.outer_loop_db, resends)
         return Ideal(rate, symbols)
 
 

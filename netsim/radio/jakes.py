@@ -43,6 +43,11 @@ class Waves:
     count: int
     coherence_time_s: float
 
+    @property
+    def largest_gain(self) -> float:
+        """All waves in phase."""
+        return float(self.count)
+
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         draws = uniforms(key, np.arange(2 * self.count))
         directions = 2 * np.pi * (np.arange(self.count) + draws[: self.count]) / self.count

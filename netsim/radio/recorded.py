@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor, inf, lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,15 @@ from netsim.streams import Floats
 
 ROUNDING = 1e-6
 """Parts of a step by which a trace may miss a whole number of them because of rounding."""
+
+FINEST = 1e-9
+"""Parts of a step at the end of a silence that count as silent."""
+
+JUMPS = 1000
+"""Silences of receivers that are skipped at once in the search for a step in which all of them receive."""
+
+COMMON_STEPS = 2**20
+"""Longest common period of receivers' recordings that is searched to its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +71,22 @@ class Playback:
         whole = round(steps)
         return whole if whole and abs(steps - whole) < ROUNDING else steps
 
+    def next_step(self, number: int) -> int | None:
+        """The first step from this one on in which anything is carried; by rounding, or long after, the one before it.
+
+        None if nothing ever is again.
+        """
+        instants, carried_bits, unit = self.trace.instants, self.trace.carried_bits, self.step_s / self.trace.unit_s
+        phase = float((number + self.first) % self.steps if self.again else number + self.first)
+        reached_bits = float(np.interp(phase * unit, instants, carried_bits))
+        if reached_bits < carried_bits[-1]:
+            rises = float(instants[np.searchsorted(carried_bits, reached_bits, side="right") - 1])
+        elif self.again and carried_bits[-1] > 0:
+            rises = float(instants[-1] + instants[np.searchsorted(carried_bits, 0.0, side="right") - 1])
+        else:
+            return None
+        return number + max(0, floor(rises / unit - phase + FINEST))
+
     def _carried(self, steps: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """How often the trace is over when these steps begin, and the bits that it has carried since."""
         laps, phases = np.divmod(steps, self.steps) if self.again else (np.zeros(len(steps)), steps)
@@ -78,6 +104,10 @@ class Recorded:
     def delay_blocks(self) -> int:
         return 0
 
+    @property
+    def least_snr(self) -> float:
+        return 0.0
+
     def efficiency(self, snr: Floats) -> Floats:
         return self.efficiencies
 
@@ -88,5 +118,33 @@ def play(links: Sequence[Playback], band_hz: float, start_s: float, steps: int) 
     The signal-to-noise ratio was not recorded; it reads as zero.
     """
     numbers, borders_s = stretch(links[0].step_s, start_s, steps)
-    slowest_bps = np.min([link.at(numbers) for link in links], axis=0)
-    return Window(borders_s, np.zeros(len(numbers)), Recorded(slowest_bps / band_hz))
+    return Window(borders_s, np.zeros(len(numbers)), Recorded(_slowest_bps(links, numbers) / band_hz))
+
+
+def next_s(links: Sequence[Playback], after_s: float) -> float:
+    """The first instant from `after_s` on at which all of these links may carry something; inf if they never do."""
+    step_s = links[0].step_s
+    number = int(after_s // step_s)
+    if len(links) > 1 and _never_together(links, number):
+        return inf
+    for _ in range(JUMPS):
+        ahead = [link.next_step(number) for link in links]
+        following = [step for step in ahead if step is not None]
+        if len(following) < len(ahead):
+            return inf
+        if max(following) == number:
+            break
+        number = max(following)
+    return max(after_s, number * step_s)
+
+
+def _never_together(links: Sequence[Playback], number: int) -> bool:
+    """Whether in none of the steps from this one on all carry something: known where all repeat a whole few steps."""
+    if not all(link.again and link.steps == int(link.steps) for link in links):
+        return False
+    period = lcm(*(int(link.steps) for link in links))
+    return period <= COMMON_STEPS and not _slowest_bps(links, number + np.arange(period)).any()
+
+
+def _slowest_bps(links: Sequence[Playback], numbers: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.min([link.at(numbers) for link in links], axis=0))

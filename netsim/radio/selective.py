@@ -101,6 +101,11 @@ class Taps:
     def coherence_time_s(self) -> float:
         return self.moving.coherence_time_s
 
+    @property
+    def largest_gain(self) -> float:
+        """The line of sight, and all waves of all taps, in phase."""
+        return float(np.sqrt(self.sight) + np.sqrt(self.powers * self.moving.waves).sum()) ** 2
+
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
         """Of the shape (blocks, resource blocks). The sums have one order, so one rounding whatever is asked for."""
         instants_s = np.asarray((blocks + 0.5) * self.coherence_time_s, dtype=np.float64)

@@ -7,16 +7,13 @@ from math import inf
 
 import simpy
 
-from netsim.radio.link import Carrying
+from netsim.radio.link import Carrying, out_of_range
 from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
-from netsim.radio.window import Window
+from netsim.radio.window import FIRST_BLOCKS, MOST_BLOCKS, Window
 
 COMPLETE = 1e-9
 """A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
-
-FIRST_BLOCKS, MOST_BLOCKS = 128, 65_536
-"""Fading blocks looked at in advance: at first, and at most; each further look is twice as far."""
 
 
 class Transmission:
@@ -69,6 +66,11 @@ class Transmission:
     def failed(self) -> int:
         return 0
 
+    @property
+    def failed_link(self) -> bool:
+        """It takes what time it takes."""
+        return False
+
     def mean_snr(self) -> float | None:
         """Signal-to-noise ratio averaged over the time with a part of the band; None before there was any.
 
@@ -87,7 +89,7 @@ class Transmission:
             if self._window is not None and self._used_hz:
                 block = self._window.block(now_s)
                 carried = self._efficiency.until(block, now_s)
-                signal = self._window.signal.until(block, now_s)
+                signal = self._window.signal_until(block, now_s)
                 self.remaining_bits -= self._used_hz * (carried - self._before)
                 self._signal_time += (signal - self._signal_before) / self._spread_hz
                 self._sending_s += now_s - self.since_s
@@ -133,9 +135,17 @@ class Transmission:
         return window.efficiency(self._band_hz).values[window.block(now_s)]
 
     def border_s(self, now_s: float) -> float:
-        """When the present fading block ends."""
+        """When the present fading block ends; where it carries nothing, when one begins that may."""
         window = self._window_at(now_s)
-        return window.borders_s[window.block(now_s) + 1]
+        block = window.block(now_s)
+        border_s = window.borders_s[block + 1]
+        silent = not window.efficiency(self._band_hz).values[block]
+        return self.link.next_s(border_s, self._band_hz) if silent else border_s
+
+    def out_of_range(self, now_s: float) -> list[str]:
+        """A sentence for each receiver to which nothing will ever get through as things are."""
+        spread_hz = self._band_hz if self._spread_hz == inf else self._spread_hz
+        return out_of_range(self.receivers, self.link, now_s, spread_hz)
 
     def _look_ahead(self, now_s: float, spread_hz: float) -> None:
         window = self._window_at(now_s)
@@ -145,11 +155,10 @@ class Transmission:
         self._signal_before = window.signal.until(block, now_s)
         self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
         self._spread_hz = spread_hz
-        carried = self._efficiency.cumulative[-1] - self._before
-        if not carried and len(self._efficiency.values) == MOST_BLOCKS:
-            self.due_s = inf  # out of range, or past the end of a recording: until somebody else changes something
-        else:
+        if self._efficiency.cumulative[-1] > self._before:
             self.due_s = max(now_s, min(self._finish_s, window.end_s))
+        else:  # inf if out of range, or past the end of a recording: until somebody else changes something
+            self.due_s, self._blocks = self.link.next_s(window.end_s, spread_hz), FIRST_BLOCKS
 
     def _window_at(self, now_s: float) -> Window:
         if self._window is None or now_s >= self._window.end_s:

@@ -18,6 +18,9 @@ from netsim.radio.rate import RateLaw
 from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 
+FIRST_BLOCKS, MOST_BLOCKS = 128, 65_536
+"""Fading blocks looked at in advance: at first, and at most; each further look is twice as far."""
+
 REMEMBERED = 8
 """Shares of the band whose integrals a window keeps: contention goes to and fro between a few."""
 
@@ -41,6 +44,13 @@ class Window:
     def block(self, instant_s: float) -> int:
         """Position in the window of the block that holds an instant, the last one for its end."""
         return min(bisect_right(self.borders_s, instant_s), len(self.borders_s) - 1) - 1
+
+    def signal_until(self, block: int, instant_s: float) -> float:
+        """`signal` up to an instant in a block; beyond the end, where a silence was skipped, it goes on at its mean."""
+        if instant_s <= self.end_s:
+            return self.signal.until(block, instant_s)
+        whole = self.signal.cumulative[-1]
+        return whole + whole / (self.end_s - self.borders_s[0]) * (instant_s - self.end_s)
 
     def efficiency(self, spread_hz: float) -> Integral:
         """Bits per hertz of band carried over time if the power is spread over `spread_hz`; remembered."""

@@ -49,6 +49,9 @@ class Recorded:
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
         return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
+    def next_s(self, after_s: float, spread_hz: float) -> float:
+        return after_s
+
 
 class Band:
     """A medium of 1 MHz and what became of its transmissions."""

@@ -223,6 +223,9 @@ class Coloured(Link):
     def window(self, start_s: float, blocks: int) -> Window:
         return Window(np.array([start_s, inf]), np.array([self.signals_hz]), Shannon())
 
+    def largest_snr(self, spread_hz: float) -> float:
+        return max(self.signals_hz) / spread_hz
+
 
 def band(law: SharingLaw, users: int, blocks: int, env: simpy.Environment, *, spread: bool = True) -> SlotMedium:
     built = Slots(1.0, blocks).band(env, float(blocks), law, law.scheduler(), range(users), Shannon(), 0, spread=spread)

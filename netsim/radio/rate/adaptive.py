@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from netsim.radio.nr.adaptation import MCS_OF_CQI, report
 from netsim.radio.nr.codes import MCS_TABLES
 from netsim.radio.nr.harq import outcome
+from netsim.radio.rate.law import least
 from netsim.streams import Floats
 
 
@@ -39,6 +41,13 @@ class AdaptiveModulation:
     @property
     def delay_blocks(self) -> int:
         return self.cqi_delay_blocks
+
+    @cached_property
+    def least_snr(self) -> float:
+        """Where the most robust scheme fails for certain, to the last digit, with all its copies."""
+        codes = MCS_TABLES[self.table]
+        rows = np.arange(len(codes.codes))
+        return least(lambda snr: bool((codes.error_rate(rows, self.attempts * snr, self.block_bits) < 1).any()))
 
     def efficiency(self, snr: Floats) -> Floats:
         known, true = snr[: len(snr) - self.cqi_delay_blocks], snr[self.cqi_delay_blocks :]

@@ -20,7 +20,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from scipy.special import ndtri
 
-from netsim.radio.rate.law import over_band
+from netsim.radio.rate.law import least, over_band
 from netsim.streams import Floats
 
 
@@ -36,6 +36,10 @@ class FiniteBlocklength:
     @property
     def delay_blocks(self) -> int:
         return 0
+
+    @cached_property
+    def least_snr(self) -> float:
+        return least(lambda snr: bool(self.efficiency(np.array([snr]))[0]))
 
     @cached_property
     def _penalty(self) -> float:

@@ -31,5 +31,9 @@ class Shannon:
     def delay_blocks(self) -> int:
         return 0
 
+    @property
+    def least_snr(self) -> float:
+        return 0.0
+
     def efficiency(self, snr: Floats) -> Floats:
         return over_band(np.log1p(snr / self.gap) / log(2))

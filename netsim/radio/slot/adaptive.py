@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from netsim.radio.slot.dealing import Rows
 from netsim.streams import Floats, uniforms
 
 PER_BLOCK = ("payload", "size", "elements", "mcs", "ratio", "sent", "due", "chance")
+COLUMNS = (*PER_BLOCK, "losses")
 
 At = tuple[Rows, Rows]
 """Rows, and the block of each."""
@@ -26,20 +28,26 @@ class Adaptive:
 
     A block that was not decoded is due again when that is known, and then goes before new ones; its copies are combined
     (chase combining), each with the energy of the resource blocks that it got. What is not decoded after the last
-    attempt is sent anew in other blocks, as a radio link in acknowledged mode does.
+    attempt is sent anew in other blocks, as a radio link in acknowledged mode does, `resends` times at most.
     """
 
     def __init__(
-        self, law: AdaptiveModulation, symbols: float, key: int, round_trip_slots: int, outer_loop_db: float
+        self,
+        law: AdaptiveModulation,
+        symbols: float,
+        key: int,
+        round_trip_slots: int,
+        outer_loop_db: float,
+        resends: float = inf,
     ) -> None:
         """`symbols` is bandwidth times length of a resource block; `key` names the draws."""
-        self.law, self.key = law, key
+        self.law, self.key, self.resends = law, key, resends
         self.round_trip_slots, self.outer_loop_db = round_trip_slots, outer_loop_db
         self._elements = symbols * (1 - law.overhead)
         self._codes, self._reports = MCS_TABLES[law.table], CQI_TABLES[law.table]
         self._needed = self._reports.needed(law.block_bits, law.target_error_rate)
         self._users, self._offset_db = np.zeros(0, np.int64), np.zeros(0)
-        for name in PER_BLOCK:  # (rows, blocks under way)
+        for name in COLUMNS:  # (rows, blocks under way)
             setattr(self, name, np.zeros((0, round_trip_slots)))
         self.payload: Floats
         self.size: Floats
@@ -49,26 +57,33 @@ class Adaptive:
         self.sent: Floats
         self.due: Floats
         self.chance: Floats
+        self.losses: Floats  # blocks in a row that were lost in this place after all attempts
 
     def promised(self, snr: Floats) -> Floats:
         reported = np.searchsorted(self._needed, snr, side="right")
         efficiencies = np.append(0.0, self._reports.efficiency) * (1 - self.law.overhead)
         return np.asarray(efficiencies[reported])
 
+    def carries(self, snr: float, resource_blocks: int) -> bool:
+        codes, every = self._codes, np.arange(len(self._codes.codes))
+        sizes = transport_block_bits(resource_blocks * self._elements, codes.modulation_order, codes.code_rate)
+        energy = self.law.attempts * (1 + 1 / resource_blocks)  # copies may get one resource block more than the first
+        return bool((codes.error_rate(every, energy * snr, sizes) < 1).any())
+
     def joined(self, users: Sequence[int]) -> None:
         new = len(users) - len(self._users)
         self._users = np.array(users, dtype=np.int64)
         self._offset_db = np.append(self._offset_db, np.zeros(new))
-        for name in PER_BLOCK:
+        for name in COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), np.zeros((new, self.round_trip_slots))]))
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         self._users, self._offset_db = self._users[rows], self._offset_db[rows]
-        for name in PER_BLOCK:
+        for name in COLUMNS:
             setattr(self, name, getattr(self, name)[rows])
 
     def send(self, sent: Sent, remaining_bits: Floats) -> Received:
-        bits, attempts, failed = np.zeros((3, len(remaining_bits)))
+        bits, attempts, failed, given_up = np.zeros((4, len(remaining_bits)))
         if len(sent.rows):
             own = Own(sent.rows)
             block, again = self._choose(own.rows, sent.number, remaining_bits)
@@ -82,7 +97,8 @@ class Adaptive:
             attempts[own.rows], failed[own.rows] = on_air, lost
             bits[own.rows] = np.where(on_air & ~lost, self.payload[at], 0.0)
             self._settle(at, on_air, lost, sent.number)
-        return Received(bits, attempts, failed)
+            given_up[own.rows] = on_air & (self.losses[at] > self.resends)
+        return Received(bits, attempts, failed, given_up)
 
     def _choose(self, rows: Rows, number: int, remaining_bits: Floats) -> tuple[Rows, NDArray[np.bool_]]:
         """The block that each sends, -1 where it has none to send, and whether it was sent before."""
@@ -132,6 +148,7 @@ class Adaptive:
     def _settle(self, at: At, on_air: NDArray[np.bool_], lost: NDArray[np.bool_], number: int) -> None:
         over = on_air & (~lost | (self.sent[at] >= self.law.attempts))
         self.payload[at] = np.where(over, 0.0, self.payload[at])
+        self.losses[at] = np.where(over, np.where(lost, self.losses[at] + 1, 0.0), self.losses[at])
         self.due[at] = np.where(lost, number + self.round_trip_slots, self.due[at])
 
 

@@ -29,6 +29,8 @@ class Received(NamedTuple):
     bits: Floats
     attempts: Floats
     failed: Floats
+    given_up: Floats
+    """1 where a block was sent anew as often as may be, and was lost again: the radio link has failed; else 0."""
 
 
 class Coding(Protocol):
@@ -36,6 +38,10 @@ class Coding(Protocol):
 
     def promised(self, snr: Floats) -> Floats:
         """Rate in bit/s/Hz that a scheduler counts on at these ratios, each by itself."""
+        ...
+
+    def carries(self, snr: float, resource_blocks: int) -> bool:
+        """Whether anything can ever arrive that is sent on so many resource blocks at this ratio."""
         ...
 
     def joined(self, users: Sequence[int]) -> None:
@@ -61,6 +67,9 @@ class Ideal:
     def promised(self, snr: Floats) -> Floats:
         return self.rate.efficiency(snr.ravel()).reshape(snr.shape)
 
+    def carries(self, snr: float, resource_blocks: int) -> bool:
+        return snr > self.rate.least_snr
+
     def joined(self, users: Sequence[int]) -> None:
         """Nothing is kept."""
 
@@ -70,4 +79,4 @@ class Ideal:
     def send(self, sent: Sent, remaining_bits: Floats) -> Received:
         count = len(remaining_bits)
         bits = np.bincount(sent.rows, self.symbols * self.promised(sent.snr), count)
-        return Received(np.minimum(bits, remaining_bits), np.zeros(count), np.zeros(count))
+        return Received(np.minimum(bits, remaining_bits), *np.zeros((3, count)))

@@ -1,13 +1,14 @@
 """A band that is shared slot by slot.
 
 Slots follow each other on one grid of time. What has begun by the beginning of a slot takes part in it, and what the
-slot carries has arrived at its end. While nobody transmits nothing happens, at no cost.
+slot carries has arrived at its end. While nobody transmits nothing happens, at no cost; nor while nothing of what is
+under way can ever arrive: then slots are left out, and their attempts are not counted, until something changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 import simpy
@@ -50,7 +51,8 @@ class SlotMedium:
         self._dealer, self._coding, self._spread = dealer, coding, spread
         self._rows = Transmissions(delay_slots)
         self._joining: list[SlotTransmission] = []
-        self._reconsider = self._running = False
+        self._reconsider = self._running = self._asleep = False
+        self._unsure = 0  # slots to begin until it is seen again whether anybody is reached
         self._number = -1  # of the slot that is on, or was the latest
         self._shares_out = scheduler.contended
         self._received: Received | None = None  # what it will have brought at its end
@@ -74,7 +76,7 @@ class SlotMedium:
             self._joining.remove(transmission)
         elif transmission in self._rows.all:
             self._keep(np.array([each is not transmission for each in self._rows.all]))
-            self._reconsider = True
+            self.reconsider()
 
     def suspend(self, transmission: SlotTransmission) -> None:
         """As `Medium` has it; what the slot that is on would have brought is sent again."""
@@ -90,20 +92,21 @@ class SlotMedium:
     def attach(self, user: int) -> None:
         """A user belongs to the station from now on."""
         self.attached.append(user)
-        self._reconsider = True
+        self.reconsider()
 
     def detach(self, user: int) -> None:
         """A user belongs to the station no more."""
         self.attached.remove(user)
-        self._reconsider = True
+        self.reconsider()
 
     def links_changed(self) -> None:
         """Look anew at the links of all that is under way: gains are others now."""
-        self._rows.forget(self._rows.all)
+        self.apply(self._rows.all)
 
     def reconsider(self) -> None:
         """From the next slot on divide the band anew."""
         self._reconsider = True
+        self._wake_up()
 
     def sending(self) -> Iterator[tuple[SlotTransmission, Grant]]:
         """What is under way, with what each has of the band on average over slots."""
@@ -111,12 +114,22 @@ class SlotMedium:
 
     def apply(self, stale: Iterable[SlotTransmission] = ()) -> None:
         """Look anew at the links of these."""
-        self._rows.forget(stale)
+        if stale := list(stale):
+            self._rows.forget(stale)
+            self._wake_up()
 
     def _join_later(self, transmission: SlotTransmission) -> None:
         self._joining.append(transmission)
+        self._wake_up()
         if not self._running:
             self._running = True
+            self._wake()
+
+    def _wake_up(self) -> None:
+        """Something has changed: see again who can be reached."""
+        self._unsure = 2
+        if self._asleep:
+            self._asleep, self._running = False, True
             self._wake()
 
     def _wake(self) -> None:
@@ -135,12 +148,42 @@ class SlotMedium:
     def _begin_slot(self, _: simpy.Event) -> None:
         if self._joining or self._reconsider:
             self._join()
-        self._running = bool(self._rows.all)
+        self._asleep = self._nobody_reached()
+        self._running = bool(self._rows.all) and not self._asleep
         if self._running:
             self._number += 1
             self._rows.look(self.env.now)
             self._send()
             Alarm(self.env, max(0.0, (self._number + 1) * self.tti_s - self.env.now), self._end_slot)
+
+    def _nobody_reached(self) -> bool:
+        """Whether nothing of what is under way can ever arrive, as bands, powers and links are now.
+
+        Asked once after each change, one slot later, so that what is out of range has been on the air.
+        """
+        if not self._unsure or not self._rows.all:
+            return False
+        self._unsure -= 1
+        return not self._unsure and not any(map(self._reached, self._rows.all))
+
+    def _reached(self, transmission: SlotTransmission) -> bool:
+        grant, link = transmission.grant, transmission.link
+        if self._dealer.sending() is None:  # resource blocks go where a scheduler counts on something
+            promised = self._coding.promised(np.array([[link.largest_snr(self.bandwidth_hz)]]))
+            transmission.unreached_hz = None if promised.any() else self.bandwidth_hz
+        elif not grant.radiated:  # it waits for a controller
+            return False
+        else:
+            blocks = grant.band * self.resource_blocks
+            counts = {max(1, floor(blocks + ROUNDING)), max(1, ceil(blocks - ROUNDING))}
+            spreads_hz = {count: self._spread_hz(count) / grant.power for count in counts}
+            reached = any(self._coding.carries(link.largest_snr(spreads_hz[count]), count) for count in counts)
+            transmission.unreached_hz = None if reached else min(spreads_hz.values())
+        return transmission.unreached_hz is None
+
+    def _spread_hz(self, resource_blocks: int) -> float:
+        """Over what a sender's power is spread that has so many resource blocks."""
+        return self.bandwidth_hz if self._spread else resource_blocks * (self.bandwidth_hz / self.resource_blocks)
 
     def _join(self) -> None:
         new, self._joining, self._reconsider = self._joining, [], False
@@ -205,11 +248,15 @@ class SlotMedium:
     def _end_slot(self, _: simpy.Event) -> None:
         if self._received is not None:
             over = self._rows.receive(self._received)
+            failed_link = ~over & (self._received.given_up > 0)
             self._received = None
+            for row in np.flatnonzero(failed_link).tolist():
+                self._rows.all[row].failed_link = True
+            over |= failed_link
             if over.any():
                 finished = [self._rows.all[row] for row in np.flatnonzero(over).tolist()]
                 self._keep(~over)
-                self._reconsider = True
+                self.reconsider()
                 for transmission in finished:
                     transmission.done.succeed()
         self._begin_later()

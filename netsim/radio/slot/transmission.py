@@ -10,8 +10,7 @@ import simpy
 from netsim.radio.link import Carrying
 from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
-from netsim.radio.transmission import FIRST_BLOCKS, MOST_BLOCKS
-from netsim.radio.window import Window
+from netsim.radio.window import FIRST_BLOCKS, MOST_BLOCKS, Window
 from netsim.streams import Floats
 
 
@@ -41,6 +40,10 @@ class SlotTransmission:
         """Part of the sender's power that is on the air now."""
         self._radiate = radiate
         self._radiated_time, self._since_s = 0.0, self.start_s
+        self.failed_link = False
+        """Whether it was given up because a block was sent anew as often as may be."""
+        self.unreached_hz: float | None = None
+        """Bandwidth over its part of the power, if nothing of it can ever arrive as things are; `SlotMedium` knows."""
         self._window: Window | None = None
         self._blocks = FIRST_BLOCKS
 
@@ -62,6 +65,14 @@ class SlotTransmission:
         if power != self.radiated and self._radiate is not None:
             self._radiate(power)
         self.radiated = power
+
+    def out_of_range(self, now_s: float) -> list[str]:
+        """A sentence on the receiver that is worst off, where nothing of it can ever arrive as things are."""
+        if self.unreached_hz is None:
+            return []
+        pairs = zip(self.receivers, self.link.links, strict=True)
+        user, link = min(pairs, key=lambda pair: pair[1].largest_snr(1.0))
+        return [f"user {user} is out of range: {link.silence(self.unreached_hz)}"]
 
     def leave(self, now_s: float) -> None:
         """Be at no station from now on, until `join`."""
