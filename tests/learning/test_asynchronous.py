@@ -7,7 +7,7 @@ import pytest
 
 from fakes import FakeWorld, world
 from learning.participation import Random, RoundRobin
-from learning.policies import Asynchronous, Buffered
+from learning.policies import Asynchronous, Buffered, WaitForAll
 from learning.policies.staleness import Constant, Hinge, Polynomial
 from learning.schemes import FedAvg
 
@@ -47,6 +47,13 @@ def test_so_many_work_at_a_time(policy: Any, rule: Any) -> None:
     for user in range(6):  # nobody is in two places
         own = sorted(span for span in taken if span[2] == user)
         assert all(before[1] <= after[0] for before, after in pairwise(own))
+
+
+@pytest.mark.parametrize(("policy", "trees"), [(Asynchronous(), 2), (Buffered(3), 4), (WaitForAll(), 6)])
+def test_an_update_costs_two_flops_for_each_weight_of_each_model(policy: Any, trees: int) -> None:
+    """Of those that arrived, and under an asynchronous policy of the server's own, into which they are mixed."""
+    done = ran(policy, rounds=4)
+    assert done.journal.charged(kind="aggregation") == [2 * trees * done.whole.parameter_count] * 4
 
 
 @pytest.mark.parametrize("equal", [True, False])

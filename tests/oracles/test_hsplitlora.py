@@ -20,6 +20,7 @@ from learning.optimisers import Adam, Sgd
 from learning.participation import Random
 from learning.schemes import HSplitLoRA
 from learning.schemes.hsplitlora import operators
+from learning.schemes.hsplitlora.costs import Costs
 
 WIDTH, DEPTH, LAYER = 8, 3, (("attend.1.inward.q", 16), ("attend.1.inward.v", 16))
 SETTING: dict[str, Any] = {
@@ -247,6 +248,25 @@ def test_a_homogeneous_configuration_drops_exactly_who_cannot_afford_it() -> Non
 def test_nobody_left_is_refused() -> None:
     with pytest.raises(ValueError, match="no user's budget is enough"):
         ran(HSplitLoRA(**UNIFORM, budgets=(0.01,)))
+
+
+def test_seconds_of_a_mini_batch_are_those_of_its_jobs_and_messages() -> None:
+    """Alone, on half of the band by Shannon's law: what the journal has of each user's only mini-batch, at each cut."""
+    speeds = [1e6, 3e6]
+    for cut in (2, 3):
+        scheme = HSplitLoRA(configuration="fixed", importance="uniform", ranks=(1,), local_steps=1)
+        run = ran(scheme, users=2, flops_per_s=speeds, cut=cut, adapter=Lora(1, 4.0), rounds=1, executor="dry")
+        costs = Costs(run, "memory", scheme.link, 1, timed=True)
+        up, down = (0.5e6 * np.log2(1 + power_w * 1e8 / 0.5e6) for power_w in (0.2, 0.5))
+        for user, speed in enumerate(speeds):
+            own, sent = ({"user": user, "kind": kind} for kind in ("server_step", "activation"))
+            flops = [run.journal.charged(node=user, kind=f"client_{way}") for way in ("forward", "backward")]
+            (server,), (activation,) = run.journal.charged(**own), run.journal.sent(**sent)
+            (gradient,) = run.journal.sent(user=user, kind="gradient")
+            assert all(len(each) == 1 and each[0] > 0 for each in flops)
+            device_s = (flops[0][0] + flops[1][0]) / speed
+            expected = device_s + activation / up + server / 1e7 + gradient / down
+            assert costs.seconds[user, costs.cuts.index(cut)] == pytest.approx(expected, rel=1e-12)
 
 
 def test_constant_importance_splits_once() -> None:

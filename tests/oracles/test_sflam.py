@@ -250,13 +250,26 @@ def test_who_spreads_wide_gets_finer_bits() -> None:
 def test_ranges_are_those_of_the_activations() -> None:
     scheme = SFLAM(control=Control(solver="fixed"))
     ran = world(scheme, users=2, rounds=1, model=Vit(2, 8, 1, 2))  # activations of both signs
-    model = ran.initial(ran.front)
+    begun = ran.initial(ran.front)
+    trained = {name: ran.model[name] for name in begun}
     situation = scheme._situation(ran)
-    parts = model, None
-    situation.look([Update(user, 0, parts, parts, 0) for user in ran.users], dict.fromkeys(ran.users, range(3)))
+    updates = [Update(user, 1, (trained, None), (begun, None), 0) for user in ran.users]
+    situation.look(updates, dict.fromkeys(ran.users, range(3, 6)))
     for user in ran.users:
-        z = ran.front(model, batch(ran, user, 0)[0])
-        assert situation.ranges[user] == float(z.max() - z.min())
+        z, later = (ran.front(model, batch(ran, user, 3)[0]) for model in (begun, trained))
+        assert situation.ranges[user] == float(z.max() - z.min()) != float(later.max() - later.min())
+
+
+@pytest.mark.parametrize("weights", ["data", "uniform"])
+def test_an_error_counts_as_its_user_does(weights: Any) -> None:
+    """By the user's weight in the average, and by the square of its range."""
+    scheme = SFLAM(control=Control(solver="fixed"), weights=weights)
+    ran = world(scheme, users=2, samples=[8, 24], rounds=1)
+    situation = scheme._situation(ran)
+    situation.ranges = {ran.users[0]: 3.0, ran.users[1]: 2.0}
+    shares = by_samples(ran) if weights == "data" else [0.5, 0.5]
+    expected = [shares[0] * 9.0, shares[1] * 4.0]
+    assert list(situation.problem(dict.fromkeys(ran.users, range(1))).error_weight) == pytest.approx(expected)
 
 
 # 11: what is planned is what happens.

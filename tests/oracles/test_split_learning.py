@@ -137,6 +137,28 @@ def test_an_interval_longer_than_the_run_never_aggregates():
     assert distance(ran.model, mine) < 1e-12  # it is evaluated as if it were aggregated now
 
 
+@pytest.mark.parametrize("weights", ["uniform", "data"])
+def test_within_an_interval_the_aggregate_counts_users_as_the_scheme_does(weights):
+    setting = {"samples": [8, 24, 40], "rounds": 2}
+    ran = world(SFL(interval=3, weights=weights), **setting)
+    parallel = world(PSL(weights=weights), **setting)
+    shares = by_samples(ran) if weights == "data" else [1 / 3] * 3
+    assert distance(ran.model, mean(parallel.every_model, shares)) < 1e-12
+    assert distance(ran.model, mean(parallel.every_model, shares[::-1])) > 1e-4 or weights == "uniform"
+
+
+@pytest.mark.parametrize("weights", ["uniform", "data"])
+def test_replicas_of_unequal_users_are_averaged_as_whole_models_are(weights):
+    """Users with one, three and five mini-batches: device parts and replicas together are federated averaging."""
+    setting = {"samples": [8, 24, 40], "rounds": 2, "optimiser": Sgd(0.1)}
+    ran, whole = (world(scheme(weights=weights), **setting) for scheme in (SFLV1, FedAvg))
+    other = world(FedAvg(weights="data" if weights == "uniform" else "uniform"), **setting)
+    for part in (ran.front.parameters(), ran.back.parameters()):
+        split, same, different = ({name: each.model[name] for name in part} for each in (ran, whole, other))
+        assert distance(split, same) < 1e-12
+        assert distance(split, different) > 1e-4
+
+
 def test_parallel_users_part_at_once():
     ran = world(PSL(), rounds=1)
     fronts = [{name: model[name] for name in ran.front.parameters()} for model in ran.every_model]

@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fakes import FakeStreams
+from fakes import FakeChannel, FakeStreams, world
 from learning.control.rate import least_energy_j, rate_bps
 from learning.control.tokens import SOLVERS
 from learning.protocols.split import token_draw
+from learning.schemes import FedAvg
 from learning.schemes.st_sflora import Standing
-from learning.schemes.st_sflora.cell import Costs
+from learning.schemes.st_sflora.cell import Cell, Costs
 from runs import TINY, TOKENS
 from scenarios import load, simulate
 from scenarios.build import build
@@ -216,6 +217,17 @@ def test_who_cannot_send_with_its_energy_is_left_out() -> None:
     assert len(uploads(nobody)) == 0
     start, end = losses(nobody)
     assert start == end
+
+
+def test_the_weakest_sender_bounds_everybodys_power() -> None:
+    users = world(FedAvg(1), rounds=1, executor="dry").users
+    for user, power_w in zip(users, (0.2, 0.05, 0.1), strict=True):
+        user.node.uplink = FakeChannel(max_power_w=power_w, gain_over_noise_hz_per_w=1e8 * (1 + user.number))
+    whole, part = (Cell.of(users, "mean", each) for each in (None, 0.5))
+    assert (whole.most_power_w, part.most_power_w) == (0.05, 0.025)
+    third = 1e6 / 3
+    expected = [third * np.log2(1 + 0.05 * 1e8 * (1 + user) / third) for user in range(3)]
+    np.testing.assert_allclose(whole.equal_bps(), expected, rtol=1e-12)
 
 
 def test_who_leaves_the_cell_is_not_admitted() -> None:
