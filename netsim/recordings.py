@@ -35,6 +35,9 @@ HEAD_BYTES = 1 << 16
 LARGEST_SECOND = 2**53
 """Whole numbers from here on are no seconds but perhaps nanoseconds; floating point does not tell them apart."""
 
+FARTHEST_S = 2**63 / 1e9
+"""Seconds that nanoseconds count in 64 bits: 292 years."""
+
 TimeOrigin = Literal["first_row", "zero"] | float | str | None
 """Which recorded time is the beginning of the run.
 
@@ -167,16 +170,19 @@ class Recording:
             return times.min()
         if origin == "zero":
             return 0
-        if not isinstance(origin, str):
-            return origin if ticks is None else round(origin * 1e9)
-        written = None if ticks is None else _nanoseconds(pa.chunked_array([[origin]]))
-        if ticks is None or written is None or not written.type.equals(ticks.type):
-            kind = "numbers" if ticks is None else _kind(ticks)
-            raise ValueError(
-                f'time_origin "{origin}" does not fit the column "{name}" of {self.name}, which holds {kind}; '
-                "first_row, zero, a number of seconds, or a time such as those in the column is allowed"
-            )
-        return written[0].cast(pa.int64()).as_py()
+        if ticks is None and not isinstance(origin, str):
+            return origin
+        if ticks is not None and isinstance(origin, str):
+            written = _nanoseconds(pa.chunked_array([[origin]]))
+            if written is not None and written.type.equals(ticks.type):
+                return written[0].cast(pa.int64()).as_py()
+        elif ticks is not None and abs(float(origin)) < FARTHEST_S:
+            return round(float(origin) * 1e9)
+        kind = "numbers" if ticks is None else _kind(ticks)
+        raise ValueError(
+            f'time_origin "{origin}" does not fit the column "{name}" of {self.name}, which holds {kind}; '
+            "first_row, zero, a number of seconds, or a time such as those in the column is allowed"
+        )
 
     def users(self, name: str) -> NDArray[np.int64]:
         """A column of users: numbers as they are, and names numbered from 0 in the order in which they come first."""

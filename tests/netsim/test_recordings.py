@@ -346,6 +346,8 @@ def test_an_origin_that_is_not_of_its_column(tmp_path: Path) -> None:
         arrivals(file, "first-row")
     with pytest.raises(ValueError, match=r'time_origin "18:15:44" does not fit .* holds instants of the calendar'):
         arrivals(parquet(tmp_path, timed(CALENDARS["iso"])), "18:15:44")
+    with pytest.raises(ValueError, match=r'time_origin "1e\+300" does not fit .* holds instants of the calendar'):
+        arrivals(parquet(tmp_path, timed(CALENDARS["iso"])), 1e300)
 
 
 @pytest.mark.parametrize("law", ["paths", "availability", "arrivals"])
