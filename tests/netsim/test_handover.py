@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recomputed import assert_energy
-from worlds import ENERGY, Process, flat_network, interrupted, world
+from worlds import ENERGY, Process, World, flat_network, interrupted, world
 
 from netsim.description import (
     BandDescription,
@@ -25,6 +25,7 @@ from netsim.faults import OnOff
 from netsim.geometry import Explicit, Point, Stations
 from netsim.handover import Handover, Triggers
 from netsim.mobility import Straight
+from netsim.nodes import User
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
@@ -230,6 +231,45 @@ def test_slots_agree_with_the_flow_across_a_handover() -> None:
         assert (row["node"], row["lost"], row["wait_s"]) == ("station1", 0.0, pytest.approx(0.13, abs=2e-3))
         ends_s.append(row["end_s"])
     assert ends_s[1] == pytest.approx(ends_s[0], abs=3e-3)
+
+
+@pytest.mark.parametrize("fidelity", [Flow(), Slots(0.001, 4)])
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("instant_s", [1.65, 1.9], ids=["between stations", "at the next station"])
+@pytest.mark.parametrize("goes_away", [False, True])
+def test_what_is_given_up_after_a_handover_leaves_the_next_station_to_others(
+    fidelity: Fidelity, way: str, instant_s: float, goes_away: bool
+) -> None:
+    """User 0 goes to station 1 from 1.6 to 1.73 s with a transfer that is given up then: user 1 has the band alone."""
+    ends_s = []
+    for user_0_sends in (True, False):
+        network = moving(((100.0, 0.0), (380.0, 20.0)))
+        band = replace(network.sharing.uplink, fidelity=fidelity)
+        w = world(replace(network, sharing=SharingDescription(band, band)))
+        user, other = w.network.users
+
+        def transfer(of: User, bits: float, w: World = w) -> Process:
+            yield from of.send(w.network.server, bits, "x") if way == "up" else w.network.server.send(of, bits, "x")
+
+        def later(w: World = w, other: User = other, transfer: Callable[..., Process] = transfer) -> Process:
+            yield w.env.timeout(2.0)
+            assert not [one for s in w.network.stations for b in (s.uplink, s.downlink) for one in b.medium.sending()]
+            yield from transfer(other, 1e6)
+
+        user.presence.steady = False
+        if user_0_sends and goes_away:
+            w.at(instant_s, lambda user=user: user.presence.leave("outage"))  # type: ignore[misc]
+            w.run(interrupted(w, transfer(user, 1e9), inf), later())
+        elif user_0_sends:
+            w.run(interrupted(w, transfer(user, 1e9), instant_s), later())
+        else:
+            w.run(later())
+        if user_0_sends:
+            row = w.rows("transfers")[0]
+            assert (row["user"], row["node"], row["end_s"]) == (0, "station1", instant_s)
+            assert 0 < row["lost"] < 1e9
+        ends_s.append(w.rows("transfers")[-1]["end_s"])
+    assert ends_s[0] == ends_s[1]
 
 
 def test_a_transfer_asked_for_between_two_stations_waits_for_the_next() -> None:
