@@ -33,6 +33,9 @@ class LinkBudget:
         self._walks = self._setting_out(placed)
         self.places = [walk.at(0.0) for walk in self._walks] or placed
         self._most_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
+        for user, power_dbm in enumerate(self._most_dbm):
+            if not abs(power_dbm) <= 200:
+                raise ValueError(f"the transmit power of user {user} is {power_dbm:g} dBm; -200 to 200 is allowed")
         self._pairs = self._coupling.of_users(self.places, range(users.count))
         # Each is served by the station that it receives best on average, the first of equals; all send with one power.
         self.serving = [min(pairs, key=lambda pair: pair.total_db).station for pairs in self._pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Interval, Le, MinLen
 
 from netsim.battery import BatteryDescription
 from netsim.energy import ComputeEnergy, Cycles, RadioTail
@@ -28,6 +28,7 @@ from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
+from netsim.units import Decibels, DecibelsUp
 from netsim.values import Constant, PerUser
 
 
@@ -39,13 +40,13 @@ class StationsDescription:
     """Where they stand."""
     height_m: Annotated[float, Gt(0)] = 10.0
     """Antenna height in metres (TR 38.901 table 7.2-1: 10 for UMi, 25 for UMa)."""
-    tx_power_dbm: float = 30.0
+    tx_power_dbm: Decibels = 30.0
     """Transmit power, spread evenly over the downlink band, in dBm (our choice: 1 W, a small cell)."""
     antenna: Antenna = field(default_factory=Omnidirectional)
     """Gain by direction. With three sectors each place bears three stations, numbered in a row."""
-    antenna_gain_db: float = 0.0
+    antenna_gain_db: Decibels = 0.0
     """Antenna gain in dB on top of the pattern, sending and receiving."""
-    noise_figure_db: Annotated[float, Ge(0)] = 5.0
+    noise_figure_db: DecibelsUp = 5.0
     """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 5 below 6 GHz)."""
 
 
@@ -63,9 +64,9 @@ class UsersDescription:
     """Transmit power in dBm; all of it sits in the user's share of the band (TR 38.101-1, power class 3: 23)."""
     power_control: PowerControl | None = None
     """Whether users near their station send with less; null lets everybody send with all of `tx_power_dbm`."""
-    antenna_gain_db: float = 0.0
+    antenna_gain_db: Decibels = 0.0
     """Antenna gain in dB, sending and receiving."""
-    noise_figure_db: Annotated[float, Ge(0)] = 9.0
+    noise_figure_db: DecibelsUp = 9.0
     """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 9 below 6 GHz)."""
 
 
@@ -73,13 +74,13 @@ class UsersDescription:
 class ChannelDescription:
     """What lies between users and stations."""
 
-    carrier_ghz: Annotated[float, Gt(0)] = 3.5
+    carrier_ghz: Annotated[float, Interval(gt=0, le=1000)] = 3.5
     """Carrier frequency in GHz."""
     path_loss: PathLoss = field(default_factory=UrbanMicro)
     """Mean attenuation over distance."""
     buildings: Buildings | None = None
     """Users inside buildings; null leaves everybody outdoors, or under `inh` in the office."""
-    shadowing_std_db: Annotated[float, Ge(0)] | None = None
+    shadowing_std_db: Annotated[float, Interval(ge=0, le=50)] | None = None
     """Standard deviation of lognormal shadowing, drawn once per user and station, in dB; null is what the path loss
     law says, 0 is no shadowing."""
     shadowing: Shadowing = field(default_factory=IndependentShadowing)
@@ -92,7 +93,7 @@ class ChannelDescription:
     """Recorded rates of the whole uplink band in place of path loss, fading and rate law; null is those laws."""
     downlink_recording: RateRecording | None = None
     """The same of the downlink band."""
-    noise_dbm_per_hz: float = -174.0
+    noise_dbm_per_hz: Decibels = -174.0
     """Thermal noise power density in dBm/Hz (-174 at 290 K)."""
 
 

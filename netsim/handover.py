@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge
 
 from netsim.streams import Floats
-from netsim.units import from_db
+from netsim.units import DecibelsUp, from_db
 
 ROUNDING = 1e-9
 """Instants of looks are multiples of their interval to within this."""
@@ -24,7 +24,7 @@ class Handover:
     is under way goes over the other. Who takes part in a broadcast stays until it is over.
     """
 
-    hysteresis_db: Annotated[float, Ge(0)] = 3.0
+    hysteresis_db: DecibelsUp = 3.0
     """By how much the other must be better, in dB (our choice; TS 38.331 has steps of 0.5 up to 15)."""
     time_to_trigger_s: Annotated[float, Ge(0)] = 0.16
     """For how long, in seconds (our choice; TS 38.331 has values from 0 to 5.12)."""

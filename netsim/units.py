@@ -1,9 +1,18 @@
 """Decibels to SI and back: dB, dBm and dBm/Hz stand in scenario files and tables, SI everywhere else."""
 
 from math import log10
+from typing import Annotated
+
+from annotated_types import Interval
 
 LIGHT_M_PER_S = 299_792_458.0
 """The speed of light in vacuum."""
+
+Decibels = Annotated[float, Interval(ge=-200, le=200)]
+"""What a scenario may give in dB, dBi, dBm or dBm/Hz: 1e20 to either side, so that no product of several overflows."""
+
+DecibelsUp = Annotated[float, Interval(ge=0, le=200)]
+"""The same of what cannot be negative."""
 
 
 def from_db(ratio_db: float) -> float:

@@ -14,7 +14,7 @@ from scipy.special import gammaincinv
 from netsim.radio.jakes import Jakes
 from netsim.radio.selective import ExponentialDelays, TappedDelayLine
 from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM, Floats, exponentials, uniforms
-from netsim.units import from_db
+from netsim.units import Decibels, from_db
 
 
 class Gains(Protocol):
@@ -87,7 +87,7 @@ class Rayleigh:
 class Rician:
     """Rician block fading: one dominant path amid scattered ones."""
 
-    k_db: float = 9.0
+    k_db: Decibels = 9.0
     """Power of the dominant path over that of all others in dB (TR 38.901 table 7.5-6: mean 9 in UMi and UMa LOS)."""
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""

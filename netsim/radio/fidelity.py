@@ -8,7 +8,7 @@ from math import expm1, inf
 from typing import Annotated, Protocol
 
 import simpy
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from netsim.radio.band import Band
 from netsim.radio.medium import Medium
@@ -70,7 +70,7 @@ class Slots:
     """Age in slots of what the station knows of channels; it stands in for the `cqi_delay_blocks` of a rate law."""
     round_trip_slots: Annotated[int, Ge(1)] = 8
     """Slots from a transport block to its copy, where the rate law has them (TS 36.213, 8: 8 ms with FDD)."""
-    outer_loop_db: Annotated[float, Ge(0)] = 0.5
+    outer_loop_db: Annotated[float, Interval(ge=0, le=10)] = 0.5
     """Step in dB by which a lost block makes the choice of modulation and coding more careful; 0 is no outer loop."""
     max_retransmissions: Annotated[int, Ge(0)] | None = 32
     """How often a transport block, where the rate law has them, is sent anew when all its attempts were lost; then the

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from netsim.units import Decibels
+
 
 @dataclass(frozen=True)
 class PowerControl:
@@ -15,7 +17,7 @@ class PowerControl:
     The standard's term for the number of resource blocks is left out: p0 is for all of a user's part of the band.
     """
 
-    p0_dbm: float = -80.0
+    p0_dbm: Decibels = -80.0
     """Power at which the station would receive if alpha were one, in dBm (our choice)."""
     alpha: Annotated[float, Interval(ge=0, le=1)] = 0.8
     """Part of the coupling loss in dB that is made up for: 1 is all of it, 0 gives all users p0."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
-from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
 
 from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
-from netsim.units import from_db
+from netsim.units import DecibelsUp, from_db
 
 
 @dataclass(frozen=True)
 class Shannon:
     """Rate by Shannon, log2(1 + SNR / gap): capacity, less what real modulation and coding waste."""
 
-    gap_db: Annotated[float, Ge(0)] = 0.0
+    gap_db: DecibelsUp = 0.0
     """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
 
     @cached_property
