@@ -140,6 +140,11 @@ class Recording:
         values = self.values(name)
         ticks = _nanoseconds(values)
         if ticks is None:
+            if self.named(name) and _cast(values, pa.float64()) is None:
+                raise ValueError(
+                    f'the column "{name}" of {self.name} holds text such as "{_odd_time(values)[:40]}"; '
+                    "seconds are needed, or times such as 2024-03-01 18:15:46 or 07:00:00"
+                )
             times, in_a_second = self.numbers(name), 1.0
             if pa.types.is_integer(values.type) and len(times) and np.abs(times).max() >= LARGEST_SECOND:
                 raise ValueError(
@@ -272,6 +277,17 @@ def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
         return values.cast(kind)
     except pa.ArrowException:
         return None
+
+
+def _odd_time(texts: pa.ChunkedArray) -> str:
+    """The first text that is neither a number nor a time, or that is not of the same sort as the first one."""
+    sorts: list[object] = []
+    for text in texts.drop_null().unique().to_pylist():
+        ticks = _nanoseconds(pa.chunked_array([[text]]))
+        sorts.append("number" if _is_number(text) else None if ticks is None else str(ticks.type))
+        if sorts[-1] is None or sorts[-1] != sorts[0]:
+            return str(text)
+    return str(texts[0])
 
 
 def _is_text(kind: pa.DataType) -> bool:

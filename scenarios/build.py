@@ -24,6 +24,7 @@ from learning.policies import check
 from learning.pretraining import Upstream
 from learning.store import Store
 from learning.world import World
+from netsim.description import TrafficDescription
 from netsim.instants import GIVE_UP, After
 from netsim.journal import Journal
 from netsim.network import Network
@@ -90,8 +91,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     except PROBLEMS as problem:
         path = culprit(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
-    with blaming("traffic"):
-        traffic = Traffic(network, scenario.traffic) if scenario.traffic else None
+    traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
         return Simulation(env, network, None, traffic.beside(None) if traffic else None)
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
@@ -117,6 +117,17 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
     journal = Journal(env, Trace(None))
     return Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+
+
+def _traffic(network: Network, described: TrafficDescription) -> Traffic:
+    with blaming("traffic"):
+        try:
+            return Traffic(network, described)
+        except PROBLEMS:
+            for name, stream in described.streams.items():
+                with blaming("traffic", "streams", name):
+                    Traffic(network, replace(described, streams={name: stream}))
+            raise
 
 
 def _material(learning: LearningDescription, users: int, streams: Streams) -> Material:

@@ -253,7 +253,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "lists": (pa.array([[1.0]] * 4), "but lists"),
     "sections": (pa.array([{"a": 1}] * 4), "but struct"),
     "bytes": (pa.array([b"\xff"] * 4), "but binary"),
-    "words": (pa.array(["1", "2", "fast", "slow"]), 'but text such as "fast"'),
+    "words": (pa.array(["1", "2", "fast", "slow"]), 'text such as "fast"'),
     "nothing": (pa.nulls(4), "none may be missing"),
     "a hole": (pa.array([1.0, None, 2.0, 3.0]), "none may be missing"),
     "no number": (pa.array([1.0, np.nan, 2.0, 3.0]), "none may be missing"),
@@ -288,6 +288,23 @@ def test_timestamps_are_no_numbers(tmp_path: Path, law: str, calendar: str) -> N
     table = TABLE.set_column(TABLE.column_names.index(calendar), calendar, CALENDARS["timestamp ns"])
     with pytest.raises(ValueError, match=f'"{calendar}" of .* holds no numbers, but instants of the calendar'):
         READINGS[law](parquet(tmp_path, table), "first_row")
+
+
+@pytest.mark.parametrize(
+    ("texts", "odd"),
+    [
+        (["01/03/2024 18:15"] * 4, "01/03/2024 18:15"),
+        ([*ISO[:2], "yesterday", ISO[3]], "yesterday"),
+        ([*ISO[:2], "07:00:00", "x"], "07:00:00"),
+        (["1", "2", ISO[0], ISO[1]], ISO[0]),
+        (["1,5", "2,5", "3,5", "4,5"], "1,5"),
+    ],
+)
+def test_texts_that_are_no_times(tmp_path: Path, texts: list[str], odd: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf'holds text such as "{odd}"; seconds are needed, or times such as 2024-03-01'
+    ):
+        arrivals(parquet(tmp_path, timed(pa.array(texts))))
 
 
 def test_a_year_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:

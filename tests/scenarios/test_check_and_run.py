@@ -89,7 +89,10 @@ def test_the_first_signal_ends_a_check(
             ["network.users.height_m=30"],
             "--set network.users.height_m=30: network.users.height_m: TR 38.901 UMi holds for 1.5 to 22.5 m",
         ),
-        (["traffic.streams.pictures.arrivals={name: recorded, file: gone.csv}"], "traffic: there is no file gone.csv"),
+        (
+            ["traffic.streams.pictures.arrivals={name: recorded, file: gone.csv}"],
+            f"traffic.streams.pictures: there is no file {SCENARIOS / 'gone.csv'}",
+        ),
         (["network.handover={}"], "--set network.handover={}: network.handover: handover: users that stand still"),
         (["network.users.tx_power_dbm=1e300"], "--set network.users.tx_power_dbm=1.0e+300: network.users.tx_power_dbm"),
         (["network.users.count=3", "network.users.placement=[[0, 20]]"], "network.users.placement: 1 user positions"),

@@ -61,7 +61,9 @@ def test_then_from_the_folder_of_data(scenario: Path, monkeypatch: pytest.Monkey
 
 
 def test_and_never_from_where_the_command_is_started(scenario: Path) -> None:
-    sentence = f"there is no file {scenario.parent}/data/asked.csv; .* NETSIM_DATA names, which is not set"
+    sentence = (
+        f"traffic.streams.s: there is no file {scenario.parent}/data/asked.csv; .* NETSIM_DATA names, which is not set"
+    )
     with pytest.raises(FieldError, match=sentence):
         build(load(scenario))
     here = Path("data/asked.csv").resolve()
