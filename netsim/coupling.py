@@ -54,17 +54,10 @@ class Coupling:
 
     def of_users(self, places: Sequence[Point], users: Iterable[int]) -> list[list[Attenuation]]:
         """Of all users at their places, these to each station. Raises ValueError where a law does not hold."""
-        shadowing = self.network.channel.shadowing.standard(places, len(self.sites), self.streams)
-        return [
-            [
-                pair
-                for site in range(len(self.sites))
-                for pair in self._of_site(user, site, places[user], shadowing[user][site])
-            ]
-            for user in users
-        ]
+        sites = range(len(self.sites))
+        return [[pair for site in sites for pair in self._of_site(user, site, places[user])] for user in users]
 
-    def _of_site(self, user: int, site: int, place: Point, shadowing: float) -> list[Attenuation]:
+    def _of_site(self, user: int, site: int, place: Point) -> list[Attenuation]:
         """A user to the sectors of a site: all are seen over the same path."""
         channel, law, indoors = self.network.channel, self.network.channel.path_loss, self._indoors[user]
         across_m, along_m = self._from_site(site, place)
@@ -79,6 +72,8 @@ class Coupling:
             inside_m=min(indoors.depth_m, counted_m) if indoors else 0.0,
         )
         sight = law.line_of_sight(path, self._chances[user][site])
+        decorrelation_m = law.decorrelation_m(path, sight)
+        shadowing = channel.shadowing.standard(user, place, site, self.streams, decorrelation_m)
         std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
         loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
         bearing_deg = degrees(atan2(along_m, across_m))

@@ -136,7 +136,12 @@ def _shadowing() -> list[Finding]:
     law, found = CorrelatedShadowing(20.0, 0.5, waves=200), []
     for apart_m in (2.0, 20.0, 60.0):
         places = [(0.0, 0.0), (apart_m, 0.0)]
-        pairs = np.array([law.standard(places, 2, Streams(seed)) for seed in range(12_000)])
+        pairs = np.array(
+            [
+                [[law.standard(0, place, station, streams, 20.0) for station in (0, 1)] for place in places]
+                for streams in map(Streams, range(12_000))
+            ]
+        )
         products = pairs[:, 0, 0] * pairs[:, 1, 0]
         found.append(
             mean(
@@ -148,7 +153,8 @@ def _shadowing() -> list[Finding]:
             )
         )
     products = pairs[:, 0, 0] * pairs[:, 0, 1]
-    apart = IndependentShadowing().standard([(0.0, 0.0)] * 12_000, 1, Streams(2))
+    streams = Streams(2)
+    apart = [IndependentShadowing().standard(user, (0.0, 0.0), 0, streams, 20.0) for user in range(12_000)]
     found.append(distance("independent shadowing", "standard normal", np.ravel(apart), norm.cdf))
     return [*found, mean("correlated shadowing", "correlation of two stations", "0.5", products, 0.5)]
 

@@ -26,7 +26,8 @@ class Jakes:
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(8)] = 32
-    """Waves in the sum. With n waves the distribution of power is off the exponential one by at most 0.12 / n."""
+    """Waves in the sum. With n waves the distribution of power is off the exponential one by at most 0.12 / n; its mean
+    is one, and its variance 1 - 1/n, not one."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
     """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
 

@@ -34,7 +34,8 @@ class TappedDelayLine:
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
-    """Waves of each tap."""
+    """Waves of each tap. The variance of the power over links falls short of Rayleigh's, or with a line of sight of
+    Rice's, by the sum of the squared powers of the scattered taps (they and the sight sum to one) over this."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
     """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
 
@@ -61,7 +62,7 @@ class ExponentialDelays:
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
-    """Waves of each tap."""
+    """Waves of each tap. The variance of the power over links is 1 - 1 / (taps * waves), not one as Rayleigh's."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
     """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
 

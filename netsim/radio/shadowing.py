@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -21,8 +20,11 @@ GOLDEN = (sqrt(5) - 1) / 2
 class Shadowing(Protocol):
     """How shadowing at one place goes with that at others; its standard deviation comes from elsewhere."""
 
-    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
-        """Standard normal numbers, a row for each user with one for each station; one more user changes no other."""
+    def standard(self, user: int, place: Point, station: int, streams: Streams, decorrelation_m: float) -> float:
+        """A standard normal number for a user at a place and a station; one more of either changes no other.
+
+        `decorrelation_m` is the distance in metres at which, by the path loss law, the correlation is 1/e.
+        """
         ...
 
 
@@ -30,15 +32,13 @@ class Shadowing(Protocol):
 class IndependentShadowing:
     """Drawn for each user and station apart, wherever they are."""
 
-    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
-        return _independent(len(users), stations, streams)
+    def standard(self, user: int, place: Point, station: int, streams: Streams, decorrelation_m: float) -> float:
+        return _independent(user, station, streams)
 
 
-@lru_cache(maxsize=4)  # asked for again at every step of moving users
-def _independent(users: int, stations: int, streams: Streams) -> list[list[float]]:
-    return [
-        [streams.normal("shadowing", user, station, index=0) for station in range(stations)] for user in range(users)
-    ]
+@lru_cache(maxsize=2**16)  # asked for again at every step of moving users
+def _independent(user: int, station: int, streams: Streams) -> float:
+    return streams.normal("shadowing", user, station, index=0)
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,27 @@ class CorrelatedShadowing:
     1991, as a random field in the plane: a sum of plane waves whose lengths, directions and phases are named draws.
     """
 
-    decorrelation_m: Annotated[float, Gt(0)] = 13.0
-    """Distance in metres at which the correlation is 1/e (TR 38.901 table 7.5-6, LOS and NLOS: UMi 10 and 13, UMa 37
-    and 50, RMa 37 and 120, InH 10 and 6)."""
+    decorrelation_m: Annotated[float, Gt(0)] | None = None
+    """Distance in metres at which the correlation is 1/e, for all links; null is what the path loss law says of each
+    (TR 38.901 table 7.5-6, LOS, NLOS and indoors apart): then links of unequal distances are shadowed independently."""
     station_correlation: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Correlation of one user's shadowing from two stations (TR 36.814 annex A: 0.5; TR 38.901: 0)."""
     waves: Annotated[int, Ge(16)] = 500
     """Waves in the sum. In one world the correlation at a distance is off the law by 0.3 / sqrt(waves) up to four
     decorrelation distances and by 0.71 / sqrt(waves) far beyond (root mean square; over worlds it is exact)."""
 
-    def standard(self, users: Sequence[Point], stations: int, streams: Streams) -> list[list[float]]:
-        common = self.field_of(streams.key("shadowing of the place"))
-        fields = [self.field_of(streams.key("shadowing of a station", station)) for station in range(stations)]
-        shared, own = sqrt(self.station_correlation), sqrt(1 - self.station_correlation)
-        rows = []
-        for user in users:
-            everywhere = shared * common.at(user)
-            rows.append([everywhere + own * field.at(user) for field in fields])
-        return rows
+    def standard(self, user: int, place: Point, station: int, streams: Streams, decorrelation_m: float) -> float:
+        apart: tuple[str, ...] = ()
+        if self.decorrelation_m is None:
+            apart = (f"{decorrelation_m:g} m",)  # else fields of all distances would be one at the origin
+        else:
+            decorrelation_m = self.decorrelation_m
+        common = self.field_of(streams.key("shadowing of the place", *apart), decorrelation_m)
+        own = self.field_of(streams.key("shadowing of a station", station, *apart), decorrelation_m)
+        return sqrt(self.station_correlation) * common.at(place) + sqrt(1 - self.station_correlation) * own.at(place)
 
-    @lru_cache(maxsize=128)  # noqa: B019  asked for again at every step of moving users; a law is small and lives on
-    def field_of(self, key: int) -> Field:
+    @lru_cache(maxsize=1024)  # noqa: B019  asked for again at every step of moving users; a law is small and lives on
+    def field_of(self, key: int, decorrelation_m: float) -> Field:
         """Wave numbers spread as the spectrum of exp(-r / D) in the plane: P(k < x) = 1 - 1 / sqrt(1 + (x D)^2).
 
         One of them in each of equally likely ranges, and directions that keep apart: each is still distributed as it
@@ -77,7 +77,7 @@ class CorrelatedShadowing:
         """
         draws = uniforms(key, np.arange(2 * self.waves + 1))
         likely = (np.arange(self.waves) + draws[: self.waves]) / self.waves
-        numbers = np.sqrt(1 / (1 - likely) ** 2 - 1) / self.decorrelation_m
+        numbers = np.sqrt(1 / (1 - likely) ** 2 - 1) / decorrelation_m
         directions = 2 * np.pi * (draws[-1] + GOLDEN * np.arange(self.waves))
         return Field(numbers * np.cos(directions), numbers * np.sin(directions), 2 * np.pi * draws[self.waves : -1])
 

@@ -23,12 +23,13 @@ def over_links(law: Jakes, blocks: np.ndarray, links: int = LINKS) -> np.ndarray
     return np.array([gains.power_gains(STREAMS.key("link", link), blocks) for link in range(links)])
 
 
-def test_power_is_exponential_over_links() -> None:
-    """At one instant; n waves of random phase have E|h|^4 = 2 - 1/n."""
-    power = over_links(Jakes(waves=16), np.array([123_456]))[:, 0]
+@pytest.mark.parametrize("waves", [8, 16, Jakes().waves])
+def test_power_is_exponential_over_links(waves: int) -> None:
+    """At one instant, but for its variance: n waves of random phase have E|h|^4 = 2 - 1/n."""
+    power = over_links(Jakes(waves=waves), np.array([123_456]))[:, 0]
     assert_ks(power, expon.cdf)
     assert_mean(power, 1.0)
-    assert_mean(power**2, 2 - 1 / 16)
+    assert_mean(power**2, 2 - 1 / waves)
 
 
 def test_power_has_mean_one_over_time() -> None:

@@ -123,6 +123,14 @@ def test_shadowing_of_the_standard() -> None:
         assert law.shadowing_std_db(inside, True) == law.shadowing_std_db(inside, False) == 7.0
 
 
+def test_decorrelation_distances_of_the_standard() -> None:
+    """Table 7.5-6, correlation distance of SF: LOS, NLOS, O2I."""
+    path, inside = micro(100.0), replace(micro(100.0), inside_m=5.0)
+    for law, los, nlos in ((UrbanMicro(), 10.0, 13.0), (UrbanMacro(), 37.0, 50.0)):
+        assert [law.decorrelation_m(path, sight) for sight in (True, False)] == [los, nlos]
+        assert law.decorrelation_m(inside, True) == law.decorrelation_m(inside, False) == 7.0
+
+
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [

@@ -97,6 +97,14 @@ def test_shadowing_of_the_standard() -> None:
     assert [IndoorOffice().shadowing_std_db(office(10.0), sight) for sight in (True, False)] == [3.0, 8.03]
 
 
+def test_decorrelation_distances_of_the_standard() -> None:
+    """Table 7.5-6, correlation distance of SF: LOS and NLOS, in RMa O2I."""
+    law, inside = RuralMacro(), replace(rural(100.0), inside_m=5.0)
+    assert [law.decorrelation_m(rural(100.0), sight) for sight in (True, False)] == [37.0, 120.0]
+    assert law.decorrelation_m(inside, True) == law.decorrelation_m(inside, False) == 120.0
+    assert [IndoorOffice().decorrelation_m(office(10.0), sight) for sight in (True, False)] == [10.0, 6.0]
+
+
 @pytest.mark.parametrize(
     ("law", "path", "line_of_sight", "sentence"),
     [

@@ -55,10 +55,14 @@ def tdl(name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", TDL)
 def test_one_resource_block_fades_as_it_should(name: str) -> None:
-    power = tdl(name)[:, 0]
+    """With eight waves for each tap the variance is less by an eighth of the squared powers of scattered taps."""
+    power, powers = tdl(name)[:, 0], profile(name)[1]
+    seen = int(name in LINE_OF_SIGHT)
+    sight, scattered = powers[:seen].sum(), powers[seen:]
     assert_mean(power, 1.0)
+    assert_mean(power**2, 2 - sight**2 - (scattered**2).sum() / 8)
     if name in LINE_OF_SIGHT:
-        k = profile(name)[1][0] / (1 - profile(name)[1][0])
+        k = sight / (1 - sight)
         assert_ks(2 * (k + 1) * power, ncx2(2, 2 * k).cdf)
     else:
         assert_ks(power, expon.cdf)

@@ -9,6 +9,8 @@ from scipy.stats import norm
 from worlds import flat_network, world
 
 from netsim.geometry import Disc, Point, Stations
+from netsim.radio.pathloss import UrbanMacro, UrbanMicro
+from netsim.radio.pathloss.buildings import Buildings
 from netsim.radio.shadowing import CorrelatedShadowing, Field, IndependentShadowing, Shadowing
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean, assert_uncorrelated
@@ -16,9 +18,18 @@ from stats import assert_ks, assert_mean, assert_uncorrelated
 WORLDS = 2000
 
 
+def standard(law: Shadowing, users: list[Point], stations: int, seed: int) -> list[list[float]]:
+    """users x stations, 20 m being what the path loss law says."""
+    streams = Streams(seed)
+    return [
+        [law.standard(user, place, station, streams, 20.0) for station in range(stations)]
+        for user, place in enumerate(users)
+    ]
+
+
 def over_worlds(law: Shadowing, users: list[Point], stations: int = 1, worlds: int = WORLDS) -> np.ndarray:
     """worlds x users x stations."""
-    return np.array([law.standard(users, stations, Streams(seed)) for seed in range(worlds)])
+    return np.array([standard(law, users, stations, seed) for seed in range(worlds)])
 
 
 def test_values_are_standard_normal_over_worlds() -> None:
@@ -31,10 +42,10 @@ def test_values_are_standard_normal_over_worlds() -> None:
 
 
 @pytest.mark.parametrize("distance_m", [1.0, 10.0, 20.0, 60.0])
-@pytest.mark.parametrize("angle", [0.0, 1.0])
-def test_correlation_over_worlds_is_exponential(distance_m: float, angle: float) -> None:
+@pytest.mark.parametrize(("angle", "own_m"), [(0.0, 20.0), (1.0, 20.0), (1.0, None)])
+def test_correlation_over_worlds_is_exponential(distance_m: float, angle: float, own_m: float | None) -> None:
     places = [(5.0, 7.0), (5.0 + distance_m * np.cos(angle), 7.0 + distance_m * np.sin(angle))]
-    values = over_worlds(CorrelatedShadowing(20.0, waves=64), places)[:, :, 0]
+    values = over_worlds(CorrelatedShadowing(own_m, waves=64), places)[:, :, 0]
     assert_mean(values[:, 0] * values[:, 1], exp(-distance_m / 20.0))
 
 
@@ -42,7 +53,7 @@ def test_correlation_over_worlds_is_exponential(distance_m: float, angle: float)
 def test_correlation_in_one_world(distance_m: float, error: float) -> None:
     """Averaged over a whole plane, a sum of waves correlates as the mean of cos(k d): off the law by what is stated."""
     law, worlds = CorrelatedShadowing(20.0, waves=500), 200
-    fields = [law.field_of(Streams(seed).key("field")) for seed in range(worlds)]
+    fields = [law.field_of(Streams(seed).key("field"), 20.0) for seed in range(worlds)]
     seen = np.array([np.cos(field.along_x * distance_m).mean() for field in fields])
     deviations = seen - exp(-distance_m / 20.0)
     stated = error / sqrt(500)
@@ -54,7 +65,7 @@ def test_variance_is_one_over_places() -> None:
     """In every world, so nobody's standard deviation is a matter of luck."""
     grid = [(1000.0 * x, 1000.0 * y) for x in range(30) for y in range(30)]
     for seed in range(3):
-        values = np.array(CorrelatedShadowing().standard(grid, 1, Streams(seed)))
+        values = np.array(standard(CorrelatedShadowing(), grid, 1, seed))
         assert values.std() == pytest.approx(1.0, abs=4 * sqrt(1 / (2 * len(grid)) + 1 / (2 * 500)))
 
 
@@ -76,7 +87,7 @@ def test_independent_shadowing_knows_no_place() -> None:
 @pytest.mark.parametrize("law", [IndependentShadowing(), CorrelatedShadowing()])
 def test_one_more_user_or_station_changes_nobody(law: Shadowing) -> None:
     users = [(float(x), 2.0 * x) for x in range(12)]
-    few, more = (law.standard(users[:n], stations, Streams(1)) for n, stations in ((11, 2), (12, 3)))
+    few, more = (standard(law, users[:n], stations, 1) for n, stations in ((11, 2), (12, 3)))
     assert [row[:2] for row in more[:11]] == few
 
 
@@ -101,5 +112,42 @@ def test_neighbours_in_a_network_are_shadowed_alike() -> None:
     # at most 120 m apart: the mean square difference is 2 * 64 * (1 - exp(-0.0012)) = 0.15 dB^2
     assert 0 < np.std(shadowing_db) < 1
     positions = [(row["x_m"], row["y_m"]) for row in w.rows("users")]
-    expected = CorrelatedShadowing(decorrelation_m=1e5).standard(positions, 2, Streams(7))
+    expected = standard(CorrelatedShadowing(decorrelation_m=1e5), positions, 2, 7)
     assert shadowing_db == [8.0 * row[0] for row in expected]
+
+
+@pytest.mark.parametrize("law", [UrbanMicro(), UrbanMacro()])
+def test_each_link_has_the_decorrelation_distance_of_its_condition(law: UrbanMicro | UrbanMacro) -> None:
+    """Users with and without a line of sight, outdoors and indoors, each to two sites."""
+    flat, correlated = flat_network(40), CorrelatedShadowing(station_correlation=0.0)
+    network = replace(
+        flat,
+        stations=replace(flat.stations, placement=Stations(((0.0, 0.0), (200.0, 0.0))), height_m=25.0),
+        users=replace(flat.users, placement=Disc(150.0, 50.0), height_m=1.5),
+        channel=replace(
+            flat.channel, path_loss=law, shadowing=correlated, shadowing_std_db=8.0, buildings=Buildings(0.5)
+        ),
+    )
+    w = world(network)
+    w.network.record_users()
+    streams, seen = Streams(7), set()
+    for user, row in enumerate(w.rows("users")):
+        indoors = network.channel.buildings and network.channel.buildings.indoors(user, streams)
+        outdoors_m = {UrbanMicro(): (13.0, 10.0), UrbanMacro(): (50.0, 37.0)}[law][row["line_of_sight"]]
+        decorrelation_m = 7.0 if indoors else outdoors_m
+        place = row["x_m"], row["y_m"]
+        expected = CorrelatedShadowing(station_correlation=0.0).standard(
+            user, place, row["station"], streams, decorrelation_m
+        )
+        assert row["shadowing_db"] == 8.0 * expected
+        seen.add(decorrelation_m)
+    assert len(seen) == 3
+
+
+def test_fields_of_unequal_distances_have_nothing_in_common() -> None:
+    """Not even at the origin, where fields drawn alike would be one."""
+    law = CorrelatedShadowing(waves=64)
+    pairs = np.array(
+        [[law.standard(0, (0.0, 0.0), 0, Streams(seed), own_m) for own_m in (10.0, 13.0)] for seed in range(WORLDS)]
+    )
+    assert_uncorrelated(pairs[:, 0], pairs[:, 1])

@@ -40,6 +40,9 @@ class IndoorOffice:
     def shadowing_std_db(self, path: Path, line_of_sight: bool) -> float:
         return 3.0 if line_of_sight else 8.03
 
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        return 10.0 if line_of_sight else 6.0
+
 
 def _mixed(distance_m: float) -> float:
     if distance_m < 6.5:

@@ -60,6 +60,13 @@ class PathLoss(Protocol):
         """Standard deviation of shadowing that belongs to the law, in dB."""
         ...
 
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        """Horizontal distance in metres at which shadowing that belongs to the law has the correlation 1/e.
+
+        Those of TR 38.901 are in table 7.5-6 (correlation distance of SF).
+        """
+        ...
+
 
 def decided(condition: Condition, chance: float, probability: float) -> bool:
     """Whether there is a line of sight where it has this probability."""

@@ -43,6 +43,9 @@ class RuralMacro:
             return 8.0
         return 4.0 if path.distance_m <= _breakpoint_m(path) else 6.0
 
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        return 37.0 if line_of_sight and path.inside_m == 0 else 120.0
+
     def _two_slopes_db(self, path: Path) -> float:
         breakpoint_m = _breakpoint_m(path)
         if path.distance_m <= breakpoint_m:

@@ -11,6 +11,9 @@ from annotated_types import Gt
 from netsim.radio.pathloss.path import Path
 from netsim.units import LIGHT_M_PER_S
 
+DECORRELATION_M = 13.0
+"""Of shadowing that is put on top of a law without any (our choice: that of TR 38.901 UMi without a line of sight)."""
+
 
 @dataclass(frozen=True)
 class FreeSpace:
@@ -24,6 +27,9 @@ class FreeSpace:
 
     def shadowing_std_db(self, path: Path, line_of_sight: bool) -> float:
         return 0.0
+
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        return DECORRELATION_M
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,9 @@ class LogDistance:
 
     def shadowing_std_db(self, path: Path, line_of_sight: bool) -> float:
         return 0.0
+
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        return DECORRELATION_M
 
 
 def _friis_db(length_m: float, carrier_hz: float) -> float:

@@ -40,6 +40,11 @@ class UrbanMicro:
             return 7.0
         return 4.0 if line_of_sight else 7.82
 
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        if path.inside_m > 0:
+            return 7.0
+        return 10.0 if line_of_sight else 13.0
+
 
 @dataclass(frozen=True)
 class UrbanMacro:
@@ -71,6 +76,11 @@ class UrbanMacro:
         if path.inside_m > 0:
             return 7.0
         return 4.0 if line_of_sight else 6.0
+
+    def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
+        if path.inside_m > 0:
+            return 7.0
+        return 37.0 if line_of_sight else 50.0
 
     def _environment_height_m(self, path: Path) -> float:
         """Note 1 of table 7.4.1-1: 1 m, or for high users by chance a roof between 12 m and the user's own height."""
