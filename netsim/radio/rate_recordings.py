@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from annotated_types import Gt, MinLen
 
-from netsim.radio.recorded import Playback, Trace
+from netsim.radio.recorded import LinkTrace, Playback
 from netsim.recordings import Recording, TimeOrigin, read_text
 from netsim.streams import Floats, Streams
 
@@ -81,7 +81,7 @@ class Mahimahi:
 
 
 def _begin(
-    trace: Trace, recording: RecordedTable | Mahimahi, user: int, streams: Streams, scale: float = 1.0
+    trace: LinkTrace, recording: RecordedTable | Mahimahi, user: int, streams: Streams, scale: float = 1.0
 ) -> Playback:
     played = Playback(trace, recording.step_s, 0, recording.end == "again", scale)
     if recording.start == "beginning":
@@ -93,7 +93,7 @@ def _begin(
 @cache
 def _table(
     file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, origin: TimeOrigin
-) -> list[Trace]:
+) -> list[LinkTrace]:
     """Each trace of a table, its bits in units of the rate's."""
     recording = Recording.read(file)
     recording.values(time)
@@ -112,7 +112,7 @@ def _traces(recording: Recording, trace: str, wanted: tuple[str, ...] | None) ->
     return [recording.where(pc.equal(names, name), f"{file}, trace {name}") for name in wanted or known]
 
 
-def _trace(times_s: Floats, rates: Floats, name: str) -> Trace:
+def _trace(times_s: Floats, rates: Floats, name: str) -> LinkTrace:
     """A rate holds from its time to the next; the last holds for the median of the others. The trace begins at zero."""
     if len(times_s) < 2 or (np.diff(times_s) < 0).any() or times_s[-1] == times_s[0]:
         raise ValueError(f"{name}: a trace needs rows at two times or more, and times must not fall")
@@ -124,14 +124,14 @@ def _trace(times_s: Floats, rates: Floats, name: str) -> Trace:
     if edges_s[-1] <= 0:
         raise ValueError(f"{name}: the trace is over before its time_origin")
     if edges_s[0] == 0:
-        return Trace(edges_s, carried)
+        return LinkTrace(edges_s, carried)
     kept = edges_s > 0
     before = np.interp(0.0, edges_s, carried)
-    return Trace(np.append(0.0, edges_s[kept]), np.append(0.0, carried[kept] - before))
+    return LinkTrace(np.append(0.0, edges_s[kept]), np.append(0.0, carried[kept] - before))
 
 
 @cache
-def _mahimahi(file: str) -> Trace:
+def _mahimahi(file: str) -> LinkTrace:
     """A packet is carried in the millisecond that its instant begins; the last one's instant ends the trace."""
     lines = read_text(file).split()
     try:
@@ -143,7 +143,7 @@ def _mahimahi(file: str) -> Trace:
     begins_ms = np.minimum(instants_ms, instants_ms[-1] - 1)
     edges_ms = np.unique(np.concatenate([[0], begins_ms, begins_ms + 1, instants_ms[-1:]]))
     carried_bits = np.searchsorted(begins_ms, edges_ms) * OPPORTUNITY_BITS
-    return Trace(edges_ms.astype(np.float64), carried_bits.astype(np.float64), 1e-3)
+    return LinkTrace(edges_ms.astype(np.float64), carried_bits.astype(np.float64), 1e-3)
 
 
 RATE_RECORDINGS: dict[str, type] = {"table": RecordedTable, "mahimahi": Mahimahi}

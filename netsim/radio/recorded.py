@@ -31,7 +31,7 @@ COMMON_STEPS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class LinkTrace:
     """What one recorded link carried, as a running total: straight lines between (n,) instants."""
 
     instants: Floats
@@ -49,7 +49,7 @@ class Playback:
     The recording need not be a whole number of steps long: where it ends within a step, it goes on in the same step.
     """
 
-    trace: Trace
+    trace: LinkTrace
     step_s: float
     first: int
     again: bool
@@ -62,7 +62,9 @@ class Playback:
         steps = numbers + self.first
         (laps, carried_bits), (laps_after, carried_bits_after) = self._carried(steps), self._carried(steps + 1)
         bits = (carried_bits_after - carried_bits) + (laps_after - laps) * self.trace.carried_bits[-1]
-        return np.asarray(bits / self.step_s * self.scale)
+        return np.asarray(
+            np.maximum(bits, 0.0) / self.step_s * self.scale
+        )  # by rounding a silent step may lose a part of a bit
 
     @property
     def steps(self) -> float:

@@ -17,7 +17,7 @@ from netsim.integral import Integral
 from netsim.radio.fidelity import Slots
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable
-from netsim.radio.recorded import Playback, Trace, play
+from netsim.radio.recorded import LinkTrace, Playback, play
 from netsim.radio.sharing import EqualShares
 from netsim.streams import Streams
 
@@ -84,7 +84,9 @@ def test_users_begin_anywhere(drive: str) -> None:
 
 def total_bits(recording: RateRecording, steps: int, step_s: float) -> float:
     """What a link carries alone in its first steps."""
-    return float(np.sum(rates(recording, 0, range(steps))) * step_s)
+    found = np.array(rates(recording, 0, range(steps)))
+    assert (found >= 0).all()
+    return float(found.sum() * step_s)
 
 
 def linked(file: Path, rows: Iterable[object]) -> Path:
@@ -218,8 +220,8 @@ def test_slots_cannot_be_recorded(drive: str) -> None:
 
 
 def test_a_broadcast_waits_for_the_slowest() -> None:
-    a = Playback(Trace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1e6, 6e6])), 1.0, 0, True)
-    b = Playback(Trace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2e6, 5e6])), 1.0, 0, True)
+    a = Playback(LinkTrace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1e6, 6e6])), 1.0, 0, True)
+    b = Playback(LinkTrace(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2e6, 5e6])), 1.0, 0, True)
     window = play([a, b], 1e6, 0.5, 3)
     assert list(window.borders_s) == [0.5, 1.0, 2.0, 3.0]
     assert list(window.efficiency(123.0).values) == [1.0, 3.0, 1.0]

@@ -13,7 +13,7 @@ from worlds import World, flat_network, world
 from netsim.radio.fading import Rayleigh
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import RecordedTable
-from netsim.radio.recorded import COMMON_STEPS, Playback, Trace, next_s
+from netsim.radio.recorded import COMMON_STEPS, LinkTrace, Playback, next_s
 from netsim.waiting import stuck
 
 
@@ -98,7 +98,7 @@ lengths = st.floats(0.3, 2.5)
 @given(rates, st.data())
 def test_the_next_step_beside_a_search(values: list[float], data: st.DataObject) -> None:
     link = Playback(
-        Trace(np.arange(len(values) + 1.0), np.concatenate([[0.0], np.cumsum(values)])),
+        LinkTrace(np.arange(len(values) + 1.0), np.concatenate([[0.0], np.cumsum(values)])),
         data.draw(st.sampled_from([1.0, 0.5, 0.3, 0.7, 2.0, 5.0])),
         data.draw(st.integers(0, 3)),
         data.draw(st.booleans()),
@@ -116,7 +116,7 @@ def test_the_next_step_beside_a_search(values: list[float], data: st.DataObject)
 @given(st.lists(rates, min_size=2, max_size=3))
 def test_the_next_step_of_several_links_beside_a_search(traces: list[list[float]]) -> None:
     links = [
-        Playback(Trace(np.arange(len(trace) + 1.0), np.concatenate([[0.0], np.cumsum(trace)])), 1.0, 0, True)
+        Playback(LinkTrace(np.arange(len(trace) + 1.0), np.concatenate([[0.0], np.cumsum(trace)])), 1.0, 0, True)
         for trace in traces
     ]
     period = lcm(*map(len, traces))
