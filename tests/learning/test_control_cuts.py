@@ -55,6 +55,17 @@ def test_batches_against_all_of_them(seed: int) -> None:
     assert found is None or problem.cost(found) == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", [0, 4, 8, 9, 11])
+def test_where_limits_are_thinned_out_no_sample_more_or_less_helps(seed: int) -> None:
+    """Two users with up to 64 samples each: more limits than are tried, and the best of all 4096 mini-batches."""
+    problem, cuts = instance(seed, users=2, most=64), np.random.default_rng(seed).integers(1, 4, 2)
+    every = np.array(list(product(range(1, 65), repeat=2)))
+    best = problem.costs(Choice(every, np.broadcast_to(cuts, every.shape))).min()
+    found = best_batches(problem, cuts)
+    assert found is not None
+    assert problem.cost(found) == pytest.approx(best, rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_cuts_against_all_of_them(seed: int) -> None:
     """Also by the sweep, which takes over where there are too many to try."""
@@ -89,6 +100,24 @@ def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatc
         found = best_cuts(problem, batches)
         assert found is not None
         assert problem.cost(found) <= 1.05 * best
+
+
+@pytest.mark.parametrize("seed", [10, 16, 21])
+def test_the_sweep_finds_deep_cuts_at_a_slow_server(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with little drift: the deepest cuts, which come last, are polished, as they are the cheapest."""
+    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    problem = instance(seed, users=5, cuts=6, most=64)
+    bound = replace(problem.bound, squared_norms=1e-3 * problem.bound.squared_norms)
+    problem, batches = replace(problem, server_s=100 * problem.server_s, bound=bound), batches_of(seed, 5)
+    every = np.array(list(product(range(1, 7), repeat=5)))
+    best = problem.costs(Choice(np.broadcast_to(batches, every.shape), every)).min()
+    found = best_cuts(problem, batches)
+    assert found is not None
+    assert problem.cost(found) <= 1.001 * best
+
+
+def batches_of(seed: int, users: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(8, 64, users)
 
 
 def test_the_sweep_keeps_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:

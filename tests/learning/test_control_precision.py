@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise, product
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from learning.control.precision.blocks import (
 from learning.control.precision.descent import descent, one_pass, starts
 from learning.control.precision.matching import cost_of
 from learning.control.rate import energy_j, least_energy_j, rate_bps
-from learning.control.split import least_energy_split
+from learning.control.split import least_energy_split, width_worth
 
 
 def instance(seed: int, users: int = 3, **changed: Any) -> PrecisionProblem:
@@ -124,6 +125,32 @@ def test_bits_are_nearly_always_the_best() -> None:
         )
         hits += problem.cost(with_best_bits(problem, start)) <= best * (1 + 1e-9)
     assert hits >= 57
+
+
+@pytest.mark.parametrize("seed", [3, 37, 47, 91, 147])
+def test_polishing_finds_the_best_of_all_bits(seed: int) -> None:
+    """Four users, in instances of which each needs one of: coarser steps first, more than one start, the raised one
+    spared."""
+    problem = instance(seed, users=4)
+    start = problem.equal(np.full(4, 8))
+    best = min(problem.cost(start._replace(bits=np.array(bits))) for bits in product(problem.choices, repeat=4))
+    assert problem.cost(with_best_bits(problem, start)) == pytest.approx(best, rel=1e-9)
+
+
+def test_the_shortest_latency_is_that_of_full_power_wherever_the_search_begins() -> None:
+    hurry = instance(1, energy_weight=0.0)
+    full = hurry.equal(np.full(3, 6))
+    found = with_best_power(hurry, full._replace(power_w=np.full(3, 0.01)))
+    assert hurry.latency_s(found) == pytest.approx(hurry.latency_s(full), rel=1e-12)
+
+
+@pytest.mark.parametrize("cost", 10.0 ** np.arange(-18, 3))
+def test_the_bandwidth_at_which_a_hertz_is_worth_its_price(cost: float) -> None:
+    """x e^x - e^x + 1 summed as its series, (k - 1) x^k / k! from two on, which loses no digits however small x is."""
+    bits, seconds, gain = 1e6, 0.5, 1e9
+    width = width_worth(cost * seconds / gain, np.array([bits]), np.array([seconds]), np.array([gain]))
+    x = float(bits * np.log(2) / (width[0] * seconds))
+    assert sum((k - 1) * x**k / factorial(k) for k in range(2, 60)) == pytest.approx(cost, rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(15))
