@@ -1,5 +1,6 @@
 """Tokens, bandwidth and power of ST-SFLora: blocks and solvers against brute force, limits and monotonicity."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -81,8 +82,12 @@ def test_each_block_is_solved_exactly(seed: int) -> None:
     assert problem.efficiency(chosen) == pytest.approx(brute, rel=1e-9)
 
 
-def test_the_token_step_is_exact_on_two_hundred_instances() -> None:
-    """Three users of seven patches: all 343 choices at once, rates, energies and times written out again."""
+@pytest.mark.parametrize("hurried", [False, True])
+def test_the_token_step_is_exact_on_two_hundred_instances(hurried: bool) -> None:
+    """Three users of seven patches: all 343 choices at once, rates, energies and times written out again.
+
+    Those that are hurried have hardly more time than the tokens take with which they begin.
+    """
     tokens = np.array(list(product(range(1, 8), repeat=3)))
     compared = 0
     for seed in range(250):
@@ -90,6 +95,9 @@ def test_the_token_step_is_exact_on_two_hundred_instances() -> None:
         if problem.users < 3:
             continue
         start = with_best_power(problem, first(problem, 3))
+        if hurried:
+            factor = np.random.default_rng(seed).uniform(1.01, 1.6, 3)
+            problem = replace(problem, room_s=factor * problem.seconds(start))
         width, power, gain = start.bandwidth_hz, start.power_w, problem.gain_hz_per_w
         seconds = problem.token_bits * (tokens + 2) / (width * np.log2(1 + power * gain / width))
         allowed = ((seconds <= problem.room_s) & (seconds * power <= problem.most_energy_j * (1 + 1e-9))).all(axis=1)
