@@ -1,5 +1,6 @@
 """Importance of weights, ranks under a budget, and cuts: against autograd, exhaustive search, and what must hold."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -227,6 +228,28 @@ def test_the_least_budget_is_asked_first() -> None:
             worth = [problem.objective(0, np.array([cut, other])) for cut in (0, 1)]
             assert int(np.argmax(worth)) == own
         assert choose(problem).cuts.tolist() == expected
+
+
+@pytest.mark.parametrize("server_budget", [8.0, 16.0, 18.0])
+def test_who_was_asked_before_the_others_had_chosen_is_asked_again(server_budget: float) -> None:
+    """Instances in which the first pass leaves somebody who would do better elsewhere, now that others have moved."""
+    seconds = 0.3 if server_budget < 10 else 0.1
+    problem = split_problem([24.0, 36.0, 60.0], server_budget, 1.0, seconds=seconds)
+    cuts = choose(problem).cuts
+    for user in range(3):
+        worth = [problem.objective(user, np.array([*cuts[:user], cut, *cuts[user + 1 :]])) for cut in (0, 1)]
+        assert worth[cuts[user]] == max(worth)
+
+
+def test_time_counts_in_means_of_all_users_and_cuts() -> None:
+    """A world a thousand times slower is decided about alike; a cut of the mean time costs `time_weight`."""
+    problem = split_problem([24.0, 36.0, 60.0], 30.0, 0.2, seconds=2.0)
+    slower, idle = replace(problem, seconds=1000 * problem.seconds), replace(problem, time_weight=0.0)
+    for cuts in product((0, 1), repeat=3):
+        chosen = np.array(cuts)
+        worth = [each.objective(1, chosen) for each in (problem, slower, idle)]
+        assert worth[0] == pytest.approx(worth[1], rel=1e-12)
+        assert worth[2] - worth[0] == pytest.approx(0.2 * (0.5, 1.5)[cuts[1]], rel=1e-12)
 
 
 def test_who_has_no_cut_takes_nothing_from_the_server() -> None:

@@ -272,6 +272,16 @@ def test_an_error_counts_as_its_user_does(weights: Any) -> None:
     assert list(situation.problem(dict.fromkeys(ran.users, range(1))).error_weight) == pytest.approx(expected)
 
 
+def test_who_was_not_seen_yet_is_given_the_widest_range_seen() -> None:
+    """One, where nobody was: the error of each of three users in units of its weight."""
+    ran = world(SFLAM(control=Control(solver="fixed")), users=3, samples=8, rounds=1)
+    situation = SFLAM()._situation(ran)
+    for ranges, squares in (({}, [1, 1, 1]), ({0: 3.0, 1: 0.5}, [9, 0.25, 9]), ({1: 2.0}, [4, 4, 4])):
+        situation.ranges = {ran.users[number]: value for number, value in ranges.items()}
+        weights = situation.problem(dict.fromkeys(ran.users, range(1))).error_weight
+        assert weights == pytest.approx(np.array(squares) / 3)
+
+
 # 11: what is planned is what happens.
 
 
