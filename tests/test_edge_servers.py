@@ -232,3 +232,19 @@ def test_faults_and_handovers_on_the_way(scheme: str, policy: str) -> None:
     means = transfers[(transfers.direction == "backhaul") & (transfers.lost == 0) & (transfers.node == "core")]
     models = transfers[(transfers.direction == "up") & (transfers.kind == "model") & (transfers.lost == 0)]
     assert set(zip(models["round"], models.user, strict=True)) <= set(zip(means["round"], means.user, strict=True))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_a_deadline_is_for_users_and_what_servers_make_of_it_comes_after(share: float) -> None:
+    """Means of edge servers cross the lines after it, where there are any; all else is over by then."""
+    deadline_s = share * float(frame(cells(), "rounds").latency_s.max())
+    policy = {"learning.policy": {"name": "deadline", "deadline_s": deadline_s}, "learning.executor": "dry"}
+    result = cells(**policy)
+    rounds, jobs, sent = (frame(result, name) for name in ("rounds", "computations", "transfers"))
+    means = (sent.direction == "backhaul") & (sent.node == "core")
+    others = pd.concat([jobs[jobs.kind != "aggregation"], sent[~means]])
+    closes_s = (rounds.start_s + deadline_s).to_numpy()[others["round"]]
+    assert (others.end_s <= closes_s + 1e-12).all()
+    assert means.any() == rounds.participants.any() == (share > 0.5)
+    if share < 0.5:
+        assert rounds.latency_s.to_numpy() == pytest.approx(deadline_s)

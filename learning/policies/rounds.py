@@ -50,7 +50,7 @@ class Deadline(InRounds):
     """Users that are not done at the deadline are dropped from the round; who is done at that very instant is not."""
 
     deadline_s: Annotated[float, Gt(0)] = 10.0
-    """Seconds from the start of the round; what servers then make of what came in time comes on top."""
+    """Seconds from the start of the round. What servers make of what came in time is not in it."""
 
 
 @dataclass(frozen=True)
