@@ -105,7 +105,7 @@ class Batches:
         """Samples in a whole mini-batch."""
         if last == "drop" and self.batch_size > self.samples:
             raise ValueError(
-                f"user {user} has {self.samples} samples, less than a mini-batch of {size}, and drop leaves none of "
+                f"user {user} has {self.samples} samples, fewer than a mini-batch of {size}, and drop leaves none of "
                 f"them; keep and wrap are allowed, or a smaller batch_size"
             )
         whole, rest = divmod(self.samples, self.batch_size)

@@ -282,7 +282,7 @@ def dealt(size, last, epochs):
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 20])
 def test_mini_batches_are_those_of_torch(digits, size, last):
     if last == "drop" and size > 7:
-        with pytest.raises(ValueError, match="user 9 has 7 samples, less than a mini-batch of 20"):
+        with pytest.raises(ValueError, match="user 9 has 7 samples, fewer than a mini-batch of 20"):
             Batches(digits, MINE, 9, STREAMS, size, last)
         return
     batches, expected = Batches(digits, MINE, 9, STREAMS, size, last), dealt(size, last, 12)

@@ -1,5 +1,7 @@
 """A pass over a user's samples is a pass, not more: learnt, sent and charged for as often as there are samples."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,10 @@ from learning.local_training import Constant, Listed, LocalTraining, Uniform
 from learning.models import Mlp, Vit
 from learning.optimisers import Sgd
 from learning.schemes import SFL, SFLV1, SL, FedAvg, FedProx, Local
-from runs import frame, run
+from runs import NEEDS, TINY, frame, run
+from scenarios import load
+from scenarios.build import build
+from scenarios.errors import ScenarioError
 
 SAMPLES = [5, 16, 27]
 """In eights: a part of one, two, three and a part."""
@@ -176,3 +181,46 @@ def test_the_mean_loss_of_local_steps_is_that_of_a_sample():
     _, _, loss = steps.train(ran.whole, Sgd(1e-300), model, (), *stacks)
     x, y = ran.dataset.train.x[21:48], ran.dataset.train.y[21:48]
     assert float(loss) == pytest.approx(float(steps.mean_loss(ran.whole(model, x), y)), rel=1e-12)
+
+
+# Pooled data
+
+
+def test_pooled_training_does_not_depend_on_the_partition():
+    """One user with almost everything, or all with as much: the same model in every round."""
+    setting = {"learning__scheme": "centralised", "learning__batch_size": 32, "learning__stop__rounds": 6}
+    skewed = {"name": "quantity_skew", "alpha": 0.05, "min_samples": 1}
+    alike, unequal = (run(learning__partition=each, **setting) for each in ("iid", skewed))
+    assert sorted(frame(unequal, "users").samples) == [1, 16, 65, 78]
+    assert alike.tables["evaluations"] == unequal.tables["evaluations"]
+    assert alike.tables["computations"] == unequal.tables["computations"]
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"learning.last_batch": "drop"}, "learning.last_batch: user 0 has 4 samples, fewer than a mini-batch of 8"),
+        ({"learning.batch_size": "whole"}, 'found "whole"; a whole number >= 1, or all is allowed'),
+        ({"learning.scheme.local_epochs": [1, 2]}, "local_epochs has 2 numbers, but there are 40 users"),
+        ({"learning.scheme.local_epochs": 0}, "found 0; a number > 0 is allowed"),
+        (
+            {"learning.scheme": {"name": "sl", "local_epochs": 1, "local_steps": 1}},
+            "both given; one of them is allowed",
+        ),
+        ({"learning.scheme.local_epochs": {"name": "uniform", "low": 3, "high": 1}}, "must not exceed high"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(changed, sentence):
+    setting = {"network.users.count": 40, "learning.partition": "iid", **changed}
+    with pytest.raises(ScenarioError, match=re.escape(sentence)):
+        build(load(TINY, setting))
+
+
+@pytest.mark.parametrize("name", ["sfl_v2", "local", "sflam", "tsflora", "hetlora", "hsplitlora"])
+def test_all_schemes_with_passes_look_at_how_many_users_there_are(name):
+    setting = {**NEEDS.get(name, {}), "learning.scheme": {"name": name, "local_epochs": [1, 2]}}
+    with pytest.raises(ScenarioError, match="local_epochs has 2 numbers, but there are 4 users"):
+        build(load(TINY, setting))
