@@ -61,6 +61,23 @@ def test_equal_cuts_and_batches_are_split_federated_learning(interval, optimiser
     assert equal.journal.works == plain.journal.works
 
 
+@pytest.mark.parametrize("size", [8, None])
+def test_the_same_with_unequal_data(size):
+    """Users of 5, 16 and 27 samples: the scenario's mini-batch is their own, and smaller at the end of a pass."""
+    setting = {"samples": [5, 16, 27], "batch_size": size, "rounds": 7, "model": THREE, "precision": torch.float32}
+    plain, equal = (world(each, **setting) for each in (SFL(interval=2), HASFL(Fixed(), interval=2)))
+    assert same_bits(equal.model, plain.model)
+    assert equal.journal.messages == plain.journal.messages
+    assert equal.journal.works == plain.journal.works
+
+
+@pytest.mark.parametrize(("last", "taken"), [("keep", [5, 16, 20]), ("wrap", [20, 20, 20])])
+def test_no_mini_batch_is_larger_than_the_data(last, taken):
+    ran = world(HASFL(Fixed(batches=(20,))), samples=[5, 16, 27], last_batch=last, rounds=1, executor="dry")
+    assert [value for _, _, name, value in ran.journal.decisions if name == "batch_size"] == taken
+    assert [ran.journal.charged(node=user, kind="client_forward")[0] / (2 * 64 * 12) for user in range(3)] == taken
+
+
 def test_the_same_with_some_users_in_an_interval():
     setting = {"participation": Random(2), "users": 4, "rounds": 6, "precision": torch.float32}
     plain, equal = (world(each, **setting) for each in (SFL(interval=2), HASFL(Fixed(), interval=2)))

@@ -1,5 +1,6 @@
 """What HASFL's controllers see and decide, against numbers written out; training is in test_hasfl.py."""
 
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -9,8 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from fakes import digits, world
+from learning.codecs import Uniform
 from learning.models import Mlp, whole
 from learning.optimisers import Sgd
+from learning.protocols.split import Link
 from learning.schemes import HASFL
 from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
 from learning.schemes.hasfl.estimates import Constants, Estimates
@@ -65,6 +68,15 @@ def test_seconds_by_user_and_cut():
     assert problem.download_bps == pytest.approx([down] * 3)
     assert (problem.most_samples == 32).all()
     assert (look().problem(64).most_samples == 40).all()  # what a user has
+
+
+def test_a_sample_costs_its_part_of_a_whole_mini_batch_though_the_first_user_has_none():
+    """The range of a quantiser's 64 bits is shared by 8 samples, or by the 6 that there are at most."""
+    rate = 1e6 / 3 * np.log2(1 + 0.2 * 1e8 / (1e6 / 3))
+    for samples, most in (([1, 24, 24], 8), ([1, 6, 2], 6)):
+        scheme = partial(HASFL, link=Link(activations=Uniform(4)))
+        problem = look(scheme, samples=samples, flops_per_s=1e6).problem(32)
+        assert problem.before_s[:, 0] == pytest.approx(2 * 64 * 12 / 1e6 + (4 * 12 + 64 / most + 64) / rate)
 
 
 def test_the_target_is_what_moderate_choices_lose():

@@ -264,6 +264,11 @@ def test_a_proximal_step_costs_two_more_flops_a_weight():
         world(scheme).journal.charged(kind="client_training") for scheme in (FedAvg(2), FedProx(2, mu=0.1))
     )
     assert [b - a for a, b in zip(plain, proximal, strict=True)] == [2 * 2 * (FRONT + BACK)] * 9
+    plain, proximal = (
+        world(scheme, samples=[5, 16, 27], rounds=1).journal.charged(kind="client_training")
+        for scheme in (FedAvg(), FedProx(mu=0.1))
+    )
+    assert [b - a for a, b in zip(plain, proximal, strict=True)] == [2 * n * (FRONT + BACK) for n in (1, 2, 4)]
 
 
 @named([SFL(), SFLV1(1), SFLV2(1), SL(1)])

@@ -302,19 +302,36 @@ def test_the_solver_knows_the_channel_of_the_moment_or_its_mean(csi: str) -> Non
     assert (apart < 1e-6).all() if csi == "present" else (apart > 0.05).all()
 
 
+UNEQUAL = {
+    "learning__partition": {"name": "quantity_skew", "alpha": 1.0, "min_samples": 3},
+    "learning__batch_size": "all",
+}
+
+
+def test_the_solver_knows_how_many_samples_each_user_has() -> None:
+    """With energy to spare all are done at once, though their mini-batches are unequal."""
+    up = uploads(ran({"tokens": 5, "most_energy_j": 1e3, "label_bits": LABEL}, learning__executor="dry", **UNEQUAL))
+    airtime, bits = (up[column].unstack("user") for column in ("airtime_s", "bits"))
+    assert (bits.max(axis=1) > 1.3 * bits.min(axis=1)).all()
+    np.testing.assert_allclose(airtime[0], airtime[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("changed", [{}, UNEQUAL])
 @pytest.mark.parametrize("scheme", [{}, {"fixed_power": 0.25}, {"tokens": 9}, {"tokens": 99}, {"merge": False}])
-def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any]) -> None:
+def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any], changed: dict[str, Any]) -> None:
     """At nominal speed, with an equal part of the band; a thousandth more time than that is enough, less is not."""
-    described = scenario({"label_bits": LABEL, "standing": {}, **scheme}, network__users__tx_power_dbm=20.0)
+    described = scenario({"label_bits": LABEL, "standing": {}, **scheme}, network__users__tx_power_dbm=20.0, **changed)
     world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
     own = described.learning.scheme
     costs = Costs(world, LABEL)
     tokens = min(scheme.get("tokens", own.least_tokens), PATCHES) + 1 + scheme.get("merge", True)
-    bits = 32 * BATCH * WIDTH * tokens + BATCH * LABEL
+    of_sample = costs.of(world.users[0], 0).forward_flops / (world.users[0].samples if changed else BATCH)
     takes = {}
     for user, gain in zip(world.users, gains(described), strict=True):
+        samples = user.samples if changed else BATCH
+        bits = 32 * samples * WIDTH * tokens + samples * LABEL
         rate = BAND_HZ / 2 * np.log2(1 + scheme.get("fixed_power", 1.0) * 0.1 * gain / (BAND_HZ / 2))
-        takes[user] = costs.of(user, 0).forward_flops / user.node.flops_per_s + bits / rate
+        takes[user] = samples * of_sample / user.node.flops_per_s + bits / rate
     first, second = world.users
     assert own.admitted(costs, {first: takes[first] * 1.001, second: takes[second] * 0.999}, 0) == [first]
     assert own.admitted(costs, {first: takes[first] * 0.999, second: takes[second] * 1.001}, 0) == [second]
