@@ -56,6 +56,34 @@ def test_importance_is_the_top_mass() -> None:
     assert (np.diff(mass, 2) <= 1e-12).all()
 
 
+UNEQUAL: dict[str, Any] = {
+    "token_bits": 1_572_864.0 * np.array([2.0, 9.0, 16.0]),
+    "overhead_bits": np.array([1e5, 3e6, 0.0]),
+}
+"""Mini-batches of 2, 9 and 16 samples: bits of a token, and beside them, of three users."""
+
+
+def test_some_of_the_users_keep_their_own_bits() -> None:
+    problem = instance(0, 3, 7, **UNEQUAL)
+    some = problem.of(np.array([2, 0]))
+    tokens = np.array([1, 4, 6])
+    assert some.bits(tokens[[2, 0]]).tolist() == problem.bits(tokens)[[2, 0]].tolist()
+    assert problem.bits(tokens).tolist() == [1_572_864 * 2 * 3 + 1e5, 1_572_864 * 9 * 6 + 3e6, 1_572_864 * 16 * 8]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_with_unequal_mini_batches_solvers_find_the_best_of_all_combinations(seed: int) -> None:
+    """A search over the latency; and for a given band and power, the published step."""
+    problem = instance(seed, 3, 6, 1.5, room_s=np.full(3, 60.0), **UNEQUAL)
+    assert len(admissible(problem)) == 3
+    best = problem.efficiency(exhaustive(problem))
+    assert problem.efficiency(by_latency(problem)) == pytest.approx(best, rel=1e-9)
+    start = with_best_power(problem, first(problem, 1))
+    combinations = [start._replace(tokens=np.array(each)) for each in product(range(1, 7), repeat=3)]
+    fitting = max(problem.efficiency(each) for each in combinations if problem.excess(each) <= 1e-9)
+    assert problem.efficiency(with_best_tokens(problem, start)) == pytest.approx(fitting, rel=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_each_block_is_solved_exactly(seed: int) -> None:
     problem = feasible(seed, 3, 7, 0.3)

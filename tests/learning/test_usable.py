@@ -77,14 +77,13 @@ def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
 
 @pytest.mark.parametrize("bad", [nan, inf])
 def test_a_report_that_is_not_finite_counts_as_equal_importance(bad: float) -> None:
-    x = SimpleNamespace(indices=range(8))
     reports: Any = {
-        name: Report(x, None, None, None, torch.tensor(row))  # type: ignore[arg-type]
-        for name, row in {"well": [5.0, 2.0, 1.0, 0.0], "lost": [5.0, bad, 1.0, 0.0]}.items()
+        name: Report(SimpleNamespace(indices=range(samples)), None, None, None, torch.tensor(row))  # type: ignore[arg-type]
+        for name, samples, row in (("well", 8, [5.0, 2.0, 1.0, 0.0]), ("lost", 12, [5.0, bad, 1.0, 0.0]))
     }
     world: Any = SimpleNamespace(executor=EXECUTOR)
-    assert ranked(world, 4, reports, flat=False).tolist() == [[5, 2, 1, 0], [2, 2, 2, 2]]
-    assert ranked(world, 4, reports, flat=True).tolist() == [[2, 2, 2, 2]] * 2
+    assert ranked(world, 4, reports, flat=False).tolist() == [[5, 2, 1, 0], [3, 3, 3, 3]]
+    assert ranked(world, 4, reports, flat=True).tolist() == [[2, 2, 2, 2], [3, 3, 3, 3]]
 
 
 @pytest.mark.parametrize("bad", [nan, inf])

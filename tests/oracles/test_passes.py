@@ -12,7 +12,7 @@ from learning import steps
 from learning.local_training import Constant, Listed, LocalTraining, Uniform
 from learning.models import Mlp, Vit
 from learning.optimisers import Sgd
-from learning.schemes import SFL, SFLV1, SL, FedAvg, FedProx, Local
+from learning.schemes import SFL, SFLV1, SL, FedAvg, FedProx, HSplitLoRA, Local
 from runs import NEEDS, TINY, frame, run
 from scenarios import load
 from scenarios.build import build
@@ -160,6 +160,22 @@ def test_passes_of_each_user():
         world(FedAvg(), samples=SAMPLES, rounds=1, executor="dry").journal.charged(node=user)[0] for user in range(3)
     ]
     assert [ran.journal.charged(node=user)[0] for user in range(3)] == [3 * one[0], one[1], 2 * one[2]]
+
+
+def test_parts_of_a_pass_are_rounded_up_but_not_by_a_rounding_error():
+    """In floating point 0.07 times 100 is a little more than 7."""
+    hundred = world(FedAvg(1), users=1, samples=100, batch_size=1, rounds=1, executor="dry").users[0]
+    training = LocalTraining(local_epochs=Constant(0.07))
+    assert [training.positions(hundred, turn) for turn in range(3)] == [range(0, 7), range(7, 14), range(14, 21)]
+
+
+def test_steps_where_neither_is_given():
+    """One pass; under HSplitLoRA the paper's twenty mini-batches."""
+    user = world(FedAvg(1), samples=SAMPLES, rounds=1, executor="dry").users[2]
+    assert FedAvg().positions(user, 2) == range(8, 12)
+    assert HSplitLoRA().positions(user, 2) == range(40, 60)
+    assert HSplitLoRA(local_epochs=Constant(1)).positions(user, 2) == range(8, 12)
+    assert HSplitLoRA(3).positions(user, 2) == range(6, 9)
 
 
 def test_drawn_passes_are_the_users_own_and_stay():
