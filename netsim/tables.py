@@ -123,7 +123,10 @@ class EvaluationRow(NamedTuple):
     time_s: Annotated[float, Column("s", "simulated time")]
     split: Annotated[str, Column("", "data evaluated on")]
     metric: Annotated[str, Column("", "what was measured")]
-    value: Annotated[float | None, Column("1", "its value; null where nothing was computed")]
+    value: Annotated[
+        float | None,
+        Column("1", "its value, perhaps infinite or NaN; null where nothing was computed"),
+    ]
     samples: Annotated[int, Column("1", "samples evaluated on")]
 
 

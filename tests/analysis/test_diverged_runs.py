@@ -17,6 +17,7 @@ from analysis import measures, plots, report, sweep_plots
 from analysis.claims import Claim, judge
 from analysis.comparison.arms import arms
 from analysis.comparison.outcomes import Goal, Outcome, observe, within_reach
+from analysis.seeds import over_seeds
 from netsim.tables import EvaluationRow
 
 SOUND = MadeUp(losses=(1.0, 0.5, 0.25))
@@ -155,6 +156,24 @@ def test_the_report_of_a_sweep_says_it(tmp_path: Path) -> None:
     assert "within reach of every run that did not diverge" in html
     assert "2 runs did not reach the target and have no dot." in html
     assert all(name in views(html) for name in ("learning", "cost-of-learning", "end-and-pace"))
+
+
+def test_the_report_of_losses_alone_says_which_have_no_dot(tmp_path: Path) -> None:
+    """Ends that are not finite are no targets that were missed."""
+    lost = MadeUp(metric="loss", accuracies=(2.0, 3.0, nan, nan))
+    sound = MadeUp(metric="loss", accuracies=(4.0, 1.0, 0.5, 0.25))
+    path = write_sweep(tmp_path / "sweep", {"sound": {1: sound, 2: sound}, "lost": {1: lost, 2: sound}})
+    html = report.write(path).read_text("utf-8")
+    assert "1 runs did not reach the target and have no dot." in html
+    assert "1 runs ended in a value that is not finite and have no dot." in html
+
+
+def test_a_curve_goes_as_far_as_all_seeds_are_finite() -> None:
+    """Two seeds, of which one is not from three seconds on, and one more that never is."""
+    values = (4.0, 1.0, 0.5, 0.25), (2.0, 3.0, nan, inf), (nan,) * 4
+    curve = over_seeds([pd.DataFrame({"time_s": [1.0, 2.0, 3.0, 4.0], "value": each}) for each in values])
+    assert (curve.index[0], curve.index[-1]) == (1.0, 2.0)
+    assert (curve["mean"].iloc[0], curve["mean"].iloc[-1]) == (3.0, 2.0)
 
 
 def test_the_report_of_a_run_says_since_when(tmp_path: Path) -> None:

@@ -166,3 +166,16 @@ def test_the_quantiser_asks_for_its_draws():
     for draws in (None, u[:3]):
         with pytest.raises(ValueError, match="one uniform number for each element"):
             Uniform().roundtrip(x, draws)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_a_range_that_is_not_finite_leaves_nothing_of_what_shares_it(bad, rounding):
+    """The whole tensor, or the vector in which it is; the other vectors are what they are without it."""
+    x = torch.linspace(-1, 1, 12).reshape(3, 4)
+    broken, u = x.index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(bad)), torch.full((3, 4), 0.5)
+    assert Uniform(4, rounding).roundtrip(broken, u).isnan().all()
+    by_token = Uniform(4, rounding, "token")
+    seen, sound = by_token.roundtrip(broken, u), by_token.roundtrip(x, u)
+    assert seen[1].isnan().all()
+    assert torch.equal(seen[[0, 2]], sound[[0, 2]])

@@ -98,6 +98,7 @@ def test_a_diverged_training_ends_with_a_sentence(case: str, tmp_path: Path, net
     assert code == 0, err
     assert re.search(r"^ *diverged +loss not finite from round 0 on *$", out, re.MULTILINE), out
     assert status(tmp_path / "run") == "complete"
+    assert all(len(line) < 100 for line in out.splitlines() if "loss" in line or "perplexity" in line)
     found = evaluations(tmp_path / "run")
     assert len(found["loss"]) == ROUNDS
     assert not np.isfinite(found["loss"]).any()
