@@ -36,10 +36,15 @@ class Interrupted(Exception):
     """A command was told to stop; the message says how far it came."""
 
 
+class Stalled(Exception):
+    """Nothing is going to happen in a simulated world any more; the message says who waits for what."""
+
+
 def told(error: BaseException) -> str:
     """A failure on one line: the type of what was raised first, what it says, and the notes added on its way."""
     cause = original(error)
-    return " ".join(" ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])]).split())
+    what = str(cause) if isinstance(cause, Stalled) else f"{type(cause).__name__}: {cause}"
+    return " ".join(" ".join([what, *getattr(cause, "__notes__", [])]).split())
 
 
 def original(error: BaseException) -> BaseException:

@@ -24,7 +24,7 @@ from netsim.trace import Trace
 from netsim.waiting import stuck
 from scenarios.build import build
 from scenarios.directory import RunDirectory
-from scenarios.errors import RunFailed, original, told
+from scenarios.errors import RunFailed, Stalled, original, told
 from scenarios.progress import Observer, Tally
 from scenarios.sanity import spans, warnings
 from scenarios.schema import Scenario, resolved
@@ -151,7 +151,7 @@ class _Run:
                         for observer in self.observers:
                             observer.ticked(env.now)
         except simpy.core.EmptySchedule:
-            raise RuntimeError(stuck(env)) from None
+            raise Stalled(stuck(env)) from None
         except KeyboardInterrupt:
             return "interrupted"
         if not ended.processed:
@@ -167,8 +167,9 @@ class _Run:
 
     def _failure(self, error: Exception) -> RunFailed:
         """Record a failure, as far as that is still possible, and say it in one sentence."""
-        what = told(error)
-        where = f"at simulated time {self.simulation.env.now:.6g} s in round {self.simulation.journal.round}"
+        what, number = told(error), self.simulation.journal.round
+        in_round = f" in round {number}" if number >= 0 else ""
+        where = f"at simulated time {self.simulation.env.now:.6g} s{in_round}"
         tables: Mapping[str, Any] = {}
         with suppress(OSError):  # a full disk may be what failed in the first place
             tables = self.trace.close()

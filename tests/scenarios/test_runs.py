@@ -152,7 +152,7 @@ def test_a_failure_is_recorded_with_time_and_round(
     assert pd.read_parquet(tmp_path / "run" / "traces" / "rounds")["end_s"].tolist() == [1.5]
 
 
-@pytest.mark.parametrize(("table", "at"), [("users", "0 s in round -1"), ("evaluations", r"[\d.]+ s in round 0")])
+@pytest.mark.parametrize(("table", "at"), [("users", "0 s"), ("evaluations", r"[\d.]+ s in round 0")])
 def test_a_full_disk_is_one_sentence(
     table: str, at: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +180,7 @@ class Waits:
 
 def test_a_scheme_that_waits_for_ever_fails(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEMES, "waits", Waits)
-    stuck = r"in round 0: RuntimeError: nothing is going to happen .*: Waits.run waits in Waits.run \(.*\) for an event"
+    stuck = r"in round 0: nothing is going to happen .*: Waits.run waits in Waits.run \(.*\) for an event"
     with pytest.raises(RunFailed, match=stuck):
         simulate(load(small, {"learning.scheme.name": "waits"}))
 

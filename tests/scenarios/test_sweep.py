@@ -143,9 +143,7 @@ def test_a_point_that_fails_stops_no_other(
     assert "1 of 3 complete" in out
     failures = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert len(failures) == 2
-    assert failures[0].startswith(
-        "failed: a, seed 3: failed at simulated time 1.5 s in round -1: ArithmeticError: no such"
-    )
+    assert failures[0].startswith("failed: a, seed 3: failed at simulated time 1.5 s: ArithmeticError: no such")
     assert failures[1].startswith(f"failed: b, seed 3: {thesis.parent}: the folder is not empty and holds no run")
     said = index(sweep)
     assert said["status"] == "failed"
