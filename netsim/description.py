@@ -282,12 +282,12 @@ class EnergyDescription:
     """Power of the other transmit circuits in W while sending (Cui et al.: 98.2 mW)."""
     receive_power_w: Annotated[float, Ge(0)] = 0.1125
     """Power of the receive circuits in W while receiving (Cui et al.: about 112.5 mW)."""
-    idle_power_w: Annotated[float, Ge(0)] = 0.01
+    idle_power_w: PerUser = field(default_factory=lambda: Constant(0.01))
     """Power in W while a device neither sends, receives nor computes (our choice: light sleep)."""
     tail: RadioTail | None = None
     """What radios draw after transfers before they go to sleep; null is sleep at once."""
     compute: ComputeEnergy = field(default_factory=Cycles)
-    """Energy of computing on a user's device."""
+    """Energy of computing on a user's device. The default is a phone's; others have profiles."""
     battery: BatteryDescription | None = None
     """What the users' devices have in store; null is a socket in the wall."""
     server_compute: ComputeEnergy | None = None

@@ -18,6 +18,10 @@ class ComputeEnergy(Protocol):
         """Joules for `flops` operations on a processor of nominal speed `flops_per_s`."""
         ...
 
+    def of_user(self, user: int) -> ComputeEnergy:
+        """The model of one user's device; itself where all are alike."""
+        ...
+
 
 @dataclass(frozen=True)
 class Cycles:
@@ -28,7 +32,8 @@ class Cycles:
     """
 
     kappa: Annotated[float, Ge(0)] = 1e-28
-    """Effective switched capacitance of a mobile CPU in J s^2 per cycle; for GPUs take values near 1e-26."""
+    """Effective switched capacitance of a mobile CPU in J s^2 per cycle; for GPUs take values near 1e-26. It holds for
+    clocks of some 1e9 Hz: at a microcontroller's it makes a millionth of what that draws."""
     flops_per_cycle: Annotated[float, Gt(0)] = 4.0
     """FLOPs done in a clock cycle, so that the clock is FLOP/s over this (our choice: one 128-bit vector unit). Beyond
     some 1e10 FLOP/s a device does more in a cycle: with 4 its clock, which counts squared, would be impossible."""
@@ -36,6 +41,9 @@ class Cycles:
     def energy_j(self, flops: float, flops_per_s: float) -> float:
         clock_hz = flops_per_s / self.flops_per_cycle
         return self.kappa * clock_hz**2 * (flops / self.flops_per_cycle)
+
+    def of_user(self, user: int) -> Cycles:
+        return self
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class JoulesPerFlop:
 
     def energy_j(self, flops: float, flops_per_s: float) -> float:
         return self.joules_per_flop * flops
+
+    def of_user(self, user: int) -> JoulesPerFlop:
+        return self
 
 
 @dataclass(frozen=True)
@@ -86,12 +97,9 @@ class OperatingPoints:
         cycles = flops / self.flops_per_cycle
         return self.capacitance_f * self.voltages_v[point] ** 2 * cycles + self.static_power_w * flops / flops_per_s
 
+    def of_user(self, user: int) -> OperatingPoints:
+        return self
 
-COMPUTE_ENERGIES: dict[str, type] = {
-    "cycles": Cycles,
-    "joules_per_flop": JoulesPerFlop,
-    "operating_points": OperatingPoints,
-}
 
 Activity = Literal["transmit", "receive", "compute"]
 

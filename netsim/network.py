@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import Literal
 
 import simpy
@@ -57,7 +58,11 @@ class Network:
         for user, speed in enumerate(self._flops_per_s):
             if speed <= 0:
                 raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
-            energy.compute.energy_j(1.0, speed)  # raises where a device cannot be so fast
+            energy.compute.of_user(user).energy_j(1.0, speed)  # raises where a device cannot be so fast
+        self._idle_w = energy.idle_power_w.of_users(count, streams, "idle power")
+        for user, power_w in enumerate(self._idle_w):
+            if not 0 <= power_w < inf:
+                raise ValueError(f"the idle power of user {user} is {power_w:g} W; it must not be negative")
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
         """Memory of each device, where there is a limit."""
@@ -157,7 +162,7 @@ class Network:
 
     def _user(self, number: int) -> User:
         energy = self._energy
-        meter = Meter(self.env, energy.idle_power_w, energy.tail)
+        meter = Meter(self.env, self._idle_w[number], energy.tail)
         presence = Presence(self.env, self.journal, number, meter)
         self.journal.meters.append(meter)
         processor = Processor(
@@ -168,7 +173,7 @@ class Network:
             self._flops_per_s[number],
             slowdown=partial(self._slowdowns.draw, number),
             worked=partial(self._slowdowns.worked, number) if self._slowdowns.remembers else None,
-            energy=energy.compute,
+            energy=energy.compute.of_user(number),
             meter=meter,
         )
         station, user_w = self.stations[self.budget.serving[number]], self.budget.power_w("up", number)

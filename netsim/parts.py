@@ -1,10 +1,10 @@
 """Everything of the simulated world that a scenario can name: families of described parts."""
 
-from netsim.energy import COMPUTE_ENERGIES, ComputeEnergy
+from netsim.energy import ComputeEnergy, Cycles, JoulesPerFlop, OperatingPoints
 from netsim.faults import AVAILABILITIES, Availability
 from netsim.geometry import STATION_PLACEMENTS, USER_PLACEMENTS, StationPlacement, UserPlacement
 from netsim.mobility import MOBILITIES, Mobility
-from netsim.profiles import Profiled
+from netsim.profiles import Profiled, ProfiledEnergy
 from netsim.queueing import DISCIPLINES, Discipline
 from netsim.radio.antenna import ANTENNAS, Antenna
 from netsim.radio.fading import FADINGS, Fading
@@ -35,6 +35,11 @@ FAMILIES: dict[type, dict[str, type]] = {
     Availability: AVAILABILITIES,
     Arrivals: ARRIVALS,
     SizeLaw: SIZE_LAWS,
-    ComputeEnergy: COMPUTE_ENERGIES,
+    ComputeEnergy: {
+        "cycles": Cycles,
+        "joules_per_flop": JoulesPerFlop,
+        "operating_points": OperatingPoints,
+        "profile": ProfiledEnergy,
+    },
     PerUser: {**PER_USER, "profile": Profiled},
 }

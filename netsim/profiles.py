@@ -1,33 +1,63 @@
-"""Devices by name: speed and memory from their makers' data sheets."""
+"""Devices by name: speed, memory and power together, from their makers' data sheets or measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Gt, Le, MinLen
 
+from netsim.energy import JoulesPerFlop
 from netsim.streams import Streams
 
 
 class Device(NamedTuple):
-    """What a maker says of a device."""
+    """What is known of a device."""
 
     peak_flops_per_s: float
     """Most floating-point operations in a second."""
     memory_bytes: float
     power_w: float
-    """Most power, or the power limit."""
+    """Power while it computes, or the power limit."""
     source: str
     """Who says so, and of which number format the peak is."""
+    idle_power_w: float | None = None
+    """Power while it does nothing, by the same source; None where that does not say."""
 
 
 DEVICES: dict[str, Device] = {
+    "nrf52840": Device(
+        64e6,
+        256e3,
+        9.9e-3,
+        "Nordic nRF52840 product specification: Cortex-M4F at 64 MHz, 52 uA/MHz at 3 V from flash, 3.16 uA asleep with "
+        "RAM and clock; here 1 FLOP (32 bit) a cycle",
+        9.48e-6,
+    ),
+    "stm32f407": Device(
+        168e6,
+        192e3,
+        0.132,
+        "STMicroelectronics STM32F407 data sheet: Cortex-M4F at 168 MHz, 40 mA at 3.3 V without peripherals, 12 mA in "
+        "sleep mode; here 1 FLOP (32 bit) a cycle",
+        0.0396,
+    ),
+    "esp32": Device(
+        480e6,
+        520e3,
+        0.2244,
+        "Espressif ESP32 data sheet: two LX6 cores at 240 MHz, at most 68 mA at 3.3 V with the radio off, 0.8 mA in "
+        "light sleep; here 1 FLOP (32 bit) a cycle of a core",
+        2.64e-3,
+    ),
     "raspberry_pi_4": Device(
         48e9,
         4e9,
-        15.0,
-        "Raspberry Pi 4 Model B product brief: 4 Cortex-A72 cores at 1.5 GHz, here 8 FLOPs (32 bit) a cycle",
+        6.4,
+        "Raspberry Pi 4 Model B product brief: 4 Cortex-A72 cores at 1.5 GHz, here 8 FLOPs (32 bit) a cycle; power "
+        "with all cores busy and idle: Geerling, Raspberry Pi Dramble, power consumption benchmarks",
+        2.7,
     ),
     "jetson_nano": Device(472e9, 4e9, 10.0, "NVIDIA Jetson Nano data sheet: 472 GFLOP/s (16 bit), 5 to 10 W"),
     "jetson_tx2": Device(1.33e12, 8e9, 15.0, "NVIDIA Jetson TX2 data sheet: 1.33 TFLOP/s (16 bit), 7.5 to 15 W"),
@@ -40,12 +70,26 @@ DEVICES: dict[str, Device] = {
 }
 """Real devices by name."""
 
-DeviceName = Literal["raspberry_pi_4", "jetson_nano", "jetson_tx2", "jetson_agx_xavier", "rtx_3090", "a100", "h100"]
+DeviceName = Literal[
+    "nrf52840",
+    "stm32f407",
+    "esp32",
+    "raspberry_pi_4",
+    "jetson_nano",
+    "jetson_tx2",
+    "jetson_agx_xavier",
+    "rtx_3090",
+    "a100",
+    "h100",
+]
 
 
 @dataclass(frozen=True)
 class Profiled:
-    """What the makers of real devices say: their speed where FLOP/s are asked for, and their memory where bytes are."""
+    """Real devices: their speed where FLOP/s are asked for, their memory where bytes are, and their idle power.
+
+    The energy of computing belongs to it: `energy.compute` takes the same section.
+    """
 
     devices: Annotated[tuple[DeviceName, ...], MinLen(1)]
     """Devices of users 0, 1, 2 and so on, and from the first one again (`netsim list profiles`)."""
@@ -53,10 +97,36 @@ class Profiled:
     """Part of the peak speed that training reaches; well below one on real devices."""
 
     def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
-        """Raises ValueError where neither speed nor memory is asked for."""
-        if purpose not in ("device speed", "device memory"):
-            raise ValueError(f"profiles of devices tell their speed and their memory, but no {purpose}")
+        """Raises ValueError where something else is asked for, or where it is not known."""
         own = [DEVICES[self.devices[user % len(self.devices)]] for user in range(count)]
+        if purpose == "device speed":
+            return [self.utilisation * device.peak_flops_per_s for device in own]
         if purpose == "device memory":
             return [device.memory_bytes for device in own]
-        return [self.utilisation * device.peak_flops_per_s for device in own]
+        if purpose == "idle power":
+            return [self._idle_w(name) for name, _ in zip(cycle(self.devices), range(count), strict=False)]
+        raise ValueError(f"profiles of devices tell their speed, their memory and their idle power, but no {purpose}")
+
+    def _idle_w(self, name: DeviceName) -> float:
+        idle_w = DEVICES[name].idle_power_w
+        if idle_w is None:
+            raise ValueError(f"the profile of {name} tells no idle power; give energy.idle_power_w as a number")
+        return idle_w
+
+
+@dataclass(frozen=True)
+class ProfiledEnergy:
+    """Real devices: the power that each draws while it computes, over its speed. Name those of `compute.devices`."""
+
+    devices: Annotated[tuple[DeviceName, ...], MinLen(1)]
+    """Devices of users 0, 1, 2 and so on, and from the first one again (`netsim list profiles`)."""
+    utilisation: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Part of the peak speed that training reaches: a device draws its power whether it waits for memory or not."""
+
+    def energy_j(self, flops: float, flops_per_s: float) -> float:
+        """That of the first device."""
+        return self.of_user(0).energy_j(flops, flops_per_s)
+
+    def of_user(self, user: int) -> JoulesPerFlop:
+        device = DEVICES[self.devices[user % len(self.devices)]]
+        return JoulesPerFlop(device.power_w / (self.utilisation * device.peak_flops_per_s))

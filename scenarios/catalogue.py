@@ -79,7 +79,8 @@ def _profiles() -> Iterator[tuple[str, str]]:
     """Real devices, and cells as the standards describe them."""
     for name, device in DEVICES.items():
         speed, memory = device.peak_flops_per_s / 1e9, device.memory_bytes / 1e9
-        yield name, f"{speed:g} GFLOP/s at most, {memory:g} GB, {device.power_w:g} W ({device.source})"
+        idle = "" if device.idle_power_w is None else f", {device.idle_power_w:g} W idle"
+        yield name, f"{speed:g} GFLOP/s at most, {memory:g} GB, {device.power_w:g} W{idle} ({device.source})"
     for file in sorted(CELLS.glob("*.yaml")):
         yield _near(file), _first_comment(file)
 

@@ -118,7 +118,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     What `run` refuses, or what fails in its first rounds, ends with the same sentence and exit code here.
     """
     from scenarios.cost import predict
-    from scenarios.sanity import known_end_s, spans, warnings
+    from scenarios.sanity import implausible, known_end_s, spans, warnings
     from scenarios.schema import resolved
 
     document, described = _load(scenario, settings, seed)
@@ -131,8 +131,8 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     end_s = known_end_s(described)
     if end_s is None and not isinstance(cost, str) and cost.rounds is not None:
         end_s = cost.rounds * cost.simulated_time_s
-    if end_s is not None:
-        print_warnings(warnings(spans(described), end_s))
+    unseen = [] if end_s is None else warnings(spans(described), end_s)
+    print_warnings([*implausible(described), *unseen])
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from netsim.recordings import Timed
+from netsim.streams import Streams
 from scenarios.errors import Path, dotted
 from scenarios.schema import Scenario
 
@@ -37,6 +38,40 @@ def warnings(recorded: Sequence[Span], end_s: float) -> list[str]:
             )
         if last_s < 0:
             out.append(f"{dotted(path)}: the recording {file} is over {-last_s:.10g} s before its time_origin")
+    return out
+
+
+LEAST_J_PER_FLOP, MOST_J_PER_FLOP = 1e-13, 1e-6
+"""What computing takes on real devices lies between. NVIDIA H100 SXM data sheet: 700 W over 1,979 TFLOP/s of 8 bit are
+3.5e-13 J. At the other end an 8-bit microcontroller without floating point (Microchip ATmega328P data sheet: 10 mA at
+5 V and 16 MHz) with a hundred cycles an operation: 3e-7 J."""
+
+
+def implausible(scenario: Scenario) -> list[str]:
+    """A sentence where speeds and energies of computing are of different kinds of devices.
+
+    Raises ValueError where they do not fit the users.
+    """
+    count, streams = scenario.network.users.count, Streams(scenario.seed)
+    speeds = scenario.compute.devices.flops_per_s.of_users(count, streams, "device speed")
+    idle_w = scenario.energy.idle_power_w.of_users(count, streams, "idle power")
+    costs_j = [scenario.energy.compute.of_user(user).energy_j(1.0, speed) for user, speed in enumerate(speeds)]
+    odd = [user for user in range(count) if not LEAST_J_PER_FLOP <= costs_j[user] <= MOST_J_PER_FLOP]
+    cool = [user for user in range(count) if costs_j[user] * speeds[user] < idle_w[user] / 10]
+    out = []
+    if odd:
+        user, of_them = odd[0], f"{len(odd)} of {count} users"
+        out.append(
+            f"energy.compute: user {user} spends {costs_j[user]:.2g} J per FLOP at {speeds[user]:.3g} FLOP/s "
+            f"({of_them} are like that); real devices spend {LEAST_J_PER_FLOP:g} to {MOST_J_PER_FLOP:g}, and a profile "
+            "has speed and energy of one device (netsim list profiles)"
+        )
+    if cool:
+        user, of_them = cool[0], f"{len(cool)} of {count} users"
+        out.append(
+            f"energy.idle_power_w: user {user} draws {costs_j[user] * speeds[user]:.2g} W while it computes, and "
+            f"{idle_w[user]:.2g} W while it does nothing ({of_them} are like that)"
+        )
     return out
 
 

@@ -20,6 +20,7 @@ def assert_energy(cell: World, energy: EnergyDescription) -> None:
     What a sender radiates may change during a transfer, so joules of transfers and jobs that reach over several rows of
     `energy` are compared in sum; everything else row by row.
     """
+    idle_w = energy.idle_power_w.of_users(len(cell.network.users), cell.network.streams, "idle power")
     for user in range(len(cell.network.users)):
         rows = [row for row in cell.rows("energy") if row["user"] == user]
         radio, computing, off = on_air(cell, user), on_processor(cell, user), switched_off(cell, user)
@@ -28,7 +29,7 @@ def assert_energy(cell: World, energy: EnergyDescription) -> None:
         for row in rows:
             window = row["start_s"], row["end_s"]
             tail_j = sum(common_s(span, window) for span in tails) * (energy.tail.power_w if energy.tail else 0.0)
-            idle_j = sum(common_s(span, window) for span in idle) * energy.idle_power_w
+            idle_j = sum(common_s(span, window) for span in idle) * idle_w[user]
             assert row["tail_j"] == pytest.approx(tail_j, rel=1e-9, abs=1e-9)
             assert row["idle_j"] == pytest.approx(idle_j, rel=1e-9, abs=1e-9)
         assert sums(rows) == pytest.approx(charged(cell, user), rel=1e-9, abs=1e-9)

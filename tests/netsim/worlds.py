@@ -41,7 +41,7 @@ ENERGY = EnergyDescription(
     amplifier_efficiency=0.5,
     circuit_power_w=0.1,
     receive_power_w=0.2,
-    idle_power_w=0.03,
+    idle_power_w=Constant(0.03),
     compute=JoulesPerFlop(1e-10),
 )
 
