@@ -54,13 +54,15 @@ class RecordedTable:
     as "2024-03-01 18:15:46". What was recorded before is left out; before the first row nothing is carried."""
 
     def span_s(self) -> tuple[float, float]:
-        return Recording.read(self.file).span_s(self.time_column, self.time_origin)
+        return self._table[1]
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        recorded = _table(
-            self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.time_origin
-        )
+        recorded = self._table[0]
         return _begin(recorded[user % len(recorded)], self, user, streams, self.unit_bps)
+
+    @property
+    def _table(self) -> tuple[list[LinkTrace], tuple[float, float]]:
+        return _table(self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.time_origin)
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,22 @@ def _begin(
 @cache
 def _table(
     file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, origin: TimeOrigin
-) -> list[LinkTrace]:
-    """Each trace of a table, its bits in units of the rate's."""
+) -> tuple[list[LinkTrace], tuple[float, float]]:
+    """Each trace of a table, its bits in units of the rate's; and the first and the last time of all."""
     recording = Recording.read(file)
-    recording.values(time)
     recording = recording.where(pc.is_valid(recording.values(rate)))
     parts = [recording] if trace is None else _traces(recording, trace, wanted)
-    return [_trace(part.seconds(time, origin), part.numbers(rate), part.name) for part in parts]
+    times_s = [part.seconds(time, origin) for part in parts]
+    traces = [_trace(each_s, part.numbers(rate), part.name) for each_s, part in zip(times_s, parts, strict=True)]
+    return traces, (float(min(each_s.min() for each_s in times_s)), float(max(each_s.max() for each_s in times_s)))
 
 
 def _traces(recording: Recording, trace: str, wanted: tuple[str, ...] | None) -> list[Recording]:
     """The rows of each trace, in the order that is wanted, or else of their first rows."""
     file, names = recording.name, recording.labels(trace)
     known = [name for name in names.unique().to_pylist() if name is not None]
+    if not known:
+        raise ValueError(f'{file} has no traces: no row has a rate, and a name in the column "{trace}"')
     for name in wanted or ():
         if name not in known:
             raise ValueError(f'{file} has no trace "{name}" with rates; it has {", ".join(known[:8])} and so on')

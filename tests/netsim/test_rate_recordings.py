@@ -47,6 +47,15 @@ def test_a_rate_holds_until_the_next_row(drive: str) -> None:
     assert rates(table(drive, step_s=1.5), 0, range(2)) == pytest.approx([1e6 * 5 / 3, 3e6])
 
 
+def test_rows_without_a_rate_count_for_nothing(tmp_path: Path) -> None:
+    """They need no time, and the recording does not begin with them."""
+    file = tmp_path / "x.csv"
+    file.write_text("trace,time_s,rate_bps\na,1,\na,,\na,5,1\na,8,2\nb,0,1\nb,99,1\n")
+    law = RecordedTable(str(file), trace_column="trace", traces=("a",), time_origin="zero", step_s=1.0)
+    assert law.span_s() == (5.0, 8.0)
+    assert rates(law, 0, range(12)) == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 0]
+
+
 def test_users_take_traces_in_turn(drive: str) -> None:
     both = table(drive, step_s=1.0)
     assert [rates(both, user, range(1)) for user in range(3)] == [[1e6], [4e6], [1e6]]
@@ -260,6 +269,8 @@ def test_an_integral_of_nothing_for_ever_is_nothing() -> None:
         ("trace,t_s,mbps\na,1,2\na,1,2\n", {}, "needs rows at two times"),
         ("trace,t_s,mbps\na,2,2\na,1,2\n", {}, "must not fall"),
         ("trace,t_s,mbps\na,1,2\na,2,-2\n", {}, "a rate is negative"),
+        ("trace,t_s,mbps\n,1,2\n,2,2\n", {}, "has no traces: no row has a rate, and a name"),
+        ("trace,t_s,mbps\na,1,\na,2,\n", {}, "has no traces: no row has a rate, and a name"),
         ("trace,t_s,mbps\na,1,2\na,2,2\n", {"traces": ("c",)}, 'has no trace "c"'),
         ("trace,t_s,mbps\na,1,x\na,2,y\n", {}, "holds no numbers"),
     ],
