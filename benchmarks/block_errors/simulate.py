@@ -28,7 +28,10 @@ class Chain:
         coded = round(bits / rate / order) * order
         bits = round(coded * rate)  # a few more or fewer, so that whole symbols have this code rate
         self.bits, self.draws = bits, torch.Generator().manual_seed(bits + order)
-        self.encode: Any = LDPC5GEncoder(bits, coded, num_bits_per_symbol=order)
+        once = min(coded, 5 * bits // order * order)
+        self.sent = torch.arange(coded) % once
+        """Which bit of the code each bit on the air is."""
+        self.encode: Any = LDPC5GEncoder(bits, once, num_bits_per_symbol=order)
         self.decode: Any = LDPC5GDecoder(self.encode, num_iter=20, cn_update="boxplus-phi", hard_out=True)
         self.modulate: Any = Mapper("qam", order)
         self.demodulate: Any = Demapper("app", "qam", order)
@@ -38,10 +41,12 @@ class Chain:
         failed, batch = 0, max(1, BATCH // self.bits)
         for begun in range(0, blocks, batch):
             sent = torch.randint(0, 2, (min(batch, blocks - begun), self.bits), generator=self.draws).float()
-            symbols = self.modulate(self.encode(sent))
+            symbols = self.modulate(self.encode(sent)[:, self.sent])
             noise_power = torch.tensor(10 ** (-snr_db / 10))
             noise = torch.randn((*symbols.shape, 2), generator=self.draws) * (noise_power / 2).sqrt()
-            found = self.decode(self.demodulate(symbols + torch.view_as_complex(noise), noise_power))
+            likelihoods = self.demodulate(symbols + torch.view_as_complex(noise), noise_power)
+            added = torch.zeros(len(sent), int(self.sent.max()) + 1).index_add_(1, self.sent, likelihoods)
+            found = self.decode(added)
             failed += int((found != sent).any(dim=1).sum())
         return failed
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from benchmarks.block_errors.fit import counts
 from netsim.radio.nr.adaptation import MCS_OF_CQI, outer_loop, report
 from netsim.radio.nr.codes import CQI_TABLES, MCS_TABLES, CodeTable
-from netsim.radio.nr.error_rate import counted
+from netsim.radio.nr.error_rate import SMALL_SHIFT_DB, SMALL_WIDTH, at_size, counted, curve
 from netsim.radio.nr.harq import outcome
 from netsim.radio.nr.transport import SMALL_BLOCKS, code_blocks, transport_block_bits
 
@@ -120,13 +121,48 @@ def _normal(snr_db: float, threshold_db: float, width_db: float) -> float:
     return float(norm.sf((snr_db - threshold_db) / width_db))
 
 
-def test_error_rates_at_the_sizes_that_were_counted() -> None:
-    """A lone code block of 1,000 bits holds 984 and 16 of a check."""
+@pytest.mark.parametrize("size", [40, 100, 1000])
+def test_error_rates_at_the_sizes_that_were_counted(size: int) -> None:
+    """A lone code block of so many bits holds all but 16 of a check: the smallest transport block has 24."""
     table = MCS_TABLES["qam64"]
     for row, code in enumerate(table.codes):
-        threshold_db, width_db = counted()[code][1000]
-        snr = 10 ** ((threshold_db + width_db) / 10)
-        assert table.error_rate(row, snr, 984) == pytest.approx(0.158655, abs=1e-5)
+        if size in counted()[code]:
+            threshold_db, width_db = counted()[code][size]
+            snr = 10 ** ((threshold_db + width_db) / 10)
+            assert table.error_rate(row, snr, size - 16) == pytest.approx(0.158655, abs=1e-5)
+
+
+def test_the_smallest_blocks_beside_their_counts() -> None:
+    """Code blocks of 40 bits, counted one by one, of which the curves are fits: good to 0.25 dB."""
+    points = [(code, row) for code, rows in counts().items() if code[2] == 40 for row in rows]
+    assert len(points) >= 5 * 20
+    for (order, rate, _), (snr_db, errors, blocks) in points:
+        threshold_db, width_db = (values[0] for values in at_size(curve((order, rate))[None], np.array([40.0])))
+        least, most = binom.ppf([5e-5, 1 - 5e-5], blocks, _normal(snr_db, threshold_db, width_db))
+        early, late = (_normal(snr_db + off, threshold_db, width_db) for off in (-0.25, 0.25))
+        assert min(least, blocks * late) <= errors <= max(most, blocks * early)
+
+
+def test_where_the_smallest_blocks_were_not_counted_they_are_as_the_others_on_average() -> None:
+    known = [sizes for sizes in counted().values() if 40 in sizes]
+    shifts_db, widths = np.array([(small[40][0] - small[100][0], small[40][1] / small[100][1]) for small in known]).T
+    assert shifts_db.mean() == pytest.approx(SMALL_SHIFT_DB, abs=0.005)
+    assert widths.mean() == pytest.approx(SMALL_WIDTH, abs=0.005)
+    unknown = [code for code, sizes in counted().items() if 40 not in sizes]
+    assert unknown
+    for code in unknown:
+        found = curve(code)
+        assert found[:, 0] == pytest.approx([found[0, 1] + SMALL_SHIFT_DB, found[1, 1] * SMALL_WIDTH])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_block_a_bit_larger_is_hardly_another(table: CodeTable) -> None:
+    """Over all sizes of the standard up to 2,000 bits, curves bend but do not jump."""
+    sizes = np.arange(40.0, 2001.0)
+    for code in table.codes:
+        threshold_db, width_db = at_size(np.broadcast_to(curve(code), (len(sizes), 2, 4)), sizes)
+        assert np.abs(np.diff(threshold_db)).max() < 0.1
+        assert (np.diff(width_db) < 0).all()
 
 
 def test_several_code_blocks_fail_more_often() -> None:
