@@ -20,6 +20,7 @@ from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.printing import print_cost, print_difference, print_summary, print_warnings
+from scenarios.signals import leaving_at_once
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def run(
 
     After a crash the same command goes on: what was learned is read from the store, and the tables are the same.
     """
+    with leaving_at_once():
+        import scenarios.run  # noqa: F401  takes seconds, with torch
     if repeats:
         if out or settings or store or seed is not None:
             raise ScenarioError("netsim: run --check takes the folder of a run, and no -o, --set, --seed or --store")
@@ -117,9 +120,10 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
 
     What `run` refuses, or what fails in its first rounds, ends with the same sentence and exit code here.
     """
-    from scenarios.cost import predict
-    from scenarios.sanity import implausible, known_end_s, spans, warnings
-    from scenarios.schema import resolved
+    with leaving_at_once():
+        from scenarios.cost import predict
+        from scenarios.sanity import implausible, known_end_s, spans, warnings
+        from scenarios.schema import resolved
 
     document, described = _load(scenario, settings, seed)
     try:

@@ -13,6 +13,7 @@ from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.directory import ENDED
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
+from scenarios.signals import end_children, ending_children, leaving_at_once
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def sweep(
     no_store: NoStore = False,
 ) -> int:
     """Simulate all points of a study. The same command again runs those that are not complete."""
-    from scenarios.plan import plan
+    with leaving_at_once():
+        from scenarios.plan import plan
 
     where = store_folder(store, no_store)
     planned = plan(study)
@@ -59,8 +61,9 @@ def reproduce(
     no_store: NoStore = False,
 ) -> int:
     """Run the study of a paper; print its claims, its figures, the figures here, and verdicts by rules set before."""
-    from scenarios.plan import plan
-    from scenarios.reproduce import asked_of, draw, findings, study_of
+    with leaving_at_once():
+        from scenarios.plan import plan
+        from scenarios.reproduce import asked_of, draw, findings, study_of
 
     where = store_folder(store, no_store)
     planned = plan(study_of(system), quick=quick)
@@ -75,20 +78,29 @@ def reproduce(
 
 def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
     """Run the points that are not complete, and say how that went."""
-    from scenarios.engines import ENGINES
-    from scenarios.sweep import Sweep
-    from scenarios.sweep_display import SweepDisplay
+    with leaving_at_once():
+        from scenarios.engines import ENGINES
+        from scenarios.sweep import Sweep
+        from scenarios.sweep_display import SweepDisplay
 
     workers = ENGINES[engine](jobs)
     points = Sweep(planned, folder)
     with opened(where) as kept:  # every run opens it again: here it shows whether that can be
         where = where if kept else None
-    try:
-        with SweepDisplay(Console(stderr=True)) as display:
-            points.run(workers, where, display)
-    except KeyboardInterrupt:
+    with ending_children() as told:
+        try:
+            with SweepDisplay(Console(stderr=True)) as display:
+                points.run(workers, where, display)
+            interrupted = told()
+        except KeyboardInterrupt:
+            interrupted = True
+        except Exception:  # of workers that were ended
+            if not (interrupted := told()):
+                raise
+    if interrupted:
+        end_children()
         done = f"{points.count(*ENDED)} of {len(points.points)} points have ended"
-        raise Interrupted(f"interrupted: {done}; the same command goes on with the others") from None
+        raise Interrupted(f"interrupted: {done}; the same command goes on with the others")
     print_sweep(points)
     for point in points.failed():
         print(f"failed: {point.label}, seed {point.seed}: {point.error}", file=sys.stderr)

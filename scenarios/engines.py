@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from scenarios.directory import record
 from scenarios.errors import RunFailed, ScenarioError
 from scenarios.progress import Tally
 from scenarios.run import simulate
 from scenarios.schema import Scenario
+from scenarios.signals import end_with
 from scenarios.storage import opened
 
 
@@ -68,17 +70,9 @@ class Engine(Protocol):
         """Run them, several at a time."""
         ...
 
-
-class _Watch(Tally):
-    """Ends a run whose sweep has died."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self._task = task
-
-    def ticked(self, time_s: float) -> None:
-        if self._task.orphaned:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def close(self) -> None:
+        """End the workers, which stay at hand between one `run` and the next."""
+        ...
 
 
 def perform(task: Task) -> Outcome:
@@ -86,7 +80,7 @@ def perform(task: Task) -> Outcome:
     notes: list[str] = []
     try:
         with opened(task.store, notes.append) as store:
-            result = simulate(task.scenario, task.folder, _Watch(task), store)
+            result = simulate(task.scenario, task.folder, store=store)
     except (ScenarioError, RunFailed) as error:
         return Outcome(task.number, "failed", str(error), notes=notes)
     return Outcome(
@@ -100,11 +94,18 @@ def perform(task: Task) -> Outcome:
 
 
 def work(task: Task) -> Outcome:
-    """Run a point in a worker process, which does not outlive its sweep."""
+    """Run a point in a worker process, which does not outlive its sweep, with work or without."""
+    if task.driver is not None and task.driver not in (os.getpid(), *_WATCHED):
+        _WATCHED.append(task.driver)
+        threading.Thread(target=end_with, args=(task.driver,), daemon=True).start()
     outcome = None if task.orphaned else perform(task)
     if outcome is None or task.orphaned:
         os._exit(1)
     return outcome
+
+
+_WATCHED: list[int] = []
+"""Sweeps with which this worker process ends."""
 
 
 class Local:
@@ -129,6 +130,10 @@ class Local:
             for task in begun or list(left.values()):
                 yield _alone(left.pop(task.number))
             yield from self.run(list(left.values()))
+
+    def close(self) -> None:
+        if self.jobs > 1:  # else there was no process but this one
+            get_reusable_executor().shutdown(kill_workers=True)
 
 
 class Ray:
@@ -161,6 +166,9 @@ class Ray:
                 yield ray.get(done)
             except ray.exceptions.RayError as error:
                 yield Outcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
+
+    def close(self) -> None:
+        self.ray.shutdown()
 
 
 def _absolute(task: Task) -> Task:

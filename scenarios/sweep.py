@@ -82,6 +82,7 @@ class Sweep:
                             spectator.ended(self.points[outcome.number], outcome)
                 status = "failed" if self.count("failed") else "complete"
             finally:
+                engine.close()
                 self.wall_time_s = time.monotonic() - begun_s
                 self._write(status)
 

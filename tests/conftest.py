@@ -1,6 +1,24 @@
 """Settings of all tests. It stands here so that pytest puts this folder on the import path, too."""
 
+from collections.abc import Iterator
+
+import psutil
+import pytest
 from hypothesis import settings
+
+from processes import children
 
 settings.register_profile("gate", derandomize=True, deadline=None)  # the same answer twice, whatever the load
 settings.load_profile("gate")
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A test that leaves processes behind fails, and they are ended."""
+    yield
+    left = children()
+    commands = [" ".join(process.cmdline()) for process in left if process.is_running()]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left)
+    assert not commands, "processes are left behind"

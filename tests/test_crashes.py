@@ -2,7 +2,8 @@
 
 import json
 import multiprocessing
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from learning.store import Store
+from processes import until
 from runs import TINY, hashes, run
 from scenarios import load, simulate
 
@@ -29,60 +31,61 @@ def simulate_in_a_process(overrides: dict[str, Any], store: Path, out: Path) -> 
     opened.close()
 
 
-def start(*arguments: Any) -> Any:
+@contextmanager
+def started(*arguments: Any) -> Iterator[Any]:
+    """A run in a process of its own, which is dead when the block ends."""
     process = PROCESSES.Process(target=simulate_in_a_process, args=arguments)
     process.start()
-    return process
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+def carried_out(*arguments: Any) -> None:
+    with started(*arguments) as process:
+        process.join()
+        assert process.exitcode == 0
 
 
 def recorded(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "run.json").read_text())
+    """run.json, empty before there is one."""
+    file = out / "run.json"
+    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return content
 
 
-def wait_for_a_write(store: Path, process: Any) -> None:
-    """Until the database's log grows: the moment at which values are being written."""
-    log = next(iter(store.glob("*/entries.sqlite-wal")), None)
-    before = log.stat().st_size if log and log.exists() else 0
-    while process.is_alive():
-        log = next(iter(store.glob("*/entries.sqlite-wal")), None)
-        if log and log.exists() and log.stat().st_size > before:
-            return
-        time.sleep(0.0005)
+def written_bytes(store: Path) -> int:
+    """What the database of a store takes on the disk, its log included."""
+    with suppress(FileNotFoundError):  # a log comes and goes
+        return sum(file.stat().st_size for file in store.glob("*/entries.sqlite*"))
+    return 0
 
 
 @pytest.mark.parametrize("executor", ["batched", "eager"])
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_killed_runs_continue(policy: str, executor: str, tmp_path: Path) -> None:
+    """A run is killed when the store has grown to some part of what a whole run leaves, or at the next write."""
     overrides = {**SETTINGS, **POLICIES[policy], "learning.executor": executor}
     store, out = tmp_path / "store", tmp_path / "run"
-    whole_s = duration_s(overrides, tmp_path)
-    moments = np.random.default_rng([len(policy), len(executor)]).uniform(0.1, 0.9, KILLS)
-    for number, moment in enumerate(moments):
-        process = start(overrides, store, out)
-        time.sleep(moment * whole_s)
-        if number % 2:
-            wait_for_a_write(store, process)
-        process.kill()
-        process.join()
+    carried_out(overrides, tmp_path / "first store", tmp_path / "first run")
+    whole_bytes = written_bytes(tmp_path / "first store")
+    parts = np.random.default_rng([len(policy), len(executor)]).uniform(0.1, 0.9, KILLS)
+    for number, part in enumerate(sorted(parts)):
+        with started(overrides, store, out) as process:
+            until(lambda: recorded(out) or not process.is_alive())
+            enough = max(part * whole_bytes, (written_bytes(store) + 1) * (number % 2))
+            until(lambda: written_bytes(store) >= enough or not process.is_alive())  # noqa: B023  waited for in here
     assert recorded(out)["status"] in ("running", "complete")  # the last one may have been quick
-    process = start(overrides, store, out)
-    process.join()
-    assert process.exitcode == 0
+    carried_out(overrides, store, out)
     finished = recorded(out)
     assert finished["status"] == "complete"
     assert {name: table["sha256"] for name, table in finished["tables"].items()} == reference(policy, executor)
     assert finished["operations"]["stored"] > 0
     for table in finished["tables"]:
         assert [file.name for file in (out / "traces" / table).iterdir()] == [f"{table}.parquet"]
-
-
-def duration_s(overrides: dict[str, Any], folder: Path) -> float:
-    begun = time.monotonic()
-    process = start(overrides, folder / "first store", folder / "first run")
-    process.join()
-    assert process.exitcode == 0
-    return time.monotonic() - begun
 
 
 def reference(policy: str, executor: str) -> dict[str, str]:

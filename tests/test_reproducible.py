@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from processes import started
 from runs import TINY, frame, hashes, run
 
 ROOT = TINY.parents[1]
@@ -25,14 +26,9 @@ def tables_of_a_process(tmp_path: Path, out: str, cwd: Path, **environment: str)
 
 
 def test_threads_folder_and_load_change_nothing(tmp_path: Path) -> None:
-    spin = "import time\nend = time.time() + 60\nwhile time.time() < end: sum(range(10_000))"
-    load = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2)]
-    try:
+    spin = "while True: sum(range(10_000))"
+    with started("-c", spin), started("-c", spin):
         elsewhere = tables_of_a_process(tmp_path, "a", tmp_path, OMP_NUM_THREADS="4", MKL_NUM_THREADS="3")
-    finally:
-        for process in load:
-            process.kill()
-            process.wait()
     here = tables_of_a_process(tmp_path, "b", ROOT, OMP_NUM_THREADS="1", PYTHONHASHSEED="123")
     assert elsewhere == here == hashes(run())
 

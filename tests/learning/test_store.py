@@ -235,11 +235,16 @@ def write_many(folder: Path, offset: int) -> None:
 def test_processes_may_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=write_many, args=(tmp_path, 100 * each)) for each in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    try:
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+            assert writer.exitcode == 0
+    finally:
+        for writer in filter(lambda each: each.pid, writers):
+            writer.kill()
+            writer.join()
     store = Store(tmp_path)
     assert store.info().entries == 40 + 2 * 60
     assert all(same(store.get(name(number)), [torch.full((50,), float(number))]) for number in range(40))

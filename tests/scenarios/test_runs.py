@@ -2,11 +2,9 @@
 
 import errno
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from learning.schemes import SCHEMES
 from netsim.tables import TABLES
 from netsim.trace import Trace
+from processes import Process, ended, started, until
 from scenarios import RunFailed, ScenarioError, load, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -203,9 +202,8 @@ def test_a_run_that_died_before_it_wrote_its_record_leaves_the_folder_free(small
 def test_a_dead_run_is_replaced_as_a_whole(small: Path, tmp_path: Path) -> None:
     """Its record says running, and parts of its tables lie about, of tables that are no longer recorded too."""
     dead, fresh = tmp_path / "dead", tmp_path / "fresh"
-    process = start(small, dead)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with running(small, dead):
+        pass  # it is killed
     scenario = load(small, {"trace.tables": ["rounds", "users"]})
     assert simulate(scenario, dead).tables == simulate(scenario, fresh).tables
     assert set(contents(dead / "traces")) == {dead / "traces" / t / f"{t}.parquet" for t in ("rounds", "users")}
@@ -215,54 +213,36 @@ def test_a_dead_run_is_replaced_as_a_whole(small: Path, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_one_folder(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(small, run)
-    try:
+    with running(small, run):
         rows = len(pd.read_parquet(run / "traces" / "rounds"))
         with pytest.raises(ScenarioError) as caught:
             simulate(load(small), run)
         assert str(caught.value).startswith(f"{run}: another process is writing a run there; ")
         assert record(run)["status"] == "running"
         assert len(pd.read_parquet(run / "traces" / "rounds")) >= rows
-    finally:
-        process.kill()
-        process.communicate()
     assert simulate(load(small), run).status == "complete"  # a dead process holds nothing
 
 
-def start(small: Path, run: Path) -> "subprocess.Popen[str]":
-    """A long run in a process of its own, once it has written rows."""
-    command = [
-        sys.executable,
-        "-m",
-        "scenarios",
-        "run",
-        str(small),
-        "-o",
-        str(run),
-        "--set",
-        "learning.stop.rounds=100000",
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(list(run.glob("traces/rounds/part-*.parquet"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
+@contextmanager
+def running(small: Path, run: Path) -> Iterator[Process]:
+    """A run without end in a process of its own, once it has written rows."""
+    with started("-m", "scenarios", "run", small, "-o", run, "--set", f"learning.stop.rounds={10**9}") as process:
+        until(lambda: len(list(run.glob("traces/rounds/part-*.parquet"))) >= 2, process)
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_a_run_in_order(number: signal.Signals, small: Path, tmp_path: Path) -> None:
-    process = start(small, tmp_path / "run")
-    assert record(tmp_path / "run")["status"] == "running"
-    assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) > 0  # readable while it goes on
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    with running(small, tmp_path / "run") as process:
+        assert record(tmp_path / "run")["status"] == "running"
+        assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) > 0  # readable while it goes on
+        process.send_signal(number)
+        code, out, err = ended(process)
     last = err.splitlines()[-1]
     assert last.startswith("interrupted at simulated time ")
     assert last.endswith(f"the traces so far are in {tmp_path / 'run' / 'traces'}")
     assert "Traceback" not in err
-    assert (process.returncode, out) == (130, "")
+    assert (code, out) == (130, "")
     said = record(tmp_path / "run")
     assert said["status"] == "interrupted"
     rounds = pd.read_parquet(tmp_path / "run" / "traces" / "rounds")
@@ -270,9 +250,8 @@ def test_signals_end_a_run_in_order(number: signal.Signals, small: Path, tmp_pat
 
 
 def test_a_killed_run_leaves_readable_tables_and_can_be_repeated(small: Path, tmp_path: Path) -> None:
-    process = start(small, tmp_path / "run")
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with running(small, tmp_path / "run"):
+        pass  # it is killed
     assert record(tmp_path / "run")["status"] == "running"
     assert len(pd.read_parquet(tmp_path / "run" / "traces" / "rounds")) > 0
     result = simulate(load(small), tmp_path / "run")

@@ -168,6 +168,8 @@ def test_pilots_go_ahead_of_the_points_that_share_their_learning(small: Path, tm
             waves.append(list(tasks))
             yield from (Outcome(task.number, "complete") for task in tasks)
 
+        def close(self) -> None: ...
+
     Sweep(plan(tmp_path / "study.yaml"), tmp_path / "out").run(Recording(None), None, quiet())
     pilots, others = waves
     assert Counter(

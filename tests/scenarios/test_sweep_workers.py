@@ -2,78 +2,92 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from sweeps import BANDS, index, records
 
+from processes import ROOT, Process, children, ended, started, until
 from scenarios import engines, load
 from scenarios.directory import record
 from scenarios.engines import Local, Outcome, Task
 from scenarios.plan import plan
 
-ROOT = Path(__file__).parents[2]
+
+def sweeping(study: Path, sweep: Path, *more: str) -> AbstractContextManager[Process]:
+    """A sweep in a process of its own."""
+    return started("-m", "scenarios", "sweep", study, "-o", sweep, "--jobs", 2, *more)
 
 
-def command(study: Path, sweep: Path, *more: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "scenarios", "sweep", str(study), "-o", str(sweep), "--jobs", "2", *more],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def written(run: Path) -> bool:
+    """Whether a point has rows on the disk."""
+    return len(list(run.glob("traces/rounds/part-*.parquet"))) >= 2
 
 
-def when_running(process: "subprocess.Popen[str]", run: Path) -> None:
-    """Wait until a point has written rows."""
-    deadline = time.monotonic() + 60
-    while len(list(run.glob("traces/rounds/part-*.parquet"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+@pytest.fixture
+def endless(study: Path) -> Path:
+    """A point that ends, and one that goes on for ever, on another band."""
+    file = study.parent / "endless.yaml"
+    file.write_text(f"base: small.yaml\nlist:\n- {{}}\n- {{label: long, learning.stop.rounds: {10**9}, {BANDS}: 1}}\n")
+    return file
 
 
-def test_an_interrupted_sweep_says_how_far_it_came(study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT]], ids=["once", "twice"])
+def test_an_interrupted_sweep_says_how_far_it_came(signals: list[int], endless: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
-    long = study.parent / "long.yaml"
-    long.write_text(f"base: small.yaml\nlist:\n- {{}}\n- {{label: long, learning.stop.rounds: 100000, {BANDS}: 1}}\n")
-    process = command(long, sweep)
-    when_running(process, sweep / "points" / "long" / "seed-3")
-    while index(sweep)["points"][0]["status"] != "complete":
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    with sweeping(endless, sweep) as process:
+        until(lambda: written(sweep / "points" / "long" / "seed-3"), process)
+        until(lambda: index(sweep)["points"][0]["status"] == "complete", process)
+        workers = children(process.pid)
+        for number in signals:
+            process.send_signal(number)
+        code, out, err = ended(process)
+        until(lambda: not any(map(lives, workers)))
+    assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted: 1 of 2 points have ended; the same command goes on with the others"
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
+    assert workers
     said = index(sweep)
     assert (said["status"], [p["status"] for p in said["points"]]) == ("interrupted", ["complete", "pending"])
     assert len(pd.read_parquet(sweep / "points" / "long" / "seed-3" / "traces" / "rounds")) > 0
 
 
-def test_workers_end_when_their_sweep_is_killed(small: Path, tmp_path: Path) -> None:
-    study, sweep = tmp_path / "study.yaml", tmp_path / "sweep"
-    study.write_text("base: small.yaml\nlist: [{label: long, learning.stop.rounds: 100000}]\n")
-    run = sweep / "points" / "long" / "seed-3"
-    process = command(study, sweep)
-    when_running(process, run)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 60
-    while (record(run) or {})["status"] == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert (record(run) or {})["status"] == "interrupted"
-    for pipe in (process.stdout, process.stderr):  # not read to their end: a worker without work lingers for minutes
-        assert pipe
-        pipe.close()
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT] * 2], ids=["once", "twice"])
+def test_a_sweep_whose_workers_are_just_starting_leaves_none_behind(
+    signals: list[int], endless: Path, tmp_path: Path
+) -> None:
+    with sweeping(endless, tmp_path / "sweep") as process:
+        until(lambda: children(process.pid), process)
+        workers = children(process.pid)
+        for number in signals:
+            process.send_signal(number)
+        code, out, err = ended(process)
+        until(lambda: not any(map(lives, workers)))
+    assert (code, out) == (130, "")
+    assert err == "interrupted: 0 of 2 points have ended; the same command goes on with the others\n"
+
+
+def lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_workers_end_when_their_sweep_is_killed(endless: Path, tmp_path: Path) -> None:
+    """The one with a run ends it in order, the one without work ends too."""
+    run = tmp_path / "sweep" / "points" / "long" / "seed-3"
+    with sweeping(endless, tmp_path / "sweep") as process:
+        until(lambda: written(run), process)
+        until(lambda: index(tmp_path / "sweep")["points"][0]["status"] == "complete", process)
+        workers = children(process.pid)
+        assert len(workers) == 2
+        process.kill()
+        until(lambda: not any(map(lives, workers)))
+        assert (record(run) or {})["status"] == "interrupted"
 
 
 def fatal(task: Task) -> Outcome:
@@ -89,7 +103,11 @@ def test_a_worker_that_dies_is_one_failed_point(
     monkeypatch.setattr(engines, "work", fatal)
     point = plan(study).points[0]
     tasks = [Task(number, point.scenario, tmp_path / str(number), None) for number in range(5)]
-    outcomes = {outcome.number: outcome for outcome in Local(2).run(tasks)}
+    workers = Local(2)
+    try:
+        outcomes = {outcome.number: outcome for outcome in workers.run(tasks)}
+    finally:
+        workers.close()
     assert {number: outcome.status for number, outcome in outcomes.items()} == {
         number: "failed" if number == 1 else "complete" for number in range(5)
     }
@@ -101,8 +119,8 @@ def test_a_task_knows_whether_its_sweep_lives(small: Path, tmp_path: Path) -> No
     assert not task.orphaned
     assert not replace(task, driver=os.getpid()).orphaned
     assert not replace(task, driver=os.getppid()).orphaned
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    with started("-c", "") as gone:
+        ended(gone)
     assert replace(task, driver=gone.pid).orphaned
 
 
@@ -120,9 +138,9 @@ def test_ray_that_is_missing_is_one_sentence(
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra netsim[ray] is not installed")
 def test_ray_runs_the_same_points(study: Path, tmp_path: Path, netsim) -> None:
-    process = command(study, Path(os.path.relpath(tmp_path / "ray", ROOT)), "--engine", "ray")
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    with sweeping(study, Path(os.path.relpath(tmp_path / "ray", ROOT)), "--engine", "ray") as process:
+        code, out, err = ended(process)
+    assert code == 0, err
     assert "6 of 6 complete" in out
     netsim("sweep", study, "-o", tmp_path / "local", "--jobs", 1, "--no-store")
     ray, local = records(tmp_path / "ray"), records(tmp_path / "local")
