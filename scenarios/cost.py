@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from learning.description import LearningDescription, Stop
 from learning.executor import EXECUTORS
 from learning.executor.dry import NeedsValues
-from scenarios.build import build
+from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
 from scenarios.progress import Tally
 from scenarios.run import Result, simulate
@@ -54,7 +54,7 @@ def predict(scenario: Scenario) -> Cost | str:
         RunFailed: one of the first rounds fails, as it would in the run.
         KeyboardInterrupt: it was interrupted.
     """
-    build(scenario)
+    build(without_values(scenario))  # a pretraining would be done where values are
     learning = scenario.learning
     if learning is None:
         return "no learning: the cost is that of the simulated world alone, and not known before it runs"
