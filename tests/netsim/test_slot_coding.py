@@ -110,6 +110,15 @@ def test_what_is_lost_after_the_last_attempt_is_sent_anew() -> None:
     assert slot(law, 2, snr=10.0, bits=500.0).bits.item() == 500
 
 
+def test_only_blocks_that_are_lost_in_a_row_break_the_link() -> None:
+    """A block may be sent anew once: what was lost, lost again and then received is over, and counts no more."""
+    law = Adaptive(AdaptiveModulation(attempts=1), SYMBOLS, Streams(3).key("block errors"), 1, 0.0, resends=1)
+    law.joined([0])
+    snrs = [1e-9, 10.0, 1e-9, 10.0, 1e-9, 1e-9]
+    given_up = [slot(law, number, snr=snr, reported=10.0).given_up.item() for number, snr in enumerate(snrs)]
+    assert given_up == [0, 0, 0, 0, 0, 1]
+
+
 def test_the_outer_loop_meets_its_target_where_reports_are_wrong() -> None:
     """The report says twice the truth; first attempts still fail as often as is wanted."""
     law = coding(AdaptiveModulation(target_error_rate=0.1), outer_loop_db=0.5)
