@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
+from netsim.budget import LinkBudget, Way
+from netsim.radio.link import out_of_range
 from netsim.recordings import Timed
 from netsim.streams import Streams
 from scenarios.errors import Path, dotted
@@ -72,6 +74,28 @@ def implausible(scenario: Scenario) -> list[str]:
             f"energy.idle_power_w: user {user} draws {costs_j[user] * speeds[user]:.2g} W while it computes, and "
             f"{idle_w[user]:.2g} W while it does nothing ({of_them} are like that)"
         )
+    return out
+
+
+def beyond_reach(scenario: Scenario) -> list[str]:
+    """A sentence for each direction in which users that stand still are out of range, alone on the band.
+
+    Raises ValueError where a law does not hold.
+    """
+    network = scenario.network
+    if network.mobility is not None:
+        return []
+    budget = LinkBudget(network, Streams(scenario.seed))
+    sharing, out = network.sharing, []
+    ways: tuple[tuple[Way, float], ...] = (("up", sharing.uplink.bandwidth_hz), ("down", sharing.downlink.bandwidth_hz))
+    for way, band_hz in ways:
+        links = [budget.link(way, user, station) for user, station in enumerate(budget.serving)]
+        sentences = [
+            sentence for user, link in enumerate(links) for sentence in out_of_range((user,), link, 0.0, band_hz)
+        ]
+        if sentences:
+            count = f"{len(sentences)} of {len(links)} users" if len(sentences) > 1 else f"one of {len(links)} users"
+            out.append(f"{way}link: {sentences[0]}, alone on the band ({count})")
     return out
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from runs import frame, run
+from runs import TINY, frame, run
 from scenarios import load, simulate
 from scenarios.errors import RunFailed
 from scenarios.run import Result
+from scenarios.sanity import beyond_reach
 
 REACH = {
     "network.channel.path_loss": {"name": "umi", "condition": "nlos"},
@@ -92,3 +93,15 @@ def test_whose_radio_link_fails_is_dropped_from_the_round(scheme: str, policy: s
         assert (lost["failed"] == lost["attempts"]).all()
     else:
         assert rounds["participants"].tolist() == [2, 2]
+
+
+def test_a_check_tells_who_is_out_of_range_before_anything_runs() -> None:
+    fields = at_m([50, 4900, 60, 4000]) | {"network.channel.fading": "rayleigh"}
+    assert beyond_reach(load(TINY, fields)) == [
+        "uplink: user 1 is out of range: mean SNR -42 dB, the lowest code needs about -13 dB, alone on the band "
+        "(2 of 4 users)",
+        "downlink: user 1 is out of range: mean SNR -39 dB, the lowest code needs about -13 dB, alone on the band "
+        "(2 of 4 users)",
+    ]
+    assert beyond_reach(load(TINY, fields | {"network.channel.rate": "shannon"})) == []
+    assert beyond_reach(load(TINY, fields | {"network.mobility": {"law": "random_waypoint"}})) == []
