@@ -157,9 +157,8 @@ class Meter:
         self.since_s: float = env.now
         self._on = True
         self._changed_s: float = env.now
-        self._radio_since_s = (
-            self._tail_until_s
-        ) = -inf  # since when there is a transfer; end of the tail if there is none
+        self._radio_since_s = -inf  # since when there is a transfer, the last time that there was one
+        self._tail_until_s = -inf
         self._joules = dict.fromkeys(Consumption._fields, 0.0)
         self._going_on: dict[Activity, list[float]] = {"transmit": [], "receive": [], "compute": []}
 
