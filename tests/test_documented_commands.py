@@ -110,11 +110,7 @@ def netsim(
     return typed
 
 
-def needs_much(command: str) -> Any:
-    return pytest.param(command, marks=pytest.mark.slow) if "bert" in command or "many_cells" in command else command
-
-
-@pytest.mark.parametrize("command", [needs_much(command) for command in whole("run")])
+@pytest.mark.parametrize("command", whole("run"))
 def test_a_documented_run_goes(command: str, netsim: Callable[[list[str]], int]) -> None:
     words = shlex.split(command)
     assert netsim(words if "--check" in words else [*words, *SHORT]) == 0
