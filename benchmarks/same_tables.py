@@ -1,0 +1,152 @@
+"""Whether runs have the tables that they had at another commit: `python -m benchmarks.same_tables COMMIT`.
+
+Every scheme under every policy that it allows on the tiny scenario of the tests, and the runs of same_tables.yaml, are
+run by the code of that commit and by the code here. What differs is named: the table, its first column and row that
+differ, and both values. Exit code 1 if anything does.
+
+`--renamed FILE` names a YAML file for commits between which names have changed, old names to new ones:
+
+    tables: {outages: absences}
+    columns: {rounds: {dropped: excluded}}            # by the table's new name
+    values: {absences.cause: {memory: out_of_memory}} # by the column's new name
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CASES = "benchmarks/same_tables.yaml"
+
+
+def main() -> None:
+    """Compare, or with --write run the cases of the tree in which this process stands."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    arguments.add_argument("commit")
+    arguments.add_argument("--renamed", type=Path, help="names that have changed since")
+    arguments.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.write:
+        write(given.write)
+        return
+    renamed = yaml.safe_load(given.renamed.read_text()) if given.renamed else {}
+    with TemporaryDirectory() as folder:
+        then, now = Path(folder, "then"), Path(folder, "now")
+        processes = [started(checked_out(given.commit, Path(folder, "tree")), then), started(ROOT, now)]
+        if any(process.wait() for process in processes):
+            raise SystemExit("the cases could not be run")
+        differing = [f"{case}: {what}" for case in names(then, now) for what in differences(then, now, case, renamed)]
+        print("\n".join(differing) or f"{len(names(then, now))} runs have the same tables as at {given.commit}")
+    raise SystemExit(1 if differing else 0)
+
+
+def checked_out(commit: str, tree: Path) -> Path:
+    """The files of a commit, in a folder of their own."""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=BytesIO(archive)) as files:
+        files.extractall(tree, filter="data")
+    return tree
+
+
+def started(tree: Path, out: Path) -> subprocess.Popen[bytes]:
+    """A process that runs all cases by the code of a tree."""
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "tests")])}
+    return subprocess.Popen([sys.executable, __file__, "-", "--write", out], cwd=tree, env=paths)
+
+
+def write(out: Path) -> None:
+    """Run all cases; one that fails leaves its error in place of tables."""
+    from scenarios import load, simulate
+
+    for name, (file, overrides) in cases().items():
+        try:
+            simulate(load(file, overrides), out=out / name)
+        except Exception as error:  # whatever it is, it is what the other tree is compared with
+            (out / name).mkdir(parents=True, exist_ok=True)
+            (out / name / "error.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+def cases() -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Scenario file and overrides of each case, in the words of the tree in which this process stands."""
+    from learning.policies import IN_ROUNDS, POLICIES
+    from learning.schemes import SCHEMES
+    from runs import TINY, adjusted, policy
+
+    found = {}
+    for scheme in SCHEMES:
+        found[scheme] = TINY, adjusted({"learning.scheme": scheme})
+        for name in POLICIES if getattr(SCHEMES[scheme], "asynchronous", False) else IN_ROUNDS:
+            under = {field.replace("__", "."): value for field, value in policy(name, scheme).items()}
+            found[f"{scheme} {name}"] = TINY, adjusted({"learning.scheme": scheme, "learning.executor": "dry", **under})
+    own = Path(CASES)
+    for name, case in yaml.safe_load((own if own.exists() else ROOT / CASES).read_text()).items():
+        found[name] = Path(case["of"]), case["set"]
+    return found
+
+
+def names(*folders: Path) -> list[str]:
+    """Cases that any of the folders has."""
+    return sorted({case.name for folder in folders for case in folder.iterdir()})
+
+
+def differences(then: Path, now: Path, case: str, renamed: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each table of a case that is not what it was, or for its failure."""
+    errors = {word: folder / case / "error.txt" for word, folder in (("then", then), ("now", now))}
+    failed = [f"{word} it failed, {error.read_text()}" for word, error in errors.items() if error.exists()]
+    if failed:
+        yield "; ".join(failed)
+        return
+    hashes = [json.loads((folder / case / "run.json").read_text())["tables"] for folder in (then, now)]
+    tables = {renamed.get("tables", {}).get(name, name): name for name in hashes[0]}
+    for name in sorted(tables | dict.fromkeys(hashes[1])):
+        old = tables.get(name)
+        if old is None or name not in hashes[1]:
+            yield f"table {name} is {'new' if old is None else 'gone'}"
+        elif hashes[0][old] != hashes[1][name]:
+            before = in_new_words(read(then / case, old), name, renamed)
+            yield from (f"{name}: {what}" for what in first_difference(before, read(now / case, name)))
+
+
+def read(run: Path, table: str) -> pd.DataFrame:
+    return pd.read_parquet(run / "traces" / table)
+
+
+def in_new_words(frame: pd.DataFrame, table: str, renamed: Mapping[str, Any]) -> pd.DataFrame:
+    """An old table with the names that its columns and their values have now."""
+    frame = frame.rename(columns=renamed.get("columns", {}).get(table, {}))
+    for place, words in renamed.get("values", {}).items():
+        of, _, column = place.partition(".")
+        if of == table and column in frame:
+            frame[column] = frame[column].replace(words)
+    return frame
+
+
+def first_difference(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
+    """In what two tables differ, if they do, in a sentence; types and the order of columns count for nothing."""
+    if set(before) != set(after):
+        yield f"columns {sorted(set(before) ^ set(after))} are new or gone"
+    elif len(before) != len(after):
+        yield f"{len(before)} rows have become {len(after)}"
+    for column in before if set(before) == set(after) and len(before) == len(after) else ():
+        differ = ~((before[column] == after[column]) | (before[column].isna() & after[column].isna()))
+        if differ.any():
+            row = int(differ.to_numpy().argmax())
+            yield f"{column} in row {row}: {before[column].iloc[row]} has become {after[column].iloc[row]}"
+            return
+
+
+if __name__ == "__main__":
+    main()
