@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from scenarios.errors import ScenarioError
 
@@ -91,13 +92,13 @@ def locked(path: Path, what: str) -> Iterator[None]:
         lock = (path / LOCK).open("w")
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            free = lock_descriptor(lock.fileno(), blocking=False)
+        except OSError:
+            free = True  # a file system without locks
+        if not free:
             raise ScenarioError(
                 f"{path}: another process is writing a {what} there; wait for it, or name another folder with -o"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+            )
         yield
 
 
