@@ -35,7 +35,7 @@ BETWEEN_TICKS_S = 0.1
 VERSIONED = ("netsim", "numpy", "pyarrow", "scipy", "simpy", "torch")
 """Packages on which numbers depend."""
 
-Status = Literal["running", "complete", "diverged", "failed", "interrupted"]
+Status = Literal["running", "complete", "diverged", "stalled", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ class _Run:
         with suppress(OSError):  # a full disk may be what failed in the first place
             tables = self.trace.close()
         with suppress(OSError):
-            self._record("failed", tables, error=what, traceback="".join(format_exception(original(error))))
+            status: Status = "stalled" if isinstance(original(error), Stalled) else "failed"
+            self._record(status, tables, error=what, traceback="".join(format_exception(original(error))))
         left = f"; the traces so far are in {self.directory.traces}" if self.directory else ""
         return RunFailed(f"failed {where}: {what}{left}")
 

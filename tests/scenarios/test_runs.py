@@ -177,11 +177,13 @@ class Waits:
             yield world.env.event()
 
 
-def test_a_scheme_that_waits_for_ever_fails(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheme_that_waits_for_ever_has_stalled(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEMES, "waits", Waits)
     stuck = r"in round 0: nothing is going to happen .*: Waits.run waits in Waits.run \(.*\) for an event"
     with pytest.raises(RunFailed, match=stuck):
-        simulate(load(small, {"learning.scheme.name": "waits"}))
+        simulate(load(small, {"learning.scheme.name": "waits"}), tmp_path / "run")
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (about["status"], about["error"][:27]) == ("stalled", "nothing is going to happen ")
 
 
 def test_tables_that_are_left_out_change_no_other(small: Path, tmp_path: Path) -> None:
