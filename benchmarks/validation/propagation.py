@@ -174,7 +174,7 @@ def plot() -> Figure:
     losses.legend(fontsize=6)
     apart = np.linspace(0, 100, 60)
     for seed in range(5):
-        field = CorrelatedShadowing(20.0).field_of(Streams(seed).key("plot"))
+        field = CorrelatedShadowing().field_of(Streams(seed).key("plot"), 20.0)
         correlation.plot(apart, [np.cos(field.along_x * d).mean() for d in apart], lw=0.8)
     correlation.plot(apart, np.exp(-apart / 20), "k--", label="exp(-d / 20 m)")
     correlation.set(xlabel="distance between users (m)", ylabel="correlation, five worlds")
