@@ -17,7 +17,7 @@ from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
 from netsim.radio.link import Link
 from netsim.streams import Streams
-from netsim.units import from_db, to_db, watts
+from netsim.units import MOST_DB, from_db, to_db, watts
 
 Way = Literal["up", "down"]
 
@@ -34,8 +34,10 @@ class LinkBudget:
         self.places = [walk.at(0.0) for walk in self._walks] or placed
         self._most_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
         for user, power_dbm in enumerate(self._most_dbm):
-            if not abs(power_dbm) <= 200:
-                raise ValueError(f"the transmit power of user {user} is {power_dbm:g} dBm; -200 to 200 is allowed")
+            if not abs(power_dbm) <= MOST_DB:
+                raise ValueError(
+                    f"the transmit power of user {user} is {power_dbm:g} dBm; {-MOST_DB:g} to {MOST_DB:g} is allowed"
+                )
         self._pairs = self._coupling.of_users(self.places, range(users.count))
         # Each is served by the station that it receives best on average, the first of equals; all send with one power.
         self.serving = [min(pairs, key=lambda pair: pair.total_db).station for pairs in self._pairs]

@@ -38,17 +38,23 @@ def endless(study: Path) -> Path:
     return file
 
 
+def interrupted(process: Process, signals: list[int]) -> tuple[set[psutil.Process], tuple[int, str, str]]:
+    """Send signals to a sweep and wait until it and its workers have ended; these, its exit code, stdout and stderr."""
+    workers = children(process.pid)
+    for number in signals:
+        process.send_signal(number)
+    said = ended(process)
+    until(lambda: not any(map(lives, workers)))
+    return workers, said
+
+
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT]], ids=["once", "twice"])
 def test_an_interrupted_sweep_says_how_far_it_came(signals: list[int], endless: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     with sweeping(endless, sweep) as process:
         until(lambda: written(sweep / "points" / "long" / "seed-3"), process)
         until(lambda: index(sweep)["points"][0]["status"] == "complete", process)
-        workers = children(process.pid)
-        for number in signals:
-            process.send_signal(number)
-        code, out, err = ended(process)
-        until(lambda: not any(map(lives, workers)))
+        workers, (code, out, err) = interrupted(process, signals)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "interrupted: 1 of 2 points have ended; the same command goes on with the others"
     assert "Traceback" not in err, err
@@ -64,11 +70,7 @@ def test_a_sweep_whose_workers_are_just_starting_leaves_none_behind(
 ) -> None:
     with sweeping(endless, tmp_path / "sweep") as process:
         until(lambda: children(process.pid), process)
-        workers = children(process.pid)
-        for number in signals:
-            process.send_signal(number)
-        code, out, err = ended(process)
-        until(lambda: not any(map(lives, workers)))
+        _, (code, out, err) = interrupted(process, signals)
     assert (code, out) == (130, "")
     assert err == "interrupted: 0 of 2 points have ended; the same command goes on with the others\n"
 
