@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any
@@ -96,3 +96,48 @@ class ServerPart:
         yield from user.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
         self.weights, self.state, dz, _ = self.world.executor.submit(*work, self.weights, self.state, z, y)
         return dz
+
+
+class JointPart:
+    """A server part on which the gradients of all users of a round meet: one step a round, on their weighted mean.
+
+    Its weights stay as they are until `step`, so every mini-batch of a round is served by the same ones. A user hands
+    in one mini-batch a round. `back` is its segment, if it is not the world's.
+    """
+
+    def __init__(self, world: World, weights: Any, state: Any, back: Any = None) -> None:
+        self.world, self.weights, self.state = world, weights, state
+        self.back = world.back if back is None else back
+        self._gradients: dict[User, Any] = {}
+
+    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+        """Forward and backward pass of a user's mini-batch; its gradients are kept for the step."""
+        work = (steps.back_gradients, self.back, self.weights, z, y)
+        gradients, dz, _ = yield from user.server.do(*work, kind="server_step", user=user)
+        self.add(user, gradients)
+        return dz
+
+    def add(self, user: User, gradients: Any) -> None:
+        """Keep a user's gradients of the common weights for the step: for servers that compute them with others."""
+        self._gradients[user] = gradients
+
+    def step(self, users: Sequence[User], weights: tuple[float, ...]) -> None:
+        """One optimiser step on the weighted mean of these users' gradients, in their order; without users, none.
+
+        Gradients of users that are not among them, such as those dropped from the round, are discarded.
+        """
+        kept, self._gradients = self._gradients, {}
+        if users:
+            gradients = [kept[user] for user in users]
+            step = (steps.apply_mean, self.world.server_optimiser, self.weights, self.state, gradients, weights)
+            self.weights, self.state = self.world.executor.submit(*step)
+
+
+@dataclass
+class DevicePart:
+    """The part of a cut model that a user trains on its device, and the state of its optimiser."""
+
+    weights: Any
+    state: Any
+    interval: int = -1
+    """Number of the latest interval for which the user has downloaded the part; -1 before its first download."""

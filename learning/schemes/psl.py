@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from learning.parties import Promise, User
 from learning.protocols.cohort import assemble
-from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.split import DevicePart, Link, ServerPart, exchange
 from learning.protocols.updates import merge
-from learning.schemes.sfl import SFL, Device
+from learning.schemes.sfl import SFL
 from learning.world import World
 
 
@@ -39,7 +39,7 @@ class PSL:
     def apart(self, world: World) -> Promise:
         """Users that go on by themselves."""
         front, back = world.initial(world.front), world.initial(world.back)
-        devices = {user: Device(front, world.optimiser.init(front)) for user in world.users}
+        devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
         states: dict[User, Any] = dict.fromkeys(world.users, world.server_optimiser.init(back))
         cohort = assemble(world, lambda user, turn, back: self.user(world, user, turn, back, devices[user], states))
         for number in world.rounds():
@@ -47,7 +47,9 @@ class PSL:
             back = yield from merge(world, back, updates, self.weights)
             world.models(*((device.weights, back) for device in devices.values()))
 
-    def user(self, world: World, user: User, turn: int, back: Any, device: Device, states: dict[User, Any]) -> Promise:
+    def user(
+        self, world: World, user: User, turn: int, back: Any, device: DevicePart, states: dict[User, Any]
+    ) -> Promise:
         if device.interval < 0:
             device.weights = yield from user.server.send(user, device.weights, "model")
             device.interval = 0

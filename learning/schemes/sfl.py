@@ -17,13 +17,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from learning import steps
 from learning.aggregators import weighted_mean
-from learning.data import Rows
 from learning.parties import Promise, User
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
-from learning.protocols.split import Link, exchange
+from learning.protocols.split import DevicePart, JointPart, Link, exchange
 from learning.world import World
 
 
@@ -40,42 +38,39 @@ class SFL:
 
     def run(self, world: World) -> Promise:
         front, back = world.initial(world.front), world.initial(world.back)
-        back_state = world.server_optimiser.init(back)
-        devices = {user: Device(front, world.optimiser.init(front)) for user in world.users}
+        joint = JointPart(world, back, world.server_optimiser.init(back))
+        devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
         for number in world.rounds():
             interval, last = self._interval(number)
             users = world.selected(number if self.interval is None else interval)
-            work = {u: self.user(world, u, number, devices[u], front, back, interval, last) for u in users}
+            work = {u: self.user(world, u, number, devices[u], front, joint, interval, last) for u in users}
             done = yield from gather(world, work)
-            if done:
-                weights = world.weights(list(done), self.weights)
-                step = (steps.apply_mean, world.server_optimiser, back, back_state, list(done.values()), weights)
-                back, back_state = world.executor.submit(*step)
-                if last:
-                    front = yield from average(world, [devices[user].weights for user in done], weights)
-            world.models(*self._models(world, devices, users, front, back, last))
+            weights = world.weights(list(done), self.weights)
+            joint.step(list(done), weights)
+            if done and last:
+                front = yield from average(world, [devices[user].weights for user in done], weights)
+            world.models(*self._models(world, devices, users, front, joint.weights, last))
 
     def user(
-        self, world: World, user: User, number: int, device: Device, front: Any, back: Any, interval: int, last: bool
+        self,
+        world: World,
+        user: User,
+        number: int,
+        device: DevicePart,
+        front: Any,
+        joint: JointPart,
+        interval: int,
+        last: bool,
     ) -> Promise:
         if device.interval != interval:
             device.weights = yield from world.server.send(user, front, "model")
             device.interval = interval
-        gradients = None
-
-        def serve(user: User, z: Any, y: Rows) -> Promise:
-            nonlocal gradients
-            work = (steps.back_gradients, world.back, back, z, y)
-            gradients, dz, _ = yield from world.server.do(*work, kind="server_step", user=user)
-            return dz
-
         batch = user.batch(number)
         device.weights, device.state = yield from exchange(
-            world, self.link, user, device.weights, device.state, batch, serve
+            world, self.link, user, device.weights, device.state, batch, joint.serve
         )
         if last:
             yield from user.send(world.server, device.weights, "model")
-        return gradients
 
     def _interval(self, number: int) -> tuple[int, bool]:
         """The interval that a round belongs to, and whether it is the last round of it."""
@@ -84,7 +79,7 @@ class SFL:
         return number // self.interval, (number + 1) % self.interval == 0
 
     def _models(
-        self, world: World, devices: dict[User, Device], users: list[User], front: Any, back: Any, last: bool
+        self, world: World, devices: dict[User, DevicePart], users: list[User], front: Any, back: Any, last: bool
     ) -> list[Any]:
         """What is evaluated: the global model, as it would be if it were aggregated now; or one model for each user."""
         if self.interval is None:
@@ -93,13 +88,3 @@ class SFL:
             fronts = [devices[user].weights for user in users]
             front = world.executor.submit(weighted_mean, fronts, world.weights(users, self.weights))
         return [(front, back)]
-
-
-@dataclass
-class Device:
-    """A user's part of the model, as it is on the device."""
-
-    weights: Any
-    state: Any
-    interval: int = -1
-    """The interval for which it has the device part."""
