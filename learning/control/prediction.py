@@ -1,0 +1,108 @@
+"""What an exchange over a cut will cost a user, told from shapes before anything is computed.
+
+FLOPs and memory come from the executor and bits from the wire: the very functions by which the clock charges.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from learning import steps
+from learning.control.observation import Observation, Shapes
+from learning.parties import label_bits
+from learning.protocols.split import Link
+from learning.world import World
+
+
+class ExchangeTime(NamedTuple):
+    """Seconds of an exchange where no other user keeps processors or links busy."""
+
+    before_s: float
+    """Forward pass on the device, and smashed data up."""
+    server_s: float
+    """Forward and backward pass at the server."""
+    after_s: float
+    """Gradient down, and backward pass on the device."""
+
+
+class ExchangeCost(NamedTuple):
+    """FLOPs and bits of the stages of `learning.protocols.split.exchange`, in their order."""
+
+    forward_flops: float
+    """Forward pass on the device."""
+    up_bits: float
+    """Smashed data and labels."""
+    server_flops: float
+    """Forward and backward pass at the server."""
+    down_bits: float
+    """Cut-layer gradient."""
+    backward_flops: float
+    """Backward pass on the device."""
+
+    def per_sample(self, samples: int) -> ExchangeCost:
+        """One sample's part of a mini-batch of so many."""
+        return ExchangeCost(*(each / samples for each in self))
+
+    def time(self, flops_per_s: float, up_bps: float, server_flops_per_s: float, down_bps: float) -> ExchangeTime:
+        """Seconds at these speeds of device and server and these rates of the user's uplink and downlink."""
+        return ExchangeTime(
+            self.forward_flops / flops_per_s + self.up_bits / up_bps,
+            self.server_flops / server_flops_per_s,
+            self.down_bits / down_bps + self.backward_flops / flops_per_s,
+        )
+
+
+class ExchangePredictor:
+    """What mini-batches cost over one cut of the model, without reduction of tokens; equal shapes are counted once.
+
+    `front` and `back` are the device's and the server's part of the model, `link` is what crosses the cut.
+    """
+
+    def __init__(self, world: World, link: Link, front: Any, back: Any) -> None:
+        self.world, self.link, self.front, self.back = world, link, front, back
+        self._costs: dict[tuple[Shapes, int], ExchangeCost] = {}
+        self._memory_bytes: dict[tuple[Shapes, int], int] = {}
+
+    def cost(self, user: Observation, samples: int | None = None) -> ExchangeCost:
+        """What a mini-batch of a user costs: of so many samples, or of its `batch_size`.
+
+        Where nothing of the device's part trains, no gradient comes back.
+        """
+        count = user.batch_size if samples is None else samples
+        key = user.sample_shapes, count
+        if key not in self._costs:
+            self._costs[key] = self._cost(*user.mini_batch(count))
+        return self._costs[key]
+
+    def memory_bytes(self, user: Observation, samples: int | None = None) -> int:
+        """What the user's device must hold in a backward pass and step with so many samples, or its `batch_size`."""
+        count = user.batch_size if samples is None else samples
+        key = user.sample_shapes, count
+        if key not in self._memory_bytes:
+            self._memory_bytes[key] = self._memory(user.mini_batch(count)[0])
+        return self._memory_bytes[key]
+
+    def _cost(self, x: Any, y: Any) -> ExchangeCost:
+        runs, wire, weights = self.world.executor, self.world.server.wire, trainable_shapes(self.world, self.front)
+        forward = runs.plan(steps.front, self.front, weights, x)
+        z = forward.profile.outputs[0].tree
+        served = runs.plan(steps.back_gradients, self.back, trainable_shapes(self.world, self.back), z, y)
+        up_bits = wire.bits(z, self.link.activations) + label_bits(y, self.link.label_bits)
+        down_bits, backward_flops = 0, 0
+        if weights:
+            down_bits = wire.bits(z, self.link.gradients)
+            backward_flops = runs.cost(runs.plan(steps.front_gradients, self.front, weights, x, z)).flops
+        return ExchangeCost(runs.cost(forward).flops, up_bits, runs.cost(served).flops, down_bits, backward_flops)
+
+    def _memory(self, x: Any) -> int:
+        optimiser, runs, weights = self.world.optimiser, self.world.executor, trainable_shapes(self.world, self.front)
+        z = runs.plan(steps.front, self.front, weights, x).profile.outputs[0].tree
+        step = runs.plan(steps.update_front, self.front, optimiser, weights, optimiser.init(weights), x, z)
+        return runs.cost(step).memory_bytes
+
+
+def trainable_shapes(world: World, part: Any) -> dict[str, torch.Tensor]:
+    """What trains of a part of the model, by name: meta tensors of the run's precision."""
+    return {name: value.to(world.precision) for name, value in part.parameters().items()}
