@@ -59,7 +59,7 @@ def cut_problem() -> CutProblem:
         upload_bps=uplink,
         download_bps=downlink,
         exchange_bps=20.0,
-        most_samples=np.full((USERS, 6), 64),
+        max_samples=np.full((USERS, 6), 64),
     )
 
 
@@ -74,7 +74,7 @@ def precision_problem() -> PrecisionProblem:
         error_weight=weight,
         error_budget=float(weight.sum() / (2**6 - 1) ** 2) * (1 + 1e-9),
         total_hz=1e8,
-        most_power_w=0.2,
+        max_power_w=0.2,
     )
 
 
@@ -88,7 +88,7 @@ def token_problem() -> TokenProblem:
         room_s=rng.uniform(5, 20, USERS),
         token_bits=1_572_864.0 * 64 / 196,
         total_hz=5e7,
-        most_power_w=0.2,
-        most_energy_j=0.8,
-        least_tokens=1,
+        max_power_w=0.2,
+        max_energy_j=0.8,
+        min_tokens=1,
     )

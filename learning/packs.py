@@ -55,8 +55,8 @@ class Pack:
         return _name(self.directory)
 
 
-def packs(entries: Iterable[tuple[bytes, bytes]], most_bytes: int) -> Iterator[Pack]:
-    """Contents by key, in packs of about `most_bytes`."""
+def packs(entries: Iterable[tuple[bytes, bytes]], max_bytes: int) -> Iterator[Pack]:
+    """Contents by key, in packs of about `max_bytes`."""
     places: list[Place] = []
     contents: list[bytes] = []
     first = 0
@@ -64,7 +64,7 @@ def packs(entries: Iterable[tuple[bytes, bytes]], most_bytes: int) -> Iterator[P
         places.append(Place(key, first, len(content), _checksum(key, content)))
         contents.append(content)
         first += len(content)
-        if first >= most_bytes:
+        if first >= max_bytes:
             yield _pack(places, contents)
             places, contents, first = [], [], 0
     if places:

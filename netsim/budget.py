@@ -17,7 +17,7 @@ from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
 from netsim.radio.link import Link
 from netsim.streams import Streams
-from netsim.units import MOST_DB, from_db, to_db, watts
+from netsim.units import MAX_DB, from_db, to_db, watts
 
 Way = Literal["up", "down"]
 
@@ -32,11 +32,11 @@ class LinkBudget:
         placed = users.placement.users(users.count, self._coupling.sites, streams)
         self._walks = self._setting_out(placed)
         self.places = [walk.at(0.0) for walk in self._walks] or placed
-        self._most_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
-        for user, power_dbm in enumerate(self._most_dbm):
-            if not abs(power_dbm) <= MOST_DB:
+        self._max_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
+        for user, power_dbm in enumerate(self._max_dbm):
+            if not abs(power_dbm) <= MAX_DB:
                 raise ValueError(
-                    f"the transmit power of user {user} is {power_dbm:g} dBm; {-MOST_DB:g} to {MOST_DB:g} is allowed"
+                    f"the transmit power of user {user} is {power_dbm:g} dBm; {-MAX_DB:g} to {MAX_DB:g} is allowed"
                 )
         self._pairs = self._coupling.of_users(self.places, range(users.count))
         # Each is served by the station that it receives best on average, the first of equals; all send with one power.
@@ -44,7 +44,7 @@ class LinkBudget:
         self._antennas_db = stations.antenna_gain_db + users.antenna_gain_db
         self.powers = Powers(
             gains=np.array([self._gains(user) for user in range(users.count)]),
-            users_w=np.array([watts(power_dbm) for power_dbm in self._most_dbm]),
+            users_w=np.array([watts(power_dbm) for power_dbm in self._max_dbm]),
             station_w=watts(stations.tx_power_dbm),
             user_noise_w_per_hz=watts(noise_dbm + users.noise_figure_db),
             station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
@@ -91,10 +91,10 @@ class LinkBudget:
 
     def control_power(self, user: int) -> None:
         """Choose the power with which a user sends from now on."""
-        control, most_dbm = self._network.users.power_control, self._most_dbm[user]
+        control, max_dbm = self._network.users.power_control, self._max_dbm[user]
         if control is not None:
             self.powers.users_w[user] = watts(
-                control.power_dbm(most_dbm, self.coupling_loss_db(user, self.serving[user]))
+                control.power_dbm(max_dbm, self.coupling_loss_db(user, self.serving[user]))
             )
 
     def power_w(self, way: Way, user: int) -> float:
@@ -104,7 +104,7 @@ class LinkBudget:
     def tx_power_dbm(self, user: int) -> float:
         """With how much power a user sends."""
         if self._network.users.power_control is None:
-            return self._most_dbm[user]
+            return self._max_dbm[user]
         return to_db(self.power_w("up", user)) + 30
 
     def link(self, way: Way, user: int, station: int) -> Link:

@@ -38,7 +38,7 @@ class Coupling:
         self.sites, self._images = stations.placement.sites(), stations.placement.images()
         self._azimuths_deg = stations.antenna.azimuths_deg
         self.stations = len(self.sites) * len(self._azimuths_deg)
-        self._least_m = network.mobility.least_distance_m if network.mobility else 0.0
+        self._min_m = network.mobility.min_distance_m if network.mobility else 0.0
         buildings = network.channel.buildings
         self._indoors = [buildings and buildings.indoors(user, streams) for user in range(network.users.count)]
 
@@ -62,7 +62,7 @@ class Coupling:
         channel, law, indoors = self.network.channel, self.network.channel.path_loss, self._indoors[user]
         across_m, along_m = self._from_site(site, place)
         distance_m = hypot(across_m, along_m)
-        counted_m = max(distance_m, self._least_m)
+        counted_m = max(distance_m, self._min_m)
         path = Path(
             distance_m=counted_m,
             station_height_m=self.network.stations.height_m,

@@ -171,7 +171,7 @@ class MobilityDescription:
     """How they move."""
     interval_s: Annotated[float, Gt(0)] = 0.1
     """Simulated seconds between two looks at where users are; in between gains do not change."""
-    least_distance_m: Annotated[float, Ge(0)] = 10.0
+    min_distance_m: Annotated[float, Ge(0)] = 10.0
     """Horizontal distance to a station in metres below which a user counts as that far (TR 38.901 holds from 10)."""
 
 

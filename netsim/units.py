@@ -8,14 +8,14 @@ from annotated_types import Interval
 LIGHT_M_PER_S = 299_792_458.0
 """The speed of light in vacuum."""
 
-MOST_DB = 200
+MAX_DB = 200
 """What a scenario may give in dB, dBi, dBm or dBm/Hz, to either side: a factor of 1e20, of which no product of several
 overflows."""
 
-Decibels = Annotated[float, Interval(ge=-MOST_DB, le=MOST_DB)]
+Decibels = Annotated[float, Interval(ge=-MAX_DB, le=MAX_DB)]
 """Any of these."""
 
-DecibelsUp = Annotated[float, Interval(ge=0, le=MOST_DB)]
+DecibelsUp = Annotated[float, Interval(ge=0, le=MAX_DB)]
 """The same of what cannot be negative."""
 
 

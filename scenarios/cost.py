@@ -24,7 +24,7 @@ TIMED_ROUNDS = 3
 TIMED_STEPS = 20
 """Of pretraining."""
 
-MOST_PROBED_FLOPS = 2e11
+MAX_PROBED_FLOPS = 2e11
 """Largest round that is run for real to measure wall time: some seconds of one core."""
 
 
@@ -69,7 +69,7 @@ def predict(scenario: Scenario) -> Cost | str:
         _sum(probe, table, column) / reached.rounds
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
-    watch = _timed(scenario, learning) if flops <= MOST_PROBED_FLOPS else None
+    watch = _timed(scenario, learning) if flops <= MAX_PROBED_FLOPS else None
     return Cost(
         rounds=_rounds(learning.stop, time_s),
         simulated_time_s=time_s,
@@ -114,10 +114,10 @@ def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
 
 
 def _probe(
-    scenario: Scenario, learning: LearningDescription, most_rounds: int, observer: Tally | None = None, **changes: Any
+    scenario: Scenario, learning: LearningDescription, max_rounds: int, observer: Tally | None = None, **changes: Any
 ) -> Result:
     """The first rounds of the run, and no round that the run has not: one that fails there would be no fault."""
-    rounds = min(learning.stop.rounds or most_rounds, most_rounds)
+    rounds = min(learning.stop.rounds or max_rounds, max_rounds)
     shorter = replace(learning, stop=replace(learning.stop, rounds=rounds, accuracy=None), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
     shortened = replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription())

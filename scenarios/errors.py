@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 LONGEST_QUOTE = 40
 """Characters of a value that are repeated in a message."""
 
-MOST_NAMES = 20
+MAX_NAMES = 20
 """Names that a message lists before it stops."""
 
 
@@ -95,5 +95,5 @@ def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     close = get_close_matches(name, allowed, n=1)
     nearest = f'nearest is "{close[0]}"; ' if close else ""
-    rest = ", ..." if len(allowed) > MOST_NAMES else ""
-    return f'unknown {what} "{quotable(name)}"; {nearest}allowed: {", ".join(allowed[:MOST_NAMES])}{rest}'
+    rest = ", ..." if len(allowed) > MAX_NAMES else ""
+    return f'unknown {what} "{quotable(name)}"; {nearest}allowed: {", ".join(allowed[:MAX_NAMES])}{rest}'

@@ -13,7 +13,7 @@ from scenarios.document import Document
 from scenarios.errors import FieldError, ScenarioError
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, document, interpret
-from scenarios.study import MOST_POINTS, Setting, Study, quick_look, read_study, settings
+from scenarios.study import MAX_POINTS, Setting, Study, quick_look, read_study, settings
 from scenarios.yaml12 import dump
 
 
@@ -72,10 +72,10 @@ def plan(file: str | Path, *, quick: bool = False) -> Plan:
         raise ScenarioError(f"{read.place(('base',))}: base: {error}") from None
     found = settings(study, read)
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(first_seed, first_seed + study.seeds)
-    if len(found) * len(seeds) > MOST_POINTS:
+    if len(found) * len(seeds) > MAX_POINTS:
         raise ScenarioError(
             f"{read.place(())}: found {len(found)} settings with {len(seeds)} seeds each; "
-            f"at most {MOST_POINTS} runs are allowed"
+            f"at most {MAX_POINTS} runs are allowed"
         )
     return Plan(study, base, list(_points(scenario, found, seeds)))
 

@@ -99,7 +99,7 @@ class Display(Tally):
         """`rounds` and `time_s` are the stop criteria, where given."""
         super().__init__()
         self._console, self._name = console, name
-        self._most_rounds, self._most_time_s = rounds, time_s
+        self._max_rounds, self._max_time_s = rounds, time_s
         self._begun = self._shown = time.monotonic()
         self._bar = Progress(
             TextColumn(name),
@@ -126,8 +126,8 @@ class Display(Tally):
     @property
     def share(self) -> float:
         """How much of the run is done, as far as its stop criteria tell."""
-        by_rounds = self.rounds / (self._most_rounds or inf)
-        return min(1.0, max(by_rounds, self.time_s / (self._most_time_s or inf)))
+        by_rounds = self.rounds / (self._max_rounds or inf)
+        return min(1.0, max(by_rounds, self.time_s / (self._max_time_s or inf)))
 
     def ticked(self, time_s: float) -> None:
         super().ticked(time_s)
@@ -138,7 +138,7 @@ class Display(Tally):
         self._show()
 
     def _show(self) -> None:
-        of = f"/{self._most_rounds}" if self._most_rounds else ""
+        of = f"/{self._max_rounds}" if self._max_rounds else ""
         text = f"round {self.rounds}{of}, {self}"
         if self._console.is_terminal:
             total = 1.0 if self.share else None

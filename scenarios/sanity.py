@@ -43,7 +43,7 @@ def warnings(recorded: Sequence[Span], end_s: float) -> list[str]:
     return out
 
 
-LEAST_J_PER_FLOP, MOST_J_PER_FLOP = 1e-13, 1e-6
+MIN_J_PER_FLOP, MAX_J_PER_FLOP = 1e-13, 1e-6
 """What computing takes on real devices lies between. NVIDIA H100 SXM data sheet: 700 W over 1,979 TFLOP/s of 8 bit are
 3.5e-13 J. At the other end an 8-bit microcontroller without floating point (Microchip ATmega328P data sheet: 10 mA at
 5 V and 16 MHz) with a hundred cycles an operation: 3e-7 J."""
@@ -58,14 +58,14 @@ def implausible(scenario: Scenario) -> list[str]:
     speeds = scenario.compute.devices.flops_per_s.of_users(count, streams, "device speed")
     idle_w = scenario.energy.idle_power_w.of_users(count, streams, "idle power")
     costs_j = [scenario.energy.compute.of_user(user).energy_j(1.0, speed) for user, speed in enumerate(speeds)]
-    odd = [user for user in range(count) if not LEAST_J_PER_FLOP <= costs_j[user] <= MOST_J_PER_FLOP]
+    odd = [user for user in range(count) if not MIN_J_PER_FLOP <= costs_j[user] <= MAX_J_PER_FLOP]
     cool = [user for user in range(count) if costs_j[user] * speeds[user] < idle_w[user] / 10]
     out = []
     if odd:
         user, of_them = odd[0], f"{len(odd)} of {count} users"
         out.append(
             f"energy.compute: user {user} spends {costs_j[user]:.2g} J per FLOP at {speeds[user]:.3g} FLOP/s "
-            f"({of_them} are like that); real devices spend {LEAST_J_PER_FLOP:g} to {MOST_J_PER_FLOP:g}, and a profile "
+            f"({of_them} are like that); real devices spend {MIN_J_PER_FLOP:g} to {MAX_J_PER_FLOP:g}, and a profile "
             "has speed and energy of one device (netsim list profiles)"
         )
     if cool:

@@ -17,7 +17,7 @@ from scenarios.labels import LABEL, labels
 from scenarios.parts import Parts
 from scenarios.schema import check_name, default_name
 
-MOST_POINTS = 10_000
+MAX_POINTS = 10_000
 """Settings times seeds of one study."""
 
 SCENARIO_FIELDS = {"learning", "network", "compute"}
@@ -180,9 +180,9 @@ def _combined(study: Study, document: Document) -> Iterator[_Draft]:
         sizes = " and ".join(str(length) for length in sorted(set(lengths)))
         raise ScenarioError(f"{document.place((kind,))}: zip: found lists of {sizes} values; all have as many")
     count = prod(lengths) if study.grid else lengths[0]
-    if count > MOST_POINTS:
+    if count > MAX_POINTS:
         raise ScenarioError(
-            f"{document.place((kind,))}: {kind}: found {count} settings; at most {MOST_POINTS} are allowed"
+            f"{document.place((kind,))}: {kind}: found {count} settings; at most {MAX_POINTS} are allowed"
         )
     choices = [range(length) for length in lengths]
     for numbers in product(*choices) if study.grid else zip(*choices, strict=True):

@@ -13,10 +13,10 @@ from scenarios.errors import Path, ScenarioError, dotted, found, quotable
 DEEPEST = 30
 """Levels of nesting; the schema itself needs fewer than ten."""
 
-MOST_VALUES = 100_000
+MAX_VALUES = 100_000
 """Values after aliases are expanded."""
 
-MOST_DIGITS = 100
+MAX_DIGITS = 100
 """Digits of a whole number: converting more takes time that grows with their square."""
 
 SCALARS = {
@@ -136,8 +136,8 @@ class Text:
     def _construct(self, node: yaml.Node, path: Path) -> Any:
         self.places[path] = self._at(node.start_mark.line)
         self._values += 1
-        if self._values > MOST_VALUES or len(path) > DEEPEST:
-            self._refuse(node, f"more than {MOST_VALUES} values or {DEEPEST} levels; does an alias (*) repeat itself?")
+        if self._values > MAX_VALUES or len(path) > DEEPEST:
+            self._refuse(node, f"more than {MAX_VALUES} values or {DEEPEST} levels; does an alias (*) repeat itself?")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -166,8 +166,8 @@ class Text:
                 return None
             case "bool":
                 return text.lower() == "true"
-            case "int" if len(text) > MOST_DIGITS:
-                self._refuse(node, f"found a whole number of more than {MOST_DIGITS} digits; no field needs that")
+            case "int" if len(text) > MAX_DIGITS:
+                self._refuse(node, f"found a whole number of more than {MAX_DIGITS} digits; no field needs that")
             case "int":
                 return int(text, 0 if text[:2] in ("0o", "0x") else 10)
             case "float":

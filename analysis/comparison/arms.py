@@ -18,9 +18,9 @@ Item = Run | Sweep | str | Path
 NOT_PART_OF_AN_ARM = ("name", "seed")
 """Fields of a scenario in which runs of one arm may differ."""
 
-MOST_FIELDS = 3
+MAX_FIELDS = 3
 """Fields in which arms may differ to be called by them."""
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Runs or points named in one warning."""
 
 
@@ -94,8 +94,8 @@ def _unfinished(sweep: Sweep) -> list[str]:
 
 def listed(names: Sequence[object], separator: str = ", ") -> str:
     """Names for a sentence: the first few, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return separator.join(map(str, names[:MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return separator.join(map(str, names[:MAX_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _label(plain: list[Arm]) -> None:
@@ -116,7 +116,7 @@ def _label(plain: list[Arm]) -> None:
 def _differences(scenarios: list[dict[str, Any]]) -> list[str]:
     fields = dict.fromkeys(field for scenario in scenarios for field in scenario if field not in NOT_PART_OF_AN_ARM)
     differing = [field for field in fields if len({json.dumps(each.get(field)) for each in scenarios}) > 1]
-    if len(differing) > MOST_FIELDS:
+    if len(differing) > MAX_FIELDS:
         return [""] * len(scenarios)
     return [
         ", ".join(f"{_short(field)}={scenario[field]}" for field in differing if field in scenario)

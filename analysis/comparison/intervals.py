@@ -37,7 +37,7 @@ Values = NDArray[np.float64]
 FEWEST = 5
 """Values below which no interval is given: the bootstrap has too little to draw from, and the law cannot be seen."""
 RESAMPLES = 9999
-LEAST_SPREAD = 0.25
+MIN_SPREAD = 0.25
 """Standard error that a resample has at least, as a share of that of the values."""
 ROUNDING = 1e-12
 """Relative size below which a difference or a spread is rounding, not an effect."""
@@ -76,7 +76,7 @@ def critical_value(values: Values, confidence: float) -> float:
     counts = _resamples(len(values))
     means = counts @ centred / len(values)
     variances = np.maximum(counts @ centred**2 / len(values) - means**2, 0.0) / (len(values) - 1)
-    errors = np.maximum(np.sqrt(variances), LEAST_SPREAD * error)
+    errors = np.maximum(np.sqrt(variances), MIN_SPREAD * error)
     return max(student, float(np.quantile(np.abs(means) / errors, confidence)))
 
 

@@ -11,11 +11,11 @@ from analysis.report.panel import Panel
 from analysis.report.timeline import ACTIVITIES, intervals
 from analysis.run import Run
 
-MOST_ROUNDS = 6
+MAX_ROUNDS = 6
 """Rounds to choose from."""
-MOST_USERS = 40
+MAX_USERS = 40
 """Rows in the picture of a round."""
-MOST_BARS = 3000
+MAX_BARS = 3000
 """Bars in the picture of a round."""
 
 SERVER = -1
@@ -38,9 +38,9 @@ def panel(run: Run) -> Panel:
 
 
 def representative(rounds: pd.DataFrame) -> dict[str, int]:
-    """At most MOST_ROUNDS rounds by label; the slowest comes first."""
+    """At most MAX_ROUNDS rounds by label; the slowest comes first."""
     ranked = rounds.sort_values(["latency_s", "round"], ascending=[False, True])["round"].tolist()
-    if len(ranked) <= MOST_ROUNDS:
+    if len(ranked) <= MAX_ROUNDS:
         return {f"Round {number}": number for number in sorted(ranked)}
     labels: dict[int, str] = {}
     labels.setdefault(ranked[0], "slowest")
@@ -66,15 +66,15 @@ def _with_row(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def thinned(bars: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """At most MOST_USERS rows, those done last, and MOST_BARS bars, the longest; and notes on what is left out."""
+    """At most MAX_USERS rows, those done last, and MAX_BARS bars, the longest; and notes on what is left out."""
     notes = []
     latest = bars.groupby("row")["end_s"].max().sort_values(ascending=False, kind="stable")
-    if len(latest) > MOST_USERS:
-        notes.append(f"Only the {MOST_USERS} users that were done last are drawn.")
-        bars = bars[bars["row"].isin(latest.index[:MOST_USERS])]
-    if len(bars) > MOST_BARS:
-        notes.append(f"Only the {MOST_BARS} longest intervals of a round are drawn.")
-        bars = bars.loc[(bars["end_s"] - bars["start_s"]).nlargest(MOST_BARS).index].sort_index()
+    if len(latest) > MAX_USERS:
+        notes.append(f"Only the {MAX_USERS} users that were done last are drawn.")
+        bars = bars[bars["row"].isin(latest.index[:MAX_USERS])]
+    if len(bars) > MAX_BARS:
+        notes.append(f"Only the {MAX_BARS} longest intervals of a round are drawn.")
+        bars = bars.loc[(bars["end_s"] - bars["start_s"]).nlargest(MAX_BARS).index].sort_index()
     return bars, notes
 
 

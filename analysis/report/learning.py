@@ -11,7 +11,7 @@ from analysis import style
 from analysis.report.panel import Panel
 from analysis.run import Run
 
-MOST_MARKERS = 60
+MAX_MARKERS = 60
 """Evaluations up to which each has a marker on the line."""
 
 
@@ -71,7 +71,7 @@ def _line(history: pd.DataFrame) -> go.Scatter:
     return go.Scatter(
         x=history["x"].to_numpy(),
         y=history["value"].to_numpy(),
-        mode="lines+markers" if len(history) <= MOST_MARKERS else "lines",
+        mode="lines+markers" if len(history) <= MAX_MARKERS else "lines",
         line={"color": style.BLUE, "width": 2},
         marker={"size": 5},
         customdata=history["round"].to_numpy(),

@@ -11,9 +11,9 @@ from analysis import measures, style
 from analysis.report.bars import plain, stacked
 from analysis.report.panel import Panel
 
-MOST_ROUNDS = 240
+MAX_ROUNDS = 240
 """Bars side by side; longer runs show means of consecutive rounds."""
-MOST_USERS = 30
+MAX_USERS = 30
 """Users in the picture of who decided the rounds."""
 
 
@@ -28,7 +28,7 @@ def by_round(critical_path: pd.DataFrame) -> Panel:
 
 
 def _means(of_rounds: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    each = -(-len(of_rounds) // MOST_ROUNDS)
+    each = -(-len(of_rounds) // MAX_ROUNDS)
     means = of_rounds.groupby(np.arange(len(of_rounds)) // each).mean()
     return means.set_axis(of_rounds.index[::each]), each
 
@@ -49,8 +49,8 @@ def by_kind(critical_path: pd.DataFrame) -> Panel:
 def by_user(critical_path: pd.DataFrame) -> Panel:
     """How many rounds each user decided, and its seconds on the critical paths."""
     table = measures.time_by_user(critical_path).reset_index().dropna(subset="user")
-    shown = table.sort_values(["rounds_decided", "duration_s"], ascending=False).head(MOST_USERS)
-    note = f"The first {MOST_USERS} of {len(table)} users are shown." if len(table) > MOST_USERS else ""
+    shown = table.sort_values(["rounds_decided", "duration_s"], ascending=False).head(MAX_USERS)
+    note = f"The first {MAX_USERS} of {len(table)} users are shown." if len(table) > MAX_USERS else ""
     if shown.empty:
         return Panel("Which users the rounds waited for", "No user's work was on a critical path.")
     caption = (

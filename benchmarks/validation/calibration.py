@@ -35,7 +35,7 @@ class Layout:
     law: PathLoss
     inter_site_distance_m: float
     height_m: float
-    least_distance_m: float
+    min_distance_m: float
     power_dbm: float
     coupling_gains_db: tuple[tuple[float, ...], ...]
     """Of CATT, ITRI, LGE, and Huawei (UMi) or IDCC (UMa): minus the coupling loss."""
@@ -47,7 +47,7 @@ class Layout:
         grid = HexagonalGrid(2, self.inter_site_distance_m, wrap_around=True)
         return NetworkDescription(
             stations=StationsDescription(grid, self.height_m, self.power_dbm, antenna),
-            users=UsersDescription(USERS, Cells(self.inter_site_distance_m / sqrt(3), self.least_distance_m)),
+            users=UsersDescription(USERS, Cells(self.inter_site_distance_m / sqrt(3), self.min_distance_m)),
             channel=ChannelDescription(6.0, self.law, Buildings(0.8, 0.5, 25.0, floors=True)),
         )
 

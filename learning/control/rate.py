@@ -62,7 +62,7 @@ def power_w(rate: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) 
 def energy_j(bits: ArrayLike, seconds: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
     """Radiated energy of sending bits in just that time.
 
-    It depends on time and bandwidth through their product alone, convex and falling, with `least_energy_j` its limit.
+    It depends on time and bandwidth through their product alone, convex and falling, with `min_energy_j` its limit.
     """
     time_s = np.asarray(seconds, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -70,16 +70,18 @@ def energy_j(bits: ArrayLike, seconds: ArrayLike, bandwidth_hz: ArrayLike, gain_
     return np.where(time_s > 0, spent, np.inf)
 
 
-def least_energy_j(bits: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
+def min_energy_j(bits: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
     """What bits cost at least, however much time or bandwidth there is: S ln 2 / g."""
     return np.asarray(np.multiply(bits, LN2) / np.asarray(gain_hz_per_w, dtype=float))
 
 
-def most_power_w(bits: ArrayLike, budget_j: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
+def power_for_energy_w(
+    bits: ArrayLike, budget_j: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike
+) -> Floats:
     """The power at which sending bits takes exactly an energy budget; below it, it takes less.
 
-    Zero where the budget is no more than `least_energy_j`.
+    Zero where the budget is no more than `min_energy_j`.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        snr = snr_at(least_energy_j(bits, gain_hz_per_w) / np.asarray(budget_j, dtype=float))
+        snr = snr_at(min_energy_j(bits, gain_hz_per_w) / np.asarray(budget_j, dtype=float))
     return np.asarray(snr * np.divide(bandwidth_hz, gain_hz_per_w), dtype=float)

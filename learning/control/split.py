@@ -31,23 +31,23 @@ def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
     return high
 
 
-def least_energy_split(
-    bits: Floats, seconds: Floats, gain_hz_per_w: Floats, least_hz: Floats, total_hz: float
+def min_energy_split(
+    bits: Floats, seconds: Floats, gain_hz_per_w: Floats, min_hz: Floats, total_hz: float
 ) -> Floats | None:
     """Bandwidths of a given sum with which all send their bits in their times with the least radiated energy together.
 
-    `least_hz` is what each needs at least, for its power limit. None if the sum of these is more than there is. Found
+    `min_hz` is what each needs at least, for its power limit. None if the sum of these is more than there is. Found
     by a root search for the price of a hertz: at the optimum one more hertz saves the same energy wherever it is put,
     but for users who have no more than they need at least.
     """
-    excess_hz = total_hz - float(least_hz.sum())
+    excess_hz = total_hz - float(min_hz.sum())
     if excess_hz < 0:
         return None
 
     def demanded(price: float) -> Floats:
-        return np.maximum(least_hz, width_worth(price, bits, seconds, gain_hz_per_w))
+        return np.maximum(min_hz, width_worth(price, bits, seconds, gain_hz_per_w))
 
-    shared = least_hz + excess_hz / len(bits)
+    shared = min_hz + excess_hz / len(bits)
     if excess_hz <= 1e-9 * total_hz:
         return shared
     lowest = float(saving(np.full_like(bits, total_hz), bits, seconds, gain_hz_per_w).min())
@@ -59,7 +59,7 @@ def least_energy_split(
         xtol=1e-13,
     )
     width_hz = demanded(float(np.exp(price)))
-    return least_hz + (width_hz - least_hz) * (excess_hz / max(float((width_hz - least_hz).sum()), 1e-300))
+    return min_hz + (width_hz - min_hz) * (excess_hz / max(float((width_hz - min_hz).sum()), 1e-300))
 
 
 def saving(width_hz: Floats, bits: Floats, seconds: Floats, gain_hz_per_w: Floats) -> Floats:

@@ -25,10 +25,10 @@ class TinyShakespeare:
     length: Annotated[int, Ge(1)] = 64
     """Characters in a sample."""
 
-    least_characters: Annotated[int, Ge(1)] = 2000
+    min_characters: Annotated[int, Ge(1)] = 2000
     """Roles that say less are left out."""
 
-    most_characters: Annotated[int, Ge(1)] | None = None
+    max_characters: Annotated[int, Ge(1)] | None = None
     """Roles that say more are left out; none of them by default."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.1
@@ -61,4 +61,4 @@ class TinyShakespeare:
 
     def _fits(self, said: list[str]) -> bool:
         characters = sum(map(len, said))
-        return self.least_characters <= characters <= (self.most_characters or characters)
+        return self.min_characters <= characters <= (self.max_characters or characters)

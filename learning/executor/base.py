@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT_BYTES = 64
 """Of torch's own allocations on a CPU."""
-MOST_LOOKED_AT = 4096
+MAX_LOOKED_AT = 4096
 """Operations on given shapes that a process remembers."""
 
 
@@ -202,7 +202,7 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-@lru_cache(MOST_LOOKED_AT)
+@lru_cache(MAX_LOOKED_AT)
 def _look(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> Look:
     """Runs of the same scenario, and settings of a sweep, ask for the same operations: each is looked at once."""
     given = form.unflatten(map(_shaped, signs))

@@ -16,7 +16,7 @@ from learning.executor.deferred import Deferred, Job, Key
 if TYPE_CHECKING:
     from learning.store import Store
 
-MOST_PENDING = 4096
+MAX_PENDING = 4096
 """Jobs accepted before all that is ready runs without being asked for: bounds the memory of the waiting graph."""
 
 
@@ -67,7 +67,7 @@ class Waiting(Executor):
         self._accepted += 1
         if self.store is not None:
             self._held.append(ref(job))
-        elif self._accepted > MOST_PENDING:
+        elif self._accepted > MAX_PENDING:
             self._flush()
 
     def _force(self, job: Job) -> None:

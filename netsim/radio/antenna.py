@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 
 from annotated_types import Ge, Gt, Interval
 
-from netsim.units import MOST_DB, Decibels
+from netsim.units import MAX_DB, Decibels
 
 NULL = 1e-10
 """Least factor of a column: in a null as good as nothing arrives, but its loss in dB stays finite."""
@@ -52,7 +52,7 @@ class ThreeSectors:
     """Largest gain of an element in dBi (table 7.3-1: 8)."""
     beamwidth_deg: Annotated[float, Gt(0)] = 65.0
     """Angle in which an element's gain is within 3 dB, across and up, in degrees (table 7.3-1: 65)."""
-    least_db: Annotated[float, Interval(gt=0, le=MOST_DB)] = 30.0
+    min_db: Annotated[float, Interval(gt=0, le=MAX_DB)] = 30.0
     """How far an element's gain falls at most, to the sides and behind, in dB (table 7.3-1: 30)."""
     elements: Annotated[int, Ge(1)] = 1
     """Elements in the column, half a wavelength apart: n of them add 10 log10 n dB where they look (table 7.8-1:
@@ -74,10 +74,10 @@ class ThreeSectors:
         across, down = _bent(radians(azimuth_deg), radians(zenith_deg), radians(self.mechanical_downtilt_deg))
         horizontal_db = self._fall_db(degrees(across))
         vertical_db = self._fall_db(degrees(down) - 90)
-        return self.element_gain_db - min(horizontal_db + vertical_db, self.least_db) + self._column_db(down)
+        return self.element_gain_db - min(horizontal_db + vertical_db, self.min_db) + self._column_db(down)
 
     def _fall_db(self, off_deg: float) -> float:
-        return min(12 * (off_deg / self.beamwidth_deg) ** 2, self.least_db)
+        return min(12 * (off_deg / self.beamwidth_deg) ** 2, self.min_db)
 
     def _column_db(self, zenith: float) -> float:
         """What the column adds: its elements' waves, turned to be in phase where it looks."""

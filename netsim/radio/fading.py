@@ -26,7 +26,7 @@ class Gains(Protocol):
         ...
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         """A power gain that no block of any link ever exceeds, in no resource block."""
         ...
 
@@ -58,7 +58,7 @@ class NoFading:
         return inf
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         return 1.0
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -76,7 +76,7 @@ class Rayleigh:
         return self
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         return LARGEST_EXPONENTIAL
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
@@ -96,7 +96,7 @@ class Rician:
         return self
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         k = from_db(self.k_db)
         return (sqrt(k) + sqrt(LARGEST_EXPONENTIAL)) ** 2 / (k + 1)
 
@@ -122,7 +122,7 @@ class Nakagami:
         return self
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         return float(gammaincinv(self.m, LARGEST_UNIFORM) / self.m)
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:

@@ -45,7 +45,7 @@ class Waves:
     coherence_time_s: float
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         """All waves in phase."""
         return float(self.count)
 

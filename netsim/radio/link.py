@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from netsim.radio.fading import Gains
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.recorded import Playback, next_s, play
-from netsim.radio.window import FIRST_BLOCKS, MOST_BLOCKS, Window, stretch
+from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window, stretch
 from netsim.streams import Floats
 from netsim.units import to_db
 
 LOOKS = 256
-"""Looks, at last of `MOST_BLOCKS` fading blocks each, that a search for a block in which anything gets through takes at
+"""Looks, at last of `MAX_BLOCKS` fading blocks each, that a search for a block in which anything gets through takes at
 a time; simulated time goes on before the next."""
 
 CHUNK = 128
@@ -36,7 +36,7 @@ class Carrying(Protocol):
         """What it carries from an instant on, this many fading blocks far."""
         ...
 
-    def largest_snr(self, spread_hz: float) -> float:
+    def max_snr(self, spread_hz: float) -> float:
         """The signal-to-noise ratio that fading never lets rise above, the power spread over `spread_hz`, as noise and
         mean gain are now."""
         ...
@@ -118,35 +118,35 @@ class Link:
         """As `Carrying` has it."""
         if self.recorded is not None:
             return next_s([self.recorded], after_s) if after_s < inf else inf
-        return _next_loud_s(self, self.rate.least_snr, after_s, spread_hz)
+        return _next_loud_s(self, self.rate.min_snr, after_s, spread_hz)
 
-    def largest_snr(self, spread_hz: float) -> float:
+    def max_snr(self, spread_hz: float) -> float:
         """As `Carrying` has it."""
-        return self.mean_power_over_noise_hz / self.noise_rise * self.fading.largest_gain / spread_hz
+        return self.mean_power_over_noise_hz / self.noise_rise * self.fading.max_gain / spread_hz
 
     def silence(self, spread_hz: float) -> str:
         """Why nothing ever gets through where `next_s` is inf, the power spread over `spread_hz`."""
         if self.recorded is not None:
             return "nothing more was recorded on its link"
         mean_snr = self.mean_power_over_noise_hz / self.noise_rise / spread_hz
-        mean = "" if self.fading.largest_gain == 1 else "mean "
-        return f"{mean}SNR {to_db(mean_snr):.0f} dB, the lowest code needs about {to_db(self.rate.least_snr):.0f} dB"
+        mean = "" if self.fading.max_gain == 1 else "mean "
+        return f"{mean}SNR {to_db(mean_snr):.0f} dB, the lowest code needs about {to_db(self.rate.min_snr):.0f} dB"
 
 
-def _next_loud_s(link: Link | WorstOf, least_snr: float, after_s: float, spread_hz: float) -> float:
+def _next_loud_s(link: Link | WorstOf, min_snr: float, after_s: float, spread_hz: float) -> float:
     """As `Carrying.next_s` has it, where fading decides: when the next block begins that is above a ratio."""
-    if link.largest_snr(spread_hz) <= least_snr:
+    if link.max_snr(spread_hz) <= min_snr:
         return inf
-    if least_snr == 0 or after_s == inf:
+    if min_snr == 0 or after_s == inf:
         return after_s
     first, blocks = int(after_s // link.coherence_time_s), FIRST_BLOCKS
     for _ in range(LOOKS):
         power = link.power_over_noise_hz(np.arange(first, first + blocks, dtype=np.int64))
-        loud = power.reshape(blocks, -1).max(axis=1) > least_snr * spread_hz
+        loud = power.reshape(blocks, -1).max(axis=1) > min_snr * spread_hz
         if loud.any():
             first += int(loud.argmax())
             break
-        first, blocks = first + blocks, min(2 * blocks, MOST_BLOCKS)
+        first, blocks = first + blocks, min(2 * blocks, MAX_BLOCKS)
     return max(after_s, first * link.coherence_time_s)
 
 
@@ -190,13 +190,13 @@ class WorstOf:
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, rate.delay_blocks)
         return Window(borders_s, self.power_over_noise_hz(numbers), rate)
 
-    def largest_snr(self, spread_hz: float) -> float:
+    def max_snr(self, spread_hz: float) -> float:
         """As `Carrying` has it: of the weakest receiver."""
-        return min(link.largest_snr(spread_hz) for link in self.links)
+        return min(link.max_snr(spread_hz) for link in self.links)
 
     def next_s(self, after_s: float, spread_hz: float) -> float:
         """As `Carrying` has it: when all receivers may get something."""
         recorded = [link.recorded for link in self.links if link.recorded is not None]
         if recorded:
             return next_s(recorded, after_s) if after_s < inf else inf
-        return _next_loud_s(self, self.links[0].rate.least_snr, after_s, spread_hz)
+        return _next_loud_s(self, self.links[0].rate.min_snr, after_s, spread_hz)

@@ -22,6 +22,6 @@ class PowerControl:
     alpha: Annotated[float, Interval(ge=0, le=1)] = 0.8
     """Part of the coupling loss in dB that is made up for: 1 is all of it, 0 gives all users p0."""
 
-    def power_dbm(self, most_dbm: float, coupling_loss_db: float) -> float:
+    def power_dbm(self, max_dbm: float, coupling_loss_db: float) -> float:
         """What a user radiates over this loss."""
-        return min(most_dbm, self.p0_dbm + self.alpha * coupling_loss_db)
+        return min(max_dbm, self.p0_dbm + self.alpha * coupling_loss_db)

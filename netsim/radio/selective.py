@@ -103,7 +103,7 @@ class Taps:
         return self.moving.coherence_time_s
 
     @property
-    def largest_gain(self) -> float:
+    def max_gain(self) -> float:
         """The line of sight, and all waves of all taps, in phase."""
         return float(np.sqrt(self.sight) + np.sqrt(self.powers * self.moving.waves).sum()) ** 2
 

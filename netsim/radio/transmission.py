@@ -10,7 +10,7 @@ import simpy
 from netsim.radio.link import Carrying, out_of_range
 from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
-from netsim.radio.window import FIRST_BLOCKS, MOST_BLOCKS, Window
+from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 
 COMPLETE = 1e-9
 """A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
@@ -163,5 +163,5 @@ class Transmission:
     def _window_at(self, now_s: float) -> Window:
         if self._window is None or now_s >= self._window.end_s:
             self._window = self.link.window(now_s, self._blocks)
-            self._blocks = min(2 * self._blocks, MOST_BLOCKS)
+            self._blocks = min(2 * self._blocks, MAX_BLOCKS)
         return self._window

@@ -18,7 +18,7 @@ from netsim.radio.rate import RateLaw
 from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 
-FIRST_BLOCKS, MOST_BLOCKS = 128, 65_536
+FIRST_BLOCKS, MAX_BLOCKS = 128, 65_536
 """Fading blocks looked at in advance: at first, and at most; each further look is twice as far."""
 
 REMEMBERED = 8

@@ -42,8 +42,8 @@ def test_what_was_cut_off_is_marked_but_not_the_waiting_before_it(run_dir: Path)
 
 
 def test_rows_done_last_and_bars_that_are_longest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gantt, "MOST_USERS", 2)
-    monkeypatch.setattr(gantt, "MOST_BARS", 3)
+    monkeypatch.setattr(gantt, "MAX_USERS", 2)
+    monkeypatch.setattr(gantt, "MAX_BARS", 3)
     bars = pd.DataFrame({"row": [0, 0, 1, 1, 2, 2], "start_s": [0, 1, 0, 1, 0, 3], "end_s": [1, 2, 1, 9, 3, 4]})
     kept, notes = gantt.thinned(bars)
     assert sorted(kept.index) == [2, 3, 4]
@@ -69,5 +69,5 @@ def test_few_rounds_are_all_shown_and_many_by_rank() -> None:
 def test_a_round_of_many_users_has_a_bounded_number_of_rows(tmp_path: Path) -> None:
     panel = gantt.panel(analysis.load(Synthetic(users=60, rounds=1).write(tmp_path)))
     rows = {row for trace in panel.views["Round 0"].data if trace.name != "Critical path" for row in trace.y}
-    assert len(rows) == gantt.MOST_USERS
+    assert len(rows) == gantt.MAX_USERS
     assert "Only the 40 users" in panel.note

@@ -40,7 +40,7 @@ def instance(seed: int, users: int = 3, cuts: int = 3, most: int = 6, interval: 
         "upload_bps": uplink,
         "download_bps": downlink,
         "exchange_bps": 20.0,
-        "most_samples": np.full((users, cuts), most),
+        "max_samples": np.full((users, cuts), most),
     }
     return CutProblem(**{**settings, **changed})
 
@@ -92,7 +92,7 @@ def test_the_sweep_is_exact(seed: int) -> None:
 
 
 def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    monkeypatch.setattr("learning.control.cuts.splits.MAX_COMBINATIONS", 0)
     for seed in range(20):
         problem = instance(seed, users=4, cuts=4, most=64)
         batches = np.random.default_rng(seed).integers(8, 64, 4)
@@ -105,7 +105,7 @@ def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("seed", [10, 16, 21])
 def test_the_sweep_finds_deep_cuts_at_a_slow_server(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """And with little drift: the deepest cuts, which come last, are polished, as they are the cheapest."""
-    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    monkeypatch.setattr("learning.control.cuts.splits.MAX_COMBINATIONS", 0)
     problem = instance(seed, users=5, cuts=6, most=64)
     bound = replace(problem.bound, squared_norms=1e-3 * problem.bound.squared_norms)
     problem, batches = replace(problem, server_s=100 * problem.server_s, bound=bound), batches_of(seed, 5)
@@ -122,13 +122,13 @@ def batches_of(seed: int, users: int) -> np.ndarray:
 
 def test_the_sweep_keeps_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts at which the mini-batches do not fit are none, however fast: against all cuts that fit, and none at all."""
-    monkeypatch.setattr("learning.control.cuts.splits.MOST_COMBINATIONS", 0)
+    monkeypatch.setattr("learning.control.cuts.splits.MAX_COMBINATIONS", 0)
     feasible = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
         most = rng.choice([8, 64], size=(4, 4))
         most[np.arange(4), rng.integers(0, 4, 4)] = 64
-        problem, batches = instance(seed, users=4, cuts=4, most=64, most_samples=most), rng.integers(9, 64, 4)
+        problem, batches = instance(seed, users=4, cuts=4, most=64, max_samples=most), rng.integers(9, 64, 4)
         best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
         found = best_cuts(problem, batches)
         assert (found is None) == (best == np.inf)
@@ -155,7 +155,7 @@ def test_equals_are_treated_alike() -> None:
     one = instance(3, users=1, most=32, interval=1)
     alike = {name: np.repeat(getattr(one, name), 4, axis=0) for name in ("before_s", "server_s", "after_s")}
     rates = {name: np.repeat(getattr(one, name), 4) for name in ("upload_bps", "download_bps")}
-    problem = replace(one, **alike, **rates, most_samples=np.full((4, 3), 32))
+    problem = replace(one, **alike, **rates, max_samples=np.full((4, 3), 32))
     choice = alternating(problem)
     assert np.ptp(choice.batches) <= 1
     assert np.ptp(choice.cuts) == 0
@@ -309,13 +309,13 @@ def test_what_cannot_be_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"the target .* is out of reach: the largest mini-batches"):
         alternating(instance(0, bound=replace(bound, target=0.999 * (bound.drift[1] + bound.noise(3) * 3 / 6))))
     with pytest.raises(ValueError, match="user 1 can hold no part of the model"):
-        instance(0, most_samples=np.array([[6, 6, 6], [0, 0, 0], [6, 6, 0]]))
+        instance(0, max_samples=np.array([[6, 6, 6], [0, 0, 0], [6, 6, 0]]))
     with pytest.raises(ValueError, match="more than 200000 combinations"):
         exhaustive(instance(0, users=5))
 
 
 def test_memory_decides() -> None:
-    problem = instance(0, most_samples=np.array([[6, 2, 0], [6, 6, 6], [0, 3, 3]]))
+    problem = instance(0, max_samples=np.array([[6, 2, 0], [6, 6, 6], [0, 3, 3]]))
     found = alternating(problem)
     assert problem.feasible(found)
     assert found.cuts[2] > 1

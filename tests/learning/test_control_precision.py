@@ -28,8 +28,8 @@ from learning.control.precision.blocks import (
 )
 from learning.control.precision.descent import descent, one_pass, starts
 from learning.control.precision.matching import cost_of
-from learning.control.rate import energy_j, least_energy_j, rate_bps
-from learning.control.split import least_energy_split, width_worth
+from learning.control.rate import energy_j, min_energy_j, rate_bps
+from learning.control.split import min_energy_split, width_worth
 
 
 def instance(seed: int, users: int = 3, **changed: Any) -> PrecisionProblem:
@@ -45,7 +45,7 @@ def instance(seed: int, users: int = 3, **changed: Any) -> PrecisionProblem:
         "error_budget": float(error_weight.sum() / (2**6 - 1) ** 2)
         * (1 + 1e-9),  # six bits keep to it, rounding or not
         "total_hz": 1e7,
-        "most_power_w": 0.2,
+        "max_power_w": 0.2,
         "choices": tuple(range(1, 9)),
     }
     return PrecisionProblem(**{**settings, **changed})
@@ -91,7 +91,7 @@ def test_only_time_or_only_energy_counts() -> None:
     patient = instance(1, time_weight=0.0, longest_s=30.0)
     slow = with_best_power(patient, patient.equal(np.full(3, 6)))
     assert patient.latency_s(slow) == pytest.approx(30.0, rel=1e-6)
-    floor = float(least_energy_j(patient.payload(slow.bits), patient.gain_hz_per_w).sum())
+    floor = float(min_energy_j(patient.payload(slow.bits), patient.gain_hz_per_w).sum())
     assert floor < patient.energy_j(slow) < 1.1 * floor
 
 
@@ -197,8 +197,8 @@ def test_the_least_cost_is_convex_in_the_latency(seed: int) -> None:
     costs = []
     for end_s in ends_s:
         payload, seconds, gain = problem.payload(bits), end_s - problem.fixed_s, problem.gain_hz_per_w
-        least_hz = problem.least_width_hz(bits, end_s)
-        split = least_energy_split(payload, seconds, gain, least_hz, problem.total_hz)
+        min_hz = problem.min_width_hz(bits, end_s)
+        split = min_energy_split(payload, seconds, gain, min_hz, problem.total_hz)
         assert split is not None
         costs.append(problem.cost(problem.just_in_time(bits, split, end_s)))
     assert np.diff(costs, 2).min() >= -1e-6

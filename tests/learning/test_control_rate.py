@@ -10,13 +10,13 @@ from learning.control.rate import (
     LN2,
     bandwidth_hz,
     energy_j,
-    least_energy_j,
-    most_power_w,
+    min_energy_j,
+    power_for_energy_w,
     power_w,
     rate_bps,
     snr_at,
 )
-from learning.control.split import bisect, least_energy_split, saving, width_worth
+from learning.control.split import bisect, min_energy_split, saving, width_worth
 
 GAIN = 250.0**-2.5 / 10 ** (-174 / 10 - 3)
 """Hz/W of a user 250 m away with path-loss exponent 2.5 over thermal noise."""
@@ -35,7 +35,7 @@ def test_the_ends() -> None:
     assert rate_bps(0.0, 1.0, 1.0) == 0
     assert power_w(1.0, 0.0, 1.0) == np.inf
     assert energy_j(1.0, 0.0, 1.0, 1.0) == np.inf
-    assert most_power_w(1.0, LN2, 1.0, 1.0) == 0
+    assert power_for_energy_w(1.0, LN2, 1.0, 1.0) == 0
 
 
 def test_numbers_of_st_sflora() -> None:
@@ -59,12 +59,12 @@ def test_there_and_back(width: float, power: float, gain: float) -> None:
 
 @given(st.floats(1e5, 1e9), st.floats(0.1, 100.0), st.floats(1e5, 1e8), st.floats(1.001, 50.0))
 def test_energy_has_a_floor_and_falls(bits: float, time: float, width: float, factor: float) -> None:
-    floor = float(least_energy_j(bits, GAIN))
+    floor = float(min_energy_j(bits, GAIN))
     now, later = (float(energy_j(bits, t, width, GAIN)) for t in (time, factor * time))
     assert floor * (1 - 1e-9) <= later <= now
     assert float(energy_j(bits, time, factor * width, GAIN)) == pytest.approx(later, rel=1e-9)
     budget = factor * floor
-    power = float(most_power_w(bits, budget, width, GAIN))
+    power = float(power_for_energy_w(bits, budget, width, GAIN))
     assert power * bits / float(rate_bps(width, power, GAIN)) == pytest.approx(budget, rel=1e-9)
 
 
@@ -91,7 +91,7 @@ def test_the_split_is_the_least_energy(seed: int) -> None:
     bits, seconds, gain = rng.uniform(1e6, 1e7, 4), rng.uniform(0.2, 1, 4), 10 ** rng.uniform(7, 8.5, 4)
     total = 2e7
     least = rng.uniform(0, 0.24, 4) * total * rng.integers(0, 2, 4)
-    found = least_energy_split(bits, seconds, gain, least, total)
+    found = min_energy_split(bits, seconds, gain, least, total)
     assert found is not None
     assert found.sum() == pytest.approx(total, rel=1e-12)
     assert (found >= least * (1 - 1e-12)).all()
@@ -115,7 +115,7 @@ def test_the_split_is_the_least_energy(seed: int) -> None:
 
 def test_too_little_bandwidth_is_none() -> None:
     ones = np.ones(2)
-    assert least_energy_split(ones, ones, ones, np.array([0.6, 0.6]), 1.0) is None
+    assert min_energy_split(ones, ones, ones, np.array([0.6, 0.6]), 1.0) is None
 
 
 def test_power_against_a_root_finder() -> None:

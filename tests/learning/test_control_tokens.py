@@ -32,9 +32,9 @@ def instance(seed: int, users: int, patches: int, energy_j: float = 0.8, **chang
         "room_s": rng.uniform(5, 20, users),
         "token_bits": 1_572_864.0 * 64 / patches,
         "total_hz": 1e7,
-        "most_power_w": 0.2,
-        "most_energy_j": energy_j,
-        "least_tokens": 1,
+        "max_power_w": 0.2,
+        "max_energy_j": energy_j,
+        "min_tokens": 1,
     }
     return TokenProblem(**{**settings, **changed})
 
@@ -98,7 +98,7 @@ def test_each_block_is_solved_exactly(seed: int) -> None:
     assert shared.bandwidth_hz.sum() == pytest.approx(problem.total_hz)
     assert problem.excess(shared) < 1e-9
     seconds = problem.seconds(shared)
-    free = (seconds < problem.room_s * 0.999) & (seconds * shared.power_w < problem.most_energy_j * 0.999)
+    free = (seconds < problem.room_s * 0.999) & (seconds * shared.power_w < problem.max_energy_j * 0.999)
     if free.all():  # no other limit: all are done at once
         assert np.ptp(seconds) < 1e-6 * seconds.max()
     chosen = with_best_tokens(problem, shared)
@@ -128,7 +128,7 @@ def test_the_token_step_is_exact_on_two_hundred_instances(hurried: bool) -> None
             problem = replace(problem, room_s=factor * problem.seconds(start))
         width, power, gain = start.bandwidth_hz, start.power_w, problem.gain_hz_per_w
         seconds = problem.token_bits * (tokens + 2) / (width * np.log2(1 + power * gain / width))
-        allowed = ((seconds <= problem.room_s) & (seconds * power <= problem.most_energy_j * (1 + 1e-9))).all(axis=1)
+        allowed = ((seconds <= problem.room_s) & (seconds * power <= problem.max_energy_j * (1 + 1e-9))).all(axis=1)
         mass = np.cumsum(problem.importance, axis=1)[np.arange(3), tokens - 1].sum(axis=1)
         best = float((mass / seconds.max(axis=1))[allowed].max())
         assert problem.efficiency(with_best_tokens(problem, start)) == pytest.approx(best, rel=1e-9)
@@ -282,7 +282,7 @@ def test_who_cannot_send_is_left_out() -> None:
     for total_hz, staying in ((1e6, []), (1.2e6, [2]), (2.4e6, [1, 2]), (4e6, [0, 1, 2])):  # the worst channel first
         crowded = instance(0, 3, 7, total_hz=total_hz, **rising)
         assert admissible(crowded).tolist() == staying
-        needed = crowded.least_width_hz(np.ones(3, int), np.inf)
+        needed = crowded.min_width_hz(np.ones(3, int), np.inf)
         assert needed[staying].sum() <= total_hz
 
 
@@ -298,4 +298,4 @@ def test_too_many_combinations_are_refused() -> None:
     with pytest.raises(ValueError, match="more than 200000 combinations"):
         exhaustive(feasible(0, 6, 24))
     with pytest.raises(ValueError, match="at least 9 tokens are asked for, but there are 7"):
-        instance(0, 3, 7, least_tokens=9)
+        instance(0, 3, 7, min_tokens=9)

@@ -210,7 +210,7 @@ def test_waiting_executors_keep_what_is_needed_and_let_go_of_what_is_done():
 
 
 def test_the_waiting_graph_is_bounded(monkeypatch):
-    monkeypatch.setattr("learning.executor.graph.MOST_PENDING", 5)
+    monkeypatch.setattr("learning.executor.graph.MAX_PENDING", 5)
     executor = Batched()
     promises = [executor.submit(double, torch.full((2,), 0.0))]
     for _ in range(20):
@@ -224,7 +224,7 @@ def test_the_waiting_graph_is_bounded(monkeypatch):
 def test_the_bound_changes_no_value(name, monkeypatch):
     models = []
     for bound in (4096, 3):
-        monkeypatch.setattr("learning.executor.graph.MOST_PENDING", bound)
+        monkeypatch.setattr("learning.executor.graph.MAX_PENDING", bound)
         models.append(world(SCHEMES[name](), executor="batched", precision=torch.float32, rounds=2).every_model)
     for usual, bounded in zip(*models, strict=True):
         assert all(torch.equal(usual[key], bounded[key]) for key in usual)

@@ -126,7 +126,7 @@ def spelled(split):
 
 def test_windows_of_roles(folder):
     """A says "to be", "that is the question" and B "or not", "to die, to sleep": windows of five, the last held out."""
-    loaded = TinyShakespeare(5, least_characters=6).load(folder, torch.float32)
+    loaded = TinyShakespeare(5, min_characters=6).load(folder, torch.float32)
     x, y = spelled(loaded.train)
     assert x == ["to be", "\nthat", " is t", "he qu", "or no", "t\nto ", "die, "]
     assert y == ["o be\n", "that ", "is th", "e que", "r not", "\nto d", "ie, t"]
@@ -137,10 +137,10 @@ def test_windows_of_roles(folder):
 
 
 def test_roles_by_how_much_they_say(folder):
-    few = TinyShakespeare(5, least_characters=6, most_characters=24).load(folder, torch.float32)
+    few = TinyShakespeare(5, min_characters=6, max_characters=24).load(folder, torch.float32)
     assert spelled(few.train)[0] == ["or no", "t\nto ", "die, "]
     with pytest.raises(ValueError, match="no role says as much"):
-        TinyShakespeare(5, least_characters=1000).load(folder, torch.float32)
+        TinyShakespeare(5, min_characters=1000).load(folder, torch.float32)
     with pytest.raises(MissingData, match="there is no tinyshakespeare_roles"):
         TinyShakespeare().load(folder / "elsewhere", torch.float32)
 
@@ -148,7 +148,7 @@ def test_roles_by_how_much_they_say(folder):
 def test_the_real_plays():
     if "NETSIM_DATA" not in os.environ:
         pytest.skip("NETSIM_DATA names no data folder")
-    loaded = TinyShakespeare(64, least_characters=10_000).load(Path(os.environ["NETSIM_DATA"]), torch.float32)
+    loaded = TinyShakespeare(64, min_characters=10_000).load(Path(os.environ["NETSIM_DATA"]), torch.float32)
     assert loaded.classes == 65
     assert len(torch.unique(loaded.groups)) == 35  # roles with at least 10 000 characters
     windows = len(loaded.train.y) + len(loaded.test.y)
@@ -161,7 +161,7 @@ def test_the_real_plays():
 
 
 def small(folder):
-    return TinyShakespeare(5, least_characters=6).load(folder, torch.float64)
+    return TinyShakespeare(5, min_characters=6).load(folder, torch.float64)
 
 
 def test_perplexity_is_that_of_a_token(folder):

@@ -72,7 +72,7 @@ def test_who_is_out_of_range_is_named_at_once(fidelity: Fidelity, law: SharingLa
     assert [row["user"] for row in w.rows("transfers")] == [1]
     sentence = stuck(w.env)
     mean = "" if fading == NoFading() else "mean "
-    lowest_db = 10 * log10(BLOCKS_BITS.least_snr)
+    lowest_db = 10 * log10(BLOCKS_BITS.min_snr)
     assert sentence.startswith(
         f"user 0 is out of range: {mean}SNR -42 dB, the lowest code needs about {lowest_db:.0f} dB; nothing is going to"
     )
@@ -133,7 +133,7 @@ def test_who_walks_into_range_is_served_though_nothing_else_happens(fidelity: Fi
     w.env.run(waiting)
     (row,) = w.rows("transfers")
     assert row["lost"] == 0
-    reached_m = 100 * 10 ** ((20 - 10 * log10(FiniteBlocklength().least_snr)) / 20)
+    reached_m = 100 * 10 ** ((20 - 10 * log10(FiniteBlocklength().min_snr)) / 20)
     assert row["end_s"] == pytest.approx((10_000 - reached_m) / 20, abs=3)
 
 
@@ -162,7 +162,7 @@ def test_the_largest_gain_is_that_of_the_luckiest_draw(
     monkeypatch.setattr(fading, "uniforms", lambda key, index: np.full(len(index), uniform))
     monkeypatch.setattr(fading, "exponentials", lambda key, index: np.full(len(index), -np.log(uniform)))
     gains = law.at(1e9, np.zeros(1))
-    assert gains.power_gains(0, np.arange(3)) == pytest.approx(gains.largest_gain, rel=1e-12)
+    assert gains.power_gains(0, np.arange(3)) == pytest.approx(gains.max_gain, rel=1e-12)
     assert pytest.approx(-np.log(1 - LARGEST_UNIFORM)) == LARGEST_EXPONENTIAL
 
 
@@ -172,13 +172,13 @@ def test_the_largest_gain_is_that_of_waves_in_phase(law: Fading, monkeypatch: py
         monkeypatch.setattr(module, "uniforms", lambda key, index: np.zeros(len(index)))
     gains = law.at(1e9, np.zeros(1))
     at_once = gains.power_gains(0, np.array([-0.5]))  # type: ignore[arg-type]  # time zero, where all phases are alike
-    assert at_once == pytest.approx(gains.largest_gain, rel=1e-12)
+    assert at_once == pytest.approx(gains.max_gain, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in FADINGS if name != "none"])
 def test_no_gain_is_above_the_largest(name: str) -> None:
     gains = FADINGS[name]().at(3.5e9, np.linspace(-1e6, 1e6, 3))
-    assert gains.power_gains(7, np.arange(20_000)).max() <= gains.largest_gain
+    assert gains.power_gains(7, np.arange(20_000)).max() <= gains.max_gain
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,13 @@ def test_no_gain_is_above_the_largest(name: str) -> None:
     ],
 )
 def test_up_to_the_least_ratio_nothing_gets_through_and_above_it_something_does(law: RateLaw) -> None:
-    least = law.least_snr
+    least = law.min_snr
     assert not law.efficiency(np.geomspace(least * 1e-6, least, 50)).any()
     assert law.efficiency(np.array([least * 1.001]))[0] > 0
 
 
 def test_shannon_reaches_everywhere() -> None:
-    assert Shannon().least_snr == 0
+    assert Shannon().min_snr == 0
 
 
 @pytest.mark.parametrize("limit", [0, 3, 32])

@@ -128,7 +128,7 @@ def test_the_next_step_of_several_links_beside_a_search(traces: list[list[float]
 def test_a_rare_block_of_fading_is_found_wherever_it_is() -> None:
     """Codewords need 12 times the mean signal: six fading blocks in a million carry anything."""
     flat = flat_network(1)
-    least = FiniteBlocklength().least_snr
+    least = FiniteBlocklength().min_snr
     rare = replace(flat, channel=replace(flat.channel, rate=FiniteBlocklength(), fading=Rayleigh(1e-3)))
     w = world(rare)
     link = w.network.users[0].uplink.link

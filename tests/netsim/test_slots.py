@@ -223,7 +223,7 @@ class Coloured(Link):
     def window(self, start_s: float, blocks: int) -> Window:
         return Window(np.array([start_s, inf]), np.array([self.signals_hz]), Shannon())
 
-    def largest_snr(self, spread_hz: float) -> float:
+    def max_snr(self, spread_hz: float) -> float:
         return max(self.signals_hz) / spread_hz
 
 

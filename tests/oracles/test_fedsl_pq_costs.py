@@ -177,7 +177,7 @@ def test_a_latency_budget():
     other = (32 * BATCH * CUT + LABELS) / UP + SERVE / SERVER + 32 * BATCH * CUT / DOWN
     budget = other + 0.6 * dense[1]
     assert dense[0] < budget - other < dense[1]
-    scheme = FedSLPQ(interval=1, latency_budget_s=budget, largest_rate=0.8, **NOTHING)
+    scheme = FedSLPQ(interval=1, latency_budget_s=budget, max_rate=0.8, **NOTHING)
     journal = world(scheme, rounds=3, **setting).journal
     rates = {(number, user): rate for number, user, _, rate in journal.decisions}
     for number in range(3):

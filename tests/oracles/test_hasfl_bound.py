@@ -12,11 +12,11 @@ from learning.schemes.hasfl import Fixed
 from runs import TINY
 from scenarios import load, simulate
 
-MOST_ROUNDS = 120
+MAX_ROUNDS = 120
 BASE: dict[str, Any] = {
     "learning.partition": "iid",
     "learning.optimiser": {"name": "sgd", "learning_rate": 0.1},
-    "learning.stop": {"rounds": MOST_ROUNDS, "accuracy": 0.7},
+    "learning.stop": {"rounds": MAX_ROUNDS, "accuracy": 0.7},
 }
 
 

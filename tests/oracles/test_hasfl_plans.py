@@ -66,8 +66,8 @@ def test_seconds_by_user_and_cut():
     assert problem.device_bits.tolist() == [64 * SIZES[0], 64 * (SIZES[0] + SIZES[1])]
     assert problem.upload_bps == pytest.approx([up] * 3)
     assert problem.download_bps == pytest.approx([down] * 3)
-    assert (problem.most_samples == 32).all()
-    assert (look().problem(64).most_samples == 40).all()  # what a user has
+    assert (problem.max_samples == 32).all()
+    assert (look().problem(64).max_samples == 40).all()  # what a user has
 
 
 def test_a_sample_costs_its_part_of_a_whole_mini_batch_though_the_first_user_has_none():
@@ -89,17 +89,17 @@ def test_the_target_is_what_moderate_choices_lose():
 
 def test_memory_limits_batches_and_cuts():
     situation = look()
-    free = situation.most_samples(64)
+    free = situation.max_samples(64)
     for limit in (20_000, 24_000, 28_000):
         situation.world.users[1].node.memory_bytes = limit
-        most = situation.most_samples(64)
+        most = situation.max_samples(64)
         assert (most[[0, 2]] == free[[0, 2]]).all()
         for cut in (1, 2):
             assert most[1, cut - 1] == 0 or situation._held(cut - 1, int(most[1, cut - 1])) <= limit
             assert situation._held(cut - 1, int(most[1, cut - 1]) + 1) > limit
     assert 0 < most[1, 1] < most[1, 0] < 40
     situation.world.users[1].node.memory_bytes = 1_000
-    assert situation.most_samples(64)[1].tolist() == [1, 0]  # the least there is
+    assert situation.max_samples(64)[1].tolist() == [1, 0]  # the least there is
 
 
 def test_limited_devices_are_served_not_left_out():
@@ -268,8 +268,8 @@ def test_where_estimates_put_the_target_out_of_reach_the_last_plan_stays():
 
 
 def test_random_choices_differ_by_user_and_interval_and_fit():
-    batches = np.array(decided(HASFL(Random(most_samples=20)), "batch_size", rounds=40))
-    cuts = np.array(decided(HASFL(Random(most_samples=20)), "cut", rounds=40))
+    batches = np.array(decided(HASFL(Random(max_samples=20)), "batch_size", rounds=40))
+    cuts = np.array(decided(HASFL(Random(max_samples=20)), "cut", rounds=40))
     assert batches.shape == (40, 3)
     assert (batches.min(), batches.max()) == (1, 20)
     assert set(cuts.flatten()) == {1, 2}

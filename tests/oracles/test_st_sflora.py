@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from fakes import FakeChannel, FakeStreams, world
-from learning.control.rate import least_energy_j, rate_bps
+from learning.control.rate import min_energy_j, rate_bps
 from learning.control.tokens import SOLVERS
 from learning.protocols.split import token_draw
 from learning.schemes import FedAvg
@@ -78,7 +78,7 @@ def gains(described: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 @pytest.mark.parametrize("merge", [True, False])
 @pytest.mark.parametrize("tokens", [None, 5, PATCHES])
 def test_bits_on_the_air_are_those_of_the_tensors(tokens: int | None, merge: bool) -> None:
-    result = ran({"tokens": tokens, "merge": merge, "label_bits": LABEL, "least_tokens": 2})
+    result = ran({"tokens": tokens, "merge": merge, "label_bits": LABEL, "min_tokens": 2})
     kept = decided(result)["tokens"]
     sent = 1 + kept + np.where(kept < PATCHES, merge, 0)
     expected = 32 * BATCH * WIDTH * sent + BATCH * LABEL
@@ -95,13 +95,13 @@ def test_what_is_not_chosen_is_the_same_for_everybody() -> None:
     placed = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 60.0]]}
     apart = {"network__users__placement": placed, "network__users__tx_power_dbm": 20.0}
     least = 32 * BATCH * WIDTH * (2 + 2) + BATCH * LABEL
-    tight = 1.2 * float(least_energy_j(least, gains(scenario({}, **apart))).max())
+    tight = 1.2 * float(min_energy_j(least, gains(scenario({}, **apart))).max())
     chosen, powered, equal = (
-        decided(ran({"least_tokens": 2, "label_bits": LABEL, **changed}, **apart))
+        decided(ran({"min_tokens": 2, "label_bits": LABEL, **changed}, **apart))
         for changed in (
-            {"most_energy_j": tight},
+            {"max_energy_j": tight},
             {"fixed_power": 0.25},
-            {"most_energy_j": tight, "bandwidth": "equal"},
+            {"max_energy_j": tight, "bandwidth": "equal"},
         )
     )
     assert chosen["power_w"].nunique() > 1
@@ -141,7 +141,7 @@ def test_the_device_stays_as_it_is_and_the_server_does_not() -> None:
     assert any(not torch.equal(start[name], value) for name, value in world.executor.value(back).items())
 
 
-@pytest.mark.parametrize("everything", [{"tokens": PATCHES}, {"least_tokens": PATCHES}, {"tokens": 99, "merge": False}])
+@pytest.mark.parametrize("everything", [{"tokens": PATCHES}, {"min_tokens": PATCHES}, {"tokens": 99, "merge": False}])
 def test_all_tokens_are_the_full_variant_bit_for_bit(everything: dict[str, Any]) -> None:
     """The full variant is split federated learning with one step at the server, whose devices have nothing to train."""
     plain = simulate(scenario({"name": "sfl", "weights": "data"}))
@@ -179,7 +179,7 @@ def test_one_client_with_all_tokens_is_central_fine_tuning_on_the_frozen_front()
     ("solver", "merge"), [("published", True), ("improved", True), ("brute", True), ("brute", False)]
 )
 def test_seconds_on_the_air_are_those_of_the_solver(solver: str, merge: bool) -> None:
-    scheme = {"solver": solver, "most_energy_j": 2e-3, "label_bits": LABEL, "attention": "flat", "least_tokens": 2}
+    scheme = {"solver": solver, "max_energy_j": 2e-3, "label_bits": LABEL, "attention": "flat", "min_tokens": 2}
     scheme["merge"] = merge
     described = scenario(scheme, network__users__placement={"name": "list", "positions_m": [[60.0, 0.0], [0.0, 140.0]]})
     result, gain = simulate(described), gains(described)
@@ -203,16 +203,16 @@ def test_who_cannot_send_with_its_energy_is_left_out() -> None:
     """Energy between what the least tokens cost the near user and the far one in endless bandwidth (oracle 8)."""
     placed = {"network__users__placement": NEAR_AND_FAR}
     gain = gains(scenario({}, **placed))
-    floor = least_energy_j(32 * BATCH * WIDTH * (4 + 2) + BATCH * LABEL, gain)
+    floor = min_energy_j(32 * BATCH * WIDTH * (4 + 2) + BATCH * LABEL, gain)
     assert floor[0] < floor[1] / 10
-    result = ran({"most_energy_j": float(floor[1]) * 0.99}, **placed)
+    result = ran({"max_energy_j": float(floor[1]) * 0.99}, **placed)
     rounds = table(result, "rounds")
     assert list(rounds["participants"]) == [1, 1]
     assert list(rounds["dropped"]) == [1, 1]
     assert set(uploads(result).index.get_level_values("user")) == {0}
     assert np.isfinite(table(result, "decisions")["value"]).all()
     assert np.isfinite(losses(result)).all()
-    nobody = ran({"most_energy_j": float(floor[0]) * 0.99}, **placed)
+    nobody = ran({"max_energy_j": float(floor[0]) * 0.99}, **placed)
     assert list(table(nobody, "rounds")["participants"]) == [0, 0]
     assert len(uploads(nobody)) == 0
     start, end = losses(nobody)
@@ -224,7 +224,7 @@ def test_the_weakest_sender_bounds_everybodys_power() -> None:
     for user, power_w in zip(users, (0.2, 0.05, 0.1), strict=True):
         user.node.uplink = FakeChannel(max_power_w=power_w, gain_over_noise_hz_per_w=1e8 * (1 + user.number))
     whole, part = (Cell.of(users, "mean", each) for each in (None, 0.5))
-    assert (whole.most_power_w, part.most_power_w) == (0.05, 0.025)
+    assert (whole.max_power_w, part.max_power_w) == (0.05, 0.025)
     third = 1e6 / 3
     expected = [third * np.log2(1 + 0.05 * 1e8 * (1 + user) / third) for user in range(3)]
     np.testing.assert_allclose(whole.equal_bps(), expected, rtol=1e-12)
@@ -249,7 +249,7 @@ def test_uploads_end_before_users_leave() -> None:
     free = ran({"tokens": PATCHES, "attention": "flat"}, network__users__count=4)
     limit = 0.8 * float(table(free, "rounds")["latency_s"].min())
     standing = {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": limit}
-    result = ran({"standing": standing, "attention": "flat", "least_tokens": 1}, network__users__count=4)
+    result = ran({"standing": standing, "attention": "flat", "min_tokens": 1}, network__users__count=4)
     begun = table(result, "rounds").set_index("round")["start_s"]
     up = uploads(result)
     ready = table(result, "transfers").query("kind == 'allocation'").set_index(["round", "user"])
@@ -296,7 +296,7 @@ def test_what_users_report_counts_unless_values_are_not_there() -> None:
 def test_the_solver_knows_the_channel_of_the_moment_or_its_mean(csi: str) -> None:
     """With energy to spare all are done at once, if their channels are what the solver takes them for."""
     faded = {"network__channel__fading": {"name": "rayleigh", "coherence_time_s": 20.0}}
-    result = ran({"tokens": 5, "csi": csi, "most_energy_j": 1e3, "label_bits": LABEL}, **faded)
+    result = ran({"tokens": 5, "csi": csi, "max_energy_j": 1e3, "label_bits": LABEL}, **faded)
     airtime = uploads(result)["airtime_s"].unstack("user")
     apart = (airtime.max(axis=1) / airtime.min(axis=1) - 1).to_numpy()
     assert (apart < 1e-6).all() if csi == "present" else (apart > 0.05).all()
@@ -310,7 +310,7 @@ UNEQUAL = {
 
 def test_the_solver_knows_how_many_samples_each_user_has() -> None:
     """With energy to spare all are done at once, though their mini-batches are unequal."""
-    up = uploads(ran({"tokens": 5, "most_energy_j": 1e3, "label_bits": LABEL}, learning__executor="dry", **UNEQUAL))
+    up = uploads(ran({"tokens": 5, "max_energy_j": 1e3, "label_bits": LABEL}, learning__executor="dry", **UNEQUAL))
     airtime, bits = (up[column].unstack("user") for column in ("airtime_s", "bits"))
     assert (bits.max(axis=1) > 1.3 * bits.min(axis=1)).all()
     np.testing.assert_allclose(airtime[0], airtime[1], rtol=1e-6)
@@ -324,7 +324,7 @@ def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any], cha
     world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
     own = described.learning.scheme
     costs = Costs(world, LABEL)
-    tokens = min(scheme.get("tokens", own.least_tokens), PATCHES) + 1 + scheme.get("merge", True)
+    tokens = min(scheme.get("tokens", own.min_tokens), PATCHES) + 1 + scheme.get("merge", True)
     of_sample = costs.of(world.users[0], 0).forward_flops / (world.users[0].samples if changed else BATCH)
     takes = {}
     for user, gain in zip(world.users, gains(described), strict=True):
@@ -374,7 +374,7 @@ def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPat
     asked: list[str] = []
     for name, solve in SOLVERS.items():
         monkeypatch.setitem(SOLVERS, name, lambda problem, name=name, solve=solve: asked.append(name) or solve(problem))
-    ran({"solver": solver, "least_tokens": 14})
+    ran({"solver": solver, "min_tokens": 14})
     assert asked == [solver] * 2
 
 
@@ -384,7 +384,7 @@ def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPat
         ({}, {"learning__adapter": {"rank": 2}}, "set learning.adapter.blocks to server"),
         ({}, {"learning__adapter": None}, "give learning.adapter"),
         ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
-        ({"least_tokens": 17}, {}, "least_tokens is 17, but there are 16 patches"),
+        ({"min_tokens": 17}, {}, "min_tokens is 17, but there are 16 patches"),
         ({"solver": "brute"}, {"network__users__count": 6}, "6 users with 13 choices each are more than"),
         ({"standing": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),
     ],

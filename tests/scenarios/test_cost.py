@@ -63,7 +63,7 @@ def test_wall_time_is_that_of_later_rounds(steps: int | None) -> None:
 
 def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Of a scheme that decides by reports; not where everybody sends as many tokens, or reports do not count."""
-    monkeypatch.setattr("scenarios.cost.MOST_PROBED_FLOPS", 0)
+    monkeypatch.setattr("scenarios.cost.MAX_PROBED_FLOPS", 0)
     print_cost(predict(load(TINY, {**NEEDS["st_sflora"], "learning.scheme": "st_sflora"})))
     assert "by equal importance of all patches" in capsys.readouterr().out
     print_cost(predict(load(TINY)))

@@ -58,7 +58,7 @@ STRONG: list[dict[str, Any]] = [
 ]
 WEAK: list[dict[str, Any]] = [
     {"network.users.tx_power_dbm": -200, "network.stations.tx_power_dbm": -200},
-    {"network.stations.antenna": {"name": "three_sectors", "element_gain_db": -200, "least_db": 200}},
+    {"network.stations.antenna": {"name": "three_sectors", "element_gain_db": -200, "min_db": 200}},
     {"network.users.power_control": {"p0_dbm": -200, "alpha": 0}},
     {"network.channel.shadowing_std_db": 50},
     {"network.channel.rate": {"name": "shannon", "gap_db": 200}},

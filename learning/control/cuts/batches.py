@@ -12,7 +12,7 @@ import numpy as np
 
 from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
 
-MOST_LIMITS = 40
+MAX_LIMITS = 40
 """Limits of one kind that are all tried; beyond, as many in equal ratios, and then single users' steps."""
 ITERATIONS = 60
 
@@ -37,11 +37,11 @@ def best_batches(problem: CutProblem, cuts: Integers) -> Choice | None:
 
 def _limits(seconds: Floats, most: Integers) -> Floats:
     """Values of the largest time that matter: multiples of single users' times."""
-    if most.sum() <= MOST_LIMITS:
+    if most.sum() <= MAX_LIMITS:
         return np.unique(
             np.concatenate([np.arange(1, top + 1) * each for each, top in zip(seconds, most, strict=True)])
         )
-    return np.geomspace(seconds.max(), max((seconds * most).max(), seconds.max() * 1.001), MOST_LIMITS)
+    return np.geomspace(seconds.max(), max((seconds * most).max(), seconds.max() * 1.001), MAX_LIMITS)
 
 
 def _within(limits: Floats, seconds: Floats) -> Integers:

@@ -8,7 +8,7 @@ import numpy as np
 
 from learning.control.cuts.problem import Choice, CutProblem
 
-MOST_ROUNDS = 10_000
+MAX_ROUNDS = 10_000
 
 
 def best_interval(problem: CutProblem, choice: Choice) -> int:
@@ -28,6 +28,6 @@ def best_interval(problem: CutProblem, choice: Choice) -> int:
         np.roots([2 * drift * step_s, 3 * drift * aggregation_s, 0.0, -aggregation_s * left]) if drift else []
     )
     real = [root.real for root in roots if abs(root.imag) < 1e-9 * max(abs(root), 1) and root.real > 0]
-    around = [int(np.floor(real[0])), int(np.ceil(real[0]))] if real else [MOST_ROUNDS]
-    candidates = [1, *(min(max(each, 1), MOST_ROUNDS) for each in around)]
+    around = [int(np.floor(real[0])), int(np.ceil(real[0]))] if real else [MAX_ROUNDS]
+    candidates = [1, *(min(max(each, 1), MAX_ROUNDS) for each in around)]
     return min(candidates, key=lambda interval: problem.with_interval(interval).cost(choice))

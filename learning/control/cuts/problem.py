@@ -93,12 +93,12 @@ class CutProblem:
     """(users,): rate at which they come down."""
     exchange_bps: float
     """Rate between the server that trains and the one that averages."""
-    most_samples: Integers
+    max_samples: Integers
     """(users, cuts): the largest mini-batch that fits into the device's memory; 0 where not even one sample does."""
 
     def __post_init__(self) -> None:
-        if not (self.most_samples > 0).any(axis=1).all():
-            user = int(np.argmin((self.most_samples > 0).any(axis=1)))
+        if not (self.max_samples > 0).any(axis=1).all():
+            user = int(np.argmin((self.max_samples > 0).any(axis=1)))
             raise ValueError(f"user {user} can hold no part of the model, not even with mini-batches of one sample")
 
     def check(self) -> None:
@@ -113,8 +113,8 @@ class CutProblem:
     @cached_property
     def easiest(self) -> Choice:
         """Of the choices with the shallowest possible cuts, the one with the largest mini-batches."""
-        shallow = int(max(np.argmax(row > 0) for row in self.most_samples))
-        rows = self.most_samples[:, : shallow + 1]
+        shallow = int(max(np.argmax(row > 0) for row in self.max_samples))
+        rows = self.max_samples[:, : shallow + 1]
         return Choice(rows.max(axis=1), np.argmax(rows, axis=1) + 1)
 
     @property
@@ -128,7 +128,7 @@ class CutProblem:
     def per_sample(self, cuts: Integers) -> tuple[Floats, Floats, Floats, Integers]:
         """Columns of the tables at each user's own cut: before, server, after, most samples."""
         own = np.arange(self.users), cuts - 1
-        return self.before_s[own], self.server_s[own], self.after_s[own], self.most_samples[own]
+        return self.before_s[own], self.server_s[own], self.after_s[own], self.max_samples[own]
 
     def step_s(self, choice: Choice) -> Floats:
         """Seconds of a step: barriers before and after the server, which serves one user after another."""

@@ -12,10 +12,10 @@ from learning.control.cuts.interval import best_interval
 from learning.control.cuts.problem import Choice, CutProblem
 from learning.control.cuts.splits import best_cuts
 
-MOST_PASSES = 10
+MAX_PASSES = 10
 SETTLED = 1e-6
 """Relative gain of a pass below which the alternation ends."""
-MOST_COMBINATIONS = 200_000
+MAX_COMBINATIONS = 200_000
 
 
 def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
@@ -33,7 +33,7 @@ def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
 def descent(problem: CutProblem, choice: Choice) -> list[Choice]:
     """The choice after each pass, the first one included; the cost never rises."""
     path = [choice]
-    while len(path) <= MOST_PASSES:
+    while len(path) <= MAX_PASSES:
         now = best_batches(problem, path[-1].cuts) or path[-1]
         now = min(now, path[-1], key=problem.cost)
         now = min(best_cuts(problem, now.batches) or now, now, key=problem.cost)
@@ -46,7 +46,7 @@ def descent(problem: CutProblem, choice: Choice) -> list[Choice]:
 def adapt(problem: CutProblem, choice: Choice) -> tuple[Choice, int]:
     """AdaptSFL: cuts and aggregation interval in turn, the mini-batches of `choice` fixed."""
     interval = problem.bound.interval
-    for _ in range(MOST_PASSES):
+    for _ in range(MAX_PASSES):
         now = problem.with_interval(interval)
         choice = min(best_cuts(now, choice.batches) or choice, choice, key=now.cost)
         following = best_interval(now, choice)
@@ -61,11 +61,11 @@ def exhaustive(problem: CutProblem) -> Choice:
 
     Raises ValueError where there are more than can be looked at.
     """
-    batches = range(1, int(problem.most_samples.max()) + 1)
-    if (len(batches) * problem.cuts) ** problem.users > MOST_COMBINATIONS:
+    batches = range(1, int(problem.max_samples.max()) + 1)
+    if (len(batches) * problem.cuts) ** problem.users > MAX_COMBINATIONS:
         raise ValueError(
             f"{problem.users} users with {len(batches)} mini-batches and {problem.cuts} cuts each are more than "
-            f"{MOST_COMBINATIONS} combinations"
+            f"{MAX_COMBINATIONS} combinations"
         )
     every = product(product(batches, repeat=problem.users), product(range(1, problem.cuts + 1), repeat=problem.users))
     return min((Choice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)

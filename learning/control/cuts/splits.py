@@ -14,14 +14,14 @@ import numpy as np
 
 from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
 
-MOST_COMBINATIONS = 5_000
-MOST_LIMITS, POLISHED = 40, 2
+MAX_COMBINATIONS = 5_000
+MAX_LIMITS, POLISHED = 40, 2
 """Limits of one kind that are tried at most, and deepest cuts from which single users' steps are tried."""
 
 
 def best_cuts(problem: CutProblem, batches: Integers) -> Choice | None:
     """The best cuts with these mini-batches; None where none fits or reaches the target."""
-    if problem.cuts**problem.users <= MOST_COMBINATIONS:
+    if problem.cuts**problem.users <= MAX_COMBINATIONS:
         every = np.array(list(product(range(1, problem.cuts + 1), repeat=problem.users)))
         best: Choice | None = problem.best_of(_with(batches, every))
     else:
@@ -42,7 +42,7 @@ def fastest_cuts(before: Floats, server: Floats, after: Floats) -> Integers:
 def _swept(problem: CutProblem, batches: Integers) -> list[Choice]:
     """For each deepest cut: the fastest cuts up to there, the user for whom it costs least cut just there."""
     scaled = [batches[:, None] * table for table in (problem.before_s, problem.server_s, problem.after_s)]
-    fits = problem.most_samples >= batches[:, None]
+    fits = problem.max_samples >= batches[:, None]
     before, server, after = (np.where(fits, table, np.inf) for table in scaled)
     found = []
     for deepest in range(1, problem.cuts + 1):
@@ -73,9 +73,9 @@ def _sweep(before: Floats, server: Floats, after: Floats, first: Floats, last: F
 def _thinned(table: Floats) -> Floats:
     """The finite times of a table; where they are many, as many as can be tried, the last one included."""
     times = np.unique(table[np.isfinite(table)])
-    if len(times) <= MOST_LIMITS:
+    if len(times) <= MAX_LIMITS:
         return times
-    return np.asarray(times[np.linspace(0, len(times) - 1, MOST_LIMITS).round().astype(int)])
+    return np.asarray(times[np.linspace(0, len(times) - 1, MAX_LIMITS).round().astype(int)])
 
 
 def _one_cut_apart(cuts: int, choice: Choice) -> Choice:

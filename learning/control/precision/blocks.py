@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from learning.control.precision.problem import Bits, Plan, PrecisionProblem
 from learning.control.rate import LN2, Floats, rate_bps
-from learning.control.split import bisect, least_energy_split
+from learning.control.split import bisect, min_energy_split
 
 SCA_PASSES, SETTLED = 200, 1e-6
 """Successive convex approximation ends after so many passes, or with a smaller relative gain of one."""
@@ -60,8 +60,8 @@ def _energy_slope(payload: Floats, width_hz: Floats, power_w: Floats, gain_hz_pe
 def with_best_bandwidth(problem: PrecisionProblem, plan: Plan) -> Plan:
     """Bits and latency fixed: the split of the band with the least energy, everybody done just in time."""
     latency_s = problem.latency_s(plan)
-    least = problem.least_width_hz(plan.bits, latency_s) * (1 - 1e-12)
-    width = least_energy_split(
+    least = problem.min_width_hz(plan.bits, latency_s) * (1 - 1e-12)
+    width = min_energy_split(
         problem.payload(plan.bits), latency_s - problem.fixed_s, problem.gain_hz_per_w, least, problem.total_hz
     )
     better = plan if width is None else problem.just_in_time(plan.bits, width, latency_s)
@@ -76,11 +76,11 @@ def with_best_radio(problem: PrecisionProblem, bits: Bits) -> Plan:
     """
 
     def at(latency_s: float) -> Plan:
-        split = least_energy_split(
+        split = min_energy_split(
             problem.payload(bits),
             latency_s - problem.fixed_s,
             problem.gain_hz_per_w,
-            problem.least_width_hz(bits, latency_s),
+            problem.min_width_hz(bits, latency_s),
             problem.total_hz,
         )
         return problem.equal(bits) if split is None else problem.just_in_time(bits, split, latency_s)
@@ -88,7 +88,7 @@ def with_best_radio(problem: PrecisionProblem, bits: Bits) -> Plan:
     low = float(problem.fixed_s.max()) * (1 + 1e-12) + 1e-9
 
     def enough(latency_s: float) -> bool:
-        return float(problem.least_width_hz(bits, latency_s).sum()) <= problem.total_hz
+        return float(problem.min_width_hz(bits, latency_s).sum()) <= problem.total_hz
 
     if not enough(problem.longest_s):
         return problem.equal(bits)
@@ -103,7 +103,7 @@ def _over_latency(
 ) -> Plan:
     """The cheapest of `at(latency)` from the shortest that full power allows, which `start` has or is slower than."""
     measure = problem.cost if cost is None else cost
-    fastest = problem.latency_s(start._replace(power_w=np.full(problem.users, problem.most_power_w)))
+    fastest = problem.latency_s(start._replace(power_w=np.full(problem.users, problem.max_power_w)))
     second, _ = problem.prices
     cap_s = problem.longest_s if second == 0 else min(problem.longest_s, fastest + problem.cost(start) / second)
     if cap_s <= fastest:

@@ -16,10 +16,10 @@ from learning.control.precision.blocks import (
 from learning.control.precision.matching import match
 from learning.control.precision.problem import Bits, Plan, PrecisionProblem
 
-MOST_PASSES = 20
+MAX_PASSES = 20
 SETTLED = 1e-4
 """Relative gain of a pass below which the descent ends."""
-MOST_COMBINATIONS = 5_000
+MAX_COMBINATIONS = 5_000
 
 Pass = Callable[[PrecisionProblem, Plan], Plan]
 
@@ -64,7 +64,7 @@ def one_pass(problem: PrecisionProblem, plan: Plan) -> Plan:
 def descent(problem: PrecisionProblem, plan: Plan, step: Pass) -> list[Plan]:
     """The plan after each pass, the first one included; the cost never rises."""
     path = [plan]
-    while len(path) <= MOST_PASSES:
+    while len(path) <= MAX_PASSES:
         path.append(min(step(problem, path[-1]), path[-1], key=problem.cost))
         before, after = problem.cost(path[-2]), problem.cost(path[-1])
         if not after < before * (1 - SETTLED):
@@ -88,9 +88,9 @@ def exhaustive(problem: PrecisionProblem) -> Plan:
     Raises ValueError where there are more than can be looked at.
     """
     choices = len(problem.choices)
-    if choices**problem.users > MOST_COMBINATIONS:
+    if choices**problem.users > MAX_COMBINATIONS:
         raise ValueError(
-            f"{problem.users} users with {choices} choices each are more than {MOST_COMBINATIONS} combinations"
+            f"{problem.users} users with {choices} choices each are more than {MAX_COMBINATIONS} combinations"
         )
     every = [np.array(bits) for bits in product(problem.choices, repeat=problem.users)]
     kept = [bits for bits in every if problem.error(bits) <= problem.error_budget]

@@ -41,7 +41,7 @@ class PrecisionProblem:
     """Sum of the users' errors at most."""
     total_hz: float
     """Bandwidth that all share."""
-    most_power_w: Floats | float
+    max_power_w: Floats | float
     """Transmit power of a user at most: the same for all, or one for each."""
     choices: tuple[int, ...] = (2, 4, 6, 8, 16)
     """Bits of an element that may be chosen, rising."""
@@ -98,7 +98,7 @@ class PrecisionProblem:
 
     def equal(self, bits: Bits) -> Plan:
         """Full power over equal bandwidths."""
-        return Plan(bits, np.full(self.users, self.total_hz / self.users), np.full(self.users, self.most_power_w))
+        return Plan(bits, np.full(self.users, self.total_hz / self.users), np.full(self.users, self.max_power_w))
 
     @cached_property
     def prices(self) -> tuple[float, float]:
@@ -113,16 +113,16 @@ class PrecisionProblem:
         second, joule = self.prices
         return second * self.latency_s(plan) + joule * self.energy_j(plan)
 
-    def least_width_hz(self, bits: Bits, latency_s: float) -> Floats:
+    def min_width_hz(self, bits: Bits, latency_s: float) -> Floats:
         """The bandwidth that each user needs at full power to be done by then; infinite where time is up."""
         left_s = latency_s - self.fixed_s
         with np.errstate(divide="ignore"):
             rate = np.where(left_s > 0, self.payload(bits) / np.maximum(left_s, 1e-300), np.inf)
-        return np.where(np.isfinite(rate), bandwidth_hz(rate, self.most_power_w, self.gain_hz_per_w), np.inf)
+        return np.where(np.isfinite(rate), bandwidth_hz(rate, self.max_power_w, self.gain_hz_per_w), np.inf)
 
     def just_in_time(self, bits: Bits, width_hz: Floats, latency_s: float) -> Plan:
         """Each user just done by a latency, with as little power as that takes, but never beyond its limit."""
         needed = power_w(
             self.payload(bits) / np.maximum(latency_s - self.fixed_s, 1e-300), width_hz, self.gain_hz_per_w
         )
-        return Plan(bits, width_hz, np.minimum(needed, self.most_power_w))
+        return Plan(bits, width_hz, np.minimum(needed, self.max_power_w))

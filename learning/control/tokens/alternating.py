@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from learning.control.rate import Floats, bandwidth_hz, most_power_w, rate_bps
+from learning.control.rate import Floats, bandwidth_hz, power_for_energy_w, rate_bps
 from learning.control.split import bisect
 from learning.control.tokens.problem import Allocation, Counts, TokenProblem
 
-MOST_PASSES = 50
+MAX_PASSES = 50
 ROUNDING = 1e-9
 """Relative excess of a limit that arithmetic may bring about: whoever spends all its energy may seem to exceed it."""
 ENDLESS_S = 1e9
@@ -24,14 +24,14 @@ SETTLED = 1e-9
 
 def alternating(problem: TokenProblem) -> Allocation:
     """The best of the alternations from the least, half of and all tokens."""
-    starts = (problem.least_tokens, max(problem.patches // 2, problem.least_tokens), problem.patches)
+    starts = (problem.min_tokens, max(problem.patches // 2, problem.min_tokens), problem.patches)
     return max((ascent(problem, first(problem, start))[-1] for start in starts), key=problem.efficiency)
 
 
 def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
     """The allocation after each pass, the first one included."""
     path = [allocation]
-    while len(path) <= MOST_PASSES:
+    while len(path) <= MAX_PASSES:
         power = with_best_power(problem, path[-1])
         width = with_best_bandwidth(problem, power)
         path.append(with_best_tokens(problem, width))
@@ -44,23 +44,23 @@ def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
 def first(problem: TokenProblem, tokens: int) -> Allocation:
     """An allocation to begin with: as many tokens as asked for, or as fit; equal bandwidth, if that will do."""
     wanted = np.full(problem.users, tokens)
-    while not problem.fits(problem.least_width_hz(wanted, ENDLESS_S)):
-        wanted = np.maximum((wanted + problem.least_tokens) // 2, problem.least_tokens)
+    while not problem.fits(problem.min_width_hz(wanted, ENDLESS_S)):
+        wanted = np.maximum((wanted + problem.min_tokens) // 2, problem.min_tokens)
     equal = np.full(problem.users, problem.total_hz / problem.users)
     allocation = with_best_power(problem, Allocation(wanted, equal, equal))
     if problem.excess(allocation) <= ROUNDING:
         return allocation
-    width = problem.shared(problem.least_width_hz(wanted, ENDLESS_S))
+    width = problem.shared(problem.min_width_hz(wanted, ENDLESS_S))
     return with_best_power(problem, Allocation(wanted, width, width))
 
 
 def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation:
     """Tokens and bandwidth fixed: the largest power that is allowed makes every upload shortest (Eq. 27)."""
     if not problem.own_power:
-        return allocation._replace(power_w=np.full(problem.users, problem.most_power_w))
+        return allocation._replace(power_w=np.full(problem.users, problem.max_power_w))
     bits = problem.bits(allocation.tokens)
-    within = most_power_w(bits, problem.most_energy_j, allocation.bandwidth_hz, problem.gain_hz_per_w)
-    return allocation._replace(power_w=np.minimum(problem.most_power_w, within))
+    within = power_for_energy_w(bits, problem.max_energy_j, allocation.bandwidth_hz, problem.gain_hz_per_w)
+    return allocation._replace(power_w=np.minimum(problem.max_power_w, within))
 
 
 def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Allocation:
@@ -68,7 +68,7 @@ def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Alloca
     if not problem.own_width:
         return allocation
     bits, power = problem.bits(allocation.tokens), allocation.power_w
-    slowest = np.maximum(power * bits / problem.most_energy_j, bits / problem.room_s)
+    slowest = np.maximum(power * bits / problem.max_energy_j, bits / problem.room_s)
 
     def needed(latency_s: float) -> Floats:
         return bandwidth_hz(np.maximum(bits / latency_s, slowest), power, problem.gain_hz_per_w)
@@ -84,10 +84,10 @@ def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Alloca
 def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocation:
     """Bandwidth and power fixed: all latencies at which some user can send one token more are tried (Eq. 41)."""
     rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, problem.gain_hz_per_w)
-    most = np.minimum(_sendable(problem, rate * problem.most_energy_j / allocation.power_w), problem.patches)
+    most = np.minimum(_sendable(problem, rate * problem.max_energy_j / allocation.power_w), problem.patches)
     most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.room_s)), allocation.tokens)
     ends = problem.bits(np.arange(problem.patches + 1)[:, None]).T / rate[:, None]
-    earliest = ends[:, problem.least_tokens].max()
+    earliest = ends[:, problem.min_tokens].max()
     latencies = np.unique(ends[ends >= earliest])
     tokens = np.minimum(_sendable(problem, rate * latencies[:, None]), most)
     delivered = problem.mass[np.arange(problem.users), tokens].sum(axis=1)
@@ -99,5 +99,5 @@ def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocatio
 def _sendable(problem: TokenProblem, bits: Floats) -> Counts:
     """Patch tokens that fit into so many bits; an exact fit counts as one."""
     whole = np.floor((bits * (1 + 1e-12) - problem.overhead_bits) / problem.token_bits) - problem.extra_tokens
-    counts: Counts = np.clip(whole, problem.least_tokens, problem.patches).astype(np.int64)
+    counts: Counts = np.clip(whole, problem.min_tokens, problem.patches).astype(np.int64)
     return counts

@@ -6,7 +6,7 @@ import numpy as np
 
 from learning.control.tokens.problem import Allocation, TokenProblem
 
-MOST_COMBINATIONS = 200_000
+MAX_COMBINATIONS = 200_000
 
 
 def exhaustive(problem: TokenProblem) -> Allocation:
@@ -14,10 +14,10 @@ def exhaustive(problem: TokenProblem) -> Allocation:
 
     Raises ValueError where there are more than can be looked at.
     """
-    counts = np.arange(problem.least_tokens, problem.patches + 1)
-    if len(counts) ** problem.users > MOST_COMBINATIONS:
+    counts = np.arange(problem.min_tokens, problem.patches + 1)
+    if len(counts) ** problem.users > MAX_COMBINATIONS:
         raise ValueError(
-            f"{problem.users} users with {len(counts)} choices each are more than {MOST_COMBINATIONS} combinations"
+            f"{problem.users} users with {len(counts)} choices each are more than {MAX_COMBINATIONS} combinations"
         )
     grids = np.meshgrid(*[counts] * problem.users, indexing="ij")
     return problem.best_of(np.stack([grid.ravel() for grid in grids], axis=1))

@@ -19,7 +19,7 @@ POINTS = 40
 
 def by_latency(problem: TokenProblem) -> Allocation:
     """The best choice over a grid of latencies, then polished by the alternation, which can only raise it."""
-    few, many = (np.full(problem.users, count) for count in (problem.least_tokens, problem.patches))
+    few, many = (np.full(problem.users, count) for count in (problem.min_tokens, problem.patches))
     shortest, longest = problem.shortest_s(np.stack([few, many]))
     grid = np.geomspace(shortest, min(longest, float(np.max(problem.room_s)), 1e9), POINTS)
     best = _best(problem, grid)
@@ -34,16 +34,16 @@ def _best(problem: TokenProblem, latencies_s: Floats) -> Allocation:
 
 def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
     """The greedy choice at a latency; the least tokens where not even these fit."""
-    counts = np.arange(problem.least_tokens, problem.patches + 1)
+    counts = np.arange(problem.min_tokens, problem.patches + 1)
     grid = np.broadcast_to(counts[:, None], (len(counts), problem.users))
-    width = problem.least_width_hz(grid, latency_s).T  # (users, counts)
+    width = problem.min_width_hz(grid, latency_s).T  # (users, counts)
     if not problem.own_width:
         fitting: Counts = (width <= problem.total_hz / problem.users).sum(axis=1)
-        return problem.least_tokens - 1 + np.maximum(fitting, 1)
+        return problem.min_tokens - 1 + np.maximum(fitting, 1)
     left = float(problem.total_hz - width[:, 0].sum())
     if not left >= 0:
-        return np.full(problem.users, problem.least_tokens)
-    return problem.least_tokens + _greedy(problem.importance[:, problem.least_tokens :], width, left)
+        return np.full(problem.users, problem.min_tokens)
+    return problem.min_tokens + _greedy(problem.importance[:, problem.min_tokens :], width, left)
 
 
 def _greedy(gain: Floats, width: Floats, left: float) -> Counts:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.control.rate import Floats, bandwidth_hz, least_energy_j, rate_bps
+from learning.control.rate import Floats, bandwidth_hz, min_energy_j, rate_bps
 
 Counts = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ class Allocation(NamedTuple):
 class TokenProblem:
     """Users that are to send their most important tokens within one round.
 
-    Raises ValueError where fewer tokens than `least_tokens` exist.
+    Raises ValueError where fewer tokens than `min_tokens` exist.
     """
 
     importance: Floats
@@ -38,11 +38,11 @@ class TokenProblem:
     """Bits of one token of all samples of the mini-batch, of each user or alike."""
     total_hz: float
     """Bandwidth that all share."""
-    most_power_w: float
+    max_power_w: float
     """Transmit power of a user at most."""
-    most_energy_j: float
+    max_energy_j: float
     """Radiated energy of an upload at most."""
-    least_tokens: int = 1
+    min_tokens: int = 1
     """Patch tokens that a user sends at least."""
     extra_tokens: int = 2
     """Tokens sent beside the patches: the class token and the merged one."""
@@ -54,8 +54,8 @@ class TokenProblem:
     """Whether bandwidth is chosen; else everybody has an equal part."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least_tokens <= self.patches:
-            raise ValueError(f"at least {self.least_tokens} tokens are asked for, but there are {self.patches}")
+        if not 0 <= self.min_tokens <= self.patches:
+            raise ValueError(f"at least {self.min_tokens} tokens are asked for, but there are {self.patches}")
 
     @property
     def users(self) -> int:
@@ -87,12 +87,12 @@ class TokenProblem:
     def power_within(self, seconds: Floats) -> Floats:
         """The most power with which sending for so long stays within power and energy limits."""
         if not self.own_power:
-            return np.full_like(seconds, self.most_power_w)
-        return np.minimum(self.most_power_w, self.most_energy_j / seconds)
+            return np.full_like(seconds, self.max_power_w)
+        return np.minimum(self.max_power_w, self.max_energy_j / seconds)
 
     def seconds_within(self, latency_s: Floats | float) -> Floats:
         """(..., users): how long each may send, of a latency: as long as it is there and, at full power, has energy."""
-        full_s = np.inf if self.own_power else self.most_energy_j / self.most_power_w
+        full_s = np.inf if self.own_power else self.max_energy_j / self.max_power_w
         return np.minimum(np.minimum(latency_s, self.room_s), full_s)
 
     def fits(self, width_hz: Floats) -> NDArray[np.bool_]:
@@ -106,7 +106,7 @@ class TokenProblem:
         parts = width_hz if self.own_width else np.ones(self.users)
         return np.asarray(parts * (self.total_hz / parts.sum()))
 
-    def least_width_hz(self, tokens: Counts, latency_s: Floats | float) -> Floats:
+    def min_width_hz(self, tokens: Counts, latency_s: Floats | float) -> Floats:
         """The bandwidth that each user needs to be done within a latency and its own time; infinite if none will do.
 
         `tokens` is (users,) or (..., users), `latency_s` a number or of a shape that goes with it.
@@ -123,11 +123,11 @@ class TokenProblem:
         low, high = np.full(len(tokens), 1e-9), np.full(len(tokens), longest)
         for _ in range(100):
             middle = np.sqrt(low * high)
-            enough = self.fits(self.least_width_hz(tokens, middle[:, None]))
+            enough = self.fits(self.min_width_hz(tokens, middle[:, None]))
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
             if (high - low <= 1e-12 * high).all():
                 break
-        return np.where(self.fits(self.least_width_hz(tokens, high[:, None])), high, np.inf)
+        return np.where(self.fits(self.min_width_hz(tokens, high[:, None])), high, np.inf)
 
     def best_of(self, tokens: Counts) -> Allocation:
         """The best row of `tokens`, (choices, users), each at its shortest latency.
@@ -138,7 +138,7 @@ class TokenProblem:
         best = int(np.argmax(self.mass[np.arange(self.users), tokens].sum(axis=1) / latency_s))
         if not np.isfinite(latency_s[best]):
             raise ValueError("no choice of tokens fits; leave out who is not admissible")
-        width = self.least_width_hz(tokens[best], latency_s[best])
+        width = self.min_width_hz(tokens[best], latency_s[best])
         power = self.power_within(self.seconds_within(latency_s[best]))
         return Allocation(tokens[best], self.shared(width), power)
 
@@ -147,8 +147,8 @@ class TokenProblem:
         seconds = self.seconds(allocation)
         used = [
             allocation.bandwidth_hz.sum() / self.total_hz,
-            (allocation.power_w / self.most_power_w).max(),
-            (allocation.power_w * seconds / self.most_energy_j).max(),
+            (allocation.power_w / self.max_power_w).max(),
+            (allocation.power_w * seconds / self.max_energy_j).max(),
             (seconds / self.room_s).max(),
         ]
         return float(max(used) - 1)
@@ -167,12 +167,12 @@ def admissible(problem: TokenProblem) -> Counts:
 
     A user whose energy is less than the bits cost in endless bandwidth, or who has no time left, cannot send at all.
     """
-    tokens = np.full(problem.users, problem.least_tokens)
-    floor_j = least_energy_j(problem.bits(tokens), problem.gain_hz_per_w)
-    staying = np.flatnonzero((problem.room_s > 0) & (floor_j < problem.most_energy_j))
+    tokens = np.full(problem.users, problem.min_tokens)
+    floor_j = min_energy_j(problem.bits(tokens), problem.gain_hz_per_w)
+    staying = np.flatnonzero((problem.room_s > 0) & (floor_j < problem.max_energy_j))
     while len(staying):
         some = problem.of(staying)
-        if some.fits(some.least_width_hz(tokens[staying], np.inf)):
+        if some.fits(some.min_width_hz(tokens[staying], np.inf)):
             break
         staying = np.delete(staying, np.argmin(some.gain_hz_per_w))
     return staying

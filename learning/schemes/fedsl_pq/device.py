@@ -66,7 +66,7 @@ class Device:
         if scheme.latency_budget_s is None or self.other_s is None:
             return scheme.pruning_rate.rate(number)
         dense_s = self.compute_s / (1 - self.rate)
-        return min(max(1 - (scheme.latency_budget_s - self.other_s) / dense_s, 0.0), scheme.largest_rate)
+        return min(max(1 - (scheme.latency_budget_s - self.other_s) / dense_s, 0.0), scheme.max_rate)
 
     def _importance(self, scheme: FedSLPQ) -> tuple[Any, Any]:
         """The rule and the gradients it looks at; magnitude as long as no gradient has been seen."""

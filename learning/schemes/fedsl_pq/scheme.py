@@ -52,7 +52,7 @@ class FedSLPQ:
     """Rounds between new masks within an interval (default: a new mask only where an interval begins)."""
     latency_budget_s: Annotated[float, Gt(0)] | None = None
     """Where given, each device chooses its rate so that a round takes it this long, judging by its last round."""
-    largest_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.9
+    max_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.9
     """Bound on the rate that a device chooses for itself."""
     masks_at: Literal["device", "server"] = "device"
     """Who decides masks: devices, after a dense broadcast; or the server, which sends each device what it keeps."""

@@ -44,13 +44,13 @@ class Hasfl:
     """Whether cuts are optimised, or drawn for each interval."""
     tune_interval: bool = False
     """Whether the aggregation interval is optimised as well, as AdaptSFL does."""
-    most_samples: Annotated[int, Ge(1)] = 64
+    max_samples: Annotated[int, Ge(1)] = 64
     """Largest mini-batch."""
     longest_interval: Annotated[int, Ge(1)] = 50
     """Bound on an interval that is optimised."""
 
     def plan(self, situation: Situation, turn: int) -> Plan:
-        problem = situation.problem(self.most_samples)
+        problem = situation.problem(self.max_samples)
         choice = self._choice(situation, problem, turn)
         interval = situation.interval
         if self.tune_interval:
@@ -60,7 +60,7 @@ class Hasfl:
     def _choice(self, situation: Situation, problem: CutProblem, turn: int) -> Choice:
         if self.batches == self.cuts == "best":
             return alternating(problem)
-        drawn = _drawn(situation, problem.most_samples, turn)
+        drawn = _drawn(situation, problem.max_samples, turn)
         if self.batches == "best":
             return best_batches(problem, drawn.cuts) or drawn._replace(batches=problem.per_sample(drawn.cuts)[3])
         if self.cuts == "best":
@@ -105,18 +105,18 @@ class Fixed:
 class Random:
     """Mini-batches and cuts drawn for each user and interval, alike between the least and the largest that fit."""
 
-    most_samples: Annotated[int, Ge(1)] = 64
+    max_samples: Annotated[int, Ge(1)] = 64
     """Largest mini-batch."""
 
     def plan(self, situation: Situation, turn: int) -> Plan:
-        return Plan(_drawn(situation, situation.most_samples(self.most_samples), turn), situation.interval)
+        return Plan(_drawn(situation, situation.max_samples(self.max_samples), turn), situation.interval)
 
 
 @dataclass(frozen=True)
 class Proportional:
     """Mini-batches in proportion to the devices' speeds, on average the scenario's; cuts are the scenario's."""
 
-    most_samples: Annotated[int, Ge(1)] = 64
+    max_samples: Annotated[int, Ge(1)] = 64
     """Largest mini-batch."""
 
     def plan(self, situation: Situation, turn: int) -> Plan:
@@ -124,7 +124,7 @@ class Proportional:
         speed = np.array([user.node.flops_per_s for user in users])
         cuts = np.full(len(users), situation.world.cut)
         wanted = np.rint(situation.samples.mean() * speed / speed.mean()).astype(np.int64)
-        return Plan(Choice(np.clip(wanted, 1, self.most_samples), cuts), situation.interval)
+        return Plan(Choice(np.clip(wanted, 1, self.max_samples), cuts), situation.interval)
 
 
 CONTROLLERS: dict[str, type] = {

@@ -17,7 +17,7 @@ from learning.world import World
 
 KEPT = 0.5
 """Weight of the estimates so far against those of the latest interval."""
-LEAST_SMOOTHNESS = 0.1
+MIN_SMOOTHNESS = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Estimates:
         if not seen:
             return
         variances, norms, slopes = (np.array([each[kind].numpy() for each in seen]) for kind in range(3))
-        slope = min(max(float(slopes.max()), LEAST_SMOOTHNESS), 1 / self.world.optimiser.learning_rate)
+        slope = min(max(float(slopes.max()), MIN_SMOOTHNESS), 1 / self.world.optimiser.learning_rate)
         self.smoothness = self._mixed(self.smoothness, slope)
         self.variances = self._mixed(self.variances, variances.mean(axis=0))
         self.squared_norms = self._mixed(self.squared_norms, norms.mean(axis=0))

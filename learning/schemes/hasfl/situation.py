@@ -42,7 +42,7 @@ class Situation:
         """(users,): of the scenario's mini-batch."""
         return np.array([user.batches.largest for user in self.world.users])
 
-    def most_samples(self, largest: Integers | int) -> Integers:
+    def max_samples(self, largest: Integers | int) -> Integers:
         """(users, cuts): the largest mini-batch by what is allowed, what a user has, and what its device can hold.
 
         Who can hold nothing is asked for the least there is; whether that is refused is not decided here.
@@ -74,7 +74,7 @@ class Situation:
             upload_bps=up[:, 0],
             download_bps=down[:, 0],
             exchange_bps=self.between_servers_bps,
-            most_samples=self.most_samples(largest),
+            max_samples=self.max_samples(largest),
         )
         target = known.constants.target or -MARGIN * float(bound.progress(_moderate(problem)))
         return replace(problem, bound=replace(bound, target=target))

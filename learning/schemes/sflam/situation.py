@@ -98,7 +98,7 @@ class Situation:
             error_weight=errors,
             error_budget=budget if control.optimised else inf,
             total_hz=channels[0].bandwidth_hz,
-            most_power_w=np.array([each.max_power_w for each in channels]),
+            max_power_w=np.array([each.max_power_w for each in channels]),
             choices=control.allowed,
             overhead_bits=np.array([float(load.beside_bits) for load in loads]) + self._model_bits,
             time_weight=control.time_weight,

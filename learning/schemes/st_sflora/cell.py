@@ -61,7 +61,7 @@ class MiniBatch(NamedTuple):
     label_bits: int
     """Of the labels of all samples."""
 
-    def least_s(self, user: User, tokens: int, rate_bps: float) -> float:
+    def min_s(self, user: User, tokens: int, rate_bps: float) -> float:
         """Forward pass at nominal speed, then the upload of so many tokens."""
         bits = self.token_bits * tokens + self.label_bits
         return self.forward_flops / user.node.flops_per_s + bits / rate_bps
@@ -97,7 +97,7 @@ class Cell(NamedTuple):
 
     gain_hz_per_w: Floats
     total_hz: float
-    most_power_w: float
+    max_power_w: float
 
     @classmethod
     def of(cls, users: list[User], csi: Literal["present", "mean"], power_part: float | None = None) -> Cell:
@@ -105,12 +105,12 @@ class Cell(NamedTuple):
         channels = [user.node.uplink for user in users]
         name = "gain_over_noise_hz_per_w" if csi == "mean" else "present_gain_over_noise_hz_per_w"
         gain = np.array([getattr(channel, name) for channel in channels])
-        most_w = min(channel.max_power_w for channel in channels)
-        return cls(gain, channels[0].bandwidth_hz, most_w if power_part is None else most_w * power_part)
+        max_w = min(channel.max_power_w for channel in channels)
+        return cls(gain, channels[0].bandwidth_hz, max_w if power_part is None else max_w * power_part)
 
     def equal_bps(self) -> Floats:
         """Rates with equal parts of the band, at full power."""
-        return rate_bps(self.total_hz / len(self.gain_hz_per_w), self.most_power_w, self.gain_hz_per_w)
+        return rate_bps(self.total_hz / len(self.gain_hz_per_w), self.max_power_w, self.gain_hz_per_w)
 
 
 def ranked(world: World, patches: int, reports: Mapping[User, Report], flat: bool) -> Floats:
@@ -130,7 +130,7 @@ def ranked(world: World, patches: int, reports: Mapping[User, Report], flat: boo
 def fixed(problem: TokenProblem, tokens: int) -> TokenProblem:
     """The problem in which every user sends just so many patches, or all that there are."""
     count = min(tokens, problem.patches)
-    return replace(problem, importance=problem.importance[:, :count], least_tokens=count)
+    return replace(problem, importance=problem.importance[:, :count], min_tokens=count)
 
 
 def solved(problem: TokenProblem, users: list[User], solver: str) -> tuple[dict[User, Grant], float]:

@@ -23,7 +23,7 @@ from annotated_types import Ge, Gt, Interval
 
 from learning import steps
 from learning.control.tokens import TokenProblem
-from learning.control.tokens.exhaustive import MOST_COMBINATIONS
+from learning.control.tokens.exhaustive import MAX_COMBINATIONS
 from learning.executor.deferred import specification
 from learning.parties import Promise, User, label_bits
 from learning.protocols.rounds import gather
@@ -49,7 +49,7 @@ class STSFLora:
     """The paper's alternation, a search over the latency, or all combinations (for few users and patches)."""
     tokens: Annotated[int, Ge(1)] | None = None
     """Patch tokens that everybody sends, or all that there are (default: the solver decides)."""
-    least_tokens: Annotated[int, Ge(1)] = 4
+    min_tokens: Annotated[int, Ge(1)] = 4
     """Patch tokens that a user sends at least, where the solver decides."""
     selector: Literal["attention", "random", "strided"] = "attention"
     """Patches that the class token attends to most, drawn afresh for each sample, or evenly spaced."""
@@ -58,7 +58,7 @@ class STSFLora:
     attention: Literal["reported", "flat"] = "reported"
     """What the solver goes by: users' reports, or equal importance of all patches. Reports make decisions depend on
     values; the dry executor, which has none, goes by flat ones, and so do other selectors, which ignore attention."""
-    most_energy_j: Annotated[float, Gt(0)] = 0.8
+    max_energy_j: Annotated[float, Gt(0)] = 0.8
     """What a user may radiate for an upload."""
     fixed_power: Annotated[float, Interval(gt=0, le=1)] | None = None
     """Part of the most power with which everybody sends (default: the solver chooses powers)."""
@@ -137,9 +137,9 @@ class STSFLora:
             room_s=np.array([room_s[user] for user in users]),
             token_bits=np.array([mini_batch.token_bits for mini_batch in each]),
             total_hz=cell.total_hz,
-            most_power_w=cell.most_power_w,
-            most_energy_j=self.most_energy_j,
-            least_tokens=self.least_tokens,
+            max_power_w=cell.max_power_w,
+            max_energy_j=self.max_energy_j,
+            min_tokens=self.min_tokens,
             extra_tokens=1 + self.merge,
             overhead_bits=np.array([float(mini_batch.label_bits) for mini_batch in each]),
             own_power=self.fixed_power is None,
@@ -171,9 +171,9 @@ class STSFLora:
         """Whose standing time is enough for the least upload at nominal speed, with equal parts of the band (Eq. 9)."""
         if self.standing is None:
             return list(stays_s)
-        least = self.least_tokens if self.tokens is None else min(self.tokens, costs.patches)
+        least = self.min_tokens if self.tokens is None else min(self.tokens, costs.patches)
         rates, tokens = Cell.of(list(stays_s), self.csi, self.fixed_power).equal_bps(), least + 1 + self.merge
-        takes_s = {u: costs.of(u, number).least_s(u, tokens, rate) for u, rate in zip(stays_s, rates, strict=True)}
+        takes_s = {u: costs.of(u, number).min_s(u, tokens, rate) for u, rate in zip(stays_s, rates, strict=True)}
         return [user for user, takes in takes_s.items() if takes <= stays_s[user]]
 
     def stays_s(self, world: World, user: User, number: int) -> float:
@@ -189,11 +189,11 @@ class STSFLora:
             user.node.uplink.allocate(None)
         if self.tokens is not None:
             return
-        if self.least_tokens > patches:
-            raise ValueError(f"least_tokens is {self.least_tokens}, but there are {patches} patches")
-        choices = patches - self.least_tokens + 1
-        if self.solver == "brute" and choices**world.wanted > MOST_COMBINATIONS:
+        if self.min_tokens > patches:
+            raise ValueError(f"min_tokens is {self.min_tokens}, but there are {patches} patches")
+        choices = patches - self.min_tokens + 1
+        if self.solver == "brute" and choices**world.wanted > MAX_COMBINATIONS:
             raise ValueError(
                 f"{world.wanted} users with {choices} choices each are more than "
-                f"{MOST_COMBINATIONS} combinations; take another solver"
+                f"{MAX_COMBINATIONS} combinations; take another solver"
             )

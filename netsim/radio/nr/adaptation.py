@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from netsim.radio.nr.codes import CQI_TABLES, MCS_TABLES, CodeTable, Rows
 from netsim.streams import Floats
-from netsim.units import MOST_DB
+from netsim.units import MAX_DB
 
 
 def report(table: str, snr: Floats, bits: float, target: float) -> Rows:
@@ -41,7 +41,7 @@ MCS_OF_CQI: dict[str, Rows] = {name: _highest_within(MCS_TABLES[name], CQI_TABLE
 
 def outer_loop(offset_db: Floats, failed: NDArray[np.bool_], target: float, step_db: float = 0.5) -> Floats:
     """Offsets after one more block each: down by `step_db` on a failure, up by so little on a success that the offset
-    stays where the part of `target` fails (Sampath, Kumar, Holtzman 1997). No offset is beyond `MOST_DB`: where no
+    stays where the part of `target` fails (Sampath, Kumar, Holtzman 1997). No offset is beyond `MAX_DB`: where no
     block fails it would grow for ever."""
     moved: Floats = offset_db + np.where(failed, -step_db, step_db * target / (1 - target))
-    return np.clip(moved, -MOST_DB, MOST_DB)
+    return np.clip(moved, -MAX_DB, MAX_DB)

@@ -43,7 +43,7 @@ class AdaptiveModulation:
         return self.cqi_delay_blocks
 
     @cached_property
-    def least_snr(self) -> float:
+    def min_snr(self) -> float:
         """Where the most robust scheme fails for certain, to the last digit, with all its copies."""
         codes = MCS_TABLES[self.table]
         rows = np.arange(len(codes.codes))

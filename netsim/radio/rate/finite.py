@@ -38,7 +38,7 @@ class FiniteBlocklength:
         return 0
 
     @cached_property
-    def least_snr(self) -> float:
+    def min_snr(self) -> float:
         return least(lambda snr: bool(self.efficiency(np.array([snr]))[0]))
 
     @cached_property

@@ -17,7 +17,7 @@ class RateLaw(Protocol):
         ...
 
     @property
-    def least_snr(self) -> float:
+    def min_snr(self) -> float:
         """The signal-to-noise ratio, a plain one, up to which nothing at all gets through; 0 where something always
         does."""
         ...

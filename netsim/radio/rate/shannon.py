@@ -30,7 +30,7 @@ class Shannon:
         return 0
 
     @property
-    def least_snr(self) -> float:
+    def min_snr(self) -> float:
         return 0.0
 
     def efficiency(self, snr: Floats) -> Floats:

@@ -68,7 +68,7 @@ class Ideal:
         return self.rate.efficiency(snr.ravel()).reshape(snr.shape)
 
     def carries(self, snr: float, resource_blocks: int) -> bool:
-        return snr > self.rate.least_snr
+        return snr > self.rate.min_snr
 
     def joined(self, users: Sequence[int]) -> None:
         """Nothing is kept."""

@@ -169,7 +169,7 @@ class SlotMedium:
     def _reached(self, transmission: SlotTransmission) -> bool:
         grant, link = transmission.grant, transmission.link
         if self._dealer.sending() is None:  # resource blocks go where a scheduler counts on something
-            promised = self._coding.promised(np.array([[link.largest_snr(self.bandwidth_hz)]]))
+            promised = self._coding.promised(np.array([[link.max_snr(self.bandwidth_hz)]]))
             transmission.unreached_hz = None if promised.any() else self.bandwidth_hz
         elif not grant.radiated:  # it waits for a controller
             return False
@@ -177,7 +177,7 @@ class SlotMedium:
             blocks = grant.band * self.resource_blocks
             counts = {max(1, floor(blocks + ROUNDING)), max(1, ceil(blocks - ROUNDING))}
             spreads_hz = {count: self._spread_hz(count) / grant.power for count in counts}
-            reached = any(self._coding.carries(link.largest_snr(spreads_hz[count]), count) for count in counts)
+            reached = any(self._coding.carries(link.max_snr(spreads_hz[count]), count) for count in counts)
             transmission.unreached_hz = None if reached else min(spreads_hz.values())
         return transmission.unreached_hz is None
 

@@ -10,7 +10,7 @@ import simpy
 from netsim.radio.link import Carrying
 from netsim.radio.pause import Pause
 from netsim.radio.sharing import NOTHING, Grant, Receivers
-from netsim.radio.window import FIRST_BLOCKS, MOST_BLOCKS, Window
+from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 from netsim.streams import Floats
 
 
@@ -71,7 +71,7 @@ class SlotTransmission:
         if self.unreached_hz is None:
             return []
         pairs = zip(self.receivers, self.link.links, strict=True)
-        user, link = min(pairs, key=lambda pair: pair[1].largest_snr(1.0))
+        user, link = min(pairs, key=lambda pair: pair[1].max_snr(1.0))
         return [f"user {user} is out of range: {link.silence(self.unreached_hz)}"]
 
     def leave(self, now_s: float) -> None:
@@ -94,7 +94,7 @@ class SlotTransmission:
         """Power over noise density in Hz now, one number or one for each resource block, and until when that holds."""
         if self._window is None or now_s >= self._window.end_s:
             self._window = self.link.window(now_s, self._blocks)
-            self._blocks = min(2 * self._blocks, MOST_BLOCKS)
+            self._blocks = min(2 * self._blocks, MAX_BLOCKS)
         block = self._window.block(now_s)
         signal = self._window.power_over_noise_hz[self._window.rate.delay_blocks + block]
         return np.atleast_1d(signal), self._window.borders_s[block + 1]
