@@ -18,7 +18,8 @@ import torch
 from annotated_types import Gt
 from torch.func import grad
 
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.schemes import SCHEMES
 from learning.steps import Parameters
@@ -33,7 +34,7 @@ class MajorityVote:
     step: Annotated[float, Gt(0)] = 0.002
     """What every weight moves in a round."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         model = world.initial(world.whole)
         for number in world.rounds():
             work = {user: self.vote(world, user, number, model) for user in world.selected(number)}
@@ -42,7 +43,7 @@ class MajorityVote:
                 model = world.executor.submit(move, self.step, model, list(votes.values()))
             world.models(model)
 
-    def vote(self, world: World, user: User, number: int, model: Any) -> Promise:
+    def vote(self, world: World, user: User, number: int, model: Any) -> Process[Any]:
         model = yield from world.server.send(user, model, "model")
         signs = yield from user.do(sign_of_gradient, world.whole, model, *user.batch(number), kind="client_training")
         return (yield from user.send(world.server, signs, "gradient", bits=world.whole.parameter_count))

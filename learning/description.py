@@ -19,7 +19,7 @@ from learning.policies import IN_ROUNDS, Policy, WaitForAll
 from learning.pretraining import Pretraining
 
 if TYPE_CHECKING:
-    from learning.parties import Promise
+    from learning.ports import Process
     from learning.world import World
 
 
@@ -33,7 +33,7 @@ class Scheme(Protocol):
     it goes by where none are computed.
     """
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         """Train until the world's rounds are over."""
         ...
 

@@ -48,8 +48,8 @@ class Evaluator:
 
     def __call__(self, models: tuple[Any, ...], *, round: int, time_s: float) -> None:
         """Write the rows of one evaluation; their values are null where the executor computes none."""
-        promised = [self._promise(model) for model in models]
-        scores = self._scores(promised) if self.executor.computes else None
+        deferred = [self._deferred(model) for model in models]
+        scores = self._scores(deferred) if self.executor.computes else None
         for metric, summary in self._metrics(len(models)).items():
             value = summary(scores) if scores else None
             self.journal.evaluation(self.split, metric, value, self.samples, round=round, time_s=time_s)
@@ -58,16 +58,16 @@ class Evaluator:
             if metric == "loss" and value is not None:
                 self.diverged = not isfinite(value)
 
-    def _promise(self, model: Any) -> list[Any]:
+    def _deferred(self, model: Any) -> list[Any]:
         parts = model if isinstance(model, tuple) else (model,)
         segment, parts = (parts[0], parts[1:]) if isinstance(parts[0], Bound) else (self.whole, parts)
         whole = self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
         return [self.executor.submit(steps.evaluate, segment, whole, x, y) for x, y in self.chunks]
 
-    def _scores(self, promised: list[Any]) -> list[Score]:
+    def _scores(self, deferred: list[Any]) -> list[Score]:
         return [
             Score(*(float(sum(column)) / self.labels for column in zip(*chunks, strict=True)))
-            for chunks in self.executor.value(promised)
+            for chunks in self.executor.value(deferred)
         ]
 
     def _metrics(self, models: int) -> dict[str, Callable[[list[Score]], float]]:

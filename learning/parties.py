@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import simpy
 import torch
 from torch.utils._pytree import tree_flatten
 
@@ -13,12 +12,9 @@ from learning.codecs import Codec, Identity, Layout
 from learning.data import Batches, Rows
 from learning.draws import Draw
 from learning.executor import Executor
-from learning.executor.base import Plan
+from learning.executor.base import OperationPlan
 from learning.executor.deferred import Operation, specification
-from learning.ports import Journal, ServerNode, Streams, Timed, UserNode
-
-Promise = Generator[simpy.Event, Any, Any]
-"""What spends simulated time and then returns a deferred value: `value = yield from ...`."""
+from learning.ports import Journal, Process, ServerNode, Streams, Timed, UserNode
 
 Witness = Callable[[int, Sequence[Any]], None]
 """Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
@@ -50,7 +46,7 @@ class Wire:
         draws = self._draws(what, user, kind) if codec.stochastic else None
         return self.executor.submit(transcode, codec, what, draws)
 
-    def observe(self, user: int, plan: Plan) -> None:
+    def observe(self, user: int, plan: OperationPlan) -> None:
         """Work of a user, or on its behalf, begins."""
         if self.witness is not None:
             self.witness(user, plan.leaves)
@@ -92,8 +88,10 @@ class User:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
 
-    def do(self, operation: Operation, *args: Any, kind: str, flops: float | None = None, scale: float = 1) -> Promise:
-        """Spend the time of an operation on the device, then promise its result.
+    def do(
+        self, operation: Operation, *args: Any, kind: str, flops: float | None = None, scale: float = 1
+    ) -> Process[Any]:
+        """Spend the time of an operation on the device, then return its deferred result.
 
         Where a paper's cost model charges something else, `flops` replaces the count from shapes, and `scale` is the
         part of it that is charged.
@@ -102,7 +100,7 @@ class User:
         cost = self.wire.executor.cost(plan)
         self.wire.observe(self.number, plan)
         yield from self.node.compute((cost.flops if flops is None else flops) * scale, kind, cost.memory_bytes)
-        return self.wire.executor.promise(plan)
+        return self.wire.executor.submit_plan(plan)
 
     def send(
         self,
@@ -114,7 +112,7 @@ class User:
         extra_bits: int = 0,
         layout: Layout | None = None,
         bits: int | None = None,
-    ) -> Promise:
+    ) -> Process[Any]:
         """Transmit a value on the uplink; what comes back is what the server sees.
 
         `extra_bits` ride along (labels). Where a scheme packs its messages itself, its `layout` decides their size in
@@ -139,11 +137,11 @@ class Server:
 
     def do(
         self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
-    ) -> Promise:
-        """Queue, spend the time of an operation, then promise its result."""
+    ) -> Process[Any]:
+        """Queue, spend the time of an operation, then return its deferred result."""
         plan = self.wire.executor.plan(operation, *args)
         yield from self._spend(plan, kind, user, flops)
-        return self.wire.executor.promise(plan)
+        return self.wire.executor.submit_plan(plan)
 
     def spend(
         self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
@@ -151,7 +149,7 @@ class Server:
         """The time of an operation alone, for work on a state that is known only when the time has passed."""
         yield from self._spend(self.wire.executor.plan(operation, *args), kind, user, flops)
 
-    def _spend(self, plan: Plan, kind: str, user: User | None, flops: float | None) -> Timed:
+    def _spend(self, plan: OperationPlan, kind: str, user: User | None, flops: float | None) -> Timed:
         cost = self.wire.executor.cost(plan)
         if user:
             self.wire.observe(user.number, plan)
@@ -167,19 +165,19 @@ class Server:
         *,
         layout: Layout | None = None,
         bits: int | None = None,
-    ) -> Promise:
+    ) -> Process[Any]:
         """Transmit a value to one user; what comes back is what the user sees. `layout`, `bits`: as in `User.send`."""
         size = self.wire.bits(what, layout or codec) if bits is None else bits
         yield from self.node.send(to.node, size, kind)
         return self.wire.deliver(what, codec, to.number, kind)
 
-    def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Promise:
+    def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Process[Any]:
         """Transmit a value once to another server, on behalf of these users; it arrives as it is."""
         bits = self.wire.bits(what, PLAIN)
         yield from self.node.forward(to.node, bits, kind, [user.number for user in users])
         return what
 
-    def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Promise:
+    def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Process[Any]:
         """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
         reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
         return {user: what for user in to if user.node in reached}

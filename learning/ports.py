@@ -6,11 +6,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import simpy
 
-Timed = Generator[simpy.Event, Any, None]
-"""What spends simulated time: use it with `yield from`; an interrupt releases whatever it holds."""
-
-
 T = TypeVar("T")
+
+Process = Generator[simpy.Event, Any, T]
+"""What spends simulated time and then returns a T: `result = yield from ...`; an interrupt releases what it holds."""
+
+Timed = Process[None]
+"""What spends simulated time and returns nothing."""
 
 
 class Streams(Protocol):
@@ -49,7 +51,7 @@ class Channel(Protocol):
         ...
 
     @property
-    def present_gain_over_noise_hz_per_w(self) -> float:
+    def instantaneous_gain_over_noise_hz_per_w(self) -> float:
         """The same at this instant."""
         ...
 
@@ -103,7 +105,7 @@ class UserNode(Protocol):
         """Happens when a device that is away returns, or is gone for ever."""
         ...
 
-    def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
+    def attend(self, work: Process[T]) -> Process[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is.
 
         `compute` and `send`, here and to a user, do the same of themselves.
@@ -139,7 +141,7 @@ class ServerNode(Protocol):
         """Transmit `bits` once to another server, on behalf of these users."""
         ...
 
-    def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Generator[simpy.Event, Any, Sequence[Any]]:
+    def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Process[Sequence[Any]]:
         """Transmit `bits` once to all of `to` that are there; returns those that got all of it."""
         ...
 

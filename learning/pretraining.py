@@ -40,7 +40,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True, eq=False)
-class Upstream:
+class Pretrainer:
     """A pretraining with its data loaded, for a downstream model.
 
     Raises ValueError if the two models differ in more than what is to begin anew.
@@ -67,15 +67,15 @@ class Upstream:
         return [n for n in self.downstream.parameters() if not (fresh and n.startswith(f"{self.downstream.last}."))]
 
     def trained(self, executor: Executor, precision: torch.dtype) -> dict[str, torch.Tensor]:
-        """The whole upstream model after training, which is done now unless the store has it."""
-        weights: dict[str, torch.Tensor] = executor.value(self.promise(executor, precision))
+        """The whole pretrainer model after training, which is done now unless the store has it."""
+        weights: dict[str, torch.Tensor] = executor.value(self.deferred(executor, precision))
         return weights
 
     def evaluate(self, executor: Executor, journal: Journal, trained: dict[str, torch.Tensor]) -> None:
-        """Write down how well the model does upstream, as an evaluation before round 0."""
+        """Write down how well the model does pretrainer, as an evaluation before round 0."""
         Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((trained,), round=-1, time_s=0.0)
 
-    def promise(self, executor: Executor, precision: torch.dtype) -> Any:
+    def deferred(self, executor: Executor, precision: torch.dtype) -> Any:
         """The whole model after pretraining: a chain of deferred operations."""
         described = self.described
         rows = np.arange(len(self.dataset.train.y))

@@ -23,7 +23,7 @@ from learning.participation import Candidates, Participation
 from learning.parties import Server, User
 from learning.policies import Policy, check
 from learning.ports import Journal, Streams
-from learning.pretraining import Upstream
+from learning.pretraining import Pretrainer
 
 
 @dataclass
@@ -50,7 +50,7 @@ class World:
     stop: Stop
     evaluate_every: int
     precision: torch.dtype
-    upstream: Upstream | None = None
+    pretrainer: Pretrainer | None = None
     adapter: Lora | None = None
     nearest: Callable[[User], Server] | None = None
     """Which server a user works with from the beginning of a round; None is the aggregator."""
@@ -101,18 +101,18 @@ class World:
             adapted = segment.adapted
             return adapted.adapters(self.streams, dtype=self.precision) | adapted.split(self._backbone)[1]
         drawn = segment.initial(self.streams, self.precision)
-        if self.upstream is None or not self.executor.computes:
+        if self.pretrainer is None or not self.executor.computes:
             return drawn
-        return drawn | {name: self._trained[name] for name in self.upstream.names if name in drawn}
+        return drawn | {name: self._trained[name] for name in self.pretrainer.names if name in drawn}
 
     @cached_property
     def _trained(self) -> dict[str, torch.Tensor]:
-        assert self.upstream is not None
-        return self.upstream.trained(self.executor, self.precision)
+        assert self.pretrainer is not None
+        return self.pretrainer.trained(self.executor, self.precision)
 
     def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
-        """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`data`)."""
-        sizes = [user.samples if rule == "data" else 1 for user in users]
+        """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`by_samples`)."""
+        sizes = [user.samples if rule == "by_samples" else 1 for user in users]
         return tuple(size / sum(sizes) for size in sizes)
 
     def selected(self, number: int) -> list[User]:
@@ -143,8 +143,8 @@ class World:
 
         Criteria are looked at when a round has ended, so a run ends with a whole round.
         """
-        if self.upstream is not None and self.executor.computes:
-            self.upstream.evaluate(self.executor, self.journal, self._trained)
+        if self.pretrainer is not None and self.executor.computes:
+            self.pretrainer.evaluate(self.executor, self.journal, self._trained)
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)

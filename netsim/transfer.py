@@ -76,7 +76,7 @@ class Radio:
         return self.link.mean_power_over_noise_hz / self._gap / self.max_power_w
 
     @property
-    def present_gain_over_noise_hz_per_w(self) -> float:
+    def instantaneous_gain_over_noise_hz_per_w(self) -> float:
         """The same in the present fading block, averaged over resource blocks."""
         block = np.array([self.env.now // self.link.coherence_time_s], dtype=np.int64)
         return float(np.mean(self.link.power_over_noise_hz(block))) / self._gap / self.max_power_w

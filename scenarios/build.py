@@ -21,7 +21,7 @@ from learning.executor import EXECUTORS, Executor
 from learning.models import Segment, whole
 from learning.parties import Server, User, Wire
 from learning.policies import check
-from learning.pretraining import Upstream
+from learning.pretraining import Pretrainer
 from learning.store import Store
 from learning.world import World
 from netsim.description import TrafficDescription
@@ -64,7 +64,7 @@ class Material(NamedTuple):
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
     model: Segment
-    upstream: Upstream | None
+    pretrainer: Pretrainer | None
 
 
 def without_values(scenario: Scenario) -> Scenario:
@@ -140,14 +140,14 @@ def _material(learning: LearningDescription, users: int, streams: Streams) -> Ma
     with blaming("learning", "model"):
         model = whole(learning.model, dataset)
     with blaming("learning", "pretraining"):
-        upstream = _upstream(learning, model, folder)
+        pretrainer = _upstream(learning, model, folder)
     with blaming("learning", "adapter"):
         if learning.adapter is not None:
             learning.adapter.on(model, learning.cut)
     with blaming("learning", "cut"):
         model.cut(learning.cut)
     _check_participation(learning, users, users)
-    return Material(dataset, shares, model, upstream)
+    return Material(dataset, shares, model, pretrainer)
 
 
 def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
@@ -159,12 +159,12 @@ def _check_participation(learning: LearningDescription, able: int, users: int) -
         check(learning.policy, wanted, able)
 
 
-def _upstream(learning: LearningDescription, model: Segment, folder: Path) -> Upstream | None:
+def _upstream(learning: LearningDescription, model: Segment, folder: Path) -> Pretrainer | None:
     described = learning.pretraining
     if described is None:
         return None
     dataset = described.data.load(folder, getattr(torch, learning.precision))
-    return Upstream(described, dataset, whole(learning.model, dataset), Streams(described.seed), model)
+    return Pretrainer(described, dataset, whole(learning.model, dataset), Streams(described.seed), model)
 
 
 def _world(
@@ -205,7 +205,7 @@ def _world(
         stop=learning.stop,
         evaluate_every=learning.evaluate_every,
         precision=getattr(torch, learning.precision),
-        upstream=material.upstream,
+        pretrainer=material.pretrainer,
         adapter=learning.adapter,
         nearest=nearest if learning.servers == "nearest" else None,
     )

@@ -24,7 +24,7 @@ from learning.participation import Everybody, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
-from learning.pretraining import Upstream
+from learning.pretraining import Pretrainer
 from learning.schemes import SCHEMES
 from learning.world import World
 
@@ -137,7 +137,7 @@ class FakeChannel:
     allocated: list[tuple[float | None, float | None]] = field(default_factory=list)
 
     @property
-    def present_gain_over_noise_hz_per_w(self) -> float:
+    def instantaneous_gain_over_noise_hz_per_w(self) -> float:
         return self.gain_over_noise_hz_per_w
 
     def allocate(self, share: float | None, power_w: float | None = None) -> None:
@@ -246,7 +246,7 @@ def world(
     evaluate_every: int = 1,
     test_samples: int = 40,
     dataset: Dataset | None = None,
-    upstream: Upstream | None = None,
+    pretrainer: Pretrainer | None = None,
     adapter: Lora | None = None,
     seed: int = 1,
     flops_per_s: float | Sequence[float] = 1e6,
@@ -278,7 +278,7 @@ def world(
             User(n, Batches(dataset, rows[i], i, streams, batch_size, last_batch), wire) for i, n in enumerate(nodes)
         ],
         dataset=dataset,
-        upstream=upstream,
+        pretrainer=pretrainer,
         adapter=adapter,
         whole=whole(model or Mlp((12, 8)), dataset),
         cut=cut,

@@ -105,12 +105,14 @@ def test_split_learning_sends_both_parts_but_no_activations() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("scheme", "weights"), [("fedavg", "data"), ("fedprox", "uniform"), ("sfl_v1", "data")])
+@pytest.mark.parametrize(
+    ("scheme", "weights"), [("fedavg", "by_samples"), ("fedprox", "uniform"), ("sfl_v1", "by_samples")]
+)
 def test_the_mean_of_means_is_the_mean(scheme: str, weights: str) -> None:
     """To rounding: the order of summation differs."""
     fields = {"learning.partition": {"name": "dirichlet", "alpha": 1.0, "min_samples": 8}}
     both = [
-        cells(scheme, servers, **fields, **{"learning.scheme.weights": weights}) for servers in ("nearest", "central")
+        cells(scheme, servers, **fields, **{"learning.scheme.weighting": weights}) for servers in ("nearest", "central")
     ]
     near, far = (losses(result) for result in both)
     np.testing.assert_allclose(near, far, rtol=1e-9)

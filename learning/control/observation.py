@@ -85,7 +85,7 @@ def observe(users: Iterable[User], csi: Csi = "average") -> list[Observation]:
 
 def observe_channel(channel: Channel, csi: Csi) -> ObservedChannel:
     """One direction of a radio link at this instant, with the gain that `csi` names."""
-    instantaneous, average = channel.present_gain_over_noise_hz_per_w, channel.gain_over_noise_hz_per_w
+    instantaneous, average = channel.instantaneous_gain_over_noise_hz_per_w, channel.gain_over_noise_hz_per_w
     return ObservedChannel(
         channel.bandwidth_hz, channel.max_power_w, instantaneous if csi == "instantaneous" else average
     )

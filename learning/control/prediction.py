@@ -12,7 +12,7 @@ import torch
 from learning import steps
 from learning.control.observation import Observation, Shapes
 from learning.parties import label_bits
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.world import World
 
 
@@ -60,7 +60,7 @@ class ExchangePredictor:
     `front` and `back` are the device's and the server's part of the model, `link` is what crosses the cut.
     """
 
-    def __init__(self, world: World, link: Link, front: Any, back: Any) -> None:
+    def __init__(self, world: World, link: CutLink, front: Any, back: Any) -> None:
         self.world, self.link, self.front, self.back = world, link, front, back
         self._costs: dict[tuple[Shapes, int], ExchangeCost] = {}
         self._memory_bytes: dict[tuple[Shapes, int], int] = {}

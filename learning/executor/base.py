@@ -1,4 +1,4 @@
-"""The executor: `submit` promises a value, `cost` says what it takes, `value` computes it."""
+"""The executor: `submit` returns a deferred value, `cost` says what it takes, `value` computes it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Counterparts(Protocol):
         ...
 
 
-class Plan(NamedTuple):
-    """A call that has been looked at, and may be promised once."""
+class OperationPlan(NamedTuple):
+    """An operation on given arguments, looked at from shapes alone, that may be submitted once."""
 
     profile: Profile
     key: Key
@@ -95,22 +95,22 @@ class Executor(ABC):
         self._costs: dict[Key, Cost] = {}
 
     def submit(self, operation: Operation, *args: Any) -> Any:
-        """Promise `operation(*args)`: one Deferred, or a tuple of them where it returns a tuple.
+        """Defer `operation(*args)`: one Deferred, or a tuple of them where it returns a tuple.
 
         Args are trees of tensors, deferred values, lazy leaves and hashable plain values.
         """
-        return self.promise(self.plan(operation, *args))
+        return self.submit_plan(self.plan(operation, *args))
 
-    def plan(self, operation: Operation, *args: Any) -> Plan:
-        """What `operation(*args)` takes, from shapes alone; nothing is promised or computed."""
+    def plan(self, operation: Operation, *args: Any) -> OperationPlan:
+        """What `operation(*args)` takes, from shapes alone; nothing is submitted or computed."""
         leaves, form = tree_flatten(args)
         key = (operation, form, tuple([_sign(leaf) for leaf in leaves]))
         profile = self._profiles.get(key)
         if profile is None:
             profile = self._profiles[key] = self._profile(key, args)
-        return Plan(profile, key, leaves)
+        return OperationPlan(profile, key, leaves)
 
-    def cost(self, plan: Plan) -> Cost:
+    def cost(self, plan: OperationPlan) -> Cost:
         """What a planned call is charged: what it takes, or what its counterpart would."""
         if self.charge is None:
             return Cost(plan.profile.flops, plan.profile.memory_bytes)
@@ -127,8 +127,8 @@ class Executor(ABC):
         spec = specification(value)
         return spec if self.charge is None else Spec(self.charge.twin(spec.tree))
 
-    def promise(self, plan: Plan) -> Any:
-        """`submit` what was planned."""
+    def submit_plan(self, plan: OperationPlan) -> Any:
+        """Submit an operation that was planned."""
         self.asked += 1
         job = Job(plan.key, plan.leaves, plan.identity if self.store is not None else None)
         self._accept(job)
@@ -146,9 +146,9 @@ class Executor(ABC):
         """Compute whatever is deferred in `tree` and return it with tensors in place."""
         return tree_map(lambda x: self._get(x) if isinstance(x, Deferred) else x, tree)
 
-    def _get(self, promise: Deferred) -> Any:
-        self._force(promise.job)
-        return tree_unflatten(promise.tensors(), promise.spec.form)
+    def _get(self, deferred: Deferred) -> Any:
+        self._force(deferred.job)
+        return tree_unflatten(deferred.tensors(), deferred.spec.form)
 
     @abstractmethod
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Deferred values: promised tensors whose shapes are known now and whose numbers may come later, or never."""
+"""Deferred values: tensors whose shapes are known now and whose numbers may come later, or never."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Spec:
 
 
 class Job:
-    """One promised call. Children are weak: work whose result nobody holds is never done."""
+    """One submitted operation. Children are weak: work whose result nobody holds is never done."""
 
     __slots__ = (
         "__weakref__",
@@ -96,7 +96,7 @@ class Job:
 
 
 class Deferred:
-    """A promised tree of tensors. Pass it on freely; `executor.value(x)` computes it.
+    """A tree of tensors that may not be computed yet. Pass it on freely; `executor.value(x)` computes it.
 
     Reading it in any other way (as a number, a truth, a sequence) raises TypeError, so that forcing a value is never an
     accident and always easy to find in a scheme.

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import simpy
 from torch.utils._pytree import tree_leaves
 
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.updates import Update, Work
 from learning.world import World
 
@@ -60,7 +61,7 @@ class Arrival(NamedTuple):
         return Update(self.user, self.turn, self.model, self.version.model, number - self.version.number)
 
 
-class Apart:
+class AsynchronousCohort:
     """Users at work, each by itself, under an asynchronous policy."""
 
     def __init__(self, world: World, work: Work) -> None:
@@ -83,7 +84,7 @@ class Apart:
         world.server.wire.witness = self._witness
         world.at_end.append(self._dismiss)
 
-    def updates(self, number: int, model: Any) -> Promise:
+    def updates(self, number: int, model: Any) -> Process[Any]:
         """The first to arrive: as many as the policy needs for an update, or fewer if no more can come."""
         self._publish(number, model)
         if not self._seats:
@@ -108,7 +109,7 @@ class Apart:
             arrival.merged.succeed()
         self._merging = []
 
-    def _seat(self) -> Promise:
+    def _seat(self) -> Process[Any]:
         """One user after another, until the run is over or nobody is left."""
         while not self._over:
             user = None
@@ -124,7 +125,7 @@ class Apart:
         self._working -= 1
         self._tell()
 
-    def _next(self) -> Promise:
+    def _next(self) -> Process[Any]:
         """Wait for a user that has no seat and is there; None if all that have none are gone for ever."""
         while not (present := [user for user in self._free if not user.node.away]):
             coming = [user.node.back for user in self._free if not user.node.gone]
@@ -136,7 +137,7 @@ class Apart:
         del self._free[user]
         return user
 
-    def _turn(self, user: User) -> Promise:
+    def _turn(self, user: User) -> Process[Any]:
         """Work with the server's present model."""
         number, version, journal = self._turns[user], self._version, self.world.journal
         self._turns[user] += 1
@@ -153,7 +154,7 @@ class Apart:
             del self._in_hand[user.number]
         return Arrival(user, number, model, version, self.world.env.event())
 
-    def _hand_in(self, arrival: Arrival) -> Promise:
+    def _hand_in(self, arrival: Arrival) -> Process[Any]:
         """Leave work for the next update; wait for that if the policy says so, or if this was all that it needed."""
         self._arrived.append(arrival)
         self._tell()

@@ -7,7 +7,8 @@ from typing import Any
 
 import simpy
 
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.world import World
 
 
@@ -19,20 +20,20 @@ class Broadcast:
         self._work = _until_interrupted(world.server.broadcast(users, what, kind))
         self._process: simpy.Process | None = None
 
-    def reaches(self, user: User) -> Promise:
+    def reaches(self, user: User) -> Process[Any]:
         """Wait until the transmission is over; whether the user got all of it."""
         if self._process is None:
             self._process = self.world.env.process(self._work)
         return user in (yield self._process)
 
-    def withdraw(self) -> Promise:
+    def withdraw(self) -> Process[Any]:
         """The round is over: a transmission that is still under way is given up."""
         if self._process is not None and self._process.is_alive:
             self._process.interrupt("the round is over")
             yield self._process
 
 
-def _until_interrupted(work: Promise) -> Promise:
+def _until_interrupted(work: Process[Any]) -> Process[Any]:
     try:
         return (yield from work)
     except simpy.Interrupt:

@@ -5,7 +5,7 @@ A scheme says what one user does with one model, and goes from update to update:
     cohort = assemble(world, work)
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
-        model = yield from merge(world, model, updates, "data")
+        model = yield from merge(world, model, updates, "by_samples")
         world.models(model)
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from learning.parties import Promise
-from learning.protocols.asynchronous import Apart
+from learning.ports import Process
+from learning.protocols.asynchronous import AsynchronousCohort
 from learning.protocols.edge import Copies
 from learning.protocols.rounds import gather
 from learning.protocols.updates import Update, Work
@@ -24,23 +24,23 @@ from learning.world import World
 class Cohort(Protocol):
     """Users at work."""
 
-    def updates(self, number: int, model: Any) -> Promise:
+    def updates(self, number: int, model: Any) -> Process[Any]:
         """Offer the server's model after `number` updates; return what the next update is made of, ordered by user."""
         ...
 
 
 def assemble(world: World, work: Work) -> Cohort:
     """The users of a world, at work as its policy has it."""
-    return Apart(world, work) if world.policy.asynchronous else Together(world, work)
+    return AsynchronousCohort(world, work) if world.policy.asynchronous else SynchronousCohort(world, work)
 
 
-class Together(NamedTuple):
+class SynchronousCohort(NamedTuple):
     """Every round, the users selected begin with the same model."""
 
     world: World
     work: Work
 
-    def updates(self, number: int, model: Any) -> Promise:
+    def updates(self, number: int, model: Any) -> Process[Any]:
         """Those of the users that are not dropped."""
         users = self.world.selected(number)
         copies = Copies(self.world, users, model)

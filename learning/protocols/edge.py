@@ -18,8 +18,8 @@ from typing import Any
 
 import simpy
 
-from learning.parties import Promise, Server, User
-from learning.ports import Timed
+from learning.parties import Server, User
+from learning.ports import Process, Timed
 from learning.world import World
 
 
@@ -39,7 +39,7 @@ class Copies:
                 work = _until_interrupted(world.server.forward(server, model, "model", own))
                 self._sent[server] = world.env.process(work)
 
-    def before(self, user: User, work: Promise) -> Promise:
+    def before(self, user: User, work: Process[Any]) -> Process[Any]:
         """The user's work, from when its server has the model."""
         if user.server in self._sent:
             yield self._sent[user.server]

@@ -9,16 +9,17 @@ from learning import steps
 from learning.adapters import Bound
 from learning.local_training import LocalTraining
 from learning.models import Segment
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
 from learning.world import World
 
-Train = Callable[..., Promise]
+Train = Callable[..., Process[Any]]
 """(user, model, optimiser state, stacks of mini-batches, stacks of labels): a generator that returns (model, state)."""
 
 
-def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Promise:
+def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Process[Any]:
     """Train until the rounds are over.
 
     Optimiser states stay on the devices; what a user did whose model never arrived is lost.
@@ -34,7 +35,7 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
 
 def turn_of(
     user: User, turn: int, model: Any, states: dict[User, Any], training: LocalTraining, train: Train
-) -> Promise:
+) -> Process[Any]:
     """Download of a model, local training, upload; what the server receives."""
     model = yield from user.server.send(user, model, "model")
     data = user.batches.stack(training.positions(user, turn))
@@ -44,7 +45,7 @@ def turn_of(
     return model
 
 
-def descend(world: World, whole: Segment | Bound, user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
+def descend(world: World, whole: Segment | Bound, user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
     """Plain local steps, as a `Train` of a world and a model."""
     work = (steps.train, whole, world.optimiser, model, state, x, y)
     model, state, _ = yield from user.do(*work, kind="client_training")

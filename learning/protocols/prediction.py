@@ -13,7 +13,7 @@ from learning import steps
 from learning.control.rate import rate_bps
 from learning.data import Rows
 from learning.parties import User, label_bits
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.world import World
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ class Exchange(NamedTuple):
     backward_flops: float
 
 
-def of_mini_batch(world: World, link: Link, front: Any, back: Any, batch: tuple[Rows, Rows]) -> Exchange:
+def of_mini_batch(world: World, link: CutLink, front: Any, back: Any, batch: tuple[Rows, Rows]) -> Exchange:
     """What a mini-batch costs with these parts of the model, without reduction of tokens.
 
     Where nothing of the device's part trains, no gradient comes back.
@@ -47,7 +47,7 @@ def of_mini_batch(world: World, link: Link, front: Any, back: Any, batch: tuple[
     return Exchange(runs.cost(forward).flops, up_bits, runs.cost(served).flops, down_bits, backward_flops)
 
 
-def of_sample(world: World, link: Link, front: Any, back: Any) -> Exchange:
+def of_sample(world: World, link: CutLink, front: Any, back: Any) -> Exchange:
     """What a sample costs as a part of the largest mini-batch that anybody has."""
     batch = largest_mini_batch(world)
     return Exchange(*(each / len(batch[0].indices) for each in of_mini_batch(world, link, front, back, batch)))

@@ -9,13 +9,14 @@ from typing import Any
 
 import simpy
 
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.world import World
 
 LATE = object()
 
 
-def gather(world: World, work: Mapping[User, Promise], share: float = 1) -> Promise:
+def gather(world: World, work: Mapping[User, Process[Any]], share: float = 1) -> Process[Any]:
     """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
 
     Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor; so is
@@ -36,7 +37,7 @@ def gather(world: World, work: Mapping[User, Promise], share: float = 1) -> Prom
     return done
 
 
-def visit(world: World, work: Mapping[User, Promise]) -> Promise:
+def visit(world: World, work: Mapping[User, Process[Any]]) -> Process[Any]:
     """Run one generator per user in turn; return {user: result} of those that came to their end.
 
     Users that are away, or go away, are dropped as in `gather`.
@@ -58,7 +59,7 @@ def visit(world: World, work: Mapping[User, Promise]) -> Promise:
     return done
 
 
-def _begin(world: World, users: Iterable[User]) -> Promise:
+def _begin(world: World, users: Iterable[User]) -> Process[Any]:
     """Wait until somebody is there, all are gone for ever, or a deadline that has been set has passed; or set it."""
     nodes = [user.node for user in users]
     while all(node.away for node in nodes) and (coming := [node.back for node in nodes if not node.gone]):
@@ -92,7 +93,7 @@ def _needed(world: World, asked: int) -> int:
     return min(world.policy.needed(world.wanted), asked)
 
 
-def _until_interrupted(user: User, steps: Promise) -> Promise:
+def _until_interrupted(user: User, steps: Process[Any]) -> Process[Any]:
     try:
         return (yield from user.node.attend(steps))
     except simpy.Interrupt as interrupt:

@@ -14,16 +14,17 @@ from learning.codecs import Codec, Identity
 from learning.data import Rows
 from learning.draws import Draw
 from learning.executor.deferred import specification
-from learning.parties import Promise, User, label_bits
+from learning.parties import User, label_bits
+from learning.ports import Process
 from learning.reducers import Reduced, TokenReducer
 from learning.world import World
 
-Serve = Callable[[User, Any, Rows], Promise]
+Serve = Callable[[User, Any, Rows], Process[Any]]
 """The server's answer to (user, smashed data, labels): a generator that returns the cut-layer gradient."""
 
 
 @dataclass(frozen=True)
-class Link:
+class CutLink:
     """What crosses the cut, and how it is coded."""
 
     tokens: TokenReducer | None = None
@@ -53,14 +54,14 @@ def token_draw(world: World, user: User, x: Rows, samples: int, tokens: int) -> 
 
 def exchange(
     world: World,
-    link: Link,
+    link: CutLink,
     user: User,
     weights: Any,
     state: Any,
     batch: tuple[Rows, Rows],
     serve: Serve,
     front: Any = None,
-) -> Promise:
+) -> Process[Any]:
     """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
 
     `front` is the segment on the user's device, if it is not that of all. Where nothing on the device trains, no
@@ -90,7 +91,7 @@ class ServerPart:
         self.world, self.weights, self.state = world, weights, state
         self.back = world.back if back is None else back
 
-    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
         """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
         work = (steps.back, self.back, self.world.server_optimiser)
         yield from user.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
@@ -110,7 +111,7 @@ class JointPart:
         self.back = world.back if back is None else back
         self._gradients: dict[User, Any] = {}
 
-    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
         """Forward and backward pass of a user's mini-batch; its gradients are kept for the step."""
         work = (steps.back_gradients, self.back, self.weights, z, y)
         gradients, dz, _ = yield from user.server.do(*work, kind="server_step", user=user)

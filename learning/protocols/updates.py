@@ -11,10 +11,11 @@ from learning.adapters import Adapted
 from learning.adapters.combine import mean_by_product
 from learning.aggregators import weighted_mean
 from learning.executor.deferred import specification
-from learning.parties import Promise, Server, User
+from learning.parties import Server, User
+from learning.ports import Process
 from learning.world import World
 
-Work = Callable[[User, int, Any], Promise]
+Work = Callable[[User, int, Any], Process[Any]]
 """What a user does in its turn of a number with a model: download, work, upload. Returns what the server receives."""
 
 
@@ -35,7 +36,9 @@ class Update(NamedTuple):
         return self._replace(model=self.model[number], base=self.base[number])
 
 
-def merge(world: World, model: Any, updates: Sequence[Update], rule: str, by_product: Adapted | None = None) -> Promise:
+def merge(
+    world: World, model: Any, updates: Sequence[Update], rule: str, by_product: Adapted | None = None
+) -> Process[Any]:
     """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
 
     Servers that it is not average what their users handed in, side by side, and send it on. Charged as two FLOPs for
@@ -69,7 +72,7 @@ def _collected(
     return updates, shares
 
 
-def _mean(world: World, server: Server, own: Sequence[tuple[Update, float]]) -> Promise:
+def _mean(world: World, server: Server, own: Sequence[tuple[Update, float]]) -> Process[Any]:
     """What a server makes of its users' work, as the aggregator receives it: as if it were one user's."""
     updates, weights = zip(*own, strict=True)
     models = [update.model for update in updates]

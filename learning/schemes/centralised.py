@@ -18,7 +18,7 @@ from learning import steps
 from learning.data import Batches
 from learning.models import Segment
 from learning.optimisers import Optimiser
-from learning.parties import Promise
+from learning.ports import Process
 from learning.world import World
 
 
@@ -26,7 +26,7 @@ from learning.world import World
 class Centralised:
     """All data at the server, one step a round on as many pooled samples as the users' mini-batches have together."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         model = world.initial(world.whole)
         state = world.server_optimiser.init(model)
         batches, following = Batches.pooled([user.batches for user in world.users]), 0

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal
 
 from learning.local_training import LocalTraining
-from learning.parties import Promise
+from learning.ports import Process
 from learning.protocols.federated import descend, federated
 from learning.world import World
 
@@ -20,11 +20,11 @@ from learning.world import World
 class FedAvg(LocalTraining):
     """Federated averaging of whole models (McMahan et al., 2017)."""
 
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
     asynchronous = True
     hierarchical = True
 
-    def run(self, world: World) -> Promise:
-        return federated(world, self, self.weights, partial(descend, world, world.whole))
+    def run(self, world: World) -> Process[None]:
+        return federated(world, self, self.weighting, partial(descend, world, world.whole))

@@ -11,7 +11,8 @@ from annotated_types import Ge
 
 from learning import steps
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.federated import federated
 from learning.world import World
 
@@ -22,18 +23,18 @@ class FedProx(LocalTraining):
 
     mu: Annotated[float, Ge(0)] = 0.01
     """Strength of the proximal term; 0 is FedAvg."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
     asynchronous = True
     hierarchical = True
 
-    def run(self, world: World) -> Promise:
-        def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Promise:
+    def run(self, world: World) -> Process[None]:
+        def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
             term = 2 * world.executor.charged(model).numel * sum(len(stack.indices) for stack in x) if self.mu else 0
             flops = world.executor.cost(world.executor.plan(*work)).flops + term
             model, state, _ = yield from user.do(*work, kind="client_training", flops=flops)
             return model, state
 
-        return federated(world, self, self.weights, train)
+        return federated(world, self, self.weighting, train)

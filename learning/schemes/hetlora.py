@@ -24,11 +24,12 @@ from learning import steps
 from learning.adapters import Adapted, Bound
 from learning.adapters.combine import padded_mean, truncated
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.federated import descend, turn_of
 from learning.protocols.prediction import shapes
 from learning.protocols.rounds import gather
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes.hsplitlora.costs import Budget, Costs, check
 from learning.world import World
 
@@ -45,15 +46,15 @@ class HetLoRA(LocalTraining):
     """Whether the bytes of local training are limited, or its FLOPs in a mini-batch."""
     budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
     """As in `hsplitlora`, so that equal numbers are equal devices: parts of what a device part costs there."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if list(self.ranks) != sorted(set(self.ranks)):
             raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         costs = self._costs(world)
         ranks = self.affordable(costs)
         largest = max(ranks.values())
@@ -65,7 +66,7 @@ class HetLoRA(LocalTraining):
         }
         holders: set[User] = set()
 
-        def work(user: User, number: int, model: Any) -> Promise:
+        def work(user: User, number: int, model: Any) -> Process[Any]:
             if user not in holders:
                 yield from world.server.send(user, whole.frozen, "backbone")
                 holders.add(user)
@@ -77,7 +78,7 @@ class HetLoRA(LocalTraining):
         for number in world.rounds():
             done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})
             if done:
-                trees, shares = list(done.values()), world.weights(list(done), self.weights)
+                trees, shares = list(done.values()), world.weights(list(done), self.weighting)
                 flops = 2 * sum(world.executor.charged(tree).numel for tree in trees)
                 model = yield from world.server.do(mean, model, trees, shares, kind="aggregation", flops=flops)
             world.models((whole, model))
@@ -101,7 +102,7 @@ class HetLoRA(LocalTraining):
         return [user for user in world.able if user not in affordable]
 
     def _costs(self, world: World) -> Costs:
-        return Costs(world, self.budget, Link(), self.ranks[-1], timed=False)
+        return Costs(world, self.budget, CutLink(), self.ranks[-1], timed=False)
 
     def _rank(self, costs: Costs, user: User, budget: float) -> int:
         """The largest rank that a user can afford; 0 if none."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.federated import descend
 from learning.protocols.rounds import gather
 from learning.world import World
@@ -20,7 +21,7 @@ from learning.world import World
 class Local(LocalTraining):
     """Training without collaboration: what a user has of its own data alone, the lower bound."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         start = world.initial(world.whole)
         own: dict[User, tuple[Any, Any]] = dict.fromkeys(world.users, (start, world.optimiser.init(start)))
         for number in world.rounds():
@@ -28,7 +29,7 @@ class Local(LocalTraining):
             own |= yield from gather(world, {user: self.user(world, user, number, *own[user]) for user in users})
             world.models(*(model for model, _ in own.values()))
 
-    def user(self, world: World, user: User, number: int, model: Any, state: Any) -> Promise:
+    def user(self, world: World, user: User, number: int, model: Any, state: Any) -> Process[Any]:
         """Returns the user's model and its optimiser's state; a round that it does not finish changes neither."""
         batches = user.batches.stack(self.positions(user, number))
         return (yield from descend(world, world.whole, user, model, state, *batches))

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.split import DevicePart, Link, ServerPart, exchange
+from learning.protocols.split import CutLink, DevicePart, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.schemes.sfl import SFL
 from learning.world import World
@@ -25,18 +26,18 @@ from learning.world import World
 class PSL:
     """Parallel split learning: one joint server step a round, every user keeps a device part of its own."""
 
-    weights: Literal["uniform", "data"] = "uniform"
-    """Whether all users count alike, or a user counts by its samples."""
-    link: Link = Link()
+    weighting: Literal["uniform", "by_samples"] = "uniform"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    link: CutLink = CutLink()
     """What crosses the cut."""
 
     asynchronous = True
 
-    def run(self, world: World) -> Promise:
-        joint = SFL(interval=None, weights=self.weights, link=self.link)
+    def run(self, world: World) -> Process[None]:
+        joint = SFL(interval=None, weighting=self.weighting, link=self.link)
         return self.apart(world) if world.policy.asynchronous else joint.run(world)
 
-    def apart(self, world: World) -> Promise:
+    def apart(self, world: World) -> Process[Any]:
         """Users that go on by themselves."""
         front, back = world.initial(world.front), world.initial(world.back)
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
@@ -44,12 +45,12 @@ class PSL:
         cohort = assemble(world, lambda user, turn, back: self.user(world, user, turn, back, devices[user], states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, back)
-            back = yield from merge(world, back, updates, self.weights)
+            back = yield from merge(world, back, updates, self.weighting)
             world.models(*((device.weights, back) for device in devices.values()))
 
     def user(
         self, world: World, user: User, turn: int, back: Any, device: DevicePart, states: dict[User, Any]
-    ) -> Promise:
+    ) -> Process[Any]:
         if device.interval < 0:
             device.weights = yield from user.server.send(user, device.weights, "model")
             device.interval = 0

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from learning.aggregators import weighted_mean
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
-from learning.protocols.split import DevicePart, JointPart, Link, exchange
+from learning.protocols.split import CutLink, DevicePart, JointPart, exchange
 from learning.world import World
 
 
@@ -31,12 +32,12 @@ class SFL:
 
     interval: Annotated[int, Ge(1)] | None = 1
     """Rounds between aggregations of the device parts; null means never, which is parallel split learning."""
-    weights: Literal["uniform", "data"] = "uniform"
-    """Whether all users count alike, or a user counts by its samples."""
-    link: Link = Link()
+    weighting: Literal["uniform", "by_samples"] = "uniform"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    link: CutLink = CutLink()
     """What crosses the cut."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         joint = JointPart(world, back, world.server_optimiser.init(back))
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
@@ -45,7 +46,7 @@ class SFL:
             users = world.selected(number if self.interval is None else interval)
             work = {u: self.user(world, u, number, devices[u], front, joint, interval, last) for u in users}
             done = yield from gather(world, work)
-            weights = world.weights(list(done), self.weights)
+            weights = world.weights(list(done), self.weighting)
             joint.step(list(done), weights)
             if done and last:
                 front = yield from average(world, [devices[user].weights for user in done], weights)
@@ -61,7 +62,7 @@ class SFL:
         joint: JointPart,
         interval: int,
         last: bool,
-    ) -> Promise:
+    ) -> Process[Any]:
         if device.interval != interval:
             device.weights = yield from world.server.send(user, front, "model")
             device.interval = interval
@@ -86,5 +87,5 @@ class SFL:
             return [(device.weights, back) for device in devices.values()]
         if not last:
             fronts = [devices[user].weights for user in users]
-            front = world.executor.submit(weighted_mean, fronts, world.weights(users, self.weights))
+            front = world.executor.submit(weighted_mean, fronts, world.weights(users, self.weighting))
         return [(front, back)]

@@ -18,9 +18,10 @@ from typing import Any, Literal
 from learning.adapters import Adapted, Bound
 from learning.local_training import LocalTraining
 from learning.models import Segment
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.world import World
 
@@ -29,9 +30,9 @@ from learning.world import World
 class SFLV1(LocalTraining):
     """Split federated learning with a server replica for each user; device parts and replicas are averaged."""
 
-    weights: Literal["uniform", "data"] = "uniform"
-    """Whether all users count alike, or a user counts by its samples."""
-    link: Link = Link()
+    weighting: Literal["uniform", "by_samples"] = "uniform"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    link: CutLink = CutLink()
     """What crosses the cut."""
     average: Literal["factors", "product"] = "factors"
     """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
@@ -39,19 +40,21 @@ class SFLV1(LocalTraining):
     asynchronous = True
     hierarchical = True
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         states: dict[User, Any] = dict.fromkeys(world.users, fresh)
         cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
-        by_product = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
+        adapted = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
         for number in world.rounds():
             updates = yield from cohort.updates(number, (front, back))
-            front = yield from merge(world, front, [update.part(0) for update in updates], self.weights, by_product[0])
-            back = yield from merge(world, back, [update.part(1) for update in updates], self.weights, by_product[1])
+            front = yield from merge(world, front, [update.part(0) for update in updates], self.weighting, adapted[0])
+            back = yield from merge(world, back, [update.part(1) for update in updates], self.weighting, adapted[1])
             world.models((front, back))
 
-    def user(self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]) -> Promise:
+    def user(
+        self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]
+    ) -> Process[Any]:
         (front, back), (state, back_state) = model, states[user]
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.world import World
 
@@ -21,26 +22,26 @@ from learning.world import World
 class SFLV2(LocalTraining):
     """Split federated learning with one server part, changed by every mini-batch in order of arrival."""
 
-    weights: Literal["uniform", "data"] = "uniform"
-    """Whether all users count alike, or a user counts by its samples."""
-    link: Link = Link()
+    weighting: Literal["uniform", "by_samples"] = "uniform"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    link: CutLink = CutLink()
     """What crosses the cut."""
 
     asynchronous = True
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
         states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(front))
         cohort = assemble(world, lambda user, turn, front: self.user(world, user, turn, front, part, states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, front)
-            front = yield from merge(world, front, updates, self.weights)
+            front = yield from merge(world, front, updates, self.weighting)
             world.models((front, part.weights))
 
     def user(
         self, world: World, user: User, turn: int, front: Any, part: ServerPart, states: dict[User, Any]
-    ) -> Promise:
+    ) -> Process[Any]:
         state = states[user]
         front = yield from world.server.send(user, front, "model")
         for position in self.positions(user, turn):

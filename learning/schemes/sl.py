@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.rounds import visit
-from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.world import World
 
 
@@ -35,10 +36,10 @@ class SL(LocalTraining):
 
     order: Literal["random", "fixed"] = "random"
     """Whether users are visited in a fresh random order each round, or by number."""
-    link: Link = Link()
+    link: CutLink = CutLink()
     """What crosses the cut."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         relay = Relay(world.initial(world.front))
         back = world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
@@ -50,7 +51,7 @@ class SL(LocalTraining):
 
     def user(
         self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, Any]
-    ) -> Promise:
+    ) -> Process[Any]:
         weights = yield from world.server.send(user, relay.weights, "model")
         for position in self.positions(user, number):
             weights, states[user] = yield from exchange(

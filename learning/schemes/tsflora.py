@@ -23,8 +23,8 @@ from learning.adapters import Bound
 from learning.codecs import Codec, Identity, Uniform
 from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
-from learning.parties import Promise
-from learning.protocols.split import Link
+from learning.ports import Process
+from learning.protocols.split import CutLink
 from learning.reducers import Selected
 from learning.schemes.sfl_v1 import SFLV1
 from learning.world import World
@@ -55,8 +55,8 @@ class TSFLora(LocalTraining):
     """Bits of an element of the gradient that comes back."""
     label_bits: Annotated[int, Ge(0)] = 4
     """Bits of a label."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     average: Literal["factors", "product"] = "factors"
     """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
 
@@ -64,17 +64,17 @@ class TSFLora(LocalTraining):
     hierarchical = True
 
     @property
-    def link(self) -> Link:
+    def link(self) -> CutLink:
         """What crosses the cut: selection, then merging, then quantisation."""
         keep = self.tokens if self.budget == "patches" else max(self.tokens - 1 - self.merge, 0)
-        return Link(
+        return CutLink(
             tokens=Selected(keep, self.selector, self.merge),
             activations=self._codec(self.bits),
             gradients=self._codec(self.gradient_bits),
             label_bits=self.label_bits,
         )
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         return self._plain.run(world)
 
     def check(self, world: World) -> None:
@@ -85,7 +85,7 @@ class TSFLora(LocalTraining):
     @property
     def _plain(self) -> SFLV1:
         """Split federated learning over this link."""
-        return SFLV1(self.local_steps, self.weights, self.link, self.average, local_epochs=self.local_epochs)
+        return SFLV1(self.local_steps, self.weighting, self.link, self.average, local_epochs=self.local_epochs)
 
     def _codec(self, bits: int) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)

@@ -8,10 +8,10 @@ from learning.codecs import Uniform
 from learning.control.observation import observe
 from learning.control.prediction import ExchangePredictor
 from learning.models import Mlp
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes import SFL
 
-LINK = Link(activations=Uniform(4), gradients=Uniform(8), label_bits=6)
+LINK = CutLink(activations=Uniform(4), gradients=Uniform(8), label_bits=6)
 SAMPLES = [1, 6, 24, 24]
 
 
@@ -69,7 +69,7 @@ def test_rates_of_a_share_of_the_band():
 
 
 def test_the_gain_that_is_observed_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(FakeChannel, "present_gain_over_noise_hz_per_w", 3e8)
+    monkeypatch.setattr(FakeChannel, "instantaneous_gain_over_noise_hz_per_w", 3e8)
     users = ran().users
     for csi, gain in (("instantaneous", 3e8), ("average", 1e8)):
         assert {(each.uplink.gain_hz_per_w, each.downlink.gain_hz_per_w) for each in observe(users, csi)} == {

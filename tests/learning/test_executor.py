@@ -1,4 +1,4 @@
-"""Executors: promises that cannot be read by accident, work that is done together, late, or never."""
+"""Executors: values that cannot be read by accident, work that is done together, late, or never."""
 
 from weakref import ref
 
@@ -50,9 +50,9 @@ def fails_on_values(x):
     ids=["bool", "float", "int", "len", "iter", "list", "index", "branch"],
 )
 def test_a_promise_refuses_to_be_read(kind, read):
-    promise = kind().submit(double, torch.ones(1))
+    deferred = kind().submit(double, torch.ones(1))
     with pytest.raises(TypeError, match=r"executor\.value\(x\) computes it"):
-        read(promise)
+        read(deferred)
 
 
 @pytest.mark.parametrize("kind", COMPUTING)
@@ -103,9 +103,9 @@ def test_leaves_are_fetched_only_when_somebody_computes():
 
     draw = Draw(Counting(), "test", (0,), (4,))
     executor = Batched()
-    promise = executor.submit(double, draw)
+    deferred = executor.submit(double, draw)
     assert Counting.fetched == 0
-    assert torch.equal(executor.value(promise), 2 * draw.tensor())
+    assert torch.equal(executor.value(deferred), 2 * draw.tensor())
 
 
 @pytest.mark.parametrize("kind", COMPUTING)
@@ -174,9 +174,9 @@ def test_dropped_work_never_runs():
 def test_a_promise_that_nobody_holds_is_forgotten(kind):
     executor = kind()
     x = torch.ones(3)
-    promise = executor.submit(double, x)
-    job, operand = ref(promise.job), ref(x)
-    del promise, x
+    deferred = executor.submit(double, x)
+    job, operand = ref(deferred.job), ref(x)
+    del deferred, x
     assert job() is None
     assert operand() is None
 
@@ -212,12 +212,12 @@ def test_waiting_executors_keep_what_is_needed_and_let_go_of_what_is_done():
 def test_the_waiting_graph_is_bounded(monkeypatch):
     monkeypatch.setattr("learning.executor.graph.MAX_PENDING", 5)
     executor = Batched()
-    promises = [executor.submit(double, torch.full((2,), 0.0))]
+    values = [executor.submit(double, torch.full((2,), 0.0))]
     for _ in range(20):
-        promises.append(executor.submit(double, promises[-1]))
+        values.append(executor.submit(double, values[-1]))
         assert executor.asked - executor.run <= 6
     assert executor.run >= 15
-    assert not executor.value(promises[-1]).any()
+    assert not executor.value(values[-1]).any()
 
 
 @pytest.mark.parametrize("name", ANY_MODEL)

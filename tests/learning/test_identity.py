@@ -29,9 +29,9 @@ STREAMS = NamedStreams(3)
 def key(executor: Executor, operation: Callable[..., Any], *args: Any) -> bytes:
     """Content key of what the operation would yield."""
     result = executor.submit(operation, *args)
-    promise = result[0] if isinstance(result, tuple) else result
-    assert promise.job.identity is not None
-    return bytes(promise.job.identity)
+    deferred = result[0] if isinstance(result, tuple) else result
+    assert deferred.job.identity is not None
+    return bytes(deferred.job.identity)
 
 
 @pytest.fixture

@@ -107,8 +107,8 @@ def test_what_rides_along_and_what_replaces(cell):
 
 def test_a_message_is_weighed_without_being_computed():
     cell = Cell("batched")
-    promise = cell.get(cell.users[0].do(product, A, B, kind="work"))
-    cell.get(cell.users[0].send(cell.server, promise, "x", FINE))
+    deferred = cell.get(cell.users[0].do(product, A, B, kind="work"))
+    cell.get(cell.users[0].send(cell.server, deferred, "x", FINE))
     assert cell.journal.sent() == [8 * 15 + 64]
     assert cell.runs.run == 0
 

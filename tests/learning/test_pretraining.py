@@ -11,7 +11,7 @@ from learning.data import Batches, Digits
 from learning.executor import Batched, Dry, Eager
 from learning.models import Mlp, Vit, whole
 from learning.optimisers import Sgd
-from learning.pretraining import Pretraining, Upstream
+from learning.pretraining import Pretrainer, Pretraining
 from learning.schemes import SCHEMES
 from learning.store import Store
 
@@ -24,10 +24,10 @@ MODEL = Mlp((12, 8))
 DESCRIBED = Pretraining(SOURCE, steps=45, batch_size=16, optimiser=Sgd(0.1))
 
 
-def upstream(described=DESCRIBED, seed=0, target=TARGET, model=MODEL):
+def pretrainer(described=DESCRIBED, seed=0, target=TARGET, model=MODEL):
     source = described.data.load(None, DOUBLE)
     downstream = whole(model, target.load(None, DOUBLE))
-    return Upstream(described, source, whole(model, source), FakeStreams(seed), downstream)
+    return Pretrainer(described, source, whole(model, source), FakeStreams(seed), downstream)
 
 
 def by_hand(seed=0):
@@ -47,7 +47,9 @@ def by_hand(seed=0):
 @pytest.mark.parametrize("head", ["fresh", "kept"])
 def test_what_a_run_begins_with(head):
     described = Pretraining(SOURCE, 45, 16, Sgd(0.1), head)
-    ran = world(SCHEMES["centralised"](), dataset=TARGET.load(None, DOUBLE), model=MODEL, upstream=upstream(described))
+    ran = world(
+        SCHEMES["centralised"](), dataset=TARGET.load(None, DOUBLE), model=MODEL, pretrainer=pretrainer(described)
+    )
     drawn, learnt = ran.whole.initial(ran.streams, DOUBLE), by_hand()
     for part in (ran.whole, ran.front, ran.back):
         for name, value in ran.initial(part).items():
@@ -58,12 +60,12 @@ def test_what_a_run_begins_with(head):
 def test_it_is_written_down_and_costs_nothing():
     target = TARGET.load(None, DOUBLE)
     with_it, without = (
-        world(SCHEMES["fedavg"](), dataset=target, model=MODEL, upstream=each) for each in (upstream(), None)
+        world(SCHEMES["fedavg"](), dataset=target, model=MODEL, pretrainer=each) for each in (pretrainer(), None)
     )
     rows = [row for row in with_it.journal.evaluations if row["split"] == "pretraining"]
     assert [(row["metric"], row["round"], row["time_s"]) for row in rows] == [("accuracy", -1, 0.0), ("loss", -1, 0.0)]
     data = SOURCE.load(None, DOUBLE).test
-    logits = upstream().whole(by_hand(), data.x)
+    logits = pretrainer().whole(by_hand(), data.x)
     assert rows[0]["value"] == pytest.approx(float((logits.argmax(1) == data.y).double().mean()))
     assert rows[1]["value"] == pytest.approx(float(F.cross_entropy(logits, data.y)))
     assert with_it.journal.works == without.journal.works
@@ -74,30 +76,30 @@ def test_it_is_written_down_and_costs_nothing():
 @pytest.mark.parametrize("kind", [Eager, Batched])
 def test_it_is_found_in_the_store(kind, tmp_path):
     first = kind(Store(tmp_path))
-    trained = upstream().trained(first, DOUBLE)
+    trained = pretrainer().trained(first, DOUBLE)
     second = kind(Store(tmp_path))
-    found = upstream().trained(second, DOUBLE)
+    found = pretrainer().trained(second, DOUBLE)
     assert first.run == 9  # 45 steps, five in an operation
     assert second.run == 0
     assert all(torch.equal(found[name], trained[name]) for name in trained)
     third = kind(Store(tmp_path))
-    upstream(Pretraining(SOURCE, 43, 16, Sgd(0.1))).trained(third, DOUBLE)
+    pretrainer(Pretraining(SOURCE, 43, 16, Sgd(0.1))).trained(third, DOUBLE)
     assert third.run == 9  # only what was read is kept, not what led to it
-    upstream(seed=1).trained(third, DOUBLE)
+    pretrainer(seed=1).trained(third, DOUBLE)
     assert third.run == 18
 
 
 def test_under_an_adapter_it_is_written_down_too():
     """The backbone is wanted when the world is built, before anybody listens."""
     model, data = Vit(4, 16, 1, 2), TARGET.load(None, DOUBLE)
-    ran = world(SCHEMES["fedavg"](), dataset=data, model=model, upstream=upstream(model=model), adapter=Lora(1))
+    ran = world(SCHEMES["fedavg"](), dataset=data, model=model, pretrainer=pretrainer(model=model), adapter=Lora(1))
     rows = [row for row in ran.journal.evaluations if row["split"] == "pretraining"]
     assert [(row["round"], row["metric"]) for row in rows] == [(-1, "accuracy"), (-1, "loss")]
 
 
 def test_without_values_there_is_nothing_to_learn():
     ran = world(
-        SCHEMES["fedavg"](), dataset=TARGET.load(None, DOUBLE), executor=Dry(), model=MODEL, upstream=upstream()
+        SCHEMES["fedavg"](), dataset=TARGET.load(None, DOUBLE), executor=Dry(), model=MODEL, pretrainer=pretrainer()
     )
     drawn = ran.whole.initial(ran.streams, DOUBLE)
     assert all(torch.equal(value, drawn[name]) for name, value in ran.initial(ran.whole).items())
@@ -108,8 +110,8 @@ def test_data_that_do_not_fit():
     with pytest.raises(
         ValueError, match=r"what is learnt from digits does not fit: 2\.0\.weight has another shape there"
     ):
-        upstream(kept, target=Digits())
-    assert upstream(target=Digits()).names == ["0.1.weight", "0.1.bias", "1.0.weight", "1.0.bias"]
+        pretrainer(kept, target=Digits())
+    assert pretrainer(target=Digits()).names == ["0.1.weight", "0.1.bias", "1.0.weight", "1.0.bias"]
 
 
 def test_classes_are_chosen_and_numbered_anew():

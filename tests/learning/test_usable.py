@@ -62,7 +62,7 @@ def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
     users = [Named(name) for name in "abc"]
     executor, world = SimpleNamespace(computes=True, submit=lambda *_: None), SimpleNamespace(front=None)
     world.executor = executor
-    situation = Situation(world, Control(), lambda bits: None, "data")  # type: ignore[arg-type, return-value]
+    situation = Situation(world, Control(), lambda bits: None, "by_samples")  # type: ignore[arg-type, return-value]
     part = SimpleNamespace(base=None)
     updates: Any = [SimpleNamespace(user=user, turn=0, part=lambda number: part) for user in users]
     for seen, known in (

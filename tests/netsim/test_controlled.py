@@ -71,10 +71,10 @@ def test_the_present_gain_is_that_of_the_fading_block() -> None:
     w.env.run(w.env.timeout(0.02))  # clear of the borders of blocks
     for _ in range(2000):
         w.env.run(w.env.timeout(0.05))
-        seen.append(channel.present_gain_over_noise_hz_per_w / channel.gain_over_noise_hz_per_w)
+        seen.append(channel.instantaneous_gain_over_noise_hz_per_w / channel.gain_over_noise_hz_per_w)
     assert sum(seen) / len(seen) == pytest.approx(1.0, abs=4 / len(seen) ** 0.5)
     begun_s = w.env.now
-    rate = UP_HZ * log2(1 + MAX_W * channel.present_gain_over_noise_hz_per_w / UP_HZ)
+    rate = UP_HZ * log2(1 + MAX_W * channel.instantaneous_gain_over_noise_hz_per_w / UP_HZ)
     w.run(upload(w, w.network.users[0], 0.5 * 0.05 * rate))
     assert w.env.now - begun_s == pytest.approx(0.025, rel=1e-9)
 

@@ -16,9 +16,10 @@ from fakes import FakeWorld, world
 from learning import steps
 from learning.optimisers import Sgd
 from learning.participation import Random
-from learning.parties import Promise, User
+from learning.parties import User
 from learning.policies import Asynchronous, Buffered, WaitForAll
 from learning.policies.staleness import Constant, Hinge, Polynomial
+from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
 from learning.schemes import PSL, SFLV1, SFLV2, FedAvg, FedProx
@@ -251,11 +252,11 @@ def test_weights_used_are_the_weights_downloaded(scheme: Any, executor: str, pol
 class Newest:
     """Federated averaging done wrong: a user trains on what the server has by then, not on what it downloaded."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         newest = [world.initial(world.whole)]
         right = FedAvg(STEPS)
 
-        def work(user: User, turn: int, model: Any) -> Promise:
+        def work(user: User, turn: int, model: Any) -> Process[Any]:
             yield from world.server.send(user, model, "model")
             yield from user.node.compute(1e5, "preparation")
             stacked = user.batches.stack(range(turn * STEPS, (turn + 1) * STEPS))
@@ -288,7 +289,9 @@ def test_training_on_newer_weights_is_found_out() -> None:
 def test_a_buffer_of_everybody_that_waits_is_a_joint_step() -> None:
     """With plain SGD: x + sum q ((x - a g_k) - x) = x - a sum q g_k."""
     setting = {**SETTING, "precision": torch.float64, "optimiser": Sgd(0.2), "server_optimiser": Sgd(0.1)}
-    apart, joint = (world(PSL("data"), policy=policy, **setting) for policy in (Buffered(4, waits=True), WaitForAll()))
+    apart, joint = (
+        world(PSL("by_samples"), policy=policy, **setting) for policy in (Buffered(4, waits=True), WaitForAll())
+    )
     for one, other in zip(apart.every_model, joint.every_model, strict=True):
         assert distance(one, other) < 1e-13
     bits = [sorted((m.direction, m.user, m.bits, m.kind) for m in ran.journal.messages) for ran in (apart, joint)]

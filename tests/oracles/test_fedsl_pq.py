@@ -36,7 +36,7 @@ def test_with_server_replicas_it_is_the_first_version(interval):
     """A round of version 1 is an interval here."""
     replicas = FedSLPQ(interval=interval, server_mode="per_client", **NOTHING)
     ours = world(replicas, rounds=2 * interval, samples=[8, 16, 40])
-    theirs = world(SFLV1(interval, weights="data"), rounds=2, samples=[8, 16, 40])
+    theirs = world(SFLV1(interval, weighting="by_samples"), rounds=2, samples=[8, 16, 40])
     assert distance(ours.model, theirs.model) < 1e-12
     synced = world(FedSLPQ(interval=interval, **NOTHING), rounds=2 * interval, samples=[8, 16, 40])
     assert distance(ours.model, synced.model) > 1e-6

@@ -17,7 +17,7 @@ from learning.control.cuts import Choice
 from learning.models import Mlp
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes import HASFL, SFL
 from learning.schemes.hasfl import Fixed
 from learning.schemes.hasfl.controllers import Plan
@@ -167,7 +167,7 @@ def full_gradient(ran: FakeWorld, first: int, size: int) -> dict[str, torch.Tens
 def test_bits_of_rounds_and_intervals(label):
     sizes, q = (3, 8, 5), 64
     controller = Fixed(batches=sizes, cuts=UNEQUAL)
-    journal = world(HASFL(controller, interval=2, link=Link(label_bits=label)), model=THREE, rounds=4).journal
+    journal = world(HASFL(controller, interval=2, link=CutLink(label_bits=label)), model=THREE, rounds=4).journal
     for user, (cut, size) in enumerate(zip(UNEQUAL, sizes, strict=True)):
         width = WIDTHS[cut - 1]
         assert journal.sent(user=user, kind="activation") == [size * (width * q + label)] * 4

@@ -13,7 +13,7 @@ from fakes import digits, world
 from learning.codecs import Uniform
 from learning.models import Mlp, whole
 from learning.optimisers import Sgd
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes import HASFL
 from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
 from learning.schemes.hasfl.estimates import Constants, Estimates
@@ -74,7 +74,7 @@ def test_a_sample_costs_its_part_of_a_whole_mini_batch_though_the_first_user_has
     """The range of a quantiser's 64 bits is shared by 8 samples, or by the 6 that there are at most."""
     rate = 1e6 / 3 * np.log2(1 + 0.2 * 1e8 / (1e6 / 3))
     for samples, most in (([1, 24, 24], 8), ([1, 6, 2], 6)):
-        scheme = partial(HASFL, link=Link(activations=Uniform(4)))
+        scheme = partial(HASFL, link=CutLink(activations=Uniform(4)))
         problem = look(scheme, samples=samples, flops_per_s=1e6).problem(32)
         assert problem.before_s[:, 0] == pytest.approx(2 * 64 * 12 / 1e6 + (4 * 12 + 64 / most + 64) / rate)
 

@@ -18,7 +18,7 @@ from learning.control.ranks import History
 from learning.models import Vit
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes import HSplitLoRA
 from learning.schemes.hsplitlora import operators
 from learning.schemes.hsplitlora.costs import Costs
@@ -239,7 +239,7 @@ def test_configurations_cost_no_more_than_the_budget(budget: Any) -> None:
 def test_seconds_are_those_of_the_users_mean_mini_batch() -> None:
     """In fours, 3 samples are one mini-batch, 8 are two, 10 are three; devices and channels are alike."""
     run = ran(HSplitLoRA(**UNIFORM), samples=(3, 8, 10), rounds=1)
-    seconds = Costs(run, "memory", Link(), 2, timed=True).seconds
+    seconds = Costs(run, "memory", CutLink(), 2, timed=True).seconds
     np.testing.assert_allclose(seconds / np.array([[3], [4], [10 / 3]]), np.tile(seconds[1] / 4, (3, 1)), rtol=1e-12)
 
 

@@ -260,14 +260,14 @@ def test_ranges_are_those_of_the_activations() -> None:
         assert situation.ranges[user] == float(z.max() - z.min()) != float(later.max() - later.min())
 
 
-@pytest.mark.parametrize("weights", ["data", "uniform"])
+@pytest.mark.parametrize("weights", ["by_samples", "uniform"])
 def test_an_error_counts_as_its_user_does(weights: Any) -> None:
     """By the user's weight in the average, and by the square of its range."""
-    scheme = SFLAM(control=Control(solver="fixed"), weights=weights)
+    scheme = SFLAM(control=Control(solver="fixed"), weighting=weights)
     ran = world(scheme, users=2, samples=[8, 24], rounds=1)
     situation = scheme._situation(ran)
     situation.ranges = {ran.users[0]: 3.0, ran.users[1]: 2.0}
-    shares = by_samples(ran) if weights == "data" else [0.5, 0.5]
+    shares = by_samples(ran) if weights == "by_samples" else [0.5, 0.5]
     expected = [shares[0] * 9.0, shares[1] * 4.0]
     assert list(situation.problem(dict.fromkeys(ran.users, range(1))).error_weight) == pytest.approx(expected)
 

@@ -12,7 +12,7 @@ from fakes import world
 from learning.codecs import Uniform
 from learning.models import Mlp, Vit
 from learning.optimisers import Adam, Sgd
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes import PSL, SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx
 
 pytestmark = pytest.mark.bits
@@ -63,10 +63,10 @@ def test_one_user_trains_as_if_nothing_were_split(scheme, cut):
 
 
 @sgd
-@pytest.mark.parametrize("weights", ["uniform", "data"])
+@pytest.mark.parametrize("weights", ["uniform", "by_samples"])
 def test_joint_steps_are_steps_on_the_mean_gradient(sgd, weights):
-    ran = world(SFL(weights=weights), users=4, samples=[8, 24, 40, 16], rounds=ROUNDS, optimiser=sgd)
-    shares = by_samples(ran) if weights == "data" else [0.25] * 4
+    ran = world(SFL(weighting=weights), users=4, samples=[8, 24, 40, 16], rounds=ROUNDS, optimiser=sgd)
+    shares = by_samples(ran) if weights == "by_samples" else [0.25] * 4
     assert distance(ran.model, on_the_mean_gradient(ran, sgd, shares)) < 1e-10
 
 
@@ -74,9 +74,9 @@ def test_the_mean_gradient_is_that_of_the_pooled_batch():
     """With all data in each mini-batch the joint scheme is the centralised one, and FedAvg with one step too."""
     setting = {"rounds": ROUNDS, "batch_size": None, "samples": [1, 9, 30]}
     pooled = world(Centralised(), **setting).model
-    assert distance(world(SFL(weights="data"), **setting).model, pooled) < 1e-12
+    assert distance(world(SFL(weighting="by_samples"), **setting).model, pooled) < 1e-12
     assert distance(world(FedAvg(1), **setting).model, pooled) < 1e-12
-    assert distance(world(FedAvg(1, weights="uniform"), **setting).model, pooled) > 1e-3
+    assert distance(world(FedAvg(1, weighting="uniform"), **setting).model, pooled) > 1e-3
 
 
 def test_adam_on_devices_is_not_adam_on_the_mean():
@@ -137,22 +137,22 @@ def test_an_interval_longer_than_the_run_never_aggregates():
     assert distance(ran.model, mine) < 1e-12  # it is evaluated as if it were aggregated now
 
 
-@pytest.mark.parametrize("weights", ["uniform", "data"])
+@pytest.mark.parametrize("weights", ["uniform", "by_samples"])
 def test_within_an_interval_the_aggregate_counts_users_as_the_scheme_does(weights):
     setting = {"samples": [8, 24, 40], "rounds": 2}
-    ran = world(SFL(interval=3, weights=weights), **setting)
-    parallel = world(PSL(weights=weights), **setting)
-    shares = by_samples(ran) if weights == "data" else [1 / 3] * 3
+    ran = world(SFL(interval=3, weighting=weights), **setting)
+    parallel = world(PSL(weighting=weights), **setting)
+    shares = by_samples(ran) if weights == "by_samples" else [1 / 3] * 3
     assert distance(ran.model, mean(parallel.every_model, shares)) < 1e-12
     assert distance(ran.model, mean(parallel.every_model, shares[::-1])) > 1e-4 or weights == "uniform"
 
 
-@pytest.mark.parametrize("weights", ["uniform", "data"])
+@pytest.mark.parametrize("weights", ["uniform", "by_samples"])
 def test_replicas_of_unequal_users_are_averaged_as_whole_models_are(weights):
     """Users with one, three and five mini-batches: device parts and replicas together are federated averaging."""
     setting = {"samples": [8, 24, 40], "rounds": 2, "optimiser": Sgd(0.1)}
-    ran, whole = (world(scheme(weights=weights), **setting) for scheme in (SFLV1, FedAvg))
-    other = world(FedAvg(weights="data" if weights == "uniform" else "uniform"), **setting)
+    ran, whole = (world(scheme(weighting=weights), **setting) for scheme in (SFLV1, FedAvg))
+    other = world(FedAvg(weighting="by_samples" if weights == "uniform" else "uniform"), **setting)
     for part in (ran.front.parameters(), ran.back.parameters()):
         split, same, different = ({name: each.model[name] for name in part} for each in (ran, whole, other))
         assert distance(split, same) < 1e-12
@@ -204,7 +204,7 @@ precision = pytest.mark.parametrize("precision", [torch.float32, torch.float64],
 def test_bits_of_a_step(scheme, precision, label):
     """Up: b (a q + label); down: b a q."""
     q = 8 * precision.itemsize
-    journal = world(replace(scheme, link=Link(label_bits=label)), precision=precision).journal
+    journal = world(replace(scheme, link=CutLink(label_bits=label)), precision=precision).journal
     steps = 3 * getattr(scheme, "local_steps", 1)
     for user in USERS:
         assert journal.sent(user=user, kind="activation", direction="up") == [BATCH * (CUT * q + label)] * steps
@@ -212,7 +212,7 @@ def test_bits_of_a_step(scheme, precision, label):
 
 
 def test_bits_of_a_coded_step():
-    link = Link(activations=Uniform(8), gradients=Uniform(4))
+    link = CutLink(activations=Uniform(8), gradients=Uniform(4))
     journal = world(SFL(link=link)).journal
     assert set(journal.sent(kind="activation")) == {8 * BATCH * CUT + 64 + 64 * BATCH}
     assert set(journal.sent(kind="gradient")) == {4 * BATCH * CUT + 64}

@@ -144,7 +144,7 @@ def test_the_device_stays_as_it_is_and_the_server_does_not() -> None:
 @pytest.mark.parametrize("everything", [{"tokens": PATCHES}, {"min_tokens": PATCHES}, {"tokens": 99, "merge": False}])
 def test_all_tokens_are_the_full_variant_bit_for_bit(everything: dict[str, Any]) -> None:
     """The full variant is split federated learning with one step at the server, whose devices have nothing to train."""
-    plain = simulate(scenario({"name": "sfl", "weights": "data"}))
+    plain = simulate(scenario({"name": "sfl", "weighting": "by_samples"}))
     full = losses(plain)
     assert losses(ran(everything)) == full
     assert losses(ran({"tokens": 5})) != full
@@ -223,7 +223,7 @@ def test_the_weakest_sender_bounds_everybodys_power() -> None:
     users = world(FedAvg(1), rounds=1, executor="dry").users
     for user, power_w in zip(users, (0.2, 0.05, 0.1), strict=True):
         user.node.uplink = FakeChannel(max_power_w=power_w, gain_over_noise_hz_per_w=1e8 * (1 + user.number))
-    whole, part = (Cell.of(users, "mean", each) for each in (None, 0.5))
+    whole, part = (Cell.of(users, "average", each) for each in (None, 0.5))
     assert (whole.max_power_w, part.max_power_w) == (0.05, 0.025)
     third = 1e6 / 3
     expected = [third * np.log2(1 + 0.05 * 1e8 * (1 + user) / third) for user in range(3)]
@@ -292,14 +292,14 @@ def test_what_users_report_counts_unless_values_are_not_there() -> None:
     pd.testing.assert_frame_equal(dry, table(ran(flat, learning__stop__rounds=1), "decisions"))
 
 
-@pytest.mark.parametrize("csi", ["present", "mean"])
+@pytest.mark.parametrize("csi", ["instantaneous", "average"])
 def test_the_solver_knows_the_channel_of_the_moment_or_its_mean(csi: str) -> None:
     """With energy to spare all are done at once, if their channels are what the solver takes them for."""
     faded = {"network__channel__fading": {"name": "rayleigh", "coherence_time_s": 20.0}}
     result = ran({"tokens": 5, "csi": csi, "max_energy_j": 1e3, "label_bits": LABEL}, **faded)
     airtime = uploads(result)["airtime_s"].unstack("user")
     apart = (airtime.max(axis=1) / airtime.min(axis=1) - 1).to_numpy()
-    assert (apart < 1e-6).all() if csi == "present" else (apart > 0.05).all()
+    assert (apart < 1e-6).all() if csi == "instantaneous" else (apart > 0.05).all()
 
 
 UNEQUAL = {
@@ -339,9 +339,10 @@ def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any], cha
 
 def test_users_weigh_by_samples_or_alike_as_in_the_plain_scheme() -> None:
     skewed = {"learning__partition": {"name": "dirichlet", "alpha": 0.5, "min_samples": 8}}
+    rules = "by_samples", "uniform"
     by_weights = [
-        [losses(ran({"tokens": PATCHES, "weights": weights}, **skewed)) for weights in ("data", "uniform")],
-        [losses(simulate(scenario({"name": "sfl", "weights": weights}, **skewed))) for weights in ("data", "uniform")],
+        [losses(ran({"tokens": PATCHES, "weighting": rule}, **skewed)) for rule in rules],
+        [losses(simulate(scenario({"name": "sfl", "weighting": rule}, **skewed))) for rule in rules],
     ]
     assert by_weights[0] == by_weights[1]
     assert by_weights[0][0] != by_weights[0][1]

@@ -44,7 +44,7 @@ def sent(described: Any, kind: str, direction: str) -> pd.DataFrame:
 
 def test_all_tokens_in_full_is_split_fine_tuning_bit_for_bit() -> None:
     everything = {"name": "tsflora", "tokens": PATCHES, "bits": 32, "local_steps": 2}
-    plain = {"name": "sfl_v1", "local_steps": 2, "weights": "data"}
+    plain = {"name": "sfl_v1", "local_steps": 2, "weighting": "by_samples"}
     assert losses(scenario(everything)) == losses(scenario(plain))
     assert losses(scenario({**everything, "tokens": 5})) != losses(scenario(plain))
     assert losses(scenario({**everything, "bits": 4})) != losses(scenario(plain))
@@ -104,7 +104,7 @@ def test_selector_rounding_and_weights_are_those_asked_for() -> None:
     everything = {"name": "tsflora", "tokens": PATCHES, "bits": 32, "local_steps": 1}
     skewed = {"learning__partition": {"name": "dirichlet", "alpha": 0.5, "min_samples": 8}}
     by_weights = [
-        [losses(scenario({**scheme, "weights": weights}, **skewed)) for weights in ("data", "uniform")]
+        [losses(scenario({**scheme, "weighting": weights}, **skewed)) for weights in ("by_samples", "uniform")]
         for scheme in (everything, {"name": "sfl_v1", "local_steps": 1})
     ]
     assert by_weights[0] == by_weights[1]

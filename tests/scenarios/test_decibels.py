@@ -76,7 +76,7 @@ def test_at_the_bounds_every_link_is_finite(extreme: dict[str, Any], around: dic
     for user in network.users:
         for radio in (user.uplink, user.downlink):
             assert 0 <= radio.gain_over_noise_hz_per_w < inf
-            assert 0 <= radio.present_gain_over_noise_hz_per_w < inf
+            assert 0 <= radio.instantaneous_gain_over_noise_hz_per_w < inf
 
 
 @pytest.mark.parametrize("extreme", STRONG, ids=str)

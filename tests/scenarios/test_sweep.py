@@ -44,11 +44,11 @@ def test_learning_runs_once_for_each_seed(study: Path, small: Path, tmp_path: Pa
 def test_looking_ahead_pretrains_nothing(study: Path, small: Path, tmp_path: Path, monkeypatch) -> None:
     """Points are built before the first one runs, untrained; to tell what they cost a few steps are tried at most."""
 
-    def pretrain(upstream: Any, _: Any, precision: Any) -> Any:
-        assert upstream.described.steps <= 20, "a pretraining of minutes"
-        return upstream.whole.initial(upstream.streams, precision)
+    def pretrain(pretrainer: Any, _: Any, precision: Any) -> Any:
+        assert pretrainer.described.steps <= 20, "a pretraining of minutes"
+        return pretrainer.whole.initial(pretrainer.streams, precision)
 
-    monkeypatch.setattr("learning.pretraining.Upstream.trained", pretrain)
+    monkeypatch.setattr("learning.pretraining.Pretrainer.trained", pretrain)
     model = "  model: {name: vit, width: 8, depth: 1, heads: 2}\n  adapter: {rank: 2}\n"
     pretrained = f"learning:\n  pretraining: {{data: digits, steps: 100000}}\n{model}"
     small.write_text(small.read_text().replace("learning:\n", pretrained, 1))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from learning.executor.deferred import Operation
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.split import ServerPart
 from learning.schemes.fedsl_pq import operators
 from learning.schemes.fedsl_pq.messages import Pruned
@@ -37,14 +38,14 @@ class Device:
 
     def compute(
         self, world: World, user: User, operation: Operation, *args: Any, kind: str, share: float = 1
-    ) -> Promise:
+    ) -> Process[Any]:
         """Do a pass at the sparse cost: (1 - rate) of the dense one, times `share`."""
         started = world.env.now
         result = yield from user.do(operation, *args, kind=kind, scale=(1 - self.rate) * share)
         self.compute_s += world.env.now - started
         return result
 
-    def prune(self, world: World, scheme: FedSLPQ, user: User, number: int) -> Promise:
+    def prune(self, world: World, scheme: FedSLPQ, user: User, number: int) -> Process[Any]:
         """A new mask for the weights at hand, decided here or at the server; charged a comparison for each weight."""
         self.rate = self._rate(scheme, number)
         world.journal.decision(user.number, "pruning_rate", self.rate)

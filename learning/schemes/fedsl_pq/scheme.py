@@ -27,7 +27,8 @@ from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Codec, Identity, Uniform
 from learning.draws import Draw
 from learning.executor.deferred import specification
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.broadcast import Broadcast
 from learning.protocols.rounds import gather
 from learning.protocols.split import ServerPart
@@ -77,7 +78,7 @@ class FedSLPQ:
         if self.masks_at == "server" and self.pruning.importance == "taylor":
             raise ValueError("importance taylor needs the devices' own gradients; set masks_at to device")
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         front_state, back_state = world.optimiser.init(front), world.server_optimiser.init(back)
         devices = {user: Device(front, front_state, ServerPart(world, back, back_state)) for user in world.users}
@@ -106,7 +107,7 @@ class FedSLPQ:
 
     def user(
         self, world: World, user: User, number: int, device: Device, back: Any, last: bool, dense: Broadcast | None
-    ) -> Promise:
+    ) -> Process[Any]:
         """Steps 0 to 6; returns the gradients of the server part. Whom step 0 misses goes on with what it has."""
         if dense and (self.masks_at == "server" or (yield from dense.reaches(user))):
             device.weights, device.mask = dense.what, None
@@ -138,7 +139,7 @@ class FedSLPQ:
             yield from user.send(world.server, device.weights, "model", layout=device.pruned(self))
         return gradients
 
-    def serve(self, world: World, user: User, device: Device, back: Any, z: Any, y: Any) -> Promise:
+    def serve(self, world: World, user: User, device: Device, back: Any, z: Any, y: Any) -> Process[Any]:
         """Step 3: gradients at the common server weights, or a step of the user's replica."""
         if self.server_mode == "per_client":
             return None, (yield from device.replica.serve(user, z, y))
@@ -148,7 +149,7 @@ class FedSLPQ:
 
     def aggregate(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> tuple[Any, Any]:
         """Step 7: means over the users, weighted by their samples."""
-        weights, submit = world.weights(list(devices), "data"), world.executor.submit
+        weights, submit = world.weights(list(devices), "by_samples"), world.executor.submit
         fronts, masks = zip(*((device.weights, device.mask) for device in devices.values()), strict=True)
         if self.server_mode == "per_client":
             back = submit(weighted_mean, [device.replica.weights for device in devices.values()], weights)

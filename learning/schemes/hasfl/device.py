@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from learning import steps
-from learning.parties import PLAIN, Promise, User
+from learning.parties import PLAIN, User
+from learning.ports import Process
 from learning.schemes.hasfl.model import fresh_state, names
 from learning.world import World
 
@@ -50,7 +51,7 @@ class Device:
         """The next one, smaller at the end of an epoch where the scenario has it so."""
         return user.batches.cut(self.position, self.batch_size)
 
-    def receive(self, world: World, user: User, interval: int) -> Promise:
+    def receive(self, world: World, user: User, interval: int) -> Process[Any]:
         """The device part comes down; what is new of it, where the cut is deeper than before, as a migration."""
         known = min(self.held, self.cut) or self.cut
         submit = world.executor.submit

@@ -30,10 +30,11 @@ from learning import steps
 from learning.aggregators import weighted_mean
 from learning.control.cuts import OutOfReach
 from learning.data import Rows
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
-from learning.protocols.split import Link, exchange
+from learning.protocols.split import CutLink, exchange
 from learning.schemes.hasfl import operators
 from learning.schemes.hasfl.controllers import Controller, Hasfl, Plan
 from learning.schemes.hasfl.device import Device
@@ -55,10 +56,10 @@ class HASFL:
     """What controllers know of the problem, to predict rounds."""
     between_servers_bps: Annotated[float, Gt(0)] = 4e8
     """Rate, as controllers see it, between the server that trains and the one that averages."""
-    link: Link = Link()
+    link: CutLink = CutLink()
     """What crosses the cut."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         model, devices = Model(world), {user: Device() for user in world.users}
         situation = self._situation(world, model.whole)
         estimates, interval, following = situation.estimates, -1, 0
@@ -118,14 +119,14 @@ class HASFL:
 
     def user(
         self, world: World, situation: Situation, user: User, device: Device, model: Model, interval: int, last: bool
-    ) -> Promise:
+    ) -> Process[Any]:
         """A mini-batch; returns gradients of the private copy, if there is one, and of the common blocks."""
         if device.interval != interval:
             yield from device.receive(world, user, interval)
         front, back = situation.parts[device.cut - 1]
         gradients: tuple[Any, Any] = None, None
 
-        def serve(user: User, z: Any, y: Rows) -> Promise:
+        def serve(user: User, z: Any, y: Rows) -> Process[Any]:
             nonlocal gradients
             if device.private is None:
                 work = (steps.back_gradients, back, model.common, z, y)
@@ -152,7 +153,7 @@ class HASFL:
             if private is not None:
                 devices[user].step_private(world, private)
 
-    def aggregate(self, world: World, devices: list[Device]) -> Promise:
+    def aggregate(self, world: World, devices: list[Device]) -> Process[Any]:
         """The mean of the users' own blocks; private copies go to the server that averages, and back."""
         bits = sum(device.private_bits(world) for device in devices)
         world.journal.decision(None, "between_servers_bits", 2 * bits)

@@ -16,7 +16,7 @@ from learning.control.cuts.problem import Integers
 from learning.models import Segment
 from learning.parties import PLAIN
 from learning.protocols.prediction import Exchange, of_sample, rates_bps, shapes
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.schemes.hasfl.estimates import Estimates
 from learning.world import World
 
@@ -29,7 +29,7 @@ class Situation:
     """Everything that decisions are made from."""
 
     world: World
-    link: Link
+    link: CutLink
     interval: int
     """Rounds between aggregations, as the scenario has it."""
     between_servers_bps: float

@@ -17,7 +17,7 @@ from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
 from learning.executor.deferred import Spec
 from learning.protocols.prediction import largest_mini_batch, of_sample, rates_bps, shapes
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.world import World
 
 Budget = Literal["memory", "flops"]
@@ -29,7 +29,7 @@ class Costs:
 
     world: World
     kind: Budget
-    link: Link
+    link: CutLink
     largest: int
     """The largest rank."""
     timed: bool

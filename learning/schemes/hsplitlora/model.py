@@ -12,7 +12,8 @@ from learning import steps
 from learning.adapters import Adapted, Bound
 from learning.executor.deferred import specification
 from learning.optimisers import Optimiser
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.schemes.hsplitlora import operators
 from learning.world import World
 
@@ -53,7 +54,7 @@ class Model:
         self._parts: dict[tuple[int, int], Any] = {}
 
     def part(self, start: int, stop: int) -> Any:
-        """Frozen weights of blocks `start` to `stop` (exclusive), the same promise for all who ask."""
+        """Frozen weights of blocks `start` to `stop` (exclusive), one deferred value, whoever asks."""
         if (start, stop) not in self._parts:
             self._parts[start, stop] = self.world.executor.submit(steps.part, self.frozen, start, stop)
         return self._parts[start, stop]
@@ -69,7 +70,7 @@ class Model:
 
     def aggregate(
         self, rule: operators.Rule, over: operators.Over, results: Sequence[Result], weights: tuple[float, ...]
-    ) -> Promise:
+    ) -> Process[Any]:
         """Increments of all users are merged into the backbone; heads are averaged."""
         adapted, trees = [each.adapted for each in results], [each.parameters for each in results]
         work = (operators.aggregated, rule, over, adapted, self.frozen, trees, weights)
@@ -99,7 +100,7 @@ class Device:
     """Aggregations merged into them."""
     configuration: Configuration | None = None
 
-    def receive(self, world: World, user: User, model: Model, configuration: Configuration) -> Promise:
+    def receive(self, world: World, user: User, model: Model, configuration: Configuration) -> Process[Any]:
         """Configuration, increments since it last took part, and frozen blocks that it does not have yet."""
         if configuration != self.configuration:
             yield from world.server.send(user, None, "configuration", bits=ENTRY_BITS * configuration.told)
@@ -112,7 +113,7 @@ class Device:
             yield from world.server.send(user, model.part(known, configuration.cut), kind)
         self.held, self.version = configuration.cut, model.version
 
-    def _merge(self, world: World, user: User, model: Model, known: int) -> Promise:
+    def _merge(self, world: World, user: User, model: Model, known: int) -> Process[Any]:
         """The device adds to its blocks what the server has added to its own; the result is the server's."""
         update = model.update(self.version, known)
         if specification(update).leaves:

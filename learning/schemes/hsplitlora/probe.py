@@ -12,7 +12,8 @@ from learning.codecs import Codec
 from learning.control.ranks import back_scores, front_scores, relative_cost
 from learning.data import Rows
 from learning.executor.deferred import Spec, specification
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.split import ServerPart
 from learning.schemes.hsplitlora.costs import charged
 from learning.world import World
@@ -60,7 +61,7 @@ class Seen:
     above: Any = None
     """Scores of the weights at the server."""
 
-    def serve(self, user: User, z: Any, y: Rows) -> Promise:
+    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
         """As the replica does, and the scores of its weights."""
         world, back = self.probe.world, self.back
         work = (back_scores, back.adapted, self.probe.costs(back), self.replica.weights, back.frozen, z, y)
@@ -69,7 +70,7 @@ class Seen:
         self.above = yield from world.server.do(*work, kind="probe", user=user, flops=self.probe.flops(back, z))
         return self.dz
 
-    def report(self, front: Bound, weights: Any, x: Rows) -> Promise:
+    def report(self, front: Bound, weights: Any, x: Rows) -> Process[Any]:
         """Scores of the device's weights, sent to the server; then those of all weights.
 
         Where nothing on the device trains, the cut-layer gradient is sent for this alone.

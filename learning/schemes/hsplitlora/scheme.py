@@ -29,9 +29,10 @@ from learning.codecs import Codec, Identity
 from learning.control.ranks import History
 from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.rounds import gather
-from learning.protocols.split import Link, ServerPart, exchange
+from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.schemes.hsplitlora.costs import Budget, check
 from learning.schemes.hsplitlora.model import Configuration, Device, Model, Result, fresh_state
 from learning.schemes.hsplitlora.operators import Over, Rule
@@ -77,8 +78,8 @@ class HSplitLoRA(LocalTraining):
     """Whether a user without an adapter on a weight counts in the mean of that weight."""
     draws: Literal["each", "together"] = "each"
     """Whether every user draws inward factors of its own, or all draw the same."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     activations: Codec = Identity()
     """Codec of the smashed data."""
     gradients: Codec = Identity()
@@ -98,18 +99,20 @@ class HSplitLoRA(LocalTraining):
         return LocalTraining(USUAL_STEPS).positions(user, turn) if usual else super().positions(user, turn)
 
     @property
-    def link(self) -> Link:
+    def link(self) -> CutLink:
         """What crosses the cut."""
-        return Link(activations=self.activations, gradients=self.gradients, label_bits=self.label_bits)
+        return CutLink(activations=self.activations, gradients=self.gradients, label_bits=self.label_bits)
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         planner = Planner(self, world)
         model, devices = Model(world, planner.costs.adapted({})), {user: Device() for user in world.users}
         for number in world.rounds():
             yield from self.round(world, number, planner, model, devices)
             world.models((model.plain.bind(model.frozen), model.head))
 
-    def round(self, world: World, number: int, planner: Planner, model: Model, devices: dict[User, Device]) -> Promise:
+    def round(
+        self, world: World, number: int, planner: Planner, model: Model, devices: dict[User, Device]
+    ) -> Process[Any]:
         plan = planner.plan(number)
         probe = Probe(world, planner.costs.sides) if self._probes(number) else None
         work = {
@@ -118,7 +121,7 @@ class HSplitLoRA(LocalTraining):
         }
         done = yield from gather(world, work)
         if done:
-            results, shares = list(done.values()), world.weights(list(done), self.weights)
+            results, shares = list(done.values()), world.weights(list(done), self.weighting)
             yield from model.aggregate(self.aggregation, self.over, results, shares)
             model.forget(list(devices.values()))
             if probe:
@@ -133,7 +136,7 @@ class HSplitLoRA(LocalTraining):
         model: Model,
         configuration: Configuration,
         probe: Probe | None,
-    ) -> Promise:
+    ) -> Process[Any]:
         yield from device.receive(world, user, model, configuration)
         front, back = model.cut(configuration)
         own: tuple[int, ...] = (user.number, number) if self.draws == "each" else (number,)

@@ -48,7 +48,7 @@ class Control:
     ranges: Literal["seen", "stated"] = "seen"
     """Whether the harm goes by the range of each user's activations in its last round, so that decisions depend on
     values, or all ranges are taken to be alike; so they are before a user's first round, and by the dry executor."""
-    channel: Literal["present", "mean"] = "present"
+    csi: Literal["instantaneous", "average"] = "instantaneous"
     """Whether gains are those of the round's first instant, or those on average over fading."""
 
     def __post_init__(self) -> None:

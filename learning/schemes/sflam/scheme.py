@@ -22,9 +22,10 @@ from annotated_types import Ge, Interval
 
 from learning.codecs import Codec, Identity, Uniform
 from learning.local_training import LocalTraining
-from learning.parties import Promise, User
+from learning.parties import User
+from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.protocols.updates import merge
 from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sflam.control import FULL, Control
@@ -44,19 +45,19 @@ class SFLAM(LocalTraining):
     """Bits of an element of the gradient that comes back; while they are 32, all traffic together at most halves."""
     label_bits: Annotated[int, Ge(0)] = 4
     """Bits of a label."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     legacy_last_client: bool = False
     """Do as the released code did, whose list of server replicas held the last user's alone: its replica becomes the
     server's part in place of the mean. Only to study what that does."""
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         situation = self._situation(world)
         bits: dict[User, int] = {}
 
-        def work(user: User, turn: int, model: Any) -> Promise:
+        def work(user: User, turn: int, model: Any) -> Process[Any]:
             link = self.link(bits[user])
             return self._plain(link).user(world, user, turn, model, {user: fresh})
 
@@ -67,13 +68,13 @@ class SFLAM(LocalTraining):
             updates = yield from cohort.updates(number, (front, back))
             situation.look(updates, mini_batches)
             replicas = updates[-1:] if self.legacy_last_client else updates
-            front = yield from merge(world, front, [update.part(0) for update in updates], self.weights)
-            back = yield from merge(world, back, [update.part(1) for update in replicas], self.weights)
+            front = yield from merge(world, front, [update.part(0) for update in updates], self.weighting)
+            back = yield from merge(world, back, [update.part(1) for update in replicas], self.weighting)
             world.models((front, back))
 
-    def link(self, bits: int) -> Link:
+    def link(self, bits: int) -> CutLink:
         """What crosses the cut in so many bits."""
-        return Link(
+        return CutLink(
             activations=self._codec(bits, self.rounding),
             gradients=self._codec(self.gradient_bits, "stochastic"),
             label_bits=self.label_bits,
@@ -89,15 +90,15 @@ class SFLAM(LocalTraining):
         self.control.solve(situation.problem(self._mini_batches(users, 0)), situation.draw(0))
 
     def _situation(self, world: World) -> Situation:
-        return Situation(world, self.control, self.link, self.weights)
+        return Situation(world, self.control, self.link, self.weighting)
 
     def _mini_batches(self, users: list[User], number: int) -> dict[User, range]:
         """Positions of those of a round."""
         return {user: self.positions(user, number) for user in users}
 
-    def _plain(self, link: Link) -> SFLV1:
+    def _plain(self, link: CutLink) -> SFLV1:
         """Split federated learning over a link."""
-        return SFLV1(self.local_steps, self.weights, link, local_epochs=self.local_epochs)
+        return SFLV1(self.local_steps, self.weighting, link, local_epochs=self.local_epochs)
 
     def _codec(self, bits: int, rounding: Literal["stochastic", "nearest"]) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, rounding)

@@ -17,7 +17,7 @@ from learning.control.precision import Plan, PrecisionProblem
 from learning.control.rate import Floats, rate_bps
 from learning.parties import PLAIN, User
 from learning.protocols.prediction import of_mini_batch, shapes
-from learning.protocols.split import Link
+from learning.protocols.split import CutLink
 from learning.protocols.updates import Update
 from learning.schemes.sflam.control import Control
 from learning.usable import usable
@@ -48,7 +48,7 @@ class Situation:
 
     world: World
     control: Control
-    link: Callable[[int], Link]
+    link: Callable[[int], CutLink]
     """What crosses the cut in so many bits."""
     weights: str
     """Rule of the users' weights, by which their quantisation errors count as well."""
@@ -107,8 +107,8 @@ class Situation:
 
     @property
     def _gain(self) -> str:
-        present = self.control.channel == "present"
-        return "present_gain_over_noise_hz_per_w" if present else "gain_over_noise_hz_per_w"
+        present = self.control.csi == "instantaneous"
+        return "instantaneous_gain_over_noise_hz_per_w" if present else "gain_over_noise_hz_per_w"
 
     def _fixed_s(self, users: Sequence[User], loads: Sequence[Load]) -> Floats:
         part = 1 / len(users)

@@ -100,10 +100,10 @@ class Cell(NamedTuple):
     max_power_w: float
 
     @classmethod
-    def of(cls, users: list[User], csi: Literal["present", "mean"], power_part: float | None = None) -> Cell:
+    def of(cls, users: list[User], csi: Literal["instantaneous", "average"], power_part: float | None = None) -> Cell:
         """As they are now, or on average over fading; the weakest sender, or a part of it, bounds everybody's power."""
         channels = [user.node.uplink for user in users]
-        name = "gain_over_noise_hz_per_w" if csi == "mean" else "present_gain_over_noise_hz_per_w"
+        name = "gain_over_noise_hz_per_w" if csi == "average" else "instantaneous_gain_over_noise_hz_per_w"
         gain = np.array([getattr(channel, name) for channel in channels])
         max_w = min(channel.max_power_w for channel in channels)
         return cls(gain, channels[0].bandwidth_hz, max_w if power_part is None else max_w * power_part)

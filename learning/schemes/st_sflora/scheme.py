@@ -25,7 +25,8 @@ from learning import steps
 from learning.control.tokens import TokenProblem
 from learning.control.tokens.exhaustive import MAX_COMBINATIONS
 from learning.executor.deferred import specification
-from learning.parties import Promise, User, label_bits
+from learning.parties import User, label_bits
+from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import token_draw
 from learning.reducers import Selected
@@ -64,7 +65,7 @@ class STSFLora:
     """Part of the most power with which everybody sends (default: the solver chooses powers)."""
     bandwidth: Literal["chosen", "equal"] = "chosen"
     """Whether the solver shares out the band, or whoever sends has an equal part."""
-    csi: Literal["present", "mean"] = "present"
+    csi: Literal["instantaneous", "average"] = "instantaneous"
     """Whether the solver knows the channel of the moment, or its mean over fading."""
     standing: Standing | None = None
     """How long users stay in the cell; who cannot be done by then is not admitted (default: for ever)."""
@@ -72,8 +73,8 @@ class STSFLora:
     """Whether a device gets its frozen part over the air when it first takes part; else it has it from the start."""
     label_bits: Annotated[int, Ge(0)] = 4
     """Bits of a label."""
-    weights: Literal["data", "uniform"] = "data"
-    """Whether a user counts by its samples, or all users count alike."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
     @property
     def stand_in(self) -> str | None:
@@ -84,7 +85,7 @@ class STSFLora:
     def _flat(self) -> bool:
         return self.attention == "flat" or self.selector != "attention"
 
-    def run(self, world: World) -> Promise:
+    def run(self, world: World) -> Process[None]:
         front, back = world.initial(world.front), world.initial(world.back)
         state, costs = world.server_optimiser.init(back), Costs(world, self.label_bits)
         ready: set[User] = set() if self.delivers_model else set(world.users)
@@ -92,7 +93,7 @@ class STSFLora:
             back, state = yield from self.round(world, number, costs, ready, back, state)
             world.models((front, back))
 
-    def round(self, world: World, number: int, costs: Costs, ready: set[User], back: Any, state: Any) -> Promise:
+    def round(self, world: World, number: int, costs: Costs, ready: set[User], back: Any, state: Any) -> Process[Any]:
         """Returns the server's weights and its optimiser's state after it."""
         start_s, asked = world.env.now, world.selected(number)
         stays_s = {user: self.stays_s(world, user, number) for user in asked}
@@ -109,9 +110,9 @@ class STSFLora:
         if not done:
             return back, state
         step = (steps.apply_mean, world.server_optimiser, back, state, list(done.values()))
-        return world.executor.submit(*step, world.weights(list(done), self.weights))
+        return world.executor.submit(*step, world.weights(list(done), self.weighting))
 
-    def report(self, world: World, user: User, number: int, ready: set[User]) -> Promise:
+    def report(self, world: World, user: User, number: int, ready: set[User]) -> Process[Any]:
         """What a user does before it knows what it may send."""
         if user not in ready:
             yield from world.server.send(user, world.front.frozen, "model")  # type: ignore[union-attr]  # see `check`
@@ -154,7 +155,7 @@ class STSFLora:
                 world.journal.decision(user.number, name, value)
         return grants
 
-    def upload(self, world: World, user: User, report: Report, grant: Grant, back: Any) -> Promise:
+    def upload(self, world: World, user: User, report: Report, grant: Grant, back: Any) -> Process[Any]:
         """Tokens up; returns the gradients of the server's part."""
         yield from world.server.send(user, None, "allocation", bits=ALLOCATION_BITS)
         reducer = Selected(grant.tokens, self.selector, self.merge)
