@@ -267,7 +267,7 @@ class Newest:
         cohort = assemble(world, work)
         for number in world.rounds():
             updates = yield from cohort.updates(number, newest[-1])
-            newest.append((yield from merge(world, newest[-1], updates, right.weights)))
+            newest.append((yield from merge(world, newest[-1], updates, right.weighting)))
             world.models(newest[-1])
 
 
