@@ -9,7 +9,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from netsim.background import Background
+from netsim.exogenous import ExogenousEvents
 from netsim.faults.presence import Presence
 from netsim.instants import reached
 from netsim.streams import Streams
@@ -41,20 +41,27 @@ class BatteryDescription:
         return [(capacity_j, capacity_j * charge) for capacity_j, charge in zip(capacities, charges, strict=True)]
 
 
-def equip(law: BatteryDescription, presences: Sequence[Presence], background: Background, streams: Streams) -> None:
+def install_batteries(
+    law: BatteryDescription, presences: Sequence[Presence], exogenous: ExogenousEvents, streams: Streams
+) -> None:
     """Let devices draw from batteries of their own from now on. Raises ValueError if the law does not fit them."""
     for presence, (capacity_j, charge_j) in zip(presences, law.of_users(len(presences), streams), strict=True):
         presence.steady = False
-        presence.meter.draw_from(Battery(background, presence, capacity_j, charge_j, law))
+        presence.meter.draw_from(Battery(exogenous, presence, capacity_j, charge_j, law))
 
 
 class Battery:
     """The charge of one device: the power is constant between two calls of `draw`, so emptiness can be computed."""
 
     def __init__(
-        self, background: Background, presence: Presence, capacity_j: float, charge_j: float, law: BatteryDescription
+        self,
+        exogenous: ExogenousEvents,
+        presence: Presence,
+        capacity_j: float,
+        charge_j: float,
+        law: BatteryDescription,
     ) -> None:
-        self.env, self.background, self.presence = background.env, background, presence
+        self.env, self.exogenous, self.presence = exogenous.env, exogenous, presence
         self.capacity_j, self.charge_j = capacity_j, charge_j
         self.harvested_j = 0.0
         """What was stored since it was last taken."""
@@ -97,7 +104,7 @@ class Battery:
         due_s = self._due_s()
         if due_s < self._alarm_s:
             self._alarm_s = due_s
-            self.background.at(max(due_s, self.env.now), self._look)
+            self.exogenous.at(max(due_s, self.env.now), self._look)
 
     def _look(self) -> None:
         self._alarm_s = inf

@@ -15,7 +15,7 @@ from netsim.mobility import Walk
 from netsim.radio.fading import Gains, resource_blocks_hz
 from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
-from netsim.radio.link import Link
+from netsim.radio.link import RadioLink
 from netsim.streams import Streams
 from netsim.units import MAX_DB, from_db, to_db, watts
 
@@ -107,15 +107,15 @@ class LinkBudget:
             return self._max_dbm[user]
         return to_db(self.power_w("up", user)) + 30
 
-    def link(self, way: Way, user: int, station: int) -> Link:
+    def link(self, way: Way, user: int, station: int) -> RadioLink:
         """A link between a user and a station, which fades for itself."""
         key = self._streams.key("fading", way, user, station)
         mean_hz, channel = self._mean_power_over_noise_hz(way, user, station), self._network.channel
         recording = self._recordings[way]
         recorded = None if recording is None else recording.playback(user, self._streams)
-        return Link(mean_hz, self._fading[way], key, channel.rate, recorded, self._bands[way].bandwidth_hz)
+        return RadioLink(mean_hz, self._fading[way], key, channel.rate, recorded, self._bands[way].bandwidth_hz)
 
-    def tune(self, link: Link, way: Way, user: int) -> None:
+    def tune(self, link: RadioLink, way: Way, user: int) -> None:
         """Bring the mean gain of a user's link to the station that serves it up to date."""
         link.mean_power_over_noise_hz = self._mean_power_over_noise_hz(way, user, self.serving[user])
 

@@ -8,9 +8,8 @@ from typing import Literal
 
 import simpy
 
-from netsim.background import Background
 from netsim.backhaul import Backhaul
-from netsim.battery import equip
+from netsim.battery import install_batteries
 from netsim.budget import LinkBudget
 from netsim.description import (
     BandDescription,
@@ -21,14 +20,15 @@ from netsim.description import (
     ServerDescription,
 )
 from netsim.energy import Meter
+from netsim.exogenous import ExogenousEvents
 from netsim.faults import Presence
-from netsim.faults.causes import strike
+from netsim.faults.causes import install_faults
 from netsim.journal import Journal
 from netsim.motion import Motion
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
 from netsim.radio.band import Band
-from netsim.radio.interference import Downlink, Interference, Uplink, disturb
+from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
 from netsim.slowdown import Slowdowns
 from netsim.streams import Streams
 from netsim.tables import UserRow
@@ -73,21 +73,21 @@ class Network:
         self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
         self.stations = [self._station(number) for number in range(self.budget.stations)]
         self.users = [self._user(number) for number in range(count)]
-        presences, background = [user.presence for user in self.users], Background(env)
-        strike(network.faults, presences, background, streams)
+        presences, exogenous = [user.presence for user in self.users], ExogenousEvents(env)
+        install_faults(network.faults, presences, exogenous, streams)
         if energy.battery is not None:
-            equip(energy.battery, presences, background, streams)
+            install_batteries(energy.battery, presences, exogenous, streams)
         self.server = self._server("server", compute.servers, compute.servers.station)
         self.edge_servers = self._edge_servers()
         if network.interference is not None:
-            self._disturb(network.interference)
+            self._couple_interference(network.interference)
         if network.handover is not None and network.mobility is None:
             raise ValueError("handover: users that stand still are never handed over; give network.mobility as well")
         self.motion = self._motion(network.mobility) if network.mobility is not None else None
         if self.motion is not None:
-            background.follow(self.motion.steps())
+            exogenous.follow(self.motion.steps())
             motion = self.motion
-            background.awaited.append(lambda: motion.awaited)
+            exogenous.awaited.append(lambda: motion.awaited)
 
     def record_users(self) -> None:
         """Write the `users` table; call it once, when the users' `samples` are known."""
@@ -139,11 +139,13 @@ class Network:
         handover = self._network.handover
         return Motion(self.env, self.journal, self.budget, self.users, self.stations, mobility, handover)
 
-    def _disturb(self, interference: Interference) -> None:
+    def _couple_interference(self, interference: Interference) -> None:
         """Let the stations of a channel disturb each other."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
-        disturb(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
-        disturb(self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels)
+        couple_interference(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
+        couple_interference(
+            self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels
+        )
 
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count

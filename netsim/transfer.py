@@ -15,8 +15,8 @@ from netsim.energy import Meter
 from netsim.faults.presence import Presence
 from netsim.journal import Journal
 from netsim.processor import Timed
-from netsim.radio.band import Band, OnAir
-from netsim.radio.link import Carrying, Link, WorstOf
+from netsim.radio.band import Band, Transmission
+from netsim.radio.link import Carrying, MulticastLink, RadioLink
 from netsim.radio.rate import Shannon
 from netsim.radio.sharing import ROUNDING, Allocations
 from netsim.tables import OutageRow, TransferRow
@@ -34,7 +34,7 @@ class Radio:
 
     env: simpy.Environment
     user: int
-    link: Link
+    link: RadioLink
     air: AirInterface
     """Of the station that serves the user."""
     max_power_w: float
@@ -46,19 +46,19 @@ class Radio:
     """What it draws on top while it radiates all its power."""
     meter: Meter
     presence: Presence
-    turn: simpy.Resource = field(init=False)
+    lock: simpy.Resource = field(init=False)
     control_power: Callable[[], None] | None = field(default=None, init=False)
     """If set, called before each transfer, to choose `max_power_w`."""
     staying: int = field(default=0, init=False)
     """Broadcasts that it takes part in: the user is not handed over in the middle of one."""
     arrival: simpy.Event | None = field(default=None, init=False)
     """Between two stations: happens when the user is at the next one."""
-    _alone: OnAir | None = field(default=None, init=False)  # under way, for this radio only
+    _alone: Transmission | None = field(default=None, init=False)  # under way, for this radio only
     _drawing: bool = field(default=False, init=False)
     _drawn_w: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.turn = simpy.Resource(self.env, 1)
+        self.lock = simpy.Resource(self.env, 1)
 
     @property
     def medium(self) -> Band:
@@ -133,11 +133,11 @@ class Radio:
             self._drawing = False
             self.meter.end(self.activity, self._drawn_w)
 
-    def carry(self, transmission: OnAir | None) -> None:
+    def carry(self, transmission: Transmission | None) -> None:
         """What is under way for this radio alone follows it from station to station; None is nothing."""
         self._alone = transmission
 
-    def leave(self, air: AirInterface, link: Link) -> None:
+    def leave(self, air: AirInterface, link: RadioLink) -> None:
         """Leave the station for another; what is under way waits until `arrive`."""
         self.arrival = self.env.event()
         if self._alone is not None:
@@ -187,7 +187,7 @@ class AirInterface:
         if bits == 0 or not radios:
             return
         write = partial(self._write, len(radios), bits, kind, self.journal.round, self.env.now)
-        transmission: OnAir | None = None
+        transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
         nobody = self.env.event() if watched else None
 
@@ -205,7 +205,7 @@ class AirInterface:
                 held.enter_context(radio.presence.watched(partial(went, radio)))
             try:
                 for radio in list(radios):
-                    yield held.enter_context(radio.turn.request())
+                    yield held.enter_context(radio.lock.request())
                 for radio in list(radios):
                     while radio.arrival is not None:
                         yield radio.arrival
@@ -233,15 +233,15 @@ class AirInterface:
             self.journal.outage(OutageRow(radio.user, self.env.now, self.env.now, "radio_link"))
         return simpy.Interrupt(f"the radio link of user {', '.join(str(radio.user) for radio in radios)} has failed")
 
-    def _begin(self, radios: Sequence[Radio], bits: float) -> OnAir:
+    def _begin(self, radios: Sequence[Radio], bits: float) -> Transmission:
         for radio in radios:
             radio.begin()
         links = [radio.link for radio in radios]
-        link: Carrying = links[0] if len(links) == 1 else WorstOf(links)
+        link: Carrying = links[0] if len(links) == 1 else MulticastLink(links)
         radiate = radios[0].radiate if radios[0].activity == "transmit" else None
         return radios[0].medium.begin(link, tuple(radio.user for radio in radios), bits, radiate)
 
-    def _end(self, radios: Sequence[Radio], transmission: OnAir) -> None:
+    def _end(self, radios: Sequence[Radio], transmission: Transmission) -> None:
         medium = radios[0].medium if radios else self.medium
         medium.end(transmission)
         for radio in radios:
@@ -256,11 +256,11 @@ class AirInterface:
         round_number: int,
         asked_s: float,
         radio: Radio,
-        transmission: OnAir | None,
+        transmission: Transmission | None,
     ) -> None:
         end_s = self.env.now
         begun_s = end_s if transmission is None else transmission.start_s
-        off_s = 0.0 if transmission is None else transmission.pause.until_s(end_s)
+        off_s = 0.0 if transmission is None else transmission.handover_gap.until_s(end_s)
         airtime_s = end_s - begun_s - off_s
         delivered = 0.0 if transmission is None else transmission.delivered_bits
         snr = None if transmission is None else transmission.mean_snr()

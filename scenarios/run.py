@@ -20,8 +20,8 @@ import simpy
 import torch
 
 from learning.store import Store
+from netsim import deadlock
 from netsim.trace import Trace
-from netsim.waiting import stuck
 from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, Stalled, original, told
@@ -151,7 +151,7 @@ class _Run:
                         for observer in self.observers:
                             observer.ticked(env.now)
         except simpy.core.EmptySchedule:
-            raise Stalled(stuck(env)) from None
+            raise Stalled(deadlock.describe(env)) from None
         except KeyboardInterrupt:
             return "interrupted"
         if not ended.processed:

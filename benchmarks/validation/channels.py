@@ -13,9 +13,9 @@ from scipy.stats import expon, gamma, ncx2
 
 from benchmarks.validation.findings import Finding, distance, mean, proportion
 from netsim.radio.fading import Gains, Nakagami, Rayleigh, Rician
+from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.jakes import Jakes
-from netsim.radio.link import Link
-from netsim.radio.medium import Medium
+from netsim.radio.link import RadioLink
 from netsim.radio.sharing import EqualShares
 from netsim.streams import Streams
 
@@ -94,8 +94,8 @@ def _ergodic(snr: float) -> Finding:
     bandwidth_hz, blocks, block_s = 1e6, 40_000, 0.01
     expected = np.log2(np.e) * exp(1 / snr) * exp1(1 / snr)
     env = simpy.Environment()
-    medium = Medium(env, bandwidth_hz, EqualShares(), [0], spread=True)
-    link = Link(snr * bandwidth_hz, Rayleigh(block_s), STREAMS.key("goodput"))
+    medium = FlowMedium(env, bandwidth_hz, EqualShares(), [0], spread=True)
+    link = RadioLink(snr * bandwidth_hz, Rayleigh(block_s), STREAMS.key("goodput"))
     sent = medium.begin(link, (0,), expected * bandwidth_hz * block_s * blocks)
     env.run(sent.done)
     std = np.log2(1 + snr * np.random.default_rng(0).exponential(size=100_000)).std()

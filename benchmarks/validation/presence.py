@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
 from benchmarks.validation.findings import Finding, mean, proportion
-from netsim.background import Background
-from netsim.battery import BatteryDescription, equip
+from netsim.battery import BatteryDescription, install_batteries
 from netsim.energy import Cycles, Meter, OperatingPoints, RadioTail
+from netsim.exogenous import ExogenousEvents
 from netsim.faults import OnOff, Presence
 from netsim.faults.availability import weibull_s
 from netsim.journal import Journal
@@ -87,9 +87,11 @@ def _life_s(capacity_j: float, harvest_w: float) -> float:
     env = simpy.Environment()
     meter = Meter(env, 0.5)
     presence = Presence(env, Journal(env, Trace(None)), 0, meter)
-    background = Background(env)
-    background.awaited.append(lambda: True)
-    equip(BatteryDescription(Constant(capacity_j), harvest_power_w=harvest_w), [presence], background, STREAMS)
+    exogenous = ExogenousEvents(env)
+    exogenous.awaited.append(lambda: True)
+    install_batteries(
+        BatteryDescription(Constant(capacity_j), harvest_power_w=harvest_w), [presence], exogenous, STREAMS
+    )
     ends_s: list[float] = []
 
     def work():  # type: ignore[no-untyped-def]  # a simpy process

@@ -13,10 +13,10 @@ from scipy.special import exp1
 
 from benchmarks.validation.findings import Finding, mean
 from netsim.processor import Timed
-from netsim.radio.band import Band, OnAir
+from netsim.radio.band import Band, Transmission
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
-from netsim.radio.link import Link
+from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
 from netsim.radio.sharing import EqualShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
 from netsim.streams import Streams
@@ -46,13 +46,13 @@ def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread
     its share of the band; None does not pause, so that all always have something to send.
     """
     env, streams = simpy.Environment(), Streams(11)
-    sendings: dict[int, list[OnAir]] = {number: [] for number in range(USERS)}
+    sendings: dict[int, list[Transmission]] = {number: [] for number in range(USERS)}
     times: list[float] = []
     band = _band(env, law, fidelity, USERS, BAND_HZ, spread=spread)
 
     def user(number: int) -> Timed:
         snr = 10 ** (MEAN_SNR_DB.item(number) / 10)
-        link = Link(BAND_HZ * snr, Rayleigh(0.05), streams.key("link", number))
+        link = RadioLink(BAND_HZ * snr, Rayleigh(0.05), streams.key("link", number))
         count = 0
         while True:
             if load is not None:
@@ -103,7 +103,7 @@ def goodputs(law: SharingLaw, fidelity: Fidelity, snrs: Floats, slots: int, seed
     env = simpy.Environment()
     band = _band(env, law, fidelity, len(snrs), 1.0, spread=True)
     streams = Streams(seed)
-    links = [Link(snr, Rayleigh(1.0), streams.key("link", user)) for user, snr in enumerate(snrs.tolist())]
+    links = [RadioLink(snr, Rayleigh(1.0), streams.key("link", user)) for user, snr in enumerate(snrs.tolist())]
     sent = [band.begin(link, (user,), 1e12) for user, link in enumerate(links)]
     reached = []
     for until_s in (WARM, WARM + slots):

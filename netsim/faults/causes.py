@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from netsim.background import Background
+from netsim.exogenous import ExogenousEvents
 from netsim.faults.availability import Span, weibull_s
 from netsim.faults.outages import absences, merged
 from netsim.faults.presence import Presence
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from netsim.description import FaultsDescription
 
 
-def strike(faults: FaultsDescription, presences: Sequence[Presence], background: Background, streams: Streams) -> None:
+def install_faults(
+    faults: FaultsDescription, presences: Sequence[Presence], exogenous: ExogenousEvents, streams: Streams
+) -> None:
     """Let devices go away and return from now on.
 
     Raises ValueError, in one sentence, if the faults do not fit the users.
@@ -33,8 +35,8 @@ def strike(faults: FaultsDescription, presences: Sequence[Presence], background:
             "death": merged([*(span for span in listed if span[1] == inf), *_death(faults, presence.user, streams)]),
         }
         for cause, spans in causes.items():
-            background.follow(absences(presence, cause, spans))
-    background.awaited.append(lambda: any(presence.awaited for presence in presences))
+            exogenous.follow(absences(presence, cause, spans))
+    exogenous.awaited.append(lambda: any(presence.awaited for presence in presences))
 
 
 def _death(faults: FaultsDescription, user: int, streams: Streams) -> Iterator[Span]:

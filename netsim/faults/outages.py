@@ -9,7 +9,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from netsim.background import Steps
+from netsim.exogenous import Steps
 from netsim.faults.availability import Span
 from netsim.faults.presence import Presence
 
@@ -35,7 +35,7 @@ class Outage:
 
 
 def absences(presence: Presence, cause: str, spans: Iterator[Span]) -> Steps:
-    """Take a device away in these spans: steps of the background."""
+    """Take a device away in these spans: exogenous events."""
     for from_s, until_s in spans:
         if until_s > presence.env.now:
             presence.steady = False

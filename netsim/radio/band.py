@@ -1,4 +1,4 @@
-"""What both fidelities of a shared band offer: `Medium`, exact between changes, and `SlotMedium`, slot by slot."""
+"""What both fidelities of a shared band offer: `FlowMedium`, exact between changes, and `SlotMedium`, slot by slot."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any, Protocol
 
 import simpy
 
+from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying
-from netsim.radio.pause import Pause
-from netsim.radio.sharing import Grant, Receivers, Scheduler
+from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
 
 
-class OnAir(Protocol):
+class Transmission(Protocol):
     """A transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""
 
     link: Carrying
 
     @property
-    def pause(self) -> Pause:
+    def handover_gap(self) -> HandoverGap:
         """Time between two stations."""
         ...
 
@@ -81,7 +81,7 @@ class Band(Protocol):
 
     def begin(
         self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
-    ) -> OnAir:
+    ) -> Transmission:
         """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
 
         `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
@@ -120,7 +120,7 @@ class Band(Protocol):
         """Divide the band anew: what the scheduler goes by has changed."""
         ...
 
-    def sending(self) -> Iterator[tuple[OnAir, Grant]]:
+    def sending(self) -> Iterator[tuple[Transmission, SchedulingGrant]]:
         """What is under way, with what each has of the band from now on."""
         ...
 

@@ -11,7 +11,7 @@ import simpy
 from annotated_types import Ge, Gt, Interval
 
 from netsim.radio.band import Band
-from netsim.radio.medium import Medium
+from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.rate import AdaptiveModulation, RateLaw
 from netsim.radio.sharing import ProportionalFair, Scheduler, SharingLaw
 from netsim.radio.slot.adaptive import Adaptive
@@ -35,7 +35,7 @@ class Fidelity(Protocol):
         *,
         spread: bool,
     ) -> Band:
-        """One direction of a station's band; `key` names its random draws, the rest is as `Medium` has it."""
+        """One direction of a station's band; `key` names its random draws, the rest is as `FlowMedium` has it."""
         ...
 
 
@@ -55,7 +55,7 @@ class Flow:
         *,
         spread: bool,
     ) -> Band:
-        return Medium(env, bandwidth_hz, scheduler, attached, spread=spread)
+        return FlowMedium(env, bandwidth_hz, scheduler, attached, spread=spread)
 
 
 @dataclass(frozen=True)

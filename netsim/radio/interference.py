@@ -16,9 +16,9 @@ import numpy as np
 import simpy
 from annotated_types import Ge
 
-from netsim.radio.band import Band, OnAir
-from netsim.radio.medium import VERY_LAST, Settling
-from netsim.radio.sharing import Grant
+from netsim.radio.band import Band, Transmission
+from netsim.radio.flow.medium import VERY_LAST, Settling
+from netsim.radio.sharing import SchedulingGrant
 from netsim.streams import Floats
 
 
@@ -69,8 +69,8 @@ class Sender:
     """A transmission under way at a station."""
 
     station: int
-    transmission: OnAir
-    grant: Grant
+    transmission: Transmission
+    grant: SchedulingGrant
 
 
 @dataclass
@@ -131,7 +131,7 @@ class Channel:
             for station, medium in self._media.items()
             for transmission, grant in medium.sending()
         ]
-        stale: dict[int, list[OnAir]] = {station: [] for station in self._media}
+        stale: dict[int, list[Transmission]] = {station: [] for station in self._media}
         if senders:
             for sender, disturbances in zip(senders, self.direction.disturbances(senders), strict=True):
                 if self._raise_noise(sender, disturbances):
@@ -149,7 +149,9 @@ class Channel:
         return changed
 
 
-def disturb(env: simpy.Environment, direction: Direction, media: Sequence[Band], channels: Sequence[int]) -> None:
+def couple_interference(
+    env: simpy.Environment, direction: Direction, media: Sequence[Band], channels: Sequence[int]
+) -> None:
     """From now on the bands of stations on the same channel disturb each other."""
     on = {channel: Channel(env, direction) for channel in channels}
     for station, (medium, channel) in enumerate(zip(media, channels, strict=True)):

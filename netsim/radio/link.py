@@ -28,7 +28,7 @@ class Carrying(Protocol):
     """What a transmission goes over."""
 
     @property
-    def links(self) -> Sequence[Link]:
+    def links(self) -> Sequence[RadioLink]:
         """One for each receiver."""
         ...
 
@@ -50,7 +50,7 @@ class Carrying(Protocol):
         ...
 
 
-class Link:
+class RadioLink:
     """One direction between a user and its station.
 
     `mean_power_over_noise_hz` is transmit power times mean gain over the receiver's noise power density.
@@ -76,8 +76,8 @@ class Link:
         self._chunks: dict[int, Floats] = {}
 
     @property
-    def links(self) -> Sequence[Link]:
-        """Itself: as `WorstOf` has it."""
+    def links(self) -> Sequence[RadioLink]:
+        """Itself: as `MulticastLink` has it."""
         return (self,)
 
     @property
@@ -133,7 +133,7 @@ class Link:
         return f"{mean}SNR {to_db(mean_snr):.0f} dB, the lowest code needs about {to_db(self.rate.min_snr):.0f} dB"
 
 
-def _next_loud_s(link: Link | WorstOf, min_snr: float, after_s: float, spread_hz: float) -> float:
+def _next_loud_s(link: RadioLink | MulticastLink, min_snr: float, after_s: float, spread_hz: float) -> float:
     """As `Carrying.next_s` has it, where fading decides: when the next block begins that is above a ratio."""
     if link.max_snr(spread_hz) <= min_snr:
         return inf
@@ -159,17 +159,17 @@ def out_of_range(receivers: Sequence[int], link: Carrying, now_s: float, spread_
     ]
 
 
-class WorstOf:
+class MulticastLink:
     """Several links served by one transmission: in every block the weakest receiver counts.
 
     The links share one coherence time and one rate law, or all were recorded in equal steps.
     """
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    def __init__(self, links: Sequence[RadioLink]) -> None:
         self._links = links
 
     @property
-    def links(self) -> Sequence[Link]:
+    def links(self) -> Sequence[RadioLink]:
         """Of the receivers."""
         return self._links
 
@@ -178,7 +178,7 @@ class WorstOf:
         return self.links[0].coherence_time_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
-        """That of the weakest receiver, as `Link` has it."""
+        """That of the weakest receiver, as `RadioLink` has it."""
         worst: Floats = np.min([link.power_over_noise_hz(blocks) for link in self.links], axis=0)
         return worst
 

@@ -41,7 +41,7 @@ class Sending:
 
 @dataclass
 class Stepping:
-    """A band as `Medium` has it."""
+    """A band as `FlowMedium` has it."""
 
     bandwidth_hz: float
     scheduler: Scheduler

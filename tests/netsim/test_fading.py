@@ -12,8 +12,8 @@ from scipy.special import exp1
 from scipy.stats import expon, gamma, ncx2
 
 from netsim.radio.fading import Gains, Nakagami, NoFading, Rayleigh, Rician
-from netsim.radio.link import Link, WorstOf
-from netsim.radio.medium import Medium
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.sharing import EqualShares
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean, assert_uncorrelated
@@ -82,10 +82,10 @@ def test_any_block_can_be_had_alone(fading: Gains) -> None:
 
 
 def test_worst_of_takes_the_weakest_in_each_block() -> None:
-    links = [Link(scale, Rayleigh(), STREAMS.key("link", user)) for user, scale in enumerate((1.0, 2.0, 3.0))]
+    links = [RadioLink(scale, Rayleigh(), STREAMS.key("link", user)) for user, scale in enumerate((1.0, 2.0, 3.0))]
     expected = np.minimum.reduce([link.power_over_noise_hz(BLOCKS[:50]) for link in links])
-    assert WorstOf(links).power_over_noise_hz(BLOCKS[:50]).tolist() == expected.tolist()
-    assert WorstOf(links).coherence_time_s == 0.05
+    assert MulticastLink(links).power_over_noise_hz(BLOCKS[:50]).tolist() == expected.tolist()
+    assert MulticastLink(links).coherence_time_s == 0.05
 
 
 @pytest.mark.parametrize("mean_snr", [0.3, 3.0, 100.0])
@@ -97,8 +97,8 @@ def test_long_run_goodput_is_the_ergodic_rate(mean_snr: float) -> None:
     bandwidth_hz, blocks, coherence_s = 1e6, 40_000, 0.01
     ergodic_bps = bandwidth_hz * np.log2(np.e) * exp(1 / mean_snr) * exp1(1 / mean_snr)
     env = simpy.Environment()
-    medium = Medium(env, bandwidth_hz, EqualShares(), [0], spread=True)
-    link = Link(mean_snr * bandwidth_hz, Rayleigh(coherence_s), STREAMS.key("goodput"))
+    medium = FlowMedium(env, bandwidth_hz, EqualShares(), [0], spread=True)
+    link = RadioLink(mean_snr * bandwidth_hz, Rayleigh(coherence_s), STREAMS.key("goodput"))
     sent = medium.begin(link, (0,), ergodic_bps * coherence_s * blocks)
     env.run(sent.done)
     gains = np.random.default_rng(0).exponential(size=100_000)
@@ -110,7 +110,7 @@ def test_long_run_goodput_is_the_ergodic_rate(mean_snr: float) -> None:
 def test_what_a_link_remembers_is_what_it_would_draw(looks: list[tuple[int, int]]) -> None:
     """Looks ahead of any length, in any order: the gains are those of the blocks, bit for bit."""
     for fading in (Rayleigh(), Rician()):
-        link = Link(3.0, fading, STREAMS.key("link"))
+        link = RadioLink(3.0, fading, STREAMS.key("link"))
         for first, count in looks:
             blocks = np.arange(first, first + count)
             expected = 3.0 * fading.power_gains(STREAMS.key("link"), blocks)
@@ -125,7 +125,7 @@ def test_a_link_draws_blocks_once() -> None:
             drawn.extend(blocks.tolist())
             return super().power_gains(key, blocks)
 
-    link = Link(1.0, Counting(), STREAMS.key("link"))
+    link = RadioLink(1.0, Counting(), STREAMS.key("link"))
     for first in range(200):
         link.power_over_noise_hz(np.arange(first, first + 100))
     assert sorted(drawn) == list(range(384))

@@ -13,8 +13,8 @@ import simpy
 from pyarrow import csv
 from worlds import Process, World, flat_network, flat_rates_bps, world
 
-from netsim.background import Background
 from netsim.description import FaultsDescription
+from netsim.exogenous import ExogenousEvents
 from netsim.faults import Daily, OnOff, Outage, RecordedAvailability
 from netsim.faults.availability import Span, weibull_s
 from netsim.faults.outages import merged
@@ -136,7 +136,7 @@ def test_background_ends_with_the_world() -> None:
     cell = faulty(availability=OnOff(1.0, 1.0))
     cell.env.run()
     assert cell.env.peek() == inf
-    waiting = Background(simpy.Environment())
+    waiting = ExogenousEvents(simpy.Environment())
     waiting.awaited.append(lambda: True)
     reached = []
     waiting.follow(reached.append(at) or float(at) for at in range(1, 4))  # type: ignore[func-returns-value]
@@ -146,10 +146,10 @@ def test_background_ends_with_the_world() -> None:
 
 def test_an_earlier_appointment_comes_first() -> None:
     env, seen = simpy.Environment(), []
-    background = Background(env)
-    background.awaited.append(lambda: True)
+    exogenous = ExogenousEvents(env)
+    exogenous.awaited.append(lambda: True)
     for instant_s in (5.0, 2.0, 7.0, 1.0):
-        background.at(instant_s, lambda: seen.append(env.now))
+        exogenous.at(instant_s, lambda: seen.append(env.now))
     env.run()
     assert seen == [1.0, 2.0, 5.0, 7.0]
 

@@ -16,11 +16,11 @@ from worlds import flat_network, world
 
 from netsim.description import BandDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
-from netsim.radio.interference import Downlink, Interference, Powers, Uplink, disturb
-from netsim.radio.link import Link, WorstOf
-from netsim.radio.medium import Medium
-from netsim.radio.sharing import EqualShares, FixedShares, Grant, RoundRobin
-from netsim.radio.transmission import COMPLETE, Transmission
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
+from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
+from netsim.radio.link import MulticastLink, RadioLink
+from netsim.radio.sharing import EqualShares, FixedShares, RoundRobin, SchedulingGrant
 
 Process = Generator[simpy.Event, Any, None]
 BAND_HZ = 1e6
@@ -55,7 +55,7 @@ class SteppingCells(Stepping):
     channels: list[int] = field(default_factory=list)
 
     def _rates(self, active: Any, now_s: float) -> list[float]:
-        grants: dict[int, Grant] = {}
+        grants: dict[int, SchedulingGrant] = {}
         for station in range(3):
             here = [one for one in active if SERVED_BY[one.receivers[0]] == station]
             attached = [user for user in range(6) if SERVED_BY[user] == station]
@@ -63,7 +63,9 @@ class SteppingCells(Stepping):
             grants |= {id(one): grant for one, grant in zip(here, given, strict=True)}
         return [self._rate(one, active, grants, one.block(now_s)) for one in active]
 
-    def _rate(self, one: CellSending, active: list[CellSending], grants: dict[int, Grant], block: int) -> float:
+    def _rate(
+        self, one: CellSending, active: list[CellSending], grants: dict[int, SchedulingGrant], block: int
+    ) -> float:
         band_hz, station = grants[id(one)].band * self.bandwidth_hz, SERVED_BY[one.receivers[0]]
         ratios = []
         for user, fading in zip(one.receivers, one.fading, strict=True):
@@ -91,14 +93,14 @@ class Cells:
         self.env = simpy.Environment()
         self.spread, self.block_s = spread, block_s
         attached = [[user for user in range(6) if SERVED_BY[user] == station] for station in range(3)]
-        self.media = [Medium(self.env, BAND_HZ, law.scheduler(), users, spread=spread) for users in attached]
-        disturb(self.env, Downlink(POWERS) if spread else Uplink(POWERS), self.media, channels)
-        self.ended: dict[int, tuple[float, Transmission]] = {}
+        self.media = [FlowMedium(self.env, BAND_HZ, law.scheduler(), users, spread=spread) for users in attached]
+        couple_interference(self.env, Downlink(POWERS) if spread else Uplink(POWERS), self.media, channels)
+        self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
-    def link(self, user: int, fading: list[float]) -> Link:
+    def link(self, user: int, fading: list[float]) -> RadioLink:
         noise = POWERS.user_noise_w_per_hz if self.spread else POWERS.station_noise_w_per_hz
         sent_w = POWERS.station_w if self.spread else POWERS.users_w[user]
-        return Link(sent_w * GAINS[user, SERVED_BY[user]] / noise, Repeated(fading, self.block_s), 0)
+        return RadioLink(sent_w * GAINS[user, SERVED_BY[user]] / noise, Repeated(fading, self.block_s), 0)
 
     def send(self, number: int, one: CellSending) -> None:
         self.env.process(self._send(number, one))
@@ -107,7 +109,7 @@ class Cells:
         yield self.env.timeout(one.start_s)
         links = [self.link(user, fading) for user, fading in zip(one.receivers, one.fading, strict=True)]
         medium = self.media[SERVED_BY[one.receivers[0]]]
-        transmission = medium.begin(links[0] if len(links) == 1 else WorstOf(links), one.receivers, one.bits)
+        transmission = medium.begin(links[0] if len(links) == 1 else MulticastLink(links), one.receivers, one.bits)
         timer = self.env.timeout(one.until_s - one.start_s) if one.until_s < inf else self.env.event()
         yield transmission.done | timer
         medium.end(transmission)
@@ -133,7 +135,7 @@ def test_a_neighbour_disturbs_for_as_long_as_it_sends() -> None:
     assert transmission.mean_snr() == pytest.approx((clean + disturbed) / 2, rel=1e-12)
 
 
-def test_stations_of_other_channels_do_not_disturb() -> None:
+def test_stations_of_other_channels_do_not_couple_interference() -> None:
     cells = Cells(EqualShares(), [0, 1, 2], spread=True, block_s=inf)
     for number, user in enumerate((0, 2, 4)):
         cells.send(number, one_of(user, 1e6))
@@ -144,9 +146,9 @@ def test_stations_of_other_channels_do_not_disturb() -> None:
 
 
 def test_each_transmission_is_rated_once_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[Transmission] = []
-    rate = Transmission.rate
-    monkeypatch.setattr(Transmission, "rate", lambda self, *a, **k: (rated.append(self), rate(self, *a, **k)))
+    rated: list[FlowTransmission] = []
+    rate = FlowTransmission.rate
+    monkeypatch.setattr(FlowTransmission, "rate", lambda self, *a, **k: (rated.append(self), rate(self, *a, **k)))
     cells = Cells(EqualShares(), [0, 0, 0], spread=True, block_s=inf)
     for user in range(6):
         cells.send(user, one_of(user, 1e9, until_s=1.0))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from stepping import Sending, Stepping
 
 from netsim.agenda import SPARE
-from netsim.radio.link import WorstOf
-from netsim.radio.medium import Medium
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
+from netsim.radio.link import MulticastLink
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.sharing import (
     EqualShares,
@@ -27,7 +28,6 @@ from netsim.radio.sharing import (
     SharingLaw,
     WeightedShares,
 )
-from netsim.radio.transmission import COMPLETE, Transmission
 from netsim.radio.window import Window, stretch
 
 Process = Generator[simpy.Event, Any, None]
@@ -59,8 +59,8 @@ class Band:
     def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True) -> None:
         self.env = simpy.Environment()
         law = law or EqualShares()
-        self.medium = Medium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
-        self.ended: dict[int, tuple[float, Transmission]] = {}
+        self.medium = FlowMedium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
+        self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
     def send(self, user: int, link: Any, bits: float, start_s: float = 0.0, until_s: float = inf) -> None:
         self.env.process(self._send(user, link, bits, start_s, until_s))
@@ -143,7 +143,7 @@ def test_longer_than_the_window_of_blocks() -> None:
 def test_a_broadcast_goes_at_the_weakest_receivers_rate_block_by_block() -> None:
     first, second = Recorded([1e6, 7e6], coherence_time_s=1.0), Recorded([3e6, 3e6], coherence_time_s=1.0)
     band = Band()
-    band.send(0, WorstOf([first, second]), 1e6 + 1e6)  # type: ignore[list-item]  # links that are not drawn
+    band.send(0, MulticastLink([first, second]), 1e6 + 1e6)  # type: ignore[list-item]  # links that are not drawn
     assert band.ends_s() == {0: pytest.approx(1.5, rel=1e-12)}  # 1, then 2 Mbit/s
 
 
@@ -173,9 +173,9 @@ def test_mean_snr_over_many_windows() -> None:
 
 
 def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[Transmission] = []
-    rate = Transmission.rate
-    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    rated: list[FlowTransmission] = []
+    rate = FlowTransmission.rate
+    monkeypatch.setattr(FlowTransmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
     band = Band(FixedShares())
     for user in range(4):
         band.send(user, FLAT, 1e6, start_s=0.1 * user)
@@ -195,9 +195,9 @@ def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[Transmission] = []
-    rate = Transmission.rate
-    monkeypatch.setattr(Transmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+    rated: list[FlowTransmission] = []
+    rate = FlowTransmission.rate
+    monkeypatch.setattr(FlowTransmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
     band = Band()
     band.send(0, FLAT, 1e6)
 

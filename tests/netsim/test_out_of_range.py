@@ -10,6 +10,7 @@ import pytest
 import simpy
 from worlds import Process, World, flat_network, world
 
+from netsim import deadlock
 from netsim.description import BandDescription, MobilityDescription, NetworkDescription, SharingDescription
 from netsim.geometry import Explicit
 from netsim.mobility import RecordedPaths, Straight
@@ -20,7 +21,6 @@ from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Sh
 from netsim.radio.sharing import Controlled, EqualShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
 from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM
 from netsim.values import Listed
-from netsim.waiting import stuck
 
 FREE_SPACE_DB = 20 * log10(4 * pi * 100 * 1e9 / 299_792_458.0)
 NOISE_DBM = -174 + 60
@@ -70,7 +70,7 @@ def test_who_is_out_of_range_is_named_at_once(fidelity: Fidelity, law: SharingLa
     w.env.run()
     assert w.env.now < 0.1
     assert [row["user"] for row in w.rows("transfers")] == [1]
-    sentence = stuck(w.env)
+    sentence = deadlock.describe(w.env)
     mean = "" if fading == NoFading() else "mean "
     lowest_db = 10 * log10(BLOCKS_BITS.min_snr)
     assert sentence.startswith(
@@ -86,7 +86,9 @@ def test_codewords_of_finite_length_have_a_range_too(fidelity: Fidelity) -> None
     waiting = send(w, 0)
     w.env.run()
     assert waiting.is_alive
-    assert stuck(w.env).startswith("user 0 is out of range: SNR -30 dB, the lowest code needs about -11 dB; ")
+    assert deadlock.describe(w.env).startswith(
+        "user 0 is out of range: SNR -30 dB, the lowest code needs about -11 dB; "
+    )
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)
@@ -98,7 +100,7 @@ def test_a_broadcast_names_the_receiver_that_is_out_of_range(fidelity: Fidelity)
     waiting = w.env.process(w.network.server.broadcast(w.network.users, 1e4, "x"))
     w.env.run()
     assert waiting.is_alive
-    assert stuck(w.env).startswith("user 1 is out of range: SNR -60 dB, ")
+    assert deadlock.describe(w.env).startswith("user 1 is out of range: SNR -60 dB, ")
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)
@@ -149,7 +151,7 @@ def test_who_has_walked_out_of_range_and_stays_there_is_named(fidelity: Fidelity
     w.env.run()
     assert waiting.is_alive
     assert w.env.now < 10
-    assert stuck(w.env).startswith("user 0 is out of range: SNR -40 dB, ")
+    assert deadlock.describe(w.env).startswith("user 0 is out of range: SNR -40 dB, ")
 
 
 @pytest.mark.parametrize(
@@ -230,4 +232,4 @@ def test_a_broadcast_whose_radio_link_fails_reaches_nobody() -> None:
     assert reached == []
     assert [(row["user"], row["lost"]) for row in w.rows("transfers")] == [(0, 1e4), (1, 1e4)]
     assert [row["user"] for row in w.rows("outages")] == [0, 1]
-    assert w.network.users[0].downlink.turn.count == 0
+    assert w.network.users[0].downlink.lock.count == 0

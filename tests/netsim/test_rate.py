@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.radio.fading import Rayleigh
-from netsim.radio.link import Link, WorstOf
+from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.nr.codes import MCS_TABLES
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
 from netsim.streams import Streams
@@ -99,10 +99,12 @@ def test_late_reports(delay: int) -> None:
 def test_links_show_late_reports_the_blocks_before() -> None:
     """The window of a link begins as many blocks earlier as its law asks for, even before time zero."""
     key, fading = Streams(1).key("link"), Rayleigh(0.1)
-    link = Link(3e6, fading, key, AdaptiveModulation(cqi_delay_blocks=2))
+    link = RadioLink(3e6, fading, key, AdaptiveModulation(cqi_delay_blocks=2))
     window = link.window(0.05, 6)
     gains = fading.power_gains(key, np.arange(-2, 6))
     assert list(window.borders_s) == pytest.approx([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     assert list(window.signal.values) == (3e6 * gains[2:]).tolist()
     assert list(window.efficiency(1e6).values) == link.rate.efficiency(3 * gains).tolist()
-    assert list(WorstOf([link, link]).window(0.05, 6).efficiency(1e6).values) == list(window.efficiency(1e6).values)
+    assert list(MulticastLink([link, link]).window(0.05, 6).efficiency(1e6).values) == list(
+        window.efficiency(1e6).values
+    )

@@ -15,17 +15,17 @@ from worlds import Process, World, flat_network, world
 
 from netsim.description import BandDescription, SharingDescription
 from netsim.radio.fading import Rayleigh
-from netsim.radio.link import Link
-from netsim.radio.medium import Medium
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.link import RadioLink
 from netsim.radio.sharing import (
     EqualShares,
     FixedTimes,
-    Grant,
     MaxRate,
     ProportionalFair,
     Receivers,
     RoundRobin,
     Scheduler,
+    SchedulingGrant,
     SharingLaw,
     WeightedShares,
 )
@@ -143,7 +143,7 @@ def test_filled_is_the_best_division(levels: list[float]) -> None:
 def test_proportional_fairness_without_fading_is_equal_time() -> None:
     claims = [Claimed((0,), 1.0), Claimed((1,), 5.0), Claimed((2,), 0.1)]
     grants = ProportionalFair().scheduler().grants(claims, range(3), 0.0)
-    assert grants == [Grant(1.0, pytest.approx(1 / 3))] * 3
+    assert grants == [SchedulingGrant(1.0, pytest.approx(1 / 3))] * 3
 
 
 def test_who_has_no_signal_gets_no_time() -> None:
@@ -159,9 +159,10 @@ LOW_SNR = 1e-3
 def goodputs(law: SharingLaw, means: NDArray[np.float64], blocks: int, seed: int) -> NDArray[np.float64]:
     """Of users that always have something to send over Rayleigh blocks of a second, over log2(e) times their means."""
     env = simpy.Environment()
-    medium = Medium(env, 1.0, law.scheduler(), range(len(means)), spread=True)
+    medium = FlowMedium(env, 1.0, law.scheduler(), range(len(means)), spread=True)
     links = [
-        Link(LOW_SNR * mean, Rayleigh(1.0), Streams(seed).key("link", user)) for user, mean in enumerate(means.tolist())
+        RadioLink(LOW_SNR * mean, Rayleigh(1.0), Streams(seed).key("link", user))
+        for user, mean in enumerate(means.tolist())
     ]
     sent = [medium.begin(link, (user,), 1e12) for user, link in enumerate(links)]
     env.run(blocks)
@@ -192,16 +193,16 @@ def test_a_short_memory_is_equal_time() -> None:
 
 
 def test_a_station_where_nobody_hears_anything_waits_for_the_next_block() -> None:
-    class Deaf(Link):
+    class Deaf(RadioLink):
         def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
             return np.where(blocks < 3, 0.0, 1.0)
 
     for law in (MaxRate(), ProportionalFair()):
         env = simpy.Environment()
-        medium = Medium(env, 1.0, law.scheduler(), [0, 1], spread=True)
+        medium = FlowMedium(env, 1.0, law.scheduler(), [0, 1], spread=True)
         link = Deaf(1.0, Rayleigh(1.0), 0)
 
-        def send(medium: Medium = medium, link: Link = link) -> Process:
+        def send(medium: FlowMedium = medium, link: RadioLink = link) -> Process:
             yield medium.begin(link, (0,), 1.0).done
 
         env.run(env.process(send()))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import World, flat_network, world
 
+from netsim import deadlock
 from netsim.radio.fading import Rayleigh
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import RecordedTable
 from netsim.radio.recorded import COMMON_STEPS, LinkTrace, Playback, next_s
-from netsim.waiting import stuck
 
 
 def recorded_world(*recordings: str, users: int = 1, step_s: float = 0.1, end: str = "again") -> World:
@@ -70,7 +70,7 @@ def test_a_recording_that_is_silent_for_ever_is_known_to_be(tmp_path: Path, end:
     w.env.run()
     assert waiting.is_alive
     assert w.env.now < 2.1
-    assert stuck(w.env).startswith("user 0 is out of range: nothing more was recorded on its link; ")
+    assert deadlock.describe(w.env).startswith("user 0 is out of range: nothing more was recorded on its link; ")
 
 
 def test_a_broadcast_waits_until_both_receivers_are_heard(tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from worlds import Process, World, flat_network, world
 from netsim.description import BandDescription, SharingDescription
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Flow, Slots
-from netsim.radio.link import Link
+from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
 from netsim.radio.sharing import (
     Controlled,
     EqualShares,
     FixedShares,
     FixedTimes,
-    Grant,
     MaxRate,
     ProportionalFair,
     RoundRobin,
+    SchedulingGrant,
     SharingLaw,
 )
 from netsim.radio.slot.dealing import BestLinks, Parts
@@ -55,7 +55,7 @@ shares = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12).map(lambda part
 def test_every_slot_deals_parts_of_the_band(parts: NDArray[np.float64], blocks: int, used: float, start: int) -> None:
     """Each gets its number of blocks rounded up or down, over many slots its part, and nobody the rest."""
     dealer, slots = Parts(blocks), 200
-    dealer.joined([Grant(part * used) for part in parts.tolist()], nothing_promised)
+    dealer.joined([SchedulingGrant(part * used) for part in parts.tolist()], nothing_promised)
     owners = dealt(dealer, slots, start)
     for row, part in enumerate((parts * used).tolist()):
         counts = (owners == row).sum(axis=1)
@@ -70,7 +70,7 @@ def test_every_slot_deals_parts_of_the_band(parts: NDArray[np.float64], blocks: 
 def test_slots_go_to_whoever_is_owed_most(times: NDArray[np.float64], used: float) -> None:
     """After any number of slots nobody lags behind its part of them by more than a round of the others."""
     dealer, slots = Parts(4), 300
-    dealer.joined([Grant(1.0, time * used * 0.999) for time in times.tolist()], nothing_promised)
+    dealer.joined([SchedulingGrant(1.0, time * used * 0.999) for time in times.tolist()], nothing_promised)
     owners = dealt(dealer, slots)
     assert (owners == owners[:, :1]).all()
     for row, time in enumerate((times * used * 0.999).tolist()):
@@ -80,12 +80,12 @@ def test_slots_go_to_whoever_is_owed_most(times: NDArray[np.float64], used: floa
 
 def test_round_robin_is_in_turns_also_after_somebody_left_and_another_came() -> None:
     dealer = Parts(3)
-    dealer.joined([Grant(1.0, 1 / 4)] * 4, nothing_promised)
+    dealer.joined([SchedulingGrant(1.0, 1 / 4)] * 4, nothing_promised)
     assert dealt(dealer, 8)[:, 0].tolist() == [0, 1, 2, 3] * 2
     dealer.keep(np.array([True, False, True, True]))
-    dealer.joined([Grant(1.0, 1 / 3)] * 3, nothing_promised)
+    dealer.joined([SchedulingGrant(1.0, 1 / 3)] * 3, nothing_promised)
     assert sorted(dealt(dealer, 3)[:, 0].tolist()) == [0, 1, 2]
-    dealer.joined([Grant(1.0, 1 / 4)] * 4, nothing_promised)
+    dealer.joined([SchedulingGrant(1.0, 1 / 4)] * 4, nothing_promised)
     turns = dealt(dealer, 400)[:, 0]
     assert np.bincount(turns).tolist() == [100] * 4
     assert all(len(set(turns[at : at + 4].tolist())) == 4 for at in range(0, 400, 4))
@@ -94,19 +94,19 @@ def test_round_robin_is_in_turns_also_after_somebody_left_and_another_came() -> 
 def test_newcomers_are_not_behind_for_what_they_missed() -> None:
     """A thousand come and go; who comes then gets its turn within a round."""
     dealer = Parts(1)
-    dealer.joined([Grant(1.0, 0.5)] * 2, nothing_promised)
+    dealer.joined([SchedulingGrant(1.0, 0.5)] * 2, nothing_promised)
     for _ in range(1000):
         while dealt(dealer, 1)[0, 0] != 1:
             pass
         dealer.keep(np.array([True, False]))
-        dealer.joined([Grant(1.0, 0.5)] * 2, nothing_promised)
+        dealer.joined([SchedulingGrant(1.0, 0.5)] * 2, nothing_promised)
     assert 1 in dealt(dealer, 3)[:, 0].tolist()
 
 
 def test_the_best_link_of_each_resource_block() -> None:
     rates = np.array([[1.0, 5.0, 0.0], [2.0, 4.0, 0.0]])
     best = BestLinks(3, None)
-    best.joined([Grant(1.0, 0.5)] * 2, lambda: rates)
+    best.joined([SchedulingGrant(1.0, 0.5)] * 2, lambda: rates)
     assert best.owners(0, lambda: rates).tolist() == [1, 0, -1]
 
 
@@ -114,7 +114,7 @@ def test_rates_over_average_rates() -> None:
     """The averages begin at the mean rate over the number of transmissions, and a tenth is forgotten a slot."""
     rates = np.array([[4.0], [1.0]])
     fair = BestLinks(2, 0.1)
-    fair.joined([Grant(1.0, 0.5)] * 2, lambda: rates)
+    fair.joined([SchedulingGrant(1.0, 0.5)] * 2, lambda: rates)
     averages, order = np.array([2.0, 0.5]), []
     for number in range(50):
         owner = int(np.argmax(rates[:, 0] / averages))
@@ -212,7 +212,7 @@ def test_what_is_given_up_within_a_slot_loses_that_slot() -> None:
 
 
 @dataclass
-class Coloured(Link):
+class Coloured(RadioLink):
     """A link whose resource blocks have signals of their own."""
 
     signals_hz: list[float]
@@ -268,7 +268,7 @@ def full_buffer(law: SharingLaw, users: int, slots: int, seed: int) -> list[Slot
     """Users alike over Rayleigh blocks of one slot, at so little power that rates are proportional to it."""
     env = simpy.Environment()
     medium = band(law, users, 1, env)
-    links = [Link(1e-3, Rayleigh(1.0), Streams(seed).key("link", user)) for user in range(users)]
+    links = [RadioLink(1e-3, Rayleigh(1.0), Streams(seed).key("link", user)) for user in range(users)]
     sent = [medium.begin(link, (user,), 1e9) for user, link in enumerate(links)]
     env.run(slots + 0.5)
     for transmission in sent:
@@ -289,7 +289,7 @@ def test_known_late_is_known_badly() -> None:
     """Blocks of one slot, reported a slot late: the best report says nothing of the present, and nothing is gained."""
     env = simpy.Environment()
     medium = Slots(1.0, 1, cqi_delay_slots=1).band(env, 1.0, MaxRate(), MaxRate(), range(4), Shannon(), 0, spread=True)
-    links = [Link(1e-3, Rayleigh(1.0), Streams(1).key("link", user)) for user in range(4)]
+    links = [RadioLink(1e-3, Rayleigh(1.0), Streams(1).key("link", user)) for user in range(4)]
     sent = [medium.begin(link, (user,), 1e9) for user, link in enumerate(links)]
     env.run(2000.5)
     for transmission in sent:

@@ -155,7 +155,7 @@ def run(storm: Storm, air: Air) -> tuple[World, list[simpy.Process]]:
     cell.journal.end_round(0, 0)
     cell.journal.begin_round(1)
     cell.env.run(END_S)
-    cell.env.run()  # whatever is left of the work; the background does not go on for ever
+    cell.env.run()  # whatever is left of the work; exogenous events do not go on for ever
     cell.journal.end_round(0, 0)
     cell.network.record_end()
     return cell, processes
@@ -189,7 +189,7 @@ def conserves(storm: Storm, air: Air) -> None:
     cell, processes = run(storm, air)
     assert not any(process.is_alive for process in processes)
     for user in cell.network.users:
-        assert user.processor.queue.present == user.uplink.turn.count == user.downlink.turn.count == 0
+        assert user.processor.queue.present == user.uplink.lock.count == user.downlink.lock.count == 0
     for station in cell.network.stations:
         lines = [line for line in (station.to_core, station.from_core) if line is not None]
         assert all(line.queue.present == 0 for line in lines)

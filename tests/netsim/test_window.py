@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netsim.integral import Integral
 from netsim.radio.fading import NoFading, Rayleigh
-from netsim.radio.link import Link
+from netsim.radio.link import RadioLink
 from netsim.streams import Streams
 
 KEY = Streams(1).key("link")
@@ -30,7 +30,7 @@ def test_nothing_is_reached_at_once_even_without_any_rate() -> None:
 
 
 def test_borders_of_a_window() -> None:
-    window = Link(1.0, Rayleigh(0.25), KEY).window(1.1, 4)
+    window = RadioLink(1.0, Rayleigh(0.25), KEY).window(1.1, 4)
     assert list(window.borders_s) == [1.1, 1.25, 1.5, 1.75, 2.0]
     assert [window.block(instant_s) for instant_s in (1.1, 1.2, 1.25, 1.99, 2.0)] == [0, 0, 1, 3, 3]
     assert window.end_s == 2.0
@@ -38,7 +38,7 @@ def test_borders_of_a_window() -> None:
 
 
 def test_a_channel_that_never_changes_has_one_block_without_end() -> None:
-    window = Link(7.0, NoFading(), KEY).window(3.0, 128)
+    window = RadioLink(7.0, NoFading(), KEY).window(3.0, 128)
     assert list(window.borders_s) == [3.0, inf]
     assert window.efficiency(1.0).crossing_s(6.0) == pytest.approx(5.0)
 
@@ -47,7 +47,7 @@ def test_a_channel_that_never_changes_has_one_block_without_end() -> None:
 def test_borders_rise_from_any_border(block: int, length_s: float) -> None:
     """Instants on a border as a float are the hard case: the quotient may round to either side."""
     start_s = block * length_s
-    window = Link(1.0, Rayleigh(length_s), KEY).window(start_s, 8)
+    window = RadioLink(1.0, Rayleigh(length_s), KEY).window(start_s, 8)
     assert window.end_s > start_s
     borders_s = np.array(window.borders_s)
     assert (np.diff(borders_s) >= 0).all()
@@ -55,7 +55,7 @@ def test_borders_rise_from_any_border(block: int, length_s: float) -> None:
 
 
 def test_integrals_are_remembered_but_not_for_ever() -> None:
-    window = Link(1.0, Rayleigh(), KEY).window(0.0, 8)
+    window = RadioLink(1.0, Rayleigh(), KEY).window(0.0, 8)
     first = window.efficiency(1e6)
     assert window.efficiency(1e6) is first
     for share in range(2, 10):

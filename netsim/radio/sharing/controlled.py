@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netsim.radio.sharing.law import NOTHING, ROUNDING, Claim, Grant, Receivers, Scheduler
+from netsim.radio.sharing.law import NOTHING, ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Allocations:
         else:
             self._shares[user] = share
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
         """Raises ValueError if the shares of those that are transmitting exceed the band."""
         users = [user for claim in active for user in claim.receivers]
         taken = sum(self._shares.get(user, 0.0) for user in users)
@@ -53,6 +53,6 @@ class Allocations:
         rest = (1 - taken) / unset if unset and taken < 1 - ROUNDING else 0.0
         return [self._of(claim.receivers, rest) for claim in active]
 
-    def _of(self, receivers: Receivers, rest: float) -> Grant:
+    def _of(self, receivers: Receivers, rest: float) -> SchedulingGrant:
         band = sum(self._shares.get(user, rest) for user in receivers)
-        return Grant(band, power=self._powers.get(receivers[0], 1.0)) if band else NOTHING
+        return SchedulingGrant(band, power=self._powers.get(receivers[0], 1.0)) if band else NOTHING

@@ -12,7 +12,7 @@ ROUNDING = 1e-9
 """Shares that sum to one may do so to within this."""
 
 
-class Grant(NamedTuple):
+class SchedulingGrant(NamedTuple):
     """What a transmission gets of a band."""
 
     band: float
@@ -28,7 +28,7 @@ class Grant(NamedTuple):
         return self.time * self.power
 
 
-NOTHING = Grant(0.0, 0.0, 0.0)
+NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
 """What a transmission gets that has to wait."""
 
 
@@ -60,7 +60,7 @@ class Scheduler(Protocol):
         """Whether a grant depends on the channels, and so holds only until a fading block ends."""
         ...
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
         """What each active transmission gets from now on; `attached` are all users of the station."""
         ...
 

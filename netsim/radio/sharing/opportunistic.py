@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.sharing.law import NOTHING, Claim, Grant, Scheduler
+from netsim.radio.sharing.law import NOTHING, Claim, Scheduler, SchedulingGrant
 from netsim.streams import Floats
 
 
@@ -27,9 +27,9 @@ class MaxRate:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
         best = max(active, key=lambda claim: claim.efficiency(now_s))
-        return [Grant(1.0) if claim is best else NOTHING for claim in active]
+        return [SchedulingGrant(1.0) if claim is best else NOTHING for claim in active]
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Fits every station."""
@@ -65,7 +65,7 @@ class FairAverages:
         self.forgetting_time_s = forgetting_time_s
         self._served: WeakKeyDictionary[Claim, tuple[float, float, float]] = WeakKeyDictionary()
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
         rates = np.array([claim.efficiency(now_s) for claim in active])
         averages = np.array(
             [self._average(claim, now_s, rate / len(active)) for claim, rate in zip(active, rates, strict=True)]
@@ -77,7 +77,7 @@ class FairAverages:
         times = filled(levels)
         for claim, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
             self._served[claim] = now_s, average, rate
-        return [Grant(1.0, time) if time else NOTHING for time in times.tolist()]
+        return [SchedulingGrant(1.0, time) if time else NOTHING for time in times.tolist()]
 
     def _average(self, claim: Claim, now_s: float, first: float) -> float:
         if claim not in self._served:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from netsim.radio.sharing.law import ROUNDING, Claim, Grant, Receivers, Scheduler
+from netsim.radio.sharing.law import ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class FixedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
-        return [Grant(self.owned(claim.receivers, attached)) for claim in active]
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+        return [SchedulingGrant(self.owned(claim.receivers, attached)) for claim in active]
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
         """What these users own together."""
@@ -54,8 +54,8 @@ class EqualShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
-        return [Grant(1 / len(active))] * len(active)
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+        return [SchedulingGrant(1 / len(active))] * len(active)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Fits every station."""
@@ -76,10 +76,10 @@ class WeightedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[Grant]:
+    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
         weights = [sum(self.weights_of_users[user] for user in claim.receivers) for claim in active]
         total = sum(weights)
-        return [Grant(weight / total) for weight in weights]
+        return [SchedulingGrant(weight / total) for weight in weights]
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         if len(self.weights_of_users) != count:

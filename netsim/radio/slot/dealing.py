@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.sharing import Grant
+from netsim.radio.sharing import SchedulingGrant
 from netsim.streams import Floats
 
 Rows = NDArray[np.intp]
@@ -27,7 +27,7 @@ LEAST = 1e-12
 class Dealer(Protocol):
     """Deals the resource blocks of slot after slot to transmissions, which go by their rows."""
 
-    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+    def joined(self, grants: Sequence[SchedulingGrant], promised: Promised) -> None:
         """These, and no more, are going on: those that are new come last."""
         ...
 
@@ -68,7 +68,7 @@ class Parts:
         self._bands = self._times = np.zeros(0)
         self._owed = np.zeros(1)
 
-    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+    def joined(self, grants: Sequence[SchedulingGrant], promised: Promised) -> None:
         self._bands = np.array([grant.band for grant in grants])
         self._times = np.array([grant.time for grant in grants])
         owed = np.zeros(len(grants) + 1)  # the last is nobody, to whom the rest of the time belongs
@@ -118,7 +118,7 @@ class BestLinks:
         self.resource_blocks, self.forgotten = resource_blocks, forgotten
         self._averages = np.zeros(0)
 
-    def joined(self, grants: Sequence[Grant], promised: Promised) -> None:
+    def joined(self, grants: Sequence[SchedulingGrant], promised: Promised) -> None:
         new = promised()[len(self._averages) :].mean(axis=1) / len(grants)  # as under equal shares
         self._averages = np.concatenate([self._averages, np.maximum(new, LEAST)])
 

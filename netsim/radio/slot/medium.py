@@ -14,9 +14,9 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from netsim.radio.flow.medium import Alarm, Settling
 from netsim.radio.link import Carrying
-from netsim.radio.medium import Alarm, Settling
-from netsim.radio.sharing import ROUNDING, Grant, Receivers, Scheduler
+from netsim.radio.sharing import ROUNDING, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
 from netsim.radio.slot.rows import Transmissions
@@ -25,7 +25,7 @@ from netsim.streams import Floats
 
 
 class SlotMedium:
-    """One direction of one station's band, as `Medium` is, with slots of `tti_s` and resource blocks of equal width.
+    """One direction of one station's band, with slots of `tti_s` and resource blocks of equal width.
 
     Power is spread evenly over the whole band (`spread`: a station's), or over the resource blocks that the sender has
     in the slot (a user's). What the station knows of channels is `delay_slots` old.
@@ -60,7 +60,7 @@ class SlotMedium:
     def begin(
         self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
     ) -> SlotTransmission:
-        """As `Medium` has it; it takes part from the next slot on."""
+        """As `FlowMedium` has it; it takes part from the next slot on."""
         transmission = SlotTransmission(self.env, link, receivers, bits, radiate)
         self._join_later(transmission)
         return transmission
@@ -79,13 +79,13 @@ class SlotMedium:
             self.reconsider()
 
     def suspend(self, transmission: SlotTransmission) -> None:
-        """As `Medium` has it; what the slot that is on would have brought is sent again."""
+        """As `FlowMedium` has it; what the slot that is on would have brought is sent again."""
         if not transmission.done.triggered:
             self.end(transmission)
             transmission.leave(self.env.now)
 
     def resume(self, transmission: SlotTransmission) -> None:
-        """As `Medium` has it; it takes part from the next slot on."""
+        """As `FlowMedium` has it; it takes part from the next slot on."""
         transmission.join(self.env.now)
         self._join_later(transmission)
 
@@ -108,7 +108,7 @@ class SlotMedium:
         self._reconsider = True
         self._wake_up()
 
-    def sending(self) -> Iterator[tuple[SlotTransmission, Grant]]:
+    def sending(self) -> Iterator[tuple[SlotTransmission, SchedulingGrant]]:
         """What is under way, with what each has of the band on average over slots."""
         return ((transmission, transmission.grant) for transmission in self._rows.all)
 
@@ -200,10 +200,10 @@ class SlotMedium:
         if self.changed is not None:
             self.changed()
 
-    def _grants(self) -> list[Grant]:
+    def _grants(self) -> list[SchedulingGrant]:
         active = self._rows.all
         if self.scheduler.follows_fading:
-            return [Grant(1.0, 1 / len(active))] * len(active)  # on average, nearly; slots go to the best
+            return [SchedulingGrant(1.0, 1 / len(active))] * len(active)  # on average, nearly; slots go to the best
         return self.scheduler.grants(active, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
 
     def _promised(self) -> Floats:

@@ -9,11 +9,11 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.sharing import Grant
+from netsim.radio.flow.transmission import COMPLETE
+from netsim.radio.sharing import SchedulingGrant
 from netsim.radio.slot.coding import Received
 from netsim.radio.slot.dealing import Rows
 from netsim.radio.slot.transmission import SlotTransmission
-from netsim.radio.transmission import COMPLETE
 from netsim.streams import Floats
 
 TALLIES = ("_slots", "_snrs", "_radiated", "_attempts", "_failed")
@@ -60,7 +60,7 @@ class Transmissions:
         for name, values in zip(TALLIES, zip(*reached, strict=True), strict=True):
             setattr(self, name, np.append(getattr(self, name), values))
 
-    def grant(self, grants: Sequence[Grant]) -> None:
+    def grant(self, grants: Sequence[SchedulingGrant]) -> None:
         """What each row gets from now on."""
         for transmission, grant in zip(self.all, grants, strict=True):
             transmission.grant = grant

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import simpy
 
+from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying
-from netsim.radio.pause import Pause
-from netsim.radio.sharing import NOTHING, Grant, Receivers
+from netsim.radio.sharing import NOTHING, Receivers, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 from netsim.streams import Floats
 
@@ -28,8 +28,8 @@ class SlotTransmission:
         self.link, self.receivers, self.bits = link, receivers, bits
         self.done = simpy.Event(env)
         self.start_s: float = env.now
-        self.pause = Pause()
-        self.grant: Grant = NOTHING
+        self.handover_gap = HandoverGap()
+        self.grant: SchedulingGrant = NOTHING
         self.remaining_bits = bits
         self.attempts = self.failed = 0
         self.signal = 0.0
@@ -55,7 +55,7 @@ class SlotTransmission:
         return self.signal / self.slots if self.slots else None
 
     def mean_power(self) -> float:
-        elapsed_s = self._since_s - self.start_s - self.pause.total_s
+        elapsed_s = self._since_s - self.start_s - self.handover_gap.total_s
         return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def radiate(self, now_s: float, power: float) -> None:
@@ -79,11 +79,11 @@ class SlotTransmission:
         self.radiate(now_s, 0.0)
         self.grant = NOTHING
         self.look_anew()
-        self.pause.begin(now_s)
+        self.handover_gap.begin(now_s)
 
     def join(self, now_s: float) -> None:
         """Be at a station again."""
-        self.pause.end(now_s)
+        self.handover_gap.end(now_s)
         self._since_s = now_s
 
     def look_anew(self) -> None:

@@ -5,8 +5,8 @@ import re
 import simpy
 from worlds import Process, world
 
+from netsim import deadlock
 from netsim.queueing import Fifo
-from netsim.waiting import MOST, stuck
 
 
 def test_a_stuck_world_names_its_processes() -> None:
@@ -15,7 +15,7 @@ def test_a_stuck_world_names_its_processes() -> None:
     never = cell.env.event()
 
     def hold() -> Process:
-        with second.uplink.turn.request() as turn:
+        with second.uplink.lock.request() as turn:
             yield turn
             yield never
 
@@ -26,11 +26,11 @@ def test_a_stuck_world_names_its_processes() -> None:
     cell.env.run(0.5)
     keep.append(cell.env.process(second.send(cell.network.server, 1e3, "model")))
     cell.env.run()
-    sentence = stuck(cell.env)
+    sentence = deadlock.describe(cell.env)
     assert sentence.startswith("nothing is going to happen any more, and the scheme has not ended: ")
     assert "\n" not in sentence
-    assert re.search(r"gather waits in \S*gather \(tests/netsim/test_waiting.py:\d+\) for 1 of 2 events", sentence)
-    assert re.search(r"hold waits in \S*hold \(tests/netsim/test_waiting.py:\d+\) for an event", sentence)
+    assert re.search(r"gather waits in \S*gather \(tests/netsim/test_deadlock.py:\d+\) for 1 of 2 events", sentence)
+    assert re.search(r"hold waits in \S*hold \(tests/netsim/test_deadlock.py:\d+\) for an event", sentence)
     assert re.search(
         r"waits in AirInterface._transmit \(netsim/transfer.py:\d+\) for a Resource at station0 \(model\)", sentence
     )
@@ -47,14 +47,14 @@ def test_a_user_is_named_and_a_processor_too() -> None:
         yield from cell.network.users[1].compute(1e9, "training")
         yield cell.env.event()
 
-    waiting = [cell.env.process(work(user)) for _ in range(MOST + 2)]
+    waiting = [cell.env.process(work(user)) for _ in range(deadlock.MAX_LISTED + 2)]
     cell.env.run(1.5)
-    sentence = stuck(cell.env)
+    sentence = deadlock.describe(cell.env)
     assert re.search(
         r"user 1 waits in Line.serve \(netsim/queueing/line.py:\d+\) for a \w+ at user1 \(training\)", sentence
     )
     assert sentence.endswith("; and 2 more")
-    assert len(waiting) == MOST + 2
+    assert len(waiting) == deadlock.MAX_LISTED + 2
 
 
 def test_another_world_is_not_told_of() -> None:
@@ -64,5 +64,5 @@ def test_another_world_is_not_told_of() -> None:
         yield other.event()
 
     keep = other.process(wait())
-    assert stuck(simpy.Environment()).endswith("ended: ")
+    assert deadlock.describe(simpy.Environment()).endswith("ended: ")
     assert keep.is_alive

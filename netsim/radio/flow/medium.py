@@ -14,9 +14,9 @@ from simpy.events import EventPriority
 
 from netsim.agenda import Agenda
 from netsim.instants import End, reached
+from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import Grant, Receivers, Scheduler
-from netsim.radio.transmission import Transmission
+from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
 
 LAST, VERY_LAST = EventPriority(9), EventPriority(10)
 """Priorities of what happens after everything else of an instant: bands are divided, then disturbances are known."""
@@ -42,7 +42,7 @@ class Alarm(simpy.Timeout):
         self.callbacks = [ring]
 
 
-class Medium:
+class FlowMedium:
     """One direction of one station's band.
 
     Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's).
@@ -59,28 +59,30 @@ class Medium:
     ) -> None:
         self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, list(attached), scheduler
         self._spread = spread
-        self._active: dict[Transmission, None] = {}  # a set in order of arrival
-        self._unrated: list[Transmission] = []
-        self._granted: dict[Transmission, Grant] = {}  # not yet rated so
-        self._stale: dict[Transmission, None] = {}  # its link has changed
+        self._active: dict[FlowTransmission, None] = {}  # a set in order of arrival
+        self._unrated: list[FlowTransmission] = []
+        self._granted: dict[FlowTransmission, SchedulingGrant] = {}  # not yet rated so
+        self._stale: dict[FlowTransmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
-        self._agenda: Agenda[Transmission] = Agenda()
+        self._agenda: Agenda[FlowTransmission] = Agenda()
         self._alarm_s = self._border_s = inf
         self._settling = False
 
     def begin(
         self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
-    ) -> Transmission:
+    ) -> FlowTransmission:
         """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
 
         `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
         """
-        transmission = Transmission(self.env, link, receivers, bits, self.bandwidth_hz, radiate, spread=self._spread)
+        transmission = FlowTransmission(
+            self.env, link, receivers, bits, self.bandwidth_hz, radiate, spread=self._spread
+        )
         self._join(transmission)
         return transmission
 
-    def _join(self, transmission: Transmission) -> None:
+    def _join(self, transmission: FlowTransmission) -> None:
         self._active[transmission] = None
         self._unrated.append(transmission)
         self._settle_later()
@@ -90,17 +92,17 @@ class Medium:
         self._unrated = list(self._active)
         self._settle_later()
 
-    def update(self, transmission: Transmission) -> None:
+    def update(self, transmission: FlowTransmission) -> None:
         """Bring `delivered_bits` of what is under way up to now."""
         transmission.advance(self.env.now)
 
-    def end(self, transmission: Transmission) -> None:
+    def end(self, transmission: FlowTransmission) -> None:
         """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
         if transmission in self._active:
             transmission.advance(self.env.now)
             self._leave(transmission)
 
-    def suspend(self, transmission: Transmission) -> None:
+    def suspend(self, transmission: FlowTransmission) -> None:
         """Take what is under way off the air until `resume`, perhaps at another station; what is complete is over."""
         if transmission in self._active:
             transmission.advance(self.env.now)
@@ -109,7 +111,7 @@ class Medium:
             if not transmission.remaining_bits:
                 transmission.done.succeed()
 
-    def resume(self, transmission: Transmission) -> None:
+    def resume(self, transmission: FlowTransmission) -> None:
         """Go on with the rest of a transmission that was suspended here or elsewhere."""
         transmission.join(self.env.now)
         self._join(transmission)
@@ -134,7 +136,7 @@ class Medium:
         """Divide the band anew: what the scheduler goes by has changed."""
         self._settle_later()
 
-    def _leave(self, transmission: Transmission) -> None:
+    def _leave(self, transmission: FlowTransmission) -> None:
         del self._active[transmission]
         self._agenda.drop(transmission)
         self._stale.pop(transmission, None)  # another band may have it from now on
@@ -156,7 +158,7 @@ class Medium:
         else:
             self.changed()
 
-    def _divide(self, touched: list[Transmission]) -> None:
+    def _divide(self, touched: list[FlowTransmission]) -> None:
         now_s, follows = self.env.now, self.scheduler.follows_fading
         if follows:  # the scheduler looks beyond the present fading block
             for transmission in touched:
@@ -179,12 +181,12 @@ class Medium:
         if self._active:
             self._settle_later()
 
-    def sending(self) -> Iterator[tuple[Transmission, Grant]]:
+    def sending(self) -> Iterator[tuple[FlowTransmission, SchedulingGrant]]:
         """What is under way, with the part of the band and power that each has from now on."""
         for transmission in self._active:
             yield transmission, self._granted.get(transmission, transmission.grant)
 
-    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+    def apply(self, stale: Iterable[FlowTransmission] = ()) -> None:
         """Rate anew what has another part of the band, and what is `stale` because its link has changed."""
         self._stale.update(dict.fromkeys(stale))
         changed, self._stale = self._stale, {}
@@ -198,7 +200,7 @@ class Medium:
                 self._rate(transmission, grant)
         self._set_alarm()
 
-    def _rate(self, transmission: Transmission, grant: Grant) -> None:
+    def _rate(self, transmission: FlowTransmission, grant: SchedulingGrant) -> None:
         now_s = self.env.now
         transmission.advance(now_s)
         transmission.rate(now_s, grant)
@@ -224,7 +226,7 @@ class Medium:
             self._look_again(transmission)
         self._set_alarm()
 
-    def _look_again(self, transmission: Transmission) -> None:
+    def _look_again(self, transmission: FlowTransmission) -> None:
         """At its due instant a transmission is complete, or its window of fading blocks is used up."""
         transmission.advance(self.env.now)
         if transmission.remaining_bits:

@@ -1,4 +1,4 @@
-"""Who waits for what when nothing is going to happen any more."""
+"""Deadlocks: which processes wait for what when no event is left that could wake them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import simpy
 from simpy.resources.base import Get, Put
 
-MOST = 8
-"""Processes told of in a sentence."""
+MAX_LISTED = 8
+"""Processes named in a sentence; the rest is counted."""
 
 ROOT = Path(__file__).parents[1]
 
 
-def stuck(env: simpy.Environment) -> str:
+def describe(env: simpy.Environment) -> str:
     """One sentence: who is out of range, and which processes of a world wait, where, and for what.
 
     Processes are looked for only now, in all of memory, so that a run that goes well pays nothing for it.
@@ -31,8 +31,8 @@ def stuck(env: simpy.Environment) -> str:
 
 
 def _listed(sentences: list[str]) -> str:
-    more = f"; and {len(sentences) - MOST} more" if len(sentences) > MOST else ""
-    return f"{'; '.join(sentences[:MOST])}{more}"
+    more = f"; and {len(sentences) - MAX_LISTED} more" if len(sentences) > MAX_LISTED else ""
+    return f"{'; '.join(sentences[:MAX_LISTED])}{more}"
 
 
 def _out_of_range(process: simpy.Process) -> list[str]:

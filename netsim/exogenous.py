@@ -1,4 +1,4 @@
-"""What happens by itself, such as outages: a world goes on because of it only where somebody is waiting."""
+"""Exogenous events, such as outages: they happen by themselves, and end with the work that they can affect."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import simpy
 from netsim.instants import CHANGE, After, reached
 
 Steps = Iterator[float]
-"""A little process of its own: it yields the instants at which it wants to go on, in order."""
+"""A coroutine: it yields, in order, the instants in seconds at which it wants to be resumed."""
 
 
-class Background:
-    """An agenda beside that of the simulation.
+class ExogenousEvents:
+    """An agenda of exogenous events beside the simulation's own queue of events.
 
-    It stops when nothing else is going to happen and nobody waits for it, so that a world in which devices come and go
-    for ever still comes to an end, or is seen to be stuck.
+    It stops when the simulation's queue is empty and no process waits for an exogenous event, so that a world in which
+    devices come and go for ever still comes to an end, or is found to be deadlocked.
     """
 
     def __init__(self, env: simpy.Environment) -> None:
         self.env = env
         self.awaited: list[Callable[[], bool]] = []
-        """Each tells whether somebody waits for what the background may bring."""
+        """Functions that tell whether a process waits for an exogenous event."""
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []  # a heap
         self._order = count()
         self._alarm_s = inf

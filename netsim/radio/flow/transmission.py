@@ -7,22 +7,22 @@ from math import inf
 
 import simpy
 
+from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying, out_of_range
-from netsim.radio.pause import Pause
-from netsim.radio.sharing import NOTHING, Grant, Receivers
+from netsim.radio.sharing import NOTHING, Receivers, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 
 COMPLETE = 1e-9
 """A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
 
 
-class Transmission:
+class FlowTransmission:
     """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
 
     __slots__ = (
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
         "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits",
-        "done", "due_s", "grant", "link", "pause", "receivers", "remaining_bits", "since_s", "start_s",
+        "done", "due_s", "grant", "handover_gap", "link", "receivers", "remaining_bits", "since_s", "start_s",
     )  # fmt: skip
 
     def __init__(
@@ -41,7 +41,7 @@ class Transmission:
         self.link, self.receivers, self.bits, self._radiate = link, receivers, bits, radiate
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
-        self.pause = Pause()
+        self.handover_gap = HandoverGap()
         self.remaining_bits = bits
         self.grant = NOTHING
         self._used_hz = 0.0  # averaged over turns
@@ -80,7 +80,7 @@ class Transmission:
 
     def mean_power(self) -> float:
         """Part of the sender's power that was on the air, averaged over the time at a station."""
-        elapsed_s = self.since_s - self.start_s - self.pause.total_s
+        elapsed_s = self.since_s - self.start_s - self.handover_gap.total_s
         return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def advance(self, now_s: float) -> None:
@@ -107,14 +107,14 @@ class Transmission:
         """Be at no station from now on, until `join`. Call `advance` before."""
         self.rate(now_s, NOTHING)
         self.look_anew()
-        self.pause.begin(now_s)
+        self.handover_gap.begin(now_s)
 
     def join(self, now_s: float) -> None:
         """Be at a station again."""
-        self.pause.end(now_s)
+        self.handover_gap.end(now_s)
         self.since_s = now_s
 
-    def rate(self, now_s: float, grant: Grant) -> None:
+    def rate(self, now_s: float, grant: SchedulingGrant) -> None:
         """From now on use this part of the band. Call `advance` before.
 
         `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first; without any
