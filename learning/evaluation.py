@@ -11,7 +11,7 @@ import numpy as np
 
 from learning import steps
 from learning.adapters import Bound
-from learning.data import Dataset, Rows
+from learning.data import Dataset, Inputs, Rows, rows
 from learning.executor import Executor
 from learning.models import Segment
 from learning.ports import Journal
@@ -100,6 +100,5 @@ def perplexity(loss: float) -> float:
         return inf
 
 
-def _chunk(dataset: Dataset, start: int, end: int) -> tuple[Rows, Rows]:
-    indices = np.arange(start, end)
-    return Rows(dataset, "test", "x", indices), Rows(dataset, "test", "y", indices)
+def _chunk(dataset: Dataset, start: int, end: int) -> tuple[Inputs, Rows]:
+    return rows(dataset, "test", np.arange(start, end))

@@ -9,7 +9,7 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from learning.codecs import Codec, Identity, Layout
-from learning.data import Batches, Rows
+from learning.data import Batches, Inputs, Rows
 from learning.draws import Draw
 from learning.executor import Executor
 from learning.executor.base import OperationPlan
@@ -84,7 +84,7 @@ class User:
         """Size of the user's data set."""
         return self.batches.samples
 
-    def batch(self, position: int) -> tuple[Rows, Rows]:
+    def batch(self, position: int) -> tuple[Inputs, Rows]:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
 

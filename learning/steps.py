@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad_and_value, vjp
+from torch.utils._pytree import tree_flatten
 
 from learning.aggregators import weighted_mean
+from learning.data.modalities import Modalities, differentiable, with_values
 from learning.executor.flops import uncharged
 from learning.models import Segment
 from learning.optimisers import Optimiser
@@ -23,8 +25,14 @@ from learning.optimisers import Optimiser
 Parameters = dict[str, Tensor]
 
 
-def front(segment: Segment, parameters: Parameters, x: Tensor) -> Tensor:
-    """Forward pass to the cut: the smashed data."""
+Batch = Tensor | Modalities
+"""Samples or features of a mini-batch: one array, or one for each modality."""
+Part = Callable[[Parameters, Any], Any]
+"""A part of a model: a pure function of its parameters and of the output of what is before it."""
+
+
+def front(segment: Part, parameters: Parameters, x: Batch) -> Any:
+    """Forward pass of a part that has another one behind it: up to the cut, the smashed data."""
     return segment(parameters, x)
 
 
@@ -33,46 +41,73 @@ def scored_front(segment: Segment, parameters: Parameters, x: Tensor) -> tuple[T
     return segment.scored(parameters, x)
 
 
-def back_gradients(segment: Segment, parameters: Parameters, z: Tensor, y: Tensor) -> tuple[Parameters, Tensor, Tensor]:
-    """Forward and backward pass above the cut: gradients of the weights and of the smashed data, and the loss."""
+def back_gradients(segment: Part, parameters: Parameters, z: Batch, y: Tensor) -> tuple[Parameters, Any, Tensor]:
+    """Forward and backward pass above the cut: gradients of the weights and of the smashed data, and the loss.
 
-    def loss_of(parameters: Parameters, z: Tensor) -> Tensor:
-        return mean_loss(segment(parameters, z), y)
+    Of features of several modalities, gradients are a tree of their values; presence masks have none.
+    """
 
-    loss, pull = pullback(loss_of, parameters, z)
+    def loss_of(parameters: Parameters, values: Any) -> Tensor:
+        return mean_loss(segment(parameters, with_values(z, values)), y)
+
+    loss, pull = pullback(loss_of, parameters, differentiable(z))
     gradients, dz = pull(torch.ones_like(loss))
     return gradients, dz, loss
 
 
-def pullback(function: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Tensor], tuple[Any, ...]]]:
+def pullback(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """The value of a function, and what maps a gradient of that value to gradients of the arguments."""
     value, pull = vjp(function, *primals)[:2]
     return value, pull
 
 
 def back(
-    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, z: Tensor, y: Tensor
-) -> tuple[Parameters, Any, Tensor, Tensor]:
+    segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, z: Batch, y: Tensor
+) -> tuple[Parameters, Any, Any, Tensor]:
     """`back_gradients`, then at once an optimiser step: new weights and state, cut-layer gradient, loss."""
     gradients, dz, loss = back_gradients(segment, parameters, z, y)
     parameters, state = optimiser.step(parameters, gradients, state)
     return parameters, state, dz, loss
 
 
-def front_gradients(segment: Segment, parameters: Parameters, x: Tensor, dz: Tensor) -> Parameters:
+def front_gradients(segment: Part, parameters: Parameters, x: Batch, dz: Any) -> Parameters:
     """Backward pass below the cut.
 
     The forward pass is repeated to have something to pull `dz` back through; the device kept its activations, so only
     the backward pass is charged.
     """
     with uncharged():
-        _, pull = pullback(lambda p: segment(p, x), parameters)
+        _, pull = pullback(lambda p: differentiable(segment(p, x)), parameters)
     gradients: Parameters = pull(dz)[0]
     return gradients
 
 
+def middle_gradients(segment: Part, parameters: Parameters, z: Batch, dz: Any) -> tuple[Parameters, Any]:
+    """Backward pass between two cuts, from the gradient `dz` of the output: gradients of weights and of the input `z`.
+
+    The forward pass is repeated but not charged, as in `front_gradients`.
+    """
+
+    def output(parameters: Parameters, values: Any) -> Any:
+        return differentiable(segment(parameters, with_values(z, values)))
+
+    with uncharged():
+        _, pull = pullback(output, parameters, differentiable(z))
+    gradients, dx = pull(dz)
+    return gradients, dx
+
+
+def update_middle(
+    segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, z: Batch, dz: Any
+) -> tuple[Parameters, Any, Any]:
+    """`middle_gradients`, then an optimiser step: new weights and state, and the gradient of the input."""
+    gradients, dx = middle_gradients(segment, parameters, z, dz)
+    parameters, state = optimiser.step(parameters, gradients, state)
+    return parameters, state, dx
+
+
 def update_front(
-    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, x: Tensor, dz: Tensor
+    segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, x: Batch, dz: Any
 ) -> tuple[Parameters, Any]:
     """Backward pass below the cut and an optimiser step."""
     return optimiser.step(parameters, front_gradients(segment, parameters, x, dz), state)
@@ -86,7 +121,7 @@ def apply_mean(
 
 
 def train(
-    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Any, xs: list[Tensor], ys: list[Tensor]
+    segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, xs: list[Batch], ys: list[Tensor]
 ) -> tuple[Parameters, Any, Tensor]:
     """A local step on each mini-batch of the stacks `xs`, (count, size, ...) each, and `ys`; also their mean loss.
 
@@ -96,12 +131,12 @@ def train(
 
 
 def train_proximal(
-    segment: Segment,
+    segment: Part,
     optimiser: Optimiser,
     mu: float,
     parameters: Parameters,
     state: Any,
-    xs: list[Tensor],
+    xs: list[Batch],
     ys: list[Tensor],
 ) -> tuple[Parameters, Any, Tensor]:
     """`train` with the proximal term of FedProx: gradients + mu (w - w_start)."""
@@ -114,23 +149,29 @@ def train_proximal(
 
 
 def _descend(
-    segment: Segment,
+    segment: Part,
     optimiser: Optimiser,
     parameters: Parameters,
     state: Any,
-    xs: list[Tensor],
+    xs: list[Batch],
     ys: list[Tensor],
     adjust: Callable[[Parameters, Parameters], Parameters],
 ) -> tuple[Parameters, Any, Tensor]:
     losses, samples = [], sum(y.shape[:2].numel() for y in ys)
-    for x, y in ((x, y) for stacks in zip(xs, ys, strict=True) for x, y in zip(*stacks, strict=True)):
+    for x, y in ((x, y) for one, other in zip(xs, ys, strict=True) for x, y in zip(unstacked(one), other, strict=True)):
         gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
         parameters, state = optimiser.step(parameters, adjust(gradients, parameters), state)
         losses.append(loss * (len(y) / samples))
     return parameters, state, torch.stack(losses).sum()
 
 
-def _loss(parameters: Parameters, segment: Segment, x: Tensor, y: Tensor) -> Tensor:
+def unstacked(stack: Batch) -> list[Any]:
+    """The mini-batches of a stack (count, size, ...) of them, one by one."""
+    leaves, form = tree_flatten(stack)
+    return [form.unflatten(each) for each in zip(*(leaf.unbind() for leaf in leaves), strict=True)]
+
+
+def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> Tensor:
     return mean_loss(segment(parameters, x), y)
 
 
@@ -139,7 +180,7 @@ def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, -2), y.flatten())
 
 
-def evaluate(segment: Segment, parameters: Parameters, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def evaluate(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
     """Number of correct predictions, and the sum of the losses, on one chunk of a test set.
 
     Logits that are not all finite predict nothing: without this rule a model of NaNs would predict class 0.

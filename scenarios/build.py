@@ -182,10 +182,10 @@ def _world(
         with blaming("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
         users.append(User(node, batches, wire))
-    sites = {name: Server(node, wire) for name, node in network.sites.items()}
+    parties = {node: Server(node, wire) for node in (network.server, *network.edge_servers.values())}
 
     def nearest(user: User) -> Server:
-        return sites[network.server_of(network.users[user.number]).name]
+        return parties[network.server_of(network.users[user.number])]
 
     return World(
         env=env,
@@ -193,7 +193,7 @@ def _world(
         executor=executor,
         streams=streams,
         journal=network.journal,
-        server=sites[network.server.name],
+        server=parties[network.server],
         users=users,
         dataset=material.dataset,
         whole=material.model,
@@ -208,5 +208,4 @@ def _world(
         pretrainer=material.pretrainer,
         adapter=learning.adapter,
         nearest=nearest if learning.servers == "nearest" else None,
-        sites=sites,
     )

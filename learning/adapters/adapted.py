@@ -84,7 +84,7 @@ class Adapted:
 
     def trains(self, name: str) -> bool:
         """Whether a parameter of that name trains."""
-        return self.of_adapter(name) or (self.tuned and int(name.partition(".")[0]) == self.segment.last)
+        return self.of_adapter(name) or (self.tuned and self.segment.block(name) == self.segment.last)
 
     def of_adapter(self, name: str) -> bool:
         """Whether a parameter of that name is a factor of an adapter; what else trains belongs to the head."""
@@ -122,7 +122,7 @@ class Adapted:
 
     def _on(self, segment: Segment) -> Adapted:
         inside = range(segment.start, segment.stop)
-        ranks = tuple((weight, rank) for weight, rank in self.ranks if int(weight.partition(".")[0]) in inside)
+        ranks = tuple((weight, rank) for weight, rank in self.ranks if segment.block(weight) in inside)
         return replace(self, segment=segment, ranks=ranks)
 
 

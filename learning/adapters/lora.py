@@ -49,6 +49,6 @@ class Lora:
                 raise ValueError(f"no weight of the model is a {target}, so that no adapter can be put on it")
         sides = weights(segment, *self.targets)
         if self.blocks == "server":
-            sides = {weight: size for weight, size in sides.items() if int(weight.partition(".")[0]) >= cut}
+            sides = {weight: size for weight, size in sides.items() if segment.block(weight) >= cut}
         ranks = {weight: min(self.rank, *sides[weight]) for weight in sides}
         return adapt(segment, ranks, self.alpha, tuned=self.head, law=self.initial, scaling=self.scaling)

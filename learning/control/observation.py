@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from learning.control.rate import rate_bps
-from learning.data import Rows
+from learning.data import Inputs, Rows
 from learning.executor.deferred import specification
 from learning.parties import User
 from learning.ports import Channel
@@ -61,7 +61,7 @@ class Observation:
         down = self.downlink
         return float(rate_bps(share * down.bandwidth_hz, share * down.max_power_w, down.gain_hz_per_w))
 
-    def mini_batch(self, samples: int | None = None) -> tuple[Rows, Rows]:
+    def mini_batch(self, samples: int | None = None) -> tuple[Inputs, Rows]:
         """Samples and labels of one of its mini-batches, for their shapes alone: `samples` of them, or `batch_size`."""
         return self.user.batches.run(range(self.batch_size if samples is None else samples))
 

@@ -1,11 +1,12 @@
 """Data sets, how they are spread over users, and mini-batches."""
 
 from learning.data.banking77 import Banking77
-from learning.data.batches import Batches, Last, Rows
+from learning.data.batches import Batches, Inputs, Last, Rows, rows
 from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
 from learning.data.fashion_mnist import FashionMnist
+from learning.data.modalities import Modalities
 from learning.data.restaurants import Restaurants
 from learning.data.tinyshakespeare import TinyShakespeare
 
@@ -27,10 +28,13 @@ __all__ = [
     "DatasetLoader",
     "Digits",
     "FashionMnist",
+    "Inputs",
     "Last",
     "MissingData",
+    "Modalities",
     "Restaurants",
     "Rows",
     "Split",
     "TinyShakespeare",
+    "rows",
 ]

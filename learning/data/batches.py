@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learning.data.dataset import Dataset
+from learning.data.modalities import Modalities
 from learning.executor.deferred import Leaf
 from learning.ports import Streams
 
@@ -28,7 +29,8 @@ class Rows(Leaf):
 
     dataset: Dataset = field(repr=False)
     split: Literal["train", "test"]
-    field: Literal["x", "y"]
+    field: str
+    """Which array: `x` or `y`, or of several modalities one of `Split.arrays`."""
     indices: NDArray[np.int64]
 
     @property
@@ -62,7 +64,25 @@ class Rows(Leaf):
 
     def _source(self) -> Tensor:
         split = self.dataset.train if self.split == "train" else self.dataset.test
-        return split.x if self.field == "x" else split.y
+        return split.arrays[self.field]
+
+
+Inputs = Rows | Modalities
+"""Samples of a mini-batch: rows of one array, or of an array for each modality."""
+
+
+def rows(
+    dataset: Dataset, split: Literal["train", "test"], indices: NDArray[np.int64], held: Collection[str] | None = None
+) -> tuple[Inputs, Rows]:
+    """Samples and labels in these rows; of several modalities those `held` (default: all), and all presence masks."""
+    y = Rows(dataset, split, "y", indices)
+    if not dataset.modalities:
+        return Rows(dataset, split, "x", indices), y
+    values, present = (
+        {name: Rows(dataset, split, f"{field}.{name}", indices) for name in dataset.modalities}
+        for field in Modalities._fields
+    )
+    return Modalities({name: each for name, each in values.items() if held is None or name in held}, present), y
 
 
 @cache
@@ -85,7 +105,9 @@ class Batches:
     In each epoch the user's samples are permuted by the stream ("shuffle", user, epoch) and cut into mini-batches of
     `size` samples; None is all of them. What is left at the end of an epoch is a smaller mini-batch (`keep`), or left
     out (`drop`), or filled up from the epochs that follow (`wrap`). Samples are counted through the epochs put one
-    after another, from 0. Raises ValueError if the user has no samples, or under `drop` no whole mini-batch.
+    after another, from 0. Of several modalities a mini-batch has the arrays of those that the user holds, which are
+    the ones that any of its samples has. Raises ValueError if the user has no samples, or under `drop` no whole
+    mini-batch.
     """
 
     def __init__(
@@ -108,6 +130,9 @@ class Batches:
                 f"user {user} has {self.samples} samples, fewer than a mini-batch of {size}, and drop leaves none of "
                 f"them; keep and wrap are allowed, or a smaller batch_size"
             )
+        present = dataset.train.x.present if isinstance(dataset.train.x, Modalities) else {}
+        self.modalities = [name for name, mask in present.items() if bool(mask[torch.from_numpy(indices)].any())]
+        """The modalities that the user holds; none where samples are one array."""
         whole, rest = divmod(self.samples, self.batch_size)
         self.per_epoch = whole if last == "drop" else whole + bool(rest)
         """Mini-batches in one pass over the samples."""
@@ -126,11 +151,11 @@ class Batches:
         first, rows = parts[0], np.sort(np.concatenate([part.indices for part in parts]))
         return cls(first.dataset, rows, first.user, first.streams, first.size, first.last)
 
-    def at(self, position: int) -> tuple[Rows, Rows]:
+    def at(self, position: int) -> tuple[Inputs, Rows]:
         """Samples (size, *input_shape) and labels (size,) of mini-batch number `position`, from 0."""
         return self.run(self._span(position))
 
-    def stack(self, positions: range) -> tuple[list[Rows], list[Rows]]:
+    def stack(self, positions: range) -> tuple[list[Inputs], list[Rows]]:
         """These mini-batches, each row of equally large ones as one stack: (count, size, *input_shape), (count, size).
 
         With ten samples in fours, positions 0 to 2 are a stack of two mini-batches of four and one of one of two.
@@ -152,7 +177,7 @@ class Batches:
             return range(start, start + size)
         return range(start, end) if self.last == "keep" else range(end, end + size)
 
-    def run(self, samples: range) -> tuple[Rows, Rows]:
+    def run(self, samples: range) -> tuple[Inputs, Rows]:
         """Samples and labels by where they are in the epochs put one after another."""
         return self._rows(self._elements(samples))
 
@@ -167,5 +192,5 @@ class Batches:
         epochs = [self._epoch(number) for number in range(lead, (span.stop - 1) // self.samples + 1)]
         return np.concatenate(epochs)[start : start + len(span)]
 
-    def _rows(self, indices: NDArray[np.int64]) -> tuple[Rows, Rows]:
-        return Rows(self.dataset, "train", "x", indices), Rows(self.dataset, "train", "y", indices)
+    def _rows(self, indices: NDArray[np.int64]) -> tuple[Inputs, Rows]:
+        return rows(self.dataset, "train", indices, self.modalities)

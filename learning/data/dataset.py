@@ -1,14 +1,23 @@
 """Data sets in memory, and what a loader must offer."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+from learning.data.modalities import Modalities, masked
+
+Samples = ArrayLike | Mapping[str, ArrayLike]
+"""Samples (n, ...), or the same samples in several modalities by name."""
 
 
 class MissingData(LookupError):
@@ -17,10 +26,21 @@ class MissingData(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples x (n, *input_shape) and their labels y, int64: (n,), or (n, tokens) where every token has one."""
+    """Samples and their labels y, int64: (n,), or (n, tokens) where every token has one.
 
-    x: Tensor
+    Samples x are one array (n, *input_shape), or one for each modality.
+    """
+
+    x: Tensor | Modalities
     y: Tensor
+
+    @cached_property
+    def arrays(self) -> dict[str, Tensor]:
+        """Its arrays by name: `x` and `y`; of several modalities `values.<modality>`, `present.<modality>` and `y`."""
+        if not isinstance(self.x, Modalities):
+            return {"x": self.x, "y": self.y}
+        trees = self.x._asdict().items()
+        return {f"{field}.{name}": array for field, tree in trees for name, array in tree.items()} | {"y": self.y}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +54,54 @@ class Dataset:
     train: Split
     test: Split
     classes: int
-    input_shape: tuple[int, ...]
     fingerprint: str
     groups: Tensor | None = None
-    """Whom each training sample comes from (n,), such as the role of a play, where the data tell."""
+    """The source of each training sample (n,), such as the role of a play, where the data tell."""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        train: tuple[Samples, ArrayLike],
+        test: tuple[Samples, ArrayLike],
+        classes: int,
+        *,
+        present: tuple[Mapping[str, ArrayLike], Mapping[str, ArrayLike]] = ({}, {}),
+        groups: ArrayLike | None = None,
+    ) -> Dataset:
+        """A data set from arrays in memory.
+
+        Args:
+            name: Name for messages.
+            train: Samples (n, ...), or {modality: samples (n, ...)} of several modalities, and labels (n,).
+            test: The same for the test set.
+            classes: Number of classes; labels are 0 to classes - 1.
+            present: Which samples have a modality, {modality: bool (n,)} for train and for test (default: all have it).
+                What a sample lacks is stored as zeros.
+            groups: Source of each training sample (n,), for the partition `natural` (default: its class).
+
+        Raises:
+            ValueError: lengths differ, a label is out of range, or a sample has no modality at all.
+        """
+        splits = [_split(name, *arrays, mask, classes) for arrays, mask in zip((train, test), present, strict=True)]
+        return assemble(name, splits[0], splits[1], classes, None if groups is None else torch.as_tensor(groups))
+
+    @property
+    def modalities(self) -> dict[str, tuple[int, ...]]:
+        """Modality -> shape of its array in one sample; empty where samples are a single array."""
+        x = self.train.x
+        return {name: tuple(array.shape[1:]) for name, array in x.values.items()} if isinstance(x, Modalities) else {}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample. Raises ValueError where samples have several modalities."""
+        if isinstance(self.train.x, Modalities):
+            raise ValueError(f"samples of {self.name} have several modalities: {', '.join(self.modalities)}")
+        return tuple(self.train.x.shape[1:])
 
     @property
     def kinds(self) -> Tensor:
-        """What partitions go by: whom each training sample comes from, else its class."""
+        """What partitions go by: the source of each training sample, or its class where sources are not known."""
         return self.train.y if self.groups is None else self.groups
 
 
@@ -56,10 +116,37 @@ class DatasetLoader(Protocol):
 def assemble(name: str, train: Split, test: Split, classes: int, groups: Tensor | None = None) -> Dataset:
     """Put two splits together and compute the fingerprint."""
     digest = hashlib.sha256()
-    for tensor in (train.x, train.y, test.x, test.y):
-        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return Dataset(name, train, test, classes, tuple(train.x.shape[1:]), digest.hexdigest(), groups)
+    for split in (train, test):
+        for array, tensor in split.arrays.items():
+            modality = array if "." in array else ""
+            digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return Dataset(name, train, test, classes, digest.hexdigest(), groups)
+
+
+def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike], classes: int) -> Split:
+    labels = torch.as_tensor(y, dtype=torch.int64)
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        low, high = int(labels.min()), int(labels.max())
+        raise ValueError(f"labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
+    split = Split(_modalities(name, x, present) if isinstance(x, Mapping) else torch.as_tensor(x), labels)
+    for array, tensor in split.arrays.items():
+        if len(tensor) != len(labels):
+            raise ValueError(f"{array} of {name} has {len(tensor)} rows, but there are {len(labels)} labels")
+    if not isinstance(split.x, Modalities):
+        return split
+    if not bool(torch.stack(list(split.x.present.values())).any(0).all()):
+        raise ValueError(f"a sample of {name} has no modality at all")
+    return Split(split.x._replace(values={m: masked(v, split.x.present[m]) for m, v in split.x.values.items()}), labels)
+
+
+def _modalities(name: str, x: Mapping[str, ArrayLike], present: Mapping[str, ArrayLike]) -> Modalities:
+    if strangers := present.keys() - x.keys():
+        raise ValueError(f"{name} has no modality {', '.join(sorted(strangers))}; it has {', '.join(x)}")
+    values = {modality: torch.as_tensor(array) for modality, array in x.items()}
+    everywhere = {modality: np.ones(len(array), dtype=bool) for modality, array in values.items()}
+    masks = {m: torch.as_tensor(mask, dtype=torch.bool) for m, mask in {**everywhere, **present}.items()}
+    return Modalities(values, masks)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
 from learning.models.segment import Segment, whole
+from learning.models.towers import Multimodal, Tower, Towers, multimodal
 from learning.models.transformer import Transformer
 from learning.models.vgg import Vgg, VggMini
 from learning.models.vit import Vit
@@ -19,4 +20,20 @@ MODELS: dict[str, type] = {
     "transformer": Transformer,
 }
 
-__all__ = ["MODELS", "Architecture", "Gpt", "LeNet", "Mlp", "Segment", "Transformer", "Vgg", "VggMini", "Vit", "whole"]
+__all__ = [
+    "MODELS",
+    "Architecture",
+    "Gpt",
+    "LeNet",
+    "Mlp",
+    "Multimodal",
+    "Segment",
+    "Tower",
+    "Towers",
+    "Transformer",
+    "Vgg",
+    "VggMini",
+    "Vit",
+    "multimodal",
+    "whole",
+]

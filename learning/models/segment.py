@@ -1,41 +1,63 @@
 """A run of consecutive blocks of a model, as a pure function of its parameters and its input."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from learning.data.dataset import Dataset
+from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
 from learning.models.initial import draw_parameter
 from learning.models.stateless import Stateless
 from learning.ports import Streams
 
 
+class Whole(Protocol):
+    """A whole model: a pure function of its parameters and samples."""
+
+    def __call__(self, params: dict[str, Tensor], x: Any) -> Tensor:
+        """Logits (batch, classes)."""
+        ...
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Its parameters as meta tensors."""
+        ...
+
+
 @dataclass(frozen=True)
 class Segment:
     """Blocks `start` to `stop` (exclusive) of a model; hashable, and equal segments are the same function.
 
-    Parameters carry whole-model names ("3.weight"), so the union of a front's and a back's parameters is the whole
-    model's. Raises ValueError if the run of blocks is empty or not within the model.
+    Parameters carry whole-model names ("3.weight"), so the union of all parts' parameters is the whole model's. Raises
+    ValueError if the run of blocks is empty or not within the model.
     """
 
     architecture: Architecture
     input_shape: tuple[int, ...]
+    """Shape of one sample at the chain's first block, without the batch axis."""
     classes: int
+    """Width of the output of the chain's last block."""
     start: int
     stop: int
+    name: str = ""
+    """Name of the chain in a model of several ones; its parameters' names begin with it ("image.3.weight")."""
 
     def __post_init__(self) -> None:
         total = self.last + 1
         if not 0 <= self.start < self.stop <= total:
             raise ValueError(f"blocks {self.start} to {self.stop} are not a part of a model of {total} blocks")
 
-    def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`."""
+    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities) -> Tensor:
+        """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`.
+
+        The first block of a fusion network takes features of several modalities instead.
+        """
         out: Tensor = _function(self)(params, x)
         return out
 
@@ -74,7 +96,8 @@ class Segment:
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Parameters that the model brings along; others drawn from streams of their own names, whatever the cut."""
         function = _function(self)
-        given = _given(self.architecture, self.input_shape, self.classes)
+        brought = _given(self.architecture, self.input_shape, self.classes)
+        given = {self._prefix + name: value for name, value in brought.items()}
         return {
             name: given[name].to(dtype) if name in given else draw_parameter(streams, name, function.owner(name), dtype)
             for name in function.parameters
@@ -87,24 +110,55 @@ class Segment:
             raise ValueError(f"cut {at} does not leave a block on either side; possible cuts: {allowed}")
         return replace(self, stop=at), replace(self, start=at)
 
+    def split(self, cuts: Sequence[int]) -> tuple["Segment", ...]:
+        """Cut before each of these blocks, in ascending order, into one part more than there are cuts."""
+        parts = [self]
+        for at in cuts:
+            parts[-1:] = parts[-1].cut(at)
+        return tuple(parts)
+
+    def block(self, name: str) -> int:
+        """The block that the parameter or weight of this name belongs to."""
+        return int(name.removeprefix(self._prefix).partition(".")[0])
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.name}." if self.name else ""
+
+
+def chain(architecture: Architecture, input_shape: tuple[int, ...], classes: int, name: str = "") -> Segment:
+    """All blocks of an architecture, for samples of the given shape and outputs of width `classes`."""
+    return Segment(architecture, input_shape, classes, 0, len(_blocks(architecture, input_shape, classes)), name)
+
 
 def whole(architecture: Architecture, dataset: Dataset) -> Segment:
-    """The whole model for the samples and classes of `dataset`.
+    """The whole model for the samples and classes of `dataset`, whose samples are single arrays.
 
     Raises ValueError if it cannot read such samples, or does not give logits for each of their labels.
     """
-    blocks = _blocks(architecture, dataset.input_shape, dataset.classes)
-    model = Segment(architecture, dataset.input_shape, dataset.classes, 0, len(blocks))
-    one, labels = dataset.train.x[:1].to("meta"), (*dataset.train.y[:1].shape, dataset.classes)
-    reads_tokens = any(isinstance(module, nn.Embedding) for module in blocks[0].modules())
-    if reads_tokens == one.is_floating_point():
+    model = chain(architecture, dataset.input_shape, dataset.classes)
+    check_reads(model, dataset.train.arrays["x"], dataset.name)
+    check_logits(model, dataset)
+    return model
+
+
+def check_reads(model: Segment, x: Tensor, name: str) -> None:
+    """Raises ValueError unless a model reads what samples `x` of a data set are: tokens or numbers."""
+    first = modules(replace(model, stop=model.start + 1))
+    reads_tokens = any(isinstance(module, nn.Embedding) for module in first.modules())
+    if reads_tokens == x.is_floating_point():
         reads = "tokens" if reads_tokens else "numbers"
-        raise ValueError(f"the model reads {reads}, which is not what samples of {dataset.name} are")
-    dtype = one.dtype if one.is_floating_point() else None
-    logits = model({name: value.to(dtype) for name, value in model.parameters().items()}, one)
+        raise ValueError(f"the model reads {reads}, which is not what samples of {name} are")
+
+
+def check_logits(model: Whole, dataset: Dataset) -> None:
+    """Raises ValueError unless a model has one row of logits for each label of a data set."""
+    one = tree_map(lambda array: array[:1].to("meta"), dataset.train.x)
+    dtypes = [array.dtype for array in tree_leaves(one) if array.is_floating_point()]
+    params = {name: value.to(dtypes[0] if dtypes else None) for name, value in model.parameters().items()}
+    logits, labels = model(params, one), (*dataset.train.y[:1].shape, dataset.classes)
     if tuple(logits.shape) != labels:
         raise ValueError(f"the model gives logits of shape {tuple(logits.shape)}, but the labels need {labels}")
-    return model
 
 
 @cache
@@ -116,7 +170,8 @@ def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: i
 def modules(segment: Segment) -> nn.Sequential:
     """Its blocks as modules without values, under the names that they have in the whole model; not to be changed."""
     blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
-    return nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
+    run = nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
+    return nn.Sequential(OrderedDict([(segment.name, run)])) if segment.name else run
 
 
 @cache

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from learning.data.modalities import Modalities
+
 
 class Stateless:
     """Calls a module with parameters that are given instead of its own; the module is left as it was.
@@ -21,7 +23,7 @@ class Stateless:
         """The module that holds the parameter of that name."""
         return self.module.get_submodule(name.rpartition(".")[0])
 
-    def __call__(self, params: dict[str, Tensor], x: Tensor) -> Any:
+    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities) -> Any:
         """The module's output for exactly these parameters; raises ValueError if the names differ."""
         if params.keys() != self.parameters.keys():
             raise ValueError(f"parameters {sorted(params)} were given where {sorted(self.parameters)} are needed")

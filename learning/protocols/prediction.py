@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from learning import steps
 from learning.control.rate import rate_bps
-from learning.data import Rows
+from learning.data import Inputs, Rows
 from learning.parties import User, label_bits
 from learning.protocols.split import CutLink
 from learning.world import World
@@ -29,7 +29,7 @@ class Exchange(NamedTuple):
     backward_flops: float
 
 
-def of_mini_batch(world: World, link: CutLink, front: Any, back: Any, batch: tuple[Rows, Rows]) -> Exchange:
+def of_mini_batch(world: World, link: CutLink, front: Any, back: Any, batch: tuple[Inputs, Rows]) -> Exchange:
     """What a mini-batch costs with these parts of the model, without reduction of tokens.
 
     Where nothing of the device's part trains, no gradient comes back.
@@ -50,10 +50,10 @@ def of_mini_batch(world: World, link: CutLink, front: Any, back: Any, batch: tup
 def of_sample(world: World, link: CutLink, front: Any, back: Any) -> Exchange:
     """What a sample costs as a part of the largest mini-batch that anybody has."""
     batch = largest_mini_batch(world)
-    return Exchange(*(each / len(batch[0].indices) for each in of_mini_batch(world, link, front, back, batch)))
+    return Exchange(*(each / len(batch[1].indices) for each in of_mini_batch(world, link, front, back, batch)))
 
 
-def largest_mini_batch(world: World) -> tuple[Rows, Rows]:
+def largest_mini_batch(world: World) -> tuple[Inputs, Rows]:
     """Of any user: as many samples as the scenario's `batch_size`, if anybody has so many."""
     return max(world.users, key=lambda user: user.batches.largest).batch(0)
 

@@ -8,10 +8,11 @@ from hashlib import blake2b
 from typing import Annotated, Any
 
 from annotated_types import Ge
+from torch.utils._pytree import tree_leaves
 
 from learning import steps
 from learning.codecs import Codec, Identity
-from learning.data import Rows
+from learning.data import Inputs, Rows
 from learning.draws import Draw
 from learning.executor.deferred import specification
 from learning.parties import User, label_bits
@@ -36,7 +37,7 @@ class CutLink:
     label_bits: Annotated[int, Ge(0)] = 64
     """Bits of one sample's label, sent along with the smashed data."""
 
-    def reduced(self, world: World, user: User, front: Any, weights: Any, x: Rows) -> Any:
+    def reduced(self, world: World, user: User, front: Any, weights: Any, x: Inputs) -> Any:
         """The device's segment, with fewer tokens at its end where the link has a reducer."""
         if self.tokens is None:
             return front
@@ -46,9 +47,9 @@ class CutLink:
         return Reduced(front, self.tokens, token_draw(world, user, x, *z.shape[:2]))
 
 
-def token_draw(world: World, user: User, x: Rows, samples: int, tokens: int) -> Draw:
+def token_draw(world: World, user: User, x: Inputs, samples: int, tokens: int) -> Draw:
     """What a reducer that draws tokens goes by in a mini-batch: (samples, tokens but the class token), uniform."""
-    batch = blake2b(x.identity, digest_size=8).hexdigest()
+    batch = blake2b(b"".join(rows.identity for rows in tree_leaves(x)), digest_size=8).hexdigest()
     return Draw(world.streams, "tokens", (user.number, batch), (samples, tokens - 1), world.precision)
 
 
@@ -58,7 +59,7 @@ def exchange(
     user: User,
     weights: Any,
     state: Any,
-    batch: tuple[Rows, Rows],
+    batch: tuple[Inputs, Rows],
     serve: Serve,
     front: Any = None,
 ) -> Process[Any]:

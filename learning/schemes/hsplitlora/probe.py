@@ -10,7 +10,7 @@ from learning import steps
 from learning.adapters import Bound
 from learning.codecs import Codec
 from learning.control.ranks import back_scores, front_scores, relative_cost
-from learning.data import Rows
+from learning.data import Inputs, Rows
 from learning.executor.deferred import Spec, specification
 from learning.parties import User
 from learning.ports import Process
@@ -70,7 +70,7 @@ class Seen:
         self.above = yield from world.server.do(*work, kind="probe", user=user, flops=self.probe.flops(back, z))
         return self.dz
 
-    def report(self, front: Bound, weights: Any, x: Rows) -> Process[Any]:
+    def report(self, front: Bound, weights: Any, x: Inputs) -> Process[Any]:
         """Scores of the device's weights, sent to the server; then those of all weights.
 
         Where nothing on the device trains, the cut-layer gradient is sent for this alone.

@@ -168,5 +168,5 @@ class Situation:
 
 def span(segment: object, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
     """Largest less smallest element of the smashed data."""
-    z = steps.front(segment, parameters, x)  # type: ignore[arg-type]
+    z: Tensor = steps.front(segment, parameters, x)  # type: ignore[arg-type]
     return z.amax() - z.amin()

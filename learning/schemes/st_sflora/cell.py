@@ -13,7 +13,7 @@ from torch import Tensor
 from learning import steps
 from learning.control.rate import Floats, rate_bps
 from learning.control.tokens import SOLVERS, TokenProblem, admissible
-from learning.data import Rows
+from learning.data import Inputs, Rows
 from learning.parties import PLAIN, User, label_bits
 from learning.reducers import Selected
 from learning.schemes.tsflora import require_tokens
@@ -27,7 +27,7 @@ ALLOCATION_BITS = 3 * 32
 class Report(NamedTuple):
     """A user after its forward pass."""
 
-    x: Rows
+    x: Inputs
     y: Rows
     h: Any
     """Smashed data, all tokens."""
@@ -118,7 +118,7 @@ def ranked(world: World, patches: int, reports: Mapping[User, Report], flat: boo
 
     So are those of a user whose report is not usable (`learning.usable`).
     """
-    samples = np.array([len(report.x.indices) for report in reports.values()])
+    samples = np.array([len(report.y.indices) for report in reports.values()])
     equal = np.repeat(samples[:, None] / patches, patches, axis=1)
     if flat or not world.executor.computes:
         return equal

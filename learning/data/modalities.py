@@ -1,0 +1,46 @@
+"""Samples of several modalities: one array for each, and a mask that says which samples have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Modalities(NamedTuple):
+    """Arrays of several modalities with their presence masks: a batch of samples, or of the features of towers.
+
+    A tree to torch and to an executor; its leaves are tensors, or what stands for them (rows of a data set, shapes).
+    """
+
+    values: dict[str, Any]
+    """Modality -> array (batch, ...), zero where a sample lacks the modality; without what the whole batch lacks."""
+    present: dict[str, Any]
+    """Modality -> bool (batch,): whether a sample has it. For every modality, also those that `values` lacks."""
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.present.values())))
+
+    def map(self, function: Callable[[Tensor], Any]) -> Modalities:
+        """The function of every array and of every mask."""
+        values, present = ({name: function(each) for name, each in tree.items()} for tree in self)
+        return Modalities(values, present)
+
+
+def masked(values: Tensor, present: Tensor) -> Tensor:
+    """Values (batch, ...) with exact zeros, and so without a gradient, where `present` (batch,) is false."""
+    return torch.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
+
+
+def differentiable(features: Tensor | Modalities) -> Any:
+    """What of a part's output has a gradient: the tensor itself, or the values of modalities without their masks."""
+    return features.values if isinstance(features, Modalities) else features
+
+
+def with_values(features: Tensor | Modalities, values: Any) -> Any:
+    """The same features with other values in place of what is `differentiable`."""
+    return features._replace(values=values) if isinstance(features, Modalities) else values

@@ -1,0 +1,156 @@
+"""A model of several modalities: a tower for each, and a fusion network on their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from learning.data.dataset import Dataset
+from learning.data.modalities import Modalities, masked
+from learning.models.architecture import Architecture
+from learning.models.segment import Segment, chain, check_logits, check_reads
+from learning.ports import Streams
+
+Parameters = dict[str, Tensor]
+FUSION = "fusion"
+"""Name of the part on the features of all towers."""
+
+
+@dataclass(frozen=True)
+class Tower:
+    """The tower of one modality: a model whose outputs are features instead of logits."""
+
+    model: Architecture
+    """The model of the modality's arrays."""
+    features: Annotated[int, Ge(1)] = 32
+    """Width of its output."""
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Towers side by side, each a chain named after its modality: a pure function of parameters and modalities."""
+
+    towers: tuple[Segment, ...]
+
+    def __call__(self, params: Parameters, x: Modalities) -> Modalities:
+        """Map the arrays of `x` to features (batch, features), zero where a sample lacks the modality.
+
+        Towers of modalities that `x` has no values of do nothing; modalities without a tower are left out.
+        """
+        here = [tower for tower in self.towers if tower.name in x.values]
+        values = {
+            tower.name: masked(tower(own(tower, params), x.values[tower.name]), x.present[tower.name]) for tower in here
+        }
+        return Modalities(values, {tower.name: x.present[tower.name] for tower in self.towers})
+
+    def parameters(self) -> Parameters:
+        """Parameters of all towers as meta tensors: names, shapes and torch's default dtype, no values."""
+        return {name: value for tower in self.towers for name, value in tower.parameters().items()}
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of scalars in the parameters of all towers."""
+        return sum(tower.parameter_count for tower in self.towers)
+
+    def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> Parameters:
+        """Initial parameters, drawn from streams of their own names."""
+        return {name: value for tower in self.towers for name, value in tower.initial(streams, dtype).items()}
+
+
+@dataclass(frozen=True)
+class Multimodal:
+    """Towers and the fusion network on their features: a whole model, which can be cut between the two."""
+
+    towers: Towers
+    fusion: Segment
+
+    def __call__(self, params: Parameters, x: Modalities) -> Tensor:
+        """Map modalities to logits (batch, classes)."""
+        return self.fusion(own(self.fusion, params), self.towers(own(self.towers, params), x))
+
+    @property
+    def parts(self) -> tuple[Segment, ...]:
+        """The towers in the order in which they are given, then the fusion network."""
+        return (*self.towers.towers, self.fusion)
+
+    def parameters(self) -> Parameters:
+        """All parameters as meta tensors: names, shapes and torch's default dtype, no values."""
+        return self.towers.parameters() | self.fusion.parameters()
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of scalars in all parameters."""
+        return self.towers.parameter_count + self.fusion.parameter_count
+
+    def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> Parameters:
+        """Initial parameters, drawn from streams of their own names."""
+        return self.towers.initial(streams, dtype) | self.fusion.initial(streams, dtype)
+
+    def cut(self, at: int) -> tuple[Towers, Segment]:
+        """All towers as the front, and the fusion network as the back. Raises ValueError unless `at` is 1."""
+        if at != 1:
+            raise ValueError(f"cut {at} is not between towers and fusion network; possible cuts: 1")
+        return self.towers, self.fusion
+
+
+def own(part: Segment | Towers, params: Parameters) -> Parameters:
+    """Those parameters of a whole model that belong to a part of it. Raises KeyError if one is missing."""
+    return {name: params[name] for name in part.parameters()}
+
+
+class Concatenate(nn.Module):
+    """Features of all modalities side by side, in one order; zeros where a modality is absent."""
+
+    def __init__(self, widths: tuple[tuple[str, int], ...]) -> None:
+        """`widths` are pairs of modality and number of features."""
+        super().__init__()
+        self.widths = widths
+
+    def forward(self, x: Modalities) -> Tensor:
+        """Map features (batch, width) of each modality to (batch, sum of widths). At least one must be there."""
+        some = next(iter(x.values.values()))
+        columns = [
+            x.values[name] if name in x.values else some.new_zeros(len(some), width) for name, width in self.widths
+        ]
+        return torch.cat(columns, dim=-1)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A model on the concatenated features of all towers, after Ngiam et al., Multimodal deep learning, ICML 2011."""
+
+    model: Architecture
+    widths: tuple[tuple[str, int], ...]
+    """Pairs of modality and number of features."""
+
+    def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
+        """The blocks of the model; the first also concatenates."""
+        first, *others = self.model.blocks(input_shape, classes)
+        return [nn.Sequential(Concatenate(self.widths), first), *others]
+
+
+def multimodal(towers: Mapping[str, Tower], fusion: Architecture, dataset: Dataset) -> Multimodal:
+    """Towers for modalities of a data set, and a fusion network for its classes; a modality without a tower is ignored.
+
+    Raises ValueError if there is a tower for what is no modality of the data set, if one cannot read its modality or is
+    called `fusion`, or if the fusion network does not give logits for each label.
+    """
+    sides, shapes = [], dataset.modalities
+    for name, tower in towers.items():
+        if name == FUSION:
+            raise ValueError("there is a tower for fusion, which is the name of the part behind the towers")
+        if name not in shapes:
+            has = f"the modalities {', '.join(shapes)}" if shapes else "samples that are single arrays"
+            raise ValueError(f"there is a tower for {name}, but {dataset.name} has {has}")
+        sides.append(chain(tower.model, shapes[name], tower.features, name))
+        check_reads(sides[-1], dataset.train.arrays[f"values.{name}"], dataset.name)
+    widths = tuple((name, tower.features) for name, tower in towers.items())
+    width = sum(tower.features for tower in towers.values())
+    model = Multimodal(Towers(tuple(sides)), chain(Fusion(fusion, widths), (width,), dataset.classes, FUSION))
+    check_logits(model, dataset)
+    return model
