@@ -11,10 +11,11 @@ from torch import nn
 
 from benchmarks.timing import best_s
 from learning.data import Batches, Digits
-from learning.description import LearningDescription, Stop
+from learning.description import LearningDescription
 from learning.models import Architecture, Mlp, Vit, whole
 from learning.optimisers import Sgd
 from learning.schemes import SFLV1
+from learning.stop import Stop
 from netsim.description import NetworkDescription, UsersDescription
 from netsim.streams import Streams
 from scenarios import simulate

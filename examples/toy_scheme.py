@@ -21,6 +21,7 @@ from torch.func import grad
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from learning.steps import Parameters
 from learning.world import World
@@ -28,7 +29,7 @@ from scenarios import load, simulate
 
 
 @dataclass(frozen=True)
-class MajorityVote:
+class MajorityVote(Scheme):
     """Signed gradient descent by majority vote: a user's update is one bit a weight."""
 
     step: Annotated[float, Gt(0)] = 0.002

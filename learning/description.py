@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 
 from learning.adapters import Lora
 from learning.charge import Large
@@ -17,44 +17,8 @@ from learning.optimisers import Optimiser, Sgd
 from learning.participation import Everybody, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
 from learning.pretraining import Pretraining
-
-if TYPE_CHECKING:
-    from learning.ports import Process
-    from learning.world import World
-
-
-class Scheme(Protocol):
-    """A learning system: one generator that reads like its message sequence chart.
-
-    One whose users can go on by themselves says so by a class attribute `asynchronous = True`, one whose users can work
-    with several servers by `hierarchical = True`; one that does not fit every model has a method `check(world)`, which
-    raises ValueError. One whose budgets some users cannot keep to has a method `left_out(world)`, which returns those
-    that never work, or raises ValueError if nobody can. One that decides by values says in a property `stand_in` what
-    it goes by where none are computed.
-    """
-
-    def run(self, world: World) -> Process[None]:
-        """Train until the world's rounds are over."""
-        ...
-
-
-@dataclass(frozen=True)
-class Stop:
-    """When a run ends: as soon as one of the criteria given holds at the end of a round."""
-
-    rounds: Annotated[int, Ge(1)] | None = None
-    """Number of rounds."""
-    time_s: Annotated[float, Gt(0)] | None = None
-    """Simulated seconds."""
-    accuracy: Annotated[float, Gt(0), Le(1)] | None = None
-    """Test accuracy at the latest evaluation."""
-    on_divergence: Literal["continue", "stop"] = "continue"
-    """What happens when the test loss of an evaluation is not finite any more: `continue` goes on until one of the
-    criteria holds; `stop` ends the run after that round, with status `diverged`."""
-
-    def __post_init__(self) -> None:
-        if self.rounds is None and self.time_s is None and self.accuracy is None:
-            raise ValueError("no criterion is given; give rounds, time_s or accuracy, or several of them")
+from learning.scheme import Scheme
+from learning.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -110,11 +74,15 @@ class LearningDescription:
     def __post_init__(self) -> None:
         if self.executor == "dry" and self.stop.accuracy is not None:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
-        if self.policy.asynchronous and not getattr(self.scheme, "asynchronous", False):
+        scheme: object = self.scheme  # given in Python, it may be anything
+        if not isinstance(scheme, Scheme):
+            name = type(scheme).__name__
+            raise ValueError(f"{name} is not a scheme; let it derive from learning.scheme.Scheme, and write its run")
+        if self.policy.asynchronous and not self.scheme.asynchronous:
             raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")
         if self.servers == "nearest" and self.policy.asynchronous:
             raise ValueError(
                 f"edge servers average in rounds; with servers nearest, {', '.join(IN_ROUNDS)} are allowed"
             )
-        if self.servers == "nearest" and not getattr(self.scheme, "hierarchical", False):
+        if self.servers == "nearest" and not self.scheme.hierarchical:
             raise ValueError("the scheme's server part is in one place; servers can be central, and not nearest")

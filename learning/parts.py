@@ -6,13 +6,13 @@ To add a part from outside, put its class into its family's table before a scena
 from learning.codecs import CODECS, Codec
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
-from learning.description import Scheme
 from learning.local_training import EPOCHS, Epochs
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
 from learning.reducers import TOKEN_REDUCERS, TokenReducer
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from learning.schemes.hasfl import CONTROLLERS, Controller
 

@@ -14,7 +14,6 @@ import torch
 
 from learning.adapters import Bound, Lora
 from learning.data import Dataset
-from learning.description import Stop
 from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.models import Segment
@@ -24,6 +23,7 @@ from learning.parties import Server, User
 from learning.policies import Policy, check
 from learning.ports import Journal, Streams
 from learning.pretraining import Pretrainer
+from learning.stop import Stop
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import simpy
@@ -35,27 +35,7 @@ from netsim.traffic.requests import Traffic
 from scenarios.blame import PROBLEMS, blaming, culprit, field_error
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
-
-
-@dataclass
-class Simulation:
-    """A world at time zero."""
-
-    env: simpy.Environment
-    network: Network
-    executor: Executor | None
-    process: Generator[simpy.Event, Any, Any] | None
-    """What drives it: scheme and traffic, or nothing where a scenario has neither."""
-
-    @property
-    def journal(self) -> Journal:
-        """Where it writes what happens."""
-        return self.network.journal
-
-    def record_in(self, trace: Trace) -> None:
-        """Write to this trace from now on. Building writes nothing, so that a world can be refused without a trace."""
-        self.journal.trace = trace
-        self.network.record_users()
+from scenarios.simulation import Simulation
 
 
 class Material(NamedTuple):
@@ -104,11 +84,9 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
     with blaming("learning", "scheme"):
-        if (check_scheme := getattr(learning.scheme, "check", None)) is not None:
-            check_scheme(world)
+        learning.scheme.check(world)
         world.leave_out([world.users[number] for number in short], "memory")
-        if (left_out := getattr(learning.scheme, "left_out", None)) is not None:
-            world.leave_out(left_out(world), "budget")
+        world.leave_out(learning.scheme.left_out(world), "budget")
     _check_participation(learning, len(world.able), len(world.users))
     scheme = learning.scheme.run(world)
     return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from learning.description import LearningDescription, Stop
+from learning.description import LearningDescription
 from learning.executor import EXECUTORS
 from learning.executor.dry import NeedsValues
+from learning.stop import Stop
 from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
 from scenarios.progress import Tally
@@ -78,7 +79,7 @@ def predict(scenario: Scenario) -> Cost | str:
         flops=flops,
         wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
         pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,
-        stand_in=getattr(learning.scheme, "stand_in", None),
+        stand_in=learning.scheme.stand_in,
     )
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pyarrow.compute as pc
 
-from learning.description import Stop
 from learning.participation import Everybody
 from learning.policies import WaitForAll
+from learning.stop import Stop
 from netsim.description import FaultsDescription
 from netsim.trace import Trace
 from scenarios.blame import field_error
 from scenarios.errors import FieldError, RunFailed, told
 from scenarios.schema import Scenario
-
-if TYPE_CHECKING:
-    from scenarios.build import Simulation
+from scenarios.simulation import Simulation
 
 
 class Build(Protocol):

@@ -7,8 +7,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args, get_origin
 
 from analysis.claims import Claim
-from learning.description import Scheme
 from learning.policies import IN_ROUNDS, Policy
+from learning.schemes import SCHEMES
 from scenarios.checks import Family, default_of
 from scenarios.hints import allowed, described, documentation, hints, members, unwrap
 from scenarios.parts import Parts
@@ -52,7 +52,7 @@ CLAIMS = """### Claims
 before anything is run. The fields of the section, and those of a claim:
 """
 
-SCHEMES = """## Schemes, policies and servers
+POLICIES = """## Schemes, policies and servers
 
 Which policies a scheme allows, and whether its users can work with edge servers (`learning.servers: nearest`).
 """
@@ -62,7 +62,7 @@ def reference() -> str:
     """The whole reference, as Markdown."""
     known = parts()
     studies = [STUDIES, *_table(known, Study), CLAIMS, *_table(known, Reproduction), *_table(known, Claim)]
-    schemes = [SCHEMES, *_schemes(known)]
+    schemes = [POLICIES, *_schemes(known)]
     return "\n".join([HEAD, *_sections(known, Scenario, ""), *studies, *schemes, *_families(known)])
 
 
@@ -84,8 +84,8 @@ def _schemes(known: Parts) -> Iterator[str]:
     apart = [name for name, policy in known.families[Policy].items() if name not in IN_ROUNDS]
     columns = [", ".join(IN_ROUNDS), ", ".join(apart), "edge servers"]
     yield f"| scheme | {' | '.join(columns)} |\n{'| --- ' * 4}|"
-    for name, scheme in known.families[Scheme].items():
-        more = ("yes" if getattr(scheme, what, False) else "no" for what in ("asynchronous", "hierarchical"))
+    for name, scheme in SCHEMES.items():
+        more = ("yes" if each else "no" for each in (scheme.asynchronous, scheme.hierarchical))
         yield f"| `{name}` | yes | {' | '.join(more)} |"
     yield ""
 

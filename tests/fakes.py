@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 
 from learning.adapters import Lora
 from learning.data import Batches, Dataset, Digits, Last
-from learning.description import Scheme, Stop
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
 from learning.optimisers import Optimiser, Sgd
@@ -25,7 +24,9 @@ from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Timed
 from learning.pretraining import Pretrainer
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
+from learning.stop import Stop
 from learning.world import World
 
 T = TypeVar("T")
@@ -290,8 +291,7 @@ def world(
         evaluate_every=evaluate_every,
         precision=precision,
     )
-    if hasattr(scheme, "left_out"):
-        built.leave_out(scheme.left_out(built), "budget")
+    built.leave_out(scheme.left_out(built), "budget")
     with one_thread():
         env.run(env.process(scheme.run(built)))
     return built

@@ -13,7 +13,7 @@ from runs import FAULTS, TINY, frame, hashes, policy, run
 from scenarios import ScenarioError, load, simulate
 from scenarios.run import Result
 
-IN_ROUNDS = sorted(name for name, scheme in SCHEMES.items() if not hasattr(scheme, "asynchronous"))
+IN_ROUNDS = sorted(name for name, scheme in SCHEMES.items() if not scheme.asynchronous)
 FEDAVG: dict[str, Any] = {"learning__scheme": "fedavg", **policy("asynchronous", "fedavg")}
 ALONE: dict[str, Any] = {  # users that share nothing and meet no fading, and a server that takes no time
     "network__sharing__uplink__law": {"name": "fixed"},

@@ -13,9 +13,7 @@ from scenarios.run import Result
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
 POLICIES = (*IN_ROUNDS, "asynchronous", "buffered")
-ALLOWED = [
-    (name, by) for name in SCHEMES for by in POLICIES if by in IN_ROUNDS or hasattr(SCHEMES[name], "asynchronous")
-]
+ALLOWED = [(name, by) for name in SCHEMES for by in POLICIES if by in IN_ROUNDS or SCHEMES[name].asynchronous]
 CLOCK = [table for table in TABLES if table != "evaluations"]
 
 scheme = pytest.mark.parametrize("name", sorted(SCHEMES))

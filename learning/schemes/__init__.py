@@ -1,5 +1,6 @@
 """Learning systems: one file each, reading like the message sequence chart of its paper."""
 
+from learning.scheme import Scheme
 from learning.schemes.centralised import Centralised
 from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
@@ -17,7 +18,7 @@ from learning.schemes.sl import SL
 from learning.schemes.st_sflora import STSFLora
 from learning.schemes.tsflora import TSFLora
 
-SCHEMES: dict[str, type] = {
+SCHEMES: dict[str, type[Scheme]] = {
     "centralised": Centralised,
     "fedavg": FedAvg,
     "fedprox": FedProx,

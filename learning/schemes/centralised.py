@@ -19,11 +19,12 @@ from learning.data import Batches
 from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.ports import Process
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class Centralised:
+class Centralised(Scheme):
     """All data at the server, one step a round on as many pooled samples as the users' mini-batches have together."""
 
     def run(self, world: World) -> Process[None]:

@@ -13,11 +13,12 @@ from typing import Literal
 from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.federated import descend, federated
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedAvg(LocalTraining):
+class FedAvg(LocalTraining, Scheme):
     """Federated averaging of whole models (McMahan et al., 2017)."""
 
     weighting: Literal["by_samples", "uniform"] = "by_samples"

@@ -14,11 +14,12 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.federated import federated
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedProx(LocalTraining):
+class FedProx(LocalTraining, Scheme):
     """Federated averaging with a proximal term in the local objective (Li et al., 2020)."""
 
     mu: Annotated[float, Ge(0)] = 0.01

@@ -30,6 +30,7 @@ from learning.protocols.federated import descend, turn_of
 from learning.protocols.prediction import shapes
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink
+from learning.scheme import Scheme
 from learning.schemes.hsplitlora.costs import Budget, Costs, check
 from learning.world import World
 
@@ -37,7 +38,7 @@ Tree = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class HetLoRA(LocalTraining):
+class HetLoRA(LocalTraining, Scheme):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
     ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)

@@ -14,11 +14,12 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.federated import descend
 from learning.protocols.rounds import gather
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class Local(LocalTraining):
+class Local(LocalTraining, Scheme):
     """Training without collaboration: what a user has of its own data alone, the lower bound."""
 
     def run(self, world: World) -> Process[None]:

@@ -18,12 +18,13 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, DevicePart, ServerPart, exchange
 from learning.protocols.updates import merge
+from learning.scheme import Scheme
 from learning.schemes.sfl import SFL
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class PSL:
+class PSL(Scheme):
     """Parallel split learning: one joint server step a round, every user keeps a device part of its own."""
 
     weighting: Literal["uniform", "by_samples"] = "uniform"

@@ -23,11 +23,12 @@ from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, DevicePart, JointPart, exchange
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFL:
+class SFL(Scheme):
     """Split federated learning with one server step a round on the mean of all users' gradients."""
 
     interval: Annotated[int, Ge(1)] | None = 1

@@ -23,11 +23,12 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLV1(LocalTraining):
+class SFLV1(LocalTraining, Scheme):
     """Split federated learning with a server replica for each user; device parts and replicas are averaged."""
 
     weighting: Literal["uniform", "by_samples"] = "uniform"

@@ -15,11 +15,12 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
+from learning.scheme import Scheme
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLV2(LocalTraining):
+class SFLV2(LocalTraining, Scheme):
     """Split federated learning with one server part, changed by every mini-batch in order of arrival."""
 
     weighting: Literal["uniform", "by_samples"] = "uniform"

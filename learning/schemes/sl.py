@@ -20,6 +20,7 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import visit
 from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.scheme import Scheme
 from learning.world import World
 
 
@@ -31,7 +32,7 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class SL(LocalTraining):
+class SL(LocalTraining, Scheme):
     """Split learning, one user after another; the device part is handed on through the base station."""
 
     order: Literal["random", "fixed"] = "random"

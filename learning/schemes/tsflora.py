@@ -26,6 +26,7 @@ from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.split import CutLink
 from learning.reducers import Selected
+from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
 from learning.world import World
 
@@ -34,7 +35,7 @@ FULL = 32
 
 
 @dataclass(frozen=True)
-class TSFLora(LocalTraining):
+class TSFLora(LocalTraining, Scheme):
     """Split federated fine-tuning of adapters; only the tokens that matter cross the cut, in few bits (Qiang, 2026)."""
 
     tokens: Annotated[int, Ge(1)] = 40

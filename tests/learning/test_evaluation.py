@@ -15,10 +15,11 @@ from learning.adapters import Lora
 from learning.adapters.combine import merged
 from learning.evaluation import mean
 from learning.models import Mlp, Vit, whole
+from learning.scheme import Scheme
 
 
 @dataclass
-class Reports:
+class Reports(Scheme):
     """Reports given models, round after round."""
 
     rounds: list[list[Any]]

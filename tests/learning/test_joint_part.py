@@ -11,12 +11,13 @@ from fakes import one_thread, world
 from learning.models.segment import modules
 from learning.optimisers import Sgd
 from learning.protocols.split import JointPart
+from learning.scheme import Scheme
 
 SHARES = (0.25, 0.75)
 
 
 @dataclass(frozen=True)
-class ThreeServed:
+class ThreeServed(Scheme):
     """Serves smashed data of three users, drawn here, and steps on the gradients of some."""
 
     stepped: tuple[int, ...]

@@ -8,17 +8,18 @@ import simpy
 import torch
 
 from fakes import world
-from learning.description import Stop
 from learning.policies import Deadline, FirstK, WaitForAll
 from learning.protocols.rounds import gather, visit
+from learning.scheme import Scheme
 from learning.schemes import SFL, SFLV1, SFLV2, SL, FedAvg, FedSLPQ
+from learning.stop import Stop
 
 TAKES_S = [3.0, 1.0, 4.0, 2.0]
 SLOW_S = 1000.0
 
 
 @dataclass
-class Scripted:
+class Scripted(Scheme):
     """A scheme without learning: each user computes for `takes_s`, then the round is over."""
 
     rounds: Any
@@ -185,7 +186,7 @@ def test_empty_rounds_keep_the_model(scheme):
     assert all(torch.equal(ran.model[name], value) for name, value in before.items())
 
 
-class Untrained:
+class Untrained(Scheme):
     def run(self, world):
         for _ in world.rounds():
             yield world.env.timeout(1.0)

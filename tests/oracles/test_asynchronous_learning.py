@@ -22,6 +22,7 @@ from learning.policies.staleness import Constant, Hinge, Polynomial
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
+from learning.scheme import Scheme
 from learning.schemes import PSL, SFLV1, SFLV2, FedAvg, FedProx
 from learning.world import World
 
@@ -249,7 +250,7 @@ def test_weights_used_are_the_weights_downloaded(scheme: Any, executor: str, pol
 
 
 @dataclass(frozen=True)
-class Newest:
+class Newest(Scheme):
     """Federated averaging done wrong: a user trains on what the server has by then, not on what it downloaded."""
 
     def run(self, world: World) -> Process[None]:

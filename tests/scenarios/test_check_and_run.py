@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from scenarios import load
 from scenarios.blame import NETWORK_SECTIONS, culprit
@@ -21,7 +22,7 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
 
 @dataclass(frozen=True)
-class Fails:
+class Fails(Scheme):
     """A scheme whose round `at` fails."""
 
     at: int = 0
@@ -35,7 +36,7 @@ class Fails:
 
 
 @dataclass(frozen=True)
-class ReadsAValue:
+class ReadsAValue(Scheme):
     """A scheme that cannot go on without a value."""
 
     def run(self, world: Any) -> Iterator[Any]:
@@ -51,7 +52,7 @@ def halved(model: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Signalled:
+class Signalled(Scheme):
     """A scheme that sends its process a signal, once, in rounds that compute values, or in those that do not."""
 
     number: int

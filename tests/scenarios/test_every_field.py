@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from learning.description import Stop
+from learning.stop import Stop
 from scenarios.checks import default_of
 from scenarios.document import Document
 from scenarios.errors import ScenarioError

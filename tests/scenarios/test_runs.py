@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from netsim.tables import TABLES
 from netsim.trace import Trace
@@ -33,7 +34,7 @@ def contents(run: Path) -> dict[Path, bytes]:
 
 
 @dataclass(frozen=True)
-class Breaks:
+class Breaks(Scheme):
     """A scheme that fails in its second round, two processes deep."""
 
     def run(self, world: Any) -> Any:
@@ -169,7 +170,7 @@ def test_a_full_disk_is_one_sentence(
 
 
 @dataclass(frozen=True)
-class Waits:
+class Waits(Scheme):
     """A scheme that waits for what never happens."""
 
     def run(self, world: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from sweeps import BANDS, index, records
 
+from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from scenarios import load, simulate
 from scenarios.cost import predict
@@ -119,7 +120,7 @@ def test_what_is_finished_is_skipped(study: Path, tmp_path: Path, netsim) -> Non
 
 
 @dataclass(frozen=True)
-class Breaks:
+class Breaks(Scheme):
     """A scheme that fails in its first round."""
 
     def run(self, world: Any) -> Any:

@@ -34,13 +34,14 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import ServerPart
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
+from learning.scheme import Scheme
 from learning.schemes.fedsl_pq import messages, operators
 from learning.schemes.fedsl_pq.device import Device
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedSLPQ:
+class FedSLPQ(Scheme):
     """Federated split learning with pruning, gradient quantisation and cut-layer dropout (Zhang et al., 2024)."""
 
     interval: Annotated[int, Ge(1)] = 5

@@ -35,6 +35,7 @@ from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
+from learning.scheme import Scheme
 from learning.schemes.hasfl import operators
 from learning.schemes.hasfl.controllers import Controller, Hasfl, Plan
 from learning.schemes.hasfl.device import Device
@@ -45,7 +46,7 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class HASFL:
+class HASFL(Scheme):
     """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); all count alike."""
 
     controller: Controller = Hasfl()

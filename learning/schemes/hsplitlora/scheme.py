@@ -33,6 +33,7 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.scheme import Scheme
 from learning.schemes.hsplitlora.costs import Budget, check
 from learning.schemes.hsplitlora.model import Configuration, Device, Model, Result, fresh_state
 from learning.schemes.hsplitlora.operators import Over, Rule
@@ -44,7 +45,7 @@ USUAL_STEPS = 20
 
 
 @dataclass(frozen=True)
-class HSplitLoRA(LocalTraining):
+class HSplitLoRA(LocalTraining, Scheme):
     """Split fine-tuning of adapters with a cut and ranks for each user, exactly aggregated (Lin et al., 2025)."""
 
     local_steps: Annotated[int, Ge(1)] | None = None

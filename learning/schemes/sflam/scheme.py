@@ -27,6 +27,7 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink
 from learning.protocols.updates import merge
+from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sflam.control import FULL, Control
 from learning.schemes.sflam.situation import Situation
@@ -34,7 +35,7 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLAM(LocalTraining):
+class SFLAM(LocalTraining, Scheme):
     """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
 
     control: Control = Control()

@@ -29,8 +29,8 @@ from learning.parties import User, label_bits
 from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import token_draw
-from learning.reducers import Selected
-from learning.reducers.tokens import importance
+from learning.reducers.tokens import Selected, importance
+from learning.scheme import Scheme
 from learning.schemes.st_sflora.cell import ALLOCATION_BITS, Cell, Costs, Grant, Report, fixed, ranked, reduced, solved
 from learning.schemes.st_sflora.standing import Standing
 from learning.schemes.tsflora import require_tokens
@@ -43,7 +43,7 @@ REPORTING = 0.5
 
 
 @dataclass(frozen=True)
-class STSFLora:
+class STSFLora(Scheme):
     """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered in a second."""
 
     solver: Literal["published", "improved", "brute"] = "published"
