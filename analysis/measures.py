@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -116,18 +117,15 @@ def time_by_user(critical_path: pd.DataFrame) -> pd.DataFrame:
     return table.assign(rounds_decided=decided.reindex(table.index, fill_value=0))
 
 
-def utilisation(computations: pd.DataFrame, duration_s: float, server_slots: int, edge_slots: int = 1) -> pd.DataFrame:
+def utilisation(computations: pd.DataFrame, duration_s: float, slots: Mapping[str, int]) -> pd.DataFrame:
     """By processor (node_kind, node): `busy_s`, `jobs`, mean `wait_s`, and `utilisation` = busy_s / (duration_s slots).
 
-    A user's device has one slot, the server `server_slots`, and every edge server `edge_slots`.
+    `slots` has the number of slots of nodes by name; every other node has one, as users' devices have.
     """
     nodes = computations.groupby(["node_kind", "node"], dropna=False)
     table = nodes.agg(busy_s=("service_s", "sum"), jobs=("service_s", "size"), wait_s=("wait_s", "mean"))
-    kinds, names = table.index.get_level_values("node_kind"), table.index.get_level_values("node")
-    slots = np.where(
-        kinds != "server", 1, np.where(names.astype(str).str.fullmatch(r"server\d+"), edge_slots, server_slots)
-    )
-    return table.assign(utilisation=table["busy_s"] / (duration_s * slots))
+    counts = np.array([slots.get(node, 1) for node in table.index.get_level_values("node")])
+    return table.assign(utilisation=table["busy_s"] / (duration_s * counts))
 
 
 def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,9 @@ from analysis.parquet import Where
 
 ENDED = ("complete", "diverged")
 """Statuses of runs that came to the end that their scenarios ask for: `diverged` where that was to stop there."""
+
+EDGE_SERVER = re.compile(r"server\d+")
+"""Names of the servers of `compute.edge_servers`."""
 
 
 class NotARun(FileNotFoundError):
@@ -135,9 +139,14 @@ class Run:
     def utilisation(self) -> pd.DataFrame:
         """Busy share of every processor over the simulated time."""
         compute = self.scenario["compute"]
-        edge = compute.get("edge_servers") or {}
+        edge = compute.get("edge_servers") or {"slots": 1}
+        slots = {
+            name: edge["slots"] for name in map(str, self.computations["node"].unique()) if EDGE_SERVER.fullmatch(name)
+        }
+        slots |= {name: site["slots"] for name, site in (compute.get("sites") or {}).items()}
+        slots["server"] = compute["servers"]["slots"]
         end_s = pd.concat([self.rounds["end_s"], self.computations["end_s"]]).max()
-        return measures.utilisation(self.computations, float(end_s), compute["servers"]["slots"], edge.get("slots", 1))
+        return measures.utilisation(self.computations, float(end_s), slots)
 
     def requests_by(self, *columns: str) -> pd.DataFrame:
         """Requests by columns of `requests`, by stream if none is named: how they ended, and latency percentiles."""

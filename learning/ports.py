@@ -1,6 +1,6 @@
 """All that learning knows of a network: the few Protocols it needs. The network fits them without importing them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,6 +13,36 @@ Process = Generator[simpy.Event, Any, T]
 
 Timed = Process[None]
 """What spends simulated time and returns nothing."""
+
+
+class Stay(Protocol):
+    """How long a job was at a processor."""
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds lost to other jobs."""
+        ...
+
+    @property
+    def service_s(self) -> float:
+        """Seconds of one slot that it got."""
+        ...
+
+
+class Storage(Protocol):
+    """Named contents of known sizes in a space of limited bytes."""
+
+    def holds(self, name: Hashable) -> bool:
+        """Return whether there is a content of this name."""
+        ...
+
+    def put(self, name: Hashable, size_bytes: int) -> None:
+        """Store a content, or replace the one of the same name. Raises ValueError if there is not so much space."""
+        ...
+
+    def drop(self, name: Hashable) -> None:
+        """Delete a content. Raises ValueError if there is none of this name."""
+        ...
 
 
 class Streams(Protocol):
@@ -112,7 +142,7 @@ class UserNode(Protocol):
         """
         ...
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
         """Occupy the processor for `flops` floating-point operations."""
         ...
 
@@ -129,7 +159,17 @@ class ServerNode(Protocol):
         """Nominal speed of each of its slots."""
         ...
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
+    @property
+    def name(self) -> str:
+        """Its name in the tables."""
+        ...
+
+    @property
+    def storage(self) -> Storage:
+        """What it holds."""
+        ...
+
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
         """Queue for a slot, then occupy it for `flops` floating-point operations on behalf of `user`."""
         ...
 

@@ -54,6 +54,9 @@ class World:
     adapter: Lora | None = None
     nearest: Callable[[User], Server] | None = None
     """Which server a user works with from the beginning of a round; None is the aggregator."""
+    sites: dict[str, Server] = field(default_factory=dict)
+    """All servers by their names in the tables: the aggregator (`server`), edge servers (`server0`, ... by station),
+    the sites of the scenario, and a server on each user's device (`user0`, ...)."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
     closes_s: float = field(default=inf, init=False)

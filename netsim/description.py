@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -30,6 +31,9 @@ from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
 from netsim.units import Decibels, DecibelsUp
 from netsim.values import Constant, PerUser
+
+NODES = re.compile(r"core|server\d*|station\d+|user\d+")
+"""Names in the tables of nodes that are not named by a scenario."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,8 @@ class DevicesDescription:
     """Memory for a job: operands, results (weights and optimiser state among them) and activations; null is enough."""
     when_full: Literal["refuse", "leave_out"] = "refuse"
     """Whether a user whose largest job in the first round does not fit ends the matter, or is left out of the run."""
+    storage_bytes: PerUser | None = None
+    """Space for what learning stores on a device, such as the weights of experts, in bytes; null is no limit."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +232,8 @@ class ServerDescription:
     """Jobs for which it has room, waiting and served; null is no limit. A request that finds no room is refused; what
     leaves at the instant at which it comes, to within rounding, makes room for it. What learning asks for takes room,
     but is never refused: it waits."""
+    storage_bytes: Annotated[float, Ge(0)] | None = None
+    """Space for what learning stores here, such as the weights of experts, in bytes; null is no limit."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,20 @@ class EdgeServersDescription(ServerDescription):
 
     stations: tuple[Annotated[int, Ge(0)], ...] | None = None
     """Numbers of the stations that have one; null is all."""
+
+
+@dataclass(frozen=True)
+class SiteDescription(ServerDescription):
+    """One more server, with a name, at which learning can have work done, such as the calls of experts."""
+
+    station: Annotated[int, Ge(0)] | None = None
+    """Number of the station at which it stands; null is in the core, behind all stations."""
+    delay_s: Annotated[float, Ge(0)] = 0.0
+    """One-way delay between the core and this site in seconds, as of a distant cloud; a site at a station has none."""
+
+    def __post_init__(self) -> None:
+        if self.station is not None and self.delay_s > 0:
+            raise ValueError(f"delay_s = {self.delay_s:g} is that of a site in the core, and this is at a station")
 
 
 @dataclass(frozen=True)
@@ -264,8 +286,18 @@ class ComputeDescription:
     """That of the edge server."""
     edge_servers: EdgeServersDescription | None = None
     """Those of further servers at the stations; null is none."""
+    sites: dict[str, SiteDescription] = field(default_factory=dict)
+    """Those of further servers by name, letters, digits and _, such as `edge0` or `cloud`."""
     stragglers: StragglersDescription = field(default_factory=StragglersDescription)
     """How much slower than nominal the users' devices are."""
+
+    def __post_init__(self) -> None:
+        for name in self.sites:
+            if not name.isidentifier() or NODES.fullmatch(name):
+                raise ValueError(
+                    f'"{name}" cannot name a site; use letters, digits and _, and none of the names that other nodes '
+                    "have in the tables: core, server, server0, station0, user0, ..."
+                )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from netsim.tables import (
     DecisionRow,
     EnergyRow,
     EvaluationRow,
+    ExpertCallRow,
     OutageRow,
     RequestRow,
     RoundRow,
@@ -105,6 +106,44 @@ class Journal:
     def decision(self, user: int | None, name: str, value: float) -> None:
         """What a controller chose in this round; `user` is None if it concerns all."""
         self.trace.add("decisions", *DecisionRow(self.round, user, name, float(value)))
+
+    def expert_call(
+        self,
+        *,
+        user: int,
+        layer: int,
+        expert: int,
+        node: str,
+        kind: str,
+        tokens: int,
+        bits_up: float,
+        bits_down: float,
+        round: int,
+        start_s: float,
+        wait_s: float | None,
+        service_s: float | None,
+        hit: bool,
+        interrupted: bool,
+    ) -> None:
+        """A call of an expert is over now, done or given up; the arguments are the columns of `expert_calls`."""
+        row = ExpertCallRow(
+            round=round,
+            user=user,
+            layer=layer,
+            expert=expert,
+            node=node,
+            kind=kind,
+            tokens=tokens,
+            bits_up=float(bits_up),
+            bits_down=float(bits_down),
+            start_s=start_s,
+            end_s=self.env.now,
+            wait_s=wait_s,
+            service_s=service_s,
+            hit=hit,
+            interrupted=interrupted,
+        )
+        self.trace.add("expert_calls", *row)
 
     def outage(self, row: OutageRow) -> None:
         """A device was away."""

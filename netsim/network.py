@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import Literal
@@ -12,12 +13,14 @@ from netsim.backhaul import Backhaul
 from netsim.battery import install_batteries
 from netsim.budget import LinkBudget
 from netsim.description import (
+    BackhaulDescription,
     BandDescription,
     ComputeDescription,
     EnergyDescription,
     MobilityDescription,
     NetworkDescription,
     ServerDescription,
+    SiteDescription,
 )
 from netsim.energy import Meter
 from netsim.exogenous import ExogenousEvents
@@ -30,6 +33,7 @@ from netsim.processor import Processor
 from netsim.radio.band import Band
 from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
 from netsim.slowdown import Slowdowns
+from netsim.storage import Storage
 from netsim.streams import Streams
 from netsim.tables import UserRow
 from netsim.transfer import AirInterface, Radio
@@ -79,6 +83,7 @@ class Network:
             install_batteries(energy.battery, presences, exogenous, streams)
         self.server = self._server("server", compute.servers, compute.servers.station)
         self.edge_servers = self._edge_servers()
+        self.sites = self._sites(compute.sites)
         if network.interference is not None:
             self._couple_interference(network.interference)
         if network.handover is not None and network.mobility is None:
@@ -220,9 +225,9 @@ class Network:
         """The server nearest to a user: at its station, if there is one."""
         return self.edge_servers.get(user.station.number, self.server)
 
-    def _server(self, name: str, server: ServerDescription, station: int | None) -> Server:
+    def _server(self, name: str, server: ServerDescription, station: int | None, delay_s: float = 0.0) -> Server:
         if station is not None and station >= len(self.stations):
-            raise ValueError(f"a server stands at station {station}; there are {len(self.stations)}, from 0")
+            raise ValueError(f"{name} stands at station {station}; there are {len(self.stations)}, from 0")
         server.discipline.check(len(self.users))
         processor = Processor(
             self.env,
@@ -235,7 +240,13 @@ class Network:
             capacity=server.capacity,
             energy=self._energy.server_compute,
         )
-        return Server(self.env, processor, None if station is None else self.stations[station])
+        place = None if station is None else self.stations[station]
+        built = Server(self.env, processor, Storage(name, server.storage_bytes), place)
+        if delay_s > 0:
+            line = BackhaulDescription(inf, delay_s)
+            built.to_core = Backhaul(self.env, self.journal, "core", line)
+            built.from_core = Backhaul(self.env, self.journal, name, line)
+        return built
 
     def _edge_servers(self) -> dict[int, Server]:
         """By station."""
@@ -244,3 +255,15 @@ class Network:
             return {}
         places = range(len(self.stations)) if edge.stations is None else edge.stations
         return {station: self._server(f"server{station}", edge, station) for station in places}
+
+    def _sites(self, described: Mapping[str, SiteDescription]) -> dict[str, Server]:
+        """By name: the servers of the scenario, and one on each user's device."""
+        sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
+        for name, site in described.items():
+            sites[name] = self._server(name, site, site.station, site.delay_s)
+        storage, count = self._compute.devices.storage_bytes, len(self.users)
+        spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")
+        for user, space_bytes in zip(self.users, spaces, strict=True):
+            name = user.processor.node
+            sites[name] = Server(self.env, user.processor, Storage(name, space_bytes), user)
+        return sites

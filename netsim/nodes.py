@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import simpy
 
 from netsim.backhaul import Backhaul
 from netsim.faults.presence import Presence, Work
 from netsim.processor import Processor, Timed
+from netsim.queueing import Stay
+from netsim.storage import Storage
 from netsim.transfer import AirInterface, Radio
 
 T = TypeVar("T")
@@ -28,12 +30,21 @@ class Station:
     from_core: Backhaul | None = None
 
 
-def lines(origin: Station | None, destination: Station | None) -> list[Backhaul]:
-    """The lines from one site to another; None is the core."""
+class Terminus(Protocol):
+    """Where the backhaul ends: a station, or a server in the core. None is a line that takes no time."""
+
+    @property
+    def to_core(self) -> Backhaul | None: ...
+
+    @property
+    def from_core(self) -> Backhaul | None: ...
+
+
+def lines(origin: Terminus, destination: Terminus) -> list[Backhaul]:
+    """The lines that a message crosses from one end of the backhaul to another, in their order."""
     if origin is destination:
         return []
-    way = (origin.to_core if origin else None, destination.from_core if destination else None)
-    return [line for line in way if line is not None]
+    return [line for line in (origin.to_core, destination.from_core) if line is not None]
 
 
 @dataclass(eq=False)
@@ -59,18 +70,34 @@ class User:
         """Nominal speed."""
         return self.processor.flops_per_s
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Timed:
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Work[Stay]:
         """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
     def send(self, to: Server, bits: float, kind: str) -> Timed:
-        """Transmit `bits` on the uplink to the station, and from there to the server."""
+        """Transmit `bits` on the uplink to the station, and from there to the server.
+
+        To a server on another user's device they go over that user's downlink at last. To one on the user's own device
+        they take no time.
+        """
         return self.attend(self._send(to, bits, kind))
 
     def _send(self, to: Server, bits: float, kind: str) -> Timed:
-        yield from self.station.uplink.transfer(self.uplink, bits, kind)
-        for line in lines(self.station, to.station):
+        if to.place is self:
+            return
+        yield from self.transmit(bits, kind)
+        for line in lines(self.station, to.terminus):
             yield from line.transfer(bits, kind, [self.number])
+        if isinstance(to.place, User):
+            yield from to.place.receive(bits, kind)
+
+    def transmit(self, bits: float, kind: str) -> Timed:
+        """Transmit `bits` to the station."""
+        return self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
+
+    def receive(self, bits: float, kind: str) -> Timed:
+        """Receive `bits` from the station."""
+        return self.attend(self.station.downlink.transfer(self.downlink, bits, kind))
 
     def attend(self, work: Work[T]) -> Work[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is."""
@@ -99,34 +126,73 @@ class User:
 
 @dataclass(eq=False)
 class Server:
-    """A server: a queue before slots, at a station or in the core behind all of them."""
+    """A server: a queue before slots, and storage.
+
+    It is at a station, on a user's device, whose processor it then uses, or in the core behind all stations.
+    """
 
     env: simpy.Environment
     processor: Processor
-    station: Station | None = None
+    storage: Storage
+    place: Station | User | None = None
+    """None is the core."""
+    to_core: Backhaul | None = None
+    """The line of a server in the core that is far from the others, and of no other server."""
+    from_core: Backhaul | None = None
+    """The same in the other direction."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the tables."""
+        return self.processor.node
 
     @property
     def flops_per_s(self) -> float:
         """Nominal speed of each slot."""
         return self.processor.flops_per_s
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
+    @property
+    def terminus(self) -> Terminus:
+        """The end of the backhaul at which it is: its station, that of its user at present, or itself."""
+        if self.place is None:
+            return self
+        return self.place.station if isinstance(self.place, User) else self.place
+
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Work[Stay]:
         """Queue for a slot and hold it for the job, on behalf of `user` or of nobody."""
-        yield from self.processor.compute(flops, kind, memory_bytes, user)
+        work = self.processor.compute(flops, kind, memory_bytes, user)
+        return self.place.attend(work) if isinstance(self.place, User) else work
 
     def send(self, to: User, bits: float, kind: str) -> Timed:
-        """Transmit `bits` to a user's station, and from there to the user on the downlink."""
+        """Transmit `bits` to a user's station, and from there to the user on the downlink.
+
+        From a server on another user's device they go over that user's uplink first. From one on the user's own device
+        they take no time.
+        """
         return to.attend(self._send(to, bits, kind))
 
     def _send(self, to: User, bits: float, kind: str) -> Timed:
-        for line in lines(self.station, to.station):
+        if self.place is to:
+            return
+        yield from self._leave(bits, kind)
+        for line in lines(self.terminus, to.station):
             yield from line.transfer(bits, kind, [to.number])
-        yield from to.station.downlink.transfer(to.downlink, bits, kind)
+        yield from to.receive(bits, kind)
 
     def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Timed:
         """Transmit `bits` once to another server over what lies between them, for one user or several."""
-        for line in lines(self.station, to.station):
+        if to is self:
+            return
+        yield from self._leave(bits, kind)
+        for line in lines(self.terminus, to.terminus):
             yield from line.transfer(bits, kind, users)
+        if isinstance(to.place, User):
+            yield from to.place.receive(bits, kind)
+
+    def _leave(self, bits: float, kind: str) -> Timed:
+        """Transmit `bits` to the station, where a server is on a user's device."""
+        if isinstance(self.place, User):
+            yield from self.place.transmit(bits, kind)
 
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
@@ -137,6 +203,7 @@ class Server:
         cells: dict[Station, list[Radio]] = {}
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
+        yield from self._leave(bits, kind)
         works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
         with _staying([user.downlink for user in to]):
             reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
@@ -146,7 +213,7 @@ class Server:
     def _reach(
         self, station: Station, radios: Sequence[Radio], bits: float, kind: str
     ) -> Generator[simpy.Event, Any, list[Radio]]:
-        for line in lines(self.station, station):
+        for line in lines(self.terminus, station):
             yield from line.transfer(bits, kind, [radio.user for radio in radios])
         return (yield from station.downlink.broadcast(radios, bits, kind))
 

@@ -10,7 +10,7 @@ import simpy
 from netsim.energy import ComputeEnergy, Meter
 from netsim.instants import ARRIVE, After
 from netsim.journal import Journal
-from netsim.queueing import Discipline, Fifo, Full
+from netsim.queueing import Discipline, Fifo, Full, Stay
 from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
 
@@ -55,8 +55,8 @@ class Processor:
 
     def compute(
         self, flops: float, kind: str, memory_bytes: int, user: int | None, *, refusable: bool = False
-    ) -> Timed:
-        """Queue and be served. No operations take no time and leave no row.
+    ) -> Generator[simpy.Event, Any, Stay]:
+        """Queue and be served; return how long each took. No operations take no time and leave no row.
 
         Raises ValueError if `flops` is negative or no number, and Full at once if the job is `refusable` and there is
         no room for it; any other job waits, room or not.
@@ -64,7 +64,7 @@ class Processor:
         if not flops >= 0:
             raise ValueError(f"{kind}: {flops} FLOPs cannot be computed")
         if flops == 0:
-            return
+            return Stay(0.0, 0.0, begun=False, interrupt=None)
         if refusable and self._full:
             yield After(self.env, self.env.now, ARRIVE)  # who leaves makes room before who comes
             if self._full:
@@ -93,6 +93,7 @@ class Processor:
         )
         if stay.interrupt is not None:
             raise stay.interrupt
+        return stay
 
     @property
     def _full(self) -> bool:

@@ -224,6 +224,26 @@ class HandoverRow(NamedTuple):
     interruption_s: Annotated[float, Column("s", "time until it can send and receive again")]
 
 
+class ExpertCallRow(NamedTuple):
+    """The tokens of one user's request or mini-batch that one expert of a mixture of experts was called with."""
+
+    round: Round
+    user: Annotated[int, Column("1", "number of the user that calls, from 0")]
+    layer: Annotated[int, Column("1", "number of the layer of experts, from 0")]
+    expert: Annotated[int, Column("1", "number of the expert in its layer, from 0")]
+    node: Annotated[str, Column("", "name of the site at which the expert was called: a server, or a user's device")]
+    kind: Annotated[str, Column("", "what was computed, as in computations")]
+    tokens: Annotated[int, Column("1", "tokens sent to the expert")]
+    bits_up: Annotated[float, Column("bit", "size of what was sent to the site; 0 on the user's own device")]
+    bits_down: Annotated[float, Column("bit", "size of what the site sent back, likewise; 0 if it came to nothing")]
+    start_s: Start
+    end_s: Annotated[float, Column("s", "simulated time at which the user had the result, or the call was given up")]
+    wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the expert did not get done")]
+    service_s: Annotated[float | None, Column("s", "time on the site's processor; null likewise")]
+    hit: Annotated[bool, Column("1", "whether it was the site that the user prefers, which then holds the expert")]
+    interrupted: Annotated[bool, Column("1", "whether the call was given up before the user had the result")]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -237,6 +257,7 @@ ROWS: dict[str, type] = {
     "requests": RequestRow,
     "positions": PositionRow,
     "handovers": HandoverRow,
+    "expert_calls": ExpertCallRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -160,10 +160,10 @@ def _world(
         with blaming("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
         users.append(User(node, batches, wire))
-    parties = {node: Server(node, wire) for node in (network.server, *network.edge_servers.values())}
+    sites = {name: Server(node, wire) for name, node in network.sites.items()}
 
     def nearest(user: User) -> Server:
-        return parties[network.server_of(network.users[user.number])]
+        return sites[network.server_of(network.users[user.number]).name]
 
     return World(
         env=env,
@@ -171,7 +171,7 @@ def _world(
         executor=executor,
         streams=streams,
         journal=network.journal,
-        server=parties[network.server],
+        server=sites[network.server.name],
         users=users,
         dataset=material.dataset,
         whole=material.model,
@@ -186,4 +186,5 @@ def _world(
         pretrainer=material.pretrainer,
         adapter=learning.adapter,
         nearest=nearest if learning.servers == "nearest" else None,
+        sites=sites,
     )

@@ -67,5 +67,6 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     except Exception as error:
         raise RunFailed(f"failed in a first round without values, which measures memory: {told(error)}") from error
     jobs = probe.journal.trace.frame("computations")
-    own = jobs.filter(pc.equal(jobs["node_kind"], "user")).group_by("user").aggregate([("memory_bytes", "max")])
-    return dict(sorted(zip(own["user"].to_pylist(), own["memory_bytes_max"].to_pylist(), strict=True)))
+    own = jobs.filter(pc.equal(jobs["node_kind"], "user")).group_by("node").aggregate([("memory_bytes", "max")])
+    users = (int(node.removeprefix("user")) for node in own["node"].to_pylist())
+    return dict(sorted(zip(users, own["memory_bytes_max"].to_pylist(), strict=True)))

@@ -24,7 +24,8 @@ def recorded(folder: Path, case: str, **tables: dict[str, list[Any]]) -> None:
         traces = folder / case / "traces" / name
         traces.mkdir(parents=True)
         pd.DataFrame(columns).to_parquet(traces / "part-0.parquet")
-        hashes[name] = {"sha256": sha256(repr(columns).encode()).hexdigest()}
+        rows = len(next(iter(columns.values())))
+        hashes[name] = {"rows": rows, "sha256": sha256(repr(columns).encode()).hexdigest()}
     (folder / case / "run.json").write_text(json.dumps({"tables": hashes}))
 
 
@@ -51,6 +52,12 @@ def test_other_rows_and_columns_are_named(tmp_path: Path) -> None:
     other = {"user": THEN["user"], "cause": THEN["cause"], "left": THEN["dropped"]}
     assert compared(tmp_path / "columns", other, {}) == ["outages: columns ['dropped', 'left'] are new or gone"]
     assert compared(tmp_path / "tables", THEN, {}, "absences") == ["table absences is new", "table outages is gone"]
+
+
+def test_a_new_table_is_named_unless_it_has_no_rows(tmp_path: Path) -> None:
+    recorded(tmp_path / "then", "a", outages=THEN)
+    recorded(tmp_path / "now", "a", outages=THEN, calls={"user": []}, positions={"user": [0]})
+    assert list(differences(tmp_path / "then", tmp_path / "now", "a", {})) == ["table positions is new"]
 
 
 def test_what_was_only_renamed_is_the_same(tmp_path: Path) -> None:

@@ -99,12 +99,12 @@ def test_utilisation_divides_by_time_and_slots() -> None:
     computations = pd.DataFrame(
         {
             "node_kind": ["user", "user", "server", "server"],
-            "node": [0, 0, None, None],
+            "node": ["user0", "user0", "server", "server"],
             "service_s": [1.0, 2.0, 4.0, 4.0],
             "wait_s": [0.0, 0.0, 1.0, 3.0],
         }
     )
-    table = measures.utilisation(computations, duration_s=10.0, server_slots=2)
+    table = measures.utilisation(computations, duration_s=10.0, slots={"server": 2})
     assert table["utilisation"].tolist() == [0.4, 0.3]  # server, user 0
     assert table["wait_s"].tolist() == [2.0, 0.0]
     assert table["jobs"].tolist() == [2, 2]

@@ -70,7 +70,7 @@ def test_an_unknown_table_is_an_error_that_lists_those_there_are(run_dir: Path) 
     run = analysis.load(run_dir)
     with pytest.raises(analysis.NoSuchTable, match=r"has no table 'transfer'; the tables it has: .*, transfers, users"):
         _ = run.transfer
-    assert not hasattr(run, "expert_calls")
+    assert not hasattr(run, "no_such_table")
 
 
 def test_a_table_without_a_file_is_no_table_yet(tmp_path: Path) -> None:
