@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 
 from learning.control.precision import (
-    Plan,
+    PrecisionPlan,
     PrecisionProblem,
     block_descent,
     exhaustive,
@@ -26,8 +26,8 @@ from learning.control.precision.blocks import (
     with_best_power_by_approximation,
     with_best_radio,
 )
-from learning.control.precision.descent import descent, one_pass, starts
 from learning.control.precision.matching import cost_of
+from learning.control.precision.solvers import descent, one_pass, starts
 from learning.control.rate import energy_j, min_energy_j, rate_bps
 from learning.control.split import min_energy_split, width_worth
 
@@ -270,7 +270,7 @@ def test_matching(seed: int) -> None:
     [joint_descent, block_descent, partial(matched_descent, subchannels=100, power=with_best_power)],
     ids=["joint", "blocks", "matched"],
 )
-def test_fifty_users(solve: Callable[[PrecisionProblem], Plan]) -> None:
+def test_fifty_users(solve: Callable[[PrecisionProblem], PrecisionPlan]) -> None:
     """`python -m benchmarks solvers` tells the time that this takes."""
     problem = instance(7, users=50, total_hz=1e8, choices=(2, 4, 6, 8, 16))
     plan = solve(problem)
@@ -289,4 +289,4 @@ def test_what_cannot_be_is_one_sentence() -> None:
         match(instance(0), np.full(3, 6), np.full(3, 0.2), np.ones((3, 2)))
     with pytest.raises(ValueError, match="more than 5000 combinations"):
         exhaustive(instance(0, users=6))
-    assert Plan(*instance(0).equal(np.full(3, 8))).power_w.tolist() == [0.2] * 3
+    assert PrecisionPlan(*instance(0).equal(np.full(3, 8))).power_w.tolist() == [0.2] * 3

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from fakes import world
 from learning.codecs import Uniform
-from learning.control.precision import Plan, PrecisionProblem
-from learning.control.precision.descent import starts
+from learning.control.precision import PrecisionPlan, PrecisionProblem
+from learning.control.precision.solvers import starts
 from learning.local_training import Constant
 from learning.models import Vit
 from learning.optimisers import Sgd
@@ -75,7 +75,7 @@ def problem_of(described: Any) -> tuple[PrecisionProblem, Control]:
     return scheme._situation(built).problem(scheme._mini_batches(built.users, 0)), scheme.control
 
 
-def solution(problem: PrecisionProblem, control: Control) -> Plan:
+def solution(problem: PrecisionProblem, control: Control) -> PrecisionPlan:
     return control.solve(problem, np.random.default_rng(0))
 
 

@@ -5,16 +5,13 @@ arXiv 2504.09114. The paper names the controls, the two objectives and the metho
 convex approximation, matching); the exact problem is the smallest one that uses them all.
 """
 
-from learning.control.precision.descent import block_descent, exhaustive, joint_descent, matched_descent
 from learning.control.precision.matching import match
-from learning.control.precision.problem import Plan, PrecisionProblem
-
-SOLVERS = {"published": block_descent, "joint": joint_descent, "brute": exhaustive}
-"""The paper's blocks one after another; bits in turn with power and bandwidth at once; all combinations of bits."""
+from learning.control.precision.problem import PrecisionPlan, PrecisionProblem
+from learning.control.precision.solvers import SOLVERS, block_descent, exhaustive, joint_descent, matched_descent
 
 __all__ = [
     "SOLVERS",
-    "Plan",
+    "PrecisionPlan",
     "PrecisionProblem",
     "block_descent",
     "exhaustive",

@@ -1,22 +1,25 @@
-"""The bits of each user, power and bandwidth fixed.
+"""The best bits of each user, with power and bandwidth fixed.
 
-Energy and time rise with the bits in proportion and the error falls convexly. A latency caps each user's bits; below
-the caps, steps are taken in the order of their worth, which is the fall of the error for the energy.
+Energy and time grow in proportion to the bits, and the error falls convexly. A latency caps each user's bits; below the
+caps, users step up in descending order of the ratio of the fall of the error to the rise of the energy.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from learning.control.precision.problem import Bits, Plan, PrecisionProblem
+from learning.control.precision.problem import Bits, PrecisionPlan, PrecisionProblem
 from learning.control.rate import Floats, rate_bps
 
 POLISHED = 5
-"""How many of the best choices are polished."""
+"""Number of candidates, the best of all latencies, that a local search improves further."""
 
 
-def with_best_bits(problem: PrecisionProblem, plan: Plan) -> Plan:
-    """The best over all latencies that matter; ends where no step up of one user, with steps down of others, helps."""
+def with_best_bits(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
+    """The plan with the best bits over all latencies.
+
+    The search ends where no step up of one user, together with steps down of others, lowers the cost.
+    """
     table = _Table(problem, plan)
     rows = np.concatenate([table.steps_of(plan.bits)[None], table.refined()])
     best = rows[np.argsort(table.costs(rows), kind="stable")[:POLISHED]]
@@ -26,9 +29,9 @@ def with_best_bits(problem: PrecisionProblem, plan: Plan) -> Plan:
 
 
 class _Table:
-    """What each choice means for each user, (choices, users); a decision is a row of positions in the choices."""
+    """Time, energy and error of each choice for each user, (choices, users); a candidate is a row of their indices."""
 
-    def __init__(self, problem: PrecisionProblem, plan: Plan) -> None:
+    def __init__(self, problem: PrecisionProblem, plan: PrecisionPlan) -> None:
         self.choices = np.array(problem.choices)
         rate = rate_bps(plan.bandwidth_hz, plan.power_w, problem.gain_hz_per_w)
         seconds = (problem.elements * self.choices[:, None] + problem.overhead_bits) / rate
@@ -48,7 +51,7 @@ class _Table:
         return np.where(error <= self.budget * (1 + 1e-12), cost, np.inf)
 
     def refined(self) -> Bits:
-        """For each latency that matters and leaves room for the error budget: the steps of most worth."""
+        """(candidates, users): for each latency at which the error budget can be kept, the steps of best ratio."""
         fall, rise = -np.diff(self.errors, axis=0), np.diff(self.joules, axis=0)  # (steps, users)
         order = np.argsort(-fall / np.maximum(rise, 1e-300), axis=None, kind="stable")
         step, user = np.unravel_index(order, fall.shape)
@@ -63,8 +66,8 @@ class _Table:
         return np.array(rows, dtype=np.int64).reshape(-1, len(self._users))
 
     def polished(self, steps: Bits) -> Bits:
-        nobody = np.array([-1])
-        steps = self._coarsened(steps[None], nobody)[0]
+        no_user = np.array([-1])
+        steps = self._coarsened(steps[None], no_user)[0]
         while True:
             finer = np.flatnonzero(steps < len(self.choices) - 1)
             raised = self._coarsened(steps + np.eye(len(steps), dtype=np.int64)[finer], finer)
@@ -76,9 +79,9 @@ class _Table:
             steps = rows[best]
 
     def _coarsened(self, rows: Bits, spared: Bits) -> Bits:
-        """Steps down in each row, the one that saves most first, as long as the error budget allows one.
+        """Each row after steps down, the largest saving first, while the error budget allows one.
 
-        One user a row is spared.
+        `spared`, (rows,), is the user of each row that takes none.
         """
         rows, going = rows.copy(), np.arange(len(rows))
         while len(going):
@@ -91,7 +94,7 @@ class _Table:
         return rows
 
     def _one_step_down(self, rows: Bits) -> Floats:
-        """Cost of each row if one user, by column, went a step down; infinite where that cannot be."""
+        """(rows, users): cost of each row if one user went a step down; infinite where it cannot."""
         second, joule = self.prices
         now, then = (rows, self._users), (np.maximum(rows - 1, 0), self._users)
         ends, (runner_up, last) = self.ends_s[now], self._two_last(self.ends_s[now]).T
@@ -104,6 +107,6 @@ class _Table:
         return np.where(possible, second * latency_s + joule * joules, np.inf)
 
     def _two_last(self, ends: Floats) -> Floats:
-        """(rows, 2): the last end but one and the last of each row; zero where there is but one user."""
+        """(rows, 2): the second largest and the largest end of each row; the former is zero for a single user."""
         padded = np.concatenate([ends, np.zeros((len(ends), 1))], axis=1)
         return np.partition(padded, -2, axis=1)[:, -2:]

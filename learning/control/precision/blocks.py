@@ -1,7 +1,7 @@
-"""Power and bandwidth, one with the other fixed, or both at once.
+"""The best power and bandwidth, one with the other fixed, or jointly.
 
-With the time of an upload in place of its power the energy is convex and falling, so everybody should be done just at
-the round's end, and what is left is a convex search over that end.
+As a function of the upload time the energy is convex and falling, so all uploads should end just at the end of the
+round, and what is left is a convex search over that end.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from learning.control.precision.problem import Bits, Plan, PrecisionProblem
+from learning.control.precision.problem import Bits, PrecisionPlan, PrecisionProblem
 from learning.control.rate import LN2, Floats, rate_bps
 from learning.control.split import bisect, min_energy_split
 
 SCA_PASSES, SETTLED = 200, 1e-6
-"""Successive convex approximation ends after so many passes, or with a smaller relative gain of one."""
+"""Bound on the passes of successive convex approximation, and the relative gain of a pass below which it ends."""
 
 
-def with_best_power(problem: PrecisionProblem, plan: Plan) -> Plan:
-    """Bits and bandwidth fixed: the latency whose just-in-time powers cost least, by a convex search."""
+def with_best_power(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
+    """The best power with bits and bandwidth fixed: a convex search over the latency, every upload ending just then."""
     return _over_latency(problem, plan, lambda latency_s: problem.just_in_time(*plan[:2], latency_s))
 
 
-def with_best_power_by_approximation(problem: PrecisionProblem, plan: Plan) -> Plan:
-    """The same by successive convex approximation, as published.
+def with_best_power_by_approximation(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
+    """The best power with bits and bandwidth fixed, by successive convex approximation, as published.
 
-    The energy of an upload is concave in its power, so its tangent is above it; with that in its place the problem is
-    convex, and its solution the next point to take the tangent at. The cost never rises.
+    The energy of an upload is concave in its power, so its tangent is an upper bound; with the bound in its place the
+    problem is convex, and its solution the next point to take the tangent at. The cost never rises.
     """
     second, joule = problem.prices
     payload, width = problem.payload(plan.bits), plan.bandwidth_hz
     bits = plan.bits
 
-    def at(latency_s: float) -> Plan:
+    def at(latency_s: float) -> PrecisionPlan:
         return problem.just_in_time(bits, width, latency_s)
 
     for _ in range(SCA_PASSES):
         slope = joule * _energy_slope(payload, width, plan.power_w, problem.gain_hz_per_w)
 
-        def above(candidate: Plan, slope: Floats = slope) -> float:
+        def above(candidate: PrecisionPlan, slope: Floats = slope) -> float:
             return second * problem.latency_s(candidate) + float((slope * candidate.power_w).sum())
 
         following = _over_latency(problem, plan, at, above)
@@ -51,14 +51,14 @@ def with_best_power_by_approximation(problem: PrecisionProblem, plan: Plan) -> P
 
 
 def _energy_slope(payload: Floats, width_hz: Floats, power_w: Floats, gain_hz_per_w: Floats) -> Floats:
-    """Derivative of p S / R(p)."""
+    """(users,): derivative of the energy p S / R(p) by the power p."""
     rate = rate_bps(width_hz, power_w, gain_hz_per_w)
     rate_slope = gain_hz_per_w / LN2 / (1 + power_w * gain_hz_per_w / width_hz)
     return np.asarray(payload * (rate - power_w * rate_slope) / rate**2, dtype=float)
 
 
-def with_best_bandwidth(problem: PrecisionProblem, plan: Plan) -> Plan:
-    """Bits and latency fixed: the split of the band with the least energy, everybody done just in time."""
+def with_best_bandwidth(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
+    """The split of the band with the least energy, with bits and latency fixed, every upload ending just in time."""
     latency_s = problem.latency_s(plan)
     least = problem.min_width_hz(plan.bits, latency_s) * (1 - 1e-12)
     width = min_energy_split(
@@ -68,14 +68,14 @@ def with_best_bandwidth(problem: PrecisionProblem, plan: Plan) -> Plan:
     return min(plan, better, key=problem.cost)
 
 
-def with_best_radio(problem: PrecisionProblem, bits: Bits) -> Plan:
-    """Bits fixed: power and bandwidth at once.
+def with_best_radio(problem: PrecisionProblem, bits: Bits) -> PrecisionPlan:
+    """The best power and bandwidth jointly, with bits fixed.
 
     In the logarithms of times and bandwidths the problem is jointly convex, so the least cost for a latency is convex
     in the latency, and the search over it finds the optimum.
     """
 
-    def at(latency_s: float) -> Plan:
+    def at(latency_s: float) -> PrecisionPlan:
         split = min_energy_split(
             problem.payload(bits),
             latency_s - problem.fixed_s,
@@ -97,11 +97,11 @@ def with_best_radio(problem: PrecisionProblem, bits: Bits) -> Plan:
 
 def _over_latency(
     problem: PrecisionProblem,
-    start: Plan,
-    at: Callable[[float], Plan],
-    cost: Callable[[Plan], float] | None = None,
-) -> Plan:
-    """The cheapest of `at(latency)` from the shortest that full power allows, which `start` has or is slower than."""
+    start: PrecisionPlan,
+    at: Callable[[float], PrecisionPlan],
+    cost: Callable[[PrecisionPlan], float] | None = None,
+) -> PrecisionPlan:
+    """The cheapest of `at(latency)` over latencies from the shortest that full power allows, or `start` itself."""
     measure = problem.cost if cost is None else cost
     fastest = problem.latency_s(start._replace(power_w=np.full(problem.users, problem.max_power_w)))
     second, _ = problem.prices

@@ -1,4 +1,4 @@
-"""Bandwidth in whole subchannels: a two-sided matching of users and subchannels, improved by swaps until none helps."""
+"""Bandwidth in whole subchannels: a two-sided matching of users and subchannels that no swap improves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from learning.control.rate import Floats
 
 
 def match(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats) -> Bits:
-    """The user of each subchannel; each user has at least one, and shares its power equally among its own.
+    """The user of each subchannel, (subchannels,), at least one for each user.
 
-    `gains_hz_per_w` is (users, subchannels); all subchannels are as wide. Ends where neither the exchange of two
+    `bits` and `power_w`, (users,), are fixed; a user divides its power equally among its subchannels, all of which have
+    the same width. `gains_hz_per_w` is (users, subchannels). The search ends where neither an exchange of two
     subchannels nor a move of one lowers the cost. Raises ValueError with fewer subchannels than users.
     """
     enough(*gains_hz_per_w.shape)
@@ -29,7 +30,7 @@ def match(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w
 
 
 def dealt(users: int, subchannels: int, draw: np.random.Generator) -> Bits:
-    """The user of each subchannel, dealt at random, at least one to each. Raises ValueError where they are too few."""
+    """The user of each subchannel, assigned at random, at least one for each user. Raises ValueError with too few."""
     enough(users, subchannels)
     return draw.permutation(np.concatenate([np.arange(users), draw.integers(0, users, subchannels - users)]))
 
@@ -41,13 +42,13 @@ def enough(users: int, subchannels: int) -> None:
 
 
 def cost_of(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats, owner: Bits) -> float:
-    """The objective of an assignment: the user of each subchannel."""
+    """The objective of an assignment `owner`, (subchannels,): the user of each subchannel."""
     return _Table(problem, bits, power_w, gains_hz_per_w).cost(owner)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Costs of assignments, and of all that are one change away; a subchannel of nobody has owner -1."""
+    """Costs of an assignment and of all assignments one change away; an unassigned subchannel has owner -1."""
 
     problem: PrecisionProblem
     bits: Bits
@@ -58,7 +59,7 @@ class _Table:
         return float(self._costs(self._rates(owner, 0)))
 
     def first(self) -> Bits:
-        """Each user its best free subchannel, the others to whom they lower the cost most."""
+        """The initial assignment: each user's best free subchannel, then each other one where it helps most."""
         users, subchannels = self.gains.shape
         owner = np.full(subchannels, -1)
         for user in range(users):
@@ -70,7 +71,7 @@ class _Table:
         return owner
 
     def changed(self, owner: Bits) -> Bits:
-        """The best of all assignments one exchange or one move away that leave nobody without a subchannel."""
+        """The best assignment one exchange or one move away that leaves every user a subchannel."""
         candidates = [self._best_exchange(owner), self._best_move(owner)]
         return min((each for each in candidates if each is not None), key=self.cost, default=owner)
 
@@ -105,18 +106,18 @@ class _Table:
         return moved
 
     def _each(self, owner: Bits, more: int) -> Floats:
-        """(users, subchannels): rate over each, were the user's power shared among so many more than it has."""
+        """(users, subchannels): rate over each, with the user's power divided among `more` subchannels than it has."""
         width_hz = self.problem.total_hz / self.gains.shape[1]
         counts = np.maximum((owner == np.arange(len(self.power_w))[:, None]).sum(axis=1) + more, 1)
         return np.asarray(width_hz * np.log2(1 + (self.power_w / counts)[:, None] * self.gains / width_hz))
 
     def _rates(self, owner: Bits, more: int) -> Floats:
-        """(users,): rate over what each user has, its power shared likewise."""
+        """(users,): rate of each user over the subchannels that it has, its power shared as in `_each`."""
         mine = owner == np.arange(len(self.power_w))[:, None]
         return np.asarray((mine * self._each(owner, more)).sum(axis=1))
 
     def _costs(self, rates: Floats) -> Floats:
-        """The objective of each row of users' rates."""
+        """(...,): the objective at users' rates, (..., users)."""
         second, joule = self.problem.prices
         with np.errstate(divide="ignore"):
             seconds = np.where(rates > 0, self.problem.payload(self.bits) / rates, np.inf)

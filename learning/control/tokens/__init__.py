@@ -5,11 +5,8 @@ Fine-tuning in Edge Intelligence, arXiv 2605.26120.
 """
 
 from learning.control.tokens.alternating import alternating
-from learning.control.tokens.exhaustive import exhaustive
 from learning.control.tokens.latency import by_latency
-from learning.control.tokens.problem import Allocation, TokenProblem, admissible
+from learning.control.tokens.problem import TokenAllocation, TokenProblem, admissible
+from learning.control.tokens.solvers import SOLVERS, exhaustive
 
-SOLVERS = {"published": alternating, "improved": by_latency, "brute": exhaustive}
-"""The paper's alternation, a search over the latency that nearly always finds the optimum, and all combinations."""
-
-__all__ = ["SOLVERS", "Allocation", "TokenProblem", "admissible", "alternating", "by_latency", "exhaustive"]
+__all__ = ["SOLVERS", "TokenAllocation", "TokenProblem", "admissible", "alternating", "by_latency", "exhaustive"]

@@ -1,8 +1,7 @@
 """The published alternation over power, bandwidth and tokens (algorithms 2 to 4), from three starts.
 
 Every step solves its block exactly, so the efficiency never falls. It can get stuck: the power step spends the whole
-energy on the tokens of the moment, and the token step can then raise none. Hence the starts at few, half and all
-tokens.
+energy on the present tokens, and the token step can then raise none. Hence the starts at few, half and all tokens.
 """
 
 from __future__ import annotations
@@ -11,25 +10,26 @@ import numpy as np
 
 from learning.control.rate import Floats, bandwidth_hz, power_for_energy_w, rate_bps
 from learning.control.split import bisect
-from learning.control.tokens.problem import Allocation, Counts, TokenProblem
+from learning.control.tokens.problem import Counts, TokenAllocation, TokenProblem
 
 MAX_PASSES = 50
+"""Bound on the passes of an alternation."""
 ROUNDING = 1e-9
-"""Relative excess of a limit that arithmetic may bring about: whoever spends all its energy may seem to exceed it."""
+"""Relative excess over a limit that rounding may cause where a user spends all its energy."""
 ENDLESS_S = 1e9
-"""Time of those that have any: with infinitely much, bandwidth would be divided in proportion to nothing."""
+"""Stands for an unlimited latency: at an infinite one, the bandwidths needed would all be zero."""
 SETTLED = 1e-9
 """Relative gain of a pass below which the alternation ends."""
 
 
-def alternating(problem: TokenProblem) -> Allocation:
+def alternating(problem: TokenProblem) -> TokenAllocation:
     """The best of the alternations from the least, half of and all tokens."""
     starts = (problem.min_tokens, max(problem.patches // 2, problem.min_tokens), problem.patches)
     return max((ascent(problem, first(problem, start))[-1] for start in starts), key=problem.efficiency)
 
 
-def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
-    """The allocation after each pass, the first one included."""
+def ascent(problem: TokenProblem, allocation: TokenAllocation) -> list[TokenAllocation]:
+    """The initial allocation and that after each pass."""
     path = [allocation]
     while len(path) <= MAX_PASSES:
         power = with_best_power(problem, path[-1])
@@ -41,21 +41,21 @@ def ascent(problem: TokenProblem, allocation: Allocation) -> list[Allocation]:
     return path
 
 
-def first(problem: TokenProblem, tokens: int) -> Allocation:
-    """An allocation to begin with: as many tokens as asked for, or as fit; equal bandwidth, if that will do."""
+def first(problem: TokenProblem, tokens: int) -> TokenAllocation:
+    """An initial allocation: `tokens` for every user, or as many as fit; equal bandwidths where these suffice."""
     wanted = np.full(problem.users, tokens)
     while not problem.fits(problem.min_width_hz(wanted, ENDLESS_S)):
         wanted = np.maximum((wanted + problem.min_tokens) // 2, problem.min_tokens)
     equal = np.full(problem.users, problem.total_hz / problem.users)
-    allocation = with_best_power(problem, Allocation(wanted, equal, equal))
+    allocation = with_best_power(problem, TokenAllocation(wanted, equal, equal))
     if problem.excess(allocation) <= ROUNDING:
         return allocation
     width = problem.shared(problem.min_width_hz(wanted, ENDLESS_S))
-    return with_best_power(problem, Allocation(wanted, width, width))
+    return with_best_power(problem, TokenAllocation(wanted, width, width))
 
 
-def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation:
-    """Tokens and bandwidth fixed: the largest power that is allowed makes every upload shortest (Eq. 27)."""
+def with_best_power(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
+    """The best power with tokens and bandwidth fixed: the largest allowed, at which uploads are shortest (Eq. 27)."""
     if not problem.own_power:
         return allocation._replace(power_w=np.full(problem.users, problem.max_power_w))
     bits = problem.bits(allocation.tokens)
@@ -63,8 +63,8 @@ def with_best_power(problem: TokenProblem, allocation: Allocation) -> Allocation
     return allocation._replace(power_w=np.minimum(problem.max_power_w, within))
 
 
-def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Allocation:
-    """Tokens and power fixed: the least latest upload, by bisection; what is left over is shared in proportion."""
+def with_best_bandwidth(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
+    """The best bandwidth with tokens and power fixed: shortest latency, by bisection; what is left is shared out."""
     if not problem.own_width:
         return allocation
     bits, power = problem.bits(allocation.tokens), allocation.power_w
@@ -81,8 +81,8 @@ def with_best_bandwidth(problem: TokenProblem, allocation: Allocation) -> Alloca
     return allocation._replace(bandwidth_hz=problem.shared(width))
 
 
-def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocation:
-    """Bandwidth and power fixed: all latencies at which some user can send one token more are tried (Eq. 41)."""
+def with_best_tokens(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
+    """The best tokens with bandwidth and power fixed: all latencies at which one more token fits are tried (Eq. 41)."""
     rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, problem.gain_hz_per_w)
     most = np.minimum(_sendable(problem, rate * problem.max_energy_j / allocation.power_w), problem.patches)
     most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.room_s)), allocation.tokens)
@@ -97,7 +97,7 @@ def with_best_tokens(problem: TokenProblem, allocation: Allocation) -> Allocatio
 
 
 def _sendable(problem: TokenProblem, bits: Floats) -> Counts:
-    """Patch tokens that fit into so many bits; an exact fit counts as one."""
+    """(..., users): patch tokens that fit into so many bits, (..., users); an exact fit counts as one."""
     whole = np.floor((bits * (1 + 1e-12) - problem.overhead_bits) / problem.token_bits) - problem.extra_tokens
     counts: Counts = np.clip(whole, problem.min_tokens, problem.patches).astype(np.int64)
     return counts

@@ -1,8 +1,8 @@
 """A search over the latency: for a given one, tokens go where their mass costs the least bandwidth.
 
-The cheapest way to be done within tau is to radiate the most that power and energy allow for just so long; that takes a
-bandwidth which rises convexly with the tokens, while their mass rises concavely. Taking tokens by mass for bandwidth is
-then as good as can be, but for the last one that does not fit whole.
+Within a latency, an upload needs the least bandwidth if it lasts just so long at the largest power that the limits of
+power and energy allow. That bandwidth rises convexly with the tokens, while their mass rises concavely. The greedy
+choice by the ratio of mass to bandwidth is then optimal but for the last token, which does not fit whole.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 
 from learning.control.rate import Floats
 from learning.control.tokens.alternating import ascent
-from learning.control.tokens.problem import Allocation, Counts, TokenProblem
+from learning.control.tokens.problem import Counts, TokenAllocation, TokenProblem
 
 POINTS = 40
 """Latencies tried in equal ratios, and again between the neighbours of the best."""
 
 
-def by_latency(problem: TokenProblem) -> Allocation:
-    """The best choice over a grid of latencies, then polished by the alternation, which can only raise it."""
+def by_latency(problem: TokenProblem) -> TokenAllocation:
+    """The best choice over a grid of latencies, improved by the alternation, which cannot lower its efficiency."""
     few, many = (np.full(problem.users, count) for count in (problem.min_tokens, problem.patches))
     shortest, longest = problem.shortest_s(np.stack([few, many]))
     grid = np.geomspace(shortest, min(longest, float(np.max(problem.room_s)), 1e9), POINTS)
@@ -28,12 +28,12 @@ def by_latency(problem: TokenProblem) -> Allocation:
     return ascent(problem, max(best, closer, key=problem.efficiency))[-1]
 
 
-def _best(problem: TokenProblem, latencies_s: Floats) -> Allocation:
+def _best(problem: TokenProblem, latencies_s: Floats) -> TokenAllocation:
     return problem.best_of(np.unique([_tokens(problem, latency_s) for latency_s in latencies_s], axis=0))
 
 
 def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
-    """The greedy choice at a latency; the least tokens where not even these fit."""
+    """(users,): the greedy choice at a latency; `min_tokens` where not even these fit."""
     counts = np.arange(problem.min_tokens, problem.patches + 1)
     grid = np.broadcast_to(counts[:, None], (len(counts), problem.users))
     width = problem.min_width_hz(grid, latency_s).T  # (users, counts)
@@ -47,7 +47,7 @@ def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
 
 
 def _greedy(gain: Floats, width: Floats, left: float) -> Counts:
-    """How many more tokens each user sends: the best mass for a hertz first, until none fits any more."""
+    """(users,): further tokens of each user: largest mass per hertz first, until the first that does not fit."""
     with np.errstate(invalid="ignore"):
         cost = np.nan_to_num(np.diff(width, axis=1), nan=np.inf)
     worth = gain / np.maximum(cost, 1e-300)
@@ -59,7 +59,7 @@ def _greedy(gain: Floats, width: Floats, left: float) -> Counts:
 
 
 def _filled_up(more: Counts, cost: Floats, worth: Floats, left: float) -> Counts:
-    """What still fits into the rest of the band, again the best mass for a hertz first."""
+    """(users,): the same with those that still fit into the rest of the band, largest mass per hertz first."""
     users, last = np.arange(len(more)), cost.shape[1] - 1
     while last >= 0:
         following = users, np.minimum(more, last)

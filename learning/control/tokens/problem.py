@@ -1,4 +1,4 @@
-"""The problem: attention mass delivered in a second, under limits of bandwidth, power, energy and time."""
+"""The token problem: attention mass delivered per second, under limits of bandwidth, power, energy and time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from learning.control.rate import Floats, bandwidth_hz, min_energy_j, rate_bps
 Counts = NDArray[np.int64]
 
 
-class Allocation(NamedTuple):
-    """For each user: patch tokens sent, bandwidth, transmit power."""
+class TokenAllocation(NamedTuple):
+    """What is decided for each user of a round."""
 
     tokens: Counts
+    """(users,): patch tokens sent."""
     bandwidth_hz: Floats
+    """(users,): uplink bandwidth in Hz."""
     power_w: Floats
+    """(users,): transmit power in W."""
 
 
 @dataclass(frozen=True)
 class TokenProblem:
-    """Users that are to send their most important tokens within one round.
+    """Users that send their most important tokens within one round, in one uplink band.
 
     Raises ValueError where fewer tokens than `min_tokens` exist.
     """
@@ -31,27 +34,27 @@ class TokenProblem:
     importance: Floats
     """(users, patches): attention of a mini-batch's patches, ranked within each sample and summed by rank (Eq. 18)."""
     gain_hz_per_w: Floats
-    """Power gain of each user's channel over the noise power density."""
+    """(users,): power gain of the uplink over the noise power density."""
     room_s: Floats
-    """Time that each user has for its upload: standing time less what goes before (Eq. 7, 9)."""
+    """(users,): seconds left for the upload: the dwell time less what precedes the upload (Eq. 7, 9)."""
     token_bits: Floats | float
-    """Bits of one token of all samples of the mini-batch, of each user or alike."""
+    """(users,), or one number for all: bits of one token of all samples of the mini-batch."""
     total_hz: float
-    """Bandwidth that all share."""
+    """Bandwidth that all users share, in Hz."""
     max_power_w: float
-    """Transmit power of a user at most."""
+    """Upper bound on every user's transmit power."""
     max_energy_j: float
-    """Radiated energy of an upload at most."""
+    """Upper bound on the radiated energy of an upload."""
     min_tokens: int = 1
-    """Patch tokens that a user sends at least."""
+    """Lower bound on the patch tokens of a user."""
     extra_tokens: int = 2
     """Tokens sent beside the patches: the class token and the merged one."""
     overhead_bits: Floats | float = 0.0
-    """Bits sent beside the tokens: labels, of each user or alike."""
+    """(users,), or one number for all: bits sent beside the tokens, such as labels."""
     own_power: bool = True
-    """Whether power is chosen; else everybody sends with the most, and keeps to its energy by being done earlier."""
+    """Whether power is chosen; else all users send at `max_power_w`, and keep to their energy by ending earlier."""
     own_width: bool = True
-    """Whether bandwidth is chosen; else everybody has an equal part."""
+    """Whether bandwidth is chosen; else all users have equal parts."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_tokens <= self.patches:
@@ -59,10 +62,12 @@ class TokenProblem:
 
     @property
     def users(self) -> int:
+        """Number of users."""
         return int(self.importance.shape[0])
 
     @property
     def patches(self) -> int:
+        """Number of patch tokens of a sample."""
         return int(self.importance.shape[1])
 
     @property
@@ -71,51 +76,51 @@ class TokenProblem:
         return np.concatenate([np.zeros((self.users, 1)), np.cumsum(self.importance, axis=1)], axis=1)
 
     def bits(self, tokens: Counts) -> Floats:
-        """Payload of so many patch tokens, (..., users)."""
+        """(..., users): bits of an upload of so many patch tokens, (..., users)."""
         return np.asarray(self.token_bits * (tokens + self.extra_tokens) + self.overhead_bits, dtype=float)
 
-    def seconds(self, allocation: Allocation) -> Floats:
-        """Upload time of each user."""
+    def seconds(self, allocation: TokenAllocation) -> Floats:
+        """(users,): upload times in seconds."""
         rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, self.gain_hz_per_w)
         return self.bits(allocation.tokens) / rate
 
-    def efficiency(self, allocation: Allocation) -> float:
+    def efficiency(self, allocation: TokenAllocation) -> float:
         """Semantic transmission efficiency: attention mass delivered over the latest upload's time (Eq. 20)."""
         delivered = self.mass[np.arange(self.users), allocation.tokens].sum()
         return float(delivered / self.seconds(allocation).max())
 
     def power_within(self, seconds: Floats) -> Floats:
-        """The most power with which sending for so long stays within power and energy limits."""
+        """(..., users): the largest power within the limits of power and energy, for uploads of so many seconds."""
         if not self.own_power:
             return np.full_like(seconds, self.max_power_w)
         return np.minimum(self.max_power_w, self.max_energy_j / seconds)
 
     def seconds_within(self, latency_s: Floats | float) -> Floats:
-        """(..., users): how long each may send, of a latency: as long as it is there and, at full power, has energy."""
+        """(..., users): longest upload within a latency, the time left and, where power is not chosen, the energy."""
         full_s = np.inf if self.own_power else self.max_energy_j / self.max_power_w
         return np.minimum(np.minimum(latency_s, self.room_s), full_s)
 
     def fits(self, width_hz: Floats) -> NDArray[np.bool_]:
-        """Whether all users have the bandwidth that they need, (..., users), be it chosen or an equal part."""
+        """(...,): whether the band, chosen or in equal parts, holds the bandwidths that users need, (..., users)."""
         if self.own_width:
             return np.asarray(width_hz.sum(axis=-1) <= self.total_hz)
         return np.asarray(width_hz.max(axis=-1) <= self.total_hz / self.users)
 
     def shared(self, width_hz: Floats) -> Floats:
-        """(users,): the whole band, in proportion to these widths, or in equal parts where it is not chosen."""
+        """(users,): parts of the whole band in proportion to these widths; equal parts where they are not chosen."""
         parts = width_hz if self.own_width else np.ones(self.users)
         return np.asarray(parts * (self.total_hz / parts.sum()))
 
     def min_width_hz(self, tokens: Counts, latency_s: Floats | float) -> Floats:
-        """The bandwidth that each user needs to be done within a latency and its own time; infinite if none will do.
+        """(..., users): bandwidth that each user needs to end within a latency and its own time; infinite if it cannot.
 
-        `tokens` is (users,) or (..., users), `latency_s` a number or of a shape that goes with it.
+        `tokens` is (..., users), `latency_s` a number or of a shape that broadcasts with it.
         """
         seconds = self.seconds_within(latency_s)
         return bandwidth_hz(self.bits(tokens) / seconds, self.power_within(seconds), self.gain_hz_per_w)
 
     def shortest_s(self, tokens: Counts) -> Floats:
-        """The shortest latency in which each row of `tokens`, (choices, users), fits into the bandwidth; else infinite.
+        """(choices,): shortest latency at which each row of `tokens`, (choices, users), fits the band; else infinite.
 
         All choices are bisected at once, to a relative 1e-12.
         """
@@ -129,21 +134,21 @@ class TokenProblem:
                 break
         return np.where(self.fits(self.min_width_hz(tokens, high[:, None])), high, np.inf)
 
-    def best_of(self, tokens: Counts) -> Allocation:
-        """The best row of `tokens`, (choices, users), each at its shortest latency.
+    def best_of(self, tokens: Counts) -> TokenAllocation:
+        """The allocation of the most efficient row of `tokens`, (choices, users), each at its shortest latency.
 
-        Raises ValueError if none fits.
+        Raises ValueError if no row fits the band.
         """
         latency_s = self.shortest_s(tokens)
         best = int(np.argmax(self.mass[np.arange(self.users), tokens].sum(axis=1) / latency_s))
         if not np.isfinite(latency_s[best]):
-            raise ValueError("no choice of tokens fits; leave out who is not admissible")
+            raise ValueError("no choice of tokens fits the band; leave out users that are not admissible")
         width = self.min_width_hz(tokens[best], latency_s[best])
         power = self.power_within(self.seconds_within(latency_s[best]))
-        return Allocation(tokens[best], self.shared(width), power)
+        return TokenAllocation(tokens[best], self.shared(width), power)
 
-    def excess(self, allocation: Allocation) -> float:
-        """By how much an allocation breaks a limit, relatively; rounding apart it should not."""
+    def excess(self, allocation: TokenAllocation) -> float:
+        """Largest relative excess of an allocation over a limit; at most rounding where it is feasible."""
         seconds = self.seconds(allocation)
         used = [
             allocation.bandwidth_hz.sum() / self.total_hz,
@@ -154,7 +159,7 @@ class TokenProblem:
         return float(max(used) - 1)
 
     def of(self, users: Counts) -> TokenProblem:
-        """The problem of some of the users."""
+        """The problem of some of the users, (some,) indices."""
         rows: dict[str, Any] = {name: getattr(self, name)[users] for name in ("importance", "gain_hz_per_w", "room_s")}
         for name in ("token_bits", "overhead_bits"):
             if np.ndim(bits := getattr(self, name)):
@@ -163,9 +168,9 @@ class TokenProblem:
 
 
 def admissible(problem: TokenProblem) -> Counts:
-    """The users that can send at least their least tokens, all at once; the worst channel is dropped first.
+    """(some,): indices of users that can all send `min_tokens` in the same round; the worst channel is dropped first.
 
-    A user whose energy is less than the bits cost in endless bandwidth, or who has no time left, cannot send at all.
+    A user without time left, or with less energy than the bits cost in unlimited bandwidth, cannot send at all.
     """
     tokens = np.full(problem.users, problem.min_tokens)
     floor_j = min_energy_j(problem.bits(tokens), problem.gain_hz_per_w)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Interval, Le
 
-from learning.control.precision import SOLVERS, Plan, PrecisionProblem, matched_descent
+from learning.control.precision import SOLVERS, PrecisionPlan, PrecisionProblem, matched_descent
 from learning.control.precision.bits import with_best_bits
 from learning.control.precision.blocks import with_best_power, with_best_power_by_approximation
 from learning.control.precision.matching import dealt
@@ -76,7 +76,7 @@ class Control:
         """Bits that a user may get."""
         return self.choices if self.bits == "optimised" else (self.bits,)
 
-    def solve(self, problem: PrecisionProblem, draw: np.random.Generator) -> Plan:
+    def solve(self, problem: PrecisionProblem, draw: np.random.Generator) -> PrecisionPlan:
         """`draw` is what subchannels are dealt by.
 
         Raises ValueError with fewer subchannels than users, or too many combinations for brute force.

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from learning import steps
-from learning.control.precision import Plan, PrecisionProblem
+from learning.control.precision import PrecisionPlan, PrecisionProblem
 from learning.control.rate import Floats, rate_bps
 from learning.parties import PLAIN, User
 from learning.protocols.prediction import of_mini_batch, shapes
@@ -76,7 +76,7 @@ class Situation:
         """What subchannels are dealt by in a round."""
         return self.world.streams.generator("subchannels", number)
 
-    def _report(self, problem: PrecisionProblem, plan: Plan) -> None:
+    def _report(self, problem: PrecisionProblem, plan: PrecisionPlan) -> None:
         for name, value in (
             ("predicted_latency_s", problem.latency_s(plan)),
             ("predicted_radiated_j", problem.energy_j(plan)),

@@ -23,7 +23,7 @@ from annotated_types import Ge, Gt, Interval
 
 from learning import steps
 from learning.control.tokens import TokenProblem
-from learning.control.tokens.exhaustive import MAX_COMBINATIONS
+from learning.control.tokens.solvers import MAX_COMBINATIONS
 from learning.executor.deferred import specification
 from learning.parties import User, label_bits
 from learning.ports import Process

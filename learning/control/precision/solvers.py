@@ -1,4 +1,4 @@
-"""Whole solvers: blocks in turn from several starts, and all combinations of bits."""
+"""Solvers of the precision problem: block coordinate descent from several starts, and exhaustive search over bits."""
 
 from __future__ import annotations
 
@@ -14,40 +14,46 @@ from learning.control.precision.blocks import (
     with_best_radio,
 )
 from learning.control.precision.matching import match
-from learning.control.precision.problem import Bits, Plan, PrecisionProblem
+from learning.control.precision.problem import Bits, PrecisionPlan, PrecisionProblem
 
 MAX_PASSES = 20
+"""Bound on the passes of a descent."""
 SETTLED = 1e-4
 """Relative gain of a pass below which the descent ends."""
 MAX_COMBINATIONS = 5_000
+"""Bound on the combinations of bits that exhaustive search tries."""
 
-Pass = Callable[[PrecisionProblem, Plan], Plan]
+Block = Callable[[PrecisionProblem, PrecisionPlan], PrecisionPlan]
+"""An improved plan: the best of some variables, with the others fixed."""
 
 
-def block_descent(problem: PrecisionProblem) -> Plan:
-    """Bits, power by successive convex approximation, bandwidth, and again, as published; the best of all starts."""
+def block_descent(problem: PrecisionProblem) -> PrecisionPlan:
+    """Published descent: bits, power by successive convex approximation, bandwidth, repeated; best of all starts."""
     return _best(problem, one_pass)
 
 
-def joint_descent(problem: PrecisionProblem) -> Plan:
-    """Bits, then power and bandwidth at once, and again; the best of several starts."""
+def joint_descent(problem: PrecisionProblem) -> PrecisionPlan:
+    """Descent over two blocks, bits, then power and bandwidth jointly; best of all starts."""
     return _best(problem, lambda problem, plan: with_best_radio(problem, with_best_bits(problem, plan).bits))
 
 
-def matched_descent(problem: PrecisionProblem, subchannels: int, power: Pass | None, owner: Bits | None = None) -> Plan:
-    """Bits, power by one of the blocks for it (None leaves it at its limit), and a matching of subchannels, in turn.
+def matched_descent(
+    problem: PrecisionProblem, subchannels: int, power: Block | None, owner: Bits | None = None
+) -> PrecisionPlan:
+    """Descent over three blocks: bits, power, and the subchannels of each user.
 
-    Subchannels are alike, so what matters of a matching is how many each user gets; `owner`, the user of each, is one
-    that stays as it is. Raises ValueError with fewer subchannels than users.
+    `power` is the block for the power; None leaves every user at its limit. All subchannels have the same width and
+    gains, so only their number for each user matters. `owner`, (subchannels,), is the user of each where these are
+    given; by default users and subchannels are matched. Raises ValueError with fewer subchannels than users.
     """
     gains = np.tile(problem.gain_hz_per_w[:, None], (1, subchannels))
 
-    def matched(problem: PrecisionProblem, plan: Plan) -> Plan:
+    def matched(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
         found = match(problem, plan.bits, plan.power_w, gains) if owner is None else owner
         counts = np.bincount(found, minlength=problem.users).astype(np.float64)
         return plan._replace(bandwidth_hz=counts * (problem.total_hz / subchannels))
 
-    def step(problem: PrecisionProblem, plan: Plan) -> Plan:
+    def step(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
         plan = with_best_bits(problem, plan)
         plan = plan if power is None else power(problem, plan)
         return min(plan, matched(problem, plan), key=problem.cost)
@@ -56,13 +62,13 @@ def matched_descent(problem: PrecisionProblem, subchannels: int, power: Pass | N
     return min((descent(problem, start, step)[-1] for start in begun), key=problem.cost)
 
 
-def one_pass(problem: PrecisionProblem, plan: Plan) -> Plan:
-    """Every block of the published descent once."""
+def one_pass(problem: PrecisionProblem, plan: PrecisionPlan) -> PrecisionPlan:
+    """One pass over the blocks of the published descent."""
     return with_best_bandwidth(problem, with_best_power_by_approximation(problem, with_best_bits(problem, plan)))
 
 
-def descent(problem: PrecisionProblem, plan: Plan, step: Pass) -> list[Plan]:
-    """The plan after each pass, the first one included; the cost never rises."""
+def descent(problem: PrecisionProblem, plan: PrecisionPlan, step: Block) -> list[PrecisionPlan]:
+    """The initial plan and that after each pass; the cost never rises."""
     path = [plan]
     while len(path) <= MAX_PASSES:
         path.append(min(step(problem, path[-1]), path[-1], key=problem.cost))
@@ -72,20 +78,20 @@ def descent(problem: PrecisionProblem, plan: Plan, step: Pass) -> list[Plan]:
     return path
 
 
-def starts(problem: PrecisionProblem) -> list[Plan]:
-    """Equal bits that keep to the error budget, the coarsest, middle and finest, at full power over equal bandwidths.
+def starts(problem: PrecisionProblem) -> list[PrecisionPlan]:
+    """Initial plans: the coarsest, middle and finest equal bits within the error budget, at full power, equal bands.
 
-    Bits are fixed by the rates and rates by the bits, so the descent may stall where it began: hence more than one.
+    The best bits depend on the rates and the best rates on the bits, so a descent may stall near its start.
     """
     equal = [np.full(problem.users, bits) for bits in problem.choices]
     kept = [problem.equal(bits) for bits in equal if problem.error(bits) <= problem.error_budget * (1 + 1e-12)]
     return [kept[number] for number in sorted({0, len(kept) // 2, len(kept) - 1})]
 
 
-def exhaustive(problem: PrecisionProblem) -> Plan:
-    """All combinations of bits, each with its best power and bandwidth.
+def exhaustive(problem: PrecisionProblem) -> PrecisionPlan:
+    """The best of all combinations of bits, each with its best power and bandwidth.
 
-    Raises ValueError where there are more than can be looked at.
+    Raises ValueError where there are more than MAX_COMBINATIONS.
     """
     choices = len(problem.choices)
     if choices**problem.users > MAX_COMBINATIONS:
@@ -97,5 +103,9 @@ def exhaustive(problem: PrecisionProblem) -> Plan:
     return min((with_best_radio(problem, bits) for bits in kept), key=problem.cost)
 
 
-def _best(problem: PrecisionProblem, step: Pass) -> Plan:
+def _best(problem: PrecisionProblem, step: Block) -> PrecisionPlan:
     return min((descent(problem, start, step)[-1] for start in starts(problem)), key=problem.cost)
+
+
+SOLVERS = {"published": block_descent, "joint": joint_descent, "brute": exhaustive}
+"""Solvers over a band that is divided continuously, by the names that a scenario gives them."""
