@@ -66,9 +66,9 @@ def reference() -> str:
     return "\n".join([HEAD, *_sections(known, Scenario, ""), *studies, *schemes, *_families(known)])
 
 
-def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
-    """A table of the fields of a section, then those of the sections inside it."""
-    yield f"## {path or 'The file'}\n\n{described(part)}\n"
+def _sections(known: Parts, part: type, path: str, heading: str = "## {}") -> Iterator[str]:
+    """A table of the fields of a section, then those of the sections inside it, each under a heading with its path."""
+    yield f"{heading.format(path or 'The file')}\n\n{described(part)}\n"
     yield from _table(known, part)
     for field in fields(part):
         for member in members(hints(part)[field.name]):
@@ -77,7 +77,7 @@ def _sections(known: Parts, part: type, path: str) -> Iterator[str]:
             if get_origin(inner) is dict:
                 inner, below = get_args(inner)[1], f"{below}.<name>"
             if is_dataclass(inner):
-                yield from _sections(known, inner, below)  # type: ignore[arg-type]
+                yield from _sections(known, inner, below, heading)  # type: ignore[arg-type]
 
 
 def _schemes(known: Parts) -> Iterator[str]:
@@ -94,8 +94,7 @@ def _families(known: Parts) -> Iterator[str]:
     for protocol, family in known.families.items():
         yield f"## {protocol.__name__}\n"
         for name, part in family.items():
-            yield f"### `{name}`\n\n{described(part)}\n"
-            yield from _table(known, part)
+            yield from _sections(known, part, name, "### `{}`")
 
 
 def _table(known: Parts, part: type) -> Iterator[str]:

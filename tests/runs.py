@@ -33,7 +33,10 @@ NEEDS: dict[str, dict[str, Any]] = {
         "learning.adapter": {"rank": 4, "targets": ["q", "k", "v", "proj", "fc1", "fc2"], "blocks": "server"},
         "learning.batch_size": 32,  # there is one step in a round
         "network.sharing.uplink.law": "controlled",
-        "learning.scheme": {"name": "st_sflora", "attention": "flat"},  # executors agree only where no value decides
+        "learning.scheme": {
+            "name": "st_sflora",
+            "control": {"attention": "flat"},
+        },  # executors agree only where no value decides
     },
     "hetlora": {
         **TOKENS,

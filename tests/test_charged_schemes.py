@@ -30,7 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
     ("sfl", {"interval": 2, "link": {"activations": "uniform"}}),
     ("sflam", {"control": {"solver": "joint", "ranges": "stated"}}),
-    ("st_sflora", {"delivers_model": True, "standing": {}}),
+    ("st_sflora", {"delivers_model": True, "control": {"dwell_time": {}}}),
     ("tsflora", {"average": "product"}),
 ]
 

@@ -160,7 +160,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "hasfl": {"controller": "fixed"},
     "sflam": {"control": {"solver": "fixed", "ranges": "stated"}},
     "tsflora": {"tokens": 8},
-    "st_sflora": {"attention": "flat"},
+    "st_sflora": {"control": {"attention": "flat"}},
     "hsplitlora": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]},
     "hetlora": {"ranks": [1, 2]},
 }

@@ -163,6 +163,13 @@ class Bound:
 register_pytree_node(Bound, lambda bound: ([bound.adapted, bound.frozen], None), lambda leaves, _: Bound(*leaves))
 
 
+def require_adapters(part: Segment | Bound) -> Bound:
+    """The same part of the model where it has adapters. Raises ValueError where it has none."""
+    if not isinstance(part, Bound):
+        raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
+    return part
+
+
 def adapt(
     segment: Segment,
     ranks: Mapping[str, int],

@@ -2,7 +2,7 @@
 
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
-from learning.reducers.tokens import Pooled, Reduced, Selected, TokenReducer, importance
+from learning.reducers.tokens import Pooled, Reduced, Selected, TokenReducer, importance, patch_tokens, reduce_tokens
 
 TOKEN_REDUCERS: dict[str, type] = {"selected": Selected, "pooled": Pooled}
 
@@ -16,4 +16,6 @@ __all__ = [
     "Selected",
     "TokenReducer",
     "importance",
+    "patch_tokens",
+    "reduce_tokens",
 ]

@@ -1,6 +1,6 @@
-"""Fewer tokens cross the cut: the most important ones, the others merged into one, or the means of windows.
+"""Token reducers: the most important tokens cross the cut, the others merged into one, or the means of windows.
 
-Position vectors were added before the first layer, and the layers treat all tokens alike, so no places have to be sent.
+Position embeddings were added before the first layer, and the layers treat all tokens alike, so no positions are sent.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node
+
+from learning.adapters import Bound
+from learning.executor.deferred import to_meta_tree
+from learning.models import Segment
 
 
 class TokenReducer(Protocol):
@@ -28,31 +32,32 @@ class TokenReducer(Protocol):
         ...
 
     def sent(self, patches: int) -> int:
-        """Tokens that are left of a class token and so many patches."""
+        """Number of tokens that a class token and `patches` patch tokens are reduced to."""
         ...
 
     def __call__(self, h: Tensor, attention: Tensor | None, u: Tensor | None) -> Tensor:
-        """Map (batch, 1 + patches, width) to (batch, `sent(patches)`, width).
+        """Map tokens (batch, 1 + patches, width) to (batch, `sent(patches)`, width).
 
-        `attention` is that of the class token, (batch, 1 + patches); `u` is (batch, patches).
+        `attention` is that which the class token pays to each token, (batch, 1 + patches), where the rule is `scored`;
+        `u` are uniform numbers in [0, 1), (batch, patches), where it is `random`.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The class token, the patches that it attends to most in their old order, and one that stands for the rest."""
+    """Select the class token and the patches that it attends to most, in their order, and merge the others into one."""
 
     # Selection and merging: Qiang et al., TSFLora, arXiv 2605.23988; the same in ST-SFLora, arXiv 2605.26120 (Eq. 14).
 
     keep: Annotated[int, Ge(0)] = 16
-    """Patch tokens that are kept; with as many as there are, nothing changes."""
+    """Patch tokens that are kept; with as many as there are, nothing changes and no token is merged."""
 
     by: Literal["attention", "random", "strided"] = "attention"
-    """Those with most attention (of equals the first), drawn afresh for each sample, or evenly spaced ones."""
+    """Patches with most attention (of equal ones the first), drawn anew for each sample, or evenly spaced."""
 
     merge: bool = True
-    """Whether the mean of the other patches, weighted by their attention, is sent as one token more."""
+    """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
 
     @property
     def scored(self) -> bool:
@@ -79,7 +84,7 @@ class Selected:
         return torch.cat(parts, dim=1)
 
     def _order(self, h: Tensor, share: Tensor | None, u: Tensor | None) -> Tensor:
-        """Numbers of the patches, (batch, patches), those to be kept first."""
+        """(batch, patches): indices of the patches, those to be kept first."""
         samples, patches = h.shape[0], h.shape[1] - 1
         if self.by == "strided":
             numbers = torch.arange(patches, device=h.device)
@@ -91,13 +96,13 @@ class Selected:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The class token, and the means of windows that slide over the patches."""
+    """Keep the class token, and average the patches over sliding windows."""
 
     window: Annotated[int, Ge(1)] = 2
-    """Patches in a window; what is left at the end makes a shorter one."""
+    """Patches in a window; the last window may be shorter."""
 
     stride: Annotated[int, Ge(1)] = 2
-    """Patches from the beginning of a window to that of the next."""
+    """Patches from the start of a window to the start of the next."""
 
     scored = random = False
 
@@ -115,18 +120,19 @@ class Pooled:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """A segment whose output has fewer tokens: wherever a step takes the device's segment, it may be given this.
+    """A segment with a token reducer at its end; every step that takes the device's segment accepts it.
 
-    The attention decides, and is a constant to the backward pass.
+    The backward pass treats the attention as a constant.
     """
 
     segment: Any
-    """Whatever a step takes; for an executor a tree like any other argument."""
+    """The device's part of the model: a `Segment`, or a `Bound` one with adapters."""
     reducer: TokenReducer
     u: Any = None
-    """Uniform numbers, where the reducer is random."""
+    """(batch, patches): uniform numbers in [0, 1), where the reducer is `random`."""
 
     def __call__(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Map a mini-batch (batch, *sample shape) to its reduced tokens at the cut, (batch, tokens, width)."""
         if not self.reducer.scored:
             return self.reducer(self.segment(parameters, x), None, self.u)
         h, attention = self.segment.scored(parameters, x)
@@ -140,19 +146,40 @@ register_pytree_node(
 )
 
 
+def reduce_tokens(reducer: TokenReducer, h: Tensor, attention: Tensor | None, u: Tensor | None) -> Tensor:
+    """A token reducer as an operation of its own, for a device that keeps all its tokens first; as `TokenReducer`."""
+    return reducer(h, attention, u)
+
+
+def patch_tokens(front: Segment | Bound, x: Any) -> int:
+    """Number of patch tokens at the cut, where the class token's attention can select among them.
+
+    `front` is the device's part of the model, `x` some samples, (samples, *sample shape), whose values are not read.
+    Raises ValueError where there is no class token, or no layer with attention before the cut.
+    """
+    segment = front.adapted.segment if isinstance(front, Bound) else front
+    if not getattr(segment.architecture, "class_token", False):
+        raise ValueError("tokens are selected by the class token's attention; set learning.model.class_token")
+    try:
+        _, attention = to_meta_tree(front).scored(front.parameters(), to_meta_tree(x))
+    except ValueError:
+        raise ValueError("there is no attention before the cut; put learning.cut after the first layer") from None
+    return int(attention.shape[1]) - 1
+
+
 def over_patches(attention: Tensor) -> Tensor:
-    """The class token's attention to each patch, (batch, patches), as shares that sum to one."""
+    """(batch, patches): the class token's attention to each patch, (batch, 1 + patches), normalised to sum to one."""
     patches = attention[:, 1:]
     return patches / patches.sum(dim=1, keepdim=True)
 
 
 def importance(attention: Tensor) -> Tensor:
-    """(patches,): the attention of each sample's patches, ranked and summed over the mini-batch by rank (ST-SFLora)."""
+    """(patches,): attention to the patches, sorted within each sample and summed over the samples by rank [Eq. 18]."""
     return over_patches(attention).sort(dim=1, descending=True).values.sum(0)
 
 
 def merged(tokens: Tensor, share: Tensor) -> Tensor:
-    """Mean of tokens (batch, n, width) by their shares (batch, n), or the plain mean where these are all zero."""
+    """(batch, 1, width): mean of tokens (batch, n, width) weighted by `share` (batch, n); plain where all are zero."""
     total = share.sum(dim=1, keepdim=True)
     weights = torch.where(total > 0, share / torch.where(total > 0, total, 1), 1 / share.shape[1])
     return (weights[:, :, None] * tokens).sum(1, keepdim=True)

@@ -14,24 +14,22 @@ server           mean of the adapters of the devices, and of the replicas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
-from learning import steps
-from learning.adapters import Bound
+from learning.adapters import require_adapters
 from learning.codecs import Codec, Identity, Uniform
-from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.split import CutLink
-from learning.reducers import Selected
+from learning.reducers import Selected, patch_tokens
 from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
 from learning.world import World
 
 FULL = 32
-"""Bits that stand for no quantisation."""
+"""Bits of an element that is sent as it is, without quantisation."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,17 @@ class TSFLora(LocalTraining, Scheme):
     tokens: Annotated[int, Ge(1)] = 40
     """Patch tokens kept; as many as there are sends all of them, and no merged one."""
     budget: Literal["patches", "sent"] = "patches"
-    """Whether `tokens` counts patches alone, or class token and merged token too."""
+    """What `tokens` counts: patch tokens alone, or all tokens sent, the class token and the merged one included."""
     selector: Literal["attention", "random", "strided"] = "attention"
-    """Patches that the class token attends to most, drawn afresh for each sample, or evenly spaced."""
+    """Patches that the class token attends to most, drawn anew for each sample, or evenly spaced."""
     merge: bool = True
-    """Whether the mean of the other patches, weighted by their attention, is sent as one token."""
+    """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
     bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 8
     """Bits of an activation; 32 sends them as they are."""
     rounding: Literal["nearest", "stochastic"] = "nearest"
     """How activations are rounded."""
     range: Literal["tensor", "token"] = "tensor"
-    """What shares a quantiser's range: a mini-batch, or each token."""
+    """Over what a quantiser takes its range: over a mini-batch, or over each token."""
     gradient_bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 32
     """Bits of an element of the gradient that comes back."""
     label_bits: Annotated[int, Ge(0)] = 4
@@ -66,7 +64,7 @@ class TSFLora(LocalTraining, Scheme):
 
     @property
     def link(self) -> CutLink:
-        """What crosses the cut: selection, then merging, then quantisation."""
+        """What crosses the cut: tokens are selected, the others merged, and the result quantised."""
         keep = self.tokens if self.budget == "patches" else max(self.tokens - 1 - self.merge, 0)
         return CutLink(
             tokens=Selected(keep, self.selector, self.merge),
@@ -79,32 +77,15 @@ class TSFLora(LocalTraining, Scheme):
         return self._plain.run(world)
 
     def check(self, world: World) -> None:
-        """Raises ValueError unless adapters train on a transformer that begins its tokens with a class token."""
-        require_tokens(world)
+        """Raises ValueError unless adapters train on a transformer whose first token is a class token."""
+        require_adapters(world.front)
+        patch_tokens(world.front, world.dataset.train.x)
         self._plain.check(world)
 
     @property
     def _plain(self) -> SFLV1:
-        """Split federated learning over this link."""
+        """SplitFedV1 over this link, which is all that the scheme is."""
         return SFLV1(self.local_steps, self.weighting, self.link, self.average, local_epochs=self.local_epochs)
 
     def _codec(self, bits: int) -> Codec:
         return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)
-
-
-def require_tokens(world: World) -> int:
-    """How many patch tokens cross the cut of a model that this can be done with.
-
-    Raises ValueError without an adapter, without a class token, or where the cut is before the first layer.
-    """
-    if not isinstance(world.front, Bound):
-        raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
-    if not getattr(world.front.adapted.segment.architecture, "class_token", False):
-        raise ValueError("tokens are selected by the class token's attention; set learning.model.class_token")
-    x, _ = world.users[0].batch(0)
-    parameters: Any = world.front.parameters()
-    try:
-        h = world.executor.plan(steps.scored_front, world.front, parameters, x).profile.outputs[0]
-    except ValueError:
-        raise ValueError("there is no attention before the cut; put learning.cut after the first layer") from None
-    return int(specification(h.tree).leaves[0].shape[1]) - 1

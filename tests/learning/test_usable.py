@@ -11,13 +11,13 @@ import torch
 from learning.adapters import Lora
 from learning.adapters.combine import mean_by_product
 from learning.control.ranks import History
+from learning.control.tokens.importance import importance_by_rank
 from learning.models import Vit
 from learning.models.segment import Segment
 from learning.schemes.hasfl.estimates import Constants, Estimates
 from learning.schemes.hsplitlora.planner import Planner
 from learning.schemes.sflam import Control
 from learning.schemes.sflam.situation import Situation
-from learning.schemes.st_sflora.cell import Report, ranked
 from learning.usable import LARGEST, usable
 
 EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
@@ -77,13 +77,9 @@ def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
 
 @pytest.mark.parametrize("bad", [nan, inf])
 def test_a_report_that_is_not_finite_counts_as_equal_importance(bad: float) -> None:
-    reports: Any = {
-        name: Report(SimpleNamespace(indices=range(samples)), None, None, None, torch.tensor(row))  # type: ignore[arg-type]
-        for name, samples, row in (("well", 8, [5.0, 2.0, 1.0, 0.0]), ("lost", 12, [5.0, bad, 1.0, 0.0]))
-    }
-    world: Any = SimpleNamespace(executor=EXECUTOR)
-    assert ranked(world, 4, reports, flat=False).tolist() == [[5, 2, 1, 0], [3, 3, 3, 3]]
-    assert ranked(world, 4, reports, flat=True).tolist() == [[2, 2, 2, 2], [3, 3, 3, 3]]
+    assert importance_by_rank(8, 4, torch.tensor([5.0, 2.0, 1.0, 0.0])).tolist() == [5, 2, 1, 0]
+    assert importance_by_rank(12, 4, torch.tensor([5.0, bad, 1.0, 0.0])).tolist() == [3, 3, 3, 3]
+    assert importance_by_rank(8, 4).tolist() == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("bad", [nan, inf])

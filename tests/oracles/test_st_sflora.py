@@ -1,5 +1,6 @@
 """ST-SFLora against the oracles of its specification: bits and seconds on the air, who is admitted, what is learnt."""
 
+from dataclasses import fields
 from itertools import combinations
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 from fakes import FakeChannel, FakeStreams, world
 from learning.control.rate import min_energy_j, rate_bps
 from learning.control.tokens import SOLVERS
+from learning.control.tokens.controller import TokenController
+from learning.control.tokens.dwell import DwellTime
+from learning.control.tokens.upload import upload_cost
 from learning.protocols.split import token_draw
 from learning.schemes import FedAvg
-from learning.schemes.st_sflora import Standing
-from learning.schemes.st_sflora.cell import Cell, Costs
 from runs import TINY, TOKENS
 from scenarios import load, simulate
 from scenarios.build import build
@@ -40,8 +42,12 @@ NEAR_AND_FAR = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 900.0]]}
 
 
 def scenario(scheme: dict[str, Any], **changed: Any) -> Any:
+    """The setting with these fields of the scheme, those of its controller among them, and other fields changed."""
     overrides = {name.replace("__", "."): value for name, value in changed.items()}
-    return load(TINY, {**SETTING, "learning.scheme": {"name": "st_sflora", **scheme}, **overrides})
+    control = {field.name: scheme[field.name] for field in fields(TokenController) if field.name in scheme}
+    own = {name: value for name, value in scheme.items() if name not in control}
+    described = {"name": "st_sflora", **own, **({"control": control} if control else {})}
+    return load(TINY, {**SETTING, "learning.scheme": described, **overrides})
 
 
 def ran(scheme: dict[str, Any], **changed: Any) -> Result:
@@ -223,7 +229,7 @@ def test_the_weakest_sender_bounds_everybodys_power() -> None:
     users = world(FedAvg(1), rounds=1, executor="dry").users
     for user, power_w in zip(users, (0.2, 0.05, 0.1), strict=True):
         user.node.uplink = FakeChannel(max_power_w=power_w, gain_over_noise_hz_per_w=1e8 * (1 + user.number))
-    whole, part = (Cell.of(users, "average", each) for each in (None, 0.5))
+    whole, part = (TokenController(csi="average", fixed_power=each).band(users) for each in (None, 0.5))
     assert (whole.max_power_w, part.max_power_w) == (0.05, 0.025)
     third = 1e6 / 3
     expected = [third * np.log2(1 + 0.05 * 1e8 * (1 + user) / third) for user in range(3)]
@@ -233,23 +239,23 @@ def test_the_weakest_sender_bounds_everybodys_power() -> None:
 def test_who_leaves_the_cell_is_not_admitted() -> None:
     everybody = ran({})
     last = float(table(everybody, "rounds")["latency_s"].max())
-    short = {"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}}
+    short = {"dwell_time": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}}
     soon = ran(short)
     assert list(table(soon, "rounds")["participants"]) == [0, 0]
     assert len(table(soon, "transfers")) == 0
     assert list(table(soon, "rounds")["latency_s"]) == [1.0, 1.0]
     sooner = ran(short, learning__policy={"name": "deadline", "deadline_s": 0.25})
     assert list(table(sooner, "rounds")["latency_s"]) == [0.25, 0.25]
-    late = ran({"standing": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 100 * last}})
+    late = ran({"dwell_time": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 100 * last}})
     assert losses(late) == losses(everybody)
 
 
 def test_uploads_end_before_users_leave() -> None:
-    """A standing time in which everybody can send some, and not all, of its tokens, after what went before."""
+    """A dwell time in which all users can send some, and not all, of its tokens, after what went before."""
     free = ran({"tokens": PATCHES, "attention": "flat"}, network__users__count=4)
     limit = 0.8 * float(table(free, "rounds")["latency_s"].min())
-    standing = {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": limit}
-    result = ran({"standing": standing, "attention": "flat", "min_tokens": 1}, network__users__count=4)
+    dwell_time = {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": limit}
+    result = ran({"dwell_time": dwell_time, "attention": "flat", "min_tokens": 1}, network__users__count=4)
     begun = table(result, "rounds").set_index("round")["start_s"]
     up = uploads(result)
     ready = table(result, "transfers").query("kind == 'allocation'").set_index(["round", "user"])
@@ -259,14 +265,14 @@ def test_uploads_end_before_users_leave() -> None:
     assert (decided(result)["tokens"] < PATCHES).any()
 
 
-def test_standing_times_follow_their_law() -> None:
+def test_dwell_times_follow_their_law() -> None:
     """The mean way to the edge of a disc is a third of its radius; nobody moves at no speed."""
-    standing = Standing(300.0, 2.0, 2.0)
-    drawn = np.array([standing.seconds(user, 5, FakeStreams()) for user in range(4000)])
+    dwell_time = DwellTime(300.0, 2.0, 2.0)
+    drawn = np.array([dwell_time.seconds(user, 5, FakeStreams()) for user in range(4000)])
     assert drawn.mean() == pytest.approx(50.0, abs=4 * drawn.std() / np.sqrt(4000))
     assert drawn.max() <= 150
-    assert Standing(300.0, 0.0, 0.0, 7.0).seconds(0, 0, FakeStreams()) == 7.0
-    assert Standing(300.0, 0.0, 0.0).seconds(0, 0, FakeStreams()) == np.inf
+    assert DwellTime(300.0, 0.0, 0.0, 7.0).seconds(0, 0, FakeStreams()) == 7.0
+    assert DwellTime(300.0, 0.0, 0.0).seconds(0, 0, FakeStreams()) == np.inf
 
 
 def test_what_users_report_counts_unless_values_are_not_there() -> None:
@@ -320,12 +326,14 @@ def test_the_solver_knows_how_many_samples_each_user_has() -> None:
 @pytest.mark.parametrize("scheme", [{}, {"fixed_power": 0.25}, {"tokens": 9}, {"tokens": 99}, {"merge": False}])
 def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any], changed: dict[str, Any]) -> None:
     """At nominal speed, with an equal part of the band; a thousandth more time than that is enough, less is not."""
-    described = scenario({"label_bits": LABEL, "standing": {}, **scheme}, network__users__tx_power_dbm=20.0, **changed)
+    described = scenario(
+        {"label_bits": LABEL, "dwell_time": {}, **scheme}, network__users__tx_power_dbm=20.0, **changed
+    )
     world = build(described).process.gi_frame.f_locals["world"]  # type: ignore[union-attr]
-    own = described.learning.scheme
-    costs = Costs(world, LABEL)
-    tokens = min(scheme.get("tokens", own.min_tokens), PATCHES) + 1 + scheme.get("merge", True)
-    of_sample = costs.of(world.users[0], 0).forward_flops / (world.users[0].samples if changed else BATCH)
+    control, extra = described.learning.scheme.control, 1 + scheme.get("merge", True)
+    costs = {user: upload_cost(world, user.batch(0), LABEL) for user in world.users}
+    tokens = min(scheme.get("tokens", control.min_tokens), PATCHES) + extra
+    of_sample = costs[world.users[0]].forward_flops / (world.users[0].samples if changed else BATCH)
     takes = {}
     for user, gain in zip(world.users, gains(described), strict=True):
         samples = user.samples if changed else BATCH
@@ -333,8 +341,9 @@ def test_who_may_begin_has_time_for_the_least_upload(scheme: dict[str, Any], cha
         rate = BAND_HZ / 2 * np.log2(1 + scheme.get("fixed_power", 1.0) * 0.1 * gain / (BAND_HZ / 2))
         takes[user] = samples * of_sample / user.node.flops_per_s + bits / rate
     first, second = world.users
-    assert own.admitted(costs, {first: takes[first] * 1.001, second: takes[second] * 0.999}, 0) == [first]
-    assert own.admitted(costs, {first: takes[first] * 0.999, second: takes[second] * 1.001}, 0) == [second]
+    for admitted, factors in ((first, (1.001, 0.999)), (second, (0.999, 1.001))):
+        dwell_s = {user: takes[user] * factor for user, factor in zip(world.users, factors, strict=True)}
+        assert control.admitted(dwell_s, costs, extra) == [admitted]
 
 
 def test_users_weigh_by_samples_or_alike_as_in_the_plain_scheme() -> None:
@@ -364,7 +373,7 @@ def test_every_mini_batch_draws_tokens_of_its_own(monkeypatch: pytest.MonkeyPatc
         drawn.append(draw.tensor())
         return draw
 
-    monkeypatch.setattr("learning.schemes.st_sflora.scheme.token_draw", watched)
+    monkeypatch.setattr("learning.schemes.st_sflora.token_draw", watched)
     ran({"tokens": 5, "selector": "random"})
     assert len(drawn) == 4  # two users, two rounds
     assert not any(torch.equal(one, other) for one, other in combinations(drawn, 2))
@@ -387,7 +396,7 @@ def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPat
         ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
         ({"min_tokens": 17}, {}, "min_tokens is 17, but there are 16 patches"),
         ({"solver": "brute"}, {"network__users__count": 6}, "6 users with 13 choices each are more than"),
-        ({"standing": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),
+        ({"dwell_time": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(scheme: dict[str, Any], changed: dict[str, Any], sentence: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from learning.control.tokens.controller import TokenController
 from learning.schemes import STSFLora
 from runs import NEEDS
 from scenarios import load, simulate
@@ -68,5 +69,9 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
     assert "by equal importance of all patches" in capsys.readouterr().out
     print_cost(predict(load(TINY)))
     assert "importance" not in capsys.readouterr().out
-    for scheme in (STSFLora(tokens=5), STSFLora(attention="flat"), STSFLora(selector="strided")):
+    for scheme in (
+        STSFLora(TokenController(tokens=5)),
+        STSFLora(TokenController(attention="flat")),
+        STSFLora(selector="strided"),
+    ):
         assert scheme.stand_in is None

@@ -1,0 +1,171 @@
+"""Split federated fine-tuning in one direction, with the tokens that are worth their airtime.
+
+[ST-SFLora, Qiang et al., arXiv 2605.26120; deviations in docs/systems/st_sflora.md]
+
+server -> user   frozen device part             once, if it is not there from the beginning
+user             forward pass, attention of the class token
+user -> server   importance: attention of the patches by rank
+server           admission; tokens, part of the band and power of each user
+server -> user   allocation
+user -> server   class token, tokens kept, merged token; labels
+server           gradients of the user's mini-batch at the common adapters and head
+server           one step on the mean of the users' gradients
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge
+
+from learning import steps
+from learning.adapters import require_adapters
+from learning.control.controller import record
+from learning.control.rate import Floats
+from learning.control.tokens.controller import TokenController, TokenGrant
+from learning.control.tokens.importance import importance_by_rank
+from learning.control.tokens.upload import UploadCost, upload_cost
+from learning.data import Inputs, Rows
+from learning.executor.deferred import specification
+from learning.parties import User, label_bits
+from learning.ports import Process
+from learning.protocols.rounds import gather
+from learning.protocols.split import JointPart, token_draw
+from learning.reducers import Selected, importance, patch_tokens, reduce_tokens
+from learning.scheme import Scheme
+from learning.world import World
+
+ALLOCATION_BITS = 3 * 32
+"""Tokens, part of the band, power."""
+IDLE_ROUND_S = 1.0
+"""Length of a round in which no user is admitted, unless its deadline is earlier."""
+REPORTING = 0.5
+"""Part of a deadline after which no report is waited for, so that uploads have the rest."""
+
+
+@dataclass(frozen=True)
+class STSFLora(Scheme):
+    """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered per second."""
+
+    control: TokenController = TokenController()
+    """How tokens, bandwidth and power are chosen."""
+    selector: Literal["attention", "random", "strided"] = "attention"
+    """Patches that the class token attends to most, drawn anew for each sample, or evenly spaced. The last two ignore
+    attention, and `control` then goes by equal importance of all patches."""
+    merge: bool = True
+    """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
+    delivers_model: bool = False
+    """Whether a device gets its frozen part over the air when it first takes part; else it has it from the start."""
+    label_bits: Annotated[int, Ge(0)] = 4
+    """Bits of a label."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+
+    @property
+    def stand_in(self) -> str | None:
+        """What decides about tokens in a dry run, where that is reports of the users in any other."""
+        by_reports = self._goes_by_reports and self.control.tokens is None
+        return "equal importance of all patches, at which more tokens are sent" if by_reports else None
+
+    def run(self, world: World) -> Process[None]:
+        front, back = world.initial(world.front), world.initial(world.back)
+        part = JointPart(world, back, world.server_optimiser.init(back))
+        ready: set[User] = set() if self.delivers_model else set(world.users)
+        for number in world.rounds():
+            yield from self.round(world, number, part, ready)
+            world.models((front, part.weights))
+
+    def round(self, world: World, number: int, part: JointPart, ready: set[User]) -> Process[None]:
+        start_s, users = world.env.now, world.selected(number)
+        dwell_s = {user: self.control.dwell_s(user, number, world.streams) for user in users}
+        costs = {user: upload_cost(world, user.batch(number), self.label_bits) for user in users}
+        admitted = self.control.admitted(dwell_s, costs, self._extra_tokens)
+        for user in world.users:
+            user.node.uplink.allocate(None)
+        reports = yield from gather(world, {u: self.report(world, u, number, ready) for u in admitted}, REPORTING)
+        left_s = {user: dwell_s[user] - (world.env.now - start_s) for user in reports}
+        grants = self.allocate(world, reports, costs, left_s) if reports else {}
+        done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], part) for u in grants})
+        world.took_part(len(done), len(users))
+        if not admitted:
+            yield world.env.timeout(min(IDLE_ROUND_S, world.policy.deadline_s))
+        part.step(list(done), world.weights(list(done), self.weighting))
+
+    def report(self, world: World, user: User, number: int, ready: set[User]) -> Process[Report]:
+        """What a user does before it knows what it may send."""
+        if user not in ready:
+            yield from world.server.send(user, require_adapters(world.front).frozen, "model")
+            ready.add(user)
+        x, y = user.batch(number)
+        work = (steps.scored_front, world.front, world.front.parameters(), x)
+        h, attention = yield from user.do(*work, kind="client_forward")
+        by_rank = world.executor.submit(importance, attention)
+        by_rank = yield from user.send(world.server, by_rank, "importance")
+        return Report(x, y, h, attention, by_rank)
+
+    def allocate(
+        self, world: World, reports: Mapping[User, Report], costs: Mapping[User, UploadCost], left_s: dict[User, float]
+    ) -> dict[User, TokenGrant]:
+        """Decide on the users that have reported, and set their parts of the band and powers."""
+        known = self.known_importance(world, reports, costs)
+        problem = self.control.problem(known, costs, left_s, self._extra_tokens)
+        grants, efficiency = self.control.grants(problem, list(reports))
+        record(world.journal, None, {"semantic_efficiency": efficiency})
+        for user, grant in grants.items():
+            user.node.uplink.allocate(grant.share, grant.power_w)
+            record(world.journal, user, grant._asdict())
+        return grants
+
+    def known_importance(
+        self, world: World, reports: Mapping[User, Report], costs: Mapping[User, UploadCost]
+    ) -> Floats:
+        """(users, patches): importance by rank that the decision goes by."""
+        read = self._goes_by_reports and world.executor.computes
+        values = world.executor.value([each.by_rank if read else None for each in reports.values()])
+        rows = zip(reports.items(), values, strict=True)
+        return np.stack([importance_by_rank(len(each.y.indices), costs[user].patches, v) for (user, each), v in rows])
+
+    def upload(self, world: World, user: User, report: Report, grant: TokenGrant, part: JointPart) -> Process[None]:
+        """The tokens that are granted go up; the server computes their gradients."""
+        yield from world.server.send(user, None, "allocation", bits=ALLOCATION_BITS)
+        reducer = Selected(grant.tokens, self.selector, self.merge)
+        shape = specification(report.attention).tree.shape
+        u = token_draw(world, user, report.x, *shape) if reducer.random else None
+        z = world.executor.submit(reduce_tokens, reducer, report.h, report.attention, u)
+        labels = label_bits(report.y, self.label_bits)
+        z = yield from user.send(world.server, z, "activation", extra_bits=labels)
+        yield from part.serve(user, z, report.y)
+
+    def check(self, world: World) -> None:
+        """Raises ValueError unless only the server trains, on tokens, and the uplink can be controlled."""
+        if require_adapters(world.front).parameters():
+            raise ValueError("devices train nothing here; set learning.adapter.blocks to server")
+        patches = patch_tokens(world.front, world.dataset.train.x)
+        for user in world.users:
+            user.node.uplink.allocate(None)
+        self.control.check(world.wanted, patches)
+
+    @property
+    def _goes_by_reports(self) -> bool:
+        return self.control.attention == "reported" and self.selector == "attention"
+
+    @property
+    def _extra_tokens(self) -> int:
+        """Tokens sent beside the patches: the class token and the merged one."""
+        return 1 + self.merge
+
+
+class Report(NamedTuple):
+    """What the server and a user know of its mini-batch after the forward pass."""
+
+    x: Inputs
+    y: Rows
+    h: Any
+    """Smashed data with all tokens, (samples, 1 + patches, width)."""
+    attention: Any
+    """Attention of the class token, (samples, 1 + patches)."""
+    by_rank: Any
+    """Importance of the patches by rank, (patches,), as the server received it."""
