@@ -46,7 +46,7 @@ class Motion:
         pause_s = self._interval_s + (self._handover.time_to_trigger_s if self._handover else 0.0)
         if not self.budget.moving and self.env.now > self._moved_s + pause_s:
             return False
-        bands = (band for station in self.stations for band in (station.uplink.medium, station.downlink.medium))
+        bands = (band for station in self.stations for band in (station.uplink.band, station.downlink.band))
         return any(True for band in bands for _ in band.sending())
 
     def record(self, users: Sequence[int]) -> None:
@@ -65,8 +65,8 @@ class Motion:
             self.budget.tune(self.users[user].uplink.link, "up", user)
             self.budget.tune(self.users[user].downlink.link, "down", user)
         for station in dict.fromkeys(self.users[user].station for user in moved):
-            station.uplink.medium.links_changed()
-            station.downlink.medium.links_changed()
+            station.uplink.band.links_changed()
+            station.downlink.band.links_changed()
         if self._triggers is not None:
             self._look_around(self._triggers)
         self.record(moved)
@@ -85,11 +85,11 @@ class Motion:
         self.journal.trace.add("handovers", *row)
         self.budget.serving[user.number] = to.number
         user.station = to
-        user.uplink.leave(to.uplink, self.budget.link("up", user.number, to.number))
-        user.downlink.leave(to.downlink, self.budget.link("down", user.number, to.number))
+        user.uplink.leave(to.uplink.band, to.uplink.node, self.budget.link("up", user.number, to.number))
+        user.downlink.leave(to.downlink.band, to.downlink.node, self.budget.link("down", user.number, to.number))
         for before, after in ((source.uplink, to.uplink), (source.downlink, to.downlink)):
-            before.medium.detach(user.number)
-            after.medium.attach(user.number)
+            before.band.detach(user.number)
+            after.band.attach(user.number)
         arrive = partial(self._arrive, user)
         if pause_s:
             self.env.timeout(pause_s).callbacks.append(arrive)

@@ -31,12 +31,13 @@ from netsim.motion import Motion
 from netsim.nodes import Server, Station, User
 from netsim.processor import Processor
 from netsim.radio.band import Band
+from netsim.radio.device import Radio
 from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
 from netsim.slowdown import Slowdowns
 from netsim.storage import Storage
 from netsim.streams import Streams
 from netsim.tables import UserRow
-from netsim.transfer import AirInterface, Radio
+from netsim.transfer import AirInterface
 
 
 class Network:
@@ -147,10 +148,8 @@ class Network:
     def _couple_interference(self, interference: Interference) -> None:
         """Let the stations of a channel disturb each other."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
-        couple_interference(self.env, Uplink(powers), [station.uplink.medium for station in self.stations], channels)
-        couple_interference(
-            self.env, Downlink(powers), [station.downlink.medium for station in self.stations], channels
-        )
+        couple_interference(self.env, Uplink(powers), [station.uplink.band for station in self.stations], channels)
+        couple_interference(self.env, Downlink(powers), [station.downlink.band for station in self.stations], channels)
 
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count
@@ -188,7 +187,8 @@ class Network:
             self.env,
             number,
             self.budget.link("up", number, station.number),
-            station.uplink,
+            station.uplink.band,
+            station.uplink.node,
             user_w,
             "transmit",
             circuit_power_w=energy.circuit_power_w,
@@ -200,7 +200,8 @@ class Network:
             self.env,
             number,
             self.budget.link("down", number, station.number),
-            station.downlink,
+            station.downlink.band,
+            station.downlink.node,
             self.budget.power_w("down", number),
             "receive",
             circuit_power_w=energy.receive_power_w,

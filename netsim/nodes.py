@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import simpy
 
 from netsim.backhaul import Backhaul
-from netsim.faults.presence import Presence, Work
+from netsim.faults.presence import Presence
+from netsim.process import Process
 from netsim.processor import Processor, Timed
 from netsim.queueing import Stay
+from netsim.radio.device import Radio
 from netsim.storage import Storage
-from netsim.transfer import AirInterface, Radio
+from netsim.transfer import AirInterface
 
 T = TypeVar("T")
 
@@ -70,7 +72,7 @@ class User:
         """Nominal speed."""
         return self.processor.flops_per_s
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Work[Stay]:
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
         """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
@@ -99,7 +101,7 @@ class User:
         """Receive `bits` from the station."""
         return self.attend(self.station.downlink.transfer(self.downlink, bits, kind))
 
-    def attend(self, work: Work[T]) -> Work[T]:
+    def attend(self, work: Process[T]) -> Process[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is."""
         return self.presence.attend(work)
 
@@ -158,7 +160,7 @@ class Server:
             return self
         return self.place.station if isinstance(self.place, User) else self.place
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Work[Stay]:
+    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
         """Queue for a slot and hold it for the job, on behalf of `user` or of nobody."""
         work = self.processor.compute(flops, kind, memory_bytes, user)
         return self.place.attend(work) if isinstance(self.place, User) else work
@@ -194,30 +196,28 @@ class Server:
         if isinstance(self.place, User):
             yield from self.place.transmit(bits, kind)
 
-    def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Generator[simpy.Event, Any, list[User]]:
+    def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Process[list[User]]:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
 
         Over when every station is done; returns the users that got all of it. Who is away gets nothing. Before that
         nobody is handed over to another station.
         """
+        yield from self._leave(bits, kind)
         cells: dict[Station, list[Radio]] = {}
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
-        yield from self._leave(bits, kind)
         works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
         with _staying([user.downlink for user in to]):
             reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
 
-    def _reach(
-        self, station: Station, radios: Sequence[Radio], bits: float, kind: str
-    ) -> Generator[simpy.Event, Any, list[Radio]]:
+    def _reach(self, station: Station, radios: Sequence[Radio], bits: float, kind: str) -> Process[list[Radio]]:
         for line in lines(self.terminus, station):
             yield from line.transfer(bits, kind, [radio.user for radio in radios])
         return (yield from station.downlink.broadcast(radios, bits, kind))
 
-    def _together(self, works: Sequence[Work[T]]) -> Work[list[T]]:
+    def _together(self, works: Sequence[Process[T]]) -> Process[list[T]]:
         processes = [self.env.process(_until_interrupted(work)) for work in works]
         try:
             done = yield self.env.all_of(processes)
@@ -242,7 +242,7 @@ def _staying(radios: Sequence[Radio]) -> Iterator[None]:
             radio.staying -= 1
 
 
-def _until_interrupted(work: Work[T]) -> Work[T | None]:
+def _until_interrupted(work: Process[T]) -> Process[T | None]:
     try:
         return (yield from work)
     except simpy.Interrupt:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import simpy
 
 from netsim.energy import Meter
 from netsim.journal import Journal
+from netsim.process import Process
 from netsim.tables import OutageRow
 
 T = TypeVar("T")
-Work = Generator[simpy.Event, Any, T]
 
 OFF = {"battery", "death"}
 """Causes of being away for which a device draws no power."""
@@ -42,7 +42,7 @@ class Presence:
         """Whether anybody does something that would end if the device went, or waits for its return."""
         return bool(self._watchers or self.back.callbacks)
 
-    def attend(self, work: Work[T]) -> Work[T]:
+    def attend(self, work: Process[T]) -> Process[T]:
         """Do work that needs the device: with `yield from`, its result is the work's.
 
         Raises simpy.Interrupt in it when the device goes away, and at once if it is away.
@@ -89,7 +89,7 @@ class Presence:
         back, self.back = self.back, self.env.event()
         back.succeed()
 
-    def _attend(self, work: Work[T]) -> Work[T]:
+    def _attend(self, work: Process[T]) -> Process[T]:
         why = f"user {self.user} is away"
         if self.away:
             work.close()

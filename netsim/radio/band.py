@@ -1,9 +1,9 @@
-"""What both fidelities of a shared band offer: `FlowMedium`, exact between changes, and `SlotMedium`, slot by slot."""
+"""The interface of a shared band, written once for both fidelities: `FlowMedium` and `SlotMedium`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import simpy
 
@@ -13,9 +13,14 @@ from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
 
 
 class Transmission(Protocol):
-    """A transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""
+    """An ongoing transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""
 
     link: Carrying
+
+    @property
+    def stream(self) -> Hashable | None:
+        """Transmissions of one stream are receptions of one rateless-coded signal; None is a signal of its own."""
+        ...
 
     @property
     def handover_gap(self) -> HandoverGap:
@@ -23,10 +28,14 @@ class Transmission(Protocol):
         ...
 
     @property
-    def receivers(self) -> Receivers: ...
+    def receivers(self) -> Receivers:
+        """Numbers of the users that it serves: one, or all of a multicast at one rate."""
+        ...
 
     @property
-    def start_s(self) -> float: ...
+    def start_s(self) -> float:
+        """Simulated time in seconds at which it began."""
+        ...
 
     @property
     def done(self) -> simpy.Event: ...
@@ -65,10 +74,10 @@ class Transmission(Protocol):
 
 
 class Band(Protocol):
-    """One direction of one station's band."""
+    """One direction of one station's band. All bands of a direction have one fidelity."""
 
     changed: Callable[[], None] | None
-    """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
+    """If set, is called at each new division of the band, and sees to it that `apply` is called at the same instant."""
 
     @property
     def env(self) -> simpy.Environment: ...
@@ -80,28 +89,35 @@ class Band(Protocol):
     def scheduler(self) -> Scheduler: ...
 
     def begin(
-        self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
+        self,
+        link: Carrying,
+        receivers: Receivers,
+        bits: float,
+        radiate: Callable[[float], None] | None = None,
+        stream: Hashable | None = None,
     ) -> Transmission:
         """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
 
-        `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
+        `radiate` is called with the part of the sender's power that is on the air whenever that changes; at first it is
+        nothing. All transmissions of one `stream` are one claim on the band and have the same part of it, in which each
+        receives at the rate of its own link.
         """
         ...
 
-    def update(self, transmission: Any) -> None:
-        """Bring the figures of what is under way up to now."""
+    def update(self, transmission: Transmission) -> None:
+        """Bring the figures of a transmission under way up to now."""
         ...
 
-    def end(self, transmission: Any) -> None:
+    def end(self, transmission: Transmission) -> None:
         """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
         ...
 
-    def suspend(self, transmission: Any) -> None:
-        """Take what is under way off the air until `resume`, perhaps at another station; what is complete is over."""
+    def suspend(self, transmission: Transmission) -> None:
+        """Take a transmission off the air until `resume`, perhaps at another station; a complete one is over."""
         ...
 
-    def resume(self, transmission: Any) -> None:
-        """Go on with the rest of a transmission that was suspended here or elsewhere."""
+    def resume(self, transmission: Transmission) -> None:
+        """Go on with the rest of a transmission that was suspended in this band or another of the same fidelity."""
         ...
 
     def attach(self, user: int) -> None:
@@ -113,17 +129,20 @@ class Band(Protocol):
         ...
 
     def links_changed(self) -> None:
-        """Look anew at the links of all that is under way: gains are others now."""
+        """Evaluate the links of all transmissions under way anew: their gains have changed."""
         ...
 
     def reconsider(self) -> None:
         """Divide the band anew: what the scheduler goes by has changed."""
         ...
 
-    def sending(self) -> Iterator[tuple[Transmission, SchedulingGrant]]:
-        """What is under way, with what each has of the band from now on."""
+    def sending(self) -> Iterator[tuple[Sequence[Transmission], SchedulingGrant]]:
+        """The signals on the air, each with the part of the band that it has from now on.
+
+        A signal is one transmission, or all those of a stream.
+        """
         ...
 
-    def apply(self, stale: Iterable[Any] = ()) -> None:
-        """Go by the new division, and look anew at the links of what is `stale`."""
+    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+        """Go by the new division, and evaluate anew the links of `stale` transmissions, whose noise has changed."""
         ...

@@ -66,11 +66,16 @@ class Direction(Protocol):
 
 @dataclass
 class Sender:
-    """A transmission under way at a station."""
+    """A signal on the air: one transmission of a station or of a user at it, or several that are one stream."""
 
     station: int
-    transmission: Transmission
+    transmissions: Sequence[Transmission]
     grant: SchedulingGrant
+
+    @property
+    def receivers(self) -> list[int]:
+        """Numbers of the users that it serves."""
+        return [user for transmission in self.transmissions for user in transmission.receivers]
 
 
 @dataclass
@@ -80,7 +85,7 @@ class Uplink:
     powers: Powers
 
     def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
-        users = [sender.transmission.receivers[0] for sender in senders]
+        users = [sender.receivers[0] for sender in senders]
         served_by = np.array([sender.station for sender in senders])
         sent_w = self.powers.users_w[users] * np.array([sender.grant.radiated for sender in senders])
         received_w = sent_w[:, None] * self.powers.gains[users]
@@ -100,7 +105,7 @@ class Downlink:
         for sender in senders:
             sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.radiated
         for sender in senders:
-            received_w = self.powers.gains[list(sender.transmission.receivers)] * sent_w
+            received_w = self.powers.gains[sender.receivers] * sent_w
             received_w[:, sender.station] = 0.0
             yield (received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist()
 
@@ -127,26 +132,30 @@ class Channel:
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
         senders = [
-            Sender(station, transmission, grant)
+            Sender(station, transmissions, grant)
             for station, medium in self._media.items()
-            for transmission, grant in medium.sending()
+            for transmissions, grant in medium.sending()
         ]
         stale: dict[int, list[Transmission]] = {station: [] for station in self._media}
         if senders:
             for sender, disturbances in zip(senders, self.direction.disturbances(senders), strict=True):
-                if self._raise_noise(sender, disturbances):
-                    stale[sender.station].append(sender.transmission)
+                stale[sender.station] += self._raise_noise(sender, disturbances)
         for station, medium in self._media.items():
             medium.apply(stale[station])
 
-    def _raise_noise(self, sender: Sender, disturbances: Sequence[float]) -> bool:
-        """Whether the noise has risen or fallen at a receiver."""
-        band_hz, changed = self._media[sender.station].bandwidth_hz, False
-        for link, disturbance in zip(sender.transmission.link.links, disturbances, strict=True):
-            rise = 1 + disturbance / band_hz
-            changed |= rise != link.noise_rise
-            link.noise_rise = rise
-        return changed
+    def _raise_noise(self, sender: Sender, disturbances: Sequence[float]) -> list[Transmission]:
+        """Those whose noise has risen or fallen at a receiver."""
+        band_hz, of_receivers = self._media[sender.station].bandwidth_hz, iter(disturbances)
+        stale = []
+        for transmission in sender.transmissions:
+            changed = False
+            for link, disturbance in zip(transmission.link.links, of_receivers, strict=False):
+                rise = 1 + disturbance / band_hz
+                changed |= rise != link.noise_rise
+                link.noise_rise = rise
+            if changed:
+                stale.append(transmission)
+        return stale
 
 
 def couple_interference(

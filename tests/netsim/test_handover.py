@@ -246,7 +246,7 @@ def test_what_is_given_up_after_a_handover_leaves_the_next_station_to_others(
 
         def later(w: World = w, other: User = other, transfer: Callable[..., Process] = transfer) -> Process:
             yield w.env.timeout(2.0)
-            assert not [one for s in w.network.stations for b in (s.uplink, s.downlink) for one in b.medium.sending()]
+            assert not [one for s in w.network.stations for b in (s.uplink, s.downlink) for one in b.band.sending()]
             yield from transfer(other, 1e6)
 
         user.presence.steady = False

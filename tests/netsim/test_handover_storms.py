@@ -107,5 +107,5 @@ def test_storms_lose_and_double_nothing(
     for station in w.network.stations:
         served = [user.number for user in users if user.station is station]
         for air in (station.uplink, station.downlink):
-            assert not list(air.medium.sending())
-            assert sorted(air.medium.attached) == served
+            assert not list(air.band.sending())
+            assert sorted(air.band.attached) == served

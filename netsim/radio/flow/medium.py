@@ -6,7 +6,7 @@ of that instant: whoever has a new share is brought up to date at the old rate, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import inf
 
 import simpy
@@ -14,6 +14,8 @@ from simpy.events import EventPriority
 
 from netsim.agenda import Agenda
 from netsim.instants import End, reached
+from netsim.radio.band import Transmission
+from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
 from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
@@ -59,60 +61,70 @@ class FlowMedium:
     ) -> None:
         self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, list(attached), scheduler
         self._spread = spread
-        self._active: dict[FlowTransmission, None] = {}  # a set in order of arrival
+        self._active: dict[Transmission, FlowTransmission] = {}  # each by itself, in order of arrival
+        self._streams: dict[Hashable, FlowStream] = {}  # on the air here
         self._unrated: list[FlowTransmission] = []
         self._granted: dict[FlowTransmission, SchedulingGrant] = {}  # not yet rated so
         self._stale: dict[FlowTransmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
-        """If set, hears of each new division of the band, and sees to it that `apply` is called in the same instant."""
+        """As `Band` has it."""
         self._agenda: Agenda[FlowTransmission] = Agenda()
         self._alarm_s = self._border_s = inf
         self._settling = False
 
     def begin(
-        self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
+        self,
+        link: Carrying,
+        receivers: Receivers,
+        bits: float,
+        radiate: Callable[[float], None] | None = None,
+        stream: Hashable | None = None,
     ) -> FlowTransmission:
-        """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
-
-        `radiate` hears what part of the sender's power is on the air whenever that changes; at first it is nothing.
-        """
+        """As `Band` has it."""
         transmission = FlowTransmission(
-            self.env, link, receivers, bits, self.bandwidth_hz, radiate, spread=self._spread
+            self.env, link, receivers, bits, self.bandwidth_hz, radiate, stream, spread=self._spread
         )
         self._join(transmission)
         return transmission
 
     def _join(self, transmission: FlowTransmission) -> None:
-        self._active[transmission] = None
-        self._unrated.append(transmission)
+        self._active[transmission] = transmission
+        if transmission.stream is None:
+            self._unrated.append(transmission)
+        else:
+            stream = self._streams.setdefault(transmission.stream, FlowStream())
+            stream.transmissions.append(transmission)
+            self._unrated += stream.transmissions
         self._settle_later()
 
     def _divide_all_later(self) -> None:
         """Also where shares do not depend on who is active, they depend on who is attached."""
-        self._unrated = list(self._active)
+        self._unrated = list(self._active.values())
         self._settle_later()
 
-    def update(self, transmission: FlowTransmission) -> None:
-        """Bring `delivered_bits` of what is under way up to now."""
-        transmission.advance(self.env.now)
+    def update(self, transmission: Transmission) -> None:
+        """As `Band` has it."""
+        if (own := self._active.get(transmission)) is not None:
+            own.advance(self.env.now)
 
-    def end(self, transmission: FlowTransmission) -> None:
-        """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
-        if transmission in self._active:
-            transmission.advance(self.env.now)
-            self._leave(transmission)
+    def end(self, transmission: Transmission) -> None:
+        """As `Band` has it."""
+        if (own := self._active.get(transmission)) is not None:
+            own.advance(self.env.now)
+            self._leave(own)
 
-    def suspend(self, transmission: FlowTransmission) -> None:
-        """Take what is under way off the air until `resume`, perhaps at another station; what is complete is over."""
-        if transmission in self._active:
-            transmission.advance(self.env.now)
-            self._leave(transmission)
-            transmission.leave(self.env.now)
-            if not transmission.remaining_bits:
-                transmission.done.succeed()
+    def suspend(self, transmission: Transmission) -> None:
+        """As `Band` has it."""
+        if (own := self._active.get(transmission)) is not None:
+            own.advance(self.env.now)
+            self._leave(own)
+            own.leave(self.env.now)
+            if not own.remaining_bits:
+                own.done.succeed()
 
-    def resume(self, transmission: FlowTransmission) -> None:
-        """Go on with the rest of a transmission that was suspended here or elsewhere."""
+    def resume(self, transmission: Transmission) -> None:
+        """As `Band` has it."""
+        assert isinstance(transmission, FlowTransmission), "all bands of a direction have one fidelity"
         transmission.join(self.env.now)
         self._join(transmission)
 
@@ -129,7 +141,7 @@ class FlowMedium:
     def links_changed(self) -> None:
         """Look anew at the links of all that is under way: gains are others now."""
         if self._active:
-            self._stale.update(self._active)
+            self._stale.update(dict.fromkeys(self._active.values()))
             self._settle_later()
 
     def reconsider(self) -> None:
@@ -140,7 +152,17 @@ class FlowMedium:
         del self._active[transmission]
         self._agenda.drop(transmission)
         self._stale.pop(transmission, None)  # another band may have it from now on
+        if transmission.stream is not None:
+            self._leave_stream(transmission, transmission.stream)
         self._settle_later()
+
+    def _leave_stream(self, transmission: FlowTransmission, stream: Hashable) -> None:
+        """The others go on; what a receiver owns of the band for itself alone it takes with it."""
+        listening = self._streams[stream].transmissions
+        listening.remove(transmission)
+        self._unrated += listening
+        if not listening:
+            del self._streams[stream]
 
     def _settle_later(self) -> None:
         if not self._settling:
@@ -149,8 +171,9 @@ class FlowMedium:
 
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
-        touched = list(self._active) if self.scheduler.contended else self._unrated
-        self._unrated = []
+        unrated, self._unrated = self._unrated, []
+        contended = self.scheduler.contended
+        touched = list(self._active.values()) if contended else [each for each in unrated if each in self._active]
         if touched:
             self._divide(touched)
         if self.changed is None:
@@ -163,14 +186,23 @@ class FlowMedium:
         if follows:  # the scheduler looks beyond the present fading block
             for transmission in touched:
                 transmission.advance(now_s)
-        grants = self.scheduler.grants(touched, self.attached, now_s)
-        for transmission, grant in zip(touched, grants, strict=True):
-            if grant != transmission.grant or (follows and grant.band):
-                self._granted[transmission] = grant
-            else:
-                self._granted.pop(transmission, None)
+        signals = self._signals(touched)
+        grants = self.scheduler.grants(signals, self.attached, now_s)
+        for signal, grant in zip(signals, grants, strict=True):
+            for transmission in signal.transmissions:
+                if grant != transmission.grant or (follows and grant.band):
+                    self._granted[transmission] = grant
+                else:
+                    self._granted.pop(transmission, None)
         if follows:
-            self._settle_at(min(transmission.border_s(now_s) for transmission in touched))
+            self._settle_at(min(signal.border_s(now_s) for signal in signals))
+
+    def _signals(self, transmissions: Sequence[FlowTransmission]) -> Sequence[FlowTransmission | FlowStream]:
+        """What is on the air: transmissions by themselves, and each stream once for all that listen to it."""
+        if not self._streams:
+            return transmissions
+        signals = (each if each.stream is None else self._streams[each.stream] for each in transmissions)
+        return list(dict.fromkeys(signals))
 
     def _settle_at(self, border_s: float) -> None:
         if border_s < inf and border_s != self._border_s:
@@ -181,14 +213,15 @@ class FlowMedium:
         if self._active:
             self._settle_later()
 
-    def sending(self) -> Iterator[tuple[FlowTransmission, SchedulingGrant]]:
-        """What is under way, with the part of the band and power that each has from now on."""
-        for transmission in self._active:
-            yield transmission, self._granted.get(transmission, transmission.grant)
+    def sending(self) -> Iterator[tuple[Sequence[FlowTransmission], SchedulingGrant]]:
+        """As `Band` has it."""
+        for signal in self._signals(list(self._active.values())):
+            first = signal.transmissions[0]
+            yield signal.transmissions, self._granted.get(first, first.grant)
 
-    def apply(self, stale: Iterable[FlowTransmission] = ()) -> None:
-        """Rate anew what has another part of the band, and what is `stale` because its link has changed."""
-        self._stale.update(dict.fromkeys(stale))
+    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+        """As `Band` has it: rate anew what has another part of the band, and what is `stale`."""
+        self._stale.update((self._active[transmission], None) for transmission in stale)
         changed, self._stale = self._stale, {}
         for transmission in changed:
             transmission.advance(self.env.now)

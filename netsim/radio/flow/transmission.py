@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from math import inf
 
 import simpy
@@ -22,7 +22,7 @@ class FlowTransmission:
     __slots__ = (
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
         "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits",
-        "done", "due_s", "grant", "handover_gap", "link", "receivers", "remaining_bits", "since_s", "start_s",
+        "done", "due_s", "grant", "handover_gap", "link", "receivers", "remaining_bits", "since_s", "start_s", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -33,12 +33,13 @@ class FlowTransmission:
         bits: float,
         band_hz: float,
         radiate: Callable[[float], None] | None = None,
+        stream: Hashable | None = None,
         *,
         spread: bool,
     ) -> None:
         """The sender's power is spread over the whole band, or sits in the part that the transmission gets."""
         self._band_hz, self._spread = band_hz, spread
-        self.link, self.receivers, self.bits, self._radiate = link, receivers, bits, radiate
+        self.link, self.receivers, self.bits, self._radiate, self.stream = link, receivers, bits, radiate, stream
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.handover_gap = HandoverGap()
@@ -52,6 +53,11 @@ class FlowTransmission:
         self._before = self._signal_before = 0.0  # integrals of the window at `since_s`
         self._spread_hz = inf
         self._window: Window | None = None
+
+    @property
+    def transmissions(self) -> Sequence[FlowTransmission]:
+        """Itself: a signal of its own, as `FlowStream` is that of several."""
+        return (self,)
 
     @property
     def delivered_bits(self) -> float:

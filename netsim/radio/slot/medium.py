@@ -7,19 +7,21 @@ under way can ever arrive: then slots are left out, and their attempts are not c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import ceil, floor
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from netsim.radio.band import Transmission
 from netsim.radio.flow.medium import Alarm, Settling
 from netsim.radio.link import Carrying
 from netsim.radio.sharing import ROUNDING, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
 from netsim.radio.slot.rows import Transmissions
+from netsim.radio.slot.signals import Signals
 from netsim.radio.slot.transmission import SlotTransmission
 from netsim.streams import Floats
 
@@ -49,7 +51,7 @@ class SlotMedium:
         self.tti_s, self.resource_blocks = tti_s, resource_blocks
         self.changed: Callable[[], None] | None = None
         self._dealer, self._coding, self._spread = dealer, coding, spread
-        self._rows = Transmissions(delay_slots)
+        self._rows, self._signals = Transmissions(delay_slots), Signals()
         self._joining: list[SlotTransmission] = []
         self._reconsider = self._running = self._asleep = False
         self._unsure = 0  # slots to begin until it is seen again whether anybody is reached
@@ -58,34 +60,40 @@ class SlotMedium:
         self._received: Received | None = None  # what it will have brought at its end
 
     def begin(
-        self, link: Carrying, receivers: Receivers, bits: float, radiate: Callable[[float], None] | None = None
+        self,
+        link: Carrying,
+        receivers: Receivers,
+        bits: float,
+        radiate: Callable[[float], None] | None = None,
+        stream: Hashable | None = None,
     ) -> SlotTransmission:
-        """As `FlowMedium` has it; it takes part from the next slot on."""
-        transmission = SlotTransmission(self.env, link, receivers, bits, radiate)
+        """As `Band` has it; it takes part from the next slot on."""
+        transmission = SlotTransmission(self.env, link, receivers, bits, radiate, stream)
         self._join_later(transmission)
         return transmission
 
-    def update(self, transmission: SlotTransmission) -> None:
-        """Bring its figures up to the latest end of a slot."""
-        if transmission in self._rows.all:
-            self._rows.report(self._rows.all.index(transmission))
+    def update(self, transmission: Transmission) -> None:
+        """As `Band` has it, up to the latest end of a slot."""
+        if (row := self._rows.row(transmission)) is not None:
+            self._rows.report(row)
 
-    def end(self, transmission: SlotTransmission) -> None:
-        """Leave the band, complete or not. What the slot that is on would have brought is lost."""
-        if transmission in self._joining:
-            self._joining.remove(transmission)
-        elif transmission in self._rows.all:
-            self._keep(np.array([each is not transmission for each in self._rows.all]))
+    def end(self, transmission: Transmission) -> None:
+        """As `Band` has it. What the slot that is on would have brought is lost."""
+        self._joining = [each for each in self._joining if each is not transmission]
+        if (row := self._rows.row(transmission)) is not None:
+            self._keep(np.arange(len(self._rows.all)) != row)
             self.reconsider()
 
-    def suspend(self, transmission: SlotTransmission) -> None:
-        """As `FlowMedium` has it; what the slot that is on would have brought is sent again."""
+    def suspend(self, transmission: Transmission) -> None:
+        """As `Band` has it; what the slot that is on would have brought is sent again."""
+        assert isinstance(transmission, SlotTransmission), "all bands of a direction have one fidelity"
         if not transmission.done.triggered:
             self.end(transmission)
             transmission.leave(self.env.now)
 
-    def resume(self, transmission: SlotTransmission) -> None:
-        """As `FlowMedium` has it; it takes part from the next slot on."""
+    def resume(self, transmission: Transmission) -> None:
+        """As `Band` has it; it takes part from the next slot on."""
+        assert isinstance(transmission, SlotTransmission), "all bands of a direction have one fidelity"
         transmission.join(self.env.now)
         self._join_later(transmission)
 
@@ -108,14 +116,16 @@ class SlotMedium:
         self._reconsider = True
         self._wake_up()
 
-    def sending(self) -> Iterator[tuple[SlotTransmission, SchedulingGrant]]:
-        """What is under way, with what each has of the band on average over slots."""
-        return ((transmission, transmission.grant) for transmission in self._rows.all)
+    def sending(self) -> Iterator[tuple[Sequence[SlotTransmission], SchedulingGrant]]:
+        """As `Band` has it; the part of the band is an average over slots."""
+        return ((signal.transmissions, signal.transmissions[0].grant) for signal in self._signals.all)
 
-    def apply(self, stale: Iterable[SlotTransmission] = ()) -> None:
-        """Look anew at the links of these."""
-        if stale := list(stale):
-            self._rows.forget(stale)
+    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+        """As `Band` has it."""
+        rows = [row for transmission in stale if (row := self._rows.row(transmission)) is not None]
+        for row in rows:
+            self._rows.forget(row)
+        if rows:
             self._wake_up()
 
     def _join_later(self, transmission: SlotTransmission) -> None:
@@ -189,40 +199,40 @@ class SlotMedium:
         new, self._joining, self._reconsider = self._joining, [], False
         rows = self._rows
         rows.add(new, self.env.now)
+        self._signals.join(new)
         if rows.all:
             grants = self._grants()
-            rows.grant(grants)
+            rows.grant([grants[signal] for signal in self._signals.of_rows.tolist()])
             self._coding.joined([transmission.receivers[0] for transmission in rows.all])
             self._dealer.joined(grants, self._promised)
             parts = self._dealer.sending()
             if parts is not None and not self._spread:  # a user's power, averaged over slots
-                rows.radiate(self.env.now, parts * rows.powers)
+                rows.radiate(self.env.now, parts[self._signals.of_rows] * rows.powers)
         if self.changed is not None:
             self.changed()
 
     def _grants(self) -> list[SchedulingGrant]:
-        active = self._rows.all
+        signals = self._signals.all
         if self.scheduler.follows_fading:
-            return [SchedulingGrant(1.0, 1 / len(active))] * len(active)  # on average, nearly; slots go to the best
-        return self.scheduler.grants(active, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
+            return [SchedulingGrant(1.0, 1 / len(signals))] * len(signals)  # on average, nearly; slots go to the best
+        return self.scheduler.grants(signals, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
 
     def _promised(self) -> Floats:
-        return self._coding.promised(self._rows.reported / self.bandwidth_hz)
+        return self._signals.total(self._coding.promised(self._rows.reported / self.bandwidth_hz))
 
     def _send(self) -> None:
         rows = self._rows
         owners = self._dealer.owners(self._number, self._promised)
         if self._shares_out:
             self._share_out(owners)
-        blocks = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
-        owners = owners[blocks]
+        owners, blocks = np.nonzero(self._signals.of_rows[:, None] == owners)  # a stream's blocks: once a receiver
         count: Rows = np.bincount(owners, minlength=len(rows.all))
         used_hz = self.bandwidth_hz if self._spread else count[owners] * (self.bandwidth_hz / self.resource_blocks)
         density_w = rows.powers[owners] / used_hz
         snr = rows.at(rows.signals, owners, blocks) * density_w
         sent = Sent(self._number, owners, snr, rows.at(rows.reported, owners, blocks) * density_w)
         self._received = self._coding.send(sent, rows.remaining_bits)
-        self._dealer.served(self._received.bits / (self.tti_s * self.bandwidth_hz))
+        self._dealer.served(self._signals.total(self._received.bits) / (self.tti_s * self.bandwidth_hz))
         rows.sent(count, np.asarray(np.bincount(owners, snr, len(rows.all)), dtype=np.float64))
         if self._dealer.sending() is None and not self._spread:
             rows.radiate(self.env.now, np.where(count > 0, rows.powers, 0.0))
@@ -231,15 +241,16 @@ class SlotMedium:
         """Give to others what owners of many resource blocks have no use for, as their bits run out in this slot."""
         rows, every = self._rows, np.arange(self.resource_blocks)
         block_bits = self.bandwidth_hz / self.resource_blocks * self.tti_s
+        of_signals, wanted_bits = self._signals.wanted(rows.remaining_bits)
         for _ in range(self.resource_blocks):
-            known = rows.at(rows.reported, owners, every) * (owners >= 0)
+            known = rows.at(rows.reported, of_signals[owners], every) * (owners >= 0)
             bits = block_bits * self._coding.promised(known / self.bandwidth_hz)
-            gets = np.bincount(owners + 1, bits, len(rows.all) + 1)[1:]
-            if (gets <= rows.remaining_bits).all():
+            gets = np.bincount(owners + 1, bits, len(wanted_bits) + 1)[1:]
+            if (gets <= wanted_bits).all():
                 return
             before = _before(owners, bits)
-            spare = (owners >= 0) & (before >= rows.remaining_bits[owners])
-            hungry = gets < rows.remaining_bits
+            spare = (owners >= 0) & (before >= wanted_bits[owners])
+            hungry = gets < wanted_bits
             others = self._dealer.spared(self._promised, hungry) if spare.any() and hungry.any() else None
             if others is None:
                 return
@@ -262,8 +273,9 @@ class SlotMedium:
         self._begin_later()
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
+        left = [self._rows.all[row] for row in np.flatnonzero(~rows).tolist()]
         self._rows.keep(rows, self.env.now)
-        self._dealer.keep(rows)
+        self._dealer.keep(self._signals.keep(rows, left))
         self._coding.keep(rows)
         if self._received is not None:
             self._received = Received(*(column[rows] for column in self._received))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.radio.band import Transmission
 from netsim.radio.flow.transmission import COMPLETE
 from netsim.radio.sharing import SchedulingGrant
 from netsim.radio.slot.coding import Received
@@ -75,12 +76,14 @@ class Transmissions:
                 self.signals[row], self._borders_s[row] = self.all[row].look(now_s)
         self._past.append(self.signals)
 
-    def forget(self, stale: Iterable[SlotTransmission]) -> None:
-        """Look anew at the links of these in the next slot: they have changed."""
-        for transmission in stale:
-            transmission.look_anew()
-            if transmission in self.all:
-                self._borders_s[self.all.index(transmission)] = -inf
+    def row(self, transmission: Transmission) -> int | None:
+        """The row of a transmission; None where it takes no part."""
+        return next((row for row, each in enumerate(self.all) if each is transmission), None)
+
+    def forget(self, row: int) -> None:
+        """Evaluate the link of a row anew in the next slot: it has changed."""
+        self.all[row].look_anew()
+        self._borders_s[row] = -inf
 
     def sent(self, count: Rows, snr_sums: Floats) -> None:
         """Resource blocks of each row in a slot, and the sum of their signal-to-noise ratios."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import simpy
@@ -24,8 +24,9 @@ class SlotTransmission:
         receivers: Receivers,
         bits: float,
         radiate: Callable[[float], None] | None,
+        stream: Hashable | None = None,
     ) -> None:
-        self.link, self.receivers, self.bits = link, receivers, bits
+        self.link, self.receivers, self.bits, self.stream = link, receivers, bits, stream
         self.done = simpy.Event(env)
         self.start_s: float = env.now
         self.handover_gap = HandoverGap()
@@ -46,6 +47,11 @@ class SlotTransmission:
         """Bandwidth over its part of the power, if nothing of it can ever arrive as things are; `SlotMedium` knows."""
         self._window: Window | None = None
         self._blocks = FIRST_BLOCKS
+
+    @property
+    def transmissions(self) -> Sequence[SlotTransmission]:
+        """Itself: a signal of its own, as `SlotStream` is that of several."""
+        return (self,)
 
     @property
     def delivered_bits(self) -> float:

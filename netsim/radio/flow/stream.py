@@ -1,0 +1,27 @@
+"""A rateless stream in a band that is a fluid flow: one claim on the band, several transmissions that listen to it."""
+
+from __future__ import annotations
+
+from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.sharing import Receivers
+
+
+class FlowStream:
+    """One rateless-coded signal to several receivers, as a scheduler sees it; each accumulates bits at its own rate."""
+
+    def __init__(self) -> None:
+        self.transmissions: list[FlowTransmission] = []
+        """Those that listen, in order of arrival; at least one while the stream is on the air."""
+
+    @property
+    def receivers(self) -> Receivers:
+        """The users that listen."""
+        return tuple(user for transmission in self.transmissions for user in transmission.receivers)
+
+    def efficiency(self, now_s: float) -> float:
+        """Goodput of all receivers together, in bit/s/Hz, that the stream would have now if it were alone."""
+        return sum(transmission.efficiency(now_s) for transmission in self.transmissions)
+
+    def border_s(self, now_s: float) -> float:
+        """When the present fading block of the first receiver ends."""
+        return min(transmission.border_s(now_s) for transmission in self.transmissions)
