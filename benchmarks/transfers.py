@@ -1,7 +1,7 @@
 """Transfers a wall second through the simulated radio, alone: users that send one payload after another.
 
-Prints, for each fidelity, sharing law and number of users, transfers per second and their cost in SimPy timeouts of the
-same run.
+Prints, for each fidelity, scheduling policy and number of users, transfers per second and their cost in SimPy timeouts
+of the same run.
 """
 
 import simpy
@@ -22,14 +22,14 @@ from netsim.nodes import Server, User
 from netsim.processor import Timed
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
-from netsim.radio.sharing import EqualShares, FixedShares, ProportionalFair, RoundRobin, SharingLaw
+from netsim.radio.scheduling import EqualShares, FixedShares, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.streams import Streams
 from netsim.trace import Trace
 
 TRANSFERS, IN_SLOTS = 2400, 240
 """As a flow, and slot by slot."""
 BITS = 200_000.0
-CASES: dict[str, tuple[SharingLaw, Fidelity, RateLaw]] = {
+CASES: dict[str, tuple[SchedulingPolicy, Fidelity, RateLaw]] = {
     "flow, equal": (EqualShares(), Flow(), Shannon()),
     "flow, fixed": (FixedShares(), Flow(), Shannon()),
     "flow, proportional fair": (ProportionalFair(), Flow(), Shannon()),
@@ -67,10 +67,10 @@ def timeouts() -> None:
     env.run()
 
 
-def send_all(law: SharingLaw, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
+def send_all(law: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
     """All users send side by side, each its part of the transfers."""
     env = simpy.Environment()
-    band = BandDescription(law=law, fidelity=fidelity)
+    band = BandDescription(scheduler=law, fidelity=fidelity)
     description = NetworkDescription(
         users=UsersDescription(count=users),
         channel=ChannelDescription(rate=rate),

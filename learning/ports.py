@@ -89,7 +89,7 @@ class Channel(Protocol):
         """From now on, transfers under way included: part of the band, and on the uplink the power radiated there.
 
         None is an equal part of what others leave over, and all the power. Raises ValueError if that cannot be, or
-        where the scenario's sharing law is not `controlled`.
+        where the scenario's scheduling policy is not `controlled`.
         """
         ...
 

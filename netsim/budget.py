@@ -64,8 +64,8 @@ class LinkBudget:
         mobility = self._network.mobility
         if mobility is None:
             return []
-        mobility.law.check(len(placed))
-        return [Walk(mobility.law.legs(user, place, self._streams), place) for user, place in enumerate(placed)]
+        mobility.model.check(len(placed))
+        return [Walk(mobility.model.legs(user, place, self._streams), place) for user, place in enumerate(placed)]
 
     def move(self, instant_s: float) -> list[int]:
         """Users are where they are at an instant. Returns those that have moved since the last."""

@@ -24,8 +24,8 @@ from netsim.radio.pathloss.buildings import Buildings
 from netsim.radio.power_control import PowerControl
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.rate_recordings import RateRecording
+from netsim.radio.scheduling import EqualShares, SchedulingPolicy
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
-from netsim.radio.sharing import EqualShares, SharingLaw
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
@@ -107,10 +107,10 @@ class BandDescription:
 
     bandwidth_mhz: Annotated[float, Gt(0)] = 10.0
     """Bandwidth in MHz."""
-    law: SharingLaw = field(default_factory=EqualShares)
-    """Who gets how much of it."""
+    scheduler: SchedulingPolicy = field(default_factory=EqualShares)
+    """Scheduling policy: how the band is divided among the transfers under way."""
     fidelity: Fidelity = field(default_factory=Flow)
-    """How closely it is looked at."""
+    """Simulation fidelity: fluid flow, or slot by slot."""
 
     @property
     def bandwidth_hz(self) -> float:
@@ -171,7 +171,7 @@ class MobilityDescription:
     and site, so it is lost and found at places, and not at every look.
     """
 
-    law: Mobility = field(default_factory=RandomWaypoint)
+    model: Mobility = field(default_factory=RandomWaypoint)
     """How they move."""
     interval_s: Annotated[float, Gt(0)] = 0.1
     """Simulated seconds between two looks at where users are; in between gains do not change."""
@@ -212,8 +212,8 @@ class DevicesDescription:
     """Nominal speed in FLOP/s (our choice: a mobile CPU core at 2 GHz and 4 FLOPs a cycle)."""
     memory_bytes: PerUser | None = None
     """Memory for a job: operands, results (weights and optimiser state among them) and activations; null is enough."""
-    when_full: Literal["refuse", "leave_out"] = "refuse"
-    """Whether a user whose largest job in the first round does not fit ends the matter, or is left out of the run."""
+    on_out_of_memory: Literal["reject", "exclude"] = "reject"
+    """Where the largest job of the first round does not fit into a device: reject the scenario, or exclude the user."""
     storage_bytes: PerUser | None = None
     """Space for what learning stores on a device, such as the weights of experts, in bytes; null is no limit."""
 
@@ -270,8 +270,8 @@ class SiteDescription(ServerDescription):
 class StragglersDescription:
     """Devices that are slower than they should be."""
 
-    law: SlowdownLaw = field(default_factory=NoSlowdown)
-    """Distribution of the slowdown."""
+    slowdown: SlowdownLaw = field(default_factory=NoSlowdown)
+    """Factor by which a job takes longer than at nominal speed: its distribution, or a recording."""
     redraw: Literal["round", "job"] = "round"
     """Whether a device draws its slowdown once a round, or for each job."""
 

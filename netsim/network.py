@@ -71,11 +71,11 @@ class Network:
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
         """Memory of each device, where there is a limit."""
-        law = compute.stragglers.law
+        law = compute.stragglers.slowdown
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
         sharing = network.sharing
-        self._schedulers = {"up": sharing.uplink.law.scheduler(), "down": sharing.downlink.law.scheduler()}
+        self._schedulers = {"up": sharing.uplink.scheduler.scheduler(), "down": sharing.downlink.scheduler.scheduler()}
         self.stations = [self._station(number) for number in range(self.budget.stations)]
         self.users = [self._user(number) for number in range(count)]
         presences, exogenous = [user.presence for user in self.users], ExogenousEvents(env)
@@ -154,11 +154,11 @@ class Network:
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count
         attached = [user for user in range(count) if self.budget.serving[user] == station]
-        band.law.check(count, attached if self._network.handover is None else range(count))
+        band.scheduler.check(count, attached if self._network.handover is None else range(count))
         return band.fidelity.band(
             self.env,
             band.bandwidth_hz,
-            band.law,
+            band.scheduler,
             self._schedulers[direction],
             attached,
             self._network.channel.rate,

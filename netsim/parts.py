@@ -12,8 +12,8 @@ from netsim.radio.fidelity import FIDELITIES, Fidelity
 from netsim.radio.pathloss import PATH_LOSSES, PathLoss
 from netsim.radio.rate import RATE_LAWS, RateLaw
 from netsim.radio.rate_recordings import RATE_RECORDINGS, RateRecording
+from netsim.radio.scheduling import SCHEDULING_POLICIES, SchedulingPolicy
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
-from netsim.radio.sharing import SHARING_LAWS, SharingLaw
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
 from netsim.traffic import ARRIVALS, SIZE_LAWS, Arrivals, SizeLaw
 from netsim.values import PER_USER, PerUser
@@ -28,7 +28,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Fading: FADINGS,
     RateLaw: RATE_LAWS,
     RateRecording: RATE_RECORDINGS,
-    SharingLaw: SHARING_LAWS,
+    SchedulingPolicy: SCHEDULING_POLICIES,
     Fidelity: FIDELITIES,
     SlowdownLaw: SLOWDOWN_LAWS,
     Discipline: DISCIPLINES,

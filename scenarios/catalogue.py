@@ -16,7 +16,7 @@ GROUPS = {
     "datasets": ("DatasetLoader",),
     "channels": ("PathLoss", "Fading", "RateLaw", "RateRecording"),
     "stragglers": ("SlowdownLaw", "Policy", "Participation", "StalenessWeight"),
-    "schedulers": ("SharingLaw", "Fidelity"),
+    "schedulers": ("SchedulingPolicy", "Fidelity"),
     "faults": ("Availability",),
     "traffic": ("Arrivals", "SizeLaw"),
     "placements": ("StationPlacement", "UserPlacement"),

@@ -42,8 +42,8 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
         f"{len(short)} of {len(limits_bytes)} users have too little"
     )
     path = ("compute", "devices", "memory_bytes")
-    if devices.when_full == "refuse":
-        raise field_error(path, ValueError(f"{sentence}; with when_full: leave_out such users are left out"))
+    if devices.on_out_of_memory == "reject":
+        raise field_error(path, ValueError(f"{sentence}; with on_out_of_memory: exclude such users are left out"))
     if len(short) == len(limits_bytes):
         raise field_error(path, ValueError(f"{sentence}; nobody is left"))
     return short

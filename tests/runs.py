@@ -24,7 +24,7 @@ TOKENS: dict[str, Any] = {
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "sflam": {
-        "network.sharing.uplink.law": "controlled",
+        "network.sharing.uplink.scheduler": "controlled",
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "stated"}},
     },
     "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
@@ -32,7 +32,7 @@ NEEDS: dict[str, dict[str, Any]] = {
         **TOKENS,
         "learning.adapter": {"rank": 4, "targets": ["q", "k", "v", "proj", "fc1", "fc2"], "blocks": "server"},
         "learning.batch_size": 32,  # there is one step in a round
-        "network.sharing.uplink.law": "controlled",
+        "network.sharing.uplink.scheduler": "controlled",
         "learning.scheme": {
             "name": "st_sflora",
             "control": {"attention": "flat"},

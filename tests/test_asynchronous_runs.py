@@ -16,8 +16,8 @@ from scenarios.run import Result
 IN_ROUNDS = sorted(name for name, scheme in SCHEMES.items() if not scheme.asynchronous)
 FEDAVG: dict[str, Any] = {"learning__scheme": "fedavg", **policy("asynchronous", "fedavg")}
 ALONE: dict[str, Any] = {  # users that share nothing and meet no fading, and a server that takes no time
-    "network__sharing__uplink__law": {"name": "fixed"},
-    "network__sharing__downlink__law": {"name": "fixed"},
+    "network__sharing__uplink__scheduler": {"name": "fixed"},
+    "network__sharing__downlink__scheduler": {"name": "fixed"},
     "network__channel__fading": "none",
     "compute__servers__flops_per_s": 1e15,
     "compute__stragglers__redraw": "job",
@@ -78,8 +78,8 @@ def test_what_if_runs_only_what_the_new_timing_changed(scheme: str, tmp_path: Pa
     assert versions(same) == versions(first)  # a hair of difference, and models still come in the same order
     assert frame(same, "rounds").end_s.iloc[-1] != frame(first, "rounds").end_s.iloc[-1]
     assert same.operations["run"] == 0 < same.operations["stored"]
-    other = stored(tmp_path, **setting, compute__stragglers__law="none")
-    alone = run(**setting, compute__stragglers__law="none")
+    other = stored(tmp_path, **setting, compute__stragglers__slowdown="none")
+    alone = run(**setting, compute__stragglers__slowdown="none")
     assert versions(other) != versions(first)
     assert 0 < other.operations["run"] < alone.operations["run"]
     assert hashes(other) == hashes(alone)

@@ -24,10 +24,10 @@ EQUAL: dict[str, Any] = {
     "network__users__placement": CIRCLE,
     "network__channel__path_loss": "free_space",
     "network__channel__fading": "none",
-    "network__sharing__uplink__law": "fixed",
-    "network__sharing__downlink__law": "fixed",
+    "network__sharing__uplink__scheduler": "fixed",
+    "network__sharing__downlink__scheduler": "fixed",
     "compute__devices__flops_per_s": 1e8,
-    "compute__stragglers__law": "none",
+    "compute__stragglers__slowdown": "none",
     "learning__partition": "iid",
     "learning__executor": "dry",
     "learning__stop__rounds": ROUNDS,
@@ -192,7 +192,7 @@ def test_shifted_exponential_stragglers_follow_their_order_statistics() -> None:
     law = {"name": "shifted_exponential", "shift": shift, "rate": rate}
     result = run_equal(
         learning__scheme={"name": "fedavg", "local_steps": 1},
-        compute__stragglers__law=law,
+        compute__stragglers__slowdown=law,
         learning__stop__rounds=rounds,
         learning__evaluate_every=rounds,
     )
@@ -211,7 +211,7 @@ def test_shifted_exponential_stragglers_follow_their_order_statistics() -> None:
 
 def test_the_tail_of_a_round_is_attributed_to_straggling() -> None:
     law = {"name": "list", "factors": [1, 1, 1, 5]}
-    result = run_equal(learning__scheme={"name": "fedavg", "local_steps": 1}, compute__stragglers__law=law)
+    result = run_equal(learning__scheme={"name": "fedavg", "local_steps": 1}, compute__stragglers__slowdown=law)
     path = frame(result, "critical_path")
     straggle = path[path.cause == "straggle"]
     nominal = BATCH * 2 * (2 * INPUTS * CUT + 3 * (CUT * HIDDEN + HIDDEN * CLASSES)) / 1e8

@@ -27,12 +27,12 @@ TWO_CELLS: dict[str, Any] = {
     },
     "network.channel": {"carrier_ghz": 1, "path_loss": "free_space", "fading": "none"},
     "network.sharing": {
-        "uplink": {"bandwidth_mhz": 1, "law": "fixed"},
-        "downlink": {"bandwidth_mhz": 2, "law": "fixed"},
+        "uplink": {"bandwidth_mhz": 1, "scheduler": "fixed"},
+        "downlink": {"bandwidth_mhz": 2, "scheduler": "fixed"},
     },
     "network.backhaul": {"rate_bps": LINE_BPS, "delay_s": DELAY_S},
     "compute.devices.flops_per_s": 1e8,
-    "compute.stragglers": {"law": "none"},
+    "compute.stragglers": {"slowdown": "none"},
     "compute.edge_servers": {"flops_per_s": EDGE_FLOPS_PER_S},
     "learning.precision": "float64",
     "learning.partition": "iid",
@@ -186,7 +186,7 @@ def test_copies_that_come_too_late_are_withdrawn(policy: dict[str, Any]) -> None
 def test_a_user_keeps_its_server_for_a_round() -> None:
     """It drives from one cell into the other and begins the next round with the server there."""
     law = {"name": "straight", "radius_m": 5200, "heading_deg": 0, "speed_kmh": 15000}
-    moving = {"network.mobility": {"law": law, "interval_s": 0.01}, "network.handover": {"time_to_trigger_s": 0.05}}
+    moving = {"network.mobility": {"model": law, "interval_s": 0.01}, "network.handover": {"time_to_trigger_s": 0.05}}
     result = cells("sfl_v1", **moving, **{"learning.stop.rounds": 6})
     steps = frame(result, "computations").query("kind == 'server_step'")
     assert (steps.groupby(["round", "user"]).node.nunique() == 1).all()
@@ -215,7 +215,8 @@ def test_faults_and_handovers_on_the_way(scheme: str, policy: str) -> None:
         scheme,
         **{
             "network.faults": {"availability": {"name": "on_off", "mean_on_s": 1.0, "mean_off_s": 0.4}},
-            "network.mobility": {"law": {"name": "straight", "radius_m": 5200, "speed_kmh": 9000}, "interval_s": 0.05},
+            "network.mobility.model": {"name": "straight", "radius_m": 5200, "speed_kmh": 9000},
+            "network.mobility.interval_s": 0.05,
             "network.handover": {"time_to_trigger_s": 0.05},
             "learning.policy": policies.get(policy, policy),
             "learning.executor": "dry",

@@ -104,4 +104,4 @@ def test_a_check_tells_who_is_out_of_range_before_anything_runs() -> None:
         "(2 of 4 users)",
     ]
     assert beyond_reach(load(TINY, fields | {"network.channel.rate": "shannon"})) == []
-    assert beyond_reach(load(TINY, fields | {"network.mobility": {"law": "random_waypoint"}})) == []
+    assert beyond_reach(load(TINY, fields | {"network.mobility": {"model": "random_waypoint"}})) == []

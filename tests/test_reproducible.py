@@ -42,8 +42,8 @@ def test_a_resolved_scenario_gives_the_same_tables(tmp_path: Path) -> None:
 
 
 ALONE: dict[str, Any] = {  # users that share nothing: a part of the band each, and a server slot for everybody
-    "network__sharing__uplink__law": {"name": "fixed", "shares_of_users": [0.1] * 4},
-    "network__sharing__downlink__law": {"name": "fixed", "shares_of_users": [0.1] * 4},
+    "network__sharing__uplink__scheduler": {"name": "fixed", "shares_of_users": [0.1] * 4},
+    "network__sharing__downlink__scheduler": {"name": "fixed", "shares_of_users": [0.1] * 4},
     "compute__servers__slots": 8,
     "compute__stragglers__redraw": "job",
     "learning__scheme": {"name": "sfl_v1", "local_steps": 3},
@@ -63,8 +63,8 @@ def rows_of_users(table: pd.DataFrame, users: int, columns: list[str]) -> pd.Dat
 def test_one_more_user_moves_nobody() -> None:
     more = {
         "network__users__count": 5,
-        "network__sharing__uplink__law": {"name": "fixed", "shares_of_users": [0.1] * 5},
-        "network__sharing__downlink__law": {"name": "fixed", "shares_of_users": [0.1] * 5},
+        "network__sharing__uplink__scheduler": {"name": "fixed", "shares_of_users": [0.1] * 5},
+        "network__sharing__downlink__scheduler": {"name": "fixed", "shares_of_users": [0.1] * 5},
     }
     four, five = run(**ALONE), run(**{**ALONE, **more})
     places = ["user", "x_m", "y_m", "path_loss_db", "flops_per_s"]

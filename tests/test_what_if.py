@@ -18,7 +18,7 @@ from scenarios.run import Result
 OTHER_NETWORK = {
     "network.sharing.uplink.bandwidth_mhz": 3,
     "network.channel.fading": "none",
-    "compute.stragglers.law": "none",
+    "compute.stragglers.slowdown": "none",
     "compute.servers.flops_per_s": 5e8,
     "energy.idle_power_w": 0.1,
 }

@@ -16,7 +16,7 @@ from netsim.radio.fading import Gains, Nakagami, Rayleigh, Rician
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.jakes import Jakes
 from netsim.radio.link import RadioLink
-from netsim.radio.sharing import EqualShares
+from netsim.radio.scheduling import EqualShares
 from netsim.streams import Streams
 
 STREAMS = Streams(41)

@@ -18,7 +18,7 @@ from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
-from netsim.radio.sharing import EqualShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
+from netsim.radio.scheduling import EqualShares, MaxRate, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -34,12 +34,14 @@ def findings() -> list[Finding]:
     return [*_agreement(), *_gains(), *_fairness()]
 
 
-def _band(env: simpy.Environment, law: SharingLaw, fidelity: Fidelity, users: int, hz: float, *, spread: bool) -> Band:
+def _band(
+    env: simpy.Environment, law: SchedulingPolicy, fidelity: Fidelity, users: int, hz: float, *, spread: bool
+) -> Band:
     return fidelity.band(env, hz, law, law.scheduler(), range(users), Shannon(), 0, spread=spread)
 
 
 @cache
-def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread: bool) -> tuple[float, Floats]:
+def transfers(law: SchedulingPolicy, fidelity: Fidelity, load: float | None, *, spread: bool) -> tuple[float, Floats]:
     """Goodput in bit/s, and the times of all transfers, of users who send one after another.
 
     Each pauses for exponential times so that it would be sending for a part `load` of the time if it were alone with
@@ -74,7 +76,7 @@ def transfers(law: SharingLaw, fidelity: Fidelity, load: float | None, *, spread
     return sum(sent.delivered_bits for own in sendings.values() for sent in own) / SECONDS, np.array(times)
 
 
-CASES: list[tuple[str, SharingLaw, Slots, bool]] = [
+CASES: list[tuple[str, SchedulingPolicy, Slots, bool]] = [
     ("equal, downlink", EqualShares(), Slots(), True),
     ("equal, uplink, 100 blocks", EqualShares(), Slots(resource_blocks=100), False),
     ("round robin, downlink", RoundRobin(), Slots(), True),
@@ -98,7 +100,7 @@ def _agreement() -> list[Finding]:
     return found
 
 
-def goodputs(law: SharingLaw, fidelity: Fidelity, snrs: Floats, slots: int, seed: int) -> Floats:
+def goodputs(law: SchedulingPolicy, fidelity: Fidelity, snrs: Floats, slots: int, seed: int) -> Floats:
     """In bit/s/Hz, of users who always send over Rayleigh blocks that last a slot of a second, once averages are in."""
     env = simpy.Environment()
     band = _band(env, law, fidelity, len(snrs), 1.0, spread=True)

@@ -9,7 +9,7 @@ import simpy
 
 from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
 
 
 class Transmission(Protocol):

@@ -15,7 +15,7 @@ from netsim.process import Process
 from netsim.radio.band import Band
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
-from netsim.radio.sharing import ROUNDING, Allocations
+from netsim.radio.scheduling import ROUNDING, Allocations
 
 
 class Movable(Protocol):
@@ -96,11 +96,11 @@ class Radio:
         None is an equal part of what others leave over, and all the power.
 
         Raises:
-            ValueError: the sharing law is not `controlled`, or the share or the power cannot be.
+            ValueError: the scheduling policy is not `controlled`, or the share or the power cannot be.
         """
         scheduler = self.band.scheduler
         if not isinstance(scheduler, Allocations):
-            raise ValueError("shares and powers can be allocated only where the band's sharing law is controlled")
+            raise ValueError("shares and powers can be allocated only where the band's scheduling policy is controlled")
         if share is not None and not 0 < share <= 1:
             raise ValueError(f"user {self.user} cannot get a share of {share:g}; above 0 and at most 1 is allowed")
         if power_w is not None and self.activity == "receive":

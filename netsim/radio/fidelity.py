@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Interval
 from netsim.radio.band import Band
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.rate import AdaptiveModulation, RateLaw
-from netsim.radio.sharing import ProportionalFair, Scheduler, SharingLaw
+from netsim.radio.scheduling import ProportionalFair, Scheduler, SchedulingPolicy
 from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.coding import Coding, Ideal
 from netsim.radio.slot.dealing import BestLinks, Dealer, Parts
@@ -27,7 +27,7 @@ class Fidelity(Protocol):
         self,
         env: simpy.Environment,
         bandwidth_hz: float,
-        law: SharingLaw,
+        law: SchedulingPolicy,
         scheduler: Scheduler,
         attached: Sequence[int],
         rate: RateLaw,
@@ -47,7 +47,7 @@ class Flow:
         self,
         env: simpy.Environment,
         bandwidth_hz: float,
-        law: SharingLaw,
+        law: SchedulingPolicy,
         scheduler: Scheduler,
         attached: Sequence[int],
         rate: RateLaw,
@@ -80,7 +80,7 @@ class Slots:
         self,
         env: simpy.Environment,
         bandwidth_hz: float,
-        law: SharingLaw,
+        law: SchedulingPolicy,
         scheduler: Scheduler,
         attached: Sequence[int],
         rate: RateLaw,
@@ -101,7 +101,7 @@ class Slots:
             spread=spread,
         )
 
-    def _dealer(self, law: SharingLaw, scheduler: Scheduler) -> Dealer:
+    def _dealer(self, law: SchedulingPolicy, scheduler: Scheduler) -> Dealer:
         if not scheduler.follows_fading:
             return Parts(self.resource_blocks, lent=scheduler.contended)
         memory_s = law.forgetting_time_s if isinstance(law, ProportionalFair) else None

@@ -18,7 +18,7 @@ from annotated_types import Ge
 
 from netsim.radio.band import Band, Transmission
 from netsim.radio.flow.medium import VERY_LAST, Settling
-from netsim.radio.sharing import SchedulingGrant
+from netsim.radio.scheduling import SchedulingGrant
 from netsim.streams import Floats
 
 

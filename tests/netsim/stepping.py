@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from netsim.radio.sharing import Receivers, Scheduler
+from netsim.radio.scheduling import Receivers, Scheduler
 
 
 @dataclass(eq=False)

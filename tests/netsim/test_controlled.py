@@ -13,7 +13,7 @@ from netsim.description import BandDescription, NetworkDescription, SharingDescr
 from netsim.nodes import User
 from netsim.radio.fading import Rayleigh
 from netsim.radio.rate import Shannon
-from netsim.radio.sharing import Controlled
+from netsim.radio.scheduling import Controlled
 
 UP_HZ, DOWN_HZ = 1e6, 2e6
 MAX_W, CIRCUIT_W, RECEIVE_W, EFFICIENCY = 0.1, 0.1, 0.2, 0.5  # as in `worlds`
@@ -198,5 +198,5 @@ def test_a_stations_power_cannot_be_allocated() -> None:
 
 
 def test_other_laws_take_no_orders() -> None:
-    with pytest.raises(ValueError, match="only where the band's sharing law is controlled"):
+    with pytest.raises(ValueError, match="only where the band's scheduling policy is controlled"):
         world().network.users[0].uplink.allocate(0.5)

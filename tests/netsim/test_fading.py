@@ -14,7 +14,7 @@ from scipy.stats import expon, gamma, ncx2
 from netsim.radio.fading import Gains, Nakagami, NoFading, Rayleigh, Rician
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.link import MulticastLink, RadioLink
-from netsim.radio.sharing import EqualShares
+from netsim.radio.scheduling import EqualShares
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean, assert_uncorrelated
 

@@ -23,7 +23,7 @@ from netsim.nodes import User
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
 from netsim.radio.power_control import PowerControl
-from netsim.radio.sharing import EqualShares, FixedShares, SharingLaw
+from netsim.radio.scheduling import EqualShares, FixedShares, SchedulingPolicy
 
 SITES: list[Point] = [(0.0, 0.0), (400.0, 0.0), (200.0, 300.0)]
 NOISE_W_PER_HZ = 10 ** (-174 / 10) / 1000
@@ -36,7 +36,7 @@ def moving(
     speed_kmh: float = 360.0,
     heading_deg: float = 0.0,
     handover: Handover | None = LAW,
-    sharing: SharingLaw | None = None,
+    sharing: SchedulingPolicy | None = None,
     interference: Interference | None = None,
 ) -> NetworkDescription:
     """Three stations in free space without fading; users go straight on."""

@@ -18,7 +18,7 @@ from netsim.handover import Handover
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
-from netsim.radio.sharing import EqualShares, FixedShares
+from netsim.radio.scheduling import EqualShares, FixedShares
 
 actions = st.lists(
     st.tuples(

@@ -20,7 +20,7 @@ from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
 from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
-from netsim.radio.sharing import EqualShares, FixedShares, RoundRobin, SchedulingGrant
+from netsim.radio.scheduling import EqualShares, FixedShares, RoundRobin, SchedulingGrant
 
 Process = Generator[simpy.Event, Any, None]
 BAND_HZ = 1e6

@@ -18,14 +18,14 @@ from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
 from netsim.radio.link import MulticastLink
 from netsim.radio.rate import RateLaw, Shannon
-from netsim.radio.sharing import (
+from netsim.radio.scheduling import (
     EqualShares,
     FixedShares,
     FixedTimes,
     MaxRate,
     ProportionalFair,
     RoundRobin,
-    SharingLaw,
+    SchedulingPolicy,
     WeightedShares,
 )
 from netsim.radio.window import Window, stretch
@@ -56,7 +56,7 @@ class Recorded:
 class Band:
     """A medium of 1 MHz and what became of its transmissions."""
 
-    def __init__(self, law: SharingLaw | None = None, users: int = 4, *, spread: bool = True) -> None:
+    def __init__(self, law: SchedulingPolicy | None = None, users: int = 4, *, spread: bool = True) -> None:
         self.env = simpy.Environment()
         law = law or EqualShares()
         self.medium = FlowMedium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
@@ -282,7 +282,7 @@ laws = st.sampled_from(
 @settings(deadline=None, max_examples=150)
 @given(storm=storms, law=laws, spread=st.booleans(), block_s=st.sampled_from([0.1, 0.037, 1.7]))
 def test_storms_against_brute_force(
-    storm: list[tuple[float, float, float, list[float]]], law: SharingLaw, spread: bool, block_s: float
+    storm: list[tuple[float, float, float, list[float]]], law: SchedulingPolicy, spread: bool, block_s: float
 ) -> None:
     sendings = [
         Sending(user, start_s, start_s + patience_s, bits, signal_hz)

@@ -25,7 +25,7 @@ from netsim.geometry import HexagonalGrid, Stations
 from netsim.parts import FAMILIES
 from netsim.radio.pathloss import UrbanMicro
 from netsim.radio.rate import Shannon
-from netsim.radio.sharing import FixedShares, SharingLaw
+from netsim.radio.scheduling import FixedShares, SchedulingPolicy
 from netsim.slowdown import ListedSlowdowns, Lognormal, ShiftedExponential
 from netsim.values import Constant, Listed, LogUniform
 from stats import assert_ks, assert_mean, assert_proportion
@@ -258,7 +258,7 @@ def test_the_same_run_gives_the_same_tables() -> None:
 
 
 @pytest.mark.parametrize("law", [FixedShares((0.5, 0.6)), FixedShares((0.5,))])
-def test_shares_that_do_not_fit_are_refused(law: SharingLaw) -> None:
+def test_shares_that_do_not_fit_are_refused(law: SchedulingPolicy) -> None:
     network = replace(flat_network(2), sharing=SharingDescription(BandDescription(1.0, law)))
     with pytest.raises(ValueError, match="shares"):
         world(network)
@@ -298,9 +298,9 @@ def test_every_default_belongs_to_a_family() -> None:
         DEFAULT.channel.path_loss,
         DEFAULT.channel.fading,
         DEFAULT.channel.shadowing,
-        DEFAULT.sharing.uplink.law,
+        DEFAULT.sharing.uplink.scheduler,
         ComputeDescription().devices.flops_per_s,
-        ComputeDescription().stragglers.law,
+        ComputeDescription().stragglers.slowdown,
         EnergyDescription().compute,
     ):
         assert type(default) in named

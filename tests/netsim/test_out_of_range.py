@@ -18,7 +18,7 @@ from netsim.radio import fading, jakes, selective
 from netsim.radio.fading import FADINGS, Fading, Nakagami, NoFading, Rayleigh, Rician
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
-from netsim.radio.sharing import Controlled, EqualShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
+from netsim.radio.scheduling import Controlled, EqualShares, MaxRate, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM
 from netsim.values import Listed
 
@@ -33,7 +33,7 @@ BLOCKS_BITS = AdaptiveModulation(block_bits=300)
 def network(
     snrs_db: Sequence[float],
     fidelity: Fidelity,
-    law: SharingLaw | None = None,
+    law: SchedulingPolicy | None = None,
     rate: RateLaw = BLOCKS_BITS,
     fading: Fading | None = None,
 ) -> NetworkDescription:
@@ -63,7 +63,7 @@ def send(w: World, user: int, bits: float = 1e4, start_s: float = 0.0) -> simpy.
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("law", [EqualShares(), RoundRobin(), MaxRate(), ProportionalFair()])
 @pytest.mark.parametrize("fading", [NoFading(), Rayleigh(0.01), Rician(), Nakagami()])
-def test_who_is_out_of_range_is_named_at_once(fidelity: Fidelity, law: SharingLaw, fading: Fading) -> None:
+def test_who_is_out_of_range_is_named_at_once(fidelity: Fidelity, law: SchedulingPolicy, fading: Fading) -> None:
     """Fading adds at most 15.7 dB (Rayleigh), so nothing ever arrives; who is in range is served, and is not named."""
     w = world(network([-42.0, 30.0], fidelity, law, fading=fading))
     waiting = [send(w, 0), send(w, 1)]

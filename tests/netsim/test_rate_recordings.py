@@ -18,7 +18,7 @@ from netsim.radio.fidelity import Slots
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable
 from netsim.radio.recorded import LinkTrace, Playback, play
-from netsim.radio.sharing import EqualShares
+from netsim.radio.scheduling import EqualShares
 from netsim.streams import Streams
 
 STREAMS = Streams(4)
@@ -190,7 +190,7 @@ def test_mahimahi_counts_opportunities(tmp_path: Path) -> None:
 
 def recorded_world(recording: RateRecording, users: int = 2) -> World:
     flat = flat_network(users)
-    equal = replace(flat.sharing.uplink, law=EqualShares())
+    equal = replace(flat.sharing.uplink, scheduler=EqualShares())
     return world(
         replace(
             flat,

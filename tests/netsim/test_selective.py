@@ -13,8 +13,8 @@ from netsim.description import BandDescription
 from netsim.radio.delay_profiles import LINE_OF_SIGHT, TDL
 from netsim.radio.fading import Fading, resource_blocks_hz
 from netsim.radio.fidelity import Slots
+from netsim.radio.scheduling import FixedShares
 from netsim.radio.selective import ExponentialDelays, TappedDelayLine
-from netsim.radio.sharing import FixedShares
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean
 

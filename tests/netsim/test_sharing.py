@@ -1,4 +1,4 @@
-"""Sharing laws: what they give in closed form, and who gains what from fading."""
+"""Scheduling policies: what they give in closed form, and who gains what from fading."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from netsim.description import BandDescription, SharingDescription
 from netsim.radio.fading import Rayleigh
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.link import RadioLink
-from netsim.radio.sharing import (
+from netsim.radio.scheduling import (
     EqualShares,
     FixedTimes,
     MaxRate,
@@ -26,10 +26,10 @@ from netsim.radio.sharing import (
     RoundRobin,
     Scheduler,
     SchedulingGrant,
-    SharingLaw,
+    SchedulingPolicy,
     WeightedShares,
 )
-from netsim.radio.sharing.opportunistic import filled
+from netsim.radio.scheduling.opportunistic import filled
 from netsim.streams import Streams
 from stats import assert_mean
 
@@ -57,7 +57,7 @@ def parts(scheduler: Scheduler, *claims: Claimed, users: int = 6) -> list[tuple[
     return [(grant.band, grant.time) for grant in scheduler.grants(claims, range(users), 0.0)]
 
 
-def uplinks(law: SharingLaw, users: int) -> World:
+def uplinks(law: SchedulingPolicy, users: int) -> World:
     return world(replace(flat_network(users), sharing=SharingDescription(BandDescription(1.0, law))))
 
 
@@ -71,7 +71,7 @@ def gain(w: World) -> float:
 
 
 @pytest.mark.parametrize("law", [RoundRobin(), FixedTimes()])
-def test_in_turns_power_covers_the_whole_band_and_joules_flow_in_turns(law: SharingLaw) -> None:
+def test_in_turns_power_covers_the_whole_band_and_joules_flow_in_turns(law: SchedulingPolicy) -> None:
     """Four users, 0.1 W each over 1 MHz for a quarter of the time."""
     w = uplinks(law, 4)
     rate_bps = 0.25 * 1e6 * log2(1 + 0.1 * gain(w) / 1e6)
@@ -118,7 +118,7 @@ def test_weights() -> None:
         (WeightedShares((1.0,)), "1 weights are given, but there are 3 users"),
     ],
 )
-def test_laws_that_do_not_fit(law: SharingLaw, message: str) -> None:
+def test_laws_that_do_not_fit(law: SchedulingPolicy, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         uplinks(law, 3)
 
@@ -156,7 +156,7 @@ LOW_SNR = 1e-3
 """Where the rate is proportional to the power that arrives, so that gains are those of the fading itself."""
 
 
-def goodputs(law: SharingLaw, means: NDArray[np.float64], blocks: int, seed: int) -> NDArray[np.float64]:
+def goodputs(law: SchedulingPolicy, means: NDArray[np.float64], blocks: int, seed: int) -> NDArray[np.float64]:
     """Of users that always have something to send over Rayleigh blocks of a second, over log2(e) times their means."""
     env = simpy.Environment()
     medium = FlowMedium(env, 1.0, law.scheduler(), range(len(means)), spread=True)

@@ -15,7 +15,7 @@ from netsim.radio.nr.codes import MCS_TABLES
 from netsim.radio.nr.effective_snr import effective_snr
 from netsim.radio.nr.harq import outcome
 from netsim.radio.rate import AdaptiveModulation
-from netsim.radio.sharing import EqualShares, RoundRobin
+from netsim.radio.scheduling import EqualShares, RoundRobin
 from netsim.radio.slot.adaptive import Adaptive, Own
 from netsim.radio.slot.coding import Received, Sent
 from netsim.streams import Streams

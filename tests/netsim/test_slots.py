@@ -16,7 +16,7 @@ from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Flow, Slots
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
-from netsim.radio.sharing import (
+from netsim.radio.scheduling import (
     Controlled,
     EqualShares,
     FixedShares,
@@ -25,7 +25,7 @@ from netsim.radio.sharing import (
     ProportionalFair,
     RoundRobin,
     SchedulingGrant,
-    SharingLaw,
+    SchedulingPolicy,
 )
 from netsim.radio.slot.dealing import BestLinks, Parts
 from netsim.radio.slot.medium import SlotMedium
@@ -126,7 +126,7 @@ def test_rates_over_average_rates() -> None:
     assert order.count(0) == 25
 
 
-def network(law: SharingLaw, users: int = 2, up: Slots = SLOTS) -> World:
+def network(law: SchedulingPolicy, users: int = 2, up: Slots = SLOTS) -> World:
     bands = SharingDescription(BandDescription(1.0, law, up), BandDescription(2.0, law, up))
     return world(replace(flat_network(users), sharing=bands))
 
@@ -156,7 +156,7 @@ def test_alone() -> None:
     ("law", "band", "time"),
     [(EqualShares(), 0.2, 1.0), (FixedShares(), 0.2, 1.0), (RoundRobin(), 1.0, 0.2), (FixedTimes(), 1.0, 0.2)],
 )
-def test_five_users_in_closed_form(law: SharingLaw, band: float, time: float) -> None:
+def test_five_users_in_closed_form(law: SchedulingPolicy, band: float, time: float) -> None:
     """Ten blocks for five users: every slot or every fifth one, with the power of the flow's closed form."""
     w, slots = network(law, 5), 200
     bits = slots * TTI_S * time * up_bps(w, band)
@@ -227,7 +227,7 @@ class Coloured(RadioLink):
         return max(self.signals_hz) / spread_hz
 
 
-def band(law: SharingLaw, users: int, blocks: int, env: simpy.Environment, *, spread: bool = True) -> SlotMedium:
+def band(law: SchedulingPolicy, users: int, blocks: int, env: simpy.Environment, *, spread: bool = True) -> SlotMedium:
     built = Slots(1.0, blocks).band(env, float(blocks), law, law.scheduler(), range(users), Shannon(), 0, spread=spread)
     assert isinstance(built, SlotMedium)
     return built
@@ -248,7 +248,7 @@ def test_each_resource_block_has_its_own_signal() -> None:
 
 
 @pytest.mark.parametrize(("law", "ends"), [(RoundRobin(), (1, 2)), (MaxRate(), (1, 2)), (FixedTimes(), (1, 4))])
-def test_what_is_left_of_a_slot_goes_to_the_next(law: SharingLaw, ends: tuple[int, int]) -> None:
+def test_what_is_left_of_a_slot_goes_to_the_next(law: SchedulingPolicy, ends: tuple[int, int]) -> None:
     """Ten blocks of 1 Hz in slots of 1 s, a bit in each: 3.5 bits leave six blocks to the other, if time is lent."""
     env = simpy.Environment()
     medium = band(law, 2, 10, env)
@@ -264,7 +264,7 @@ def test_what_is_left_of_a_slot_goes_to_the_next(law: SharingLaw, ends: tuple[in
     assert (ended[0], ended[1]) == ends
 
 
-def full_buffer(law: SharingLaw, users: int, slots: int, seed: int) -> list[SlotTransmission]:
+def full_buffer(law: SchedulingPolicy, users: int, slots: int, seed: int) -> list[SlotTransmission]:
     """Users alike over Rayleigh blocks of one slot, at so little power that rates are proportional to it."""
     env = simpy.Environment()
     medium = band(law, users, 1, env)
@@ -277,7 +277,7 @@ def full_buffer(law: SharingLaw, users: int, slots: int, seed: int) -> list[Slot
 
 
 @pytest.mark.parametrize("law", [MaxRate(), ProportionalFair(500.0)])
-def test_gains_over_rayleigh_are_harmonic_numbers(law: SharingLaw) -> None:
+def test_gains_over_rayleigh_are_harmonic_numbers(law: SchedulingPolicy) -> None:
     sums = [
         sum(each.delivered_bits for each in full_buffer(law, 4, 400, seed)) / (400 * 1e-3 * log2(np.e))
         for seed in range(8)
@@ -303,7 +303,7 @@ def test_known_late_is_known_badly() -> None:
     st.sampled_from([EqualShares(), RoundRobin(), FixedShares(), FixedTimes()]),
     st.lists(st.tuples(st.floats(0, 1), st.floats(1e6, 6e6)), min_size=5, max_size=5),
 )
-def test_slots_and_flow_agree(law: SharingLaw, storm: list[tuple[float, float]]) -> None:
+def test_slots_and_flow_agree(law: SchedulingPolicy, storm: list[tuple[float, float]]) -> None:
     """Where everybody gets a whole number of resource blocks, times differ by a few turns at each change of shares."""
     ends = []
     for fidelity in (Flow(), Slots(TTI_S, 60)):

@@ -19,7 +19,7 @@ from netsim.faults import OnOff, Outage
 from netsim.radio.fading import Fading, NoFading, Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
-from netsim.radio.sharing import EqualShares, FixedShares, MaxRate, ProportionalFair, RoundRobin, SharingLaw
+from netsim.radio.scheduling import EqualShares, FixedShares, MaxRate, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.slowdown import Throttling
 from netsim.values import Constant
 
@@ -51,8 +51,8 @@ class Storm:
 class Air:
     """How the bands are shared, and how closely they are looked at."""
 
-    up: SharingLaw = EqualShares()
-    down: SharingLaw = FixedShares()
+    up: SchedulingPolicy = EqualShares()
+    down: SchedulingPolicy = FixedShares()
     fidelity: Fidelity = Flow()
     rate: RateLaw = Shannon()
     fading: Fading = NoFading()
@@ -144,7 +144,7 @@ def run(storm: Storm, air: Air) -> tuple[World, list[simpy.Process]]:
     )
     energy = replace(ENERGY, battery=storm.battery, tail=storm.tail)
     compute = flat_compute()
-    compute = replace(compute, stragglers=replace(compute.stragglers, law=Throttling(5.0, 0.5)))
+    compute = replace(compute, stragglers=replace(compute.stragglers, slowdown=Throttling(5.0, 0.5)))
     cell = world(replace(network, sharing=sharing), compute, energy)
     cell.journal.begin_round(0)
     processes = [cell.env.process(attempt(cell, task)) for task in storm.tasks]

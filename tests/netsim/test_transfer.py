@@ -12,7 +12,7 @@ from netsim.description import BandDescription, ChannelDescription, SharingDescr
 from netsim.geometry import Explicit, Stations
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
-from netsim.radio.sharing import EqualShares, RoundRobin, SharingLaw
+from netsim.radio.scheduling import EqualShares, RoundRobin, SchedulingPolicy
 from netsim.tables import TransferRow
 
 
@@ -173,7 +173,7 @@ actions = st.lists(
 @settings(deadline=None, max_examples=60)
 @given(actions, st.sampled_from([Flow(), Slots(0.01, 6)]), st.sampled_from([EqualShares(), RoundRobin()]))
 def test_storms_conserve_bits_joules_and_time(
-    storm: list[tuple[int, str, float, float, float | None]], fidelity: Fidelity, law: SharingLaw
+    storm: list[tuple[int, str, float, float, float | None]], fidelity: Fidelity, law: SchedulingPolicy
 ) -> None:
     flat = flat_network(3)
     network = replace(

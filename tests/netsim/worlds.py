@@ -28,7 +28,7 @@ from netsim.journal import Journal
 from netsim.network import Network
 from netsim.radio.fading import NoFading
 from netsim.radio.pathloss import FreeSpace
-from netsim.radio.sharing import FixedShares
+from netsim.radio.scheduling import FixedShares
 from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic import Arrival

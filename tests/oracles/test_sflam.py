@@ -35,9 +35,9 @@ PATCHES, WIDTH, BATCH, USERS = 16, 16, 8, 4
 STATIC = {
     "network.users.count": USERS,
     "network.channel.fading": "none",
-    "network.sharing.uplink": {"bandwidth_mhz": 1, "law": "controlled"},
-    "network.sharing.downlink": {"bandwidth_mhz": 1, "law": "fixed"},
-    "compute.stragglers.law": "none",
+    "network.sharing.uplink": {"bandwidth_mhz": 1, "scheduler": "controlled"},
+    "network.sharing.downlink": {"bandwidth_mhz": 1, "scheduler": "fixed"},
+    "compute.stragglers.slowdown": "none",
     "compute.servers.slots": USERS,
     "energy.amplifier_efficiency": 1,
     "energy.circuit_power_w": 0,
@@ -294,7 +294,8 @@ CONTROLS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("some", [False, True])
 def test_on_a_static_channel_the_plan_comes_true(control: dict[str, Any], some: bool) -> None:
     """Where some users take part, equal parts of the downlink are theirs, and need to be set."""
-    parts = {"network__sharing__downlink__law": "controlled", "learning__participants": {"name": "random", "count": 2}}
+    participants = {"name": "random", "count": 2}
+    parts = {"network__sharing__downlink__scheduler": "controlled", "learning__participants": participants}
     described = scenario({**control, "downlink": "parts"}, **parts) if some else scenario(control)
     transfers, decisions, rounds = tables(described, "transfers", "decisions", "rounds")
     first = transfers[(transfers["round"] == 0) & (transfers["direction"] == "up")]
@@ -317,7 +318,7 @@ def test_adapters_above_the_embedding_need_no_gradient_on_the_device(optimiser: 
 @pytest.mark.parametrize(
     ("control", "changed", "sentence"),
     [
-        ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
+        ({}, {"network__sharing__uplink__scheduler": "equal"}, "only where the band's scheduling policy is controlled"),
         ({"time_weight": 0, "energy_weight": 0}, {}, "time_weight and energy_weight are both 0"),
         ({"choices": [8, 4]}, {}, "choices are .8, 4.; give at least one number of bits, and let them rise"),
         ({"choices": [2, 4]}, {}, "the largest of choices, 4, is the most allowed"),
@@ -325,7 +326,7 @@ def test_adapters_above_the_embedding_need_no_gradient_on_the_device(optimiser: 
         ({"bandwidth": "matching", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
         ({"solver": "brute", "bandwidth": "random"}, {}, "bandwidth continuous; random needs joint, published or"),
         ({"bandwidth": "random", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
-        ({"downlink": "parts"}, {}, "only where the band's sharing law is controlled"),
+        ({"downlink": "parts"}, {}, "only where the band's scheduling policy is controlled"),
         ({"solver": "brute", "choices": list(range(1, 17))}, {}, "more than 5000 combinations"),
     ],
 )

@@ -30,12 +30,12 @@ SETTING = {
     **TOKENS,
     "network.users.count": 2,
     "network.channel.fading": "none",
-    "network.sharing.uplink": {"bandwidth_mhz": BAND_HZ / 1e6, "law": "controlled"},
+    "network.sharing.uplink": {"bandwidth_mhz": BAND_HZ / 1e6, "scheduler": "controlled"},
     "learning.adapter": {"rank": 2, "blocks": "server"},
     "learning.partition": "iid",
     "learning.executor": "eager",
     "learning.stop.rounds": 2,
-    "compute.stragglers.law": "none",
+    "compute.stragglers.slowdown": "none",
     "learning.optimiser": {"name": "sgd", "learning_rate": 0.03, "momentum": 0.9},
 }
 NEAR_AND_FAR = {"name": "list", "positions_m": [[30.0, 0.0], [0.0, 900.0]]}
@@ -393,7 +393,7 @@ def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPat
     [
         ({}, {"learning__adapter": {"rank": 2}}, "set learning.adapter.blocks to server"),
         ({}, {"learning__adapter": None}, "give learning.adapter"),
-        ({}, {"network__sharing__uplink__law": "equal"}, "only where the band's sharing law is controlled"),
+        ({}, {"network__sharing__uplink__scheduler": "equal"}, "only where the band's scheduling policy is controlled"),
         ({"min_tokens": 17}, {}, "min_tokens is 17, but there are 16 patches"),
         ({"solver": "brute"}, {"network__users__count": 6}, "6 users with 13 choices each are more than"),
         ({"dwell_time": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),

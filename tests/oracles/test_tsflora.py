@@ -22,7 +22,7 @@ SETTING = {
     "learning.partition": "iid",
     "learning.executor": "eager",
     "learning.stop.rounds": 2,
-    "compute.stragglers.law": "none",
+    "compute.stragglers.slowdown": "none",
     "learning.optimiser": {"name": "sgd", "learning_rate": 0.03, "momentum": 0.9},
 }
 

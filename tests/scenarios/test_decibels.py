@@ -44,7 +44,7 @@ def test_every_number_in_decibels_has_bounds() -> None:
 
 
 MOBILE = {
-    "network.mobility": {"law": "random_waypoint"},
+    "network.mobility": {"model": "random_waypoint"},
     "network.handover": {"hysteresis_db": 200},
     "network.interference": {},
 }

@@ -18,7 +18,7 @@ from learning.schemes import SCHEMES
 from runs import NEEDS, TINY, TOKENS
 from scenarios.progress import Tally
 
-CONTROLLED = {"network.sharing.uplink.law": "controlled"}
+CONTROLLED = {"network.sharing.uplink.scheduler": "controlled"}
 ROUNDS = 3
 
 

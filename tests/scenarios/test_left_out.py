@@ -15,7 +15,7 @@ def limited(name: str) -> dict[str, Any]:
     """The tiny scenario, in which user 0 of four cannot do its part."""
     scheme, _, configuration = name.partition(" ")
     if scheme == "memory":
-        memory = {"compute.devices.memory_bytes": [1e3, 1e9, 1e9, 1e9], "compute.devices.when_full": "leave_out"}
+        memory = {"compute.devices.memory_bytes": [1e3, 1e9, 1e9, 1e9], "compute.devices.on_out_of_memory": "exclude"}
         return {"learning.scheme": {"name": "sfl_v1", "local_steps": 1}, **memory}
     chosen = {"configuration": configuration} if configuration else {}
     scarce = {**NEEDS[scheme]["learning.scheme"], **chosen, "budgets": [1e-4, 9.0, 9.0, 9.0]}
@@ -78,7 +78,7 @@ def test_a_budget_that_nobody_can_keep_to_is_refused(name: str) -> None:
 def test_nobody_is_left_of_those_whose_budget_or_memory_is_too_small() -> None:
     overrides = limited("hetlora")
     overrides["learning.scheme"]["budgets"] = [1e-4, 1e-4, 9.0, 9.0]
-    memory = {"compute.devices.memory_bytes": [1e9, 1e9, 1e3, 1e3], "compute.devices.when_full": "leave_out"}
+    memory = {"compute.devices.memory_bytes": [1e9, 1e9, 1e3, 1e3], "compute.devices.on_out_of_memory": "exclude"}
     with pytest.raises(ScenarioError, match=r"learning\.scheme: no user is left who can take part"):
         build(load(TINY, {**overrides, **memory}))
 

@@ -203,7 +203,7 @@ def test_malformed_files_are_refused_with_one_sentence(case: str, tmp_path: Path
             "network.users.tx_power_dbm: the list for transmit power has 1",
         ),
         ("network:\n  users:\n    placement: [[0, 9]]", 7, "network.users.placement: "),
-        ("compute: {stragglers: {law: {name: list, factors: [2]}}}", 5, "compute.stragglers.law: "),
+        ("compute: {stragglers: {slowdown: {name: list, factors: [2]}}}", 5, "compute.stragglers.slowdown: "),
         ("learning:\n  scheme: sl\n  cut: 3\n  stop: {rounds: 1}", 7, "learning.cut: cut 3 does not leave a block"),
         (
             "learning: {scheme: sl, stop: {rounds: 1}, partition: {name: shards, per_user: 999}}",

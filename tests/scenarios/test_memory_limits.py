@@ -33,14 +33,14 @@ def test_a_byte_too_few_is_refused_with_both_numbers(largest: dict[int, int]) ->
         limited(compute__devices__memory_bytes=memory)
     assert str(refused.value) == (
         f"compute.devices.memory_bytes: user 2 has {memory[2]:.15g} bytes, and its largest job takes {largest[2]}; "
-        "2 of 4 users have too little; with when_full: leave_out such users are left out"
+        "2 of 4 users have too little; with on_out_of_memory: exclude such users are left out"
     )
 
 
 def test_left_out(largest: dict[int, int]) -> None:
     """The others' round is that of a world in which the user never was there."""
     memory = [largest[user] - (user == 2) for user in range(4)]
-    result = limited(compute__devices__memory_bytes=memory, compute__devices__when_full="leave_out")
+    result = limited(compute__devices__memory_bytes=memory, compute__devices__on_out_of_memory="exclude")
     assert set(result.table("computations")["user"].to_pylist()) - {None} == {0, 1, 3}
     assert result.table("outages").to_pylist() == [{"user": 2, "start_s": 0.0, "end_s": None, "cause": "memory"}]
     absent = limited(network__faults__outages=[{"user": 2, "from_s": 0.0}])
@@ -49,4 +49,4 @@ def test_left_out(largest: dict[int, int]) -> None:
 
 def test_somebody_must_be_left() -> None:
     with pytest.raises(ScenarioError, match="nobody is left"):
-        limited(compute__devices__memory_bytes=1000, compute__devices__when_full="leave_out")
+        limited(compute__devices__memory_bytes=1000, compute__devices__on_out_of_memory="exclude")

@@ -78,8 +78,8 @@ def played(folder: Path, monkeypatch: pytest.MonkeyPatch, heading: str) -> Path:
 def places(scenario: Path, *instants_s: float) -> list[list[tuple[float, float]]]:
     """Of two users, who were put at (9, 9)."""
     network: Any = load(scenario, {"network.users.count": 2}).network
-    network.mobility.law.check(2)
-    walks = [Walk(network.mobility.law.legs(user, (9.0, 9.0), None), (9.0, 9.0)) for user in range(2)]
+    network.mobility.model.check(2)
+    walks = [Walk(network.mobility.model.legs(user, (9.0, 9.0), None), (9.0, 9.0)) for user in range(2)]
     return [[walk.at(instant_s) for instant_s in instants_s] for walk in walks]
 
 

@@ -20,7 +20,7 @@ traffic:
 
 RECORDED = {"name": "recorded", "file": "seven.csv"}
 LAWS: dict[str, dict[str, Any]] = {
-    "network.mobility.law": RECORDED,
+    "network.mobility.model": RECORDED,
     "network.faults.availability": RECORDED,
     "traffic.streams.s.arrivals": RECORDED,
     "network.channel.uplink_recording": {"name": "table", "file": "seven.csv", "time_origin": "zero"},

@@ -18,7 +18,7 @@ from netsim.radio.band import Transmission
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
 
 LAST, VERY_LAST = EventPriority(9), EventPriority(10)
 """Priorities of what happens after everything else of an instant: bands are divided, then disturbances are known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.sharing import Receivers
+from netsim.radio.scheduling import Receivers
 
 
 class FlowStream:

@@ -9,7 +9,7 @@ import simpy
 
 from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying, out_of_range
-from netsim.radio.sharing import NOTHING, Receivers, SchedulingGrant
+from netsim.radio.scheduling import NOTHING, Receivers, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 
 COMPLETE = 1e-9

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.sharing import SchedulingGrant
+from netsim.radio.scheduling import SchedulingGrant
 from netsim.streams import Floats
 
 Rows = NDArray[np.intp]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from netsim.radio.band import Transmission
 from netsim.radio.flow.medium import Alarm, Settling
 from netsim.radio.link import Carrying
-from netsim.radio.sharing import ROUNDING, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling import ROUNDING, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
 from netsim.radio.slot.rows import Transmissions

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netsim.radio.band import Transmission
 from netsim.radio.flow.transmission import COMPLETE
-from netsim.radio.sharing import SchedulingGrant
+from netsim.radio.scheduling import SchedulingGrant
 from netsim.radio.slot.coding import Received
 from netsim.radio.slot.dealing import Rows
 from netsim.radio.slot.transmission import SlotTransmission

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.sharing import Receivers
+from netsim.radio.scheduling import Receivers
 from netsim.radio.slot.dealing import Rows
 from netsim.radio.slot.transmission import SlotTransmission
 from netsim.streams import Floats

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from netsim.radio.sharing.law import ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.sharing.law import NOTHING, Claim, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import NOTHING, Claim, Scheduler, SchedulingGrant
 from netsim.streams import Floats
 
 

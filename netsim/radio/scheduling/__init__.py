@@ -1,15 +1,23 @@
 """Who gets how much of a band, and when."""
 
-from netsim.radio.sharing.controlled import Allocations, Controlled
-from netsim.radio.sharing.law import NOTHING, ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant, SharingLaw
-from netsim.radio.sharing.opportunistic import MaxRate, ProportionalFair
-from netsim.radio.sharing.shares import EqualShares, FixedShares, WeightedShares
-from netsim.radio.sharing.times import FixedTimes, RoundRobin
+from netsim.radio.scheduling.controlled import Allocations, Controlled
+from netsim.radio.scheduling.opportunistic import MaxRate, ProportionalFair
+from netsim.radio.scheduling.policy import (
+    NOTHING,
+    ROUNDING,
+    Claim,
+    Receivers,
+    Scheduler,
+    SchedulingGrant,
+    SchedulingPolicy,
+)
+from netsim.radio.scheduling.shares import EqualShares, FixedShares, WeightedShares
+from netsim.radio.scheduling.times import FixedTimes, RoundRobin
 
 __all__ = [
     "NOTHING",
     "ROUNDING",
-    "SHARING_LAWS",
+    "SCHEDULING_POLICIES",
     "Allocations",
     "Claim",
     "Controlled",
@@ -22,11 +30,11 @@ __all__ = [
     "RoundRobin",
     "Scheduler",
     "SchedulingGrant",
-    "SharingLaw",
+    "SchedulingPolicy",
     "WeightedShares",
 ]  # fmt: skip
 
-SHARING_LAWS: dict[str, type] = {
+SCHEDULING_POLICIES: dict[str, type] = {
     "equal": EqualShares,
     "fixed": FixedShares,
     "weighted": WeightedShares,

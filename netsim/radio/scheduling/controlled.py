@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netsim.radio.sharing.law import NOTHING, ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import NOTHING, ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
 
 
 @dataclass(frozen=True)

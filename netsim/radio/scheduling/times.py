@@ -12,8 +12,8 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from netsim.radio.sharing.law import Claim, Scheduler, SchedulingGrant
-from netsim.radio.sharing.shares import FixedShares
+from netsim.radio.scheduling.policy import Claim, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.shares import FixedShares
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a sharing law is, and what it gives to a transmission."""
+"""What a scheduling policy is, and what it gives to a transmission."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Scheduler(Protocol):
         ...
 
 
-class SharingLaw(Protocol):
+class SchedulingPolicy(Protocol):
     """How a station's band is shared."""
 
     def check(self, count: int, attached: Sequence[int]) -> None:
