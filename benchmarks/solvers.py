@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.timing import best_s
-from learning.control.cuts import Choice, ConvergenceBound, CutProblem, adapt
+from learning.control.cuts import ConvergenceBound, CutChoice, CutProblem, adapt
 from learning.control.cuts import alternating as cuts_and_batches
 from learning.control.precision import PrecisionProblem, block_descent, joint_descent, matched_descent
 from learning.control.precision.blocks import with_best_power
@@ -29,7 +29,7 @@ def main() -> None:
 def solvers() -> dict[str, Callable[[], object]]:
     """What is solved once a round, by name; every call begins anew."""
     cuts, precision, tokens = cut_problem(), precision_problem(), token_problem()
-    plain = Choice(np.full(USERS, 16), np.full(USERS, 2))
+    plain = CutChoice(np.full(USERS, 16), np.full(USERS, 2))
     matched = partial(matched_descent, subchannels=2 * USERS, power=with_best_power)
     return {
         "hasfl: cuts and mini-batches": lambda: cuts_and_batches(cuts),

@@ -4,6 +4,7 @@ To add a part from outside, put its class into its family's table before a scena
 """
 
 from learning.codecs import CODECS, Codec
+from learning.control.cuts.controller import CONTROLLERS, CutController
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.local_training import EPOCHS, Epochs
@@ -14,7 +15,6 @@ from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeig
 from learning.reducers import TOKEN_REDUCERS, TokenReducer
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
-from learning.schemes.hasfl import CONTROLLERS, Controller
 
 FAMILIES: dict[type, dict[str, type]] = {
     Scheme: SCHEMES,
@@ -27,6 +27,6 @@ FAMILIES: dict[type, dict[str, type]] = {
     Participation: PARTICIPATIONS,
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,
-    Controller: CONTROLLERS,
+    CutController: CONTROLLERS,
     Epochs: EPOCHS,
 }

@@ -21,6 +21,7 @@ GROUPS = {
     "traffic": ("Arrivals", "SizeLaw"),
     "placements": ("StationPlacement", "UserPlacement"),
     "energies": ("ComputeEnergy",),
+    "controllers": ("CutController",),
     "numbers": ("PerUser",),
 }
 """Names that users know -> Protocols of the families meant; any other family goes by the plural of its Protocol."""

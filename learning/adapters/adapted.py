@@ -141,6 +141,11 @@ class Bound:
         return self.adapted(parameters, self.frozen, x)
 
     @property
+    def blocks(self) -> int:
+        """How many blocks."""
+        return self.adapted.blocks
+
+    @property
     def parameter_count(self) -> int:
         """How many scalars train."""
         return self.adapted.parameter_count

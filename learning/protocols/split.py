@@ -112,9 +112,12 @@ class JointPart:
         self.back = world.back if back is None else back
         self._gradients: dict[User, Any] = {}
 
-    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
-        """Forward and backward pass of a user's mini-batch; its gradients are kept for the step."""
-        work = (steps.back_gradients, self.back, self.weights, z, y)
+    def serve(self, user: User, z: Any, y: Rows, back: Any = None) -> Process[Any]:
+        """Forward and backward pass of a user's mini-batch; its gradients are kept for the step.
+
+        `back` is the segment of a user whose cut is its own.
+        """
+        work = (steps.back_gradients, self.back if back is None else back, self.weights, z, y)
         gradients, dz, _ = yield from user.server.do(*work, kind="server_step", user=user)
         self.add(user, gradients)
         return dz

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from learning.control.cuts import (
-    Choice,
     ConvergenceBound,
+    CutChoice,
     CutProblem,
     adapt,
     alternating,
@@ -49,7 +49,7 @@ def instance(seed: int, users: int = 3, cuts: int = 3, most: int = 6, interval: 
 def test_batches_against_all_of_them(seed: int) -> None:
     problem = instance(seed)
     cuts = np.random.default_rng(seed).integers(1, 4, 3)
-    best = min(problem.cost(Choice(np.array(b), cuts)) for b in product(range(1, 7), repeat=3))
+    best = min(problem.cost(CutChoice(np.array(b), cuts)) for b in product(range(1, 7), repeat=3))
     found = best_batches(problem, cuts)
     assert (found is None) == (best == np.inf)
     assert found is None or problem.cost(found) == pytest.approx(best, rel=1e-9)
@@ -60,7 +60,7 @@ def test_where_limits_are_thinned_out_no_sample_more_or_less_helps(seed: int) ->
     """Two users with up to 64 samples each: more limits than are tried, and the best of all 4096 mini-batches."""
     problem, cuts = instance(seed, users=2, most=64), np.random.default_rng(seed).integers(1, 4, 2)
     every = np.array(list(product(range(1, 65), repeat=2)))
-    best = problem.costs(Choice(every, np.broadcast_to(cuts, every.shape))).min()
+    best = problem.costs(CutChoice(every, np.broadcast_to(cuts, every.shape))).min()
     found = best_batches(problem, cuts)
     assert found is not None
     assert problem.cost(found) == pytest.approx(best, rel=1e-9)
@@ -71,7 +71,7 @@ def test_cuts_against_all_of_them(seed: int) -> None:
     """Also by the sweep, which takes over where there are too many to try."""
     problem = instance(seed, users=4, cuts=4, most=64)
     batches = np.random.default_rng(seed).integers(8, 64, 4)
-    best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+    best = min(problem.cost(CutChoice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
     found = best_cuts(problem, batches)
     assert found is not None
     assert problem.cost(found) == pytest.approx(best, rel=1e-9)
@@ -96,7 +96,7 @@ def test_the_sweep_for_many_users_is_hardly_worse(monkeypatch: pytest.MonkeyPatc
     for seed in range(20):
         problem = instance(seed, users=4, cuts=4, most=64)
         batches = np.random.default_rng(seed).integers(8, 64, 4)
-        best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+        best = min(problem.cost(CutChoice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
         found = best_cuts(problem, batches)
         assert found is not None
         assert problem.cost(found) <= 1.05 * best
@@ -110,7 +110,7 @@ def test_the_sweep_finds_deep_cuts_at_a_slow_server(seed: int, monkeypatch: pyte
     bound = replace(problem.bound, squared_norms=1e-3 * problem.bound.squared_norms)
     problem, batches = replace(problem, server_s=100 * problem.server_s, bound=bound), batches_of(seed, 5)
     every = np.array(list(product(range(1, 7), repeat=5)))
-    best = problem.costs(Choice(np.broadcast_to(batches, every.shape), every)).min()
+    best = problem.costs(CutChoice(np.broadcast_to(batches, every.shape), every)).min()
     found = best_cuts(problem, batches)
     assert found is not None
     assert problem.cost(found) <= 1.001 * best
@@ -129,7 +129,7 @@ def test_the_sweep_keeps_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         most = rng.choice([8, 64], size=(4, 4))
         most[np.arange(4), rng.integers(0, 4, 4)] = 64
         problem, batches = instance(seed, users=4, cuts=4, most=64, max_samples=most), rng.integers(9, 64, 4)
-        best = min(problem.cost(Choice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
+        best = min(problem.cost(CutChoice(batches, np.array(c))) for c in product(range(1, 5), repeat=4))
         found = best_cuts(problem, batches)
         assert (found is None) == (best == np.inf)
         assert found is None or problem.cost(found) <= 1.05 * best
@@ -163,7 +163,7 @@ def test_equals_are_treated_alike() -> None:
 
 def test_the_bound() -> None:
     bound = instance(1).bound
-    choice = Choice(np.array([4, 2, 6]), np.array([1, 2, 1]))
+    choice = CutChoice(np.array([4, 2, 6]), np.array([1, 2, 1]))
     noise = bound.target - bound.drift[2] - bound.progress(choice)
     double = choice._replace(batches=2 * choice.batches)
     assert bound.target - bound.drift[2] - bound.progress(double) == pytest.approx(noise / 2, rel=1e-12)
@@ -216,7 +216,7 @@ def test_limits_of_noise_server_and_drift() -> None:
     batches = np.full(3, 4)
     fastest = min(
         product(range(1, 4), repeat=3),
-        key=lambda c: often.step_s(Choice(batches, np.array(c))) + often.aggregation_s(np.array(c)),
+        key=lambda c: often.step_s(CutChoice(batches, np.array(c))) + often.aggregation_s(np.array(c)),
     )
     chosen = best_cuts(often, batches)
     assert chosen is not None
@@ -227,7 +227,7 @@ def test_limits_of_noise_server_and_drift() -> None:
 
 def test_a_straggler_is_helped() -> None:
     problem = slower(instance(5, users=4, most=32), 0, 10.0)
-    plain = Choice(np.full(4, 16), np.full(4, 2))
+    plain = CutChoice(np.full(4, 16), np.full(4, 2))
     found = alternating(problem)
     assert problem.cost(found) < problem.cost(plain)
     before = problem.per_sample(found.cuts)[0] * found.batches
@@ -255,7 +255,7 @@ def test_the_interval() -> None:
     problem = CutProblem(
         bound, ones[:, None], 0 * ones[:, None], ones[:, None], 2.5 * ones, ones, ones, 1.0, np.ones((1, 1), int)
     )
-    choice = Choice(np.ones(1, int), np.ones(1, int))
+    choice = CutChoice(np.ones(1, int), np.ones(1, int))
     assert (problem.step_s(choice), problem.aggregation_s(choice.cuts)) == (2.0, 5.0)
     assert best_interval(problem, choice) == 10
     brute = min(range(1, 32), key=lambda interval: problem.with_interval(interval).cost(choice))
@@ -265,10 +265,10 @@ def test_the_interval() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_adapt_is_as_good_as_all_cuts_and_intervals(seed: int) -> None:
     problem = instance(seed)
-    start = Choice(np.full(3, 6), np.full(3, 1))
+    start = CutChoice(np.full(3, 6), np.full(3, 1))
     choice, interval = adapt(problem, start)
     best = min(
-        problem.with_interval(i).cost(Choice(start.batches, np.array(c)))
+        problem.with_interval(i).cost(CutChoice(start.batches, np.array(c)))
         for i in range(1, 60)
         for c in product(range(1, 4), repeat=3)
     )
@@ -278,7 +278,7 @@ def test_adapt_is_as_good_as_all_cuts_and_intervals(seed: int) -> None:
 def test_fifty_users() -> None:
     """`python -m benchmarks solvers` tells the time that this takes."""
     problem = instance(9, users=50, cuts=6, most=64, interval=3)
-    plain = Choice(np.full(50, 16), np.full(50, 2))
+    plain = CutChoice(np.full(50, 16), np.full(50, 2))
     found, (adapted, interval) = alternating(problem), adapt(problem, plain)
     assert problem.feasible(found)
     assert problem.cost(found) < problem.cost(plain)
@@ -289,7 +289,7 @@ def test_many_choices_cost_what_each_does() -> None:
     """One after another, by the definition: barriers, server and aggregation over what noise and drift leave."""
     problem = instance(6)
     rng = np.random.default_rng(6)
-    many = Choice(rng.integers(0, 8, (200, 3)), rng.integers(1, 4, (200, 3)))
+    many = CutChoice(rng.integers(0, 8, (200, 3)), rng.integers(1, 4, (200, 3)))
     bound, costs = problem.bound, problem.costs(many)
     for batches, cuts, cost in zip(*many, costs, strict=True):
         before, server, after, most = problem.per_sample(cuts)
@@ -319,5 +319,5 @@ def test_memory_decides() -> None:
     found = alternating(problem)
     assert problem.feasible(found)
     assert found.cuts[2] > 1
-    assert not problem.feasible(Choice(np.array([1, 1, 1]), np.array([3, 1, 2])))
+    assert not problem.feasible(CutChoice(np.array([1, 1, 1]), np.array([3, 1, 2])))
     assert problem.cost(found) == pytest.approx(problem.cost(exhaustive(problem)), rel=0.05)

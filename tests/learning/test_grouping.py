@@ -15,6 +15,7 @@ from learning import parties, steps
 from learning.adapters import Lora
 from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Uniform
+from learning.control.cuts.estimates import statistics
 from learning.executor import Batched
 from learning.models import LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
@@ -91,7 +92,7 @@ def calls(o):
         operators.update: update,
         steps.part: (o.weights, 0, 1),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
-        hasfl.statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),
+        statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),
     }
 
 

@@ -10,11 +10,11 @@ import torch
 
 from learning.adapters import Lora
 from learning.adapters.combine import mean_by_product
+from learning.control.cuts.estimates import BoundConstants, BoundEstimates
 from learning.control.ranks import History
 from learning.control.tokens.importance import importance_by_rank
 from learning.models import Vit
 from learning.models.segment import Segment
-from learning.schemes.hasfl.estimates import Constants, Estimates
 from learning.schemes.hsplitlora.planner import Planner
 from learning.schemes.sflam import Control
 from learning.schemes.sflam.situation import Situation
@@ -40,11 +40,12 @@ def test_gradients_of_other_users_are_estimated_from(bad: float, place: int, mon
     """Whichever of variance, norm and slope is lost; where all users' are, all estimates stay."""
     seen = {"well": tensors([2.0, 4.0], [1.0, 3.0], 2.0), "lost": tensors([8.0, 8.0], [8.0, 8.0], 8.0)}
     seen["lost"][place] = seen["lost"][place] * bad
-    world: Any = SimpleNamespace(executor=EXECUTOR, optimiser=SimpleNamespace(learning_rate=0.1))
-    monkeypatch.setattr(Estimates, "_of_user", lambda self, weights, user, *_: seen[user])
-    estimates = Estimates(world, Constants(estimate=True), 2, {})
+    model = SimpleNamespace(blocks=2)
+    world: Any = SimpleNamespace(executor=EXECUTOR, optimiser=SimpleNamespace(learning_rate=0.1), whole=model)
+    monkeypatch.setattr(BoundEstimates, "_of_user", lambda self, weights, user, *_: seen[user])
+    estimates = BoundEstimates(world, BoundConstants(estimate=True), {})
     for users in (["lost", "well"], ["lost"]):
-        estimates.look({}, [(user, range(8)) for user in users])  # type: ignore[misc]
+        estimates.update({}, dict.fromkeys(users, range(8)))  # type: ignore[misc]
         assert estimates.variances.tolist() == [2, 4]
         assert estimates.squared_norms.tolist() == [1, 3]
         assert estimates.smoothness == 2

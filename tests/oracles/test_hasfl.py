@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from by_hand import Plain, distance, epoch, mean, same_bits
 
 from fakes import FakeWorld, world
-from learning.control.cuts import Choice
+from learning.control.cuts import CutChoice
+from learning.control.cuts.controller import CutPlan, Fixed
 from learning.models import Mlp
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
 from learning.protocols.split import CutLink
 from learning.schemes import HASFL, SFL
-from learning.schemes.hasfl import Fixed
-from learning.schemes.hasfl.controllers import Plan
 
 THREE = Mlp((12, 8, 6))
 SIZES = [64 * 12 + 12, 12 * 8 + 8, 8 * 6 + 6, 6 * 10 + 10]
@@ -36,9 +35,9 @@ class Scripted:
     cuts: tuple[tuple[int, ...], ...]
     interval: int = 1
 
-    def plan(self, situation, turn):
-        cuts = np.array(self.cuts[turn])
-        return Plan(Choice(np.full(len(cuts), situation.samples), cuts), self.interval)
+    def plan(self, forecast, number):
+        cuts = np.array(self.cuts[number])
+        return CutPlan(CutChoice(forecast.batch_sizes, cuts), self.interval)
 
 
 def up_to(blocks):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from learning.control.cuts import Choice
-from learning.schemes.hasfl import Fixed
+from learning.control.cuts import CutChoice
+from learning.control.cuts.controller import Fixed
 from runs import TINY
 from scenarios import load, simulate
 
@@ -26,11 +26,11 @@ def test_the_bound_orders_settings_as_they_come_out(monkeypatch: pytest.MonkeyPa
 
     The more is lost, the more rounds the bound predicts, whatever the target, so the order needs none.
     """
-    situations, plan = [], Fixed.plan
+    forecasts, plan = [], Fixed.plan
 
-    def watched(self: Fixed, situation: Any, turn: int) -> Any:
-        situations.append(situation)
-        return plan(self, situation, turn)
+    def watched(self: Fixed, forecast: Any, number: int) -> Any:
+        forecasts.append(forecast)
+        return plan(self, forecast, number)
 
     monkeypatch.setattr(Fixed, "plan", watched)
     measured, lost = [], []
@@ -38,8 +38,8 @@ def test_the_bound_orders_settings_as_they_come_out(monkeypatch: pytest.MonkeyPa
         controller = {"name": "fixed", "batches": [samples], "cuts": [cut]}
         scheme = {"name": "hasfl", "controller": controller, "interval": interval, "constants": {"estimate": True}}
         result = simulate(load(TINY, {**BASE, "learning.scheme": scheme}))
-        bound = situations[-1].problem(samples).bound
+        bound = forecasts[-1].problem(samples).bound
         measured.append(result.reached.rounds)
-        lost.append(bound.target - bound.progress(Choice(np.full(4, samples), np.full(4, cut))))
+        lost.append(bound.target - bound.progress(CutChoice(np.full(4, samples), np.full(4, cut))))
     assert measured[0::2][:3] == measured[1::2][:3]  # where every round aggregates, cuts change nothing
     assert spearmanr(measured, lost).statistic >= 0.5

@@ -11,16 +11,19 @@ import torch.nn.functional as F
 
 from fakes import digits, world
 from learning.codecs import Uniform
+from learning.control.cuts.controller import AdaptSFL, Fixed, Hasfl, Proportional, Random
+from learning.control.cuts.estimates import BoundConstants, BoundEstimates, statistics
+from learning.control.observation import observe
 from learning.models import Mlp, whole
 from learning.optimisers import Sgd
 from learning.protocols.split import CutLink
 from learning.schemes import HASFL
-from learning.schemes.hasfl import AdaptSFL, Fixed, Hasfl, Proportional, Random, operators
-from learning.schemes.hasfl.estimates import Constants, Estimates
 from runs import TINY, frame, run
 from scenarios import load
 from scenarios.build import build
+from scenarios.cost import predict
 from scenarios.errors import ScenarioError
+from scenarios.printing import print_cost
 
 TWO = Mlp((12, 8))
 SIZES = [64 * 12 + 12, 12 * 8 + 8, 8 * 10 + 10]
@@ -31,15 +34,15 @@ SETTING = {"model": TWO, "optimiser": Sgd(RATE), "rounds": 3, "samples": 40}
 class Looking:
     """Keeps what it sees."""
 
-    def plan(self, situation, turn):
-        self.situation = situation
-        return Fixed().plan(situation, turn)
+    def plan(self, forecast, number):
+        self.forecast = forecast
+        return Fixed().plan(forecast, number)
 
 
 def look(scheme=HASFL, **setting):
     controller = Looking()
     world(scheme(controller, interval=3), **{**SETTING, "rounds": 1, **setting})
-    return controller.situation
+    return controller.forecast
 
 
 def decided(scheme, name, **setting):
@@ -70,13 +73,14 @@ def test_seconds_by_user_and_cut():
     assert (look().problem(64).max_samples == 40).all()  # what a user has
 
 
-def test_a_sample_costs_its_part_of_a_whole_mini_batch_though_the_first_user_has_none():
-    """The range of a quantiser's 64 bits is shared by 8 samples, or by the 6 that there are at most."""
+def test_a_sample_costs_its_part_of_the_users_own_mini_batch():
+    """The range of a quantiser's 64 bits is shared by the 1, 8 and 8, or 6 and 2 samples of a user's mini-batch."""
     rate = 1e6 / 3 * np.log2(1 + 0.2 * 1e8 / (1e6 / 3))
-    for samples, most in (([1, 24, 24], 8), ([1, 6, 2], 6)):
+    for samples, sizes in (([1, 24, 24], [1, 8, 8]), ([1, 6, 2], [1, 6, 2])):
         scheme = partial(HASFL, link=CutLink(activations=Uniform(4)))
         problem = look(scheme, samples=samples, flops_per_s=1e6).problem(32)
-        assert problem.before_s[:, 0] == pytest.approx(2 * 64 * 12 / 1e6 + (4 * 12 + 64 / most + 64) / rate)
+        ranges = 64 / np.array(sizes)
+        assert problem.before_s[:, 0] == pytest.approx(2 * 64 * 12 / 1e6 + (4 * 12 + ranges + 64) / rate)
 
 
 def test_the_target_is_what_moderate_choices_lose():
@@ -88,18 +92,23 @@ def test_the_target_is_what_moderate_choices_lose():
 
 
 def test_memory_limits_batches_and_cuts():
-    situation = look()
-    free = situation.max_samples(64)
+    forecast = look()
+    free = forecast.max_samples(64)
+    (second,) = observe(forecast.world.users[1:2])
+
+    def held(cut, samples):
+        return forecast.cuts[cut - 1].memory_bytes(second, int(samples))
+
     for limit in (20_000, 24_000, 28_000):
-        situation.world.users[1].node.memory_bytes = limit
-        most = situation.max_samples(64)
+        forecast.world.users[1].node.memory_bytes = limit
+        most = forecast.max_samples(64)
         assert (most[[0, 2]] == free[[0, 2]]).all()
         for cut in (1, 2):
-            assert most[1, cut - 1] == 0 or situation._held(cut - 1, int(most[1, cut - 1])) <= limit
-            assert situation._held(cut - 1, int(most[1, cut - 1]) + 1) > limit
+            assert most[1, cut - 1] == 0 or held(cut, most[1, cut - 1]) <= limit
+            assert held(cut, most[1, cut - 1] + 1) > limit
     assert 0 < most[1, 1] < most[1, 0] < 40
-    situation.world.users[1].node.memory_bytes = 1_000
-    assert situation.max_samples(64)[1].tolist() == [1, 0]  # the least there is
+    forecast.world.users[1].node.memory_bytes = 1_000
+    assert forecast.max_samples(64)[1].tolist() == [1, 0]  # the least there is
 
 
 def test_limited_devices_are_served_not_left_out():
@@ -131,20 +140,20 @@ def test_a_straggler_is_given_less():
     speeds = [1e5, 1e6, 1e6]
 
     def arrivals(controller):
-        scheme = HASFL(controller, constants=Constants(variance=100.0))
+        scheme = HASFL(controller, constants=BoundConstants(variance=100.0))
         journal = world(scheme, flops_per_s=speeds, uplink_bps=1e9, downlink_bps=1e9, **SETTING).journal
         return np.array([[m.end_s for m in journal.messages if (m.round, m.kind) == (n, "activation")] for n in (0, 1)])
 
     ours, fixed = arrivals(Hasfl()), arrivals(Fixed(batches=(16,), cuts=(2,)))
     assert ours[1].max() - ours[0].max() < fixed[1].max() - fixed[0].max()
     assert ours[0].var() < fixed[0].var()
-    first = decided(HASFL(constants=Constants(variance=100.0)), "batch_size", flops_per_s=speeds)[0]
+    first = decided(HASFL(constants=BoundConstants(variance=100.0)), "batch_size", flops_per_s=speeds)[0]
     assert first[0] < min(first[1:])
 
 
 def test_a_target_out_of_reach_is_one_sentence():
     with pytest.raises(ValueError, match=r"^the target 1e-09 is out of reach: .* lose \S+ to noise and drift$"):
-        world(HASFL(constants=Constants(target=1e-9)), **SETTING)
+        world(HASFL(constants=BoundConstants(target=1e-9)), **SETTING)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +171,7 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_runs(changed, sentence
         build(scenario)
 
 
-# Estimates.
+# BoundEstimates.
 
 
 def test_statistics_by_autograd():
@@ -184,7 +193,7 @@ def test_statistics_by_autograd():
     def flat(tree, block):
         return torch.cat([value.flatten() for name, value in tree.items() if block in (None, int(name[0]))]).numpy()
 
-    variances, norms, slope = operators.statistics(segment, 3, weights, before, x, y)
+    variances, norms, slope = statistics(segment, 3, weights, before, x, y)
     quarters = [gradient(weights, slice(first, first + 3)) for first in range(0, 12, 3)]
     now, earlier = (gradient(at, slice(0, 12)) for at in (weights, before))
     for block in range(3):
@@ -193,7 +202,7 @@ def test_statistics_by_autograd():
         assert float(norms[block]) == pytest.approx((flat(now, block) ** 2).sum())
     moved = np.linalg.norm(flat(weights, None) - flat(before, None))
     assert float(slope) == pytest.approx(np.linalg.norm(flat(now, None) - flat(earlier, None)) / moved)
-    assert float(operators.statistics(segment, 3, weights, weights, x, y)[2]) == 0
+    assert float(statistics(segment, 3, weights, weights, x, y)[2]) == 0
 
 
 def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_known(monkeypatch):
@@ -205,16 +214,18 @@ def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_
         "flat": ([1.0, 2.0], [0.0, 2.0], 0.01),
     }
     executor = SimpleNamespace(computes=True, value=lambda asked: asked)
-    world = SimpleNamespace(executor=executor, optimiser=SimpleNamespace(learning_rate=0.1))
-    monkeypatch.setattr(Estimates, "_of_user", lambda self, weights, user, *_: [*map(torch.tensor, seen[user])])
-    estimates = Estimates(world, Constants(estimate=True), 2, {})
-    estimates.look({}, [("a", 0, 8), ("b", 0, 8)])
+    world = SimpleNamespace(
+        executor=executor, optimiser=SimpleNamespace(learning_rate=0.1), whole=SimpleNamespace(blocks=2)
+    )
+    monkeypatch.setattr(BoundEstimates, "_of_user", lambda self, weights, user, *_: [*map(torch.tensor, seen[user])])
+    estimates = BoundEstimates(world, BoundConstants(estimate=True), {})
+    estimates.update({}, {"a": range(8), "b": range(8)})
     assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([3, 6], [2, 4])
     assert estimates.smoothness == 2
-    estimates.look({}, [("later", 0, 8)])
+    estimates.update({}, {"later": range(8)})
     assert (estimates.variances.tolist(), estimates.squared_norms.tolist()) == ([2, 4], [1, 3])
     assert estimates.smoothness == (2 + 1 / 0.1) / 2
-    estimates.look({}, [("flat", 0, 8)])
+    estimates.update({}, {"flat": range(8)})
     assert estimates.smoothness == (6 + 0.1) / 2
 
 
@@ -229,22 +240,22 @@ def test_the_slope_is_that_since_the_last_aggregation():
     ]
     user = built.users[0]
     x, y = (each.tensor() for each in user.batches.run(range(8)))
-    estimates = Estimates(built, Constants(estimate=True), 3, trees[0])
+    estimates = BoundEstimates(built, BoundConstants(estimate=True), trees[0])
     expected = None
     for before, now in pairwise(trees):
-        estimates.look(now, [(user, range(8))])
-        slope = float(operators.statistics(built.whole, 3, now, before, x, y)[2])
+        estimates.update(now, {user: range(8)})
+        slope = float(statistics(built.whole, 3, now, before, x, y)[2])
         assert 0.1 < slope < 1 / RATE  # within the bounds, which would hide it
         expected = slope if expected is None else (expected + slope) / 2
         assert estimates.smoothness == pytest.approx(expected, rel=1e-12)
-    since_start = [float(operators.statistics(built.whole, 3, now, trees[0], x, y)[2]) for now in trees[1:]]
+    since_start = [float(statistics(built.whole, 3, now, trees[0], x, y)[2]) for now in trees[1:]]
     assert estimates.smoothness != pytest.approx(
         (since_start[0] / 2 + since_start[1] / 2 + since_start[2]) / 2, rel=0.01
     )
 
 
 def test_estimates_decide_and_the_dry_executor_has_none():
-    scheme = HASFL(constants=Constants(estimate=True))
+    scheme = HASFL(constants=BoundConstants(estimate=True))
     known, dry = (decided(scheme, "objective", executor=executor) for executor in ("eager", "dry"))
     stated = decided(HASFL(), "objective")
     assert dry == stated
@@ -253,14 +264,35 @@ def test_estimates_decide_and_the_dry_executor_has_none():
     assert known[2] != known[1]
 
 
+@pytest.mark.parametrize("controller", [Hasfl(), Hasfl("random", "best"), Hasfl("random", "random", True), AdaptSFL()])
+def test_a_scheme_that_decides_by_estimates_says_what_stands_in_for_them(controller):
+    assert "as they are stated" in HASFL(controller, constants=BoundConstants(estimate=True)).stand_in
+    assert HASFL(controller).stand_in is None
+
+
+@pytest.mark.parametrize("controller", [Hasfl("random", "random"), Fixed(), Random(), Proportional()])
+def test_controllers_that_go_by_no_bound_need_no_stand_in(controller):
+    """Plans with gradients are those of a dry run."""
+    scheme = HASFL(controller, constants=BoundConstants(estimate=True))
+    assert scheme.stand_in is None
+    for name in ("batch_size", "cut"):
+        assert decided(scheme, name) == decided(scheme, name, executor="dry")
+
+
+def test_check_names_what_stands_in_for_estimates(monkeypatch, capsys):
+    monkeypatch.setattr("scenarios.cost.MAX_PROBED_FLOPS", 0)
+    print_cost(predict(load(TINY, {"learning.scheme": {"name": "hasfl", "constants": {"estimate": True}}})))
+    assert "go by the constants of the bound as they are stated" in capsys.readouterr().out
+
+
 def test_where_estimates_put_the_target_out_of_reach_the_last_plan_stays():
-    """Constants that are stated low, and gradients that turn out to be anything but."""
-    scheme = HASFL(constants=Constants(variance=1e-6, squared_norm=1e-9, target=1e-6, estimate=True))
+    """BoundConstants that are stated low, and gradients that turn out to be anything but."""
+    scheme = HASFL(constants=BoundConstants(variance=1e-6, squared_norm=1e-9, target=1e-6, estimate=True))
     for name in ("batch_size", "cut", "interval"):
         first, *later = decided(scheme, name, rounds=4)
         assert later == [first] * 3
     assert len(decided(scheme, "objective", rounds=4)) == 1
-    moving = HASFL(constants=Constants(estimate=True))
+    moving = HASFL(constants=BoundConstants(estimate=True))
     assert len(decided(moving, "objective", rounds=4)) == 4
 
 
@@ -292,13 +324,13 @@ def test_single_knobs():
 
 def test_adaptsfl_keeps_batches_and_chooses_the_interval():
     """Hardly any drift: as long as it may be; much of it: every round."""
-    calm = HASFL(AdaptSFL(longest_interval=4), interval=2, constants=Constants(squared_norm=1e-9))
+    calm = HASFL(AdaptSFL(longest_interval=4), interval=2, constants=BoundConstants(squared_norm=1e-9))
     assert decided(calm, "batch_size", rounds=9)[0] == [8, 8, 8]
     journal = world(calm, **{**SETTING, "rounds": 9}).journal
     assert [(n, value) for n, _, name, value in journal.decisions if name == "interval"] == [(0, 4), (4, 4), (8, 4)]
     models = {(m.round, m.direction) for m in journal.messages if m.kind == "model"}
     assert models == {(0, "down"), (3, "up"), (4, "down"), (7, "up"), (8, "down")}
-    drifting = HASFL(AdaptSFL(), interval=2, constants=Constants(squared_norm=100.0))
+    drifting = HASFL(AdaptSFL(), interval=2, constants=BoundConstants(squared_norm=100.0))
     assert decided(drifting, "interval") == [[1], [1], [1]]
 
 

@@ -7,14 +7,14 @@ Blocks of the problem are solved exactly, where the papers iterate.
 
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
-from learning.control.cuts.problem import Choice, ConvergenceBound, CutProblem, OutOfReach
+from learning.control.cuts.problem import ConvergenceBound, CutChoice, CutProblem, OutOfReach
 from learning.control.cuts.solvers import SOLVERS, adapt, alike, alternating, exhaustive
 from learning.control.cuts.splits import best_cuts
 
 __all__ = [
     "SOLVERS",
-    "Choice",
     "ConvergenceBound",
+    "CutChoice",
     "CutProblem",
     "OutOfReach",
     "adapt",

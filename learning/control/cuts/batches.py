@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
+from learning.control.cuts.problem import CutChoice, CutProblem, Floats, Integers
 
 MAX_LIMITS = 40
 """Limits of one kind that are all tried; beyond, as many in equal ratios, and then single users' steps."""
 ITERATIONS = 60
 
 
-def best_batches(problem: CutProblem, cuts: Integers) -> Choice | None:
+def best_batches(problem: CutProblem, cuts: Integers) -> CutChoice | None:
     """The best mini-batches at these cuts; None where no mini-batch reaches the target or fits."""
     before, server, after, most = problem.per_sample(cuts)
     if (most < 1).any():
@@ -90,12 +90,12 @@ def _separately(ratio: Floats, caps: Integers, server: Floats, noise: float) -> 
     return np.asarray(np.where(term(high) < term(low), high, low))
 
 
-def _one_sample_apart(choice: Choice) -> Choice:
+def _one_sample_apart(choice: CutChoice) -> CutChoice:
     """One sample more or less of one user; what does not fit is infinitely dear."""
     steps = np.eye(len(choice.batches), dtype=np.int64)
     return _at(choice.cuts, np.maximum(np.concatenate([choice.batches - steps, choice.batches + steps]), 1))
 
 
-def _at(cuts: Integers, batches: Integers) -> Choice:
+def _at(cuts: Integers, batches: Integers) -> CutChoice:
     """Rows of mini-batches at the same cuts."""
-    return Choice(batches, np.broadcast_to(cuts, batches.shape))
+    return CutChoice(batches, np.broadcast_to(cuts, batches.shape))

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from learning.control.cuts.problem import Choice, CutProblem
+from learning.control.cuts.problem import CutChoice, CutProblem
 
 MAX_ROUNDS = 10_000
 
 
-def best_interval(problem: CutProblem, choice: Choice) -> int:
+def best_interval(problem: CutProblem, choice: CutChoice) -> int:
     """Rounds between aggregations with the least seconds to the target.
 
     With k = 4 beta^2 gamma^2 sum G^2 and e = eps less the noise, a stationary point of (T_S + T_A / I) / (e - k I^2)

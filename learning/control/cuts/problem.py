@@ -18,7 +18,7 @@ class OutOfReach(ValueError):
     """No choice of mini-batches and cuts reaches the target."""
 
 
-class Choice(NamedTuple):
+class CutChoice(NamedTuple):
     """For each user: samples in a mini-batch, and blocks on the device (the cut, from one).
 
     The last axis is that of users; before it there may be others, of many choices, each of which gets its own value.
@@ -59,12 +59,12 @@ class ConvergenceBound:
         """a: what is lost to gradient noise is a sum_i 1 / b_i."""
         return float(self.smoothness * self.learning_rate * self.variances.sum() / users**2)
 
-    def rounds(self, choice: Choice, loss_to_go: float) -> float:
+    def rounds(self, choice: CutChoice, loss_to_go: float) -> float:
         """Rounds to the target; infinite where it is out of reach."""
         left = float(self.progress(choice))
         return float(2 * loss_to_go / (self.learning_rate * left)) if left > 0 else float("inf")
 
-    def progress(self, choice: Choice) -> Floats:
+    def progress(self, choice: CutChoice) -> Floats:
         """What is left of the target after noise and drift."""
         with np.errstate(divide="ignore"):  # who can hold no sample at a cut has a mini-batch of none
             noise = self.noise(choice.batches.shape[-1]) * (1 / choice.batches).sum(axis=-1)
@@ -111,11 +111,11 @@ class CutProblem:
             )
 
     @cached_property
-    def easiest(self) -> Choice:
+    def easiest(self) -> CutChoice:
         """Of the choices with the shallowest possible cuts, the one with the largest mini-batches."""
         shallow = int(max(np.argmax(row > 0) for row in self.max_samples))
         rows = self.max_samples[:, : shallow + 1]
-        return Choice(rows.max(axis=1), np.argmax(rows, axis=1) + 1)
+        return CutChoice(rows.max(axis=1), np.argmax(rows, axis=1) + 1)
 
     @property
     def users(self) -> int:
@@ -130,7 +130,7 @@ class CutProblem:
         own = np.arange(self.users), cuts - 1
         return self.before_s[own], self.server_s[own], self.after_s[own], self.max_samples[own]
 
-    def step_s(self, choice: Choice) -> Floats:
+    def step_s(self, choice: CutChoice) -> Floats:
         """Seconds of a step: barriers before and after the server, which serves one user after another."""
         before, server, after, _ = self.per_sample(choice.cuts)
         batches = choice.batches
@@ -148,27 +148,27 @@ class CutProblem:
         radio = ((own / rates).max(axis=-1) for rates in (self.upload_bps, self.download_bps))
         return np.asarray(sum(np.maximum(each, between) for each in radio))
 
-    def feasible(self, choice: Choice) -> NDArray[np.bool_]:
+    def feasible(self, choice: CutChoice) -> NDArray[np.bool_]:
         """Whether memory suffices and the target can be reached."""
         fits = (choice.batches >= 1) & (choice.batches <= self.per_sample(choice.cuts)[3])
         return np.asarray(fits.all(axis=-1) & (self.bound.progress(choice) > 0))
 
-    def costs(self, choice: Choice) -> Floats:
+    def costs(self, choice: CutChoice) -> Floats:
         """Seconds to the target, up to a constant: seconds of a round over progress; infinite if it cannot be."""
         seconds = self.step_s(choice) + self.aggregation_s(choice.cuts) / self.bound.interval
         with np.errstate(divide="ignore"):
             return np.where(self.feasible(choice), seconds / self.bound.progress(choice), np.inf)
 
-    def cost(self, choice: Choice) -> float:
+    def cost(self, choice: CutChoice) -> float:
         """The same of a single choice."""
         return float(self.costs(choice))
 
-    def best_of(self, choices: Choice) -> Choice:
+    def best_of(self, choices: CutChoice) -> CutChoice:
         """The first of the cheapest of many choices, one a row."""
         best = int(np.argmin(self.costs(choices)))
-        return Choice(choices.batches[best], choices.cuts[best])
+        return CutChoice(choices.batches[best], choices.cuts[best])
 
-    def stepped(self, choice: Choice, neighbours: Callable[[Choice], Choice]) -> Choice:
+    def stepped(self, choice: CutChoice, neighbours: Callable[[CutChoice], CutChoice]) -> CutChoice:
         """Go to the best neighbour as long as one is better; at least one is always given."""
         while True:
             best = self.best_of(neighbours(choice))

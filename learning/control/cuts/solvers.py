@@ -9,7 +9,7 @@ import numpy as np
 
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
-from learning.control.cuts.problem import Choice, CutProblem
+from learning.control.cuts.problem import CutChoice, CutProblem
 from learning.control.cuts.splits import best_cuts
 
 MAX_PASSES = 10
@@ -18,7 +18,7 @@ SETTLED = 1e-6
 MAX_COMBINATIONS = 200_000
 
 
-def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
+def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutChoice:
     """HASFL: mini-batches, then cuts, and again, each solved exactly; the best of several starts.
 
     `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises OutOfReach
@@ -30,7 +30,7 @@ def alternating(problem: CutProblem, starts: Iterable[Choice] = ()) -> Choice:
     return min((path[-1] for path in paths), key=problem.cost)
 
 
-def descent(problem: CutProblem, choice: Choice) -> list[Choice]:
+def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
     """The choice after each pass, the first one included; the cost never rises."""
     path = [choice]
     while len(path) <= MAX_PASSES:
@@ -43,7 +43,7 @@ def descent(problem: CutProblem, choice: Choice) -> list[Choice]:
     return path
 
 
-def adapt(problem: CutProblem, choice: Choice) -> tuple[Choice, int]:
+def adapt(problem: CutProblem, choice: CutChoice) -> tuple[CutChoice, int]:
     """AdaptSFL: cuts and aggregation interval in turn, the mini-batches of `choice` fixed."""
     interval = problem.bound.interval
     for _ in range(MAX_PASSES):
@@ -56,7 +56,7 @@ def adapt(problem: CutProblem, choice: Choice) -> tuple[Choice, int]:
     return choice, interval
 
 
-def exhaustive(problem: CutProblem) -> Choice:
+def exhaustive(problem: CutProblem) -> CutChoice:
     """All combinations of mini-batches and cuts.
 
     Raises ValueError where there are more than can be looked at.
@@ -68,13 +68,13 @@ def exhaustive(problem: CutProblem) -> Choice:
             f"{MAX_COMBINATIONS} combinations"
         )
     every = product(product(batches, repeat=problem.users), product(range(1, problem.cuts + 1), repeat=problem.users))
-    return min((Choice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)
+    return min((CutChoice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)
 
 
-def alike(problem: CutProblem, samples: int, cut: int) -> Choice:
+def alike(problem: CutProblem, samples: int, cut: int) -> CutChoice:
     """So many samples and blocks for everybody, or as many samples as fit."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
-    return Choice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
+    return CutChoice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
 
 
 SOLVERS = {"improved": alternating, "brute": exhaustive}

@@ -12,18 +12,18 @@ from itertools import product
 
 import numpy as np
 
-from learning.control.cuts.problem import Choice, CutProblem, Floats, Integers
+from learning.control.cuts.problem import CutChoice, CutProblem, Floats, Integers
 
 MAX_COMBINATIONS = 5_000
 MAX_LIMITS, POLISHED = 40, 2
 """Limits of one kind that are tried at most, and deepest cuts from which single users' steps are tried."""
 
 
-def best_cuts(problem: CutProblem, batches: Integers) -> Choice | None:
+def best_cuts(problem: CutProblem, batches: Integers) -> CutChoice | None:
     """The best cuts with these mini-batches; None where none fits or reaches the target."""
     if problem.cuts**problem.users <= MAX_COMBINATIONS:
         every = np.array(list(product(range(1, problem.cuts + 1), repeat=problem.users)))
-        best: Choice | None = problem.best_of(_with(batches, every))
+        best: CutChoice | None = problem.best_of(_with(batches, every))
     else:
         swept = sorted(_swept(problem, batches), key=problem.cost)
         polished = [problem.stepped(found, partial(_one_cut_apart, problem.cuts)) for found in swept[:POLISHED]]
@@ -39,7 +39,7 @@ def fastest_cuts(before: Floats, server: Floats, after: Floats) -> Integers:
     return _sweep(before, server, after, np.unique(before[np.isfinite(before)]), np.unique(after[np.isfinite(after)]))
 
 
-def _swept(problem: CutProblem, batches: Integers) -> list[Choice]:
+def _swept(problem: CutProblem, batches: Integers) -> list[CutChoice]:
     """For each deepest cut: the fastest cuts up to there, the user for whom it costs least cut just there."""
     scaled = [batches[:, None] * table for table in (problem.before_s, problem.server_s, problem.after_s)]
     fits = problem.max_samples >= batches[:, None]
@@ -78,13 +78,13 @@ def _thinned(table: Floats) -> Floats:
     return np.asarray(times[np.linspace(0, len(times) - 1, MAX_LIMITS).round().astype(int)])
 
 
-def _one_cut_apart(cuts: int, choice: Choice) -> Choice:
+def _one_cut_apart(cuts: int, choice: CutChoice) -> CutChoice:
     """Every cut of one user, its own included, those of others as they are."""
     users = len(choice.cuts)
     moved = np.where(np.eye(users, dtype=bool)[:, None], np.arange(1, cuts + 1)[:, None], choice.cuts)
     return _with(choice.batches, moved.reshape(-1, users))
 
 
-def _with(batches: Integers, cuts: Integers) -> Choice:
+def _with(batches: Integers, cuts: Integers) -> CutChoice:
     """Rows of cuts with the same mini-batches."""
-    return Choice(np.broadcast_to(batches, cuts.shape), cuts)
+    return CutChoice(np.broadcast_to(batches, cuts.shape), cuts)

@@ -20,28 +20,27 @@ server           one step of the common blocks on the users' mean gradient, a st
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
 from learning import steps
 from learning.aggregators import weighted_mean
+from learning.control.controller import record
 from learning.control.cuts import OutOfReach
-from learning.data import Rows
-from learning.parties import User
+from learning.control.cuts.controller import CutController, CutPlan, Hasfl
+from learning.control.cuts.estimates import BoundConstants, BoundEstimates
+from learning.control.cuts.forecast import CutForecast
+from learning.parties import PLAIN, User
 from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
 from learning.scheme import Scheme
-from learning.schemes.hasfl import operators
-from learning.schemes.hasfl.controllers import Controller, Hasfl, Plan
-from learning.schemes.hasfl.device import Device
-from learning.schemes.hasfl.estimates import Constants, Estimates
-from learning.schemes.hasfl.model import Model
-from learning.schemes.hasfl.situation import Situation, plain
+from learning.schemes.hasfl.blocks import ServerBlocks, UserBlocks
 from learning.world import World
 
 
@@ -49,120 +48,104 @@ from learning.world import World
 class HASFL(Scheme):
     """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); all count alike."""
 
-    controller: Controller = Hasfl()
-    """Who decides on mini-batches, cuts and interval."""
+    controller: CutController = Hasfl()
+    """What decides on mini-batches, cuts and interval."""
     interval: Annotated[int, Ge(1)] = 1
     """Rounds between aggregations of the users' own blocks, unless the controller chooses it."""
-    constants: Constants = Constants()
-    """What controllers know of the problem, to predict rounds."""
+    constants: BoundConstants = BoundConstants()
+    """What controllers know of model, data and goal, to predict rounds."""
     between_servers_bps: Annotated[float, Gt(0)] = 4e8
     """Rate, as controllers see it, between the server that trains and the one that averages."""
     link: CutLink = CutLink()
     """What crosses the cut."""
 
+    @property
+    def stand_in(self) -> str | None:
+        """What decides in a dry run, where decisions depend on gradients in any other."""
+        estimated = self.constants.estimate and self.controller.by_bound
+        return "the constants of the bound as they are stated, which are not estimated" if estimated else None
+
     def run(self, world: World) -> Process[None]:
-        model, devices = Model(world), {user: Device() for user in world.users}
-        situation = self._situation(world, model.whole)
-        estimates, interval, following = situation.estimates, -1, 0
-        plan: Plan | None = None
+        server = ServerBlocks(world)
+        blocks = {user: UserBlocks(user, server) for user in world.users}
+        forecast = self._forecast(world, server.whole)
+        plan: CutPlan | None = None
+        interval, following = -1, 0
         for number in world.rounds():
             if number == following:
                 interval += 1
-                plan = self.planned(situation, interval, plan)
-                self.begin(world, model, devices, plan)
+                plan = self.decide(forecast, interval, plan)
+                self.begin(world, server, blocks, plan)
                 following += plan.interval
             last = number + 1 == following
             users = world.selected(interval)
-            work = {u: self.user(world, situation, u, devices[u], model, interval, last) for u in users}
-            done = yield from gather(world, work)
-            if done:
-                self.step(world, model, devices, done)
+            done = yield from gather(world, {u: self.user(world, u, blocks[u], interval, last) for u in users})
+            server.common.step(list(done), world.weights(list(done), "uniform"))
+            for user in done:
+                blocks[user].step()
             if done and last:
-                model.own = yield from self.aggregate(world, [devices[user] for user in done])
-                estimates.look(model.whole, [(user, devices[user].mini_batch(user)) for user in done])
-            for user, device in devices.items():
-                device.position = device.mini_batch(user).stop
-            world.models((model.own if last else self.mean(world, [devices[user] for user in users]), model.common))
+                server.own = yield from self.aggregate(world, {user: blocks[user] for user in done})
+                forecast.estimates.update(server.whole, {user: blocks[user].mini_batch for user in done})
+            for each in blocks.values():
+                each.position = each.mini_batch.stop
+            own = server.own if last else self.mean(world, {user: blocks[user] for user in users})
+            world.models((own, server.common.weights))
 
-    def check(self, world: World) -> None:
-        """Raises ValueError where the controller has no plan for the first interval."""
-        self.controller.plan(self._situation(world, weights=None), 0)
+    def user(self, world: World, user: User, blocks: UserBlocks, interval: int, last: bool) -> Process[None]:
+        if blocks.interval != interval:
+            yield from self.download(world, user, blocks, interval)
+        batch = user.batches.run(blocks.mini_batch)
+        blocks.weights, blocks.state = yield from exchange(
+            world, self.link, user, blocks.weights, blocks.state, batch, blocks.serve, blocks.front
+        )
+        if last:
+            yield from user.send(world.server, blocks.weights, "model")
 
-    def _situation(self, world: World, weights: Any) -> Situation:
-        """What controllers see before anything is trained; `weights` are those of the whole model."""
-        estimates = Estimates(world, self.constants, plain(world.whole).blocks, weights)
-        return Situation(world, self.link, self.interval, self.between_servers_bps, estimates)
+    def download(self, world: World, user: User, blocks: UserBlocks, interval: int) -> Process[None]:
+        """The device part, and as a migration what a deeper cut than before adds to it."""
+        received = []
+        for kind, part in blocks.to_download().items():
+            received.append((yield from world.server.send(user, part, kind)))
+        blocks.weights = world.executor.submit(steps.merge, *received)
+        blocks.interval, blocks.downloaded = interval, blocks.cut
 
-    def planned(self, situation: Situation, interval: int, before: Plan | None) -> Plan:
+    def decide(self, forecast: CutForecast, interval: int, before: CutPlan | None) -> CutPlan:
         """The plan of an interval; the one `before` stays where no other reaches the target by the latest estimates.
 
         Raises OutOfReach where there was none before.
         """
         try:
-            return self.controller.plan(situation, interval)
+            return self.controller.plan(forecast, interval)
         except OutOfReach:
             if before is None:
                 raise
             return before._replace(objective=nan)
 
-    def begin(self, world: World, model: Model, devices: dict[User, Device], plan: Plan) -> None:
-        """What the controller has decided takes effect."""
-        deepest = int(plan.choice.cuts.max())
-        model.divide(deepest)
-        for (user, device), cut, samples in zip(devices.items(), plan.choice.cuts, plan.choice.batches, strict=True):
-            size = len(user.batches.cut(0, int(samples)))
-            device.assign(world, model.own, int(cut), deepest, size)
-            world.journal.decision(user.number, "cut", int(cut))
-            world.journal.decision(user.number, "batch_size", size)
-        world.journal.decision(None, "interval", plan.interval)
-        if isfinite(plan.objective):
-            world.journal.decision(None, "objective", plan.objective)
+    def begin(self, world: World, server: ServerBlocks, blocks: Mapping[User, UserBlocks], plan: CutPlan) -> None:
+        """Put a plan into effect."""
+        server.divide(int(plan.choice.cuts.max()))
+        for (user, own), cut, samples in zip(blocks.items(), plan.choice.cuts, plan.choice.batches, strict=True):
+            own.assign(int(cut), len(user.batches.cut(0, int(samples))))
+            record(world.journal, user, {"cut": own.cut, "batch_size": own.batch_size})
+        record(world.journal, None, {"interval": plan.interval, "objective": plan.objective})
 
-    def user(
-        self, world: World, situation: Situation, user: User, device: Device, model: Model, interval: int, last: bool
-    ) -> Process[Any]:
-        """A mini-batch; returns gradients of the private copy, if there is one, and of the common blocks."""
-        if device.interval != interval:
-            yield from device.receive(world, user, interval)
-        front, back = situation.parts[device.cut - 1]
-        gradients: tuple[Any, Any] = None, None
-
-        def serve(user: User, z: Any, y: Rows) -> Process[Any]:
-            nonlocal gradients
-            if device.private is None:
-                work = (steps.back_gradients, back, model.common, z, y)
-                common, dz, _ = yield from world.server.do(*work, kind="server_step", user=user)
-                gradients = None, common
-            else:
-                apart = (operators.back_gradients, back, device.private, model.common, z, y)
-                private, common, dz = yield from world.server.do(*apart, kind="server_step", user=user)
-                gradients = private, common
-            return dz
-
-        batch = user.batches.run(device.mini_batch(user))
-        device.weights, device.state = yield from exchange(
-            world, self.link, user, device.weights, device.state, batch, serve, front
-        )
-        if last:
-            yield from user.send(world.server, device.weights, "model")
-        return gradients
-
-    def step(self, world: World, model: Model, devices: dict[User, Device], done: dict[User, tuple[Any, Any]]) -> None:
-        """The server steps: common blocks on the mean, private copies each on its own gradient."""
-        model.step([common for _, common in done.values()], world.weights(list(done), "uniform"))
-        for user, (private, _) in done.items():
-            if private is not None:
-                devices[user].step_private(world, private)
-
-    def aggregate(self, world: World, devices: list[Device]) -> Process[Any]:
+    def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Any]:
         """The mean of the users' own blocks; private copies go to the server that averages, and back."""
-        bits = sum(device.private_bits(world) for device in devices)
-        world.journal.decision(None, "between_servers_bits", 2 * bits)
-        return average(world, [device.own(world) for device in devices], self._weights(devices))
+        copies = [each.private for each in blocks.values() if each.private is not None]
+        bits = 2 * sum(world.server.wire.bits(copy, PLAIN) for copy in copies)
+        record(world.journal, None, {"between_servers_bits": bits})
+        return average(world, [each.own for each in blocks.values()], world.weights(list(blocks), "uniform"))
 
-    def mean(self, world: World, devices: list[Device]) -> Any:
+    def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Any:
         """The users' own blocks as they would be if they were aggregated now."""
-        return world.executor.submit(weighted_mean, [device.own(world) for device in devices], self._weights(devices))
+        weights = world.weights(list(blocks), "uniform")
+        return world.executor.submit(weighted_mean, [each.own for each in blocks.values()], weights)
 
-    def _weights(self, devices: list[Device]) -> tuple[float, ...]:
-        return (1 / len(devices),) * len(devices)
+    def check(self, world: World) -> None:
+        """Raises ValueError where the controller has no plan for the first interval."""
+        self.controller.plan(self._forecast(world, weights=None), 0)
+
+    def _forecast(self, world: World, weights: Any) -> CutForecast:
+        """What the controller goes by; `weights` are those of the whole model before training."""
+        estimates = BoundEstimates(world, self.constants, weights)
+        return CutForecast(world, self.link, self.interval, self.between_servers_bps, estimates)

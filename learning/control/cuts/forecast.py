@@ -1,0 +1,116 @@
+"""What is known before a decision on cuts and mini-batches, and the problem that follows from it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from learning.control.cuts.estimates import BoundEstimates
+from learning.control.cuts.problem import CutChoice, CutProblem, Integers
+from learning.control.cuts.solvers import alike
+from learning.control.observation import Observation, observe
+from learning.control.prediction import ExchangePredictor, trainable_shapes
+from learning.parties import PLAIN
+from learning.protocols.split import CutLink
+from learning.world import World
+
+MODERATE, MARGIN = (16, 2), 1.2
+"""Samples and blocks of a moderate choice, and how much more than what it loses is the target by default."""
+
+
+@dataclass
+class CutForecast:
+    """What training would take at every cut of the model, by user, and the bound on convergence as it is known by now.
+
+    Users are observed anew for each decision; cuts are 1, 2, ... blocks on the device.
+    """
+
+    world: World
+    link: CutLink
+    """What crosses the cut."""
+    interval: int
+    """Rounds between aggregations, as the scenario has it."""
+    between_servers_bps: float
+    """Rate between the server that trains and the one that averages."""
+    estimates: BoundEstimates
+
+    @cached_property
+    def cuts(self) -> list[ExchangePredictor]:
+        """What an exchange costs at each cut."""
+        parts = [self.world.whole.cut(cut) for cut in range(1, self.world.whole.blocks)]
+        return [ExchangePredictor(self.world, self.link, front, back) for front, back in parts]
+
+    @property
+    def users(self) -> list[Observation]:
+        """All users, as observed at this instant."""
+        return observe(self.world.users)
+
+    @property
+    def batch_sizes(self) -> Integers:
+        """(users,): samples in each user's mini-batch under the scenario's `batch_size`."""
+        return np.array([user.batches.largest for user in self.world.users])
+
+    def max_samples(self, largest: Integers | int) -> Integers:
+        """(users, cuts): the largest mini-batch by what is allowed, what a user has, and what its device can hold.
+
+        `largest` is what is allowed: one number for all users, or one for each. A device that can hold nothing is
+        given one sample at the first cut that trains; whether that is refused is not decided here.
+        """
+        allowed = np.broadcast_to(largest, len(self.world.users))
+        rows = [
+            [self._fitting(user, cut, min(user.samples, int(own))) for cut in self.cuts]
+            for user, own in zip(self.users, allowed, strict=True)
+        ]
+        fitting = np.array(rows, dtype=np.int64)
+        fitting[~fitting.any(axis=1), next(place for place, cut in enumerate(self.cuts) if _trains(cut))] = 1
+        return fitting
+
+    def problem(self, largest: Integers | int) -> CutProblem:
+        """The problem of this instant, with mini-batches up to `largest` as in `max_samples`."""
+        world, users, share = self.world, self.users, 1 / self.world.wanted
+        upload_bps = [user.upload_bps(share) for user in users]
+        download_bps = [user.download_bps(share) for user in users]
+        server = world.server.node.flops_per_s
+        seconds = [
+            [cut.cost(user).per_sample(user.batch_size).time(user.flops_per_s, up, server, down) for cut in self.cuts]
+            for user, up, down in zip(users, upload_bps, download_bps, strict=True)
+        ]
+        before_s, server_s, after_s = np.ascontiguousarray(np.moveaxis(np.array(seconds), -1, 0))
+        bound = self.estimates.bound(self.interval)
+        problem = CutProblem(
+            bound=bound,
+            before_s=before_s,
+            server_s=server_s,
+            after_s=after_s,
+            device_bits=np.array(
+                [world.server.wire.bits(trainable_shapes(world, cut.front), PLAIN) for cut in self.cuts]
+            ),
+            upload_bps=np.array(upload_bps),
+            download_bps=np.array(download_bps),
+            exchange_bps=self.between_servers_bps,
+            max_samples=self.max_samples(largest),
+        )
+        target = self.estimates.constants.target or -MARGIN * float(bound.progress(_moderate(problem)))
+        return replace(problem, bound=replace(bound, target=target))
+
+    def _fitting(self, user: Observation, cut: ExchangePredictor, largest: int) -> int:
+        """Samples, at most `largest`, with which training at this cut fits the device; 0 where nothing there trains."""
+        if not _trains(cut):
+            return 0
+        if user.memory_bytes == np.inf:
+            return largest
+        return bisect_right(
+            range(1, largest + 1), user.memory_bytes, key=lambda samples: cut.memory_bytes(user, samples)
+        )
+
+
+def _trains(cut: ExchangePredictor) -> bool:
+    return bool(cut.front.parameters())
+
+
+def _moderate(problem: CutProblem) -> CutChoice:
+    choice = alike(problem, *MODERATE)
+    return choice if (choice.batches > 0).all() else problem.easiest
