@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, overload
 
 import torch
 from torch import Size, Tensor
@@ -19,6 +20,13 @@ from learning.executor.peak import PeakMemory
 if TYPE_CHECKING:
     from learning.store import Store
 
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+One = TypeVar("One", bound=Tensor | Mapping[str, Any] | list[Any])
+"""What an operation returns that has one result: a tree that is no tuple."""
 
 ALIGNMENT_BYTES = 64
 """Of torch's own allocations on a CPU."""
@@ -94,6 +102,22 @@ class Executor(ABC):
         self._profiles: dict[Key, Profile] = {}
         self._costs: dict[Key, Cost] = {}
 
+    @overload
+    def submit(self, operation: Callable[..., tuple[A, B]], *args: Any) -> tuple[Deferred[A], Deferred[B]]: ...
+
+    @overload
+    def submit(
+        self, operation: Callable[..., tuple[A, B, C]], *args: Any
+    ) -> tuple[Deferred[A], Deferred[B], Deferred[C]]: ...
+
+    @overload
+    def submit(
+        self, operation: Callable[..., tuple[A, B, C, D]], *args: Any
+    ) -> tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D]]: ...
+
+    @overload
+    def submit(self, operation: Callable[..., One], *args: Any) -> Deferred[One]: ...
+
     def submit(self, operation: Operation, *args: Any) -> Any:
         """Defer `operation(*args)`: one Deferred, or a tuple of them where it returns a tuple.
 
@@ -135,18 +159,28 @@ class Executor(ABC):
         return self._handles(job, plan.profile.outputs)
 
     def _handles(self, job: Job, outputs: tuple[Spec, ...]) -> Any:
-        handles, first = [], 0
+        handles: list[Deferred[Any]] = []
+        first = 0
         for spec in outputs:
             last = first + len(spec.leaves)
             handles.append(Deferred(job, first, last, spec))
             first = last
         return tuple(handles) if len(handles) > 1 else handles[0]
 
+    @overload
+    def value(self, tree: Deferred[T]) -> T: ...
+
+    @overload
+    def value(self, tree: Sequence[Deferred[T]]) -> Sequence[T]: ...
+
+    @overload
+    def value(self, tree: Any) -> Any: ...
+
     def value(self, tree: Any) -> Any:
         """Compute whatever is deferred in `tree` and return it with tensors in place."""
         return tree_map(lambda x: self._get(x) if isinstance(x, Deferred) else x, tree)
 
-    def _get(self, deferred: Deferred) -> Any:
+    def _get(self, deferred: Deferred[Any]) -> Any:
         self._force(deferred.job)
         return tree_unflatten(deferred.tensors(), deferred.spec.form)
 
@@ -163,9 +197,13 @@ class Executor(ABC):
         """Run what it takes until the job has its result."""
 
     def _profile(self, key: Key, args: Any) -> Profile:
-        named = identity.of_call(self._surroundings, key[0], args) if self.store is not None else b""
-        given = enumerate(tree_flatten(args)[0])
-        inputs = tuple(place for place, leaf in given if isinstance(leaf, Deferred | Leaf | Tensor))
+        operation, given = key[0], tree_flatten(args)[0]
+        if any(isinstance(leaf, Generator) for leaf in given):
+            raise TypeError(
+                f"{operation.__qualname__} is given a process that has not been run: a `yield from` is missing"
+            )
+        named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
+        inputs = tuple(place for place, leaf in enumerate(given) if isinstance(leaf, Deferred | Leaf | Tensor))
         return Profile(**vars(_look(*key)), identity=named, inputs=inputs)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 from weakref import ReferenceType
 
 import torch
@@ -13,6 +13,12 @@ from torch.utils._pytree import (
     TreeSpec,
     tree_flatten,
 )  # torch's own; private, but what torch.func itself maps trees with
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Tree: TypeAlias = "Tensor | Mapping[str, Tree] | Sequence[Tree]"
+"""Tensors in dictionaries, lists and tuples, nested at will: weights, gradients, states of optimisers."""
 
 Operation = Callable[..., Any]
 """A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on values."""
@@ -95,11 +101,11 @@ class Job:
         return list(dict.fromkeys(parents))
 
 
-class Deferred:
+class Deferred(Generic[T_co]):
     """A tree of tensors that may not be computed yet. Pass it on freely; `executor.value(x)` computes it.
 
-    Reading it in any other way (as a number, a truth, a sequence) raises TypeError, so that forcing a value is never an
-    accident and always easy to find in a scheme.
+    `Deferred[T]` is a T by then. Reading it in any other way (as a number, a truth, a sequence) raises TypeError, and
+    is an error to a type checker, so that forcing a value is never an accident and always easy to find in a scheme.
     """
 
     __slots__ = ("__weakref__", "first", "identity", "job", "last", "spec")
@@ -112,12 +118,17 @@ class Deferred:
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError("a deferred value is not computed yet: executor.value(x) computes it")
 
-    __bool__ = __float__ = __int__ = __iter__ = __len__ = __getitem__ = _refuse
+    if not TYPE_CHECKING:  # a type checker is to see that there are none
+        __bool__ = __float__ = __int__ = __iter__ = __len__ = __getitem__ = _refuse
 
     def tensors(self) -> list[Tensor]:
         """The tensors of a value that has been computed."""
         assert self.job.result is not None
         return self.job.result[self.first : self.last]
+
+
+Value: TypeAlias = T | Deferred[T]
+"""What is at hand, or deferred: what parties send each other and compute with."""
 
 
 def specification(value: Any) -> Spec:

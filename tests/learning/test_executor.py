@@ -93,6 +93,14 @@ def test_an_operation_is_looked_at_once_for_each_shape_whoever_asks():
     assert looks == [((2,), 3), ((4,), 3), ((2,), 1)]
 
 
+def test_a_process_in_place_of_its_result_is_refused():
+    def process():
+        yield
+
+    with pytest.raises(TypeError, match="add is given a process that has not been run: a `yield from` is missing"):
+        Dry().submit(add, torch.ones(2), process())
+
+
 def test_leaves_are_fetched_only_when_somebody_computes():
     class Counting(FakeStreams):
         fetched = 0

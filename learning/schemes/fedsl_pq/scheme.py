@@ -80,7 +80,8 @@ class FedSLPQ(Scheme):
             raise ValueError("importance taylor needs the devices' own gradients; set masks_at to device")
 
     def run(self, world: World) -> Process[None]:
-        front, back = world.initial(world.front), world.initial(world.back)
+        front: Any = world.initial(world.front)
+        back: Any = world.initial(world.back)
         front_state, back_state = world.optimiser.init(front), world.server_optimiser.init(back)
         devices = {user: Device(front, front_state, ServerPart(world, back, back_state)) for user in world.users}
         for number in world.rounds():
