@@ -8,6 +8,7 @@ from math import inf
 from typing import Literal, NamedTuple
 
 import torch
+from torch.utils._pytree import TreeSpec
 
 from learning.control.rate import rate_bps
 from learning.data import Inputs, Rows
@@ -18,7 +19,8 @@ from learning.ports import Channel
 Csi = Literal["instantaneous", "average"]
 """Channel state information: gains at the instant of the decision, or on average over fading."""
 
-Shapes = tuple[tuple[torch.Size, torch.dtype], ...]
+Shapes = tuple[TreeSpec, tuple[tuple[torch.Size, torch.dtype], ...]]
+"""Form of a tree of arrays, and shape and type of each of them."""
 
 
 class ObservedChannel(NamedTuple):
@@ -49,7 +51,7 @@ class Observation:
     uplink: ObservedChannel
     downlink: ObservedChannel
     sample_shapes: Shapes
-    """Shape and type of each array of one of its samples; where these are equal, so is what a mini-batch costs."""
+    """Of one of its samples and the label; where these are equal, so is what a mini-batch costs."""
 
     def upload_bps(self, share: float) -> float:
         """Shannon's rate when it puts its maximum power into this share (0 to 1) of the band."""
@@ -93,4 +95,4 @@ def observe_channel(channel: Channel, csi: Csi) -> ObservedChannel:
 
 def _sample_shapes(user: User) -> Shapes:
     one = specification(user.batches.run(range(1)))
-    return tuple((leaf.shape[1:], leaf.dtype) for leaf in one.leaves)
+    return one.form, tuple((leaf.shape[1:], leaf.dtype) for leaf in one.leaves)

@@ -7,6 +7,7 @@ from fakes import FakeChannel, FakeWorld, world
 from learning.codecs import Uniform
 from learning.control.observation import observe
 from learning.control.prediction import ExchangePredictor
+from learning.data import Batches, Dataset
 from learning.models import Mlp
 from learning.protocols.split import CutLink
 from learning.schemes import SFL
@@ -17,7 +18,8 @@ SAMPLES = [1, 6, 24, 24]
 
 def ran(**setting) -> FakeWorld:
     """One round of four users with 1, 6, 8 and 8 samples in a mini-batch."""
-    setting = {"samples": SAMPLES, "users": 4, "rounds": 1, "executor": "dry", "cut": 2, **setting}
+    setting = {"samples": SAMPLES[: setting.get("users", 4)], "users": 4, **setting}
+    setting = {"rounds": 1, "executor": "dry", "cut": 2, **setting}
     return world(SFL(link=LINK), model=Mlp((12, 8)), **setting)
 
 
@@ -75,6 +77,19 @@ def test_the_gain_that_is_observed_is_the_one_asked_for(monkeypatch: pytest.Monk
         assert {(each.uplink.gain_hz_per_w, each.downlink.gain_hz_per_w) for each in observe(users, csi)} == {
             (gain,) * 2
         }
+
+
+def test_users_of_different_modalities_share_no_prediction_though_all_arrays_have_one_shape():
+    has_image = np.arange(8) < 4
+    arrays = {"image": np.zeros((8, 3)), "audio": np.zeros((8, 3))}
+    present = {"image": has_image, "audio": ~has_image}
+    split = arrays, np.arange(8) % 2
+    dataset = Dataset.from_arrays("made up", split, split, 2, present=(present, {}))
+    users = ran(users=3).users
+    for user, rows in zip(users, (range(2), range(2, 4), range(4, 8)), strict=True):
+        user.batches = Batches(dataset, np.array(rows), user.number, user.batches.streams, 2)
+    first, second, third = (each.sample_shapes for each in observe(users))
+    assert first == second != third
 
 
 def test_what_is_observed_is_each_users_own():
