@@ -18,6 +18,7 @@ import torch
 from annotated_types import Gt
 from torch.func import grad
 
+from learning.codecs import FixedWidth
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
@@ -47,7 +48,7 @@ class MajorityVote(Scheme):
     def vote(self, world: World, user: User, number: int, model: Any) -> Process[Any]:
         model = yield from world.server.send(user, model, "model")
         signs = yield from user.do(sign_of_gradient, world.whole, model, *user.batch(number), kind="client_training")
-        return (yield from user.send(world.server, signs, "gradient", bits=world.whole.parameter_count))
+        return (yield from user.send(world.server, signs, "gradient", FixedWidth(1)))
 
 
 def sign_of_gradient(segment: Any, model: Parameters, x: torch.Tensor, y: torch.Tensor) -> Parameters:

@@ -5,6 +5,8 @@ from math import inf
 import torch
 from torch import Tensor
 
+from learning.executor.flops import charge_elementwise
+
 Tree = dict[str, Tensor]
 
 
@@ -16,6 +18,12 @@ def weighted_mean(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     """
     shares = normalised(trees, weights)
     return {name: total([tree[name] * share for tree, share in zip(trees, shares, strict=True)]) for name in trees[0]}
+
+
+def averaged(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
+    """`weighted_mean` as a server's job, which is charged two FLOPs for each element of each tree."""
+    charge_elementwise(2, trees)
+    return weighted_mean(trees, weights)
 
 
 def masked_mean(previous: Tree, trees: list[Tree], masks: list[Tree], weights: tuple[float, ...]) -> Tree:
@@ -52,7 +60,8 @@ def total(terms: list[Tensor]) -> Tensor:
 
 
 def mixed(model: Tree, arrived: Tree, share: Tensor) -> Tree:
-    """(1 - share) model + share arrived; the share is a float64 scalar."""
+    """(1 - share) model + share arrived; the share is a float64 scalar. Charged two FLOPs for each element of both."""
+    charge_elementwise(2, [model, arrived])
     return {
         name: value * (1 - share).to(value.dtype) + arrived[name] * share.to(value.dtype)
         for name, value in model.items()
@@ -60,7 +69,11 @@ def mixed(model: Tree, arrived: Tree, share: Tensor) -> Tree:
 
 
 def moved(model: Tree, arrived: list[Tree], bases: list[Tree], shares: Tensor) -> Tree:
-    """model + sum_k share_k (arrived_k - base_k), summed in the order in which they are given; shares are float64."""
+    """model + sum_k share_k (arrived_k - base_k), summed in the order in which they are given; shares are float64.
+
+    Charged two FLOPs for each element of the model and of each that arrived.
+    """
+    charge_elementwise(2, [model, arrived])
     result = {}
     for name, value in model.items():
         steps = [new[name] - base[name] for new, base in zip(arrived, bases, strict=True)]

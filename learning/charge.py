@@ -105,8 +105,8 @@ class Charge:
         return [(block, rest, self._parameter(f"{block}.{rest}", value)) for block, rest in self._places(name)]
 
     def _parameter(self, name: str, value: Any) -> Any:
-        """A parameter, weight or factor of an adapter in the large model's shape; a plain value as it is."""
-        if not isinstance(value, Tensor):
+        """A parameter, weight or factor of an adapter in the large model's shape; a single number as it is."""
+        if not isinstance(value, Tensor) or value.ndim == 0:
             return value
         if (shape := self._shapes.get(name, self._sides.get(name))) is None:
             weight, _, factor = name.rpartition(".")

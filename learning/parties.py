@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten
 
-from learning.codecs import Codec, Identity, Layout
+from learning.codecs import Bundle, Codec, Identity
 from learning.data import Batches, Inputs, Rows
 from learning.draws import Draw
 from learning.executor import Executor
@@ -35,12 +35,14 @@ class Wire:
         self.witness: Witness | None = None
         """Who wants to know what users compute with."""
 
-    def bits(self, what: Any, layout: Layout) -> int:
+    def bits(self, what: Any, codec: Codec | Bundle) -> int:
         """Size of `what` on the wire, by the shapes that are charged."""
-        return layout.bits(self.executor.charged(what).tree)
+        return codec.bits(self.executor.charged(what).tree)
 
-    def deliver(self, what: Any, codec: Codec, user: int, kind: str) -> Any:
-        """What the receiver sees."""
+    def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
+        """What the receiver sees; of a bundle a tuple, like what was sent."""
+        if isinstance(codec, Bundle):
+            return tuple(self.deliver(part, own, user, kind) for part, own in zip(what, codec.codecs, strict=True))
         if codec.exact:
             return what
         draws = self._draws(what, user, kind) if codec.stochastic else None
@@ -88,38 +90,31 @@ class User:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
 
-    def do(
-        self, operation: Operation, *args: Any, kind: str, flops: float | None = None, scale: float = 1
-    ) -> Process[Any]:
+    def do(self, operation: Operation, *args: Any, kind: str, scale: float = 1) -> Process[Any]:
         """Spend the time of an operation on the device, then return its deferred result.
 
-        Where a paper's cost model charges something else, `flops` replaces the count from shapes, and `scale` is the
-        part of it that is charged.
+        Args:
+            operation: a pure function; what it costs is counted by running it on the shapes that are charged.
+            args: trees of tensors, deferred values, lazy leaves and hashable plain values.
+            kind: what the job is called in the table `computations`.
+            scale: the share of the operation's FLOPs that is charged, where a cost model knows that some are saved.
         """
         plan = self.wire.executor.plan(operation, *args)
         cost = self.wire.executor.cost(plan)
         self.wire.observe(self.number, plan)
-        yield from self.node.compute((cost.flops if flops is None else flops) * scale, kind, cost.memory_bytes)
+        yield from self.node.compute(cost.flops * scale, kind, cost.memory_bytes)
         return self.wire.executor.submit_plan(plan)
 
-    def send(
-        self,
-        to: Server,
-        what: Any,
-        kind: str,
-        codec: Codec = PLAIN,
-        *,
-        extra_bits: int = 0,
-        layout: Layout | None = None,
-        bits: int | None = None,
-    ) -> Process[Any]:
-        """Transmit a value on the uplink; what comes back is what the server sees.
+    def send(self, to: Server, what: Any, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Any]:
+        """Transmit a value on the uplink; returns what the server sees.
 
-        `extra_bits` ride along (labels). Where a scheme packs its messages itself, its `layout` decides their size in
-        place of the codec; `bits` is the size of what has nothing to do with the model.
+        Args:
+            to: the receiver.
+            what: a tree of tensors, deferred values, lazy leaves and plain numbers; a tuple where `codec` is a bundle.
+            kind: what the message is called in the table `transfers`.
+            codec: how the message is written; asked for its size with the shapes that are charged.
         """
-        size = self.wire.bits(what, layout or codec) if bits is None else bits
-        yield from self.node.send(to.node, size + extra_bits, kind)
+        yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
         return self.wire.deliver(what, codec, self.number, kind)
 
     def __hash__(self) -> int:
@@ -135,40 +130,25 @@ class Server:
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
 
-    def do(
-        self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
-    ) -> Process[Any]:
-        """Queue, spend the time of an operation, then return its deferred result."""
+    def do(self, operation: Operation, *args: Any, kind: str, user: User | None = None) -> Process[Any]:
+        """Queue, spend the time of an operation on behalf of a user, if any, then return its deferred result."""
         plan = self.wire.executor.plan(operation, *args)
-        yield from self._spend(plan, kind, user, flops)
+        yield from self._spend(plan, kind, user)
         return self.wire.executor.submit_plan(plan)
 
-    def spend(
-        self, operation: Operation, *args: Any, kind: str, user: User | None = None, flops: float | None = None
-    ) -> Timed:
+    def spend(self, operation: Operation, *args: Any, kind: str, user: User | None = None) -> Timed:
         """The time of an operation alone, for work on a state that is known only when the time has passed."""
-        yield from self._spend(self.wire.executor.plan(operation, *args), kind, user, flops)
+        yield from self._spend(self.wire.executor.plan(operation, *args), kind, user)
 
-    def _spend(self, plan: OperationPlan, kind: str, user: User | None, flops: float | None) -> Timed:
+    def _spend(self, plan: OperationPlan, kind: str, user: User | None) -> Timed:
         cost = self.wire.executor.cost(plan)
         if user:
             self.wire.observe(user.number, plan)
-        charged = cost.flops if flops is None else flops
-        yield from self.node.compute(charged, kind, cost.memory_bytes, user.number if user else None)
+        yield from self.node.compute(cost.flops, kind, cost.memory_bytes, user.number if user else None)
 
-    def send(
-        self,
-        to: User,
-        what: Any,
-        kind: str,
-        codec: Codec = PLAIN,
-        *,
-        layout: Layout | None = None,
-        bits: int | None = None,
-    ) -> Process[Any]:
-        """Transmit a value to one user; what comes back is what the user sees. `layout`, `bits`: as in `User.send`."""
-        size = self.wire.bits(what, layout or codec) if bits is None else bits
-        yield from self.node.send(to.node, size, kind)
+    def send(self, to: User, what: Any, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Any]:
+        """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""
+        yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
         return self.wire.deliver(what, codec, to.number, kind)
 
     def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Process[Any]:
@@ -181,8 +161,3 @@ class Server:
         """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
         reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
         return {user: what for user in to if user.node in reached}
-
-
-def label_bits(y: Rows, bits_per_label: int) -> int:
-    """Bits of a mini-batch's labels."""
-    return bits_per_label * y.meta.numel()

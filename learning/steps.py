@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten
 
 from learning.aggregators import weighted_mean
 from learning.data.modalities import Modalities, differentiable, with_values
-from learning.executor.flops import uncharged
+from learning.executor.flops import charge_elementwise, uncharged
 from learning.models import Segment
 from learning.optimisers import Optimiser
 
@@ -139,10 +139,11 @@ def train_proximal(
     xs: list[Batch],
     ys: list[Tensor],
 ) -> tuple[Parameters, Any, Tensor]:
-    """`train` with the proximal term of FedProx: gradients + mu (w - w_start)."""
+    """`train` with the proximal term of FedProx: gradients + mu (w - w_start), two FLOPs for each weight and step."""
     start = parameters
 
     def pulled(gradients: Parameters, parameters: Parameters) -> Parameters:
+        charge_elementwise(2 if mu else 0, parameters)
         return {name: g + mu * (parameters[name] - start[name]) for name, g in gradients.items()}
 
     return _descend(segment, optimiser, parameters, state, xs, ys, pulled)

@@ -11,7 +11,6 @@ import torch
 
 from learning import steps
 from learning.control.observation import Observation, Shapes
-from learning.parties import label_bits
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -89,7 +88,7 @@ class ExchangePredictor:
         forward = runs.plan(steps.front, self.front, weights, x)
         z = forward.profile.outputs[0].tree
         served = runs.plan(steps.back_gradients, self.back, trainable_shapes(self.world, self.back), z, y)
-        up_bits = wire.bits(z, self.link.activations) + label_bits(y, self.link.label_bits)
+        up_bits = wire.bits((z, y), self.link.upload)
         down_bits, backward_flops = 0, 0
         if weights:
             down_bits = wire.bits(z, self.link.gradients)

@@ -1,8 +1,8 @@
 """FLOPs and shapes of an operation from a run on meta tensors: the very function that does the work, without the work.
 
 Convention: one multiply-add is two FLOPs; matrix products, convolutions and attention are counted, element-wise
-arithmetic is not. What a protocol would not compute (a forward pass repeated only because activations are not kept
-between two operations) stands under `uncharged()`.
+arithmetic is not, unless an operation says so itself by `charge_elementwise`. What a protocol would not compute (a
+forward pass repeated only because activations are not kept between two operations) stands under `uncharged()`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
@@ -50,6 +52,21 @@ class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         if not self.paused and (formula := flop_registry.get(packet)):
             self.flops += formula(*args, **kwargs, out_val=out)
         return out
+
+
+def charge_elementwise(flops_each: int, tree: Any) -> None:
+    """Count element-wise work of the operation that calls this: a weighted sum of models, comparisons for a mask.
+
+    Without effect where no FLOPs are being counted, that is, where the operation computes with numbers.
+
+    Args:
+        flops_each: FLOPs for each element.
+        tree: tree of tensors whose elements are counted.
+    """
+    if CountFlops.active and not CountFlops.active[-1].paused:
+        CountFlops.active[-1].flops += flops_each * sum(
+            leaf.numel() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)
+        )
 
 
 @contextmanager

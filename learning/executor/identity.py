@@ -23,7 +23,7 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import TreeSpec, tree_flatten
 
 from learning.executor.deferred import Deferred, specification, to_meta
 from learning.executor.reproducible import VARIABLE
@@ -53,7 +53,7 @@ def surroundings(executor: str) -> bytes:
 def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> bytes:
     """A call with its plain arguments, and with tensors of any content in the shapes of `args`."""
     leaves, form = tree_flatten(args)
-    names = [surroundings, of_code(operation), repr(form).encode()]
+    names = [surroundings, of_code(operation), repr(form).encode(), *(of_code(kind) for kind in _nodes(form))]
     for leaf in leaves:
         shape = to_meta(leaf)
         tensors = specification(leaf).leaves if isinstance(leaf, Deferred) else [shape]
@@ -107,6 +107,14 @@ def _kinds(value: Any) -> Iterator[type]:
             yield from _kinds(each)
     elif not isinstance(value, PLAIN):
         yield type(value)
+
+
+def _nodes(form: TreeSpec) -> list[type]:
+    """The classes of the nodes of a tree, whose code an operation may run as well as that of its leaves."""
+    kinds = {} if form.is_leaf() else {form.type: None}
+    for child in form.children():
+        kinds |= dict.fromkeys(_nodes(child))
+    return list(kinds)
 
 
 def _home(thing: Any) -> str:

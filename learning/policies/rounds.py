@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
-from learning.aggregators import weighted_mean
+from learning.aggregators import averaged
 
 
 class InRounds:
@@ -37,7 +37,7 @@ class InRounds:
         staleness: tuple[int, ...],
     ) -> tuple[Any, ...]:
         """The weighted mean of what arrived."""
-        return weighted_mean, list(arrived), weights
+        return averaged, list(arrived), weights
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from learning import steps
 from learning.control.rate import rate_bps
 from learning.data import Inputs, Rows
-from learning.parties import User, label_bits
+from learning.parties import User
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -39,7 +39,7 @@ def of_mini_batch(world: World, link: CutLink, front: Any, back: Any, batch: tup
     forward = runs.plan(steps.front, front, weights, x)
     z = forward.profile.outputs[0].tree
     served = runs.plan(steps.back_gradients, back, shapes(world, back), z, y)
-    up_bits = wire.bits(z, link.activations) + label_bits(y, link.label_bits)
+    up_bits = wire.bits((z, y), link.upload)
     down_bits, backward_flops = 0, 0
     if weights:
         down_bits = wire.bits(z, link.gradients)

@@ -11,11 +11,11 @@ from annotated_types import Ge
 from torch.utils._pytree import tree_leaves
 
 from learning import steps
-from learning.codecs import Codec, Identity
+from learning.codecs import Bundle, Codec, FixedWidth, Identity
 from learning.data import Inputs, Rows
 from learning.draws import Draw
 from learning.executor.deferred import specification
-from learning.parties import User, label_bits
+from learning.parties import User
 from learning.ports import Process
 from learning.reducers import Reduced, TokenReducer
 from learning.world import World
@@ -36,6 +36,11 @@ class CutLink:
     """Codec of the cut-layer gradients (server to user)."""
     label_bits: Annotated[int, Ge(0)] = 64
     """Bits of one sample's label, sent along with the smashed data."""
+
+    @property
+    def upload(self) -> Bundle:
+        """How a pair of smashed data and labels is sent."""
+        return Bundle((self.activations, FixedWidth(self.label_bits)))
 
     def reduced(self, world: World, user: User, front: Any, weights: Any, x: Inputs) -> Any:
         """The device's segment, with fewer tokens at its end where the link has a reducer."""
@@ -71,8 +76,7 @@ def exchange(
     x, y = batch
     front = link.reduced(world, user, world.front if front is None else front, weights, x)
     z = yield from user.do(steps.front, front, weights, x, kind="client_forward")
-    labels = label_bits(y, link.label_bits)
-    z = yield from user.send(user.server, z, "activation", link.activations, extra_bits=labels)
+    z, y = yield from user.send(user.server, (z, y), "activation", link.upload)
     dz = yield from serve(user, z, y)
     if not specification(weights).leaves:
         return weights, state

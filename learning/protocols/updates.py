@@ -9,7 +9,7 @@ import simpy
 
 from learning.adapters import Adapted
 from learning.adapters.combine import mean_by_product
-from learning.aggregators import weighted_mean
+from learning.aggregators import averaged
 from learning.executor.deferred import specification
 from learning.parties import Server, User
 from learning.ports import Process
@@ -41,20 +41,18 @@ def merge(
 ) -> Process[Any]:
     """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
 
-    Servers that it is not average what their users handed in, side by side, and send it on. Charged as two FLOPs for
-    each scalar of each tree: those received, and the aggregator's own where it enters. Where the updates are those of a
-    part whose adapters are to be averaged by what they do, `by_product` is that part.
+    Servers that it is not average what their users handed in, side by side, and send it on. Where the updates are those
+    of a part whose adapters are to be averaged by what they do, `by_product` is that part.
     """
     if not updates or not specification(model).leaves:
         return model
     weights = world.weights([update.user for update in updates], rule)
     updates, weights = yield from _collected(world, updates, weights)
-    users, _, arrived, bases, staleness = zip(*updates, strict=True)
+    _, _, arrived, bases, staleness = zip(*updates, strict=True)
     if by_product is not None:
         return (yield from world.server.do(mean_by_product, by_product, list(arrived), weights, kind="aggregation"))
     work = world.policy.merging(model, arrived, bases, weights, staleness)
-    flops = 2 * (len(users) + world.policy.asynchronous) * world.executor.charged(model).numel
-    return (yield from world.server.do(*work, kind="aggregation", flops=flops))
+    return (yield from world.server.do(*work, kind="aggregation"))
 
 
 def _collected(
@@ -76,7 +74,6 @@ def _mean(world: World, server: Server, own: Sequence[tuple[Update, float]]) -> 
     """What a server makes of its users' work, as the aggregator receives it: as if it were one user's."""
     updates, weights = zip(*own, strict=True)
     models = [update.model for update in updates]
-    flops = 2 * len(models) * world.executor.charged(models[0]).numel
-    mean = yield from server.do(weighted_mean, models, weights, kind="aggregation", flops=flops)
+    mean = yield from server.do(averaged, models, weights, kind="aggregation")
     mean = yield from server.forward(world.server, mean, "model", [update.user for update in updates])
     return updates[0]._replace(model=mean), sum(weights)

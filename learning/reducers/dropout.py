@@ -1,13 +1,10 @@
 """Random dropout of activations at the cut layer: what is dropped is not sent."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 from torch import Tensor
-
-from learning.draws import Draw
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,3 @@ class Dropout:
     def apply(self, z: Tensor, mask: Tensor) -> Tensor:
         """Activations (batch, channels, ...) with those outside the mask set to zero and the others scaled up."""
         return z * mask / (1 - self.rate)
-
-    def kept(self, draw: Draw, activations: tuple[int, ...]) -> int:
-        """How many activations of the given shape survive that draw, whose shape is `draw_shape(activations)`."""
-        each = prod(activations) // prod(draw.shape)
-        return each * int(self.mask(draw.tensor()).sum())

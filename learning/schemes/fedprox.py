@@ -33,9 +33,7 @@ class FedProx(LocalTraining, Scheme):
     def run(self, world: World) -> Process[None]:
         def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
-            term = 2 * world.executor.charged(model).numel * sum(len(stack.indices) for stack in x) if self.mu else 0
-            flops = world.executor.cost(world.executor.plan(*work)).flops + term
-            model, state, _ = yield from user.do(*work, kind="client_training", flops=flops)
+            model, state, _ = yield from user.do(*work, kind="client_training")
             return model, state
 
         return federated(world, self, self.weighting, train)

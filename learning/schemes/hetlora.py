@@ -23,6 +23,7 @@ from torch import Tensor
 from learning import steps
 from learning.adapters import Adapted, Bound
 from learning.adapters.combine import padded_mean, truncated
+from learning.executor.flops import charge_elementwise
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
@@ -80,8 +81,7 @@ class HetLoRA(LocalTraining, Scheme):
             done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})
             if done:
                 trees, shares = list(done.values()), world.weights(list(done), self.weighting)
-                flops = 2 * sum(world.executor.charged(tree).numel for tree in trees)
-                model = yield from world.server.do(mean, model, trees, shares, kind="aggregation", flops=flops)
+                model = yield from world.server.do(mean, model, trees, shares, kind="aggregation")
             world.models((whole, model))
 
     def affordable(self, costs: Costs) -> dict[User, int]:
@@ -124,7 +124,11 @@ class HetLoRA(LocalTraining, Scheme):
 
 
 def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """The mean of what users trained, padded with zeros to the shapes of the server's model."""
+    """The mean of what users trained, padded with zeros to the shapes of the server's model.
+
+    Charged two FLOPs for each element that users trained.
+    """
+    charge_elementwise(2, trees)
     return padded_mean([*trees, model], (*weights, 0.0))
 
 

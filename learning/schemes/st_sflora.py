@@ -23,6 +23,7 @@ from annotated_types import Ge
 
 from learning import steps
 from learning.adapters import require_adapters
+from learning.codecs import FixedWidth
 from learning.control.controller import record
 from learning.control.rate import Floats
 from learning.control.tokens.controller import TokenController, TokenGrant
@@ -30,16 +31,14 @@ from learning.control.tokens.importance import importance_by_rank
 from learning.control.tokens.upload import UploadCost, upload_cost
 from learning.data import Inputs, Rows
 from learning.executor.deferred import specification
-from learning.parties import User, label_bits
+from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
-from learning.protocols.split import JointPart, token_draw
+from learning.protocols.split import CutLink, JointPart, token_draw
 from learning.reducers import Selected, importance, patch_tokens, reduce_tokens
 from learning.scheme import Scheme
 from learning.world import World
 
-ALLOCATION_BITS = 3 * 32
-"""Tokens, part of the band, power."""
 IDLE_ROUND_S = 1.0
 """Length of a round in which no user is admitted, unless its deadline is earlier."""
 REPORTING = 0.5
@@ -130,14 +129,14 @@ class STSFLora(Scheme):
 
     def upload(self, world: World, user: User, report: Report, grant: TokenGrant, part: JointPart) -> Process[None]:
         """The tokens that are granted go up; the server computes their gradients."""
-        yield from world.server.send(user, None, "allocation", bits=ALLOCATION_BITS)
+        yield from world.server.send(user, grant, "allocation", FixedWidth(32))
         reducer = Selected(grant.tokens, self.selector, self.merge)
         shape = specification(report.attention).tree.shape
         u = token_draw(world, user, report.x, *shape) if reducer.random else None
         z = world.executor.submit(reduce_tokens, reducer, report.h, report.attention, u)
-        labels = label_bits(report.y, self.label_bits)
-        z = yield from user.send(world.server, z, "activation", extra_bits=labels)
-        yield from part.serve(user, z, report.y)
+        link = CutLink(label_bits=self.label_bits)
+        z, y = yield from user.send(world.server, (z, report.y), "activation", link.upload)
+        yield from part.serve(user, z, y)
 
     def check(self, world: World) -> None:
         """Raises ValueError unless only the server trains, on tokens, and the uplink can be controlled."""

@@ -57,8 +57,8 @@ def scored(weight: str, cost: float, *, zero_weight: bool = False, at: int = 2) 
     received = z.clone().requires_grad_()
     F.cross_entropy(parts[1](mine[1], own[1], received), y).backward()
     if weight == QUERY:
-        return float(front_scores(parts[0], {weight: cost}, mine[0], own[0], x, received.grad)), expected
-    return float(back_scores(parts[1], {weight: cost}, mine[1], own[1], z, y)), expected
+        return float(front_scores(parts[0], {weight: cost}, mine[0], own[0], x, received.grad)[weight]), expected
+    return float(back_scores(parts[1], {weight: cost}, mine[1], own[1], z, y)[weight]), expected
 
 
 @pytest.mark.parametrize("weight", [QUERY, FIRST])
@@ -78,7 +78,7 @@ def test_without_a_gradient_nothing_is_important() -> None:
     frozen = {name: value for name, value in WHOLE.initial(NamedStreams(), torch.float64).items() if name < "2"}
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     dz = torch.zeros_like(front({}, frozen, x))
-    assert float(front_scores(front, {QUERY: 1.0}, {}, frozen, x, dz)) == 0
+    assert float(front_scores(front, {QUERY: 1.0}, {}, frozen, x, dz)[QUERY]) == 0
 
 
 def test_relative_costs() -> None:

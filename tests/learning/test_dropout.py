@@ -8,6 +8,7 @@ from named_streams import NamedStreams
 from scipy import stats
 from torch.func import vjp, vmap
 
+from learning.codecs import KeptActivations
 from learning.draws import Draw
 from learning.reducers import Dropout
 
@@ -23,14 +24,19 @@ def draw(dropout, number, shape=SHAPE):
     return Draw(STREAMS, "dropout", (number,), dropout.draw_shape(shape), torch.float64)
 
 
+def kept(dropout, leaf, shape):
+    """How many activations are sent."""
+    return KeptActivations(dropout, leaf).kept(torch.empty(shape, device="meta"))
+
+
 @pytest.mark.parametrize("rate", [0.2, 0.5])
 def test_the_number_kept_is_binomial(rate):
     """Chi-square of 200 draws against Binomial(100, 1 - rate), in ten bins of about equal probability."""
     dropout = Dropout(rate)
-    kept = [dropout.kept(draw(dropout, number, (4, 25)), (4, 25)) for number in range(200)]
+    counts = [kept(dropout, draw(dropout, number, (4, 25)), (4, 25)) for number in range(200)]
     law = stats.binom(100, 1 - rate)
     edges = [-1, *(law.ppf(q / 10) for q in range(1, 10)), 100]
-    observed = [sum(low < count <= high for count in kept) for low, high in pairwise(edges)]
+    observed = [sum(low < count <= high for count in counts) for low, high in pairwise(edges)]
     expected = [200 * (law.cdf(high) - law.cdf(low)) for low, high in pairwise(edges)]
     assert stats.chisquare(observed, expected).pvalue > 1e-3
 
@@ -78,14 +84,14 @@ def test_the_count_is_read_from_the_mask(granularity, shape):
     dropout = Dropout(0.3, granularity)
     leaf = draw(dropout, 2, shape)
     sent = dropout.apply(torch.ones(shape), dropout.mask(leaf.tensor()))
-    assert dropout.kept(leaf, shape) == sent.count_nonzero()
+    assert kept(dropout, leaf, shape) == sent.count_nonzero()
 
 
 def test_rate_zero_changes_nothing():
     dropout, z = Dropout(0.0), activations()
     leaf = draw(dropout, 3)
     assert torch.equal(dropout.apply(z, dropout.mask(leaf.tensor())), z)
-    assert dropout.kept(leaf, SHAPE) == z.numel()
+    assert kept(dropout, leaf, SHAPE) == z.numel()
 
 
 def test_vectorised_over_users_equals_a_loop():

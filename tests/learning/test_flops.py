@@ -11,7 +11,7 @@ from torch import nn
 from fakes import FakeJournal, FakeNode, FakeStreams
 from learning import steps
 from learning.executor import Dry
-from learning.executor.flops import CountFlops, uncharged
+from learning.executor.flops import CountFlops, charge_elementwise, uncharged
 from learning.models import Segment, VggMini, Vit
 from learning.models.mlp import Mlp
 from learning.models.vit import Attention
@@ -141,6 +141,19 @@ def test_uncharged_work_costs_nothing_and_what_follows_costs_again():
 
     assert counted(mixed) == 2 * 3 * 5 * 7
     mixed()  # and without a counter it is no hindrance
+
+
+def test_elementwise_work_counts_where_an_operation_says_so():
+    """So many FLOPs for each element of all tensors in a tree; nothing while it is uncharged or nothing is counted."""
+
+    def work(tree):
+        charge_elementwise(3, tree)
+        with uncharged():
+            charge_elementwise(5, tree)
+
+    tree = {"a": torch.empty(4, 5), "b": [torch.empty(7), 2.0]}
+    work(tree)
+    assert counted(work, tree) == 3 * 27
 
 
 def test_convolutions_are_noticed_even_where_they_are_uncharged():

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 from fakes import ANY_MODEL, FakeStreams, one_thread, world
 from learning import parties, steps
 from learning.adapters import Lora
-from learning.aggregators import masked_mean, weighted_mean
-from learning.codecs import Uniform
+from learning.aggregators import averaged, masked_mean, weighted_mean
+from learning.codecs import Chain, KeptActivations, Uniform
 from learning.control.cuts.estimates import statistics
 from learning.executor import Batched
 from learning.models import LeNet, Mlp, Segment, VggMini, Vit
@@ -83,13 +83,14 @@ def calls(o):
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
+        averaged: ([o.lower, o.gradients], (0.3, 0.7)),
         masked_mean: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
-        parties.transcode: (CODEC, o.lower, list(o.noise.values())),
+        parties.transcode: (Chain(KeptActivations(DROPOUT, o.u), CODEC), o.dz, [o.u.flip(0)]),
         centralised.step: (o.whole, SGD, o.weights, SGD.init(o.weights), o.x, o.y),
         operators.pruned: (PRUNING, None, 0.5, o.lower),
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
-        operators.cut_gradient: (DROPOUT, CODEC, o.dz, o.u, o.u.flip(0)),
         operators.update: update,
+        operators.aggregated: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
         steps.part: (o.weights, 0, 1),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
         statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from named_streams import NamedStreams
+from torch.utils._pytree import register_pytree_node
 
 from learning import steps
 from learning.data import Batches, Digits, Rows
@@ -214,6 +215,32 @@ class Outer:
 def test_nested_parts_count() -> None:
     assert identity.of_plain(Outer()) == identity.of_plain(Outer())
     assert identity.of_plain(Outer()) != identity.of_plain(replace(Outer(), inner=Inner(2)))
+
+
+NODE = """
+    class Scaled:
+        def __init__(self, x):
+            self.x = x
+
+        def __call__(self):
+            return {factor} * self.x
+
+    register_pytree_node(Scaled, lambda node: ([node.x], None), lambda leaves, _: Scaled(*leaves))
+"""
+
+
+def called(node: Any) -> Any:
+    return node()
+
+
+def test_the_code_of_an_operand_that_is_a_tree_counts(executor: Executor) -> None:
+    """An operation calls the node of a tree, of which it is given the leaves alone."""
+    keys = []
+    for factor in (2.0, 3.0, 2.0):
+        namespace: dict[str, Any] = {"__name__": "learning.edited", "register_pytree_node": register_pytree_node}
+        exec(textwrap.dedent(NODE.format(factor=factor)), namespace)
+        keys.append(key(executor, called, namespace["Scaled"](torch.arange(3.0))))
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_keys_are_the_same_in_every_process(tmp_path: Path) -> None:

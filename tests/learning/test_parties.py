@@ -7,10 +7,10 @@ import simpy
 import torch
 
 from fakes import FakeJournal, FakeNode, FakeStreams, digits
-from learning.codecs import Cast, Uniform
+from learning.codecs import Bundle, Cast, FixedWidth, Identity, Uniform
 from learning.data import Batches
 from learning.executor import EXECUTORS
-from learning.parties import Server, User, Wire, label_bits
+from learning.parties import Server, User, Wire
 
 FINE, COARSE = Uniform(8), Uniform(2)
 
@@ -70,10 +70,10 @@ def test_the_server_works_on_behalf_of_a_user(cell):
     assert [(work.node, work.user) for work in cell.journal.works] == [(None, 1), (None, None)]
 
 
-def test_what_is_charged_can_be_another_cost(cell):
-    cell.get(cell.users[0].do(product, A, B, kind="work", flops=7))
-    cell.get(cell.server.do(product, A, B, kind="work", flops=0))
-    assert cell.journal.charged() == [7, 0]
+def test_a_share_of_the_work_is_charged(cell):
+    cell.get(cell.users[0].do(product, A, B, kind="work", scale=0.25))
+    cell.get(cell.users[0].do(product, A, B, kind="work", scale=0))
+    assert cell.journal.charged() == [30, 0]
 
 
 def test_time_can_be_spent_without_computing(cell):
@@ -96,13 +96,25 @@ def test_double_precision_weighs_double(cell):
     assert cell.journal.sent() == [64 * 12]
 
 
-def test_what_rides_along_and_what_replaces(cell):
-    user = cell.users[0]
-    cell.get(user.send(cell.server, A, "x", extra_bits=10))
-    cell.get(user.send(cell.server, A, "x", bits=5, extra_bits=10))
-    cell.get(user.send(cell.server, A, "x", bits=0))
-    cell.get(cell.server.send(user, A, "x", bits=6))
-    assert cell.journal.sent() == [32 * 12 + 10, 15, 0, 6]
+def test_a_message_in_parts_has_a_codec_for_each(cell):
+    """Labels arrive as they are; the activations' draws are those of a message without labels."""
+    user, (_, y) = cell.users[0], cell.users[0].batch(0)
+    seen, labels = cell.get(user.send(cell.server, (X, y), "activation", Bundle((COARSE, FixedWidth(4)))))
+    assert cell.journal.sent() == [2 * 101 + 64 + 4 * 8]
+    assert labels is y
+    alone = Cell()
+    assert torch.equal(cell.runs.value(seen), alone.value(alone.users[0].send(alone.server, X, "activation", COARSE)))
+
+
+def test_a_part_too_many_is_refused(cell):
+    with pytest.raises(ValueError, match="longer"):
+        cell.get(cell.users[0].send(cell.server, (X, X, X), "x", Bundle((Identity(), Identity()))))
+
+
+def test_a_control_message_is_as_large_as_its_fields(cell):
+    grant = {"tokens": 3, "share": 0.5, "power_w": 0.1}
+    assert cell.get(cell.server.send(cell.users[0], grant, "allocation", FixedWidth(32))) is grant
+    assert cell.journal.sent() == [96]
 
 
 def test_a_message_is_weighed_without_being_computed():
@@ -171,12 +183,6 @@ def test_the_direction_is_told_by_the_kind_alone(cell):
     assert torch.equal(other.value(other.server.send(other.users[1], X, "down", COARSE)), down)
     assert torch.equal(other.value(other.users[1].send(other.server, X, "up", COARSE)), up)
     assert not torch.equal(up, down)
-
-
-def test_labels(cell):
-    _, y = cell.users[0].batch(0)
-    assert label_bits(y, 64) == 8 * 64
-    assert label_bits(y, 0) == 0
 
 
 def test_users_are_keys_in_an_order_that_does_not_change(cell):

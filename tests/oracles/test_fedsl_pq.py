@@ -124,9 +124,9 @@ def test_quantised_cut_gradients(monkeypatch):
     scheme = FedSLPQ(dropout=dropout, gradient_bits=bits, quantise_cut_gradient=True, pruning_rate=CubicRamp())
     watched = watch(monkeypatch, scheme, rounds=30)
     total = variance = 0.0
-    for call in watched.calls["cut_gradient"]:
-        keep = call["u"] >= dropout.rate
-        sent, got = call["dz"][keep], call["result"]
+    for call in watched.calls["transcode"]:
+        keep = call["codec"].first.u >= dropout.rate
+        sent, got = call["tree"][keep], call["result"]
         scale = (sent.max() - sent.min()) / (2**bits - 1)
         assert (got[~keep] == 0).all()
         assert sent.min() - 1e-12 <= got[keep].min() <= got[keep].max() <= sent.max() + 1e-12
@@ -135,10 +135,10 @@ def test_quantised_cut_gradients(monkeypatch):
         fraction = ((sent - sent.min()) / scale) % 1
         total += float((got[keep] - sent).sum())
         variance += float((scale**2 * fraction * (1 - fraction)).sum())
-    assert len(watched.calls["cut_gradient"]) == 90
+    assert len(watched.calls["transcode"]) == 90
     assert abs(total) < 4 * variance**0.5
     received = [update["dz"] for some in watched.updates() for update in some]
-    assert all(any(torch.equal(dz, call["result"]) for call in watched.calls["cut_gradient"]) for dz in received)
+    assert all(any(torch.equal(dz, call["result"]) for call in watched.calls["transcode"]) for dz in received)
 
 
 # 4: dropout.

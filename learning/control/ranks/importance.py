@@ -14,6 +14,7 @@ from torch import Tensor
 from learning import steps
 from learning.adapters import Adapted
 from learning.control.ranks.allocation import Floats
+from learning.executor.flops import charge_elementwise, uncharged
 from learning.models.projection import Projection
 from learning.models.segment import modules
 
@@ -26,20 +27,19 @@ def relative_cost(sides: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     return {weight: sum(each) / mean for weight, each in sides.items()}
 
 
-def front_scores(
-    part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor
-) -> Tensor:
-    """(weights,): ||W . dL/dW||_1 / (entries of W) / cost of weights on the device, from the cut-layer gradient.
+def front_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor) -> Tree:
+    """By weight: ||W . dL/dW||_1 / (entries of W) / cost of weights on the device, from the cut-layer gradient.
 
-    The gradients are those of the backbone's weights, with adapters added.
+    The gradients are those of the backbone's weights, with adapters added; what else a step needs it has done anyway.
+    They are charged 2 outputs inputs FLOPs for each weight and token of `dz`.
     """
-    return _scores(part, costs, frozen, lambda some: part(parameters, some, x), dz)
+    return _scores(part, costs, frozen, lambda some: part(parameters, some, x), dz, _tokens(dz))
 
 
-def back_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor) -> Tensor:
+def back_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor) -> Tree:
     """The same of weights at the server, from the smashed data and the labels."""
     one = torch.ones((), dtype=z.dtype, device=z.device)
-    return _scores(part, costs, frozen, lambda some: steps.mean_loss(part(parameters, some, z), y), one)
+    return _scores(part, costs, frozen, lambda some: steps.mean_loss(part(parameters, some, z), y), one, _tokens(z))
 
 
 def _scores(
@@ -48,15 +48,23 @@ def _scores(
     frozen: Tree,
     output: Callable[[Tree], Tensor],
     gradient: Tensor,
-) -> Tensor:
+    tokens: int,
+) -> Tree:
     places = {weight: _place(part, weight) for weight in costs}
     tuned = {name: frozen[name] for name, _ in places.values()}
-    gradients = steps.pullback(lambda some: output(frozen | some), tuned)[1](gradient)[0]
-    found = []
+    with uncharged():
+        gradients = steps.pullback(lambda some: output(frozen | some), tuned)[1](gradient)[0]
+    scores = {}
     for weight, cost in costs.items():
         name, rows = places[weight]
-        found.append((tuned[name][rows] * gradients[name][rows]).abs().mean() / cost)
-    return torch.stack(found)
+        charge_elementwise(2 * tokens, tuned[name][rows])
+        scores[weight] = (tuned[name][rows] * gradients[name][rows]).abs().mean() / cost
+    return scores
+
+
+def _tokens(activations: Tensor) -> int:
+    """Vectors in a tensor of activations (..., width)."""
+    return activations.numel() // activations.shape[-1]
 
 
 def _place(part: Adapted, weight: str) -> tuple[str, slice]:

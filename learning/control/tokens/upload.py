@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from learning import steps
+from learning.codecs import FixedWidth
 from learning.control.prediction import trainable_shapes
 from learning.data import Inputs, Rows
-from learning.parties import PLAIN, label_bits
+from learning.parties import PLAIN
 from learning.world import World
 
 
@@ -34,5 +35,5 @@ def upload_cost(world: World, batch: tuple[Inputs, Rows], bits_per_label: int) -
         forward_flops=world.executor.cost(forward).flops,
         patches=tokens - 1,
         token_bits=world.server.wire.bits(h, PLAIN) / tokens,
-        label_bits=label_bits(y, bits_per_label),
+        label_bits=world.server.wire.bits(y, FixedWidth(bits_per_label)),
     )

@@ -1,14 +1,14 @@
-"""What FedSL-PQ computes on a device: pruned forward pass, quantised masked update, pruning."""
+"""What FedSL-PQ computes: pruning, pruned forward pass, quantised masked update, and the mean of pruned models."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Codec
-from learning.executor.flops import uncharged
+from learning.executor.flops import charge_elementwise, uncharged
 from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.reducers.dropout import Dropout
@@ -19,7 +19,11 @@ Parameters = dict[str, Tensor]
 
 
 def pruned(pruning: Pruning, gradients: Any, rate: float, weights: Parameters) -> tuple[Parameters, Parameters]:
-    """Mask a model by the importance of its weights: the weights kept (others zero), and the mask."""
+    """Mask a model by the importance of its weights: the weights kept (others zero), and the mask.
+
+    Charged a comparison for each weight.
+    """
+    charge_elementwise(1, weights)
     mask = pruning.mask(weights, pruning.scores(weights, gradients), rate)
     return masked(weights, mask), mask
 
@@ -28,18 +32,6 @@ def front(segment: Segment, dropout: Dropout, weights: Parameters, x: Tensor, u:
     """Smashed data with dropped activations at zero; `u` are the draws that decide, None without dropout."""
     z = segment(weights, x)
     return z if u is None else dropout.apply(z, dropout.mask(u))
-
-
-def cut_gradient(dropout: Dropout, codec: Codec, dz: Tensor, u: Tensor | None, noise: Tensor) -> Tensor:
-    """The quantised cut-layer gradient, of which only the kept positions are sent.
-
-    The range of the quantiser is that of the kept positions: the dropped ones stand in with a kept value's mean.
-    """
-    if u is None:
-        return codec.roundtrip(dz, noise)
-    keep = dropout.mask(u).expand_as(dz)
-    inside = (dz * keep).sum() / keep.sum().clamp(min=1)
-    return torch.where(keep, codec.roundtrip(torch.where(keep, dz, inside), noise), 0)
 
 
 def update(
@@ -69,3 +61,14 @@ def update(
         coarse = masked({name: codec.roundtrip(g, noise[name]) for name, g in coarse.items()}, mask)
     weights, state = optimiser.step(weights, coarse, state)
     return masked(weights, mask), state, gradients
+
+
+def aggregated(
+    front: Parameters, fronts: list[Parameters], masks: list[Parameters] | None, weights: tuple[float, ...]
+) -> Parameters:
+    """The mean of the users' device parts, over those that kept an entry where masks are given.
+
+    Charged a FLOP for each weight of each user. `front` is the last aggregate, of which entries stay that no user kept.
+    """
+    charge_elementwise(1, fronts)
+    return weighted_mean(fronts, weights) if masks is None else masked_mean(front, fronts, masks, weights)

@@ -17,25 +17,26 @@ A pruned forward or backward pass costs (1 - rate) of the dense one: the sparse 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil, log2
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
 from learning import steps
-from learning.aggregators import masked_mean, weighted_mean
-from learning.codecs import Codec, Identity, Uniform
+from learning.aggregators import weighted_mean
+from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, Uniform
 from learning.draws import Draw
-from learning.executor.deferred import specification
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.broadcast import Broadcast
 from learning.protocols.rounds import gather
-from learning.protocols.split import ServerPart
+from learning.protocols.split import JointPart, ServerPart
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
 from learning.scheme import Scheme
-from learning.schemes.fedsl_pq import messages, operators
+from learning.schemes.fedsl_pq import operators
 from learning.schemes.fedsl_pq.device import Device
 from learning.world import World
 
@@ -82,86 +83,104 @@ class FedSLPQ(Scheme):
     def run(self, world: World) -> Process[None]:
         front: Any = world.initial(world.front)
         back: Any = world.initial(world.back)
-        front_state, back_state = world.optimiser.init(front), world.server_optimiser.init(back)
-        devices = {user: Device(front, front_state, ServerPart(world, back, back_state)) for user in world.users}
+        joint = JointPart(world, back, world.server_optimiser.init(back))
+        parts = {user: ServerPart(world, back, joint.state) for user in world.users}
+        devices = {user: Device(front, world.optimiser.init(front), part) for user, part in parts.items()}
         for number in world.rounds():
             cohort = {user: devices[user] for user in world.selected(number // self.interval)}
             last = (number + 1) % self.interval == 0
             dense = self.distribute(world, cohort, front, back) if number % self.interval == 0 else None
-            work = {user: self.user(world, user, number, device, back, last, dense) for user, device in cohort.items()}
+            work = {user: self.user(world, user, number, device, joint, dense) for user, device in cohort.items()}
             done = yield from gather(world, work)
             if dense:
                 yield from dense.withdraw()
-            if done and self.server_mode == "synced":
-                step = (steps.apply_mean, world.server_optimiser, back, back_state, list(done.values()))
-                back, back_state = world.executor.submit(*step, world.weights(list(done), "uniform"))
-            if done and last:
+            if self.server_mode == "synced":
+                joint.step(list(done), world.weights(list(done), "uniform"))
+                back = joint.weights
+            if last and done:
                 arrived = {user: devices[user] for user in done}
-                yield from world.server.node.compute(len(done) * world.executor.charged(front).numel, "aggregation")
-                front, back = self.aggregate(world, arrived, front, back)
-            world.models((front, back) if last else self.aggregate(world, cohort, front, back))
+                front = yield from world.server.do(*self.mean(world, arrived, front), kind="aggregation")
+                back = self.mean_back(world, arrived, back)
+            now = front if last else world.executor.submit(*self.mean(world, cohort, front))
+            world.models((now, back if last else self.mean_back(world, cohort, back)))
 
-    def distribute(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> Broadcast:
+    def distribute(self, world: World, devices: Mapping[User, Device], front: Any, back: Any) -> Broadcast:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
         for device in devices.values():
             device.replica.weights = back
         return Broadcast(world, list(devices), front, "model")
 
     def user(
-        self, world: World, user: User, number: int, device: Device, back: Any, last: bool, dense: Broadcast | None
-    ) -> Process[Any]:
-        """Steps 0 to 6; returns the gradients of the server part. Whom step 0 misses goes on with what it has."""
+        self, world: World, user: User, number: int, device: Device, joint: JointPart, dense: Broadcast | None
+    ) -> Process[None]:
+        """Steps 0 to 6. A user that step 0 does not reach goes on with what it has."""
         if dense and (self.masks_at == "server" or (yield from dense.reaches(user))):
             device.weights, device.mask = dense.what, None
         if device.mask is None or (self.prune_every and number % self.interval % self.prune_every == 0):
-            yield from device.prune(world, self, user, number)
+            yield from self.prune(world, user, number, device)
         started, device.compute_s = world.env.now, 0.0
         x, y = user.batch(number)
         u = self._dropout_draw(world, user, number, device.weights, x)
+        up, down = self._codecs(world, u)
 
         forward = (operators.front, world.front, self.dropout, device.weights, x, u)
         z = yield from device.compute(world, user, *forward, kind="client_forward")
-        layout = messages.smashed_data(self.dropout, self.mask_coding, z, y, world.dataset.classes, u)
-        z = yield from user.send(world.server, z, "activation", layout=layout)
+        z, y = yield from user.send(world.server, (z, y), "activation", up)
 
-        gradients, dz = yield from self.serve(world, user, device, back, z, y)
-        dz, coded_bits = self._coded(world, user, number, dz, u)
-        layout = messages.cut_gradient(self.dropout, coded_bits, dz, u)
-        dz = yield from world.server.send(user, dz, "gradient", layout=layout)
+        server = joint if self.server_mode == "synced" else device.replica
+        dz = yield from server.serve(user, z, y)
+        dz = yield from world.server.send(user, dz, "gradient", down)
 
-        noise = self._noise(world, user, number)
-        step = (world.front, self.dropout, world.optimiser, self._quantiser)
-        backward = (operators.update, *step, device.weights, device.state, device.mask, x, dz, u, noise)
+        step = (world.front, self.dropout, world.optimiser, self._quantiser, device.weights, device.state, device.mask)
+        backward = (operators.update, *step, x, dz, u, self._noise(world, user, number))
         share = self.gradient_bits / 32 if self.backward_time_follows_bits else 1
         device.weights, device.state, device.gradients = yield from device.compute(
             world, user, *backward, kind="client_backward", share=share
         )
         device.other_s = world.env.now - started - device.compute_s
-        if last:
-            yield from user.send(world.server, device.weights, "model", layout=device.pruned(self))
-        return gradients
+        if (number + 1) % self.interval == 0:
+            yield from user.send(world.server, device.weights, "model", KeptWeights(self.pruning, device.rate))
 
-    def serve(self, world: World, user: User, device: Device, back: Any, z: Any, y: Any) -> Process[Any]:
-        """Step 3: gradients at the common server weights, or a step of the user's replica."""
-        if self.server_mode == "per_client":
-            return None, (yield from device.replica.serve(user, z, y))
-        work = (steps.back_gradients, world.back, back, z, y)
-        gradients, dz, _ = yield from world.server.do(*work, kind="server_step", user=user)
-        return gradients, dz
+    def prune(self, world: World, user: User, number: int, device: Device) -> Process[None]:
+        """Step 1: a new mask for the weights at hand, decided on the device or at the server."""
+        device.rate = device.next_rate(self.pruning_rate.rate(number), self.latency_budget_s, self.max_rate)
+        world.journal.decision(user.number, "pruning_rate", device.rate)
+        seen = self.pruning.importance == "taylor" and device.gradients is not None
+        pruning = self.pruning if seen else replace(self.pruning, importance="magnitude")
+        work = (operators.pruned, pruning, device.gradients if seen else None, device.rate, device.weights)
+        if self.masks_at == "device":
+            device.weights, device.mask = yield from user.do(*work, kind="pruning")
+            return
+        weights, mask = yield from world.server.do(*work, kind="pruning", user=user)
+        device.weights = yield from world.server.send(user, weights, "model", KeptWeights(self.pruning, device.rate))
+        device.mask = mask
 
-    def aggregate(self, world: World, devices: dict[User, Device], front: Any, back: Any) -> tuple[Any, Any]:
-        """Step 7: means over the users, weighted by their samples."""
-        weights, submit = world.weights(list(devices), "by_samples"), world.executor.submit
-        fronts, masks = zip(*((device.weights, device.mask) for device in devices.values()), strict=True)
-        if self.server_mode == "per_client":
-            back = submit(weighted_mean, [device.replica.weights for device in devices.values()], weights)
-        if self.aggregation == "plain" or None in masks:
-            return submit(weighted_mean, list(fronts), weights), back
-        return submit(masked_mean, front, list(fronts), list(masks), weights), back
+    def mean(self, world: World, devices: Mapping[User, Device], front: Any) -> tuple[Any, ...]:
+        """Step 7 as an operation and its arguments: the mean of the device parts, weighted by the users' samples."""
+        masks = [device.mask for device in devices.values()]
+        known = None if self.aggregation == "plain" or any(mask is None for mask in masks) else masks
+        fronts = [device.weights for device in devices.values()]
+        return operators.aggregated, front, fronts, known, world.weights(list(devices), "by_samples")
+
+    def mean_back(self, world: World, devices: Mapping[User, Device], back: Any) -> Any:
+        """The server's part that goes with it: the mean of the replicas, or the one that all users share."""
+        if self.server_mode == "synced":
+            return back
+        replicas = [device.replica.weights for device in devices.values()]
+        return world.executor.submit(weighted_mean, replicas, world.weights(list(devices), "by_samples"))
 
     @property
     def _quantiser(self) -> Codec:
         return Identity() if self.gradient_bits == 32 else Uniform(self.gradient_bits)
+
+    def _codecs(self, world: World, u: Draw | None) -> tuple[Bundle, Codec]:
+        """Codecs of the smashed data with their labels, and of the cut-layer gradient; `u` decides what is dropped."""
+        labels = FixedWidth(ceil(log2(world.dataset.classes)))
+        gradient = self._quantiser if self.quantise_cut_gradient else Identity()
+        if u is None:
+            return Bundle((Identity(), labels)), gradient
+        kept = KeptActivations(self.dropout, u, self.mask_coding)
+        return Bundle((kept, labels)), Chain(replace(kept, positions="known"), gradient)
 
     def _dropout_draw(self, world: World, user: User, number: int, weights: Any, x: Any) -> Draw | None:
         if not self.dropout.rate:
@@ -177,12 +196,3 @@ class FedSLPQ(Scheme):
             name: Draw(world.streams, "gradient rounding", (user.number, number, name), tuple(p.shape), world.precision)
             for name, p in world.front.parameters().items()
         }
-
-    def _coded(self, world: World, user: User, number: int, dz: Any, u: Draw | None) -> tuple[Any, int | None]:
-        """The cut-layer gradient as the user gets it, and its bits an element where it is quantised."""
-        if not self.quantise_cut_gradient or self._quantiser.exact:
-            return dz, None
-        shape = tuple(specification(dz).tree.shape)
-        noise = Draw(world.streams, "cut gradient rounding", (user.number, number), shape, world.precision)
-        work = (operators.cut_gradient, self.dropout, self._quantiser, dz, u, noise)
-        return world.executor.submit(*work), self.gradient_bits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -15,7 +14,6 @@ from learning import steps
 from learning.adapters import Adapted, Bound, weights
 from learning.control.ranks import RankProblem, SplitProblem
 from learning.control.ranks.allocation import Floats, Integers
-from learning.executor.deferred import Spec
 from learning.protocols.prediction import largest_mini_batch, of_sample, rates_bps, shapes
 from learning.protocols.split import CutLink
 from learning.world import World
@@ -159,11 +157,6 @@ class Costs:
         front = adapted.cut(cut)[0]
         frozen = {name: value.to(self.world.precision) for name, value in front.frozen().items()}
         return front.bind(frozen), shapes(self.world, front), largest_mini_batch(self.world)[0]
-
-
-def charged(world: World, sides: Mapping[str, tuple[int, int]], weights: Iterable[str]) -> Spec:
-    """The shapes of the weights that are charged for these, which `sides` gives by name."""
-    return world.executor.charged({weight: torch.empty(sides[weight], device="meta") for weight in weights})
 
 
 def check(world: World) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from learning import steps
 from learning.adapters import Adapted, Bound
+from learning.codecs import FixedWidth
 from learning.executor.deferred import specification
 from learning.optimisers import Optimiser
 from learning.parties import User
@@ -17,17 +18,14 @@ from learning.ports import Process
 from learning.schemes.hsplitlora import operators
 from learning.world import World
 
-ENTRY_BITS = 8
-"""Of a cut or a rank in a configuration message."""
-
 
 class Configuration(NamedTuple):
     """What a user is told: where the model is cut, and which weights have which ranks, on both sides."""
 
     cut: int
     adapted: Adapted
-    told: int
-    """Numbers in the message: the cut, and a rank for each weight on the device."""
+    device_ranks: dict[str, int]
+    """Rank of each weight on the device; 0 for a weight without an adapter."""
 
 
 class Result(NamedTuple):
@@ -103,7 +101,8 @@ class Device:
     def receive(self, world: World, user: User, model: Model, configuration: Configuration) -> Process[Any]:
         """Configuration, increments since it last took part, and frozen blocks that it does not have yet."""
         if configuration != self.configuration:
-            yield from world.server.send(user, None, "configuration", bits=ENTRY_BITS * configuration.told)
+            told = configuration.cut, configuration.device_ranks
+            yield from world.server.send(user, told, "configuration", FixedWidth(8))
             self.configuration = configuration
         known = min(self.held, configuration.cut)
         if known and self.version < model.version:

@@ -10,7 +10,7 @@ import numpy as np
 from learning.control.ranks import Choice, SplitProblem, changed, choose
 from learning.control.ranks.allocation import Floats
 from learning.parties import User
-from learning.schemes.hsplitlora.costs import Costs, charged
+from learning.schemes.hsplitlora.costs import Costs
 from learning.schemes.hsplitlora.model import Configuration
 from learning.usable import usable
 from learning.world import World
@@ -70,8 +70,9 @@ class Planner:
         """
         if not self.world.executor.computes:
             return
-        seen = [np.concatenate([part.numpy() for part in each]) for each in self.world.executor.value(list(reports))]
-        heard = [(share, each.astype(float)) for share, each in zip(weights, seen, strict=True) if usable(each)]
+        values = self.world.executor.value(list(reports))
+        seen = [np.array([float(score) for part in each for score in part.values()]) for each in values]
+        heard = [(share, each) for share, each in zip(weights, seen, strict=True) if usable(each)]
         if not heard:
             return
         mean = sum((share * each for share, each in heard), np.zeros(1))
@@ -117,8 +118,7 @@ class Planner:
         index, ranks = int(choice.cuts[place]), choice.ranks[place]
         below, cut = int(problem.below[index]), self.costs.cuts[index]
         named = dict(zip(self.costs.sides, map(int, ranks), strict=True))
-        told = charged(self.world, self.costs.sides, list(named)[:below])
-        configuration = Configuration(cut, self.costs.adapted(named), 1 + len(told.leaves))
+        configuration = Configuration(cut, self.costs.adapted(named), dict(list(named.items())[:below]))
         if configuration != self._told.get(user):
             cost = problem.base[index] + problem.weights.unit_cost[:below] @ ranks[:below]
             self._write(user, cut, named, float(cost), float(self.budgets[place]))

@@ -8,17 +8,13 @@ from typing import Any
 
 from learning import steps
 from learning.adapters import Bound
-from learning.codecs import Codec
+from learning.codecs import Codec, FixedWidth
 from learning.control.ranks import back_scores, front_scores, relative_cost
 from learning.data import Inputs, Rows
-from learning.executor.deferred import Spec, specification
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.split import ServerPart
-from learning.schemes.hsplitlora.costs import charged
 from learning.world import World
-
-SCORE_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -37,15 +33,6 @@ class Probe:
         blocks = range(part.adapted.segment.start, part.adapted.segment.stop)
         return {weight: cost for weight, cost in relative_cost(self.sides).items() if steps.block(weight) in blocks}
 
-    def flops(self, part: Bound, z: Any) -> int:
-        """Gradients of a part's weights, for as many tokens as are in `z`: 2 outputs inputs for each."""
-        shape = specification(z).tree.shape
-        return int(2 * self.charged(part).numel * shape.numel() // shape[-1])
-
-    def charged(self, part: Bound) -> Spec:
-        """The weights of a part that are charged for."""
-        return charged(self.world, self.sides, self.costs(part))
-
 
 @dataclass
 class Seen:
@@ -56,7 +43,6 @@ class Seen:
     replica: ServerPart
     back: Bound
     gradients: Codec
-    z: Any = None
     dz: Any = None
     above: Any = None
     """Scores of the weights at the server."""
@@ -65,9 +51,8 @@ class Seen:
         """As the replica does, and the scores of its weights."""
         world, back = self.probe.world, self.back
         work = (back_scores, back.adapted, self.probe.costs(back), self.replica.weights, back.frozen, z, y)
-        self.z = z
         self.dz = yield from self.replica.serve(user, z, y)
-        self.above = yield from world.server.do(*work, kind="probe", user=user, flops=self.probe.flops(back, z))
+        self.above = yield from world.server.do(*work, kind="probe", user=user)
         return self.dz
 
     def report(self, front: Bound, weights: Any, x: Inputs) -> Process[Any]:
@@ -79,8 +64,6 @@ class Seen:
         if not front.parameters():
             self.dz = yield from world.server.send(self.user, self.dz, "gradient", self.gradients)
         work = (front_scores, front.adapted, costs, weights, front.frozen, x, self.dz)
-        below = yield from self.user.do(*work, kind="probe", flops=self.probe.flops(front, self.z))
-        below = yield from self.user.send(
-            world.server, below, "importance", bits=SCORE_BITS * len(self.probe.charged(front).leaves)
-        )
+        below = yield from self.user.do(*work, kind="probe")
+        below = yield from self.user.send(world.server, below, "importance", FixedWidth(32))
         return below, self.above

@@ -1,52 +1,12 @@
-"""Codecs: what a message weighs on the wire and what its receiver sees, both in one small class."""
+"""Codecs that round: fewer bits for every element, and values that differ a little from those sent."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-
-
-class Layout(Protocol):
-    """How a message lies on the wire: what decides its size, and leaves its values alone."""
-
-    def bits(self, tree: Any) -> int:
-        """Exact size on the wire, side information included, of a tree of (meta) tensors, from its shapes alone."""
-        ...
-
-
-class Codec(Layout, Protocol):
-    """A described way to put floating-point tensors on the wire."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the receiver sees exactly what was sent."""
-        ...
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether `roundtrip` needs one uniform number in [0, 1) for each element."""
-        ...
-
-    def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
-        """What the receiver of `x` sees; `u` has the shape of `x` if the codec is stochastic, else it is not read."""
-        ...
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Sends every element as it is, at the size of its dtype."""
-
-    exact = True
-    stochastic = False
-
-    def bits(self, tree: Any) -> int:
-        return sum(8 * leaf.element_size() * leaf.numel() for leaf in tree_leaves(tree))
-
-    def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
-        return x
 
 
 @dataclass(frozen=True)
@@ -122,6 +82,3 @@ class Cast:
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
         return x.to(getattr(torch, self.format)).to(x.dtype)
-
-
-CODECS: dict[str, type] = {"identity": Identity, "uniform": Uniform, "cast": Cast}
