@@ -5,12 +5,15 @@ FLOPs and memory come from the executor and bits from the wire: the very functio
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from learning import steps
+from learning.adapters import Bound
 from learning.control.observation import Observation, Shapes
+from learning.data import Inputs, Rows
+from learning.models import Segment
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -59,7 +62,7 @@ class ExchangePredictor:
     `front` and `back` are the device's and the server's part of the model, `link` is what crosses the cut.
     """
 
-    def __init__(self, world: World, link: CutLink, front: Any, back: Any) -> None:
+    def __init__(self, world: World, link: CutLink, front: Segment | Bound, back: Segment | Bound) -> None:
         self.world, self.link, self.front, self.back = world, link, front, back
         self._costs: dict[tuple[Shapes, int], ExchangeCost] = {}
         self._memory_bytes: dict[tuple[Shapes, int], int] = {}
@@ -83,7 +86,7 @@ class ExchangePredictor:
             self._memory_bytes[key] = self._memory(user.mini_batch(count)[0])
         return self._memory_bytes[key]
 
-    def _cost(self, x: Any, y: Any) -> ExchangeCost:
+    def _cost(self, x: Inputs, y: Rows) -> ExchangeCost:
         runs, wire, weights = self.world.executor, self.world.server.wire, trainable_shapes(self.world, self.front)
         forward = runs.plan(steps.front, self.front, weights, x)
         z = forward.profile.outputs[0].tree
@@ -95,13 +98,13 @@ class ExchangePredictor:
             backward_flops = runs.cost(runs.plan(steps.front_gradients, self.front, weights, x, z)).flops
         return ExchangeCost(runs.cost(forward).flops, up_bits, runs.cost(served).flops, down_bits, backward_flops)
 
-    def _memory(self, x: Any) -> int:
+    def _memory(self, x: Inputs) -> int:
         optimiser, runs, weights = self.world.optimiser, self.world.executor, trainable_shapes(self.world, self.front)
         z = runs.plan(steps.front, self.front, weights, x).profile.outputs[0].tree
         step = runs.plan(steps.update_front, self.front, optimiser, weights, optimiser.init(weights), x, z)
         return runs.cost(step).memory_bytes
 
 
-def trainable_shapes(world: World, part: Any) -> dict[str, torch.Tensor]:
+def trainable_shapes(world: World, part: Segment | Bound) -> dict[str, torch.Tensor]:
     """What trains of a part of the model, by name: meta tensors of the run's precision."""
     return {name: value.to(world.precision) for name, value in part.parameters().items()}

@@ -91,7 +91,7 @@ def _separately(ratio: Floats, caps: Integers, server: Floats, noise: float) -> 
 
 
 def _one_sample_apart(choice: CutChoice) -> CutChoice:
-    """One sample more or less of one user; what does not fit is infinitely dear."""
+    """One sample more or less of one user; what does not fit costs infinitely much."""
     steps = np.eye(len(choice.batches), dtype=np.int64)
     return _at(choice.cuts, np.maximum(np.concatenate([choice.batches - steps, choice.batches + steps]), 1))
 

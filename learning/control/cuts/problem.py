@@ -66,7 +66,7 @@ class ConvergenceBound:
 
     def progress(self, choice: CutChoice) -> Floats:
         """What is left of the target after noise and drift."""
-        with np.errstate(divide="ignore"):  # who can hold no sample at a cut has a mini-batch of none
+        with np.errstate(divide="ignore"):  # a user that can hold no sample at a cut has a mini-batch of 0
             noise = self.noise(choice.batches.shape[-1]) * (1 / choice.batches).sum(axis=-1)
         return np.asarray(self.target - noise - self.drift[choice.cuts.max(axis=-1)])
 

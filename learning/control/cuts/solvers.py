@@ -72,7 +72,7 @@ def exhaustive(problem: CutProblem) -> CutChoice:
 
 
 def alike(problem: CutProblem, samples: int, cut: int) -> CutChoice:
-    """So many samples and blocks for everybody, or as many samples as fit."""
+    """So many samples and blocks for all users, or as many samples as fit."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
     return CutChoice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from learning import steps
+from learning.adapters import Bound
 from learning.data import Rows
+from learning.executor.deferred import Deferred
+from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.split import JointPart
 from learning.schemes.hasfl import operators
 from learning.world import World
+
+Tree = dict[str, Tensor] | Deferred[dict[str, Tensor]]
+"""Weights or gradients by name, at hand or deferred."""
 
 
 class ServerBlocks:
@@ -24,13 +31,13 @@ class ServerBlocks:
 
     def __init__(self, world: World) -> None:
         self.world, self.deepest = world, 0
-        self.own: Any = {}
+        self.own: Tree = {}
         """Weights of the users' own blocks, from the first to the deepest cut."""
         self.common = JointPart(world, world.initial(world.whole), None)
         """The blocks above, on which all users' gradients meet."""
 
     @property
-    def whole(self) -> Any:
+    def whole(self) -> Tree:
         """Weights of all blocks."""
         return self.world.executor.submit(steps.merge, self.own, self.common.weights)
 
@@ -51,15 +58,15 @@ class UserBlocks:
     def __init__(self, user: User, server: ServerBlocks) -> None:
         self.user, self.server, self.world = user, server, server.world
         self.cut = self.deepest = self.batch_size = 0
-        self.front: Any = None
+        self.front: Segment | Bound
         """The device's part of the model."""
-        self.back: Any = None
+        self.back: Segment | Bound
         """The server's, private copy and common blocks together."""
-        self.weights: Any = None
+        self.weights: Tree = {}
         """Of the blocks on the device."""
         self.state: Any = None
         """Of the device's optimiser."""
-        self.private: Any = None
+        self.private: Tree | None = None
         """Weights of the private copy; None where nothing trains between the user's cut and the deepest."""
         self.private_state: Any = None
         self.position = 0
@@ -68,7 +75,7 @@ class UserBlocks:
         """The interval for which the device has downloaded its part; -1 before its first download."""
         self.downloaded = 0
         """Blocks of the part that it downloaded last."""
-        self._private_gradients: Any = None
+        self._private_gradients: Tree = {}
 
     def assign(self, cut: int, batch_size: int) -> None:
         """Begin an interval with this cut and size of a whole mini-batch, at the weights aggregated last.
@@ -90,7 +97,7 @@ class UserBlocks:
         """Places of the next mini-batch in the user's sequence of samples; fewer at the end of an epoch."""
         return self.user.batches.cut(self.position, self.batch_size)
 
-    def to_download(self) -> dict[str, Any]:
+    def to_download(self) -> dict[str, Tree]:
         """Weights of the device part by kind of message: blocks that the device had before, and those that are new."""
         known = min(self.downloaded, self.cut) or self.cut
         parts = {"model": self._part(0, known)}
@@ -98,7 +105,7 @@ class UserBlocks:
             parts["migration"] = self._part(known, self.cut)
         return parts
 
-    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
+    def serve(self, user: User, z: Deferred[Tensor], y: Rows) -> Process[Any]:
         """Forward and backward pass through private copy and common blocks; their gradients are kept for the step."""
         common = self.server.common
         if self.private is None:
@@ -113,16 +120,16 @@ class UserBlocks:
         if self.private is not None:
             step = (steps.apply_mean, self.world.optimiser, self.private, self.private_state)
             self.private, self.private_state = self.world.executor.submit(*step, [self._private_gradients], (1.0,))
-            self._private_gradients = None
+            self._private_gradients = {}
 
     @property
-    def own(self) -> Any:
+    def own(self) -> Tree:
         """Weights of all of the user's own blocks."""
         if self.private is None:
             return self.weights
         return self.world.executor.submit(steps.merge, self.weights, self.private)
 
-    def _part(self, start: int, stop: int) -> Any:
+    def _part(self, start: int, stop: int) -> Tree:
         return self.world.executor.submit(steps.part, self.server.own, start, stop)
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt
 
@@ -40,7 +40,7 @@ from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
 from learning.scheme import Scheme
-from learning.schemes.hasfl.blocks import ServerBlocks, UserBlocks
+from learning.schemes.hasfl.blocks import ServerBlocks, Tree, UserBlocks
 from learning.world import World
 
 
@@ -129,14 +129,14 @@ class HASFL(Scheme):
             record(world.journal, user, {"cut": own.cut, "batch_size": own.batch_size})
         record(world.journal, None, {"interval": plan.interval, "objective": plan.objective})
 
-    def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Any]:
+    def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Tree]:
         """The mean of the users' own blocks; private copies go to the server that averages, and back."""
         copies = [each.private for each in blocks.values() if each.private is not None]
         bits = 2 * sum(world.server.wire.bits(copy, PLAIN) for copy in copies)
         record(world.journal, None, {"between_servers_bits": bits})
         return average(world, [each.own for each in blocks.values()], world.weights(list(blocks), "uniform"))
 
-    def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Any:
+    def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Tree:
         """The users' own blocks as they would be if they were aggregated now."""
         weights = world.weights(list(blocks), "uniform")
         return world.executor.submit(weighted_mean, [each.own for each in blocks.values()], weights)
@@ -145,7 +145,7 @@ class HASFL(Scheme):
         """Raises ValueError where the controller has no plan for the first interval."""
         self.controller.plan(self._forecast(world, weights=None), 0)
 
-    def _forecast(self, world: World, weights: Any) -> CutForecast:
+    def _forecast(self, world: World, weights: Tree | None) -> CutForecast:
         """What the controller goes by; `weights` are those of the whole model before training."""
         estimates = BoundEstimates(world, self.constants, weights)
         return CutForecast(world, self.link, self.interval, self.between_servers_bps, estimates)
