@@ -25,7 +25,7 @@ TOKENS: dict[str, Any] = {
 NEEDS: dict[str, dict[str, Any]] = {
     "sflam": {
         "network.sharing.uplink.scheduler": "controlled",
-        "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "stated"}},
+        "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "equal"}},
     },
     "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
     "st_sflora": {

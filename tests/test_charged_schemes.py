@@ -29,7 +29,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
     ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
     ("sfl", {"interval": 2, "link": {"activations": "uniform"}}),
-    ("sflam", {"control": {"solver": "joint", "ranges": "stated"}}),
+    ("sflam", {"control": {"solver": "joint", "ranges": "equal"}}),
     ("st_sflora", {"delivers_model": True, "control": {"dwell_time": {}}}),
     ("tsflora", {"average": "product"}),
 ]

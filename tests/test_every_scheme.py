@@ -158,7 +158,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "fedprox": {"mu": 0},
     "fedsl_pq": {"pruning_rate": {"final": 0}},
     "hasfl": {"controller": "fixed"},
-    "sflam": {"control": {"solver": "fixed", "ranges": "stated"}},
+    "sflam": {"control": {"solver": "fixed", "ranges": "equal"}},
     "tsflora": {"tokens": 8},
     "st_sflora": {"control": {"attention": "flat"}},
     "hsplitlora": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]},

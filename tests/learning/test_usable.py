@@ -11,13 +11,12 @@ import torch
 from learning.adapters import Lora
 from learning.adapters.combine import mean_by_product
 from learning.control.cuts.estimates import BoundConstants, BoundEstimates
+from learning.control.precision.ranges import ActivationRanges
 from learning.control.ranks import History
 from learning.control.tokens.importance import importance_by_rank
 from learning.models import Vit
 from learning.models.segment import Segment
 from learning.schemes.hsplitlora.planner import Planner
-from learning.schemes.sflam import Control
-from learning.schemes.sflam.situation import Situation
 from learning.usable import LARGEST, usable
 
 EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
@@ -51,29 +50,20 @@ def test_gradients_of_other_users_are_estimated_from(bad: float, place: int, mon
         assert estimates.smoothness == 2
 
 
-class Named(str):
-    """A user that has nothing but a name and mini-batches."""
-
-    def batch(self, number: int) -> tuple[None, None]:
-        return None, None
-
-
 def test_a_range_that_is_not_finite_leaves_the_one_before() -> None:
     """Three users over three rounds, one of which has no range to go by before the last."""
-    users = [Named(name) for name in "abc"]
-    executor, world = SimpleNamespace(computes=True, submit=lambda *_: None), SimpleNamespace(front=None)
-    world.executor = executor
-    situation = Situation(world, Control(), lambda bits: None, "by_samples")  # type: ignore[arg-type, return-value]
-    part = SimpleNamespace(base=None)
-    updates: Any = [SimpleNamespace(user=user, turn=0, part=lambda number: part) for user in users]
+    executor = SimpleNamespace(submit=lambda *_: None)
+    world: Any = SimpleNamespace(front=None, executor=executor)
+    mini_batches: Any = dict.fromkeys("abc", (None, None))
+    ranges = ActivationRanges()
     for seen, known in (
         ([1.0, 2.0, nan], {"a": 1.0, "b": 2.0}),
         ([nan, inf, nan], {"a": 1.0, "b": 2.0}),
         ([3.0, inf, 4.0], {"a": 3.0, "b": 2.0, "c": 4.0}),
     ):
         executor.value = lambda asked, seen=seen: tensors(*seen)
-        situation.look(updates, dict.fromkeys(users, range(1)))  # type: ignore[arg-type]
-        assert situation.ranges == known
+        ranges.observe(world, mini_batches)
+        assert ranges.known == known
 
 
 @pytest.mark.parametrize("bad", [nan, inf])

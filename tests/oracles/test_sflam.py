@@ -18,19 +18,19 @@ from torch import Tensor
 from fakes import world
 from learning.codecs import Uniform
 from learning.control.precision import PrecisionPlan, PrecisionProblem
+from learning.control.precision.controller import PrecisionController
+from learning.control.precision.ranges import ActivationRanges
 from learning.control.precision.solvers import starts
 from learning.local_training import Constant
 from learning.models import Vit
 from learning.optimisers import Sgd
-from learning.protocols.updates import Update
 from learning.schemes import SFLAM
-from learning.schemes.sflam import Control
 from runs import TINY
 from scenarios import load, simulate
 from scenarios.build import build
 from scenarios.errors import ScenarioError
 
-PLAIN = Control(bits=32, solver="fixed")
+PLAIN = PrecisionController(bits=32, solver="fixed")
 PATCHES, WIDTH, BATCH, USERS = 16, 16, 8, 4
 STATIC = {
     "network.users.count": USERS,
@@ -68,14 +68,14 @@ def deciders(decisions: pd.DataFrame) -> list[int]:
     return list(decisions[(decisions["name"] == "bits") & (decisions["round"] == 0)]["user"])
 
 
-def problem_of(described: Any) -> tuple[PrecisionProblem, Control]:
+def problem_of(described: Any) -> tuple[PrecisionProblem, PrecisionController]:
     """What is to be solved before the first round of a scenario."""
     local = build(described).process.gi_frame.f_locals  # type: ignore[union-attr]
     scheme, built = local["self"], local["world"]
-    return scheme._situation(built).problem(scheme._mini_batches(built.users, 0)), scheme.control
+    return scheme.problem(built, built.users, 0, ActivationRanges()), scheme.control
 
 
-def solution(problem: PrecisionProblem, control: Control) -> PrecisionPlan:
+def solution(problem: PrecisionProblem, control: PrecisionController) -> PrecisionPlan:
     return control.solve(problem, np.random.default_rng(0))
 
 
@@ -94,7 +94,9 @@ def test_one_user_in_full_is_plain_sgd() -> None:
             plain.step(*batch(ran, ran.users[0], 6 * turn + step))
         weights = plain.weights
     assert same_bits(ran.model, weights)
-    assert not same_bits(ran.model, world(SFLAM(control=Control(bits=4)), users=1, rounds=2, optimiser=optimiser).model)
+    assert not same_bits(
+        ran.model, world(SFLAM(control=PrecisionController(bits=4)), users=1, rounds=2, optimiser=optimiser).model
+    )
 
 
 def test_one_mini_batch_of_each_is_one_large_one() -> None:
@@ -130,7 +132,7 @@ def test_the_average_is_one(legacy: bool) -> None:
 
 @pytest.mark.parametrize("bits", [2, 8])
 def test_straight_through(bits: int) -> None:
-    scheme = SFLAM(control=Control(bits=bits, solver="fixed"), rounding="nearest", local_steps=1)
+    scheme = SFLAM(control=PrecisionController(bits=bits, solver="fixed"), rounding="nearest", local_steps=1)
     ran = world(scheme, users=1, rounds=1, optimiser=Sgd(0.1))
     front, back = Plain(ran, ran.front, Sgd(0.1)), Plain(ran, ran.back, Sgd(0.1))
     x, y = batch(ran, ran.users[0], 0)
@@ -193,7 +195,7 @@ def test_subchannels_are_whole(solver: str, bandwidth: str) -> None:
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-9)
     assert counts.min() >= 1
     assert counts.sum() == pytest.approx(9)
-    free = solution(problem, Control(solver="joint"))
+    free = solution(problem, PrecisionController(solver="joint"))
     assert problem.cost(free) <= problem.cost(plan) + 1e-9
     if bandwidth == "random":
         matched = solution(problem, replace(control, bandwidth="matching"))
@@ -226,7 +228,7 @@ def test_latency_is_traded_for_energy() -> None:
     problem, _ = problem_of(scenario({}))
     points = []
     for weight in (0.1, 0.3, 0.5, 0.7, 0.9):
-        control = Control(bits=6, time_weight=1 - weight, energy_weight=weight)
+        control = PrecisionController(bits=6, time_weight=1 - weight, energy_weight=weight)
         own, _ = problem_of(scenario({"bits": 6, "time_weight": 1 - weight, "energy_weight": weight}))
         plan = solution(own, control)
         points.append((problem.latency_s(plan), problem.energy_j(plan)))
@@ -235,50 +237,53 @@ def test_latency_is_traded_for_energy() -> None:
     assert slopes == sorted(slopes)
 
 
+def known(ranges: dict[Any, float]) -> ActivationRanges:
+    """Ranges of these users, as if they had been observed."""
+    observed = ActivationRanges()
+    observed.known = ranges
+    return observed
+
+
 def test_who_spreads_wide_gets_finer_bits() -> None:
-    """Ranges that were seen decide on bits from the second round on; a stated range does not."""
+    """Ranges that were observed decide on bits from the second round on; equal ones do not."""
     parts = [np.arange(0, 32), np.arange(32, 64)]
-    seen = world(SFLAM(control=Control(solver="fixed")), users=2, parts=parts, rounds=2)
+    seen = world(SFLAM(control=PrecisionController(solver="fixed")), users=2, parts=parts, rounds=2)
     bits = {(number, user): value for number, user, name, value in seen.journal.decisions if name == "bits"}
     assert bits[0, 0] == bits[0, 1] == 6
-    situation = SFLAM(control=Control(solver="fixed", choices=tuple(range(1, 17))))._situation(seen)
-    situation.ranges = {seen.users[0]: 1.0, seen.users[1]: 16.0}
-    chosen = situation.decide(dict.fromkeys(seen.users, range(3)))
+    finely = SFLAM(control=PrecisionController(solver="fixed", choices=tuple(range(1, 17))))
+    chosen = finely.decide(seen, seen.users, 0, known({seen.users[0]: 1.0, seen.users[1]: 16.0}))
     assert chosen[seen.users[1]] > chosen[seen.users[0]]
 
 
-def test_ranges_are_those_of_the_activations() -> None:
-    scheme = SFLAM(control=Control(solver="fixed"))
-    ran = world(scheme, users=2, rounds=1, model=Vit(2, 8, 1, 2))  # activations of both signs
-    begun = ran.initial(ran.front)
-    trained = {name: ran.model[name] for name in begun}
-    situation = scheme._situation(ran)
-    updates = [Update(user, 1, (trained, None), (begun, None), 0) for user in ran.users]
-    situation.look(updates, dict.fromkeys(ran.users, range(3, 6)))
+def test_ranges_are_those_of_the_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the mini-batch with which a user's round begins, at the weights that it has downloaded for it."""
+    observed = ActivationRanges()
+    monkeypatch.setattr("learning.schemes.sflam.ActivationRanges", lambda: observed)
+    scheme = SFLAM(control=PrecisionController(solver="fixed"))
+    once, ran = (world(scheme, users=2, rounds=rounds, model=Vit(2, 8, 1, 2)) for rounds in (1, 2))  # of both signs
+    begun, trained = ({name: each.model[name] for name in ran.initial(ran.front)} for each in (once, ran))
     for user in ran.users:
         z, later = (ran.front(model, batch(ran, user, 3)[0]) for model in (begun, trained))
-        assert situation.ranges[user] == float(z.max() - z.min()) != float(later.max() - later.min())
+        assert observed.known[user] == float(z.max() - z.min()) != float(later.max() - later.min())
 
 
 @pytest.mark.parametrize("weights", ["by_samples", "uniform"])
 def test_an_error_counts_as_its_user_does(weights: Any) -> None:
     """By the user's weight in the average, and by the square of its range."""
-    scheme = SFLAM(control=Control(solver="fixed"), weighting=weights)
+    scheme = SFLAM(control=PrecisionController(solver="fixed"), weighting=weights)
     ran = world(scheme, users=2, samples=[8, 24], rounds=1)
-    situation = scheme._situation(ran)
-    situation.ranges = {ran.users[0]: 3.0, ran.users[1]: 2.0}
+    ranges = known({ran.users[0]: 3.0, ran.users[1]: 2.0})
     shares = by_samples(ran) if weights == "by_samples" else [0.5, 0.5]
     expected = [shares[0] * 9.0, shares[1] * 4.0]
-    assert list(situation.problem(dict.fromkeys(ran.users, range(1))).error_weight) == pytest.approx(expected)
+    assert list(scheme.problem(ran, ran.users, 0, ranges).error_weight) == pytest.approx(expected)
 
 
-def test_who_was_not_seen_yet_is_given_the_widest_range_seen() -> None:
-    """One, where nobody was: the error of each of three users in units of its weight."""
-    ran = world(SFLAM(control=Control(solver="fixed")), users=3, samples=8, rounds=1)
-    situation = SFLAM()._situation(ran)
+def test_a_user_that_was_not_observed_yet_has_the_widest_range_known() -> None:
+    """One, where no user was: the error of each of three users in units of its weight."""
+    ran = world(SFLAM(control=PrecisionController(solver="fixed")), users=3, samples=8, rounds=1)
     for ranges, squares in (({}, [1, 1, 1]), ({0: 3.0, 1: 0.5}, [9, 0.25, 9]), ({1: 2.0}, [4, 4, 4])):
-        situation.ranges = {ran.users[number]: value for number, value in ranges.items()}
-        weights = situation.problem(dict.fromkeys(ran.users, range(1))).error_weight
+        seen = known({ran.users[number]: value for number, value in ranges.items()})
+        weights = SFLAM().problem(ran, ran.users, 0, seen).error_weight
         assert weights == pytest.approx(np.array(squares) / 3)
 
 
@@ -321,7 +326,7 @@ def test_adapters_above_the_embedding_need_no_gradient_on_the_device(optimiser: 
         ({}, {"network__sharing__uplink__scheduler": "equal"}, "only where the band's scheduling policy is controlled"),
         ({"time_weight": 0, "energy_weight": 0}, {}, "time_weight and energy_weight are both 0"),
         ({"choices": [8, 4]}, {}, "choices are .8, 4.; give at least one number of bits, and let them rise"),
-        ({"choices": [2, 4]}, {}, "the largest of choices, 4, is the most allowed"),
+        ({"choices": [2, 4]}, {}, "at most the largest of choices, 4, is allowed"),
         ({"solver": "brute", "bandwidth": "matching"}, {}, "solver brute goes with bandwidth continuous"),
         ({"bandwidth": "matching", "subchannels": 3}, {}, "4 users cannot have one of 3 subchannels each"),
         ({"solver": "brute", "bandwidth": "random"}, {}, "bandwidth continuous; random needs joint, published or"),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from learning.control.precision.controller import PrecisionController
 from learning.control.tokens.controller import TokenController
-from learning.schemes import STSFLora
+from learning.schemes import SFLAM, STSFLora
 from runs import NEEDS
 from scenarios import load, simulate
 from scenarios.cost import predict
@@ -63,15 +64,21 @@ def test_wall_time_is_that_of_later_rounds(steps: int | None) -> None:
 
 
 def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a scheme that decides by reports; not where everybody sends as many tokens, or reports do not count."""
+    """Of schemes that decide by reports or by ranges; not where tokens or bits are fixed, or values do not count."""
     monkeypatch.setattr("scenarios.cost.MAX_PROBED_FLOPS", 0)
-    print_cost(predict(load(TINY, {**NEEDS["st_sflora"], "learning.scheme": "st_sflora"})))
-    assert "by equal importance of all patches" in capsys.readouterr().out
+    for name, sentence in (
+        ("st_sflora", "go by equal importance of all patches"),
+        ("sflam", "go by equal ranges of all users' activations"),
+    ):
+        print_cost(predict(load(TINY, {**NEEDS[name], "learning.scheme": name})))
+        assert sentence in capsys.readouterr().out
     print_cost(predict(load(TINY)))
-    assert "importance" not in capsys.readouterr().out
+    assert "go by" not in capsys.readouterr().out
     for scheme in (
         STSFLora(TokenController(tokens=5)),
         STSFLora(TokenController(attention="flat")),
         STSFLora(selector="strided"),
+        SFLAM(control=PrecisionController(bits=8)),
+        SFLAM(control=PrecisionController(ranges="equal")),
     ):
         assert scheme.stand_in is None

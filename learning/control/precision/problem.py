@@ -120,6 +120,14 @@ class PrecisionProblem:
         second, joule = self.prices
         return second * self.latency_s(plan) + joule * self.energy_j(plan)
 
+    def predicted(self, plan: PrecisionPlan) -> dict[str, float]:
+        """What a plan is expected to lead to, by the names that the table `decisions` has for it."""
+        return {
+            "predicted_latency_s": self.latency_s(plan),
+            "predicted_radiated_j": self.energy_j(plan),
+            "objective": self.cost(plan),
+        }
+
     def min_width_hz(self, bits: Bits, latency_s: float) -> Floats:
         """(users,): bandwidth that each user needs at full power to end within a latency; infinite where it cannot."""
         left_s = latency_s - self.fixed_s

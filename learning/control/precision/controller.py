@@ -1,0 +1,154 @@
+"""Bits of an activation, power and part of the band of each user, decided before a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt, Interval, Le
+
+from learning.control.observation import Csi, Observation
+from learning.control.precision.bits import with_best_bits
+from learning.control.precision.blocks import with_best_power, with_best_power_by_approximation
+from learning.control.precision.matching import dealt
+from learning.control.precision.problem import PrecisionPlan, PrecisionProblem
+from learning.control.precision.round_cost import RoundCost
+from learning.control.precision.solvers import SOLVERS, matched_descent
+from learning.control.rate import Floats
+
+ROUNDING = 1e-9
+"""Relative excess of the error budget that rounding may cause."""
+
+
+class PrecisionGrant(NamedTuple):
+    """How a user sends its activations in a round."""
+
+    bits: int
+    """Bits of an element."""
+    share: float
+    """Part of the uplink band, 0 to 1."""
+    power_w: float
+    """Transmit power in W."""
+
+
+@dataclass(frozen=True)
+class PrecisionController:
+    """Choice of bits, powers and bandwidths for the least weighted sum of a round's latency and radiated energy.
+
+    A round is taken as one upload of all of a user's mini-batches and of its part of the model. Beside the upload it
+    takes the downlink, over an equal part of the band, and all computing, at nominal speed and without a queue.
+
+    Raises ValueError for weights that are both zero, bits that do not rise or cannot keep to the error budget, and
+    brute force over subchannels.
+    """
+
+    bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32, "optimised"] = "optimised"
+    """Bits of an activation, the same for all users, or chosen for each; 32 sends activations as they are."""
+    choices: tuple[Annotated[int, Interval(ge=1, le=16)], ...] = (2, 4, 6, 8, 16)
+    """Bits that may be chosen, ascending."""
+    solver: Literal["joint", "published", "brute", "fixed"] = "joint"
+    """Power and bandwidth jointly; one after the other by successive convex approximation, as published; all
+    combinations of bits; or full power over equal parts of the band."""
+    bandwidth: Literal["continuous", "matching", "random"] = "continuous"
+    """Whether the band is divided continuously, or in subchannels that are matched with users or assigned at random."""
+    subchannels: Annotated[int, Ge(1)] = 20
+    """Number of subchannels, all of the same width."""
+    downlink: Literal["shared", "parts"] = "shared"
+    """Whether the scenario's scheduler shares the downlink, or all users of a round keep equal parts of it until the
+    round's end, as the problem takes it; that needs the scheduler `controlled` there as well."""
+    time_weight: Annotated[float, Ge(0)] = 0.5
+    """Weight of the latency, in units of that of eight bits at full power over equal parts of the band."""
+    energy_weight: Annotated[float, Ge(0)] = 0.5
+    """Weight of the radiated energy, in the same units."""
+    error_budget_bits: Annotated[float, Gt(0), Le(16)] = 6.0
+    """Bound on the error of quantisation: that of so many bits for every user."""
+    ranges: Literal["observed", "equal"] = "observed"
+    """Whether the error of a user counts by the range of its activations in its last round, so that decisions depend on
+    values, or all ranges are taken to be equal, as they are before any is observed and by the dry executor."""
+    csi: Csi = "instantaneous"
+    """Channel state information: gains at the first instant of the round, or on average over fading."""
+
+    def __post_init__(self) -> None:
+        if self.time_weight == self.energy_weight == 0:
+            raise ValueError("time_weight and energy_weight are both 0; at least one must be positive")
+        if list(self.choices) != sorted(set(self.choices)) or not self.choices:
+            raise ValueError(f"choices are {list(self.choices)}; give at least one number of bits, and let them rise")
+        if self.optimised and self.choices[-1] < self.error_budget_bits:
+            raise ValueError(
+                f"error_budget_bits is {self.error_budget_bits:g}; "
+                f"at most the largest of choices, {self.choices[-1]}, is allowed"
+            )
+        if self.solver == "brute" and self.bandwidth != "continuous":
+            raise ValueError(
+                f"solver brute goes with bandwidth continuous; {self.bandwidth} needs joint, published or fixed"
+            )
+
+    @property
+    def optimised(self) -> bool:
+        """Whether bits are chosen for each user."""
+        return self.bits == "optimised"
+
+    @property
+    def goes_by_ranges(self) -> bool:
+        """Whether decisions depend on the ranges of activations that training produces."""
+        return self.optimised and self.ranges == "observed"
+
+    @property
+    def allowed(self) -> tuple[int, ...]:
+        """Bits that a user may get, ascending."""
+        return self.choices if self.bits == "optimised" else (self.bits,)
+
+    def problem(
+        self,
+        users: Sequence[Observation],
+        costs: Sequence[RoundCost],
+        server_flops_per_s: float,
+        weights: Sequence[float],
+        ranges: Floats,
+    ) -> PrecisionProblem:
+        """The problem of a round of users with these costs of their rounds.
+
+        The error of a user counts by its weight in the aggregation, (users,), and the square of the range of its
+        activations, (users,). Raises ValueError where even the finest bits exceed the error budget.
+        """
+        device_flops, server_flops, elements, overhead_bits, down_bits = np.array(costs, dtype=float).T
+        flops_per_s = np.array([user.flops_per_s for user in users])
+        download_bps = np.array([user.download_bps(1 / len(users)) for user in users])
+        error_weight = np.asarray(weights) * ranges**2
+        budget = error_weight.sum() / (2.0**self.error_budget_bits - 1) ** 2 * (1 + ROUNDING)
+        return PrecisionProblem(
+            gain_hz_per_w=np.array([user.uplink.gain_hz_per_w for user in users]),
+            fixed_s=device_flops / flops_per_s + server_flops / server_flops_per_s + down_bits / download_bps,
+            elements=elements,
+            error_weight=error_weight,
+            error_budget=budget if self.optimised else inf,
+            total_hz=users[0].uplink.bandwidth_hz,
+            max_power_w=np.array([user.uplink.max_power_w for user in users]),
+            choices=self.allowed,
+            overhead_bits=overhead_bits,
+            time_weight=self.time_weight,
+            energy_weight=self.energy_weight,
+        )
+
+    def solve(self, problem: PrecisionProblem, draw: np.random.Generator) -> PrecisionPlan:
+        """The plan of a round; `draw` assigns subchannels where that is random.
+
+        Raises ValueError with fewer subchannels than users, or too many combinations for brute force.
+        """
+        if self.bandwidth != "continuous":
+            powers = {"joint": with_best_power, "published": with_best_power_by_approximation}
+            owner = dealt(problem.users, self.subchannels, draw) if self.bandwidth == "random" else None
+            return matched_descent(problem, self.subchannels, powers.get(self.solver), owner)
+        if self.solver == "fixed":
+            return with_best_bits(problem, problem.equal(np.full(problem.users, problem.choices[-1])))
+        return SOLVERS[self.solver](problem)
+
+
+def grants(problem: PrecisionProblem, plan: PrecisionPlan) -> list[PrecisionGrant]:
+    """What a plan means for each user of the problem, in its order."""
+    shares = np.minimum(plan.bandwidth_hz / problem.total_hz, 1.0)
+    columns = plan.bits.tolist(), shares.tolist(), plan.power_w.tolist()
+    return [PrecisionGrant(*each) for each in zip(*columns, strict=True)]

@@ -1,0 +1,141 @@
+"""Quantised split federated fine-tuning. [SFLAM, Qiang et al., arXiv 2504.09114; deviations in docs/systems/sflam.md]
+
+before a round:
+  controller       bits, power and part of the band of each user selected
+server -> user   device part, which with the cut after the first block is the embedding      per round
+for each local step, all users side by side:
+  user             forward pass, quantisation
+  user -> server   codes and range; labels
+  server           forward, backward and step on the user's own replica
+  server -> user   cut-layer gradient
+  user             backward pass, straight through the quantiser, and step
+user -> server   device part              per round
+server           mean of the device parts, and of the replicas
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval
+
+from learning.codecs import Codec, Identity, Uniform
+from learning.control.controller import record
+from learning.control.observation import observe
+from learning.control.precision.controller import PrecisionController, grants
+from learning.control.precision.problem import PrecisionProblem
+from learning.control.precision.ranges import ActivationRanges
+from learning.control.precision.round_cost import round_cost
+from learning.control.prediction import ExchangePredictor
+from learning.local_training import LocalTraining
+from learning.parties import User
+from learning.ports import Process
+from learning.protocols.cohort import assemble
+from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.protocols.updates import merge
+from learning.scheme import Scheme
+from learning.world import World
+
+FULL = 32
+"""Bits of an element that is sent as it is, without quantisation."""
+
+
+@dataclass(frozen=True)
+class SFLAM(LocalTraining, Scheme):
+    """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
+
+    control: PrecisionController = PrecisionController()
+    """How bits, powers and bandwidths are chosen."""
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+    """How activations are rounded; stochastic rounding is unbiased."""
+    gradient_bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 32
+    """Bits of an element of the gradient that comes back; while they are 32, all traffic together at most halves."""
+    label_bits: Annotated[int, Ge(0)] = 4
+    """Bits of a label."""
+    weighting: Literal["by_samples", "uniform"] = "by_samples"
+    """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    legacy_last_client: bool = False
+    """Do as the released code did, whose list of server replicas held the last user's alone: its replica becomes the
+    server's part in place of the mean. Only to study what that does."""
+
+    @property
+    def stand_in(self) -> str | None:
+        """What decides about bits in a dry run, where that is ranges of activations in any other."""
+        return "equal ranges of all users' activations" if self.control.goes_by_ranges else None
+
+    def run(self, world: World) -> Process[None]:
+        front, back = world.initial(world.front), world.initial(world.back)
+        fresh = world.optimiser.init(front), world.server_optimiser.init(back)
+        ranges = ActivationRanges()
+        bits: dict[User, int] = {}
+        cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, fresh, bits[user]))
+        for number in world.rounds():
+            bits = self.decide(world, world.selected(number), number, ranges)
+            updates = yield from cohort.updates(number, (front, back))
+            if self.control.goes_by_ranges and world.executor.computes:
+                first = {u.user: (u.base[0], u.user.batch(self.positions(u.user, number).start)[0]) for u in updates}
+                ranges.observe(world, first)
+            replicas = updates[-1:] if self.legacy_last_client else updates
+            front = yield from merge(world, front, [update.part(0) for update in updates], self.weighting)
+            back = yield from merge(world, back, [update.part(1) for update in replicas], self.weighting)
+            world.models((front, back))
+
+    def user(
+        self, world: World, user: User, turn: int, model: tuple[Any, Any], fresh: tuple[Any, Any], bits: int
+    ) -> Process[tuple[Any, Any]]:
+        """A round of a user with optimisers in their `fresh` states; returns its device part and its replica."""
+        (front, back), (state, back_state) = model, fresh
+        front = yield from user.server.send(user, front, "model")
+        replica = ServerPart(world, back, back_state)
+        for position in self.positions(user, turn):
+            batch = user.batch(position)
+            front, state = yield from exchange(world, self.link(bits), user, front, state, batch, replica.serve)
+        front = yield from user.send(user.server, front, "model")
+        return front, replica.weights
+
+    def decide(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> dict[User, int]:
+        """Set the users' parts of the bands and powers for a round; returns the bits of their activations."""
+        problem = self.problem(world, users, number, ranges)
+        plan = self.control.solve(problem, world.streams.generator("subchannels", number))
+        chosen = dict(zip(users, grants(problem, plan), strict=True))
+        for user, grant in chosen.items():
+            user.node.uplink.allocate(grant.share, grant.power_w)
+            if self.control.downlink == "parts":
+                user.node.downlink.allocate(1 / len(users))
+            record(world.journal, user, grant._asdict())
+        record(world.journal, None, problem.predicted(plan))
+        return {user: grant.bits for user, grant in chosen.items()}
+
+    def problem(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> PrecisionProblem:
+        """What has to be decided for these users before a round."""
+        bits = self.control.allowed[0]
+        predictor = ExchangePredictor(world, self.link(bits), world.front, world.back)
+        observed = observe(users, self.control.csi)
+        sizes = [user.batches.sizes(self.positions(user, number)) for user in users]
+        costs = [round_cost(predictor, bits, *each) for each in zip(observed, sizes, strict=True)]
+        weights = world.weights(list(users), self.weighting)
+        return self.control.problem(observed, costs, world.server.node.flops_per_s, weights, ranges.of(users))
+
+    def link(self, bits: int) -> CutLink:
+        """What crosses the cut, with so many bits for an element of the smashed data."""
+        return CutLink(
+            activations=self._codec(bits, self.rounding),
+            gradients=self._codec(self.gradient_bits, "stochastic"),
+            label_bits=self.label_bits,
+        )
+
+    def check(self, world: World) -> None:
+        """Raises ValueError unless shares of the bands can be set, and the first round's problem has a solution."""
+        super().check(world)
+        for user in world.users:
+            user.node.uplink.allocate(None)
+            if self.control.downlink == "parts":
+                user.node.downlink.allocate(None)
+        users = world.able[: world.policy.asked(world.wanted)]
+        problem = self.problem(world, users, 0, ActivationRanges())
+        self.control.solve(problem, world.streams.generator("subchannels", 0))
+
+    def _codec(self, bits: int, rounding: Literal["stochastic", "nearest"]) -> Codec:
+        return Identity() if bits == FULL else Uniform(bits, rounding)
