@@ -20,11 +20,19 @@ GROUPS = {
     "faults": ("Availability",),
     "traffic": ("Arrivals", "SizeLaw"),
     "placements": ("StationPlacement", "UserPlacement"),
-    "energies": ("ComputeEnergy",),
+    "mobility": ("Mobility",),
+    "antennas": ("Antenna",),
+    "shadowing": ("Shadowing",),
+    "disciplines": ("Discipline",),
+    "energy": ("ComputeEnergy",),
+    "partitions": ("Partition",),
+    "optimisers": ("Optimiser",),
+    "codecs": ("Codec",),
+    "reducers": ("TokenReducer",),
     "controllers": ("CutController",),
-    "numbers": ("PerUser",),
+    "numbers": ("PerUser", "Epochs"),
 }
-"""Names that users know -> Protocols of the families meant; any other family goes by the plural of its Protocol."""
+"""What users call a group of parts -> the Protocols of the families in it; every family is in one group."""
 
 SCENARIOS = Path(__file__).parent
 FOLDERS = {"studies": SCENARIOS / "studies", "reproductions": SCENARIOS / "reproductions"}
@@ -40,7 +48,7 @@ def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
     Raises:
         ScenarioError: there is no such group.
     """
-    groups = [*GROUPS, "profiles", *_others(), *FILES]
+    groups = [*GROUPS, "profiles", *FILES]
     if kind is not None and kind not in groups:
         raise ScenarioError(f"netsim list: {unknown('kind', kind, groups)}")
     for group in groups if kind is None else [kind]:
@@ -86,17 +94,8 @@ def _profiles() -> Iterator[tuple[str, str]]:
         yield _near(file), _first_comment(file)
 
 
-def _others() -> list[str]:
-    named = {protocol for protocols in GROUPS.values() for protocol in protocols}
-    return [_plural(protocol.__name__) for protocol in parts().families if protocol.__name__ not in named]
-
-
-def _plural(name: str) -> str:
-    return f"{name.lower()}s"
-
-
 def _family(group: str) -> Iterator[tuple[str, str]]:
     for protocol, family in parts().families.items():
-        if protocol.__name__ in GROUPS.get(group, ()) or _plural(protocol.__name__) == group:
+        if protocol.__name__ in GROUPS[group]:
             for name, part in family.items():
                 yield name, summary(part)

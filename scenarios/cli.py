@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 @app.callback(invoke_without_command=True)
 def help_(context: typer.Context) -> None:
-    """Simulate a wireless cell and the learning in it."""
+    """Simulate learning over wireless networks."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends every command as Ctrl-C does
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -90,12 +90,12 @@ def run(
     seed: Seed = None,
     store: StoreFolder = None,
     no_store: NoStore = False,
-    repeats: Annotated[bool, typer.Option("--check", help="Run a recorded run again and compare its tables.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    repeats: Annotated[bool, typer.Option("--check", help="Repeat a recorded run and compare its tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> int:
-    """Simulate a scenario: progress on stderr, a summary and the place of the traces on stdout.
+    """Simulate a scenario: progress on stderr, a summary and the path of the traces on stdout.
 
-    After a crash the same command goes on: what was learned is read from the store, and the tables are the same.
+    After a crash, repeat the command: results are read from the result cache, and the tables are the same.
     """
     with leaving_at_once():
         import scenarios.run  # noqa: F401  takes seconds, with torch
@@ -116,9 +116,9 @@ def run(
 
 @app.command()
 def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) -> None:
-    """Validate a scenario; print it with all defaults, and what it will cost.
+    """Validate a scenario, print it with all defaults, and predict its cost.
 
-    What `run` refuses, or what fails in its first rounds, ends with the same sentence and exit code here.
+    What `run` rejects, or what fails in its first rounds, ends with the same message and exit code here.
     """
     with leaving_at_once():
         from scenarios.cost import predict
@@ -145,7 +145,7 @@ def list_(
         str | None, typer.Argument(help="schemes, models, datasets, channels, ...", show_default=False)
     ] = None,
 ) -> None:
-    """What can be named in a scenario, one line each."""
+    """List what a scenario can name, one line each."""
     from scenarios.catalogue import entries
 
     rows = list(entries(kind))
@@ -156,7 +156,7 @@ def list_(
 
 @app.command()
 def schema() -> None:
-    """JSON Schema of the scenario file, for editors."""
+    """Print the JSON Schema of the scenario file, for editors."""
     from scenarios.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))

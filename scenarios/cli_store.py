@@ -1,4 +1,4 @@
-"""`netsim store`: look into the store, and make it smaller."""
+"""`netsim store`: inspect or prune the result cache."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ StoreFolder = Annotated[
     typer.Option(
         "--store",
         metavar="DIR",
-        help="Folder of the store [default: NETSIM_STORE, else a cache folder of the user].",
+        help="Folder of the result cache [default: NETSIM_STORE, else a cache folder of the user].",
         show_default=False,
     ),
 ]
-NoStore = Annotated[bool, typer.Option("--no-store", help="Compute everything, and keep nothing of it.")]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Disable the result cache.")]
 
 
 @app.callback(invoke_without_command=True)
 def help_(context: typer.Context) -> None:
-    """What earlier runs have computed, kept for later ones."""
+    """Inspect or prune the result cache, which holds what earlier runs computed."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
 @app.command()
 def info(folder: StoreFolder = None) -> None:
-    """Where the store is, and how much it holds."""
+    """Print where the result cache is and how much it holds."""
     with _found(folder) as store:
         held = store.info()
         rows = {
@@ -53,31 +53,32 @@ def info(folder: StoreFolder = None) -> None:
 def prune(
     folder: StoreFolder = None,
     limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="As in --limit 500MB [default: 5 GB].", show_default=False)
+        str | None,
+        typer.Option(metavar="SIZE", help="Size, as in --limit 500MB [default: 5 GB].", show_default=False),
     ] = None,
 ) -> None:
-    """Forget what has not been used for longest until the rest fits into a limit."""
+    """Delete the least recently used results until the rest fits into a limit."""
     limit_bytes = None if limit is None else size_in_bytes(limit)
     with _found(folder) as store:
         before = store.info()
         store.prune(store.limit_bytes if limit_bytes is None else limit_bytes)
         after = store.info()
-        forgotten = size_in_words(before.size_bytes - after.size_bytes)
-        print(f"{before.entries - after.entries} of {before.entries} entries forgotten, {forgotten}")
+        deleted = size_in_words(before.size_bytes - after.size_bytes)
+        print(f"{before.entries - after.entries} of {before.entries} entries deleted, {deleted}")
 
 
 @app.command()
 def clear(folder: StoreFolder = None) -> None:
-    """Forget everything. No result is lost by that: it is computed again when it is needed."""
+    """Delete all results. Nothing is lost: a result is computed again when it is needed."""
     with _found(folder) as store:
         before = store.info()
         store.clear()
-        print(f"{before.entries} entries forgotten, {size_in_words(before.size_bytes)}")
+        print(f"{before.entries} entries deleted, {size_in_words(before.size_bytes)}")
 
 
 @contextmanager
 def _found(folder: Path | None) -> Iterator[Store]:
-    """The store that is meant, which must be there."""
+    """Open the result cache at `folder` (default as for a run). Raises ScenarioError if there is none."""
     where = store_folder(folder)
     assert where is not None
     with kept(existing(where)) as store:

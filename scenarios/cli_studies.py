@@ -24,11 +24,10 @@ app = typer.Typer(rich_markup_mode=None)
 Out = Annotated[
     Path | None, typer.Option("-o", "--out", help="Folder of the sweep [default: runs/NAME].", show_default=False)
 ]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Runs at a time [default: one for each core].", show_default=False)
-]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Runs in parallel [default: one per core].", show_default=False)]
 EngineName = Annotated[
-    Literal["local", "ray"], typer.Option(help="Processes of this machine, or a Ray cluster (RAY_ADDRESS).")
+    Literal["local", "ray"],
+    typer.Option(help="Processes on this machine, or a Ray cluster (RAY_ADDRESS)."),
 ]
 
 
@@ -41,7 +40,7 @@ def sweep(
     store: StoreFolder = None,
     no_store: NoStore = False,
 ) -> int:
-    """Simulate all points of a study. The same command again runs those that are not complete."""
+    """Simulate all points of a study. Repeating the command runs those that are not complete."""
     with leaving_at_once():
         from scenarios.plan import plan
 
@@ -52,15 +51,15 @@ def sweep(
 
 @app.command()
 def reproduce(
-    system: Annotated[str, typer.Argument(help="As in `netsim list reproductions`.", show_default=False)],
+    system: Annotated[str, typer.Argument(help="One of `netsim list reproductions`.", show_default=False)],
     out: Out = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A small look with few seeds; it proves little.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smoke version with few seeds; not conclusive.")] = False,
     jobs: Jobs = None,
     engine: EngineName = "local",
     store: StoreFolder = None,
     no_store: NoStore = False,
 ) -> int:
-    """Run the study of a paper; print its claims, its figures, the figures here, and verdicts by rules set before."""
+    """Run the study of a paper; print each claim, its figure there and here, and the verdict by a rule set before."""
     with leaving_at_once():
         from scenarios.plan import plan
         from scenarios.reproduce import asked_of, draw, findings, study_of
@@ -77,7 +76,7 @@ def reproduce(
 
 
 def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
-    """Run the points that are not complete, and say how that went."""
+    """Run the points that are not complete and print the outcome; returns the exit code."""
     with leaving_at_once():
         from scenarios.engines import ENGINES
         from scenarios.sweep import Sweep

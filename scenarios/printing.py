@@ -1,4 +1,4 @@
-"""What commands print on stdout: tables for the eye, plain where stdout is no terminal."""
+"""Output of the commands on stdout: formatted tables on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(result: Result) -> None:
-    """How a run ended."""
+    """Print the outcome of a run."""
     rows = {
         "simulated time": f"{result.simulated_time_s:.6g} s",
         **(_learned(result) if result.scenario.learning else {}),
@@ -38,13 +38,13 @@ def print_summary(result: Result) -> None:
 
 
 def print_warnings(sentences: Sequence[str]) -> None:
-    """What a scenario says and hardly means."""
+    """Print warnings about a scenario, one line each."""
     for sentence in sentences:
         print(f"warning: {sentence}")
 
 
 def _learned(result: Result) -> dict[str, str]:
-    """What rounds came to; requests are no part of them."""
+    """Totals of the learning rounds; requests of the traffic are not among them."""
     reached = result.reached
     return {
         "rounds": f"{reached.rounds}",
@@ -54,7 +54,7 @@ def _learned(result: Result) -> dict[str, str]:
         "downlink": f"{reached.downlink_bits:.4g} bits",
         "energy of users": f"{reached.energy_j:.4g} J",
         "users dropped from rounds": f"{reached.dropped}",
-        **({"devices gone for ever": f"{result.devices_gone}"} if result.devices_gone else {}),
+        **({"devices gone permanently": f"{result.devices_gone}"} if result.devices_gone else {}),
         "torch operations": operations(result.operations),
     }
 
@@ -69,7 +69,7 @@ def _divergence(result: Result) -> str:
 
 
 def _requested(reached: Tally) -> dict[str, str]:
-    """How requests ended, and how long those took that were served."""
+    """Outcomes of requests, and the latency of those that were served."""
     rows = {"requests": ", ".join(f"{count} {outcome}" for outcome, count in reached.requests.items()) or "none"}
     if served := sorted(reached.latencies_s):
         p95_s = served[ceil(0.95 * len(served)) - 1]
@@ -78,12 +78,12 @@ def _requested(reached: Tally) -> dict[str, str]:
 
 
 def operations(counts: Mapping[str, int]) -> str:
-    """What a store saved."""
-    return f"{counts['run']} run of {counts['asked']} asked for, {counts['stored']} read from the store"
+    """How many torch operations were executed, requested and found in the result cache."""
+    return f"{counts['run']} executed of {counts['asked']} requested, {counts['stored']} from cache"
 
 
 def print_sweep(sweep: Sweep) -> None:
-    """How a sweep ended."""
+    """Print the outcome of a sweep."""
     before = f" ({sweep.skipped} of them before)" if sweep.skipped else ""
     diverged = f", {sweep.count('diverged')} stopped as diverged" if sweep.count("diverged") else ""
     rows = {
@@ -96,7 +96,7 @@ def print_sweep(sweep: Sweep) -> None:
 
 
 def print_findings(asked: Reproduction, found: Sequence[Finding]) -> None:
-    """Claim by claim: what the paper says, what was measured here, by what rule it is judged, and the verdict."""
+    """Print for each claim the figure in the paper, the figure measured here, the rule, and the verdict."""
     screen = console()
     screen.print(asked.paper, style="bold")
     for number, finding in enumerate(found, 1):
@@ -116,7 +116,7 @@ def print_findings(asked: Reproduction, found: Sequence[Finding]) -> None:
 
 
 def print_tables(description: pd.DataFrame) -> None:
-    """The tables of a run: columns, units, meanings, row counts."""
+    """Print the tables of a run: columns, units, meanings, row counts."""
     screen = console()
     for (name, rows), columns in description.groupby(["table", "rows"], sort=False):
         table = Table(box=None, title=f"{name}: {rows} rows", title_justify="left", title_style="bold")
@@ -128,7 +128,7 @@ def print_tables(description: pd.DataFrame) -> None:
 
 
 def print_difference(difference: Difference) -> None:
-    """The first row in which a run and its repetition differ."""
+    """Print the first row in which a run and its repetition differ."""
     title = f"different: table {difference.table}, row {difference.row}"
     table = Table(box=None, title=title, title_justify="left", title_style="bold")
     for heading in ("", "column", "recorded", "now"):
@@ -139,7 +139,7 @@ def print_difference(difference: Difference) -> None:
 
 
 def print_cost(cost: Cost | str) -> None:
-    """What a scenario will take, or why that is not known."""
+    """Print the predicted cost of a scenario, or why it cannot be predicted."""
     if isinstance(cost, str):
         print(cost)
         return
@@ -161,13 +161,13 @@ def print_cost(cost: Cost | str) -> None:
         table.add_row("pretraining, wall time", "", f"about {cost.pretraining_wall_s:.3g} s")
     console().print(table)
     if cost.pretraining_wall_s:
-        print("the pretraining comes on top; once it is in the store, it takes no time")
+        print("pretraining is not included above; once it is in the result cache, it takes no time")
     if cost.stand_in:
-        print(f"a run decides by values; simulated time and bits here go by {cost.stand_in}")
+        print(f"a run decides by computed values; this prediction uses a stand-in: {cost.stand_in}")
 
 
 def print_rows(title: str, rows: Mapping[str, str]) -> None:
-    """Names and values under a title."""
+    """Print a table of names and values under a title."""
     table = Table(box=None, title=title, title_justify="left", title_style="bold", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -177,5 +177,5 @@ def print_rows(title: str, rows: Mapping[str, str]) -> None:
 
 
 def console() -> Console:
-    """Stdout; lines are folded on a terminal only."""
+    """Console on stdout that folds long lines on a terminal only."""
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())

@@ -16,7 +16,9 @@ from learning.schemes import SCHEMES
 from netsim.tables import TABLES
 from processes import ended, started
 from scenarios import load, simulate
+from scenarios.catalogue import GROUPS
 from scenarios.progress import Display
+from scenarios.schema import parts
 
 ROOT = Path(__file__).parents[2]
 
@@ -198,3 +200,8 @@ def test_shipped_yaml_is_plain(netsim) -> None:
     """Other YAML readers understand our files alike."""
     for file in (ROOT / "scenarios").rglob("*.yaml"):
         assert yaml.safe_load(file.read_text())["name"] == file.stem
+
+
+def test_every_family_of_parts_is_in_one_group_of_the_list() -> None:
+    named = [protocol for protocols in GROUPS.values() for protocol in protocols]
+    assert sorted(named) == sorted(protocol.__name__ for protocol in parts().families)

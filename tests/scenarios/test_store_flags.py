@@ -57,7 +57,7 @@ def test_the_summary_says_what_the_store_saved(small: Path, tmp_path: Path, nets
     for _ in range(2):
         out = netsim("run", small, "-o", tmp_path / "run").out
     said = record(tmp_path / "run")["operations"]
-    assert f"0 run of {said['asked']} asked for, {said['stored']} read from the store" in out
+    assert f"0 executed of {said['asked']} requested, {said['stored']} from cache" in out
 
 
 def test_options_come_before_the_environment_and_that_before_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,12 +128,12 @@ def test_store_info_prune_and_clear(small: Path, tmp_path: Path, store: Path, ne
     cells = [line.split() for line in said.out.splitlines()]
     assert [line[1].startswith(str(store)) for line in cells if line[0] == "folder"] == [True]
     assert ["entries", str(held)] in cells
-    assert netsim("store", "prune", "--limit", "1 TB").out == f"0 of {held} entries forgotten, 0 bytes\n"
+    assert netsim("store", "prune", "--limit", "1 TB").out == f"0 of {held} entries deleted, 0 bytes\n"
     out = netsim("store", "prune", "--limit", f"{3 * size_bytes(store) // 4}").out
     assert 0 < entries(store) < held
-    assert out.startswith(f"{held - entries(store)} of {held} entries forgotten, ")
+    assert out.startswith(f"{held - entries(store)} of {held} entries deleted, ")
     left = entries(store)
-    assert netsim("store", "clear", "--store", store).out.startswith(f"{left} entries forgotten, ")
+    assert netsim("store", "clear", "--store", store).out.startswith(f"{left} entries deleted, ")
     assert entries(store) == 0
 
 
