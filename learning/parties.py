@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -161,3 +162,22 @@ class Server:
         """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
         reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
         return {user: what for user in to if user.node in reached}
+
+    def broadcast_rateless(
+        self, to: Sequence[User], what: Any, kind: str, deadline_s: float = inf
+    ) -> dict[User, Process[bool]]:
+        """Transmit a value as one rateless-coded stream, which each user leaves as soon as it has received all of it.
+
+        Args:
+            to: the receivers.
+            what: the value; it arrives as it is.
+            kind: what the message is, for the table `transfers`.
+            deadline_s: seconds after which the stream ends, from when the first user listens; inf is never.
+
+        Returns:
+            For each user a process to run, `reached = yield from processes[user]`, which is over when the user has
+            received all (True) or the stream has ended before (False).
+        """
+        bits = self.wire.bits(what, PLAIN)
+        receptions = self.node.broadcast_rateless([user.node for user in to], bits, kind, deadline_s)
+        return {user: receptions[user.node] for user in to}

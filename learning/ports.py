@@ -1,6 +1,7 @@
 """All that learning knows of a network: the few Protocols it needs. The network fits them without importing them."""
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -183,6 +184,16 @@ class ServerNode(Protocol):
 
     def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Process[Sequence[Any]]:
         """Transmit `bits` once to all of `to` that are there; returns those that got all of it."""
+        ...
+
+    def broadcast_rateless(
+        self, to: Sequence[Any], bits: float, kind: str, deadline_s: float = inf
+    ) -> Mapping[Any, Process[bool]]:
+        """Transmit `bits` as one rateless-coded stream, which ends `deadline_s` seconds after the first one listens.
+
+        Each of `to` runs its own process to listen: it ends when that user has received all bits (True), or the stream
+        has ended before (False). It raises simpy.Interrupt as `send` does.
+        """
         ...
 
 

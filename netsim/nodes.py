@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol, TypeVar
 
 import simpy
@@ -15,6 +16,7 @@ from netsim.process import Process
 from netsim.processor import Processor, Timed
 from netsim.queueing import Stay
 from netsim.radio.device import Radio
+from netsim.rateless import RatelessStream
 from netsim.storage import Storage
 from netsim.transfer import AirInterface
 
@@ -211,6 +213,38 @@ class Server:
             reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
+
+    def broadcast_rateless(
+        self, to: Sequence[User], bits: float, kind: str, deadline_s: float = inf
+    ) -> dict[User, Process[bool]]:
+        """Transmit `bits` as one rateless-coded stream a station; each user receives at the rate of its own link.
+
+        Args:
+            to: the receivers.
+            bits: size of the message.
+            kind: what the message is, for the table `transfers`.
+            deadline_s: seconds after which a station's stream ends, from when its first receiver listens; inf is never.
+
+        Returns:
+            For each user a process that it runs to listen, by itself: it is over when this user has received all bits
+            (True), or the stream has ended before (False). It raises simpy.Interrupt as `send` does.
+        """
+        stations = dict.fromkeys(user.station for user in to)
+        streams = {station: self._stream(station, to, bits, kind, deadline_s) for station in stations}
+        return {user: user.attend(streams[user.station].receive(user.downlink)) for user in to}
+
+    def _stream(
+        self, station: Station, to: Sequence[User], bits: float, kind: str, deadline_s: float
+    ) -> RatelessStream:
+        here = [user for user in to if user.station is station]
+        users = [user.number for user in here if not user.away] or [user.number for user in here]
+
+        def fetch() -> Process[None]:
+            yield from self._leave(bits, kind)
+            for line in lines(self.terminus, station):
+                yield from line.transfer(bits, kind, users)
+
+        return RatelessStream(station.downlink, bits, kind, len(users), deadline_s, fetch)
 
     def _reach(self, station: Station, radios: Sequence[Radio], bits: float, kind: str) -> Process[list[Radio]]:
         for line in lines(self.terminus, station):

@@ -69,7 +69,9 @@ class TransferRow(NamedTuple):
     mean_snr_db: Annotated[
         float | None,
         Column(
-            "dB", "signal to noise and interference, averaged over the airtime; in a broadcast the weakest receiver's"
+            "dB",
+            "signal to noise and interference, averaged over the airtime; in a broadcast at one rate the weakest "
+            "receiver's",
         ),
     ]
     mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered over airtime")]

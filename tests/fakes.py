@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from learning.optimisers import Optimiser, Sgd
 from learning.participation import Everybody, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
-from learning.ports import Timed
+from learning.ports import Process, Timed
 from learning.pretraining import Pretrainer
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
@@ -191,6 +192,16 @@ class FakeNode:
     ) -> Generator[simpy.Event, Any, Sequence[FakeNode]]:
         yield from self._transmit("broadcast", None, bits, kind, min(node.downlink_bps for node in to))
         return to
+
+    def broadcast_rateless(
+        self, to: Sequence[FakeNode], bits: float, kind: str, deadline_s: float = inf
+    ) -> dict[FakeNode, Process[bool]]:
+        return {node: self._receive(node, bits, kind, deadline_s) for node in to}
+
+    def _receive(self, node: FakeNode, bits: float, kind: str, deadline_s: float) -> Process[bool]:
+        received_bits = min(bits, node.downlink_bps * deadline_s)
+        yield from self._transmit("rateless", node.number, received_bits, kind, node.downlink_bps)
+        return received_bits == bits
 
     def _transmit(self, direction: str, user: int | None, bits: float, kind: str, rate_bps: float) -> Timed:
         message = Message(direction, user, bits, kind, self.journal.round, self.env.now)

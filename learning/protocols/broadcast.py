@@ -13,7 +13,10 @@ from learning.world import World
 
 
 class Broadcast:
-    """What the server transmits once to all of these users, from when the first of them waits for it."""
+    """What the server transmits once to all of these users, from when the first of them waits for it.
+
+    Every user has it when the last has it; with `Server.broadcast_rateless` each goes on by itself.
+    """
 
     def __init__(self, world: World, users: Sequence[User], what: Any, kind: str) -> None:
         self.world, self.what = world, what

@@ -91,6 +91,18 @@ def test_plain_messages_arrive_as_they_are(cell):
     assert messages == [("up", 0, 32 * 32), ("down", 1, 32 * 32), ("broadcast", None, 32 * 32)]
 
 
+def test_each_receiver_of_a_rateless_broadcast_goes_on_by_itself(cell):
+    """Users of 1 and 2 Mbit/s receive 1,024 bits; within 0.8 ms only the second receives all."""
+    slow, fast = cell.users[:2]
+    fast.node.downlink_bps = 2e6
+    receptions = cell.server.broadcast_rateless([slow, fast], {"w": A, "b": B}, "model")
+    assert [cell.get(receptions[user]) for user in (fast, slow)] == [True, True]
+    spent = [message.end_s - message.start_s for message in cell.journal.messages]
+    assert spent == pytest.approx([1024 / 2e6, 1024 / 1e6])
+    receptions = cell.server.broadcast_rateless([slow, fast], {"w": A, "b": B}, "model", deadline_s=0.8e-3)
+    assert [cell.get(receptions[user]) for user in (fast, slow)] == [True, False]
+
+
 def test_double_precision_weighs_double(cell):
     cell.get(cell.users[0].send(cell.server, A.double(), "model"))
     assert cell.journal.sent() == [64 * 12]

@@ -15,6 +15,7 @@ class Sending:
     until_s: float
     bits: float
     power_over_noise_hz: list[float]  # of block 0, 1, ..., repeated for ever
+    stream: int | None = field(default=None, kw_only=True)
     delivered_bits: float = field(default=0.0, init=False)
     end_s: float = field(default=inf, init=False)
     band: "Stepping" = field(init=False)
@@ -39,6 +40,23 @@ class Sending:
         return block
 
 
+@dataclass(eq=False)
+class StreamSending:
+    """Those that listen to one rateless stream: to a scheduler one that sends at the sum of their rates."""
+
+    listening: list[Sending] = field(default_factory=list)
+
+    @property
+    def receivers(self) -> Receivers:
+        return tuple(sending.user for sending in self.listening)
+
+    def efficiency(self, now_s: float) -> float:
+        return sum(sending.efficiency(now_s) for sending in self.listening)
+
+    def border_s(self, now_s: float) -> float:
+        return min(sending.border_s(now_s) for sending in self.listening)
+
+
 @dataclass
 class Stepping:
     """A band as `FlowMedium` has it."""
@@ -49,6 +67,7 @@ class Stepping:
     spread: bool
     gap: float
     block_s: float
+    streams: dict[int, StreamSending] = field(default_factory=dict, init=False)
 
     def run(self, sendings: list[Sending]) -> None:
         """Fill in what was delivered until when."""
@@ -76,8 +95,11 @@ class Stepping:
 
     def _rates(self, active: list[Sending], now_s: float) -> list[float]:
         out = []
-        grants = self.scheduler.grants(active, self.attached, now_s) if active else []
-        for sending, grant in zip(active, grants, strict=True):
+        signals = self._signals(active)
+        grants = self.scheduler.grants(signals, self.attached, now_s) if active else []
+        granted = dict(zip(signals, grants, strict=True))
+        for sending in active:
+            grant = granted[self._signal(sending)]
             band_hz = grant.band * self.bandwidth_hz
             if not band_hz:
                 out.append(0.0)
@@ -85,3 +107,17 @@ class Stepping:
             snr = grant.power * sending.signal_hz(now_s) / (self.bandwidth_hz if self.spread else band_hz)
             out.append(grant.time * band_hz * log2(1 + snr / self.gap))
         return out
+
+    def _signals(self, active: list[Sending]) -> list[Sending | StreamSending]:
+        """One for each that sends, one for each stream that is on the air; a stream that was not is a new one."""
+        listening: dict[int, list[Sending]] = {}
+        for sending in active:
+            if sending.stream is not None:
+                listening.setdefault(sending.stream, []).append(sending)
+        self.streams = {stream: self.streams.get(stream, StreamSending()) for stream in listening}
+        for stream, sendings in listening.items():
+            self.streams[stream].listening = sendings
+        return list(dict.fromkeys(map(self._signal, active)))
+
+    def _signal(self, sending: Sending) -> Sending | StreamSending:
+        return sending if sending.stream is None else self.streams[sending.stream]

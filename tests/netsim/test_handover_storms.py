@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recomputed import assert_energy
 from test_handover import moving
-from worlds import ENERGY, Process, interrupted, world
+from worlds import ENERGY, Process, interrupted, listen, world
 
 from netsim.description import BandDescription, FaultsDescription, SharingDescription
 from netsim.energy import RadioTail
@@ -23,7 +23,7 @@ from netsim.radio.scheduling import EqualShares, FixedShares
 actions = st.lists(
     st.tuples(
         st.integers(0, 3),
-        st.sampled_from(["up", "up", "down", "all"]),
+        st.sampled_from(["up", "up", "down", "all", "rateless"]),
         st.floats(0, 3),
         st.floats(1e3, 2e7),
         st.one_of(st.none(), st.floats(0.01, 3)),
@@ -73,6 +73,7 @@ def test_storms_lose_and_double_nothing(
             "up": lambda: users[user].send(server, scale * bits, "x"),
             "down": lambda: server.send(users[user], scale * bits, "x"),
             "all": lambda: server.broadcast(users, scale * bits, "x"),
+            "rateless": lambda: listen(w, users, scale * bits),
         }[what]()
         if patience_s is None and faults is None:
             yield from work
@@ -87,7 +88,7 @@ def test_storms_lose_and_double_nothing(
     w.run(all_of_it())
     rows, patient = (
         w.rows("transfers"),
-        sum((4 if what == "all" else 1) for _, what, _, _, patience in storm if patience is None),
+        sum((4 if what in ("all", "rateless") else 1) for _, what, _, _, patience in storm if patience is None),
     )
     assert faults is not None or sum(row["lost"] == 0 for row in rows) >= patient
     for row in rows:

@@ -62,13 +62,23 @@ class Band:
         self.medium = FlowMedium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
         self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
-    def send(self, user: int, link: Any, bits: float, start_s: float = 0.0, until_s: float = inf) -> None:
-        self.env.process(self._send(user, link, bits, start_s, until_s))
+    def send(
+        self,
+        user: int,
+        link: Any,
+        bits: float,
+        start_s: float = 0.0,
+        until_s: float = inf,
+        stream: int | None = None,
+    ) -> None:
+        self.env.process(self._send(user, link, bits, start_s, until_s, stream))
 
-    def _send(self, user: int, link: Any, bits: float, start_s: float, until_s: float) -> Process:
+    def _send(
+        self, user: int, link: Any, bits: float, start_s: float, until_s: float, stream: int | None = None
+    ) -> Process:
         if start_s:
             yield self.env.timeout(start_s)
-        transmission = self.medium.begin(link, (user,), bits)
+        transmission = self.medium.begin(link, (user,), bits, stream=stream)
         timer = self.env.timeout(until_s - start_s) if until_s < inf else self.env.event()
         yield transmission.done | timer
         self.medium.end(transmission)
@@ -280,19 +290,30 @@ laws = st.sampled_from(
 
 
 @settings(deadline=None, max_examples=150)
-@given(storm=storms, law=laws, spread=st.booleans(), block_s=st.sampled_from([0.1, 0.037, 1.7]))
+@given(
+    storm=storms,
+    law=laws,
+    spread=st.booleans(),
+    block_s=st.sampled_from([0.1, 0.037, 1.7]),
+    streams=st.lists(st.sampled_from([None, None, 0, 1]), min_size=6, max_size=6),
+)
 def test_storms_against_brute_force(
-    storm: list[tuple[float, float, float, list[float]]], law: SchedulingPolicy, spread: bool, block_s: float
+    storm: list[tuple[float, float, float, list[float]]],
+    law: SchedulingPolicy,
+    spread: bool,
+    block_s: float,
+    streams: list[int | None],
 ) -> None:
+    """Transmissions by themselves, and receivers that share one of two rateless streams."""
     sendings = [
-        Sending(user, start_s, start_s + patience_s, bits, signal_hz)
+        Sending(user, start_s, start_s + patience_s, bits, signal_hz, stream=streams[user])
         for user, (start_s, bits, patience_s, signal_hz) in enumerate(storm)
     ]
     Stepping(1e6, law.scheduler(), list(range(6)), spread, 1.3, block_s).run(sendings)
     band = Band(law, users=6, spread=spread)
     for sending in sendings:
         link = Recorded(sending.power_over_noise_hz, block_s, Shannon(10 * log10(1.3)))
-        band.send(sending.user, link, sending.bits, sending.start_s, sending.until_s)
+        band.send(sending.user, link, sending.bits, sending.start_s, sending.until_s, sending.stream)
     ends_s = band.ends_s()
     for sending in sendings:
         transmission = band.ended[sending.user][1]

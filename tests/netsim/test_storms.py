@@ -10,7 +10,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recomputed import assert_energy
-from worlds import ENERGY, Process, World, flat_compute, flat_network, world
+from worlds import ENERGY, Process, World, flat_compute, flat_network, listen, world
 
 from netsim.battery import BatteryDescription
 from netsim.description import BackhaulDescription, BandDescription, FaultsDescription, SharingDescription
@@ -59,8 +59,8 @@ class Air:
 
 
 users, lengths = st.integers(0, USERS - 1), st.floats(0.01, 8.0)
-ALL = ("compute", "send", "receive", "serve", "broadcast", "return and compute")
-ON_THE_AIR = ("send", "receive", "broadcast")
+ON_THE_AIR = ("send", "receive", "broadcast", "rateless", "rateless for a time")
+ALL = ("compute", "serve", "return and compute", *ON_THE_AIR)
 
 
 def tasks(what: Sequence[str], last_s: float, least: int) -> st.SearchStrategy[list[Task]]:
@@ -121,6 +121,8 @@ def work(cell: World, task: Task) -> Process:
         "receive": lambda: server.send(user, task.length_s * 4e6, "x"),
         "serve": lambda: user.attend(server.compute(task.length_s * 1e11, "x", user=user.number)),
         "broadcast": lambda: server.broadcast(cell.network.users, task.length_s * 4e6, "x"),
+        "rateless": lambda: listen(cell, cell.network.users, task.length_s * 4e6),
+        "rateless for a time": lambda: listen(cell, cell.network.users, task.length_s * 4e6, deadline_s=3.0),
     }
     yield from todo[task.what]()
 

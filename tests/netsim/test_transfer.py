@@ -6,7 +6,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Process, flat_network, flat_rates_bps, interrupted, world
+from worlds import Process, flat_network, flat_rates_bps, interrupted, listen, world
 
 from netsim.description import BandDescription, ChannelDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
@@ -160,7 +160,7 @@ def test_impossible_sizes_are_refused(bits: float) -> None:
 actions = st.lists(
     st.tuples(
         st.integers(0, 2),
-        st.sampled_from(["up", "down", "all", "user", "server"]),
+        st.sampled_from(["up", "down", "all", "rateless", "user", "server"]),
         st.floats(0, 2),
         st.floats(1e3, 5e6),
         st.one_of(st.none(), st.floats(0.01, 2)),
@@ -190,6 +190,7 @@ def test_storms_conserve_bits_joules_and_time(
             "up": lambda: users[user].send(server, amount, "x"),
             "down": lambda: server.send(users[user], amount, "x"),
             "all": lambda: server.broadcast(users, amount, "x"),
+            "rateless": lambda: listen(w, users, amount),
             "user": lambda: users[user].compute(amount * 100, "x"),
             "server": lambda: server.compute(amount * 1e4, "x", user=user),
         }[what]()
@@ -209,7 +210,9 @@ def test_storms_conserve_bits_joules_and_time(
         assert row["end_s"] - row["start_s"] == pytest.approx(row["wait_s"] + row["airtime_s"], abs=1e-9)
         assert 0 <= row["lost"] <= row["bits"]
     patient = sum(
-        3 if what == "all" else what in ("up", "down") for _, what, _, _, patience in storm if patience is None
+        3 if what in ("all", "rateless") else what in ("up", "down")
+        for _, what, _, _, patience in storm
+        if patience is None
     )
     assert sum(row["lost"] == 0 for row in transfers) >= patient
     energy = w.rows("energy")

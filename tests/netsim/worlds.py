@@ -1,8 +1,9 @@
 """Small networks whose every number can be worked out by hand."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from math import cos, log2, pi, sin
+from math import cos, inf, log2, pi, sin
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from netsim.energy import JoulesPerFlop
 from netsim.geometry import Explicit
 from netsim.journal import Journal
 from netsim.network import Network
+from netsim.nodes import User
 from netsim.radio.fading import NoFading
 from netsim.radio.pathloss import FreeSpace
 from netsim.radio.scheduling import FixedShares
@@ -156,3 +158,24 @@ def interrupted(w: World, work: Process, after_s: float) -> Process:
     if process.is_alive:
         process.interrupt()
         yield process
+
+
+def listen(w: World, users: Sequence[User], bits: float, deadline_s: float = inf) -> Process:
+    """Broadcast to these without a rate; returns which got all, those left out that were interrupted or went away."""
+    reached: dict[int, bool] = {}
+
+    def body(user: User, reception: Process) -> Process:
+        with suppress(simpy.Interrupt):
+            reached[user.number] = yield from reception
+
+    receptions = w.network.server.broadcast_rateless(users, bits, "x", deadline_s)
+    processes = [w.env.process(body(user, reception)) for user, reception in receptions.items()]
+    try:
+        yield w.env.all_of(processes)
+    except simpy.Interrupt:
+        alive = [process for process in processes if process.is_alive]
+        for process in alive:
+            process.interrupt()
+        yield w.env.all_of(alive)
+        raise
+    return reached
