@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 
 from learning.adapters import Lora
 from learning.charge import Large
 from learning.data import DatasetLoader, Digits, Last
 from learning.data.partition import Iid, Partition
-from learning.models import Architecture, Mlp
+from learning.models import Architecture, Mlp, Tower
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import Everybody, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
@@ -36,7 +36,9 @@ class LearningDescription:
     partition: Partition = field(default_factory=Iid)
     """How the training samples are dealt out to users."""
     model: Architecture = field(default_factory=Mlp)
-    """The model, as a sequence of blocks."""
+    """The model, as a sequence of blocks; with `towers`, the fusion network on their features."""
+    towers: dict[str, Tower] = field(default_factory=dict)
+    """A tower for each modality, by its name, where samples have several modalities."""
     pretraining: Pretraining | None = None
     """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
     charge_as: Large | None = None
@@ -44,8 +46,13 @@ class LearningDescription:
     adapter: Lora | None = None
     """Adapters that train in place of the weights, which are frozen; every scheme then fine-tunes, sends and averages
     adapters (and the head) alone. Null trains everything."""
-    cut: Annotated[int, Ge(1)] = 1
-    """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it."""
+    cut: Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = 1
+    """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it. A list
+    cuts the model more often: `[1, 3]` gives the parts `front` (block 0), `middle` (blocks 1 and 2) and `tail` (the
+    others). A model with towers is cut behind them."""
+    placement: dict[str, str] = field(default_factory=dict)
+    """The host of each part of the model, in schemes that place parts: `user`, `server`, or a site of `compute.sites`.
+    By default `front`, `tail` and towers are at the user, everything else is at the server."""
     batch_size: Annotated[int, Ge(1)] | Literal["all"] = 32
     """Samples in a user's mini-batch; `all` makes it the user's whole data, however many (FedSGD)."""
     last_batch: Last = "keep"
@@ -71,7 +78,15 @@ class LearningDescription:
     evaluate_every: Annotated[int, Ge(1)] = 1
     """Rounds between evaluations; the last round is always evaluated."""
 
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """`cut` as a list."""
+        return (self.cut,) if isinstance(self.cut, int) else self.cut
+
     def __post_init__(self) -> None:
+        for name in ("pretraining", "charge_as", "adapter"):
+            if self.towers and getattr(self, name) is not None:
+                raise ValueError(f"{name} is for models without towers; leave out one of the two")
         if self.executor == "dry" and self.stop.accuracy is not None:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
         scheme: object = self.scheme  # given in Python, it may be anything

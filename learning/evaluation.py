@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learning import steps
-from learning.adapters import Bound
+from learning.adapters import Bound, Model
 from learning.data import Dataset, Inputs, Rows, rows
 from learning.executor import Executor
-from learning.models import Segment
 from learning.ports import Journal
 
 CHUNK = 500
@@ -34,7 +33,12 @@ class Evaluator:
     """
 
     def __init__(
-        self, executor: Executor, journal: Journal, dataset: Dataset, whole: Segment | Bound, split: str = "test"
+        self,
+        executor: Executor,
+        journal: Journal,
+        dataset: Dataset,
+        whole: Model,
+        split: str = "test",
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()

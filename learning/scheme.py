@@ -22,6 +22,10 @@ class Scheme(Protocol):
     hierarchical: ClassVar[bool] = False
     """Whether its users can work with several edge servers, which average before the aggregator does."""
 
+    placeable: ClassVar[bool] = False
+    """Whether it works with parts as `learning.cut` and `learning.placement` give them: `world.parts`, each at its
+    `world.host`. Other schemes split the model in two, or not at all."""
+
     @property
     def stand_in(self) -> str | None:
         """What it decides by in a dry run, in place of values that only training yields; None if it reads no values.

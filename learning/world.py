@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -12,14 +12,15 @@ import numpy as np
 import simpy
 import torch
 
-from learning.adapters import Bound, Lora
+from learning.adapters import Bound, Lora, Model, Part
 from learning.data import Dataset
 from learning.evaluation import Evaluator
 from learning.executor import Executor
-from learning.models import Segment
+from learning.models import Multimodal, Segment
 from learning.optimisers import Optimiser
 from learning.participation import Candidates, Participation
 from learning.parties import Server, User
+from learning.placement import SERVER, USER, default_placement, named_parts, placed
 from learning.policies import Policy, check
 from learning.ports import Journal, Streams
 from learning.pretraining import Pretrainer
@@ -28,7 +29,7 @@ from learning.stop import Stop
 
 @dataclass
 class World:
-    """Everything that a scheme's `run` works with."""
+    """Everything that a scheme's `run` works with. Raises ValueError where fields do not fit each other."""
 
     env: simpy.Environment
     instant: Callable[[float], simpy.Event]
@@ -40,9 +41,10 @@ class World:
     """The aggregator, which is also the only server that users work with, unless there is a `nearest` one."""
     users: list[User]
     dataset: Dataset
-    whole: Segment | Bound
+    whole: Model
     """The model; where it has an adapter, its backbone is frozen, and what trains are its adapters (and head)."""
-    cut: int
+    cuts: tuple[int, ...]
+    """Blocks before each place where the model is cut, ascending."""
     optimiser: Optimiser
     server_optimiser: Optimiser
     participation: Participation
@@ -57,6 +59,9 @@ class World:
     sites: dict[str, Server] = field(default_factory=dict)
     """All servers by their names in the tables: the aggregator (`server`), edge servers (`server0`, ... by station),
     the sites of the scenario, and a server on each user's device (`user0`, ...)."""
+    placement: Mapping[str, str] = field(default_factory=dict)
+    """Part of the model -> its host: `user` (the user's own device), `server` (the server that the user works with) or
+    the name of a site. Parts that are left out are placed by default."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """What is to be done when the last round is over, at that very instant."""
     closes_s: float = field(default=inf, init=False)
@@ -75,12 +80,39 @@ class World:
             adapted = self.adapter.on(self.whole, self.cut)
             self._backbone = self.initial(self.whole)
             self.whole = adapted.bind(adapted.split(self._backbone)[0])
+        self.parts: dict[str, Segment | Bound] = named_parts(self.whole, self.cuts)
+        """The parts of the model by name, in the order in which data flow through them (`learning.placement`)."""
+        self.placement = placed(self.parts, self.placement, self.sites)
         front, back = self.whole.cut(self.cut)
-        self.front: Segment | Bound = front
-        """The device's part of the model."""
+        self.front: Part = front
+        """The device's part of the plain split: what is before the first cut, or all towers."""
         self.back: Segment | Bound = back
-        """The server's."""
+        """The server's part of the plain split: what is behind the first cut, or the fusion network."""
         self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
+
+    @property
+    def cut(self) -> int:
+        """Blocks on the device in the plain split."""
+        return self.cuts[0]
+
+    @property
+    def chain(self) -> Segment | Bound:
+        """The model where it is one chain of blocks, which can be cut between any two. Raises ValueError otherwise."""
+        if isinstance(self.whole, Multimodal):
+            raise ValueError("the scheme cuts one chain of blocks anywhere; leave out learning.towers")
+        return self.whole
+
+    @property
+    def plain_split(self) -> bool:
+        """Whether the model is split in two, `front` at the user and `back` at the server."""
+        return len(self.cuts) == 1 and self.placement == default_placement(self.parts)
+
+    def host(self, part: str, user: User) -> User | Server:
+        """The party that computes a part of the model on behalf of a user."""
+        place = self.placement[part]
+        if place == USER:
+            return user
+        return user.server if place == SERVER else self.sites[place]
 
     @property
     def wanted(self) -> int:
@@ -95,7 +127,7 @@ class World:
         for user in users:
             user.node.leave_out(cause)
 
-    def initial(self, segment: Segment | Bound) -> dict[str, torch.Tensor]:
+    def initial(self, segment: Part | Model) -> dict[str, torch.Tensor]:
         """What of a segment trains, as it starts; the same wherever the model is cut.
 
         Weights are pretrained, else drawn by name; adapters change nothing yet.

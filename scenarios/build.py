@@ -18,8 +18,9 @@ from learning.charge import Charge
 from learning.data import Batches, Dataset
 from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
-from learning.models import Segment, whole
+from learning.models import Multimodal, Segment, multimodal, whole
 from learning.parties import Server, User, Wire
+from learning.placement import named_parts, placed
 from learning.policies import check
 from learning.pretraining import Pretrainer
 from learning.store import Store
@@ -43,7 +44,7 @@ class Material(NamedTuple):
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
-    model: Segment
+    model: Segment | Multimodal
     pretrainer: Pretrainer | None
 
 
@@ -75,14 +76,18 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     if learning is None:
         return Simulation(env, network, None, traffic.beside(None) if traffic else None)
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
-    executor, material = EXECUTORS[learning.executor](store), _material(learning, len(network.users), streams)
-    if learning.charge_as is not None:
+    executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
+    if learning.charge_as is not None and isinstance(material.model, Segment):
         with blaming("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material)
     with blaming("learning", "servers"):
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
+    with blaming("learning", "placement" if learning.placement else "cut"):
+        if not (world.plain_split or learning.scheme.placeable):
+            hosts = ", ".join(f"{part}: {host}" for part, host in world.placement.items())
+            raise ValueError(f"the scheme splits a model in two, if at all, and cannot have {{{hosts}}}")
     with blaming("learning", "scheme"):
         learning.scheme.check(world)
         world.leave_out([world.users[number] for number in short], "memory")
@@ -108,24 +113,31 @@ def _traffic(network: Network, described: TrafficDescription) -> Traffic:
             raise
 
 
-def _material(learning: LearningDescription, users: int, streams: Streams) -> Material:
+def _material(learning: LearningDescription, network: Network, streams: Streams) -> Material:
     """Load, deal out and check what learning needs."""
+    users = len(network.users)
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
     with blaming("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
     with blaming("learning", "partition"):
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
-    with blaming("learning", "model"):
-        model = whole(learning.model, dataset)
+    with blaming("learning", "towers" if learning.towers else "model"):
+        model = _model(learning, dataset)
     with blaming("learning", "pretraining"):
-        pretrainer = _upstream(learning, model, folder)
+        pretrainer = _upstream(learning, model, folder) if isinstance(model, Segment) else None
     with blaming("learning", "adapter"):
-        if learning.adapter is not None:
-            learning.adapter.on(model, learning.cut)
+        if learning.adapter is not None and isinstance(model, Segment):
+            learning.adapter.on(model, learning.cuts[0])
     with blaming("learning", "cut"):
-        model.cut(learning.cut)
+        parts = named_parts(model, learning.cuts)
+    with blaming("learning", "placement"):
+        placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
     return Material(dataset, shares, model, pretrainer)
+
+
+def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimodal:
+    return multimodal(learning.towers, learning.model, dataset) if learning.towers else whole(learning.model, dataset)
 
 
 def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
@@ -159,6 +171,9 @@ def _world(
         node.samples = len(rows)
         with blaming("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
+        with blaming("learning", "towers"):
+            if learning.towers and not set(learning.towers) & set(batches.modalities):
+                raise ValueError(f"user {node.number} has no samples of {' or '.join(learning.towers)}")
         users.append(User(node, batches, wire))
     sites = {name: Server(node, wire) for name, node in network.sites.items()}
 
@@ -175,7 +190,7 @@ def _world(
         users=users,
         dataset=material.dataset,
         whole=material.model,
-        cut=learning.cut,
+        cuts=learning.cuts,
         optimiser=learning.optimiser,
         server_optimiser=learning.server_optimiser or learning.optimiser,
         participation=learning.participants,
@@ -187,4 +202,5 @@ def _world(
         adapter=learning.adapter,
         nearest=nearest if learning.servers == "nearest" else None,
         sites=sites,
+        placement=learning.placement,
     )

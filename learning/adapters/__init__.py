@@ -1,6 +1,6 @@
 """Low-rank adapters on a frozen backbone: which weights have them, what trains, and how several users' are combined."""
 
-from learning.adapters.adapted import Adapted, Bound, adapt, require_adapters, weights
+from learning.adapters.adapted import Adapted, Bound, Model, Part, adapt, require_adapters, weights
 from learning.adapters.lora import Lora
 
-__all__ = ["Adapted", "Bound", "Lora", "adapt", "require_adapters", "weights"]
+__all__ = ["Adapted", "Bound", "Lora", "Model", "Part", "adapt", "require_adapters", "weights"]

@@ -17,6 +17,7 @@ from torch.utils._pytree import register_pytree_node
 from learning.models.projection import Projection
 from learning.models.segment import Scored, Segment, modules
 from learning.models.stateless import Stateless
+from learning.models.towers import Multimodal, Towers
 from learning.ports import Streams
 
 Tree = dict[str, Tensor]
@@ -165,10 +166,15 @@ class Bound:
         return self.adapted.scored(parameters, self.frozen, x)
 
 
+Part = Segment | Bound | Towers
+"""What a host computes of a model: a run of blocks, with adapters or without, or towers side by side."""
+Model = Segment | Bound | Multimodal
+"""A whole model: one chain of blocks, with adapters or without, or towers and a fusion network."""
+
 register_pytree_node(Bound, lambda bound: ([bound.adapted, bound.frozen], None), lambda leaves, _: Bound(*leaves))
 
 
-def require_adapters(part: Segment | Bound) -> Bound:
+def require_adapters(part: Part) -> Bound:
     """The same part of the model where it has adapters. Raises ValueError where it has none."""
     if not isinstance(part, Bound):
         raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")

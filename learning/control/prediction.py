@@ -10,10 +10,9 @@ from typing import NamedTuple
 import torch
 
 from learning import steps
-from learning.adapters import Bound
+from learning.adapters import Part
 from learning.control.observation import Observation, Shapes
 from learning.data import Inputs, Rows
-from learning.models import Segment
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -62,7 +61,7 @@ class ExchangePredictor:
     `front` and `back` are the device's and the server's part of the model, `link` is what crosses the cut.
     """
 
-    def __init__(self, world: World, link: CutLink, front: Segment | Bound, back: Segment | Bound) -> None:
+    def __init__(self, world: World, link: CutLink, front: Part, back: Part) -> None:
         self.world, self.link, self.front, self.back = world, link, front, back
         self._costs: dict[tuple[Shapes, int], ExchangeCost] = {}
         self._memory_bytes: dict[tuple[Shapes, int], int] = {}
@@ -105,6 +104,6 @@ class ExchangePredictor:
         return runs.cost(step).memory_bytes
 
 
-def trainable_shapes(world: World, part: Segment | Bound) -> dict[str, torch.Tensor]:
+def trainable_shapes(world: World, part: Part) -> dict[str, torch.Tensor]:
     """What trains of a part of the model, by name: meta tensors of the run's precision."""
     return {name: value.to(world.precision) for name, value in part.parameters().items()}

@@ -20,11 +20,6 @@ class Modalities(NamedTuple):
     present: dict[str, Any]
     """Modality -> bool (batch,): whether a sample has it. For every modality, also those that `values` lacks."""
 
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return len(next(iter(self.present.values())))
-
     def map(self, function: Callable[[Tensor], Any]) -> Modalities:
         """The function of every array and of every mask."""
         values, present = ({name: function(each) for name, each in tree.items()} for tree in self)

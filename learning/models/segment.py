@@ -136,6 +136,10 @@ def whole(architecture: Architecture, dataset: Dataset) -> Segment:
 
     Raises ValueError if it cannot read such samples, or does not give logits for each of their labels.
     """
+    if dataset.modalities:
+        raise ValueError(
+            f"samples of {dataset.name} have modalities {', '.join(dataset.modalities)}; give each a tower"
+        )
     model = chain(architecture, dataset.input_shape, dataset.classes)
     check_reads(model, dataset.train.arrays["x"], dataset.name)
     check_logits(model, dataset)

@@ -38,14 +38,12 @@ class Towers:
     towers: tuple[Segment, ...]
 
     def __call__(self, params: Parameters, x: Modalities) -> Modalities:
-        """Map the arrays of `x` to features (batch, features), zero where a sample lacks the modality.
+        """Map the arrays of `x` to features (batch, features), with the presence masks as they are.
 
         Towers of modalities that `x` has no values of do nothing; modalities without a tower are left out.
         """
         here = [tower for tower in self.towers if tower.name in x.values]
-        values = {
-            tower.name: masked(tower(own(tower, params), x.values[tower.name]), x.present[tower.name]) for tower in here
-        }
+        values = {tower.name: tower(own(tower, params), x.values[tower.name]) for tower in here}
         return Modalities(values, {tower.name: x.present[tower.name] for tower in self.towers})
 
     def parameters(self) -> Parameters:
@@ -104,7 +102,10 @@ def own(part: Segment | Towers, params: Parameters) -> Parameters:
 
 
 class Concatenate(nn.Module):
-    """Features of all modalities side by side, in one order; zeros where a modality is absent."""
+    """Features of all modalities side by side, in one order; zeros where a sample lacks a modality.
+
+    So what is absent has no influence and gets no gradient, whatever stands in its place.
+    """
 
     def __init__(self, widths: tuple[tuple[str, int], ...]) -> None:
         """`widths` are pairs of modality and number of features."""
@@ -115,7 +116,8 @@ class Concatenate(nn.Module):
         """Map features (batch, width) of each modality to (batch, sum of widths). At least one must be there."""
         some = next(iter(x.values.values()))
         columns = [
-            x.values[name] if name in x.values else some.new_zeros(len(some), width) for name, width in self.widths
+            masked(x.values[name], x.present[name]) if name in x.values else some.new_zeros(len(some), width)
+            for name, width in self.widths
         ]
         return torch.cat(columns, dim=-1)
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from learning import steps
-from learning.adapters import Bound
+from learning.adapters import Model
 from learning.local_training import LocalTraining
-from learning.models import Segment
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
@@ -45,7 +44,7 @@ def turn_of(
     return model
 
 
-def descend(world: World, whole: Segment | Bound, user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
+def descend(world: World, whole: Model, user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
     """Plain local steps, as a `Train` of a world and a model."""
     work = (steps.train, whole, world.optimiser, model, state, x, y)
     model, state, _ = yield from user.do(*work, kind="client_training")

@@ -13,9 +13,9 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
-from learning.adapters import Bound
+from learning.adapters import Bound, Part
 from learning.executor.deferred import to_meta_tree
-from learning.models import Segment
+from learning.models import Towers
 
 
 class TokenReducer(Protocol):
@@ -151,12 +151,14 @@ def reduce_tokens(reducer: TokenReducer, h: Tensor, attention: Tensor | None, u:
     return reducer(h, attention, u)
 
 
-def patch_tokens(front: Segment | Bound, x: Any) -> int:
+def patch_tokens(front: Part, x: Any) -> int:
     """Number of patch tokens at the cut, where the class token's attention can select among them.
 
     `front` is the device's part of the model, `x` some samples, (samples, *sample shape), whose values are not read.
     Raises ValueError where there is no class token, or no layer with attention before the cut.
     """
+    if isinstance(front, Towers):
+        raise ValueError("tokens are selected in one chain of blocks; leave out learning.towers")
     segment = front.adapted.segment if isinstance(front, Bound) else front
     if not getattr(segment.architecture, "class_token", False):
         raise ValueError("tokens are selected by the class token's attention; set learning.model.class_token")

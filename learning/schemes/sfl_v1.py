@@ -15,9 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from learning.adapters import Adapted, Bound
+from learning.adapters import Adapted, Bound, Part
 from learning.local_training import LocalTraining
-from learning.models import Segment
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
@@ -75,7 +74,7 @@ class SFLV1(LocalTraining, Scheme):
                 raise ValueError("average = product needs users that hand in together, in rounds and at one server")
 
 
-def _adapted(part: Segment | Bound) -> Adapted:
+def _adapted(part: Part) -> Adapted:
     if not isinstance(part, Bound):
         raise ValueError("average = product is about adapters; give learning.adapter, as in {rank: 8}")
     return part.adapted

@@ -192,7 +192,7 @@ def test_towers_that_do_not_fit_are_refused(towers: dict[str, Tower], sentence: 
 def test_one_chain_does_not_read_several_modalities_and_towers_no_single_array() -> None:
     x, y = arrays()
     plain = Dataset.from_arrays("plain", (x["audio"], y), (x["audio"], y), CLASSES)
-    with pytest.raises(ValueError, match="samples of made have several modalities: image, audio"):
+    with pytest.raises(ValueError, match="samples of made have modalities image, audio; give each a tower"):
         whole(Mlp(), made())
     with pytest.raises(ValueError, match="a tower for audio, but plain has samples that are single arrays"):
         multimodal({"audio": Tower(Mlp())}, Mlp(), plain)

@@ -52,7 +52,7 @@ class BoundEstimates:
     """
 
     def __init__(self, world: World, constants: BoundConstants, weights: Any) -> None:
-        self.world, self.constants, self.blocks = world, constants, world.whole.blocks
+        self.world, self.constants, self.blocks = world, constants, world.chain.blocks
         self.smoothness = constants.smoothness
         self.variances: Floats = np.full(self.blocks, constants.variance / self.blocks)
         self.squared_norms: Floats = np.full(self.blocks, constants.squared_norm / self.blocks)

@@ -40,7 +40,7 @@ class CutForecast:
     @cached_property
     def cuts(self) -> list[ExchangePredictor]:
         """What an exchange costs at each cut."""
-        parts = [self.world.whole.cut(cut) for cut in range(1, self.world.whole.blocks)]
+        parts = [self.world.chain.cut(cut) for cut in range(1, self.world.chain.blocks)]
         return [ExchangePredictor(self.world, self.link, front, back) for front, back in parts]
 
     @property

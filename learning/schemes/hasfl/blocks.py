@@ -45,7 +45,7 @@ class ServerBlocks:
         """From now on, blocks above the deepest cut are common; if these are others, their optimiser starts afresh."""
         if deepest == self.deepest:
             return
-        world, whole, blocks = self.world, self.whole, self.world.whole.blocks
+        world, whole, blocks = self.world, self.whole, self.world.chain.blocks
         self.own = world.executor.submit(steps.part, whole, 0, deepest)
         common = world.executor.submit(steps.part, whole, deepest, blocks)
         self.common = JointPart(world, common, _fresh_state(world, world.server_optimiser, deepest, blocks))
@@ -88,7 +88,7 @@ class UserBlocks:
         if (cut, deepest) != (self.cut, self.deepest):
             self.private_state = _fresh_state(world, world.optimiser, cut, deepest)
         self.cut, self.deepest, self.batch_size = cut, deepest, batch_size
-        self.front, self.back = world.whole.cut(cut)
+        self.front, self.back = world.chain.cut(cut)
         self.weights = self._part(0, cut)
         self.private = self._part(cut, deepest) if _trains(world, cut, deepest) else None
 

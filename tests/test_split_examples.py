@@ -1,0 +1,92 @@
+"""The example of a U-shaped split runs as its users run it, and learns what SplitFed learns."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scenarios
+from learning.schemes import SCHEMES
+from runs import FAULTS, frame, policy
+from scenarios.errors import ScenarioError
+from scenarios.run import Result
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+OUTER = 64 * 64 + 64 + 32 * 10 + 10  # weights of the first and the last layer, which are at the users
+QUICK: dict[str, Any] = {"learning.stop.rounds": 3, "learning.evaluate_every": 1}
+AT_A_SITE = {"compute.sites": {"edge": {"station": 0, "flops_per_s": 1e9}}, "learning.placement": {"middle": "edge"}}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEMES, "u_shaped", SCHEMES["fedavg"])  # to be taken out again afterwards
+    runpy.run_path(str(EXAMPLES / "u_shaped.py"))
+
+
+def u_shaped(**changes: Any) -> Result:
+    setting = {path.replace("__", "."): value for path, value in changes.items()}
+    return scenarios.simulate(scenarios.load(EXAMPLES / "u_shaped.yaml", {**QUICK, **setting}))
+
+
+def test_the_u_shaped_example_runs_and_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/u_shaped.py`, but for the number of rounds; ten classes, so that guessing gets 0.1."""
+    read = scenarios.load
+    monkeypatch.setattr(scenarios, "load", lambda path: read(path, {"learning.stop.rounds": 15}))
+    monkeypatch.chdir(tmp_path)
+    result: Result = runpy.run_path(str(EXAMPLES / "u_shaped.py"), run_name="__main__")["result"]
+    assert capsys.readouterr().out.startswith(f"accuracy {result.accuracy:.3f} after ")
+    assert result.accuracy > 0.7
+
+
+@pytest.mark.parametrize("where", ["at the server", "at a site"])
+@pytest.mark.parametrize("executor", ["eager", "batched"])
+def test_its_losses_are_those_of_splitfed_bit_for_bit(executor: str, where: str) -> None:
+    """The same layers cut once more, wherever the middle is: nothing but time and bits differs."""
+    scheme = {"name": "sfl_v1", "local_steps": 4, "weighting": "by_samples"}
+    split = u_shaped(learning__scheme=scheme, learning__cut=1, learning__executor=executor)
+    ours = u_shaped(learning__executor=executor, **(AT_A_SITE if where == "at a site" else {}))
+    columns = ["round", "metric", "value"]
+    assert frame(ours, "evaluations")[columns].equals(frame(split, "evaluations")[columns])
+    served = frame(ours, "computations").query("kind in ['server_forward', 'server_backward']")
+    assert set(served.node) == {"edge" if where == "at a site" else "server"}
+
+
+def test_labels_never_leave_the_users() -> None:
+    """Every uplink message is of activations, gradients or weights, each of the size that these have."""
+    transfers = frame(u_shaped(learning__executor="dry", learning__last_batch="wrap"), "transfers")
+    up = transfers[transfers.direction == "up"].groupby("kind").bits.unique()
+    assert up.activation.tolist() == [32 * 64 * 32]
+    assert up.gradient.tolist() == [32 * 32 * 32]
+    assert up.model.tolist() == [32 * OUTER]
+    assert set(up.index) == {"activation", "gradient", "model"}
+
+
+@pytest.mark.parametrize("by", ["deadline", "first_k"])
+def test_it_follows_policies_and_survives_faults(by: str) -> None:
+    given = policy(by, "u_shaped")
+    result = u_shaped(learning__executor="dry", learning__stop__rounds=4, network__faults=FAULTS, **given)
+    rounds = frame(result, "rounds")
+    assert (result.status, len(rounds)) == ("complete", 4)
+    assert (rounds.dropped > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"learning.cut": 1}, "a U-shaped split has two cuts"),
+        ({"learning.placement": {"tail": "server"}}, "only front and tail at the user"),
+        (
+            {"learning.placement": {"head": "user"}},
+            "learning.placement: the model has no part head; it has front, middle, tail",
+        ),
+        ({"learning.placement": {"middle": "moon"}}, "there is no host moon for part middle; user, server are allowed"),
+        ({"learning.cut": [1, 3]}, "learning.cut: cut 3 does not leave a block on either side; possible cuts: 2 to 2"),
+        ({"learning.scheme.name": "sfl"}, "learning.cut: the scheme splits a model in two, if at all"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ScenarioError, match=sentence):
+        scenarios.simulate(scenarios.load(EXAMPLES / "u_shaped.yaml", {**QUICK, **changes}))
