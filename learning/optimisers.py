@@ -11,6 +11,8 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
+from learning.executor.deferred import Tree
+
 Params = dict[str, Tensor]
 
 
@@ -22,11 +24,11 @@ class Optimiser(Protocol):
         """Step size."""
         ...
 
-    def init(self, params: Params) -> Any:
+    def init(self, params: Params) -> Tree:
         """The state before the first step: a tree of tensors, () if there is none."""
         ...
 
-    def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
+    def step(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
         """One update; returns new parameters and new state and leaves its arguments as they are."""
         ...
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, overload
 
 import torch
 from torch.utils._pytree import tree_flatten
@@ -13,9 +13,14 @@ from learning.codecs import Bundle, Codec, Identity
 from learning.data import Batches, Inputs, Rows
 from learning.draws import Draw
 from learning.executor import Executor
-from learning.executor.base import OperationPlan
-from learning.executor.deferred import Operation, specification
+from learning.executor.base import A, B, C, D, One, OperationPlan
+from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.ports import Journal, Process, ServerNode, Streams, Timed, UserNode
+
+Message: TypeAlias = "torch.Tensor | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
+"""What can be sent: trees of tensors, deferred values, rows of a data set and plain numbers."""
+Sent = TypeVar("Sent", bound=Message)
+"""What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
 
 Witness = Callable[[int, Sequence[Any]], None]
 """Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
@@ -91,6 +96,26 @@ class User:
         """Mini-batch number `position` of the user's data."""
         return self.batches.at(position)
 
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B]], *args: Any, kind: str, scale: float = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B, C]], *args: Any, kind: str, scale: float = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B, C, D]], *args: Any, kind: str, scale: float = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., One], *args: Any, kind: str, scale: float = ...
+    ) -> Process[Deferred[One]]: ...
+
     def do(self, operation: Operation, *args: Any, kind: str, scale: float = 1) -> Process[Any]:
         """Spend the time of an operation on the device, then return its deferred result.
 
@@ -106,7 +131,7 @@ class User:
         yield from self.node.compute(cost.flops * scale, kind, cost.memory_bytes)
         return self.wire.executor.submit_plan(plan)
 
-    def send(self, to: Server, what: Any, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Any]:
+    def send(self, to: Server, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value on the uplink; returns what the server sees.
 
         Args:
@@ -116,7 +141,8 @@ class User:
             codec: how the message is written; asked for its size with the shapes that are charged.
         """
         yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
-        return self.wire.deliver(what, codec, self.number, kind)
+        seen: Sent = self.wire.deliver(what, codec, self.number, kind)
+        return seen
 
     def __hash__(self) -> int:
         return self.number
@@ -130,6 +156,26 @@ class Server:
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B]], *args: Any, kind: str, user: User | None = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B, C]], *args: Any, kind: str, user: User | None = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B, C, D]], *args: Any, kind: str, user: User | None = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., One], *args: Any, kind: str, user: User | None = ...
+    ) -> Process[Deferred[One]]: ...
 
     def do(self, operation: Operation, *args: Any, kind: str, user: User | None = None) -> Process[Any]:
         """Queue, spend the time of an operation on behalf of a user, if any, then return its deferred result."""
@@ -147,24 +193,25 @@ class Server:
             self.wire.observe(user.number, plan)
         yield from self.node.compute(cost.flops, kind, cost.memory_bytes, user.number if user else None)
 
-    def send(self, to: User, what: Any, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Any]:
+    def send(self, to: User, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""
         yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
-        return self.wire.deliver(what, codec, to.number, kind)
+        seen: Sent = self.wire.deliver(what, codec, to.number, kind)
+        return seen
 
-    def forward(self, to: Server, what: Any, kind: str, users: Sequence[User]) -> Process[Any]:
+    def forward(self, to: Server, what: Sent, kind: str, users: Sequence[User]) -> Process[Sent]:
         """Transmit a value once to another server, on behalf of these users; it arrives as it is."""
         bits = self.wire.bits(what, PLAIN)
         yield from self.node.forward(to.node, bits, kind, [user.number for user in users])
         return what
 
-    def broadcast(self, to: Sequence[User], what: Any, kind: str) -> Process[Any]:
+    def broadcast(self, to: Sequence[User], what: Sent, kind: str) -> Process[dict[User, Sent]]:
         """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
         reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
         return {user: what for user in to if user.node in reached}
 
     def broadcast_rateless(
-        self, to: Sequence[User], what: Any, kind: str, deadline_s: float = inf
+        self, to: Sequence[User], what: Message, kind: str, deadline_s: float = inf
     ) -> dict[User, Process[bool]]:
         """Transmit a value as one rateless-coded stream, which each user leaves as soon as it has received all of it.
 

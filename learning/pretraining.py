@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -75,12 +75,14 @@ class Pretrainer:
         """Write down how well the model does pretrainer, as an evaluation before round 0."""
         Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((trained,), round=-1, time_s=0.0)
 
-    def deferred(self, executor: Executor, precision: torch.dtype) -> Any:
+    def deferred(self, executor: Executor, precision: torch.dtype) -> steps.Weights:
         """The whole model after pretraining: a chain of deferred operations."""
         described = self.described
         rows = np.arange(len(self.dataset.train.y))
         batches = Batches(self.dataset, rows, "pretraining", self.streams, described.batch_size, "wrap")
-        parameters: Any = self.whole.initial(self.streams, precision)
+        parameters: steps.Weights
+        parameters = self.whole.initial(self.streams, precision)
+        state: steps.State
         state = described.optimiser.init(parameters)
         for start in range(0, described.steps, TOGETHER):
             data = batches.stack(range(start, min(start + TOGETHER, described.steps)))

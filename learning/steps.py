@@ -18,12 +18,17 @@ from torch.utils._pytree import tree_flatten
 
 from learning.aggregators import weighted_mean
 from learning.data.modalities import Modalities, differentiable, with_values
+from learning.executor.deferred import Tree, Value
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.models import Segment
 from learning.optimisers import Optimiser
 
 Parameters = dict[str, Tensor]
-
+"""Tensors by their names in the whole model ("3.weight"): weights, or their gradients."""
+Weights = Value[Parameters]
+"""Parameters at hand or deferred: what a scheme hands about."""
+State = Value[Tree]
+"""The state of an optimiser, likewise: () if it has none."""
 
 Batch = Tensor | Modalities
 """Samples or features of a mini-batch: one array, or one for each modality."""

@@ -34,8 +34,35 @@ def read(executor: Executor, x: torch.Tensor) -> float:
     return 1 + twice  # wrong
 """
 
+A_PROCESS_AS_ITS_RESULT = """
+import torch
+from learning.parties import Server, User
+from learning.ports import Process
 
-@pytest.mark.parametrize("snippet", [A_VALUE_AS_A_NUMBER])
+def double(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x, x
+
+def exchange(user: User, server: Server, x: torch.Tensor) -> Process[int]:
+    z = yield from user.do(double, x, kind="forward")
+    z = yield from user.send(server, z, "activation")
+    z = user.do(double, x, kind="forward")  # wrong
+    yield from user.send(server, user.do(double, x, kind="forward"), "activation")  # wrong
+    first, second = yield from server.do(both, z, kind="backward")
+    first, second = server.do(both, z, kind="backward")  # wrong
+    yield from server.send(user, first, "gradient")
+    return server.send(user, second, "gradient")  # wrong
+
+def called(user: User, server: Server, x: torch.Tensor) -> Process[int]:
+    count = yield from exchange(user, server, x)
+    count += exchange(user, server, x)  # wrong
+    return count
+"""
+
+
+@pytest.mark.parametrize("snippet", [A_VALUE_AS_A_NUMBER, A_PROCESS_AS_ITS_RESULT])
 def test_mypy_reports_the_lines_that_are_wrong(snippet: str, tmp_path: Path) -> None:
     file = tmp_path / "snippet.py"
     file.write_text(snippet)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Interval
 
 from learning.aggregators import mixed, moved
+from learning.policies.policy import Merging
 from learning.policies.staleness import Constant, Polynomial, StalenessWeight
+from learning.steps import Weights
 
 
 class OnTheirOwn:
@@ -47,12 +49,12 @@ class Asynchronous(OnTheirOwn):
 
     def merging(
         self,
-        model: Any,
-        arrived: Sequence[Any],
-        bases: Sequence[Any],
+        model: Weights,
+        arrived: Sequence[Weights],
+        bases: Sequence[Weights],
         weights: tuple[float, ...],
         staleness: tuple[int, ...],
-    ) -> tuple[Any, ...]:
+    ) -> Merging:
         """The weight of the one user is 1, however many samples it has."""
         share = self.mixing * self.staleness.weight(staleness[0])
         return mixed, model, arrived[0], torch.tensor(share, dtype=torch.float64)
@@ -84,11 +86,11 @@ class Buffered(OnTheirOwn):
 
     def merging(
         self,
-        model: Any,
-        arrived: Sequence[Any],
-        bases: Sequence[Any],
+        model: Weights,
+        arrived: Sequence[Weights],
+        bases: Sequence[Weights],
         weights: tuple[float, ...],
         staleness: tuple[int, ...],
-    ) -> tuple[Any, ...]:
+    ) -> Merging:
         shares = [self.server_rate * q * self.staleness.weight(age) for q, age in zip(weights, staleness, strict=True)]
         return moved, model, list(arrived), list(bases), torch.tensor(shares, dtype=torch.float64)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from learning.steps import Parameters, Weights
+
+Merging: TypeAlias = tuple[Callable[..., Parameters], *tuple[object, ...]]
+"""An operation that makes the server's next model, and its arguments."""
 
 
 class Policy(Protocol):
@@ -37,12 +42,12 @@ class Policy(Protocol):
 
     def merging(
         self,
-        model: Any,
-        arrived: Sequence[Any],
-        bases: Sequence[Any],
+        model: Weights,
+        arrived: Sequence[Weights],
+        bases: Sequence[Weights],
         weights: tuple[float, ...],
         staleness: tuple[int, ...],
-    ) -> tuple[Any, ...]:
+    ) -> Merging:
         """The operation that makes the server's next model, and its arguments.
 
         Args: the server's model; models that arrived and what each had been trained from; weights of their users that

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt
 
 from learning.aggregators import averaged
+from learning.policies.policy import Merging
+from learning.steps import Weights
 
 
 class InRounds:
@@ -30,12 +32,12 @@ class InRounds:
 
     def merging(
         self,
-        model: Any,
-        arrived: Sequence[Any],
-        bases: Sequence[Any],
+        model: Weights,
+        arrived: Sequence[Weights],
+        bases: Sequence[Weights],
         weights: tuple[float, ...],
         staleness: tuple[int, ...],
-    ) -> tuple[Any, ...]:
+    ) -> Merging:
         """The weighted mean of what arrived."""
         return averaged, list(arrived), weights
 

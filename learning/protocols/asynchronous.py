@@ -21,61 +21,63 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from statistics import fmean
 from traceback import clear_frames
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import simpy
 from torch.utils._pytree import tree_leaves
 
 from learning.parties import User
 from learning.ports import Process
-from learning.protocols.updates import Update, Work
+from learning.protocols.updates import M, Update, Work
 from learning.world import World
 
 NAME_BITS = 52
 """Of a version's name: exact as a floating-point number."""
 
 
-class Version(NamedTuple):
+class Version(NamedTuple, Generic[M]):
     """The server's model between two updates."""
 
     number: int
     """Updates before it."""
-    model: Any
+    model: M
     name: int
     """Hash of its history."""
 
 
-class Arrival(NamedTuple):
+class Arrival(NamedTuple, Generic[M]):
     """Work that was handed in and waits for an update."""
 
     user: User
     turn: int
-    model: Any
-    version: Version
+    model: M
+    version: Version[M]
     """What it had been begun with."""
     merged: simpy.Event
     """Happens when the update with this work has been made."""
 
-    def update(self, number: int) -> Update:
+    def update(self, number: int) -> Update[M]:
         """As seen after `number` updates."""
         return Update(self.user, self.turn, self.model, self.version.model, number - self.version.number)
 
 
-class AsynchronousCohort:
+class AsynchronousCohort(Generic[M]):
     """Users at work, each by itself, under an asynchronous policy."""
 
-    def __init__(self, world: World, work: Work) -> None:
+    def __init__(self, world: World, work: Work[M]) -> None:
         self.world, self.work = world, work
         self.needed = world.policy.needed(world.wanted)
-        self._version = Version(0, None, world.streams.key("weights of the server") >> 64 - NAME_BITS)
+        self._name = world.streams.key("weights of the server") >> 64 - NAME_BITS
+        self._version: Version[M]
+        """The present one, from the first call of `updates` on."""
         self._free: dict[User, None] = dict.fromkeys(world.users)
         self._seats: list[simpy.Process] = []
         self._chosen = 0
         self._turns: Counter[User] = Counter()
-        self._in_hand: dict[int, Version] = {}
+        self._in_hand: dict[int, Version[M]] = {}
         self._noted: dict[int, set[int]] = {}
-        self._arrived: list[Arrival] = []
-        self._merging: list[Arrival] = []
+        self._arrived: list[Arrival[M]] = []
+        self._merging: list[Arrival[M]] = []
         self._lost = 0
         self._working = world.wanted
         """Seats from which something may still come: not those that wait for an update, or were left for ever."""
@@ -84,7 +86,7 @@ class AsynchronousCohort:
         world.server.wire.witness = self._witness
         world.at_end.append(self._dismiss)
 
-    def updates(self, number: int, model: Any) -> Process[Any]:
+    def updates(self, number: int, model: M) -> Process[list[Update[M]]]:
         """The first to arrive: as many as the policy needs for an update, or fewer if no more can come."""
         self._publish(number, model)
         if not self._seats:
@@ -99,17 +101,18 @@ class AsynchronousCohort:
         self._lost = 0
         return sorted(updates, key=lambda update: (update.user.number, update.turn))
 
-    def _publish(self, number: int, model: Any) -> None:
+    def _publish(self, number: int, model: M) -> None:
         """From now on users download this; those that waited for it go on."""
         history = [(arrival.user.number, arrival.turn, arrival.version.name) for arrival in self._merging]
-        name = named(self._version.name, history) if history else self._version.name
-        self._version = Version(number, model, name)
+        if history:
+            self._name = named(self._name, history)
+        self._version = Version(number, model, self._name)
         for arrival in self._merging:
             self._working += bool(arrival.merged.callbacks)
             arrival.merged.succeed()
         self._merging = []
 
-    def _seat(self) -> Process[Any]:
+    def _seat(self) -> Process[None]:
         """One user after another, until the run is over or nobody is left."""
         while not self._over:
             user = None
@@ -125,7 +128,7 @@ class AsynchronousCohort:
         self._working -= 1
         self._tell()
 
-    def _next(self) -> Process[Any]:
+    def _next(self) -> Process[User | None]:
         """Wait for a user that has no seat and is there; None if all that have none are gone for ever."""
         while not (present := [user for user in self._free if not user.node.away]):
             coming = [user.node.back for user in self._free if not user.node.gone]
@@ -137,7 +140,7 @@ class AsynchronousCohort:
         del self._free[user]
         return user
 
-    def _turn(self, user: User) -> Process[Any]:
+    def _turn(self, user: User) -> Process[Arrival[M]]:
         """Work with the server's present model."""
         number, version, journal = self._turns[user], self._version, self.world.journal
         self._turns[user] += 1
@@ -154,7 +157,7 @@ class AsynchronousCohort:
             del self._in_hand[user.number]
         return Arrival(user, number, model, version, self.world.env.event())
 
-    def _hand_in(self, arrival: Arrival) -> Process[Any]:
+    def _hand_in(self, arrival: Arrival[M]) -> Process[None]:
         """Leave work for the next update; wait for that if the policy says so, or if this was all that it needed."""
         self._arrived.append(arrival)
         self._tell()

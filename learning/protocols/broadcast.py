@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import simpy
 
 from learning.parties import User
 from learning.ports import Process
+from learning.steps import Weights
 from learning.world import World
 
 
@@ -18,25 +18,25 @@ class Broadcast:
     Every user has it when the last has it; with `Server.broadcast_rateless` each goes on by itself.
     """
 
-    def __init__(self, world: World, users: Sequence[User], what: Any, kind: str) -> None:
+    def __init__(self, world: World, users: Sequence[User], what: Weights, kind: str) -> None:
         self.world, self.what = world, what
         self._work = _until_interrupted(world.server.broadcast(users, what, kind))
         self._process: simpy.Process | None = None
 
-    def reaches(self, user: User) -> Process[Any]:
+    def reaches(self, user: User) -> Process[bool]:
         """Wait until the transmission is over; whether the user got all of it."""
         if self._process is None:
             self._process = self.world.env.process(self._work)
         return user in (yield self._process)
 
-    def withdraw(self) -> Process[Any]:
+    def withdraw(self) -> Process[None]:
         """The round is over: a transmission that is still under way is given up."""
         if self._process is not None and self._process.is_alive:
             self._process.interrupt("the round is over")
             yield self._process
 
 
-def _until_interrupted(work: Process[Any]) -> Process[Any]:
+def _until_interrupted(work: Process[dict[User, Weights]]) -> Process[dict[User, Weights]]:
     try:
         return (yield from work)
     except simpy.Interrupt:

@@ -11,36 +11,36 @@ A scheme says what one user does with one model, and goes from update to update:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol
 
 from learning.ports import Process
 from learning.protocols.asynchronous import AsynchronousCohort
 from learning.protocols.edge import Copies
 from learning.protocols.rounds import gather
-from learning.protocols.updates import Update, Work
+from learning.protocols.updates import M, Update, Work
 from learning.world import World
 
 
-class Cohort(Protocol):
+class Cohort(Protocol[M]):
     """Users at work."""
 
-    def updates(self, number: int, model: Any) -> Process[Any]:
+    def updates(self, number: int, model: M) -> Process[list[Update[M]]]:
         """Offer the server's model after `number` updates; return what the next update is made of, ordered by user."""
         ...
 
 
-def assemble(world: World, work: Work) -> Cohort:
+def assemble(world: World, work: Work[M]) -> Cohort[M]:
     """The users of a world, at work as its policy has it."""
     return AsynchronousCohort(world, work) if world.policy.asynchronous else SynchronousCohort(world, work)
 
 
-class SynchronousCohort(NamedTuple):
+class SynchronousCohort(NamedTuple, Generic[M]):
     """Every round, the users selected begin with the same model."""
 
     world: World
-    work: Work
+    work: Work[M]
 
-    def updates(self, number: int, model: Any) -> Process[Any]:
+    def updates(self, number: int, model: M) -> Process[list[Update[M]]]:
         """Those of the users that are not dropped."""
         users = self.world.selected(number)
         copies = Copies(self.world, users, model)

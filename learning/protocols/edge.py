@@ -14,19 +14,21 @@ aggregator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import simpy
 
-from learning.parties import Server, User
+from learning.parties import Message, Server, User
 from learning.ports import Process, Timed
 from learning.world import World
+
+T = TypeVar("T")
 
 
 class Copies:
     """The aggregator's model on its way to the servers that a round's users work with, side by side."""
 
-    def __init__(self, world: World, users: Sequence[User], model: Any) -> None:
+    def __init__(self, world: World, users: Sequence[User], model: Message) -> None:
         self._sent: dict[Server, simpy.Process] = {}
         if world.nearest is None:
             return
@@ -39,7 +41,7 @@ class Copies:
                 work = _until_interrupted(world.server.forward(server, model, "model", own))
                 self._sent[server] = world.env.process(work)
 
-    def before(self, user: User, work: Process[Any]) -> Process[Any]:
+    def before(self, user: User, work: Process[T]) -> Process[T]:
         """The user's work, from when its server has the model."""
         if user.server in self._sent:
             yield self._sent[user.server]
@@ -52,7 +54,7 @@ class Copies:
                 process.interrupt("the round is over")
 
 
-def _until_interrupted(work: Timed) -> Timed:
+def _until_interrupted(work: Process[object]) -> Timed:
     try:
         yield from work
     except simpy.Interrupt:

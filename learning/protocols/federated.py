@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from learning import steps
 from learning.adapters import Model
+from learning.data import Inputs, Rows
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
+from learning.steps import State, Weights
 from learning.world import World
 
-Train = Callable[..., Process[Any]]
-"""(user, model, optimiser state, stacks of mini-batches, stacks of labels): a generator that returns (model, state)."""
+Trained = Process[tuple[Weights, State]]
+"""Local training, which returns the model and the state of its optimiser as they are then."""
+Train = Callable[[User, Weights, State, list[Inputs], list[Rows]], Trained]
+"""Of a user, a model, an optimiser's state, stacks of mini-batches and of labels, makes the next model and state."""
 
 
-def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Process[Any]:
+def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Process[None]:
     """Train until the rounds are over.
 
     Optimiser states stay on the devices; what a user did whose model never arrived is lost.
     """
+    model: Weights
     model = world.initial(world.whole)
-    states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(model))
+    states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(model))
     cohort = assemble(world, lambda user, turn, model: turn_of(user, turn, model, states, training, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
@@ -33,8 +37,8 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
 
 
 def turn_of(
-    user: User, turn: int, model: Any, states: dict[User, Any], training: LocalTraining, train: Train
-) -> Process[Any]:
+    user: User, turn: int, model: Weights, states: dict[User, State], training: LocalTraining, train: Train
+) -> Process[Weights]:
     """Download of a model, local training, upload; what the server receives."""
     model = yield from user.server.send(user, model, "model")
     data = user.batches.stack(training.positions(user, turn))
@@ -44,7 +48,9 @@ def turn_of(
     return model
 
 
-def descend(world: World, whole: Model, user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
+def descend(
+    world: World, whole: Model, user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]
+) -> Trained:
     """Plain local steps, as a `Train` of a world and a model."""
     work = (steps.train, whole, world.optimiser, model, state, x, y)
     model, state, _ = yield from user.do(*work, kind="client_training")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import inf
 from traceback import clear_frames
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 
@@ -13,10 +13,13 @@ from learning.parties import User
 from learning.ports import Process
 from learning.world import World
 
+T = TypeVar("T")
+
 LATE = object()
+"""In place of the result of a user that was interrupted."""
 
 
-def gather(world: World, work: Mapping[User, Process[Any]], share: float = 1) -> Process[Any]:
+def gather(world: World, work: Mapping[User, Process[T]], share: float = 1) -> Process[dict[User, T]]:
     """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
 
     Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor; so is
@@ -32,19 +35,19 @@ def gather(world: World, work: Mapping[User, Process[Any]], share: float = 1) ->
         process.interrupt("the round is over")
     if late:
         yield world.env.all_of(late)
-    done = {user: process.value for user, process in processes.items() if process.value is not LATE}
+    done: dict[User, Any] = {user: process.value for user, process in processes.items() if process.value is not LATE}
     world.took_part(len(done), len(work))
     return done
 
 
-def visit(world: World, work: Mapping[User, Process[Any]]) -> Process[Any]:
+def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T]]:
     """Run one generator per user in turn; return {user: result} of those that came to their end.
 
     Users that are away, or go away, are dropped as in `gather`.
     """
     yield from _begin(world, work)
     needed = _needed(world, len(work))
-    done: dict[User, Any] = {}
+    done: dict[User, T] = {}
     for user, steps in work.items():
         if len(done) == needed or world.env.now >= world.closes_s:
             break
@@ -53,13 +56,14 @@ def visit(world: World, work: Mapping[User, Process[Any]]) -> Process[Any]:
         if process.is_alive:
             process.interrupt("the round is over")
             yield process
-        if process.value is not LATE:
-            done[user] = process.value
+        result: Any = process.value
+        if result is not LATE:
+            done[user] = result
     world.took_part(len(done), len(work))
     return done
 
 
-def _begin(world: World, users: Iterable[User]) -> Process[Any]:
+def _begin(world: World, users: Iterable[User]) -> Process[None]:
     """Wait until somebody is there, all are gone for ever, or a deadline that has been set has passed; or set it."""
     nodes = [user.node for user in users]
     while all(node.away for node in nodes) and (coming := [node.back for node in nodes if not node.gone]):
@@ -93,7 +97,7 @@ def _needed(world: World, asked: int) -> int:
     return min(world.policy.needed(world.wanted), asked)
 
 
-def _until_interrupted(user: User, steps: Process[Any]) -> Process[Any]:
+def _until_interrupted(user: User, steps: Process[object]) -> Process[object]:
     try:
         return (yield from user.node.attend(steps))
     except simpy.Interrupt as interrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 from torch.utils._pytree import tree_leaves
@@ -14,14 +14,17 @@ from learning import steps
 from learning.codecs import Bundle, Codec, FixedWidth, Identity
 from learning.data import Inputs, Rows
 from learning.draws import Draw
-from learning.executor.deferred import specification
+from learning.executor.deferred import Value, specification
 from learning.parties import User
 from learning.ports import Process
 from learning.reducers import Reduced, TokenReducer
+from learning.steps import Batch, Part, State, Weights
 from learning.world import World
 
-Serve = Callable[[User, Any, Rows], Process[Any]]
-"""The server's answer to (user, smashed data, labels): a generator that returns the cut-layer gradient."""
+Smashed = Value[Batch]
+"""What crosses the cut, (samples, ...): smashed data, or their gradient; of several modalities one array each."""
+Serve = Callable[[User, Smashed, Rows], Process[Smashed]]
+"""The server's answer to (user, smashed data, labels): a process that returns the cut-layer gradient."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class CutLink:
         """How a pair of smashed data and labels is sent."""
         return Bundle((self.activations, FixedWidth(self.label_bits)))
 
-    def reduced(self, world: World, user: User, front: Any, weights: Any, x: Inputs) -> Any:
+    def reduced(self, world: World, user: User, front: Part, weights: Weights, x: Inputs) -> Part:
         """The device's segment, with fewer tokens at its end where the link has a reducer."""
         if self.tokens is None:
             return front
@@ -62,12 +65,12 @@ def exchange(
     world: World,
     link: CutLink,
     user: User,
-    weights: Any,
-    state: Any,
+    weights: Weights,
+    state: State,
     batch: tuple[Inputs, Rows],
     serve: Serve,
-    front: Any = None,
-) -> Process[Any]:
+    front: Part | None = None,
+) -> Process[tuple[Weights, State]]:
     """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
 
     `front` is the segment on the user's device, if it is not that of all. Where nothing on the device trains, no
@@ -92,11 +95,11 @@ class ServerPart:
     `back` is its segment, if it is not that of all.
     """
 
-    def __init__(self, world: World, weights: Any, state: Any, back: Any = None) -> None:
+    def __init__(self, world: World, weights: Weights, state: State, back: Part | None = None) -> None:
         self.world, self.weights, self.state = world, weights, state
         self.back = world.back if back is None else back
 
-    def serve(self, user: User, z: Any, y: Rows) -> Process[Any]:
+    def serve(self, user: User, z: Smashed, y: Rows) -> Process[Smashed]:
         """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
         work = (steps.back, self.back, self.world.server_optimiser)
         yield from user.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
@@ -111,12 +114,12 @@ class JointPart:
     in one mini-batch a round. `back` is its segment, if it is not the world's.
     """
 
-    def __init__(self, world: World, weights: Any, state: Any, back: Any = None) -> None:
+    def __init__(self, world: World, weights: Weights, state: State, back: Part | None = None) -> None:
         self.world, self.weights, self.state = world, weights, state
         self.back = world.back if back is None else back
-        self._gradients: dict[User, Any] = {}
+        self._gradients: dict[User, Weights] = {}
 
-    def serve(self, user: User, z: Any, y: Rows, back: Any = None) -> Process[Any]:
+    def serve(self, user: User, z: Smashed, y: Rows, back: Part | None = None) -> Process[Smashed]:
         """Forward and backward pass of a user's mini-batch; its gradients are kept for the step.
 
         `back` is the segment of a user whose cut is its own.
@@ -126,7 +129,7 @@ class JointPart:
         self.add(user, gradients)
         return dz
 
-    def add(self, user: User, gradients: Any) -> None:
+    def add(self, user: User, gradients: Weights) -> None:
         """Keep a user's gradients of the common weights for the step: for servers that compute them with others."""
         self._gradients[user] = gradients
 
@@ -146,7 +149,7 @@ class JointPart:
 class DevicePart:
     """The part of a cut model that a user trains on its device, and the state of its optimiser."""
 
-    weights: Any
-    state: Any
+    weights: Weights
+    state: State
     interval: int = -1
     """Number of the latest interval for which the user has downloaded the part; -1 before its first download."""

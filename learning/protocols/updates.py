@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
-
-import simpy
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from learning.adapters import Adapted
 from learning.adapters.combine import mean_by_product
 from learning.aggregators import averaged
 from learning.executor.deferred import specification
-from learning.parties import Server, User
+from learning.parties import Message, Server, User
 from learning.ports import Process
+from learning.steps import Weights
 from learning.world import World
 
-Work = Callable[[User, int, Any], Process[Any]]
+M = TypeVar("M", bound=Message)
+"""What users hand in: weights, or a tuple of those of several parts of a model."""
+
+Work = Callable[[User, int, M], Process[M]]
 """What a user does in its turn of a number with a model: download, work, upload. Returns what the server receives."""
 
 
-class Update(NamedTuple):
+class Update(NamedTuple, Generic[M]):
     """What one user made of one model."""
 
     user: User
     turn: int
-    model: Any
+    model: M
     """What the server received: a tree of weights, or a tuple of parts of a model."""
-    base: Any
+    base: M
     """The server's model from which it was made, likewise."""
     staleness: int
     """How often the server has changed its model between this download and now."""
 
-    def part(self, number: int) -> Update:
-        """The same of one part of the model."""
-        return self._replace(model=self.model[number], base=self.base[number])
+
+def of_part(updates: Sequence[Update[tuple[Weights, Weights]]], number: int) -> list[Update[Weights]]:
+    """What users made of one of a model's two parts: of the device's (0) or of the server's (1)."""
+    return [Update(each.user, each.turn, each.model[number], each.base[number], each.staleness) for each in updates]
 
 
 def merge(
-    world: World, model: Any, updates: Sequence[Update], rule: str, by_product: Adapted | None = None
-) -> Process[Any]:
+    world: World, model: Weights, updates: Sequence[Update[Weights]], rule: str, by_product: Adapted | None = None
+) -> Process[Weights]:
     """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
 
     Servers that it is not average what their users handed in, side by side, and send it on. Where the updates are those
@@ -56,10 +59,10 @@ def merge(
 
 
 def _collected(
-    world: World, updates: Sequence[Update], weights: Sequence[float]
-) -> Generator[simpy.Event, Any, tuple[Sequence[Update], tuple[float, ...]]]:
+    world: World, updates: Sequence[Update[Weights]], weights: Sequence[float]
+) -> Process[tuple[Sequence[Update[Weights]], tuple[float, ...]]]:
     """Updates and weights as the aggregator gets them: those of its own users, then one from each other server."""
-    theirs: dict[Server, list[tuple[Update, float]]] = {}
+    theirs: dict[Server, list[tuple[Update[Weights], float]]] = {}
     for update, weight in zip(updates, weights, strict=True):
         theirs.setdefault(update.user.server, []).append((update, weight))
     means = [_mean(world, server, own) for server, own in theirs.items() if server is not world.server]
@@ -70,7 +73,9 @@ def _collected(
     return updates, shares
 
 
-def _mean(world: World, server: Server, own: Sequence[tuple[Update, float]]) -> Process[Any]:
+def _mean(
+    world: World, server: Server, own: Sequence[tuple[Update[Weights], float]]
+) -> Process[tuple[Update[Weights], float]]:
     """What a server makes of its users' work, as the aggregator receives it: as if it were one user's."""
     updates, weights = zip(*own, strict=True)
     models = [update.model for update in updates]

@@ -10,16 +10,16 @@ that would have taken part in it, so that equal rounds mean equal samples; `batc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from learning import steps
 from learning.data import Batches
+from learning.executor.deferred import Tree
 from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.ports import Process
 from learning.scheme import Scheme
+from learning.steps import Parameters, State, Weights, train
 from learning.world import World
 
 
@@ -28,6 +28,8 @@ class Centralised(Scheme):
     """All data at the server, one step a round on as many pooled samples as the users' mini-batches have together."""
 
     def run(self, world: World) -> Process[None]:
+        model: Weights
+        state: State
         model = world.initial(world.whole)
         state = world.server_optimiser.init(model)
         batches, following = Batches.pooled([user.batches for user in world.users]), 0
@@ -43,8 +45,8 @@ class Centralised(Scheme):
 
 
 def step(
-    segment: Segment, optimiser: Optimiser, parameters: steps.Parameters, state: Any, x: Tensor, y: Tensor
-) -> tuple[steps.Parameters, Any]:
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Tree, x: Tensor, y: Tensor
+) -> tuple[Parameters, Tree]:
     """One step on one mini-batch."""
-    parameters, state, _ = steps.train(segment, optimiser, parameters, state, [x[None]], [y[None]])
+    parameters, state, _ = train(segment, optimiser, parameters, state, [x[None]], [y[None]])
     return parameters, state

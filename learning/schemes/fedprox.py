@@ -5,16 +5,18 @@ each weight and step.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
 from learning import steps
+from learning.data import Inputs, Rows
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
-from learning.protocols.federated import federated
+from learning.protocols.federated import Trained, federated
 from learning.scheme import Scheme
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -31,7 +33,7 @@ class FedProx(LocalTraining, Scheme):
     hierarchical = True
 
     def run(self, world: World) -> Process[None]:
-        def train(user: User, model: Any, state: Any, x: Any, y: Any) -> Process[Any]:
+        def train(user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]) -> Trained:
             work = (steps.train_proximal, world.whole, world.optimiser, self.mu, model, state, x, y)
             model, state, _ = yield from user.do(*work, kind="client_training")
             return model, state

@@ -11,7 +11,7 @@ joint step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from learning.parties import User
 from learning.ports import Process
@@ -20,6 +20,7 @@ from learning.protocols.split import CutLink, DevicePart, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.scheme import Scheme
 from learning.schemes.sfl import SFL
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -38,11 +39,12 @@ class PSL(Scheme):
         joint = SFL(interval=None, weighting=self.weighting, link=self.link)
         return self.apart(world) if world.policy.asynchronous else joint.run(world)
 
-    def apart(self, world: World) -> Process[Any]:
+    def apart(self, world: World) -> Process[None]:
         """Users that go on by themselves."""
+        back: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
-        states: dict[User, Any] = dict.fromkeys(world.users, world.server_optimiser.init(back))
+        states: dict[User, State] = dict.fromkeys(world.users, world.server_optimiser.init(back))
         cohort = assemble(world, lambda user, turn, back: self.user(world, user, turn, back, devices[user], states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, back)
@@ -50,8 +52,8 @@ class PSL(Scheme):
             world.models(*((device.weights, back) for device in devices.values()))
 
     def user(
-        self, world: World, user: User, turn: int, back: Any, device: DevicePart, states: dict[User, Any]
-    ) -> Process[Any]:
+        self, world: World, user: User, turn: int, back: Weights, device: DevicePart, states: dict[User, State]
+    ) -> Process[Weights]:
         if device.interval < 0:
             device.weights = yield from user.server.send(user, device.weights, "model")
             device.interval = 0

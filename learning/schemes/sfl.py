@@ -13,7 +13,7 @@ server           one step on the mean of the users' gradients; in the last round
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
@@ -24,6 +24,7 @@ from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, DevicePart, JointPart, exchange
 from learning.scheme import Scheme
+from learning.steps import Weights
 from learning.world import World
 
 
@@ -39,6 +40,7 @@ class SFL(Scheme):
     """What crosses the cut."""
 
     def run(self, world: World) -> Process[None]:
+        front: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         joint = JointPart(world, back, world.server_optimiser.init(back))
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
@@ -59,11 +61,11 @@ class SFL(Scheme):
         user: User,
         number: int,
         device: DevicePart,
-        front: Any,
+        front: Weights,
         joint: JointPart,
         interval: int,
         last: bool,
-    ) -> Process[Any]:
+    ) -> Process[None]:
         if device.interval != interval:
             device.weights = yield from world.server.send(user, front, "model")
             device.interval = interval
@@ -81,8 +83,14 @@ class SFL(Scheme):
         return number // self.interval, (number + 1) % self.interval == 0
 
     def _models(
-        self, world: World, devices: dict[User, DevicePart], users: list[User], front: Any, back: Any, last: bool
-    ) -> list[Any]:
+        self,
+        world: World,
+        devices: dict[User, DevicePart],
+        users: list[User],
+        front: Weights,
+        back: Weights,
+        last: bool,
+    ) -> list[tuple[Weights, Weights]]:
         """What is evaluated: the global model, as it would be if it were aggregated now; or one model for each user."""
         if self.interval is None:
             return [(device.weights, back) for device in devices.values()]

@@ -13,7 +13,7 @@ server           mean of the device parts, and of the replicas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from learning.adapters import Adapted, Bound, Part
 from learning.local_training import LocalTraining
@@ -21,8 +21,9 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
-from learning.protocols.updates import merge
+from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -41,20 +42,27 @@ class SFLV1(LocalTraining, Scheme):
     hierarchical = True
 
     def run(self, world: World) -> Process[None]:
+        front: Weights
+        back: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
-        states: dict[User, Any] = dict.fromkeys(world.users, fresh)
+        states: dict[User, tuple[State, State]] = dict.fromkeys(world.users, fresh)
         cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
         adapted = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
         for number in world.rounds():
             updates = yield from cohort.updates(number, (front, back))
-            front = yield from merge(world, front, [update.part(0) for update in updates], self.weighting, adapted[0])
-            back = yield from merge(world, back, [update.part(1) for update in updates], self.weighting, adapted[1])
+            front = yield from merge(world, front, of_part(updates, 0), self.weighting, adapted[0])
+            back = yield from merge(world, back, of_part(updates, 1), self.weighting, adapted[1])
             world.models((front, back))
 
     def user(
-        self, world: World, user: User, turn: int, model: Any, states: dict[User, tuple[Any, Any]]
-    ) -> Process[Any]:
+        self,
+        world: World,
+        user: User,
+        turn: int,
+        model: tuple[Weights, Weights],
+        states: dict[User, tuple[State, State]],
+    ) -> Process[tuple[Weights, Weights]]:
         (front, back), (state, back_state) = model, states[user]
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)

@@ -7,7 +7,7 @@ round to them. Device parts are averaged each round, the server part never.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from learning.local_training import LocalTraining
 from learning.parties import User
@@ -16,6 +16,7 @@ from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.scheme import Scheme
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -31,9 +32,10 @@ class SFLV2(LocalTraining, Scheme):
     asynchronous = True
 
     def run(self, world: World) -> Process[None]:
+        front: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
-        states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(front))
+        states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(front))
         cohort = assemble(world, lambda user, turn, front: self.user(world, user, turn, front, part, states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, front)
@@ -41,8 +43,8 @@ class SFLV2(LocalTraining, Scheme):
             world.models((front, part.weights))
 
     def user(
-        self, world: World, user: User, turn: int, front: Any, part: ServerPart, states: dict[User, Any]
-    ) -> Process[Any]:
+        self, world: World, user: User, turn: int, front: Weights, part: ServerPart, states: dict[User, State]
+    ) -> Process[Weights]:
         state = states[user]
         front = yield from world.server.send(user, front, "model")
         for position in self.positions(user, turn):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
@@ -34,8 +34,9 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
-from learning.protocols.updates import merge
+from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
+from learning.steps import State, Weights
 from learning.world import World
 
 FULL = 32
@@ -66,6 +67,8 @@ class SFLAM(LocalTraining, Scheme):
         return "equal ranges of all users' activations" if self.control.goes_by_ranges else None
 
     def run(self, world: World) -> Process[None]:
+        front: Weights
+        back: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         ranges = ActivationRanges()
@@ -78,13 +81,13 @@ class SFLAM(LocalTraining, Scheme):
                 first = {u.user: (u.base[0], u.user.batch(self.positions(u.user, number).start)[0]) for u in updates}
                 ranges.observe(world, first)
             replicas = updates[-1:] if self.legacy_last_client else updates
-            front = yield from merge(world, front, [update.part(0) for update in updates], self.weighting)
-            back = yield from merge(world, back, [update.part(1) for update in replicas], self.weighting)
+            front = yield from merge(world, front, of_part(updates, 0), self.weighting)
+            back = yield from merge(world, back, of_part(replicas, 1), self.weighting)
             world.models((front, back))
 
     def user(
-        self, world: World, user: User, turn: int, model: tuple[Any, Any], fresh: tuple[Any, Any], bits: int
-    ) -> Process[tuple[Any, Any]]:
+        self, world: World, user: User, turn: int, model: tuple[Weights, Weights], fresh: tuple[State, State], bits: int
+    ) -> Process[tuple[Weights, Weights]]:
         """A round of a user with optimisers in their `fresh` states; returns its device part and its replica."""
         (front, back), (state, back_state) = model, fresh
         front = yield from user.server.send(user, front, "model")

@@ -13,7 +13,7 @@ for each user in turn:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from learning.local_training import LocalTraining
 from learning.parties import User
@@ -21,6 +21,7 @@ from learning.ports import Process
 from learning.protocols.rounds import visit
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.scheme import Scheme
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -28,7 +29,7 @@ from learning.world import World
 class Relay:
     """The one device part, wherever it is."""
 
-    weights: Any
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,19 @@ class SL(LocalTraining, Scheme):
     """What crosses the cut."""
 
     def run(self, world: World) -> Process[None]:
-        relay = Relay(world.initial(world.front))
+        front = world.initial(world.front)
+        relay = Relay(front)
         back = world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
-        states: dict[User, Any] = dict.fromkeys(world.users, world.optimiser.init(relay.weights))
+        states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(front))
         for number in world.rounds():
             users = self._order(world, number)
             yield from visit(world, {u: self.user(world, u, number, relay, part, states) for u in users})
             world.models((relay.weights, part.weights))
 
     def user(
-        self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, Any]
-    ) -> Process[Any]:
+        self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, State]
+    ) -> Process[None]:
         weights = yield from world.server.send(user, relay.weights, "model")
         for position in self.positions(user, number):
             weights, states[user] = yield from exchange(

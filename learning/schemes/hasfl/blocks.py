@@ -15,7 +15,7 @@ from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.parties import User
 from learning.ports import Process
-from learning.protocols.split import JointPart
+from learning.protocols.split import JointPart, Smashed
 from learning.schemes.hasfl import operators
 from learning.world import World
 
@@ -33,7 +33,7 @@ class ServerBlocks:
         self.world, self.deepest = world, 0
         self.own: Tree = {}
         """Weights of the users' own blocks, from the first to the deepest cut."""
-        self.common = JointPart(world, world.initial(world.whole), None)
+        self.common = JointPart(world, world.initial(world.whole), ())
         """The blocks above, on which all users' gradients meet."""
 
     @property
@@ -105,7 +105,7 @@ class UserBlocks:
             parts["migration"] = self._part(known, self.cut)
         return parts
 
-    def serve(self, user: User, z: Deferred[Tensor], y: Rows) -> Process[Any]:
+    def serve(self, user: User, z: Smashed, y: Rows) -> Process[Smashed]:
         """Forward and backward pass through private copy and common blocks; their gradients are kept for the step."""
         common = self.server.common
         if self.private is None:
