@@ -1,15 +1,14 @@
-"""Which of the numbers that a training produces a controller may decide by."""
+"""Which numbers that training produces a controller may decide by: a diverged training yields none."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 LARGEST = 1e30
-"""Beyond it single precision cannot add a few numbers up: such a training has diverged."""
+"""Magnitude beyond which sums in single precision overflow: such a training has diverged."""
 
 
-def usable(*numbers: Any) -> bool:
-    """Whether all entries of these arrays or tensors are finite, and none is larger than LARGEST in magnitude."""
+def usable(*numbers: ArrayLike) -> bool:
+    """Whether all entries of these arrays or tensors are finite and at most LARGEST in magnitude."""
     return all(bool((np.abs(np.asarray(each)) <= LARGEST).all()) for each in numbers)

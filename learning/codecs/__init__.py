@@ -5,7 +5,7 @@ They compose: a `Chain` encodes what a sparse message keeps, and a `Bundle` has 
 
 from learning.codecs.codec import Codec, FixedWidth, Identity, Lossless
 from learning.codecs.compose import Bundle, Chain
-from learning.codecs.quantise import Cast, Uniform
+from learning.codecs.quantise import Cast, Uniform, quantiser
 from learning.codecs.sparse import KeptActivations, KeptWeights, Sparse
 
 CODECS: dict[str, type] = {"identity": Identity, "uniform": Uniform, "cast": Cast}
@@ -23,4 +23,5 @@ __all__ = [
     "Lossless",
     "Sparse",
     "Uniform",
+    "quantiser",
 ]

@@ -8,6 +8,11 @@ from annotated_types import Interval
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from learning.codecs.codec import Codec, Identity
+
+UNQUANTISED_BITS = 32
+"""Bits of an element that stand for no quantisation where a scenario asks for a number of bits."""
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -65,6 +70,15 @@ class Uniform:
     def largest(self) -> int:
         """The largest code."""
         return int(2**self.bits_per_element - 1)
+
+
+def quantiser(
+    bits: int,
+    rounding: Literal["stochastic", "nearest"] = "stochastic",
+    range: Literal["tensor", "token"] = "tensor",
+) -> Codec:
+    """The codec that sends an element in so many bits (1 to 16): `Uniform`, or `Identity` for UNQUANTISED_BITS."""
+    return Identity() if bits == UNQUANTISED_BITS else Uniform(bits, rounding, range)
 
 
 @dataclass(frozen=True)

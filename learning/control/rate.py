@@ -1,10 +1,11 @@
-"""Shannon's rate turned round: the bandwidth, power or energy that it takes to send so many bits in so much time.
+"""Shannon's rate and its inverses: the bandwidth, power or energy that it takes to send so many bits in so much time.
 
 Everywhere R = W log2(1 + p g / W): rate R in bit/s, bandwidth W in Hz, power p in W, and g the power gain of the
-channel over the noise power density, in Hz/W. Arguments are numbers or arrays of one shape; what cannot be is infinite.
+channel over the noise power density, in Hz/W. Arguments are numbers or arrays that broadcast; a result is infinite
+where no bandwidth, power or energy suffices.
 
-Turning the rate round takes the root y > 0 of ln(1 + y) = u y, 0 < u < 1, which is y = -W(-u exp(-u)) / u - 1 on the
-lower branch of Lambert's W (Corless et al., On the Lambert W function, Advances in Computational Mathematics 5, 1996).
+The inverses take the root y > 0 of ln(1 + y) = u y, 0 < u < 1, which is y = -W(-u exp(-u)) / u - 1 on the lower branch
+of Lambert's W (Corless et al., On the Lambert W function, Advances in Computational Mathematics 5, 1996).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ Floats = NDArray[np.float64]
 
 LN2 = np.log(2.0)
 NEAR, POLISHING = 1e-3, 3
-"""Distance of u from one below which Lambert's W has lost too many digits, and Newton steps after either start."""
+"""Distance of u from one below which Lambert's W has lost too many digits, and Newton steps that refine the root."""
 
 
 def rate_bps(bandwidth_hz: ArrayLike, power_w: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """Rate; zero where there is no bandwidth."""
+    """Shannon's rate in bit/s; zero where there is no bandwidth."""
     width = np.asarray(bandwidth_hz, dtype=float)
     received_hz = np.multiply(power_w, gain_hz_per_w)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -29,9 +30,9 @@ def rate_bps(bandwidth_hz: ArrayLike, power_w: ArrayLike, gain_hz_per_w: ArrayLi
 
 
 def snr_at(u: ArrayLike) -> Floats:
-    """The root y of ln(1 + y) = u y: the signal-to-noise ratio at which a nat costs 1/u times what it must at least.
+    """The root y of ln(1 + y) = u y: the signal-to-noise ratio at which a nat costs 1/u times its minimum energy.
 
-    Zero for u >= 1, where more is asked for than any bandwidth gives; infinite for u <= 0.
+    Zero for u >= 1, where no bandwidth suffices; infinite for u <= 0.
     """
     ratio = np.asarray(u, dtype=float)
     inside = (ratio > 0) & (ratio < 1)
@@ -45,7 +46,7 @@ def snr_at(u: ArrayLike) -> Floats:
 
 
 def bandwidth_hz(rate: ArrayLike, power_w: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """The bandwidth that gives a rate; infinite where even endless bandwidth gives less: from p g / ln 2 on."""
+    """The bandwidth in Hz that gives a rate in bit/s; infinite from p g / ln 2 on, the rate of unlimited bandwidth."""
     received_hz = np.multiply(power_w, gain_hz_per_w)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = snr_at(np.asarray(rate) * LN2 / received_hz)
@@ -53,14 +54,14 @@ def bandwidth_hz(rate: ArrayLike, power_w: ArrayLike, gain_hz_per_w: ArrayLike) 
 
 
 def power_w(rate: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """The power that gives a rate in a bandwidth; infinite without bandwidth."""
+    """The power in W that gives a rate in a bandwidth; infinite without bandwidth."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         needed = np.expm1(np.asarray(rate) * LN2 / bandwidth_hz) * np.divide(bandwidth_hz, gain_hz_per_w)
     return np.where(np.asarray(bandwidth_hz) > 0, needed, np.inf)
 
 
 def energy_j(bits: ArrayLike, seconds: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """Radiated energy of sending bits in just that time.
+    """Radiated energy in J of sending bits in exactly that time.
 
     It depends on time and bandwidth through their product alone, convex and falling, with `min_energy_j` its limit.
     """
@@ -71,14 +72,14 @@ def energy_j(bits: ArrayLike, seconds: ArrayLike, bandwidth_hz: ArrayLike, gain_
 
 
 def min_energy_j(bits: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """What bits cost at least, however much time or bandwidth there is: S ln 2 / g."""
+    """Infimum of the energy in J of S bits over all times and bandwidths: S ln 2 / g."""
     return np.asarray(np.multiply(bits, LN2) / np.asarray(gain_hz_per_w, dtype=float))
 
 
 def power_for_energy_w(
     bits: ArrayLike, budget_j: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike
 ) -> Floats:
-    """The power at which sending bits takes exactly an energy budget; below it, it takes less.
+    """The largest power in W at which sending bits radiates no more than an energy budget.
 
     Zero where the budget is no more than `min_energy_j`.
     """

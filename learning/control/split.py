@@ -1,4 +1,4 @@
-"""Sharing a bandwidth among users so that what they radiate together is least."""
+"""Division of a bandwidth among users with the least radiated energy together."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scipy.special import lambertw
 from learning.control.rate import LN2, Floats
 
 HALVINGS = 200
-"""Bisections end here at the latest: long before, a double has no digit left."""
+"""Bound on the steps of a bisection; a double runs out of digits long before."""
 POLISHING = 3
-"""Newton steps after Lambert's W, which loses digits near its branch point."""
+"""Newton steps that refine Lambert's W, which loses digits near its branch point."""
 
 
 def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
-    """The least number from `low` to `high`, both positive, from which on a condition holds.
+    """The least number from `low` to `high`, both positive, from which on a monotone condition holds.
 
-    `enough(high)` is taken for granted. The steps are geometric, so that the answer is good to a relative 1e-15.
+    `enough(high)` is assumed to hold. The steps are geometric, so the result is exact to a relative 1e-15.
     """
     if enough(low):
         return low
@@ -34,11 +34,13 @@ def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
 def min_energy_split(
     bits: Floats, seconds: Floats, gain_hz_per_w: Floats, min_hz: Floats, total_hz: float
 ) -> Floats | None:
-    """Bandwidths of a given sum with which all send their bits in their times with the least radiated energy together.
+    """(users,): bandwidths of a given sum with which users radiate the least energy together.
 
-    `min_hz` is what each needs at least, for its power limit. None if the sum of these is more than there is. Found
-    by a root search for the price of a hertz: at the optimum one more hertz saves the same energy wherever it is put,
-    but for users who have no more than they need at least.
+    Each user sends `bits` in `seconds`, (users,), over a channel of `gain_hz_per_w`, (users,), and needs at least
+    `min_hz`, (users,), because of its power limit. None where the sum of `min_hz` exceeds `total_hz`.
+
+    The method is a root search for the price of a hertz: at the optimum one more hertz saves the same energy for every
+    user whose bandwidth exceeds its minimum.
     """
     excess_hz = total_hz - float(min_hz.sum())
     if excess_hz < 0:
@@ -63,13 +65,13 @@ def min_energy_split(
 
 
 def saving(width_hz: Floats, bits: Floats, seconds: Floats, gain_hz_per_w: Floats) -> Floats:
-    """Joules saved by one more hertz: (t / g) (x e^x - e^x + 1), where x = S ln 2 / (W t) is the rate in nat/s/Hz."""
+    """(users,): J saved by one more hertz: (t / g) (x e^x - e^x + 1), with the rate x = S ln 2 / (W t) in nat/s/Hz."""
     x = np.minimum(bits * LN2 / (width_hz * seconds), 700.0)
     return np.asarray(seconds / gain_hz_per_w * (x * np.exp(x) - np.expm1(x)), dtype=float)
 
 
 def width_worth(price: float, bits: Floats, seconds: Floats, gain_hz_per_w: Floats) -> Floats:
-    """The bandwidth at which one more hertz saves just its price in joules: x = 1 + W((c - 1) / e), c = price g / t."""
+    """(users,): bandwidth at which a further hertz saves its price in J: x = 1 + W((c - 1) / e), c = price g / t."""
     cost = price * gain_hz_per_w / seconds
     x = 1 + np.real(lambertw((cost - 1) / np.e, k=0))
     x = np.where(cost < 1e-6, np.sqrt(2 * cost), x)

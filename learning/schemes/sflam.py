@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
-from learning.codecs import Codec, Identity, Uniform
+from learning.codecs import quantiser
 from learning.control.controller import record
 from learning.control.observation import observe
 from learning.control.precision.controller import PrecisionController, grants
@@ -38,9 +38,6 @@ from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
 from learning.steps import State, Weights
 from learning.world import World
-
-FULL = 32
-"""Bits of an element that is sent as it is, without quantisation."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,8 @@ class SFLAM(LocalTraining, Scheme):
     def link(self, bits: int) -> CutLink:
         """What crosses the cut, with so many bits for an element of the smashed data."""
         return CutLink(
-            activations=self._codec(bits, self.rounding),
-            gradients=self._codec(self.gradient_bits, "stochastic"),
+            activations=quantiser(bits, self.rounding),
+            gradients=quantiser(self.gradient_bits),
             label_bits=self.label_bits,
         )
 
@@ -139,6 +136,3 @@ class SFLAM(LocalTraining, Scheme):
         users = world.able[: world.policy.asked(world.wanted)]
         problem = self.problem(world, users, 0, ActivationRanges())
         self.control.solve(problem, world.streams.generator("subchannels", 0))
-
-    def _codec(self, bits: int, rounding: Literal["stochastic", "nearest"]) -> Codec:
-        return Identity() if bits == FULL else Uniform(bits, rounding)

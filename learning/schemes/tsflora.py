@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Interval
 
 from learning.adapters import require_adapters
-from learning.codecs import Codec, Identity, Uniform
+from learning.codecs import quantiser
 from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.split import CutLink
@@ -27,9 +27,6 @@ from learning.reducers import Selected, patch_tokens
 from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
 from learning.world import World
-
-FULL = 32
-"""Bits of an element that is sent as it is, without quantisation."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,8 @@ class TSFLora(LocalTraining, Scheme):
         keep = self.tokens if self.budget == "patches" else max(self.tokens - 1 - self.merge, 0)
         return CutLink(
             tokens=Selected(keep, self.selector, self.merge),
-            activations=self._codec(self.bits),
-            gradients=self._codec(self.gradient_bits),
+            activations=quantiser(self.bits, self.rounding, self.range),
+            gradients=quantiser(self.gradient_bits, self.rounding, self.range),
             label_bits=self.label_bits,
         )
 
@@ -86,6 +83,3 @@ class TSFLora(LocalTraining, Scheme):
     def _plain(self) -> SFLV1:
         """SplitFedV1 over this link, which is all that the scheme is."""
         return SFLV1(self.local_steps, self.weighting, self.link, self.average, local_epochs=self.local_epochs)
-
-    def _codec(self, bits: int) -> Codec:
-        return Identity() if bits == FULL else Uniform(bits, self.rounding, self.range)

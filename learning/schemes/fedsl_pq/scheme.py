@@ -26,7 +26,7 @@ from annotated_types import Ge, Gt, Interval
 
 from learning import steps
 from learning.aggregators import weighted_mean
-from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, Uniform
+from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, quantiser
 from learning.draws import Draw
 from learning.parties import User
 from learning.ports import Process
@@ -171,7 +171,7 @@ class FedSLPQ(Scheme):
 
     @property
     def _quantiser(self) -> Codec:
-        return Identity() if self.gradient_bits == 32 else Uniform(self.gradient_bits)
+        return quantiser(self.gradient_bits)
 
     def _codecs(self, world: World, u: Draw | None) -> tuple[Bundle, Codec]:
         """Codecs of the smashed data with their labels, and of the cut-layer gradient; `u` decides what is dropped."""
