@@ -22,7 +22,7 @@ Message: TypeAlias = "torch.Tensor | Deferred[Any] | Leaf | float | Mapping[str,
 Sent = TypeVar("Sent", bound=Message)
 """What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
 
-Witness = Callable[[int, Sequence[Any]], None]
+Witness = Callable[[int, Sequence[object]], None]
 """Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
 
 PLAIN = Identity()

@@ -1,8 +1,10 @@
-"""What a type checker says of the mistakes that simulated time and deferred values invite: mypy is run on snippets.
+"""Mistakes that simulated time and deferred values invite, and what finds them.
 
-Each snippet is right but for lines with a comment `# wrong`: mypy must report these and no other.
+mypy is run on snippets that are right but for lines with a comment `# wrong`: it must report these and no other. What
+it does not report, a process that is called in a statement of its own and so never runs, is looked for here.
 """
 
+import ast
 import os
 import subprocess
 import sys
@@ -69,5 +71,44 @@ def test_mypy_reports_the_lines_that_are_wrong(snippet: str, tmp_path: Path) -> 
     command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", file]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ | {"MYPYPATH": str(ROOT)}, capture_output=True, text=True)
     reported = {int(line.split(":")[1]) for line in ran.stdout.splitlines() if ": error: " in line}
-    wrong = {number for number, line in enumerate(snippet.splitlines(), 1) if line.endswith("# wrong")}
-    assert reported == wrong, ran.stdout + ran.stderr
+    assert sorted(reported) == lines_that_are_wrong(snippet), ran.stdout + ran.stderr
+
+
+def lines_that_are_wrong(snippet: str) -> list[int]:
+    return [number for number, line in enumerate(snippet.splitlines(), 1) if line.endswith("# wrong")]
+
+
+def processes(tree: ast.AST) -> set[str]:
+    """Names of the functions and methods that return a process, by their annotations."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.returns)
+    return {f.name for f in functions if ast.unparse(f.returns or f).split("[")[0] in ("Process", "Timed", "Trained")}
+
+
+def never_run(tree: ast.AST, names: set[str]) -> list[int]:
+    """Lines of statements that consist of a call of such a function, without `yield from`."""
+    statements = (node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
+    return [node.lineno for node in statements if ast.unparse(node.value.func).rpartition(".")[2] in names]
+
+
+def test_no_process_is_called_and_left() -> None:
+    rooms = [ROOT / "learning" / room for room in ("protocols", "schemes", "control")]
+    files = [file for room in [*rooms, ROOT / "examples"] for file in room.rglob("*.py")]
+    trees = {file: ast.parse(file.read_text()) for file in [*files, ROOT / "learning" / "parties.py"]}
+    names = set().union(*map(processes, trees.values()))
+    assert {"do", "send", "exchange", "gather", "merge"} <= names
+    assert {file.name: lines for file, tree in trees.items() if (lines := never_run(tree, names))} == {}
+
+
+A_PROCESS_THAT_IS_LEFT = """
+def send(self) -> Process[int]:
+    self.other.send()  # wrong
+    yield from self.other.send()
+    sent = self.other.send()
+    send(send(sent))  # wrong
+"""
+
+
+def test_a_process_that_is_left_is_seen() -> None:
+    tree = ast.parse(A_PROCESS_THAT_IS_LEFT)
+    assert processes(tree) == {"send"}
+    assert never_run(tree, {"send"}) == lines_that_are_wrong(A_PROCESS_THAT_IS_LEFT)

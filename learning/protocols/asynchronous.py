@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from statistics import fmean
 from traceback import clear_frames
-from typing import Any, Generic, NamedTuple
+from typing import Generic, NamedTuple
 
 import simpy
 from torch.utils._pytree import tree_leaves
@@ -176,7 +176,7 @@ class AsynchronousCohort(Generic[M]):
             if seat.is_alive:
                 seat.interrupt("the run is over")
 
-    def _witness(self, user: int, operands: Sequence[Any]) -> None:
+    def _witness(self, user: int, operands: Sequence[object]) -> None:
         """Note whose weights are among the operands of a user's work: of what it has in hand, or of the newest."""
         for version in (self._in_hand.get(user), self._version):
             if version is None or version.name in self._noted[user]:

@@ -47,5 +47,5 @@ class SynchronousCohort(NamedTuple, Generic[M]):
         done = yield from gather(
             self.world, {user: copies.before(user, self.work(user, number, model)) for user in users}
         )
-        copies.withdraw()
+        copies.cancel()
         return [Update(user, number, result, model, 0) for user, result in done.items()]

@@ -47,7 +47,7 @@ class Copies:
             yield self._sent[user.server]
         return (yield from work)
 
-    def withdraw(self) -> None:
+    def cancel(self) -> None:
         """The round is over: nobody needs copies that have not arrived."""
         for process in self._sent.values():
             if process.is_alive:
