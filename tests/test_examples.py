@@ -55,3 +55,31 @@ def test_the_toy_scheme_follows_policies_and_survives_faults(by: str) -> None:
     assert (result.status, len(rounds)) == ("complete", 4)
     assert (rounds.dropped > 0).any()
     assert (rounds.participants > 0).any()
+
+
+@pytest.fixture
+def rateless(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The names of the example, whose scheme is registered for one test."""
+    monkeypatch.setitem(SCHEMES, "distributed_averaging", SCHEMES["fedavg"])  # to be taken out again afterwards
+    return runpy.run_path(str(EXAMPLES / "rateless.py"))
+
+
+def test_in_the_rateless_example_users_train_when_their_own_reception_is_over(rateless: dict[str, Any]) -> None:
+    """The downlink changes when a user begins, and nothing that it learns."""
+    results = {downlink: rateless["run"](downlink, rounds=2) for downlink in rateless["DOWNLINKS"]}
+    assert len({result.tables["evaluations"]["rows"] for result in results.values()}) == 1
+    assert len({result.accuracy for result in results.values()}) == 1
+    begun, bits = {}, {}
+    for downlink, result in results.items():
+        transfers, jobs = frame(result, "transfers"), frame(result, "computations")
+        received = transfers[transfers.direction == "down"].set_index(["round", "user"])
+        begun[downlink] = jobs[jobs.kind == "client_training"].set_index(["round", "user"]).start_s.sort_index()
+        assert len(begun[downlink]) == 2 * 12
+        assert (begun[downlink] == received.end_s[begun[downlink].index]).all()
+        assert (received.receivers == (1 if downlink == "unicast" else 12)).all()
+        bits[downlink] = frame(result, "rounds").downlink_bits[0]
+    first = {downlink: start_s[0] for downlink, start_s in begun.items()}
+    assert bits["unicast"] == pytest.approx(12 * bits["broadcast"]) == pytest.approx(12 * bits["rateless"])
+    assert first["broadcast"].nunique() == 1
+    assert first["rateless"].nunique() == 12
+    assert (first["rateless"] < first["broadcast"]).all()

@@ -1,0 +1,93 @@
+"""Three ways to distribute a model: to each user, to all at the weakest's rate, or rateless, each at its own rate.
+
+    python examples/rateless.py
+
+server -> users  model: unicast, broadcast or rateless broadcast       a user trains as soon as it has received it
+user             local steps on the whole model
+user -> server   model
+server           mean of the models, weighted by samples
+
+Over a rateless code the base station transmits one stream of ever new coded bits. A user has the model when the mutual
+information that it has received reaches the model's bits, and does not wait for those that hear the station less well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from learning.aggregators import weighted_mean
+from learning.local_training import LocalTraining
+from learning.parties import User
+from learning.ports import Process
+from learning.protocols.broadcast import Broadcast
+from learning.protocols.federated import descend
+from learning.protocols.rounds import gather
+from learning.scheme import Scheme
+from learning.schemes import SCHEMES
+from learning.world import World
+from scenarios import Result, load, simulate
+
+Downlink = Literal["unicast", "broadcast", "rateless"]
+DOWNLINKS: tuple[Downlink, ...] = ("unicast", "broadcast", "rateless")
+CELL = Path(__file__).parents[1] / "scenarios" / "quickstart.yaml"
+
+
+@dataclass(frozen=True)
+class DistributedAveraging(LocalTraining, Scheme):
+    """Federated averaging whose downlink is one of three kinds. All users are there all the time."""
+
+    downlink: Downlink = "rateless"
+    """How the model goes to the users: one message each, one to all at one rate, or one rateless stream."""
+
+    def run(self, world: World) -> Process[None]:
+        model = world.initial(world.whole)
+        states = dict.fromkeys(world.users, world.optimiser.init(model))
+        for number in world.rounds():
+            users = world.selected(number)
+            receive = self.distribute(world, users, model)
+            work = {user: self.turn(world, user, number, model, states, receive[user]) for user in users}
+            models = yield from gather(world, work)
+            model = world.executor.submit(
+                weighted_mean, list(models.values()), world.weights(list(models), "by_samples")
+            )
+            world.models(model)
+
+    def distribute(self, world: World, users: Sequence[User], model: Any) -> dict[User, Process[Any]]:
+        """For each user a process that is over when the user has the model."""
+        if self.downlink == "unicast":
+            return {user: world.server.send(user, model, "model") for user in users}
+        if self.downlink == "broadcast":
+            broadcast = Broadcast(world, users, model, "model")
+            return {user: broadcast.reaches(user) for user in users}
+        return world.server.broadcast_rateless(users, model, "model")
+
+    def turn(
+        self, world: World, user: User, number: int, model: Any, states: dict[User, Any], receive: Process[Any]
+    ) -> Process[Any]:
+        """Download, local training, upload; the model that the server receives."""
+        yield from receive
+        data = user.batches.stack(self.positions(user, number))
+        trained, states[user] = yield from descend(world, world.whole, user, model, states[user], *data)
+        return (yield from user.send(world.server, trained, "model"))
+
+
+SCHEMES["distributed_averaging"] = DistributedAveraging
+
+
+def run(downlink: Downlink, rounds: int = 10) -> Result:
+    """A run of the quickstart in a cell of 400 m with little band for the downlink."""
+    scheme = {"name": "distributed_averaging", "downlink": downlink}
+    cell = {"network.users.placement.radius_m": 400, "network.sharing.downlink.bandwidth_mhz": 0.5}
+    return simulate(load(CELL, {"learning.scheme": scheme, "learning.stop.rounds": rounds, **cell}))
+
+
+if __name__ == "__main__":
+    for downlink in DOWNLINKS:
+        result = run(downlink)
+        transfers = result.table("transfers").to_pandas()
+        received_s = (transfers.end_s - transfers.start_s)[transfers.direction == "down"]
+        print(
+            f"{downlink:9s}  users have the model after {received_s.mean():.2f} s, the last of them after "
+            f"{received_s.max():.2f} s; 10 rounds take {result.simulated_time_s:.1f} s, accuracy {result.accuracy:.3f}"
+        )
