@@ -9,10 +9,10 @@ import torch
 from watching import NOTHING, watch
 
 from fakes import world
+from learning.control.pruning import BoundSetting, LayerStatistics, stationarity_bound
 from learning.models import LeNet
 from learning.reducers import CubicRamp, Dropout, Pruning
 from learning.schemes import FedSLPQ
-from learning.schemes.fedsl_pq.bound import Layer, Setting, bound
 
 INPUTS, CUT, HIDDEN, CLASSES, BATCH, USERS = 64, 12, 8, 10, 8, 3
 LABELS = 4 * BATCH  # ceil(log2 10) bits each
@@ -201,8 +201,8 @@ def test_settings_that_make_no_sense_are_refused():
 
 # 8: the bound.
 
-LAYERS = [Layer(1.0, 2.0, 100, 0.5), Layer(0.5, 1.0, 50, 0.25), Layer(0.2, 0.7, 20, 1.0)]
-SETTING = Setting(
+LAYERS = [LayerStatistics(1.0, 2.0, 100, 0.5), LayerStatistics(0.5, 1.0, 50, 0.25), LayerStatistics(0.2, 0.7, 20, 1.0)]
+SETTING = BoundSetting(
     interval=3,
     cut=2,
     pruning_rate=0.5,
@@ -231,7 +231,7 @@ SETTING = Setting(
     ],
 )
 def test_the_bound_is_monotone(knob, values, sign):
-    values = [bound(replace(SETTING, **{knob: value}), LAYERS) for value in values]
+    values = [stationarity_bound(replace(SETTING, **{knob: value}), LAYERS) for value in values]
     assert all(sign * (b - a) > 0 for a, b in pairwise(values))
 
 
@@ -241,8 +241,8 @@ def test_the_bound_by_hand():
     pruning = 2.0**2 * 0.5 * 3.0
     rounding = 2.0 * 0.1 / 5 * (100 * 0.5**2 + 50 * 0.25**2) / (4 * 15**2)
     dropping = 2.0 * 0.1 / 5 * 0.25 * 4.0
-    assert bound(SETTING, LAYERS) == pytest.approx(start + noise + drift + pruning + rounding + dropping)
+    assert stationarity_bound(SETTING, LAYERS) == pytest.approx(start + noise + drift + pruning + rounding + dropping)
     weighted = start + noise + drift + 2 * pruning + 3 * rounding + 4 * dropping
-    assert bound(SETTING, LAYERS, 2, 3, 4) == pytest.approx(weighted)
+    assert stationarity_bound(SETTING, LAYERS, 2, 3, 4) == pytest.approx(weighted)
     bare = replace(SETTING, interval=1, pruning_rate=0.0, gradient_bits=32, dropout_rate=0.0)
-    assert bound(bare, LAYERS) == pytest.approx(start + noise)
+    assert stationarity_bound(bare, LAYERS) == pytest.approx(start + noise)

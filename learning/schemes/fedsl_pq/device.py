@@ -1,21 +1,27 @@
-"""What a user of FedSL-PQ keeps between rounds, and the times by which it meets a latency budget."""
+"""A device under FedSL-PQ: what it holds between rounds, its passes at the sparse cost, and its random numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from learning import steps
+from learning.data import Inputs
+from learning.draws import Draw
 from learning.executor.deferred import Operation
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.split import ServerPart
+from learning.reducers.dropout import Dropout
 from learning.world import World
 
 
 @dataclass
-class Device:
+class PrunedDevice:
     """A pruned device part, its optimiser and mask, and the times of the user's last round."""
 
+    world: World
+    user: User
     weights: Any
     state: Any
     """State of its optimiser."""
@@ -32,21 +38,26 @@ class Device:
     other_s: float | None = None
     """Time of everything else in the last round: messages, and the server's work. None before the first round."""
 
-    def compute(
-        self, world: World, user: User, operation: Operation, *args: Any, kind: str, share: float = 1
-    ) -> Process[Any]:
+    def compute(self, operation: Operation, *args: Any, kind: str, share: float = 1) -> Process[Any]:
         """Do a pass at the sparse cost: (1 - rate) of the dense one, times `share`."""
-        started = world.env.now
-        result = yield from user.do(operation, *args, kind=kind, scale=(1 - self.rate) * share)
-        self.compute_s += world.env.now - started
+        started = self.world.env.now
+        result = yield from self.user.do(operation, *args, kind=kind, scale=(1 - self.rate) * share)
+        self.compute_s += self.world.env.now - started
         return result
 
-    def next_rate(self, scheduled: float, budget_s: float | None, max_rate: float) -> float:
-        """The scheduled pruning rate; or, under a latency budget and after the first round, the rate that meets it.
+    def dropout_draw(self, dropout: Dropout, number: int, x: Inputs) -> Draw | None:
+        """Uniform numbers that decide in round `number` what is dropped of a mini-batch; None without dropout."""
+        if not dropout.rate:
+            return None
+        z = self.world.executor.plan(steps.front, self.world.front, self.weights, x).profile.outputs[0].tree
+        shape = dropout.draw_shape(tuple(z.shape))
+        return Draw(self.world.streams, "dropout", (self.user.number, number), shape, z.dtype)
 
-        It is 1 - (budget - other time) / dense compute time by the times of the last round, within [0, max_rate].
-        """
-        if budget_s is None or self.other_s is None:
-            return scheduled
-        dense_s = self.compute_s / (1 - self.rate)
-        return min(max(1 - (budget_s - self.other_s) / dense_s, 0.0), max_rate)
+    def rounding_draws(self, number: int) -> dict[str, Draw]:
+        """Uniform numbers for the stochastic rounding of the device part's gradients in round `number`, by name."""
+        streams, precision = self.world.streams, self.world.precision
+        shapes = {name: tuple(value.shape) for name, value in self.world.front.parameters().items()}
+        return {
+            name: Draw(streams, "gradient rounding", (self.user.number, number, name), shape, precision)
+            for name, shape in shapes.items()
+        }

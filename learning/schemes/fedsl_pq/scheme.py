@@ -24,9 +24,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from learning import steps
 from learning.aggregators import weighted_mean
 from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, quantiser
+from learning.control.pruning import rate_within_budget
 from learning.draws import Draw
 from learning.parties import User
 from learning.ports import Process
@@ -37,7 +37,7 @@ from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
 from learning.scheme import Scheme
 from learning.schemes.fedsl_pq import operators
-from learning.schemes.fedsl_pq.device import Device
+from learning.schemes.fedsl_pq.device import PrunedDevice
 from learning.world import World
 
 
@@ -84,8 +84,10 @@ class FedSLPQ(Scheme):
         front: Any = world.initial(world.front)
         back: Any = world.initial(world.back)
         joint = JointPart(world, back, world.server_optimiser.init(back))
-        parts = {user: ServerPart(world, back, joint.state) for user in world.users}
-        devices = {user: Device(front, world.optimiser.init(front), part) for user, part in parts.items()}
+        devices = {
+            user: PrunedDevice(world, user, front, world.optimiser.init(front), ServerPart(world, back, joint.state))
+            for user in world.users
+        }
         for number in world.rounds():
             cohort = {user: devices[user] for user in world.selected(number // self.interval)}
             last = (number + 1) % self.interval == 0
@@ -104,14 +106,14 @@ class FedSLPQ(Scheme):
             now = front if last else world.executor.submit(*self.mean(world, cohort, front))
             world.models((now, back if last else self.mean_back(world, cohort, back)))
 
-    def distribute(self, world: World, devices: Mapping[User, Device], front: Any, back: Any) -> Broadcast:
+    def distribute(self, world: World, devices: Mapping[User, PrunedDevice], front: Any, back: Any) -> Broadcast:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
         for device in devices.values():
             device.replica.weights = back
         return Broadcast(world, list(devices), front, "model")
 
     def user(
-        self, world: World, user: User, number: int, device: Device, joint: JointPart, dense: Broadcast | None
+        self, world: World, user: User, number: int, device: PrunedDevice, joint: JointPart, dense: Broadcast | None
     ) -> Process[None]:
         """Steps 0 to 6. A user that step 0 does not reach goes on with what it has."""
         if dense and (self.masks_at == "server" or (yield from dense.reaches(user))):
@@ -120,30 +122,30 @@ class FedSLPQ(Scheme):
             yield from self.prune(world, user, number, device)
         started, device.compute_s = world.env.now, 0.0
         x, y = user.batch(number)
-        u = self._dropout_draw(world, user, number, device.weights, x)
+        u = device.dropout_draw(self.dropout, number, x)
         up, down = self._codecs(world, u)
 
         forward = (operators.front, world.front, self.dropout, device.weights, x, u)
-        z = yield from device.compute(world, user, *forward, kind="client_forward")
+        z = yield from device.compute(*forward, kind="client_forward")
         z, y = yield from user.send(world.server, (z, y), "activation", up)
 
         server = joint if self.server_mode == "synced" else device.replica
         dz = yield from server.serve(user, z, y)
         dz = yield from world.server.send(user, dz, "gradient", down)
 
-        step = (world.front, self.dropout, world.optimiser, self._quantiser, device.weights, device.state, device.mask)
-        backward = (operators.update, *step, x, dz, u, self._noise(world, user, number))
+        noise = None if self._quantiser.exact else device.rounding_draws(number)
+        step = (world.front, self.dropout, world.optimiser, self._quantiser)
+        backward = (operators.update, *step, device.weights, device.state, device.mask, x, dz, u, noise)
         share = self.gradient_bits / 32 if self.backward_time_follows_bits else 1
-        device.weights, device.state, device.gradients = yield from device.compute(
-            world, user, *backward, kind="client_backward", share=share
-        )
+        update = yield from device.compute(*backward, kind="client_backward", share=share)
+        device.weights, device.state, device.gradients = update
         device.other_s = world.env.now - started - device.compute_s
         if (number + 1) % self.interval == 0:
             yield from user.send(world.server, device.weights, "model", KeptWeights(self.pruning, device.rate))
 
-    def prune(self, world: World, user: User, number: int, device: Device) -> Process[None]:
-        """Step 1: a new mask for the weights at hand, decided on the device or at the server."""
-        device.rate = device.next_rate(self.pruning_rate.rate(number), self.latency_budget_s, self.max_rate)
+    def prune(self, world: World, user: User, number: int, device: PrunedDevice) -> Process[None]:
+        """Step 0: a new mask for the weights at hand, decided on the device or at the server."""
+        device.rate = self._rate(device, number)
         world.journal.decision(user.number, "pruning_rate", device.rate)
         seen = self.pruning.importance == "taylor" and device.gradients is not None
         pruning = self.pruning if seen else replace(self.pruning, importance="magnitude")
@@ -155,14 +157,14 @@ class FedSLPQ(Scheme):
         device.weights = yield from world.server.send(user, weights, "model", KeptWeights(self.pruning, device.rate))
         device.mask = mask
 
-    def mean(self, world: World, devices: Mapping[User, Device], front: Any) -> tuple[Any, ...]:
+    def mean(self, world: World, devices: Mapping[User, PrunedDevice], front: Any) -> tuple[Any, ...]:
         """Step 7 as an operation and its arguments: the mean of the device parts, weighted by the users' samples."""
         masks = [device.mask for device in devices.values()]
         known = None if self.aggregation == "plain" or any(mask is None for mask in masks) else masks
         fronts = [device.weights for device in devices.values()]
         return operators.aggregated, front, fronts, known, world.weights(list(devices), "by_samples")
 
-    def mean_back(self, world: World, devices: Mapping[User, Device], back: Any) -> Any:
+    def mean_back(self, world: World, devices: Mapping[User, PrunedDevice], back: Any) -> Any:
         """The server's part that goes with it: the mean of the replicas, or the one that all users share."""
         if self.server_mode == "synced":
             return back
@@ -182,17 +184,9 @@ class FedSLPQ(Scheme):
         kept = KeptActivations(self.dropout, u, self.mask_coding)
         return Bundle((kept, labels)), Chain(replace(kept, positions="known"), gradient)
 
-    def _dropout_draw(self, world: World, user: User, number: int, weights: Any, x: Any) -> Draw | None:
-        if not self.dropout.rate:
-            return None
-        z = world.executor.plan(steps.front, world.front, weights, x).profile.outputs[0].tree
-        return Draw(world.streams, "dropout", (user.number, number), self.dropout.draw_shape(tuple(z.shape)), z.dtype)
-
-    def _noise(self, world: World, user: User, number: int) -> dict[str, Draw] | None:
-        """Draws of the stochastic rounding of the device's gradients."""
-        if self._quantiser.exact:
-            return None
-        return {
-            name: Draw(world.streams, "gradient rounding", (user.number, number, name), tuple(p.shape), world.precision)
-            for name, p in world.front.parameters().items()
-        }
+    def _rate(self, device: PrunedDevice, number: int) -> float:
+        """The scheduled pruning rate; or under a latency budget, once a device knows its times, the rate to keep it."""
+        budget_s = self.latency_budget_s
+        if budget_s is None or device.other_s is None:
+            return self.pruning_rate.rate(number)
+        return rate_within_budget(budget_s, device.compute_s, device.other_s, device.rate, self.max_rate)

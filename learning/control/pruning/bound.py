@@ -1,4 +1,4 @@
-"""How far from stationary FedSL-PQ may stay: a bound for prediction only.
+"""A bound on the mean squared gradient norm that FedSL-PQ reaches, for the prediction of orderings only.
 
 The first three terms have the shape of AdaptSFL's bound (arXiv 2403.13101); the terms of pruning, quantisation and
 dropout are this project's. Their constants are not claimed: they are to be fitted, or used for orderings alone.
@@ -9,8 +9,8 @@ from math import prod
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What the bound needs to know of one layer."""
+class LayerStatistics:
+    """Statistics of the gradients of one layer."""
 
     gradient_variance: float
     """sigma^2: variance of the mini-batch gradient."""
@@ -23,17 +23,25 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """The knobs of the scheme, and the smoothness of the problem."""
+class BoundSetting:
+    """Hyper-parameters of the scheme, and what is assumed of the loss function."""
 
     interval: int
+    """I: rounds between aggregations of the device parts."""
     cut: int
+    """Layers on the device."""
     pruning_rate: float
+    """rho: share of the device part's weights that is pruned, in [0, 1)."""
     gradient_bits: int
+    """b: bits of the quantised gradient of the device part; 32 for no quantisation."""
     dropout_rate: float
+    """p: probability that an activation at the cut is dropped, in [0, 1)."""
     rounds: int
+    """T: rounds of training."""
     users: int
+    """K: users that take part in a round."""
     learning_rate: float
+    """gamma."""
     smoothness: float
     """beta: Lipschitz constant of the gradient."""
     initial_gap: float
@@ -44,10 +52,20 @@ class Setting:
     """A^2: mean squared norm of the smashed data."""
 
 
-def bound(
-    s: Setting, layers: list[Layer], pruning: float = 1.0, quantisation: float = 1.0, dropout: float = 1.0
+def stationarity_bound(
+    s: BoundSetting,
+    layers: list[LayerStatistics],
+    pruning: float = 1.0,
+    quantisation: float = 1.0,
+    dropout: float = 1.0,
 ) -> float:
-    """Bound on the mean squared gradient norm; the last three arguments are the constants c_p, c_q, c_d."""
+    """Bound on the mean squared norm of the gradient over the rounds.
+
+    Args:
+        s: hyper-parameters and assumptions.
+        layers: statistics of all layers, those of the device part first.
+        pruning, quantisation, dropout: constants c_p, c_q and c_d of the terms of the three operators.
+    """
     device = layers[: s.cut]
     per_user = s.smoothness * s.learning_rate / s.users
     levels = 2**s.gradient_bits - 1
