@@ -24,6 +24,8 @@ DECIDED: dict[str, dict[str, Any]] = {
     "fedsl_pq": {"interval": 2, "dropout": {"rate": 0.4, "granularity": "channel"}},
 }
 """What makes decisions about either model the same, and the same tokens drop out."""
+ALIKE = {"st_sflora": {"allocation", "importance"}}
+"""Kinds of messages that are as large for any model of as many tokens."""
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in SCHEMES),
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
@@ -44,7 +46,7 @@ class Coloured:
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         digits, shape = Digits(train_samples=160, test_samples=20).load(folder, dtype), (3, self.side, self.side)
         train, test = (replace(some, x=torch.zeros(len(some.x), *shape)) for some in (digits.train, digits.test))
-        return replace(digits, train=train, test=test, input_shape=shape)
+        return replace(digits, train=train, test=test)
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +82,16 @@ def test_every_row_is_that_of_the_large_model(name: str, scheme: dict[str, Any])
     charged, direct = ran(name, scheme, charged=True), ran(name, scheme, size="large")
     for table in ("transfers", "computations", "rounds", "energy"):
         assert frame(charged, table).equals(frame(direct, table)), table
+    assert_larger(charged, ran(name, scheme), ALIKE.get(name, set()))
+
+
+def assert_larger(charged: Result, small: Result, alike: set[str]) -> None:
+    """Each kind of job has more FLOPs and memory than that of the small model, each kind of message more bits."""
+    for table, measures in (("computations", ["flops", "memory_bytes"]), ("transfers", ["bits"])):
+        few, many = (frame(some, table).groupby("kind")[measures].sum() for some in (small, charged))
+        assert list(few.index) == list(many.index)
+        larger = (many > few).all(axis=1)
+        assert set(larger.index[~larger]) == alike & set(few.index), table
 
 
 @pytest.mark.parametrize("name", ["fedavg", "sfl_v1", "sfl_v2", "psl"])

@@ -13,6 +13,7 @@ from learning import steps
 from learning.adapters import Part
 from learning.control.observation import Observation, Shapes
 from learning.data import Inputs, Rows
+from learning.parties import PLAIN, Message
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -107,3 +108,8 @@ class ExchangePredictor:
 def trainable_shapes(world: World, part: Part) -> dict[str, torch.Tensor]:
     """What trains of a part of the model, by name: meta tensors of the run's precision."""
     return {name: value.to(world.precision) for name, value in part.parameters().items()}
+
+
+def message_bits(world: World, tree: Message) -> int:
+    """Bits of a tree of tensors that is sent as it is, by the shapes that are charged."""
+    return world.server.wire.bits(tree, PLAIN)

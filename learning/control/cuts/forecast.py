@@ -12,8 +12,7 @@ from learning.control.cuts.estimates import BoundEstimates
 from learning.control.cuts.problem import CutChoice, CutProblem, Integers
 from learning.control.cuts.solvers import alike
 from learning.control.observation import Observation, observe
-from learning.control.prediction import ExchangePredictor, trainable_shapes
-from learning.parties import PLAIN
+from learning.control.prediction import ExchangePredictor, message_bits, trainable_shapes
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -85,9 +84,7 @@ class CutForecast:
             before_s=before_s,
             server_s=server_s,
             after_s=after_s,
-            device_bits=np.array(
-                [world.server.wire.bits(trainable_shapes(world, cut.front), PLAIN) for cut in self.cuts]
-            ),
+            device_bits=np.array([message_bits(world, trainable_shapes(world, cut.front)) for cut in self.cuts]),
             upload_bps=np.array(upload_bps),
             download_bps=np.array(download_bps),
             exchange_bps=self.between_servers_bps,

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from learning import steps
 from learning.control.observation import Observation
-from learning.control.prediction import ExchangePredictor, trainable_shapes
-from learning.parties import PLAIN
+from learning.control.prediction import ExchangePredictor, message_bits, trainable_shapes
 
 
 class RoundCost(NamedTuple):
@@ -33,7 +32,7 @@ def round_cost(predictor: ExchangePredictor, bits: int, user: Observation, sizes
     `bits` are those of an element of the smashed data over the predictor's link.
     """
     world = predictor.world
-    model_bits = world.server.wire.bits(trainable_shapes(world, predictor.front), PLAIN)
+    model_bits = message_bits(world, trainable_shapes(world, predictor.front))
     device_flops = server_flops = elements = overhead_bits = down_bits = 0.0
     for samples, count in Counter(sizes).items():
         exchange, sent = predictor.cost(user, samples), _elements(predictor, user, samples)

@@ -34,7 +34,8 @@ from learning.control.cuts import OutOfReach
 from learning.control.cuts.controller import CutController, CutPlan, Hasfl
 from learning.control.cuts.estimates import BoundConstants, BoundEstimates
 from learning.control.cuts.forecast import CutForecast
-from learning.parties import PLAIN, User
+from learning.control.prediction import message_bits
+from learning.parties import User
 from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
@@ -132,8 +133,8 @@ class HASFL(Scheme):
     def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Tree]:
         """The mean of the users' own blocks; private copies go to the server that averages, and back."""
         copies = [each.private for each in blocks.values() if each.private is not None]
-        bits = 2 * sum(world.server.wire.bits(copy, PLAIN) for copy in copies)
-        record(world.journal, None, {"between_servers_bits": bits})
+        there_and_back = [copies, copies]
+        record(world.journal, None, {"between_servers_bits": message_bits(world, there_and_back)})
         return average(world, [each.own for each in blocks.values()], world.weights(list(blocks), "uniform"))
 
     def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Tree:
