@@ -34,7 +34,7 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
-from learning.protocols.updates import merge, of_part
+from learning.protocols.updates import Update, merge, of_part
 from learning.scheme import Scheme
 from learning.steps import State, Weights
 from learning.world import World
@@ -74,9 +74,7 @@ class SFLAM(LocalTraining, Scheme):
         for number in world.rounds():
             bits = self.decide(world, world.selected(number), number, ranges)
             updates = yield from cohort.updates(number, (front, back))
-            if self.control.goes_by_ranges and world.executor.computes:
-                first = {u.user: (u.base[0], u.user.batch(self.positions(u.user, number).start)[0]) for u in updates}
-                ranges.observe(world, first)
+            self.observe(world, ranges, updates)
             replicas = updates[-1:] if self.legacy_last_client else updates
             front = yield from merge(world, front, of_part(updates, 0), self.weighting)
             back = yield from merge(world, back, of_part(replicas, 1), self.weighting)
@@ -117,6 +115,14 @@ class SFLAM(LocalTraining, Scheme):
         costs = [round_cost(predictor, bits, *each) for each in zip(observed, sizes, strict=True)]
         weights = world.weights(list(users), self.weighting)
         return self.control.problem(observed, costs, world.server.node.flops_per_s, weights, ranges.of(users))
+
+    def observe(
+        self, world: World, ranges: ActivationRanges, updates: Sequence[Update[tuple[Weights, Weights]]]
+    ) -> None:
+        """Take in the range of the mini-batch with which each user's round began, where decisions go by it."""
+        if self.control.goes_by_ranges and world.executor.computes:
+            first = {each.user: each.user.batch(self.positions(each.user, each.turn).start)[0] for each in updates}
+            ranges.observe(world, {each.user: (each.base[0], first[each.user]) for each in updates})
 
     def link(self, bits: int) -> CutLink:
         """What crosses the cut, with so many bits for an element of the smashed data."""

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge
+from torch import Tensor
 
 from learning import steps
 from learning.adapters import require_adapters
@@ -30,7 +31,7 @@ from learning.control.tokens.controller import TokenController, TokenGrant
 from learning.control.tokens.importance import importance_by_rank
 from learning.control.tokens.upload import UploadCost, upload_cost
 from learning.data import Inputs, Rows
-from learning.executor.deferred import specification
+from learning.executor.deferred import Deferred, specification
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
@@ -78,6 +79,7 @@ class STSFLora(Scheme):
             world.models((front, part.weights))
 
     def round(self, world: World, number: int, part: JointPart, ready: set[User]) -> Process[None]:
+        """A round, at whose end the server's `part` steps; devices that have their frozen part are `ready`."""
         start_s, users = world.env.now, world.selected(number)
         dwell_s = {user: self.control.dwell_s(user, number, world.streams) for user in users}
         costs = {user: upload_cost(world, user.batch(number), self.label_bits) for user in users}
@@ -94,7 +96,7 @@ class STSFLora(Scheme):
         part.step(list(done), world.weights(list(done), self.weighting))
 
     def report(self, world: World, user: User, number: int, ready: set[User]) -> Process[Report]:
-        """What a user does before it knows what it may send."""
+        """Forward pass of a user's mini-batch, and its report of importance to the server."""
         if user not in ready:
             yield from world.server.send(user, require_adapters(world.front).frozen, "model")
             ready.add(user)
@@ -123,12 +125,12 @@ class STSFLora(Scheme):
     ) -> Floats:
         """(users, patches): importance by rank that the decision goes by."""
         read = self._goes_by_reports and world.executor.computes
-        values = world.executor.value([each.by_rank if read else None for each in reports.values()])
-        rows = zip(reports.items(), values, strict=True)
-        return np.stack([importance_by_rank(len(each.y.indices), costs[user].patches, v) for (user, each), v in rows])
+        values = world.executor.value([each.by_rank for each in reports.values()]) if read else [None] * len(reports)
+        known = zip((costs[user] for user in reports), values, strict=True)
+        return np.stack([importance_by_rank(cost.samples, cost.patches, value) for cost, value in known])
 
     def upload(self, world: World, user: User, report: Report, grant: TokenGrant, part: JointPart) -> Process[None]:
-        """The tokens that are granted go up; the server computes their gradients."""
+        """Upload of the tokens granted to a user; the server computes their gradients."""
         yield from world.server.send(user, grant, "allocation", FixedWidth(32))
         reducer = Selected(grant.tokens, self.selector, self.merge)
         shape = specification(report.attention).tree.shape
@@ -162,9 +164,9 @@ class Report(NamedTuple):
 
     x: Inputs
     y: Rows
-    h: Any
+    h: Deferred[Tensor]
     """Smashed data with all tokens, (samples, 1 + patches, width)."""
-    attention: Any
+    attention: Deferred[Tensor]
     """Attention of the class token, (samples, 1 + patches)."""
-    by_rank: Any
+    by_rank: Deferred[Tensor]
     """Importance of the patches by rank, (patches,), as the server received it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +11,7 @@ from learning import steps
 from learning.control.rate import Floats
 from learning.data import Inputs
 from learning.parties import User
+from learning.steps import Batch, Parameters, Part, Weights
 from learning.usable import usable
 from learning.world import World
 
@@ -33,7 +33,7 @@ class ActivationRanges:
         widest = max(self.known.values(), default=UNKNOWN)
         return np.maximum([self.known.get(user, widest) for user in users], MIN_RANGE)
 
-    def observe(self, world: World, mini_batches: Mapping[User, tuple[Any, Inputs]]) -> None:
+    def observe(self, world: World, mini_batches: Mapping[User, tuple[Weights, Inputs]]) -> None:
         """Take in the ranges of mini-batches: of each user the weights of the device's part, and the samples.
 
         The server received these activations, so that nothing is sent or charged for it. A range that is not usable
@@ -45,7 +45,7 @@ class ActivationRanges:
                 self.known[user] = float(value)
 
 
-def activation_range(segment: Any, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+def activation_range(segment: Part, parameters: Parameters, x: Batch) -> Tensor:
     """Largest less smallest element of the smashed data of a mini-batch, a scalar."""
     z: Tensor = steps.front(segment, parameters, x)
     return z.amax() - z.amin()

@@ -13,10 +13,12 @@ from learning.world import World
 
 
 class UploadCost(NamedTuple):
-    """The parts of an upload's time: the forward pass before it, and what it consists of."""
+    """A mini-batch's size, the forward pass before its upload, and the bits that the upload consists of."""
 
     forward_flops: float
     """Forward pass on the device."""
+    samples: int
+    """Samples of the mini-batch."""
     patches: int
     """Patch tokens of a sample."""
     token_bits: float
@@ -33,6 +35,7 @@ def upload_cost(world: World, batch: tuple[Inputs, Rows], bits_per_label: int) -
     tokens = h.shape[1]
     return UploadCost(
         forward_flops=world.executor.cost(forward).flops,
+        samples=len(y.indices),
         patches=tokens - 1,
         token_bits=world.server.wire.bits(h, PLAIN) / tokens,
         label_bits=world.server.wire.bits(y, FixedWidth(bits_per_label)),
