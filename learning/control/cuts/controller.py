@@ -138,9 +138,8 @@ class Proportional(CutController):
     """Largest mini-batch."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
-        users = forecast.world.users
-        speed = np.array([user.node.flops_per_s for user in users])
-        cuts = np.full(len(users), forecast.world.cut)
+        speed = np.array([user.flops_per_s for user in forecast.users])
+        cuts = np.full(len(speed), forecast.world.cut)
         wanted = np.rint(forecast.batch_sizes.mean() * speed / speed.mean()).astype(np.int64)
         return CutPlan(CutChoice(np.clip(wanted, 1, self.max_samples), cuts), forecast.interval)
 
