@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from torch.func import grad
 
 from learning import steps
 from learning.control.cuts.problem import ConvergenceBound, Floats
+from learning.executor.deferred import Deferred
 from learning.models import Segment
 from learning.parties import User
+from learning.steps import Weights
 from learning.usable import usable
 from learning.world import World
 
 Parameters = dict[str, Tensor]
+Mixed = TypeVar("Mixed", float, Floats)
 
 MICRO_BATCHES = 4
 """Parts of a mini-batch whose gradients are compared."""
@@ -51,7 +54,7 @@ class BoundEstimates:
     `weights` are those of the whole model before training, from which the first change of gradients is counted.
     """
 
-    def __init__(self, world: World, constants: BoundConstants, weights: Any) -> None:
+    def __init__(self, world: World, constants: BoundConstants, weights: Weights | None) -> None:
         self.world, self.constants, self.blocks = world, constants, world.chain.blocks
         self.smoothness = constants.smoothness
         self.variances: Floats = np.full(self.blocks, constants.variance / self.blocks)
@@ -63,7 +66,7 @@ class BoundEstimates:
         rate = self.world.optimiser.learning_rate
         return ConvergenceBound(self.smoothness, rate, self.variances, self.squared_norms, target, interval)
 
-    def update(self, weights: Any, mini_batches: Mapping[User, range]) -> None:
+    def update(self, weights: Weights, mini_batches: Mapping[User, range]) -> None:
         """Take in the gradients at aggregated weights: of a mini-batch of each user, by its places in the user's data.
 
         Users whose gradients are not usable (`learning.usable`) are left out; if all are, nothing is taken in. Not
@@ -82,10 +85,12 @@ class BoundEstimates:
         self.squared_norms = self._mixed(self.squared_norms, norms.mean(axis=0))
         self._before, self._kept = weights, KEPT
 
-    def _mixed(self, before: Any, now: Any) -> Any:
+    def _mixed(self, before: Mixed, now: Mixed) -> Mixed:
         return self._kept * before + (1 - self._kept) * now
 
-    def _of_user(self, weights: Any, user: User, samples: range) -> Any:
+    def _of_user(
+        self, weights: Weights, user: User, samples: range
+    ) -> tuple[Deferred[Tensor], Deferred[Tensor], Deferred[Tensor]]:
         count = max(len(samples) // MICRO_BATCHES, 1) * MICRO_BATCHES
         data = user.batches.run(range(samples.start, samples.start + count))
         return self.world.executor.submit(statistics, self.world.whole, self.blocks, weights, self._before, *data)
@@ -116,7 +121,7 @@ def statistics(
 
 def _squares(tree: Parameters, blocks: int) -> Tensor:
     """(blocks,): squared norms."""
-    some: Any = next(iter(tree.values()))
+    some = next(iter(tree.values()))
     sums = [
         sum((v.square().sum() for n, v in tree.items() if steps.block(n) == each), some.new_zeros(()))
         for each in range(blocks)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from learning import steps
-from learning.adapters import Bound
+from learning.adapters import Part
 from learning.data import Rows
-from learning.executor.deferred import Deferred
-from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.split import JointPart, Smashed
 from learning.schemes.hasfl import operators
+from learning.steps import State, Weights
 from learning.world import World
-
-Tree = dict[str, Tensor] | Deferred[dict[str, Tensor]]
-"""Weights or gradients by name, at hand or deferred."""
 
 
 class ServerBlocks:
@@ -31,13 +24,13 @@ class ServerBlocks:
 
     def __init__(self, world: World) -> None:
         self.world, self.deepest = world, 0
-        self.own: Tree = {}
+        self.own: Weights = {}
         """Weights of the users' own blocks, from the first to the deepest cut."""
         self.common = JointPart(world, world.initial(world.whole), ())
         """The blocks above, on which all users' gradients meet."""
 
     @property
-    def whole(self) -> Tree:
+    def whole(self) -> Weights:
         """Weights of all blocks."""
         return self.world.executor.submit(steps.merge, self.own, self.common.weights)
 
@@ -58,24 +51,24 @@ class UserBlocks:
     def __init__(self, user: User, server: ServerBlocks) -> None:
         self.user, self.server, self.world = user, server, server.world
         self.cut = self.deepest = self.batch_size = 0
-        self.front: Segment | Bound
+        self.front: Part
         """The device's part of the model."""
-        self.back: Segment | Bound
+        self.back: Part
         """The server's, private copy and common blocks together."""
-        self.weights: Tree = {}
+        self.weights: Weights = {}
         """Of the blocks on the device."""
-        self.state: Any = None
+        self.state: State = ()
         """Of the device's optimiser."""
-        self.private: Tree | None = None
+        self.private: Weights | None = None
         """Weights of the private copy; None where nothing trains between the user's cut and the deepest."""
-        self.private_state: Any = None
+        self.private_state: State = ()
         self.position = 0
         """Place in the user's sequence of samples at which its next mini-batch begins."""
         self.interval = -1
         """The interval for which the device has downloaded its part; -1 before its first download."""
         self.downloaded = 0
         """Blocks of the part that it downloaded last."""
-        self._private_gradients: Tree = {}
+        self._private_gradients: Weights = {}
 
     def assign(self, cut: int, batch_size: int) -> None:
         """Begin an interval with this cut and size of a whole mini-batch, at the weights aggregated last.
@@ -97,7 +90,7 @@ class UserBlocks:
         """Places of the next mini-batch in the user's sequence of samples; fewer at the end of an epoch."""
         return self.user.batches.cut(self.position, self.batch_size)
 
-    def to_download(self) -> dict[str, Tree]:
+    def to_download(self) -> dict[str, Weights]:
         """Weights of the device part by kind of message: blocks that the device had before, and those that are new."""
         known = min(self.downloaded, self.cut) or self.cut
         parts = {"model": self._part(0, known)}
@@ -123,13 +116,13 @@ class UserBlocks:
             self._private_gradients = {}
 
     @property
-    def own(self) -> Tree:
+    def own(self) -> Weights:
         """Weights of all of the user's own blocks."""
         if self.private is None:
             return self.weights
         return self.world.executor.submit(steps.merge, self.weights, self.private)
 
-    def _part(self, start: int, stop: int) -> Tree:
+    def _part(self, start: int, stop: int) -> Weights:
         return self.world.executor.submit(steps.part, self.server.own, start, stop)
 
 
@@ -138,7 +131,7 @@ def _trains(world: World, start: int, stop: int) -> bool:
     return bool(steps.part(world.whole.parameters(), start, stop))
 
 
-def _fresh_state(world: World, optimiser: Optimiser, start: int, stop: int) -> Any:
+def _fresh_state(world: World, optimiser: Optimiser, start: int, stop: int) -> State:
     """State of an optimiser before the first step of these blocks."""
     shapes = steps.part(world.whole.parameters(), start, stop)
     weights = {name: torch.zeros(shape.shape, dtype=world.precision) for name, shape in shapes.items()}

@@ -41,7 +41,8 @@ from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
 from learning.scheme import Scheme
-from learning.schemes.hasfl.blocks import ServerBlocks, Tree, UserBlocks
+from learning.schemes.hasfl.blocks import ServerBlocks, UserBlocks
+from learning.steps import Weights
 from learning.world import World
 
 
@@ -130,14 +131,14 @@ class HASFL(Scheme):
             record(world.journal, user, {"cut": own.cut, "batch_size": own.batch_size})
         record(world.journal, None, {"interval": plan.interval, "objective": plan.objective})
 
-    def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Tree]:
+    def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Weights]:
         """The mean of the users' own blocks; private copies go to the server that averages, and back."""
         copies = [each.private for each in blocks.values() if each.private is not None]
         there_and_back = [copies, copies]
         record(world.journal, None, {"between_servers_bits": message_bits(world, there_and_back)})
         return average(world, [each.own for each in blocks.values()], world.weights(list(blocks), "uniform"))
 
-    def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Tree:
+    def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Weights:
         """The users' own blocks as they would be if they were aggregated now."""
         weights = world.weights(list(blocks), "uniform")
         return world.executor.submit(weighted_mean, [each.own for each in blocks.values()], weights)
@@ -146,7 +147,7 @@ class HASFL(Scheme):
         """Raises ValueError where the controller has no plan for the first interval."""
         self.controller.plan(self._forecast(world, weights=None), 0)
 
-    def _forecast(self, world: World, weights: Tree | None) -> CutForecast:
+    def _forecast(self, world: World, weights: Weights | None) -> CutForecast:
         """What the controller goes by; `weights` are those of the whole model before training."""
         estimates = BoundEstimates(world, self.constants, weights)
         return CutForecast(world, self.link, self.interval, self.between_servers_bps, estimates)
