@@ -40,7 +40,7 @@ def test_gradients_of_other_users_are_estimated_from(bad: float, place: int, mon
     seen = {"well": tensors([2.0, 4.0], [1.0, 3.0], 2.0), "lost": tensors([8.0, 8.0], [8.0, 8.0], 8.0)}
     seen["lost"][place] = seen["lost"][place] * bad
     model = SimpleNamespace(blocks=2)
-    world: Any = SimpleNamespace(executor=EXECUTOR, optimiser=SimpleNamespace(learning_rate=0.1), whole=model)
+    world: Any = SimpleNamespace(executor=EXECUTOR, optimiser=SimpleNamespace(learning_rate=0.1), chain=model)
     monkeypatch.setattr(BoundEstimates, "_of_user", lambda self, weights, user, *_: seen[user])
     estimates = BoundEstimates(world, BoundConstants(estimate=True), {})
     for users in (["lost", "well"], ["lost"]):

@@ -215,7 +215,7 @@ def test_estimates_are_means_over_users_the_steepest_slope_and_half_of_what_was_
     }
     executor = SimpleNamespace(computes=True, value=lambda asked: asked)
     world = SimpleNamespace(
-        executor=executor, optimiser=SimpleNamespace(learning_rate=0.1), whole=SimpleNamespace(blocks=2)
+        executor=executor, optimiser=SimpleNamespace(learning_rate=0.1), chain=SimpleNamespace(blocks=2)
     )
     monkeypatch.setattr(BoundEstimates, "_of_user", lambda self, weights, user, *_: [*map(torch.tensor, seen[user])])
     estimates = BoundEstimates(world, BoundConstants(estimate=True), {})
