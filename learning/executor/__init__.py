@@ -1,4 +1,4 @@
-"""Torch work asked for at simulated times and run when somebody reads a value: at once, together, or never."""
+"""Executors of torch operations: submitted at simulated times, run at once, when a value is read, or never."""
 
 from learning.executor.base import Executor
 from learning.executor.batched import Batched

@@ -29,78 +29,94 @@ One = TypeVar("One", bound=Tensor | Mapping[str, Any] | list[Any])
 """What an operation returns that has one result: a tree that is no tuple."""
 
 ALIGNMENT_BYTES = 64
-"""Of torch's own allocations on a CPU."""
-MAX_LOOKED_AT = 4096
-"""Operations on given shapes that a process remembers."""
+"""Memory addresses of tensors that torch allocates on a CPU are multiples of this."""
+MAX_REMEMBERED = 4096
+"""Operations on given shapes whose profiles a process keeps."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one operation on given shapes takes and yields; the same for all executors of a process."""
+class ShapeProfile:
+    """What one operation on given shapes takes and returns; the same for all executors of a process."""
 
     flops: int
+    """Floating-point operations."""
     memory_bytes: int
-    """Operands, results and what is held in between, at most at a time."""
+    """Peak memory: operands, results and intermediate tensors."""
     outputs: tuple[Spec, ...]
+    """Shapes of its results, one for each part of the tuple that it returns."""
     convolves: bool
+    """Whether it contains a convolution."""
     thin: bool
     """Whether it multiplies a matrix and a vector."""
 
 
 @dataclass(frozen=True)
-class Profile(Look):
-    """The same, as one executor names and feeds it."""
+class OperationProfile(ShapeProfile):
+    """A shape profile together with what one executor needs to name results."""
 
     identity: bytes
     """Content key of the operation: code, plain arguments, shapes of the others; empty without a store."""
     inputs: tuple[int, ...]
-    """Which leaves of the arguments are tensors, deferred values or lazy leaves: what a value depends on besides."""
+    """Positions of the leaves of the arguments that are tensors, deferred values or lazy leaves: a result depends on
+    their contents, which `identity` leaves out."""
 
 
-class Cost(NamedTuple):
-    """What a call is charged."""
+class OperationCost(NamedTuple):
+    """What an operation is charged in simulated time."""
 
     flops: int
+    """Floating-point operations."""
     memory_bytes: int
+    """Peak memory."""
 
 
 class Counterparts(Protocol):
-    """Says by which shapes values are charged, where another model than the one that learns is to be paid for."""
+    """Maps shapes of the model that is trained to those of the larger model that is charged."""
 
     def twin(self, tree: Any) -> Any:
-        """The counterpart of a tree of meta tensors and plain arguments."""
+        """The counterpart of a tree of meta tensors and plain arguments, in the same form."""
         ...
 
 
 class OperationPlan(NamedTuple):
-    """An operation on given arguments, looked at from shapes alone, that may be submitted once."""
+    """An operation on given arguments, profiled from their shapes, that may be submitted once."""
 
-    profile: Profile
+    profile: OperationProfile
+    """What it takes and returns."""
     key: Key
+    """What it shares with operations that it may run together with."""
     leaves: list[Any]
+    """Leaves of the tree of its arguments."""
 
     @property
     def identity(self) -> bytes:
-        """Content key of what the call yields."""
+        """Content key of its result."""
         return identity.of_result(self.profile.identity, map(self.leaves.__getitem__, self.profile.inputs))
 
 
 class Executor(ABC):
-    """Promises results of pure operations. Final kinds differ only in when, and with what else, an operation runs."""
+    """Accepts pure operations and returns deferred results.
+
+    Subclasses differ only in when an operation runs, and together with which others.
+    """
 
     computes: ClassVar[bool] = True
-    """False where values are never computed: then nothing may be read."""
+    """False where values are never computed: then none may be read."""
 
     def __init__(self, store: Store | None = None) -> None:
+        """`store` is where results are kept between runs (default: they are not)."""
         self.asked = 0
+        """Operations submitted so far."""
         self.run = 0
+        """Operations computed so far."""
         self.stored = 0
-        """Results that came from the store."""
+        """Results read from the store so far."""
         self.store = store
         self._surroundings = identity.surroundings(type(self).__name__)
         self.charge: Counterparts | None = None
-        self._profiles: dict[Key, Profile] = {}
-        self._costs: dict[Key, Cost] = {}
+        """Maps to the shapes that are charged (default: those of the values themselves)."""
+        self._profiles: dict[Key, OperationProfile] = {}
+        self._costs: dict[Key, OperationCost] = {}
 
     @overload
     def submit(self, operation: Callable[..., tuple[A, B]], *args: Any) -> tuple[Deferred[A], Deferred[B]]: ...
@@ -119,14 +135,19 @@ class Executor(ABC):
     def submit(self, operation: Callable[..., One], *args: Any) -> Deferred[One]: ...
 
     def submit(self, operation: Operation, *args: Any) -> Any:
-        """Defer `operation(*args)`: one Deferred, or a tuple of them where it returns a tuple.
+        """Submit `operation(*args)`; returns its deferred result, a tuple of them where the operation returns a tuple.
 
-        Args are trees of tensors, deferred values, lazy leaves and hashable plain values.
+        Args:
+            operation: a pure function of its arguments (see `Operation`).
+            args: trees of tensors, deferred values, lazy leaves and hashable plain values.
+
+        Raises:
+            TypeError: an argument is a process that has not been run.
         """
         return self.submit_plan(self.plan(operation, *args))
 
     def plan(self, operation: Operation, *args: Any) -> OperationPlan:
-        """What `operation(*args)` takes, from shapes alone; nothing is submitted or computed."""
+        """Profile `operation(*args)` from shapes alone, without submitting it; arguments and errors as in `submit`."""
         leaves, form = tree_flatten(args)
         key = (operation, form, tuple([_sign(leaf) for leaf in leaves]))
         profile = self._profiles.get(key)
@@ -134,25 +155,25 @@ class Executor(ABC):
             profile = self._profiles[key] = self._profile(key, args)
         return OperationPlan(profile, key, leaves)
 
-    def cost(self, plan: OperationPlan) -> Cost:
-        """What a planned call is charged: what it takes, or what its counterpart would."""
+    def cost(self, plan: OperationPlan) -> OperationCost:
+        """What a planned operation is charged: its own FLOPs and memory, or those of its counterpart."""
         if self.charge is None:
-            return Cost(plan.profile.flops, plan.profile.memory_bytes)
+            return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
             operation, form, _ = plan.key
             args = self.charge.twin(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
             _, count, memory_bytes = _shape_run(operation, args)
-            cost = self._costs[plan.key] = Cost(count.flops, memory_bytes)
+            cost = self._costs[plan.key] = OperationCost(count.flops, memory_bytes)
         return cost
 
     def charged(self, value: Any) -> Spec:
-        """The shapes by which a value is charged: its own, or those of its counterpart."""
+        """Shapes by which a tree of values is charged: its own, or those of its counterpart."""
         spec = specification(value)
         return spec if self.charge is None else Spec(self.charge.twin(spec.tree))
 
     def submit_plan(self, plan: OperationPlan) -> Any:
-        """Submit an operation that was planned."""
+        """Submit a planned operation; returns what `submit` does."""
         self.asked += 1
         job = Job(plan.key, plan.leaves, plan.identity if self.store is not None else None)
         self._accept(job)
@@ -177,7 +198,11 @@ class Executor(ABC):
     def value(self, tree: Any) -> Any: ...
 
     def value(self, tree: Any) -> Any:
-        """Compute whatever is deferred in `tree` and return it with tensors in place."""
+        """Compute what is deferred in `tree`, and return the tree with tensors in its place.
+
+        Raises:
+            NeedsValues: there is a deferred value in it, and the executor computes none.
+        """
         return tree_map(lambda x: self._get(x) if isinstance(x, Deferred) else x, tree)
 
     def _get(self, deferred: Deferred[Any]) -> Any:
@@ -186,17 +211,17 @@ class Executor(ABC):
 
     @abstractmethod
     def settle(self) -> None:
-        """The end of a round: what is still held is computed and kept in the store, or found there."""
+        """End a round: compute the deferred values that are still referred to, and keep them in the store, if any."""
 
     @abstractmethod
     def _accept(self, job: Job) -> None:
-        """Take in a new job."""
+        """Accept a new job."""
 
     @abstractmethod
     def _force(self, job: Job) -> None:
-        """Run what it takes until the job has its result."""
+        """Run the job, and before it those whose results it needs, unless it has its result."""
 
-    def _profile(self, key: Key, args: Any) -> Profile:
+    def _profile(self, key: Key, args: Any) -> OperationProfile:
         operation, given = key[0], tree_flatten(args)[0]
         if any(isinstance(leaf, Generator) for leaf in given):
             raise TypeError(
@@ -204,11 +229,11 @@ class Executor(ABC):
             )
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
         inputs = tuple(place for place, leaf in enumerate(given) if isinstance(leaf, Deferred | Leaf | Tensor))
-        return Profile(**vars(_look(*key)), identity=named, inputs=inputs)
+        return OperationProfile(**vars(_shape_profile(*key)), identity=named, inputs=inputs)
 
 
 def operands(job: Job) -> list[Any]:
-    """The leaves of a job with tensors in place: deferred ones spread out, lazy ones fetched."""
+    """The leaves of a job's arguments with tensors in place of deferred values and lazy leaves."""
     out: list[Any] = []
     for leaf in job.leaves:
         if isinstance(leaf, Deferred):
@@ -219,13 +244,13 @@ def operands(job: Job) -> list[Any]:
 
 
 def aligned(operand: Any) -> Any:
-    """A tensor as torch would have allocated it: kernels may round differently where memory begins elsewhere."""
+    """The tensor, or a copy if it is not aligned as torch allocates tensors, for kernels may round differently then."""
     stray = isinstance(operand, Tensor) and operand.data_ptr() % ALIGNMENT_BYTES != 0
     return operand.clone() if stray else operand
 
 
 def call(job: Job, flat: Any) -> list[Tensor]:
-    """Run a job's operation on its flat operands; an exception tells which operation it was."""
+    """Run a job's operation on its flat operands; exceptions get a note that names the operation."""
     flat = iter(flat)
     args = [
         tree_unflatten([next(flat) for _ in leaf.spec.leaves], leaf.spec.form)
@@ -240,13 +265,13 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-@lru_cache(MAX_LOOKED_AT)
-def _look(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> Look:
-    """Runs of the same scenario, and settings of a sweep, ask for the same operations: each is looked at once."""
+@lru_cache(MAX_REMEMBERED)
+def _shape_profile(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> ShapeProfile:
+    """The runs of a process, such as those of a sweep, submit the same operations: each is profiled once."""
     given = form.unflatten(map(_shaped, signs))
     out, count, memory_bytes = _shape_run(operation, given)
     outputs = tuple(_interned(tree) for tree in (out if isinstance(out, tuple) else (out,)))
-    return Look(count.flops, memory_bytes, outputs, count.convolves, count.thin)
+    return ShapeProfile(count.flops, memory_bytes, outputs, count.convolves, count.thin)
 
 
 def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops, int]:
@@ -259,13 +284,13 @@ _specs: dict[Any, Spec] = {}
 
 
 def _interned(tree: Any) -> Spec:
-    """Equal shapes share one Spec, so that keys compare by identity."""
+    """The one Spec of these shapes, so that keys can compare by identity."""
     leaves, form = tree_flatten(tree)
     return _specs.setdefault((form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), Spec(tree))
 
 
 def _sign(leaf: Any) -> Any:
-    """What of an argument decides shapes and grouping: form for tensors, value for plain arguments."""
+    """What decides about the result's shapes and about grouping: shape and dtype of a tensor, a plain value itself."""
     if isinstance(leaf, Deferred):
         return leaf.spec  # interned: identity says it all
     if isinstance(leaf, Tensor):
@@ -276,7 +301,7 @@ def _sign(leaf: Any) -> Any:
 
 
 def _shaped(sign: Any) -> Any:
-    """What stands in a shape-only run for an argument that signs like this."""
+    """The argument of a shape-only run for a leaf with this sign: a meta tensor, or the plain value."""
     if isinstance(sign, Spec):
         return sign.tree
     first, second = sign

@@ -1,4 +1,4 @@
-"""The batched executor: when a value is demanded, everything that is ready and alike runs as one vectorised call."""
+"""The batched executor: when a value is read, all operations that are ready and alike run as one vectorised call."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from torch.func import vmap
 
 from learning.executor.base import aligned, call, operands
 from learning.executor.deferred import Job
-from learning.executor.graph import Waiting
+from learning.executor.graph import LazyExecutor
 
 if TYPE_CHECKING:
     from learning.store import Store
 
 LARGEST_GROUP = 10
-"""Jobs in one call. Stacks of 5 to 10 clients stay in a core's cache; larger ones cost memory and gain nothing."""
+"""Jobs in one vectorised call. Stacks of 5 to 10 users stay in a core's cache; larger ones cost memory and gain no
+speed."""
 
 
-class Batched(Waiting):
+class Batched(LazyExecutor):
     """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
 
-    Grouping never decides a number: all tensors are stacked (one that several jobs share, without copies), a lone job
-    is a stack of one, or of two alike where it multiplies a matrix and a vector, which one pair alone has a kernel of
-    its own for, and what contains a convolution, whose kernels do depend on the stack, runs alone. That takes
-    reproducible matrix products (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a
-    product is divided among them by its size.
+    No bit of a value depends on the group that it was computed in. All tensors are stacked (one that several jobs
+    share, without copies). A single job is a stack of one; where it multiplies a matrix and a vector, for which torch
+    has another kernel if there is but one pair, it is a stack of two equal jobs. Operations with convolutions, whose
+    kernels do depend on the stack, run alone. All this requires reproducible matrix products
+    (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a product is divided among
+    them by its size.
     """
 
     def __init__(self, store: Store | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Deferred values: tensors whose shapes are known now and whose numbers may come later, or never."""
+"""Deferred values: trees of tensors whose shapes are known at once, and whose numbers when they are read."""
 
 from __future__ import annotations
 
@@ -21,35 +21,42 @@ Tree: TypeAlias = "Tensor | Mapping[str, Tree] | Sequence[Tree]"
 """Tensors in dictionaries, lists and tuples, nested at will: weights, gradients, states of optimisers."""
 
 Operation = Callable[..., Any]
-"""A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on values."""
+"""A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on numbers in
+tensors. It returns a tree of tensors, or a tuple of such trees."""
 
 Key = tuple[Operation, TreeSpec, tuple[Any, ...]]
-"""What jobs that may run together share: the operation, the form of its arguments, plain arguments and shapes."""
+"""What jobs that may run together have in common: operation, form of the arguments, plain arguments and shapes."""
 
 
 class Leaf(ABC):
     """An input that is fetched only when an operation runs: rows of a data set, a random draw.
 
-    Hashable, and equal to whatever names the same content.
+    Leaves are hashable, and equal if they name the same content.
     """
 
     @property
     @abstractmethod
     def meta(self) -> Tensor:
-        """Shape and dtype, on the meta device."""
+        """A tensor of its shape and dtype on the meta device, without values."""
 
     @property
     @abstractmethod
     def identity(self) -> bytes:
-        """What names the content. No name is the beginning of another one, so that names can be strung together."""
+        """Content key. No key is the beginning of another one, so that keys can be concatenated."""
 
     @abstractmethod
     def tensor(self) -> Tensor:
-        """The content."""
+        """The values."""
 
 
 class Spec:
-    """The shape-only twin of a tree of tensors: what a message weighs and what a step costs."""
+    """Shapes and dtypes of a tree of tensors: enough for the size of a message and for the cost of a step.
+
+    Attributes:
+        tree: the tree with meta tensors as leaves.
+        leaves: these meta tensors.
+        form: the structure of the tree.
+    """
 
     __slots__ = ("form", "leaves", "tree")
 
@@ -71,7 +78,10 @@ class Spec:
 
 
 class Job:
-    """One submitted operation. Children are weak: work whose result nobody holds is never done."""
+    """One submitted call of an operation.
+
+    It refers to its children weakly: a call whose result is not referred to never runs.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -90,22 +100,28 @@ class Job:
         self.operation, self.form, _ = self.key = key
         self.leaves = leaves
         self.identity = identity
-        """Content key of the result; None where there is no store to look it up in."""
+        """Content key of the result; None without a store."""
         self.children: list[ReferenceType[Job]] = []
         self.result: list[Tensor] | None = None
         self.waiting = 0
 
     def unfinished_parents(self) -> list[Job]:
-        """The jobs whose results this one still needs, each once, in the order of its operands."""
+        """Jobs whose results this one still needs, each once, in the order of its operands."""
         parents = [leaf.job for leaf in self.leaves if isinstance(leaf, Deferred) and leaf.job.result is None]
         return list(dict.fromkeys(parents))
 
 
 class Deferred(Generic[T_co]):
-    """A tree of tensors that may not be computed yet. Pass it on freely; `executor.value(x)` computes it.
+    """The result of a submitted operation, a tree of tensors of type T that may not be computed yet.
 
-    `Deferred[T]` is a T by then. Reading it in any other way (as a number, a truth, a sequence) raises TypeError, and
-    is an error to a type checker, so that forcing a value is never an accident and always easy to find in a scheme.
+    It can be sent, and given to other operations, without being computed; `executor.value(x)` computes and returns it.
+    Reading it in any other way (as a number, a truth value, a sequence) raises TypeError and is an error to a type
+    checker, so that values are never computed by accident.
+
+    Attributes:
+        spec: its shapes and dtypes.
+        job: the call whose result it is; of the flat list of the result's tensors it is those from `first` to `last`
+            (exclusive).
     """
 
     __slots__ = ("__weakref__", "first", "identity", "job", "last", "spec")
@@ -113,12 +129,12 @@ class Deferred(Generic[T_co]):
     def __init__(self, job: Job, first: int, last: int, spec: Spec) -> None:
         self.job, self.first, self.last, self.spec = job, first, last, spec
         self.identity = b"" if job.identity is None else job.identity + first.to_bytes(2, "little")
-        """Content key of the job's result, and which part of it this is; empty without a store."""
+        """Content key of the job's result with the number of this part of it; empty without a store."""
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError("a deferred value is not computed yet: executor.value(x) computes it")
 
-    if not TYPE_CHECKING:  # a type checker is to see that there are none
+    if not TYPE_CHECKING:  # to a type checker a deferred value has none of these methods
         __bool__ = __float__ = __int__ = __iter__ = __len__ = __getitem__ = _refuse
 
     def tensors(self) -> list[Tensor]:
@@ -128,16 +144,16 @@ class Deferred(Generic[T_co]):
 
 
 Value: TypeAlias = T | Deferred[T]
-"""What is at hand, or deferred: what parties send each other and compute with."""
+"""A tree of type T, or a deferred one: what parties send each other and compute with."""
 
 
 def specification(value: Any) -> Spec:
-    """Shapes of a deferred value, or of a tree of tensors."""
+    """Shapes of a deferred value, or of a tree of tensors, deferred values and lazy leaves."""
     return value.spec if isinstance(value, Deferred) else Spec(to_meta_tree(value))
 
 
 def to_meta(leaf: Any) -> Any:
-    """What stands for a leaf in a shape-only run."""
+    """The argument of a shape-only run for a leaf: a meta tensor or a tree of them; a plain value stays as it is."""
     if isinstance(leaf, Deferred):
         return leaf.spec.tree
     if isinstance(leaf, Tensor):
@@ -146,6 +162,6 @@ def to_meta(leaf: Any) -> Any:
 
 
 def to_meta_tree(tree: Any) -> Any:
-    """A tree with every tensor, deferred value and lazy leaf replaced by its shape."""
+    """A tree with meta tensors in place of tensors, deferred values and lazy leaves."""
     leaves, form = tree_flatten(tree)
     return form.unflatten([to_meta(leaf) for leaf in leaves])

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class NeedsValues(RuntimeError):
-    """Something cannot go on without a value, and nothing is computed."""
+    """A deferred value was read from an executor that computes none."""
 
 
 class Dry(Executor):
-    """Computes nothing: for latency and energy studies of many users."""
+    """Computes no values: for latency and energy studies of many users."""
 
     computes: ClassVar[bool] = False
 
     def __init__(self, store: Store | None = None) -> None:
-        super().__init__()  # it has nothing to keep and needs nothing kept
+        super().__init__()  # without values there is no use for a store
 
     def settle(self) -> None:
         pass

@@ -1,14 +1,14 @@
-"""The eager executor: every operation runs by itself. The reference, and the one to debug with."""
+"""The eager executor: every operation runs by itself. It is the reference, and the one to debug with."""
 
 from learning.executor.base import aligned, call, operands
 from learning.executor.deferred import Job
-from learning.executor.graph import Waiting
+from learning.executor.graph import LazyExecutor
 
 
-class Eager(Waiting):
-    """Runs each operation alone, exactly as plain torch would.
+class Eager(LazyExecutor):
+    """Runs each operation alone, exactly as plain torch would, as soon as it is submitted.
 
-    That is when it is submitted; with a store, which may have what follows from it, when a value is demanded.
+    With a store, which may have the values that build on an operation, it runs when a value is read.
     """
 
     def _accept(self, job: Job) -> None:

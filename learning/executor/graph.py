@@ -1,4 +1,4 @@
-"""Executors that wait: jobs form a graph, and run when a value is demanded that the store does not have."""
+"""Lazy executors: jobs form a graph, and run when a value is read that the store does not have."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from learning.store import Store
 
 MAX_PENDING = 4096
-"""Jobs accepted before all that is ready runs without being asked for: bounds the memory of the waiting graph."""
+"""Jobs accepted since the last flush before all that are ready run unread, which bounds the memory of the graph."""
 
 
-class Waiting(Executor):
-    """Runs a job when its value, or that of a job that builds on it, is demanded; what nobody holds any more, never.
+class LazyExecutor(Executor):
+    """Runs a job when its value, or that of a job that builds on it, is read; a job that is not referred to, never.
 
-    With a store, what was read and what is held at the end of a round is kept, and nothing runs that the store has.
+    With a store, values that were read, or are referred to at the end of a round, are kept; none that the store has is
+    computed again.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -34,12 +35,12 @@ class Waiting(Executor):
 
     @abstractmethod
     def _run(self, jobs: list[Job]) -> None:
-        """Run jobs of one key whose operands are there, and `_finish` each."""
+        """Run jobs of one key whose operands are computed, and `_finish` each."""
 
     def settle(self) -> None:
-        """The end of a round: what is still held is computed and kept in the store, or found there.
+        """End a round: compute the values that are still referred to, and keep them in the store, or find them there.
 
-        From the newest to the oldest: when the newest has its value, what only led to it is not held any more.
+        It goes from the newest to the oldest: once the newest has its value, jobs that only led to it are let go.
         """
         if self.store is None:
             return
@@ -87,13 +88,13 @@ class Waiting(Executor):
         self._accepted = 0
 
     def _group(self, demanded: Job) -> list[Job]:
-        """The demanded job and all living jobs of its key that are ready and not in the store, oldest first."""
+        """The job that is read, with all jobs of its key that are ready and not in the store, the oldest first."""
         ready = [job for reference in self._ready.pop(demanded.key, ()) if (job := reference()) is not None]
         jobs = [job for job in ready if job is demanded or not self._has(job)]
         return jobs if demanded in jobs else [*jobs, demanded]  # left out before, and gone from the store since
 
     def _finish(self, job: Job, result: list[Tensor]) -> None:
-        """Give a job its result, let go of its operands, and note which living children became ready."""
+        """Give a job its result, release its operands, and queue those of its children that became ready."""
         job.result = [tensor.contiguous() for tensor in result]  # as the store would give it back
         job.leaves = []
         for reference in job.children:
@@ -108,7 +109,7 @@ class Waiting(Executor):
         return self.store is not None and job.identity is not None and job.identity in self.store
 
     def _fetch(self, job: Job) -> bool:
-        """Take a job's result from the store, if it is there."""
+        """Read a job's result from the store; returns whether it was there."""
         if self.store is None or job.identity is None or job.identity not in self.store:
             return False
         result = self.store.get(job.identity)
@@ -119,7 +120,7 @@ class Waiting(Executor):
         return True
 
     def _keep(self, jobs: list[Job]) -> None:
-        """Put results into the store that are not there."""
+        """Write to the store those results that it lacks."""
         if self.store is None:
             return
         new = {job.identity: job.result for job in jobs if job.identity and job.result and not self._has(job)}

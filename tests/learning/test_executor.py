@@ -162,7 +162,7 @@ def test_convolutions_run_alone():
     executor = Batched()
     world(FedAvg(1), executor=executor, model=LeNet(), rounds=1)
     assert executor.groups["train", 1] == 3
-    assert executor.groups["weighted_mean", 1] == 1
+    assert executor.groups["averaged", 1] == 1
 
 
 def test_dropped_work_never_runs():
