@@ -40,7 +40,11 @@ NEEDS: dict[str, dict[str, Any]] = {
     },
     "hetlora": {
         **TOKENS,
-        "learning.scheme": {"name": "hetlora", "local_steps": 2, "ranks": [1, 2], "budgets": [1.82, 1.82, 1.9, 2.0]},
+        "learning.scheme": {
+            "name": "hetlora",
+            "local_steps": 2,
+            "control": {"ranks": [1, 2], "budgets": [1.82, 1.82, 1.9, 2.0]},
+        },
     },
     "hsplitlora": {
         **TOKENS,
@@ -48,13 +52,15 @@ NEEDS: dict[str, dict[str, Any]] = {
         "learning.scheme": {
             "name": "hsplitlora",
             "local_steps": 4,
-            "ranks": [1, 2],
-            "probe_every": 3,
-            "importance": "random",  # that of probes depends on values, hence on the executor
-            "budgets": [0.985, 1.0, 1.6, 2.0],
-            "server_budget": 0.4,
-            "time_weight": 0.2,
-            "threshold": 0.1,
+            "control": {
+                "ranks": [1, 2],
+                "probe_every": 3,
+                "importance": "random",  # that of probes depends on values, hence on the executor
+                "budgets": [0.985, 1.0, 1.6, 2.0],
+                "server_budget": 0.4,
+                "time_weight": 0.2,
+                "threshold": 0.1,
+            },
         },
     },
 }

@@ -19,8 +19,8 @@ LARGE = {"name": "vit", "class_token": True, "patch": 4, "width": 32, "depth": 4
 CUTS = {"small": 2, "large": 3}
 """Behind half of the layers."""
 DECIDED: dict[str, dict[str, Any]] = {
-    "hsplitlora": {"configuration": "fixed", "budgets": [9.0], "importance": "rngwp"},
-    "hetlora": {"budgets": [9.0]},
+    "hsplitlora": {"control": {"configuration": "fixed", "budgets": [9.0]}},
+    "hetlora": {"control": {"budgets": [9.0]}},
     "fedsl_pq": {"interval": 2, "dropout": {"rate": 0.4, "granularity": "channel"}},
 }
 """What makes decisions about either model the same, and the same tokens drop out."""
@@ -30,6 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in SCHEMES),
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
     ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
+    ("hsplitlora", {"control": {"configuration": "uniform", "budgets": [9.0], "importance": "uniform"}}),
     ("sfl", {"interval": 2, "link": {"activations": "uniform"}}),
     ("sflam", {"control": {"solver": "joint", "ranges": "equal"}}),
     ("st_sflora", {"delivers_model": True, "control": {"dwell_time": {}}}),
@@ -100,6 +101,25 @@ def test_what_is_merged_on_arrival_is_the_large_model(name: str) -> None:
     charged, direct = (ran(name, {}, **buffered, **kind) for kind in ({"charged": True}, {"size": "large"}))
     for table in ("transfers", "computations", "rounds"):
         assert frame(charged, table).equals(frame(direct, table)), table
+
+
+@pytest.mark.parametrize("budget", ["memory", "flops"])
+def test_ranks_cost_what_they_cost_in_the_large_model(budget: str) -> None:
+    """What a controller says of each device is what its jobs take, to the byte and FLOP, and within its budget."""
+    control = {"importance": "random", "ranks": [1, 2, 4], "budget": budget, "budgets": [0.98, 0.99, 1.0, 9.0]}
+    charged = ran("hsplitlora", {"control": control}, charged=True)
+    decided = frame(charged, "decisions").query("round == 0").pivot_table(index="user", columns="name", values="value")
+    jobs = frame(charged, "computations").query("node_kind == 'user' and kind.str.startswith('client')")
+    if budget == "memory":
+        taken = jobs.groupby("user").memory_bytes.max()
+    else:
+        taken = jobs.groupby(["user", "kind"]).flops.max().groupby("user").sum()
+    assert (
+        decided.filter(like="rank 1.").min(axis=1) > 0
+    ).all()  # a device with fewer adapters takes less than is said
+    assert decided.cost.nunique() == 3
+    assert (decided.cost <= decided.budget).all()
+    assert (taken == decided.cost).all()
 
 
 def test_dropped_activations_are_as_large_a_share() -> None:

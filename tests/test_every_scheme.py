@@ -161,8 +161,8 @@ PLAIN: dict[str, dict[str, Any]] = {
     "sflam": {"control": {"solver": "fixed", "ranges": "equal"}},
     "tsflora": {"tokens": 8},
     "st_sflora": {"control": {"attention": "flat"}},
-    "hsplitlora": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]},
-    "hetlora": {"ranks": [1, 2]},
+    "hsplitlora": {"control": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]}},
+    "hetlora": {"control": {"ranks": [1, 2]}},
 }
 """Settings in which all of a scheme's samples cost the same."""
 A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "fedsl_pq", "hasfl", "st_sflora")

@@ -1,6 +1,7 @@
 """Low-rank adapters on a frozen backbone: which weights have them, what trains, and how several users' are combined."""
 
+from learning.adapters.adaptable import AdaptableModel
 from learning.adapters.adapted import Adapted, Bound, Model, Part, adapt, require_adapters, weights
 from learning.adapters.lora import Lora
 
-__all__ = ["Adapted", "Bound", "Lora", "Model", "Part", "adapt", "require_adapters", "weights"]
+__all__ = ["AdaptableModel", "Adapted", "Bound", "Lora", "Model", "Part", "adapt", "require_adapters", "weights"]

@@ -7,7 +7,7 @@ user -> server   adapters and head        per round
 server           mean, weighted by samples, of factors that are padded with zeros to the largest rank
 
 All adapters have one scale, that of the largest rank, so that those of a user are a part of the server's. Rows that
-nobody in a round has room for are zero from then on.
+no user in a round has room for are zero from then on.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from annotated_types import Ge, Gt, MinLen
 from torch import Tensor
 
 from learning import steps
-from learning.adapters import Adapted, Bound
+from learning.adapters import AdaptableModel, Bound
 from learning.adapters.combine import padded_mean, truncated
+from learning.control.observation import observe
+from learning.control.prediction import trainable_shapes
+from learning.control.ranks import CutCosts, RankBudgets, adaptable
 from learning.executor.flops import charge_elementwise
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.federated import descend, turn_of
-from learning.protocols.prediction import shapes
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink
 from learning.scheme import Scheme
-from learning.schemes.hsplitlora.costs import Budget, Costs, check
+from learning.steps import State, Weights
 from learning.world import World
 
 Tree = dict[str, Tensor]
@@ -42,33 +43,25 @@ Tree = dict[str, Tensor]
 class HetLoRA(LocalTraining, Scheme):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
-    ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
-    """Ranks that a user can have, ascending. Who cannot afford the least is left out of the run."""
-    budget: Budget = "memory"
-    """Whether the bytes of local training are limited, or its FLOPs in a mini-batch."""
-    budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
-    """As in `hsplitlora`, so that equal numbers are equal devices: parts of what a device part costs there."""
+    control: RankBudgets = RankBudgets()
+    """Which ranks there are, and what users can afford."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if list(self.ranks) != sorted(set(self.ranks)):
-            raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
-
     def run(self, world: World) -> Process[None]:
-        costs = self._costs(world)
-        ranks = self.affordable(costs)
+        adapters = adaptable(world)
+        ranks = self.affordable(world)
         largest = max(ranks.values())
-        whole = _part(costs, largest, largest)
-        parts = {user: _part(costs, rank, largest) for user, rank in ranks.items()}
-        model: Any = world.initial(whole)
-        states: dict[User, Any] = {
-            user: world.optimiser.init(truncated(part.adapted, model)) for user, part in parts.items()
+        whole = with_rank(adapters, largest, largest)
+        parts = {user: with_rank(adapters, rank, largest) for user, rank in ranks.items()}
+        initial = world.initial(whole)
+        model: Weights = initial
+        states: dict[User, State] = {
+            user: world.optimiser.init(truncated(part.adapted, initial)) for user, part in parts.items()
         }
         holders: set[User] = set()
 
-        def work(user: User, number: int, model: Any) -> Process[Any]:
+        def work(user: User, number: int, model: Weights) -> Process[Weights]:
             if user not in holders:
                 yield from world.server.send(user, whole.frozen, "backbone")
                 holders.add(user)
@@ -84,43 +77,46 @@ class HetLoRA(LocalTraining, Scheme):
                 model = yield from world.server.do(mean, model, trees, shares, kind="aggregation")
             world.models((whole, model))
 
-    def affordable(self, costs: Costs) -> dict[User, int]:
-        """The largest rank that each user can afford, of those who can afford one. Raises ValueError if nobody can."""
-        budgets = costs.budgets(self.budgets)
-        ranks = {user: self._rank(costs, user, budget) for user, budget in zip(costs.world.users, budgets, strict=True)}
+    def affordable(self, world: World) -> dict[User, int]:
+        """The largest rank that each user can afford, of those who can afford one. Raises ValueError if no user can."""
+        model, users = adaptable(world), observe(world.users)
+        budgets = CutCosts(world, model, CutLink(), self.control.budget).budgets(
+            users, self.control.budgets, self.control.ranks[-1]
+        )
+        ranks = {
+            each.user: self._rank(world, model, each.user, budget) for each, budget in zip(users, budgets, strict=True)
+        }
         if not any(ranks.values()):
-            raise ValueError("no user's budget is enough for the whole model with an adapter; raise scheme.budgets")
+            raise ValueError(
+                "no user's budget is enough for the whole model with an adapter; raise scheme.control.budgets"
+            )
         return {user: rank for user, rank in ranks.items() if rank}
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers."""
         super().check(world)
-        check(world)
+        adaptable(world)
 
     def left_out(self, world: World) -> list[User]:
         """Users that cannot afford the least rank. Raises ValueError if that is all."""
-        affordable = self.affordable(self._costs(world))
+        affordable = self.affordable(world)
         return [user for user in world.able if user not in affordable]
 
-    def _costs(self, world: World) -> Costs:
-        return Costs(world, self.budget, CutLink(), self.ranks[-1], timed=False)
-
-    def _rank(self, costs: Costs, user: User, budget: float) -> int:
+    def _rank(self, world: World, model: AdaptableModel, user: User, budget: float) -> int:
         """The largest rank that a user can afford; 0 if none."""
-        most = min(map(min, costs.sides.values()))
-        affordable = takewhile(lambda rank: rank <= most and self.cost(costs, user, rank) <= budget, self.ranks)
+        fitting = [rank for rank in self.control.ranks if rank <= model.max_ranks.min()]
+        affordable = takewhile(lambda rank: self.cost(world, with_rank(model, rank, rank), user) <= budget, fitting)
         return max(affordable, default=0)
 
-    def cost(self, costs: Costs, user: User, rank: int) -> float:
+    def cost(self, world: World, part: Bound, user: User) -> float:
         """What local training takes of a user's budget; FLOPs are those of its first step."""
-        world, part = costs.world, _part(costs, rank, rank)
         positions = self.positions(user, 0)
-        data = user.batches.stack(positions if self.budget == "memory" else positions[:1])
-        parameters = shapes(world, part)
+        data = user.batches.stack(positions if self.control.budget == "memory" else positions[:1])
+        parameters = trainable_shapes(world, part)
         state = world.optimiser.init(parameters)
         plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *data)
         cost = world.executor.cost(plan)
-        return float(cost.memory_bytes if self.budget == "memory" else cost.flops)
+        return float(cost.memory_bytes if self.control.budget == "memory" else cost.flops)
 
 
 def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
@@ -132,8 +128,7 @@ def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     return padded_mean([*trees, model], (*weights, 0.0))
 
 
-def _part(costs: Costs, rank: int, largest: int) -> Bound:
+def with_rank(model: AdaptableModel, rank: int, largest: int) -> Bound:
     """The whole model with this rank everywhere, and the scale of the largest."""
-    whole: Any = costs.world.whole
-    adapted: Adapted = whole.adapted.with_ranks(dict.fromkeys(costs.sides, rank))
-    return replace(adapted, alpha=adapted.scale(largest), scaling="none").bind(whole.frozen)
+    adapted = model.with_ranks(rank)
+    return replace(adapted, alpha=adapted.scale(largest), scaling="none").bind(model.whole.frozen)

@@ -13,16 +13,19 @@ from named_streams import NamedStreams
 
 from learning.adapters import adapt
 from learning.control.ranks import (
+    CutRankProblem,
     History,
     RankProblem,
-    SplitProblem,
     back_scores,
     changed,
-    choose,
+    coordinate_ascent,
     exact,
     front_scores,
     greedy,
     relative_cost,
+    server_rank,
+    uniform,
+    user_ranks,
 )
 from learning.models import Segment, Vit
 
@@ -128,7 +131,7 @@ def test_dynamic_programming_is_exhaustive_search() -> None:
     generator = np.random.default_rng(5)
     for _ in range(60):
         problem = rank_problem(generator, int(generator.integers(1, 5)))
-        budget = generator.uniform(0, 1.1) * problem.cost(problem.most)
+        budget = generator.uniform(0, 1.1) * problem.cost(problem.max_ranks)
         found = exact(problem, budget)
         assert problem.cost(found) <= budget
         assert problem.value(found) == pytest.approx(best_of_all(problem, budget), rel=1e-12)
@@ -139,7 +142,7 @@ def test_greedy_is_nearly_the_best() -> None:
     generator, ratios = np.random.default_rng(6), []
     for _ in range(300):
         problem = rank_problem(generator, int(generator.integers(1, 6)))
-        budget = generator.uniform(0.05, 1.0) * problem.cost(problem.most)
+        budget = generator.uniform(0.05, 1.0) * problem.cost(problem.max_ranks)
         found, best = greedy(problem, budget), problem.value(exact(problem, budget))
         assert problem.cost(found) <= budget
         ratios.append(problem.value(found) / best if best else 1.0)
@@ -152,7 +155,7 @@ def test_greedy_is_nearly_the_best() -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_optimum_grows_with_the_budget(seed: int, one: float, other: float) -> None:
     problem = rank_problem(np.random.default_rng(seed), 4)
-    most = problem.cost(problem.most)
+    most = problem.cost(problem.max_ranks)
     low, high = sorted((one * most, other * most))
     assert problem.value(exact(problem, low)) <= problem.value(exact(problem, high)) + 1e-12
 
@@ -161,7 +164,7 @@ def test_the_optimum_grows_with_the_budget(seed: int, one: float, other: float) 
 @settings(max_examples=60, deadline=None)
 def test_more_important_weights_of_a_shape_have_no_smaller_rank(seed: int, part: float) -> None:
     problem = rank_problem(np.random.default_rng(seed), 5)
-    budget = part * problem.cost(problem.most)
+    budget = part * problem.cost(problem.max_ranks)
     for ranks in (greedy(problem, budget), exact(problem, budget)):
         for a, b in product(range(5), repeat=2):
             if problem.unit_cost[a] == problem.unit_cost[b] and problem.importance[a] > problem.importance[b]:
@@ -171,9 +174,9 @@ def test_more_important_weights_of_a_shape_have_no_smaller_rank(seed: int, part:
 def test_without_a_limit_everybody_has_the_largest_rank() -> None:
     problem = RankProblem(np.array([1.0, 0.0, 2.0]), np.ones(3), RANKS, np.array([8, 8, 3]))
     assert greedy(problem, np.inf).tolist() == [8, 8, 2]
-    assert problem.uniform(np.inf).tolist() == [8, 8, 2]
-    assert problem.uniform(8.0).tolist() == [2, 2, 2]
-    assert problem.uniform(2.9).tolist() == [0, 0, 0]
+    assert uniform(problem, np.inf).tolist() == [8, 8, 2]
+    assert uniform(problem, 8.0).tolist() == [2, 2, 2]
+    assert uniform(problem, 2.9).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("ranks", [(), (0, 1), (2, 1), (1, 1)])
@@ -185,36 +188,44 @@ def test_ranks_that_do_not_ascend_are_refused(ranks: tuple[int, ...]) -> None:
 # Cuts
 
 
-def split_problem(budgets: list[float], server_budget: float, time_weight: float, seconds: float = 0.0) -> SplitProblem:
+def cut_problem(budgets: list[float], server_budget: float, time_weight: float, seconds: float = 0.0) -> CutRankProblem:
     """Six weights in three layers, and two cuts; a deeper cut takes `seconds` longer."""
-    every = RankProblem(np.array([5.0, 1, 3, 2, 4, 1]), np.ones(6), RANKS, np.full(6, 8))
-    return SplitProblem(
-        weights=every,
+    users = len(budgets)
+    return CutRankProblem(
+        importance=np.array([5.0, 1, 3, 2, 4, 1]),
+        unit_cost=np.ones((users, 6)),
+        ranks=RANKS,
+        max_ranks=np.full(6, 8),
         below=np.array([2, 4]),
-        base=np.array([10.0, 20.0]),
+        base_cost=np.tile([10.0, 20.0], (users, 1)),
         budgets=np.array(budgets),
-        seconds=np.array([[1.0, 1.0 + seconds]] * len(budgets)),
+        seconds=np.tile([1.0, 1.0 + seconds], (users, 1)),
         server_budget=server_budget,
         time_weight=time_weight,
     )
 
 
+def worth(problem: CutRankProblem, user: int, cuts: list[int]) -> float:
+    """Of a user's cut, given those of the others and the ranks that follow."""
+    return problem.worth(user, cuts[user], user_ranks(problem, user, np.array(cuts)))
+
+
 def test_with_a_server_without_limits_the_shallowest_cut_is_best() -> None:
-    problem = split_problem([12.0, 24.0, 30.0], np.inf, 0.0)
-    assert choose(problem).cuts.tolist() == [0, 0, 0]
+    problem = cut_problem([12.0, 24.0, 30.0], np.inf, 0.0)
+    assert coordinate_ascent(problem).cuts.tolist() == [0, 0, 0]
 
 
 def test_a_budget_below_the_least_device_part_has_no_cut() -> None:
-    choice = choose(split_problem([9.9, 10.0, 12.0], np.inf, 0.0))
+    choice = coordinate_ascent(cut_problem([9.9, 10.0, 12.0], np.inf, 0.0))
     assert choice.cuts.tolist() == [-1, 0, 0]
     assert choice.ranks[0].tolist() == [0] * 6
     assert choice.ranks[1].tolist() == [0, 0, 8, 8, 8, 8]
 
 
 def test_a_poor_server_drives_layers_to_rich_devices_unless_that_takes_long() -> None:
-    rich = split_problem([100.0, 11.0], 5.0, 0.0)
-    assert choose(rich).cuts.tolist() == [1, 0]
-    assert choose(split_problem([100.0, 11.0], 5.0, 1.0, seconds=50.0)).cuts.tolist() == [0, 0]
+    rich = cut_problem([100.0, 11.0], 5.0, 0.0)
+    assert coordinate_ascent(rich).cuts.tolist() == [1, 0]
+    assert coordinate_ascent(cut_problem([100.0, 11.0], 5.0, 1.0, seconds=50.0)).cuts.tolist() == [0, 0]
 
 
 def test_the_least_budget_is_asked_first() -> None:
@@ -223,60 +234,59 @@ def test_the_least_budget_is_asked_first() -> None:
     Of the four choices the two that differ are stable; which one is found is a matter of order alone.
     """
     for budgets, expected in (([40.0, 41.0], [1, 0]), ([41.0, 40.0], [0, 1])):
-        problem = split_problem(budgets, 24.0, 0.2, seconds=0.3)
+        problem = cut_problem(budgets, 24.0, 0.2, seconds=0.3)
         for own, other in ((1, 0), (0, 1)):
-            worth = [problem.objective(0, np.array([cut, other])) for cut in (0, 1)]
-            assert int(np.argmax(worth)) == own
-        assert choose(problem).cuts.tolist() == expected
+            by_cut = [worth(problem, 0, [cut, other]) for cut in (0, 1)]
+            assert int(np.argmax(by_cut)) == own
+        assert coordinate_ascent(problem).cuts.tolist() == expected
 
 
 @pytest.mark.parametrize("server_budget", [8.0, 16.0, 18.0])
 def test_who_was_asked_before_the_others_had_chosen_is_asked_again(server_budget: float) -> None:
     """Instances in which the first pass leaves somebody who would do better elsewhere, now that others have moved."""
     seconds = 0.3 if server_budget < 10 else 0.1
-    problem = split_problem([24.0, 36.0, 60.0], server_budget, 1.0, seconds=seconds)
-    cuts = choose(problem).cuts
+    problem = cut_problem([24.0, 36.0, 60.0], server_budget, 1.0, seconds=seconds)
+    cuts = coordinate_ascent(problem).cuts
     for user in range(3):
-        worth = [problem.objective(user, np.array([*cuts[:user], cut, *cuts[user + 1 :]])) for cut in (0, 1)]
-        assert worth[cuts[user]] == max(worth)
+        by_cut = [worth(problem, user, [*cuts[:user], cut, *cuts[user + 1 :]]) for cut in (0, 1)]
+        assert by_cut[cuts[user]] == max(by_cut)
 
 
 def test_time_counts_in_means_of_all_users_and_cuts() -> None:
     """A world a thousand times slower is decided about alike; a cut of the mean time costs `time_weight`."""
-    problem = split_problem([24.0, 36.0, 60.0], 30.0, 0.2, seconds=2.0)
+    problem = cut_problem([24.0, 36.0, 60.0], 30.0, 0.2, seconds=2.0)
     slower, idle = replace(problem, seconds=1000 * problem.seconds), replace(problem, time_weight=0.0)
     for cuts in product((0, 1), repeat=3):
-        chosen = np.array(cuts)
-        worth = [each.objective(1, chosen) for each in (problem, slower, idle)]
-        assert worth[0] == pytest.approx(worth[1], rel=1e-12)
-        assert worth[2] - worth[0] == pytest.approx(0.2 * (0.5, 1.5)[cuts[1]], rel=1e-12)
+        now, later, without = (worth(each, 1, list(cuts)) for each in (problem, slower, idle))
+        assert now == pytest.approx(later, rel=1e-12)
+        assert without - now == pytest.approx(0.2 * (0.5, 1.5)[cuts[1]], rel=1e-12)
 
 
 def test_who_has_no_cut_takes_nothing_from_the_server() -> None:
     """Two users with four weights each above their cuts: 16 is rank 2 for all eight, whoever else is left out."""
-    problem = split_problem([5.0, 12.0, 24.0], 16.0, 0.0)
-    assert problem.server_rank(np.array([0, 0])) == 2
-    assert problem.server_rank(np.array([-1, 0, 0])) == problem.server_rank(np.array([0, -1, 0, -1])) == 2
-    assert problem.server_rank(np.array([-1, -1])) == 8
+    problem = cut_problem([5.0, 12.0, 24.0, 5.0], 16.0, 0.0)
+    for cuts in ([0, 0, -1, -1], [-1, 0, 0, -1], [0, -1, 0, -1]):
+        assert server_rank(problem, np.array(cuts)) == 2
+    assert server_rank(problem, np.full(4, -1)) == 8
 
 
 @given(st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_no_budget_is_exceeded(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    problem = split_problem(list(generator.uniform(8, 60, 4)), float(generator.uniform(0, 100)), 0.5, seconds=0.3)
-    choice, spent = choose(problem), 0.0
+    problem = cut_problem(list(generator.uniform(8, 60, 4)), float(generator.uniform(0, 100)), 0.5, seconds=0.3)
+    choice, spent = coordinate_ascent(problem), 0.0
     for user, cut in enumerate(choice.cuts):
         if cut >= 0:
             below = problem.below[cut]
-            assert problem.base[cut] + choice.ranks[user, :below].sum() <= problem.budgets[user]
+            assert problem.base_cost[user, cut] + choice.ranks[user, :below].sum() <= problem.budgets[user]
             spent += choice.ranks[user, below:].sum()
     assert spent <= problem.server_budget
 
 
 def test_the_last_pass_leaves_the_last_user_at_its_best() -> None:
     """Nobody who was asked last could do better alone: every cut of the richest, looked at."""
-    problem = split_problem([14.0, 26.0, 50.0], 30.0, 0.2, seconds=0.5)
-    cuts = choose(problem).cuts
-    others = [problem.objective(2, np.array([*cuts[:2], cut])) for cut in problem.feasible(2)]
-    assert problem.objective(2, cuts) == max(others)
+    problem = cut_problem([14.0, 26.0, 50.0], 30.0, 0.2, seconds=0.5)
+    cuts = coordinate_ascent(problem).cuts
+    others = [worth(problem, 2, [*cuts[:2], cut]) for cut in problem.feasible(2)]
+    assert worth(problem, 2, list(cuts)) == max(others)

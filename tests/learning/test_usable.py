@@ -12,11 +12,10 @@ from learning.adapters import Lora
 from learning.adapters.combine import mean_by_product
 from learning.control.cuts.estimates import BoundConstants, BoundEstimates
 from learning.control.precision.ranges import ActivationRanges
-from learning.control.ranks import History
+from learning.control.ranks import History, RankController
 from learning.control.tokens.importance import importance_by_rank
 from learning.models import Vit
 from learning.models.segment import Segment
-from learning.schemes.hsplitlora.planner import Planner
 from learning.usable import LARGEST, usable
 
 EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
@@ -77,21 +76,21 @@ def test_a_report_that_is_not_finite_counts_as_equal_importance(bad: float) -> N
 def test_scores_of_other_users_make_the_importance(bad: float) -> None:
     """Weights of those that are left sum to one again; where nobody is left, what was known stays."""
     written: list[float] = []
-    planner: Any = SimpleNamespace(
+    controller: Any = SimpleNamespace(
         world=SimpleNamespace(
             executor=EXECUTOR, journal=SimpleNamespace(decision=lambda user, name, value: written.append(value))
         ),
-        scheme=SimpleNamespace(history=History()),
-        costs=SimpleNamespace(sides={"q": (1, 1), "v": (1, 1)}),
-        known=None,
+        settings=SimpleNamespace(history=History()),
+        model=SimpleNamespace(sides={"q": (1, 1), "v": (1, 1)}),
+        importance=None,
     )
-    well, other, lost = [tensors([4.0], [2.0]), tensors([8.0], [6.0]), tensors([bad], [1.0])]
-    Planner.learn(planner, [lost], (1.0,), 0.0)
-    assert planner.known is None
-    Planner.learn(planner, [well, lost, other], (0.25, 0.5, 0.25), 0.0)
-    assert planner.known.tolist() == written == [6, 4]
-    Planner.learn(planner, [lost, lost], (0.5, 0.5), 0.0)
-    assert planner.known.tolist() == written == [6, 4]
+    well, other, lost = ({"v": torch.tensor(v), "q": torch.tensor(q)} for q, v in ((4.0, 2.0), (8.0, 6.0), (bad, 1.0)))
+    RankController.learn(controller, [lost], (1.0,), 0.0)
+    assert controller.importance is None
+    RankController.learn(controller, [well, lost, other], (0.25, 0.5, 0.25), 0.0)
+    assert controller.importance.tolist() == written == [6, 4]
+    RankController.learn(controller, [lost, lost], (0.5, 0.5), 0.0)
+    assert controller.importance.tolist() == written == [6, 4]
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf])

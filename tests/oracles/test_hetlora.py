@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from fakes import FakeWorld, world
 from learning.adapters import Lora
+from learning.control.ranks import RankBudgets, RankSettings
 from learning.models import Vit
 from learning.optimisers import Adam
 from learning.schemes import FedAvg, HetLoRA, HSplitLoRA
@@ -27,7 +28,7 @@ SETTING: dict[str, Any] = {
     "test_samples": 10,
     "precision": torch.float64,
 }
-FIXED = HSplitLoRA(importance="uniform", ranks=(1, 2), local_steps=1, configuration="fixed")
+FIXED = HSplitLoRA(1, control=RankSettings(importance="uniform", ranks=(1, 2), configuration="fixed"))
 
 
 def ran(scheme: Any, **changed: Any) -> FakeWorld:
@@ -52,12 +53,15 @@ def reference() -> int:
 
 def affording(*ranks: int) -> list[float]:
     """Bytes of local training with each rank, as runs in which everybody has it write them down."""
-    return [job(ran(HetLoRA(STEPS, ranks=(rank,)), rounds=1), "client_training") for rank in ranks]
+    return [job(ran(HetLoRA(STEPS, control=RankBudgets(ranks=(rank,))), rounds=1), "client_training") for rank in ranks]
 
 
 def charged(*ranks: int) -> list[float]:
     """FLOPs of a round's local training, likewise."""
-    return [ran(HetLoRA(STEPS, ranks=(rank,)), rounds=1).journal.charged(kind="client_training")[0] for rank in ranks]
+    return [
+        ran(HetLoRA(STEPS, control=RankBudgets(ranks=(rank,))), rounds=1).journal.charged(kind="client_training")[0]
+        for rank in ranks
+    ]
 
 
 def split_flops() -> float:
@@ -71,7 +75,7 @@ def test_it_is_a_plain_torch_loop(reference: int) -> None:
     one, two = affording(1, 2)
     budgets = tuple(each / reference for each in (two - 1, two, two + 1))
     assert one < two - 1
-    run = ran(HetLoRA(STEPS, ranks=(1, 2), budgets=budgets))
+    run = ran(HetLoRA(STEPS, control=RankBudgets(ranks=(1, 2), budgets=budgets)))
     whole: Any = run.whole
     segment = whole.adapted.segment
     blocks = segment.architecture.blocks(segment.input_shape, segment.classes)
@@ -115,14 +119,14 @@ def by_hand(frozen: dict[str, torch.Tensor], mine: dict[str, torch.Tensor]) -> d
 
 def test_equal_ranks_are_federated_averaging() -> None:
     """Bit for bit: where everybody has the adapter's rank, nothing is padded."""
-    het, avg = (ran(scheme) for scheme in (HetLoRA(STEPS, ranks=(1, 2)), FedAvg(STEPS)))
+    het, avg = (ran(scheme) for scheme in (HetLoRA(STEPS, control=RankBudgets(ranks=(1, 2))), FedAvg(STEPS)))
     assert same_bits(trained(het), avg.model)
 
 
 def test_messages(reference: int) -> None:
     """q and v of two layers, 8 x 8, and the head; one user of rank 1, two of rank 2."""
     _, two = affording(1, 2)
-    run = ran(HetLoRA(STEPS, ranks=(1, 2), budgets=((two - 1) / reference, 99.0, 99.0)))
+    run = ran(HetLoRA(STEPS, control=RankBudgets(ranks=(1, 2), budgets=((two - 1) / reference, 99.0, 99.0))))
     head = 2 * WIDTH + 10 * WIDTH + 10
     small, large = (rank * 2 * WIDTH * 2 * DEPTH + head for rank in (1, 2))
     for direction in ("up", "down"):
@@ -139,7 +143,7 @@ def test_each_user_has_the_largest_rank_that_it_can_afford(budget: Any, referenc
     one, two = affording(1, 2) if budget == "memory" else [flops / STEPS for flops in charged(1, 2)]
     whole = reference if budget == "memory" else split_flops()
     budgets = tuple(each / whole for each in (one - 0.5, one + 0.5, two - 0.5, two + 0.5))
-    run = ran(HetLoRA(STEPS, ranks=(1, 2), budget=budget, budgets=budgets), users=4, samples=8)
+    run = ran(HetLoRA(STEPS, control=RankBudgets(ranks=(1, 2), budget=budget, budgets=budgets)), users=4, samples=8)
     ranks = {user: value for _, user, name, value in run.journal.decisions if name == "rank"}
     assert ranks == {1: 1.0, 2: 1.0, 3: 2.0}
     assert {message.user for message in run.journal.messages} == {1, 2, 3}
@@ -158,10 +162,8 @@ def test_the_servers_mean() -> None:
 
 def test_it_is_refused_where_nobody_can_afford_it() -> None:
     with pytest.raises(ValueError, match="no user's budget is enough for the whole model"):
-        ran(HetLoRA(STEPS, budgets=(0.01,)))
+        ran(HetLoRA(STEPS, control=RankBudgets(budgets=(0.01,))))
     with pytest.raises(ValueError, match="do not ascend"):
-        HetLoRA(ranks=(2, 1))
-    run = ran(HetLoRA(STEPS), rounds=1)
-    run.adapter = None
+        RankBudgets(ranks=(2, 1))
     with pytest.raises(ValueError, match=r"give learning\.adapter"):
-        HetLoRA().check(run)
+        ran(HetLoRA(STEPS), rounds=1, adapter=None)

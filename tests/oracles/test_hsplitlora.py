@@ -14,14 +14,14 @@ from fakes import FakeWorld, world
 from learning import steps
 from learning.adapters import Lora, adapt
 from learning.adapters.combine import merged
-from learning.control.ranks import History
+from learning.control.observation import observe
+from learning.control.ranks import CutCosts, History, RankSettings, adaptable
 from learning.models import Vit
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
 from learning.protocols.split import CutLink
 from learning.schemes import HSplitLoRA
 from learning.schemes.hsplitlora import operators
-from learning.schemes.hsplitlora.costs import Costs
 
 WIDTH, DEPTH, LAYER = 8, 3, (("attend.1.inward.q", 16), ("attend.1.inward.v", 16))
 SETTING: dict[str, Any] = {
@@ -36,7 +36,12 @@ SETTING: dict[str, Any] = {
     "executor": "eager",
     "evaluate_every": 2,
 }
-UNIFORM: dict[str, Any] = {"importance": "uniform", "ranks": (1, 2), "local_steps": 2, "time_weight": 0.0}
+UNIFORM: dict[str, Any] = {"importance": "uniform", "ranks": (1, 2), "time_weight": 0.0}
+
+
+def hsplitlora(local_steps: int = 2, aggregation: Any = "stack", draws: Any = "each", **control: Any) -> HSplitLoRA:
+    """Ranks 1 and 2, all weights alike and time of no weight, unless `control` says otherwise."""
+    return HSplitLoRA(local_steps, control=RankSettings(**UNIFORM | control), aggregation=aggregation, draws=draws)
 
 
 def ran(scheme: HSplitLoRA, **changed: Any) -> FakeWorld:
@@ -58,7 +63,7 @@ def decided(run: FakeWorld, name: str) -> list[tuple[int, int | None, float]]:
 
 def test_two_rounds_are_a_plain_loop() -> None:
     """Unequal ranks; adapters and optimisers of every user begin anew in each round, increments are averaged."""
-    scheme = HSplitLoRA(**{**UNIFORM, "importance": "random"}, budgets=(1.0, 0.985, 2.0), server_budget=0.6)
+    scheme = hsplitlora(importance="random", budgets=(1.0, 0.985, 2.0), server_budget=0.6)
     run = ran(scheme, samples=(8, 12, 20), optimiser=Adam(0.01))
     whole: Any = run.whole
     model = {**whole.frozen, **{n: v for n, v in run.initial(whole).items() if not whole.adapted.of_adapter(n)}}
@@ -90,8 +95,8 @@ def test_importance_by_hand() -> None:
     Adapters do nothing yet in that step, and all weights cost alike. In the second of two rounds a new score counts
     0.5 (1 - 1/2).
     """
-    probing = {**UNIFORM, "importance": "rngwp", "probe_every": 1, "history": History(fluctuation=0.0)}
-    once, twice = (ran(HSplitLoRA(**probing), samples=(8, 12, 40), rounds=rounds) for rounds in (1, 2))
+    probing = hsplitlora(importance="rngwp", probe_every=1, history=History(fluctuation=0.0))
+    once, twice = (ran(probing, samples=(8, 12, 40), rounds=rounds) for rounds in (1, 2))
     whole: Any = twice.whole
     heads = {name: v for name, v in twice.initial(whole).items() if not whole.adapted.of_adapter(name)}
     wanted: dict[str, list[float]] = {}
@@ -116,7 +121,7 @@ def test_importance_by_hand() -> None:
 
 def test_the_server_has_an_optimiser_of_its_own() -> None:
     """Adam's first step is its learning rate, whatever the gradient; devices go by SGD."""
-    run = ran(HSplitLoRA(**UNIFORM | {"local_steps": 1}), rounds=1, users=1, server_optimiser=Adam(0.01))
+    run = ran(hsplitlora(1), rounds=1, users=1, server_optimiser=Adam(0.01))
     whole: Any = run.whole
     before = {name: v for name, v in run.initial(whole).items() if not whole.adapted.of_adapter(name)}
     for name, value in before.items():
@@ -124,7 +129,7 @@ def test_the_server_has_an_optimiser_of_its_own() -> None:
 
 
 def test_where_a_user_is_cut_does_not_matter() -> None:
-    fixed = HSplitLoRA(**UNIFORM, configuration="fixed")
+    fixed = hsplitlora(configuration="fixed")
     shallow, deep = (plain(ran(fixed, cut=cut)) for cut in (2, 3))
     assert max(float((shallow[n] - deep[n]).abs().max()) for n in shallow) < 1e-12
 
@@ -133,13 +138,7 @@ def test_shared_frozen_inward_factors_make_rules_agree() -> None:
     """After one step from B = 0 the inward factors are still what they were; after two they are not."""
 
     def after(local_steps: int, aggregation: Any) -> torch.Tensor:
-        scheme = HSplitLoRA(
-            importance="uniform",
-            local_steps=local_steps,
-            configuration="fixed",
-            aggregation=aggregation,
-            draws="together",
-        )
+        scheme = hsplitlora(local_steps, aggregation, "together", configuration="fixed", ranks=(1, 2, 4, 8))
         return plain(ran(scheme, rounds=1))["1.attend.1.inward.weight"]
 
     exact, average, padded = (after(1, rule) for rule in ("stack", "average", "zero_pad"))
@@ -151,7 +150,7 @@ def test_shared_frozen_inward_factors_make_rules_agree() -> None:
 def test_naive_rules_are_noisy() -> None:
     """Three random users of unequal ranks: the mean of padded factors is far from the mean of increments."""
     weight, generator = "1.attend.1.inward.q", torch.Generator().manual_seed(1)
-    whole: Any = ran(HSplitLoRA(**UNIFORM), rounds=1).whole
+    whole: Any = ran(hsplitlora(), rounds=1).whole
     adapted = [adapt(whole.adapted.segment, {weight: rank}, 4.0) for rank in (1, 2, 4)]
     trees = [
         {
@@ -176,7 +175,7 @@ def test_naive_rules_are_noisy() -> None:
 
 def test_messages_of_a_round() -> None:
     """q and v of each layer, 8 x 8, rank 2 everywhere, cut after the first layer: all from the formulas, in 64 bit."""
-    run = ran(HSplitLoRA(**{**UNIFORM, "importance": "rngwp"}, probe_every=2), rounds=3, users=2)
+    run = ran(hsplitlora(importance="rngwp", probe_every=2), rounds=3, users=2)
     sent, bits = run.journal.sent, 64
     tokens, factors = 4, 2 * (WIDTH + WIDTH) * len(LAYER)
     assert sent(kind="activation") == [4 * tokens * WIDTH * bits + 4 * 32] * 12
@@ -196,13 +195,13 @@ def test_messages_of_a_round() -> None:
 
 
 def test_increments_are_full_matrices_where_factors_are_larger() -> None:
-    run = ran(HSplitLoRA(**UNIFORM), users=3)
+    run = ran(hsplitlora(), users=3)
     assert run.journal.sent(kind="model", direction="down") == [len(LAYER) * WIDTH**2 * 64] * 3  # 6 (8 + 8) > 8 x 8
     assert run.journal.charged(kind="merge") == [0] * 3
 
 
 def test_activations_do_not_depend_on_the_cut() -> None:
-    fixed = HSplitLoRA(**UNIFORM, configuration="fixed")
+    fixed = hsplitlora(configuration="fixed")
     shallow, deep = (ran(fixed, cut=cut) for cut in (2, 3))
     assert shallow.journal.sent(kind="activation") == deep.journal.sent(kind="activation")
     assert shallow.journal.sent(kind="model", direction="up") < deep.journal.sent(kind="model", direction="up")
@@ -210,7 +209,7 @@ def test_activations_do_not_depend_on_the_cut() -> None:
 
 def test_who_was_absent_gets_all_increments_that_it_missed() -> None:
     """Two of four users take part in each round; whoever returns pays for what was merged since."""
-    run = ran(HSplitLoRA(**UNIFORM), users=4, rounds=6, participation=Random(2), model=Vit(4, 16, DEPTH, 2))
+    run = ran(hsplitlora(), users=4, rounds=6, participation=Random(2), model=Vit(4, 16, DEPTH, 2))
     seen: dict[int | None, int] = {}
     expected = []
     for number in range(6):
@@ -228,7 +227,7 @@ def test_who_was_absent_gets_all_increments_that_it_missed() -> None:
 
 @pytest.mark.parametrize("budget", ["memory", "flops"])
 def test_configurations_cost_no_more_than_the_budget(budget: Any) -> None:
-    scheme = HSplitLoRA(**UNIFORM, budget=budget, budgets=(0.97, 1.0, 1.3), server_budget=0.3)
+    scheme = hsplitlora(budget=budget, budgets=(0.97, 1.0, 1.3), server_budget=0.3)
     run = ran(scheme)
     budgets = {user: value for _, user, value in decided(run, "budget")}
     costs = decided(run, "cost")
@@ -236,35 +235,58 @@ def test_configurations_cost_no_more_than_the_budget(budget: Any) -> None:
     assert all(value <= budgets[user] for _, user, value in costs)
 
 
+@pytest.mark.parametrize("budget", ["memory", "flops"])
+def test_a_user_with_small_mini_batches_pays_for_those(budget: Any) -> None:
+    """In fours, user 0 with 3 samples has a mini-batch of its own; every cost is what the journal has of the user."""
+    scheme = hsplitlora(budget=budget, budgets=(9.0,))
+    run = ran(scheme, samples=(3, 8, 10), rounds=1)
+    costs = {user: value for _, user, value in decided(run, "cost")}
+    for user in range(3):
+        kinds = ("client_forward", "client_backward")
+        jobs = [[work for work in run.journal.works if (work.node, work.kind) == (user, kind)] for kind in kinds]
+        largest = [max(work.flops for work in same) for same in jobs]
+        found = max(work.memory_bytes for work in jobs[1]) if budget == "memory" else sum(largest)
+        assert costs[user] == found
+    assert costs[0] < costs[1] == costs[2]
+
+
+def test_a_user_with_small_mini_batches_can_afford_more() -> None:
+    """The budget is a part of the largest rank in a mini-batch of four, and less than that; with three it is enough."""
+    run = ran(hsplitlora(configuration="fixed", budgets=(0.999,)), samples=(3, 8, 10), rounds=1)
+    assert {message.user for message in run.journal.messages} == {0}
+
+
 def test_seconds_are_those_of_the_users_mean_mini_batch() -> None:
     """In fours, 3 samples are one mini-batch, 8 are two, 10 are three; devices and channels are alike."""
-    run = ran(HSplitLoRA(**UNIFORM), samples=(3, 8, 10), rounds=1)
-    seconds = Costs(run, "memory", CutLink(), 2, timed=True).seconds
+    run = ran(hsplitlora(), samples=(3, 8, 10), rounds=1)
+    costs = CutCosts(run, adaptable(run), CutLink(), "memory")
+    seconds = np.array([costs.seconds(user) for user in observe(run.users)])
     np.testing.assert_allclose(seconds / np.array([[3], [4], [10 / 3]]), np.tile(seconds[1] / 4, (3, 1)), rtol=1e-12)
 
 
 def test_a_homogeneous_configuration_drops_exactly_who_cannot_afford_it() -> None:
     """The reference is the cost of the largest rank, 2, which is the adapter's: budgets below one are too small."""
-    scheme = HSplitLoRA(**UNIFORM, configuration="fixed", budgets=(0.999, 1.0, 1.001))
+    scheme = hsplitlora(configuration="fixed", budgets=(0.999, 1.0, 1.001))
     run = ran(scheme)
     assert {message.user for message in run.journal.messages} == {1, 2}
     assert [user for _, user, _ in decided(run, "cut")] == [1, 2]
-    adaptive = ran(HSplitLoRA(**UNIFORM, budgets=(0.999, 1.0, 1.001)))
+    adaptive = ran(hsplitlora(budgets=(0.999, 1.0, 1.001)))
     assert {message.user for message in adaptive.journal.messages} == {0, 1, 2}
 
 
 def test_nobody_left_is_refused() -> None:
     with pytest.raises(ValueError, match="no user's budget is enough"):
-        ran(HSplitLoRA(**UNIFORM, budgets=(0.01,)))
+        ran(hsplitlora(budgets=(0.01,)))
 
 
 def test_seconds_of_a_mini_batch_are_those_of_its_jobs_and_messages() -> None:
     """Alone, on half of the band by Shannon's law: what the journal has of each user's only mini-batch, at each cut."""
     speeds = [1e6, 3e6]
     for cut in (2, 3):
-        scheme = HSplitLoRA(configuration="fixed", importance="uniform", ranks=(1,), local_steps=1)
+        scheme = hsplitlora(1, configuration="fixed", ranks=(1,))
         run = ran(scheme, users=2, flops_per_s=speeds, cut=cut, adapter=Lora(1, 4.0), rounds=1, executor="dry")
-        costs = Costs(run, "memory", scheme.link, 1, timed=True)
+        model = adaptable(run)
+        seconds = [CutCosts(run, model, scheme.link, "memory").seconds(user) for user in observe(run.users)]
         up, down = (0.5e6 * np.log2(1 + power_w * 1e8 / 0.5e6) for power_w in (0.2, 0.5))
         for user, speed in enumerate(speeds):
             own, sent = ({"user": user, "kind": kind} for kind in ("server_step", "activation"))
@@ -274,29 +296,20 @@ def test_seconds_of_a_mini_batch_are_those_of_its_jobs_and_messages() -> None:
             assert all(len(each) == 1 and each[0] > 0 for each in flops)
             device_s = (flops[0][0] + flops[1][0]) / speed
             expected = device_s + activation / up + server / 1e7 + gradient / down
-            assert costs.seconds[user, costs.cuts.index(cut)] == pytest.approx(expected, rel=1e-12)
+            assert seconds[user][model.cuts.index(cut)] == pytest.approx(expected, rel=1e-12)
 
 
 def test_constant_importance_splits_once() -> None:
-    assert [number for number, _, _ in decided(ran(HSplitLoRA(**UNIFORM), rounds=5), "cut")] == [0, 0, 0]
+    assert [number for number, _, _ in decided(ran(hsplitlora(), rounds=5), "cut")] == [0, 0, 0]
 
 
 def test_without_limits_every_weight_has_the_largest_rank() -> None:
-    ranks = [v for _, _, name, v in ran(HSplitLoRA(**UNIFORM), rounds=1).journal.decisions if name.startswith("rank ")]
+    ranks = [v for _, _, name, v in ran(hsplitlora(), rounds=1).journal.decisions if name.startswith("rank ")]
     assert ranks == [2.0] * (3 * DEPTH * len(LAYER))
 
 
 def test_a_deeper_cut_brings_the_blocks_that_are_missing() -> None:
-    scheme = HSplitLoRA(
-        importance="random",
-        ranks=(1, 2),
-        local_steps=1,
-        probe_every=1,
-        threshold=0.0,
-        time_weight=0.0,
-        server_budget=0.6,
-        budgets=(1.63,),
-    )
+    scheme = hsplitlora(1, importance="random", probe_every=1, threshold=0.0, server_budget=0.6, budgets=(1.63,))
     run = ran(scheme, rounds=8)
     cuts = {(number, user): int(value) for number, user, value in decided(run, "cut")}
     layer, moved, held = run.journal.sent(kind="backbone"), [], dict.fromkeys(range(3), 0)
@@ -317,9 +330,8 @@ def test_it_is_refused_without_adapters_or_layers() -> None:
     with pytest.raises(ValueError, match="needs equal ranks"):
         HSplitLoRA(aggregation="average")
     with pytest.raises(ValueError, match="do not ascend"):
-        HSplitLoRA(ranks=(4, 2))
-    one = ran(HSplitLoRA(**UNIFORM), rounds=1)
-    one.adapter = None
+        RankSettings(ranks=(4, 2))
     with pytest.raises(ValueError, match=r"give learning\.adapter"):
-        HSplitLoRA().check(one)
-    assert np.isfinite(one.journal.evaluations[-1]["value"])
+        ran(hsplitlora(), rounds=1, adapter=None)
+    with pytest.raises(ValueError, match="give the model two layers"):
+        ran(hsplitlora(), rounds=1, model=Vit(4, WIDTH, 1, 2), cut=1)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from learning.control.precision.controller import PrecisionController
+from learning.control.ranks import RankSettings
 from learning.control.tokens.controller import TokenController
-from learning.schemes import SFLAM, STSFLora
+from learning.schemes import SFLAM, HSplitLoRA, STSFLora
 from runs import NEEDS
 from scenarios import load, simulate
 from scenarios.cost import predict
@@ -69,6 +70,7 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
     for name, sentence in (
         ("st_sflora", "go by equal importance of all patches"),
         ("sflam", "go by equal ranges of all users' activations"),
+        ("hsplitlora", "go by equal importance of all weights"),
     ):
         print_cost(predict(load(TINY, {**NEEDS[name], "learning.scheme": name})))
         assert sentence in capsys.readouterr().out
@@ -80,5 +82,7 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
         STSFLora(selector="strided"),
         SFLAM(control=PrecisionController(bits=8)),
         SFLAM(control=PrecisionController(ranges="equal")),
+        HSplitLoRA(control=RankSettings(configuration="uniform")),
+        HSplitLoRA(control=RankSettings(importance="random")),
     ):
         assert scheme.stand_in is None

@@ -42,9 +42,12 @@ DECIDING: dict[str, dict[str, Any]] = {
         **NEEDS["hsplitlora"],
         "learning.scheme": {
             **NEEDS["hsplitlora"]["learning.scheme"],
-            "importance": "rngwp",
-            "probe_every": 1,
             "local_steps": 1,
+            "control": {
+                **NEEDS["hsplitlora"]["learning.scheme"]["control"],
+                "importance": "rngwp",
+                "probe_every": 1,
+            },
         },
     },
     "products": {**TOKENS, "learning.scheme": {"name": "sfl_v1", "local_steps": 1, "average": "product"}},

@@ -18,8 +18,9 @@ def limited(name: str) -> dict[str, Any]:
         memory = {"compute.devices.memory_bytes": [1e3, 1e9, 1e9, 1e9], "compute.devices.on_out_of_memory": "exclude"}
         return {"learning.scheme": {"name": "sfl_v1", "local_steps": 1}, **memory}
     chosen = {"configuration": configuration} if configuration else {}
-    scarce = {**NEEDS[scheme]["learning.scheme"], **chosen, "budgets": [1e-4, 9.0, 9.0, 9.0]}
-    return {**NEEDS[scheme], "learning.scheme": scarce}
+    needed = NEEDS[scheme]["learning.scheme"]
+    scarce = {**needed["control"], **chosen, "budgets": [1e-4, 9.0, 9.0, 9.0]}
+    return {**NEEDS[scheme], "learning.scheme": {**needed, "control": scarce}}
 
 
 NAMES = ["memory", "hetlora", "hsplitlora adaptive", "hsplitlora uniform", "hsplitlora fixed"]
@@ -70,14 +71,14 @@ def test_more_than_can_work_are_refused(name: str, field: str, value: dict[str, 
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_a_budget_that_nobody_can_keep_to_is_refused(name: str) -> None:
     overrides = limited(name)
-    overrides["learning.scheme"]["budgets"] = [1e-4]
+    overrides["learning.scheme"]["control"]["budgets"] = [1e-4]
     with pytest.raises(ScenarioError, match=r"learning\.scheme: no user's budget is enough"):
         build(load(TINY, overrides))
 
 
 def test_nobody_is_left_of_those_whose_budget_or_memory_is_too_small() -> None:
     overrides = limited("hetlora")
-    overrides["learning.scheme"]["budgets"] = [1e-4, 1e-4, 9.0, 9.0]
+    overrides["learning.scheme"]["control"]["budgets"] = [1e-4, 1e-4, 9.0, 9.0]
     memory = {"compute.devices.memory_bytes": [1e9, 1e9, 1e3, 1e3], "compute.devices.on_out_of_memory": "exclude"}
     with pytest.raises(ScenarioError, match=r"learning\.scheme: no user is left who can take part"):
         build(load(TINY, {**overrides, **memory}))
@@ -86,7 +87,7 @@ def test_nobody_is_left_of_those_whose_budget_or_memory_is_too_small() -> None:
 def test_memory_is_a_budget_of_its_own() -> None:
     """Where no other is given; who has too little for the least rank is left out, and refused by nobody."""
     overrides = limited("hetlora")
-    del overrides["learning.scheme"]["budgets"]
+    del overrides["learning.scheme"]["control"]["budgets"]
     result = ran({**overrides, "compute.devices.memory_bytes": [1e3, 1e9, 1e9, 1e9]})
     assert [row["cause"] for row in result.table("outages").to_pylist()] == ["budget"]
     assert list(frame(result, "rounds").participants) == [3] * 6

@@ -1,23 +1,34 @@
-"""Which weights get how large adapters, and where each user's model is cut: importance, ranks under a budget, cuts.
+"""Which weights get how large adapters, and where each user's model is cut: importance, ranks under budgets, cuts.
 
 HSplitLoRA: Lin, Zhang, Chen, Fang, Chen, Vepakomma, Ni, Luo, Gao, arXiv 2505.02795. Its equations were not at hand;
 what is described in words is made precise here (docs/systems/hsplitlora.md says how).
 """
 
-from learning.control.ranks.allocation import RankProblem, exact, greedy
+from learning.control.ranks.controller import RankBudgets, RankController, RankPlan, RankSettings
+from learning.control.ranks.costs import CutCosts, adaptable
 from learning.control.ranks.importance import History, back_scores, changed, front_scores, relative_cost
-from learning.control.ranks.splits import Choice, SplitProblem, choose
+from learning.control.ranks.problem import CutRankChoice, CutRankProblem, RankProblem
+from learning.control.ranks.solvers import coordinate_ascent, exact, greedy, server_rank, uniform, user_ranks
 
 __all__ = [
-    "Choice",
+    "CutCosts",
+    "CutRankChoice",
+    "CutRankProblem",
     "History",
+    "RankBudgets",
+    "RankController",
+    "RankPlan",
     "RankProblem",
-    "SplitProblem",
+    "RankSettings",
+    "adaptable",
     "back_scores",
     "changed",
-    "choose",
+    "coordinate_ascent",
     "exact",
     "front_scores",
     "greedy",
     "relative_cost",
+    "server_rank",
+    "uniform",
+    "user_ranks",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from learning import steps
 from learning.adapters import Adapted
-from learning.control.ranks.allocation import Floats
+from learning.control.ranks.problem import Floats
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.models.projection import Projection
 from learning.models.segment import modules
@@ -30,8 +30,9 @@ def relative_cost(sides: Mapping[str, tuple[int, int]]) -> dict[str, float]:
 def front_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor) -> Tree:
     """By weight: ||W . dL/dW||_1 / (entries of W) / cost of weights on the device, from the cut-layer gradient.
 
-    The gradients are those of the backbone's weights, with adapters added; what else a step needs it has done anyway.
-    They are charged 2 outputs inputs FLOPs for each weight and token of `dz`.
+    `costs` may name weights of the whole model; those in the part are scored. The gradients are those of the backbone's
+    weights, with adapters added: 2 outputs inputs FLOPs for each weight and token of `dz`. What else they need, the
+    step computes anyway.
     """
     return _scores(part, costs, frozen, lambda some: part(parameters, some, x), dz, _tokens(dz))
 
@@ -50,15 +51,15 @@ def _scores(
     gradient: Tensor,
     tokens: int,
 ) -> Tree:
-    places = {weight: _place(part, weight) for weight in costs}
+    blocks = range(part.segment.start, part.segment.stop)
+    places = {weight: _place(part, weight) for weight in costs if part.segment.block(weight) in blocks}
     tuned = {name: frozen[name] for name, _ in places.values()}
     with uncharged():
         gradients = steps.pullback(lambda some: output(frozen | some), tuned)[1](gradient)[0]
     scores = {}
-    for weight, cost in costs.items():
-        name, rows = places[weight]
+    for weight, (name, rows) in places.items():
         charge_elementwise(2 * tokens, tuned[name][rows])
-        scores[weight] = (tuned[name][rows] * gradients[name][rows]).abs().mean() / cost
+        scores[weight] = (tuned[name][rows] * gradients[name][rows]).abs().mean() / costs[weight]
     return scores
 
 

@@ -12,6 +12,7 @@ from learning import steps
 from learning.adapters import Adapted
 from learning.adapters.combine import absorb, padded_mean, stacked, thinner
 from learning.aggregators import weighted_mean
+from learning.models import Segment
 
 Tree = dict[str, Tensor]
 Rule = Literal["stack", "zero_pad", "average"]
@@ -41,16 +42,16 @@ def combined(rule: Rule, over: Over, adapted: Sequence[Adapted], trees: list[Tre
     return padded_mean(scaled, weights) if rule == "zero_pad" else weighted_mean(scaled, weights)
 
 
-def update(stop: int, messages: list[Tree]) -> Tree:
+def joined(stop: int, messages: list[Tree]) -> Tree:
     """Increments of several aggregations for the blocks before `stop`, as they are sent."""
     known = [steps.part(message, 0, stop) for message in messages]
     names = sorted({name for message in known for name in message})
-    joined = {
+    whole = {
         name: torch.cat([m[name] for m in known if name in m], dim=0 if name.endswith(".down") else 1) for name in names
     }
-    return thinner(joined)
+    return thinner(whole)
 
 
-def received(adapted: Adapted, frozen: Tree, message: Tree) -> Tree:
+def received(segment: Segment, frozen: Tree, message: Tree) -> Tree:
     """The device's frozen blocks with increments added: what merging costs there."""
-    return absorb(adapted.segment, frozen, message)
+    return absorb(segment, frozen, message)

@@ -1,7 +1,7 @@
 """Heterogeneous split fine-tuning of adapters. [HSplitLoRA, Lin et al., arXiv 2505.02795]
 
 Every user has its own cut, and its own rank for each weight. A round is `local_steps` mini-batches of every user.
-server           configuration: ranks by importance within each budget; cuts, if importance has changed enough
+server           plan: ranks by importance within each budget; cuts, if importance has changed enough
 server -> user   configuration: cut and ranks, if they are new
 server -> user   increments since the user last took part: factors, or full matrices where these are smaller
 user             merges them into its frozen blocks
@@ -20,28 +20,31 @@ server           increments of all users, stacked, merged into the backbone; new
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge
 
 from learning import steps
-from learning.codecs import Codec, Identity
-from learning.control.ranks import History
+from learning.adapters import Bound
+from learning.codecs import Codec, FixedWidth, Identity
+from learning.control.ranks import RankController, RankPlan, RankSettings, adaptable
+from learning.control.ranks.importance import back_scores, front_scores, relative_cost
+from learning.data import Inputs, Rows
 from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
-from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.protocols.split import CutLink, ServerPart, Smashed, exchange
 from learning.scheme import Scheme
-from learning.schemes.hsplitlora.costs import Budget, check
-from learning.schemes.hsplitlora.model import Configuration, Device, Model, Result, fresh_state
-from learning.schemes.hsplitlora.operators import Over, Rule
-from learning.schemes.hsplitlora.planner import Planner
-from learning.schemes.hsplitlora.probe import Probe
+from learning.schemes.hsplitlora import operators
+from learning.schemes.hsplitlora.backbone import AdapterUpdate, Backbone, DeviceBackbone, fresh
+from learning.steps import State, Weights
 from learning.world import World
 
-USUAL_STEPS = 20
+DEFAULT_STEPS = 20
+ENTRY, SCORE = FixedWidth(8), FixedWidth(32)
+"""How a cut or a rank is sent, and how the importance of a weight."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,11 @@ class HSplitLoRA(LocalTraining, Scheme):
 
     local_steps: Annotated[int, Ge(1)] | None = None
     """Mini-batches between aggregations: a round (default: 20, unless `local_epochs` is given)."""
-    ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
-    """Ranks that an adapter can have, ascending; a weight can also have none."""
-    importance: Literal["rngwp", "random", "uniform"] = "rngwp"
-    """Gradient times weight for its cost, as seen in probes; drawn afresh as often as that; or all alike. Under
-    `rngwp` decisions depend on values; the dry executor, which has none, takes all weights to be alike."""
-    probe_every: Annotated[int, Ge(1)] = 2
-    """Rounds from one probe of importance to the next."""
-    history: History = History()
-    """How scores of several probes are mixed."""
-    configuration: Literal["adaptive", "uniform", "fixed"] = "adaptive"
-    """Own ranks and cuts; at the scenario's cut one rank for all weights of a device, as its budget allows; or the
-    adapter's rank for everybody, without users who cannot afford it."""
-    threshold: Annotated[float, Ge(0)] = 0.2
-    """Relative change of importance beyond which cuts are chosen anew."""
-    time_weight: Annotated[float, Ge(0)] = 1.0
-    """What the mean time of a mini-batch counts, against the largest rank everywhere."""
-    budget: Budget = "memory"
-    """Whether a device part's bytes are limited, or its FLOPs in a mini-batch."""
-    budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
-    """Parts of what the largest rank everywhere costs at the scenario's cut: one number for all users, or one for each
-    (default: the devices' memory, where it is limited). Who cannot afford any device part is left out of the run."""
-    server_budget: Annotated[float, Gt(0)] = 1.0
-    """Part of the cost of the largest rank everywhere, for all users, that the server can afford."""
-    aggregation: Rule = "stack"
+    control: RankSettings = RankSettings()
+    """How ranks and cuts are chosen."""
+    aggregation: operators.Rule = "stack"
     """Exact mean of increments; or the product of mean factors, padded with zeros where ranks differ, or all equal."""
-    over: Over = "all"
+    over: operators.Over = "all"
     """Whether a user without an adapter on a weight counts in the mean of that weight."""
     draws: Literal["each", "together"] = "each"
     """Whether every user draws inward factors of its own, or all draw the same."""
@@ -90,14 +72,12 @@ class HSplitLoRA(LocalTraining, Scheme):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if list(self.ranks) != sorted(set(self.ranks)):
-            raise ValueError(f"ranks = {list(self.ranks)} do not ascend")
-        if self.aggregation == "average" and self.configuration != "fixed":
+        if self.aggregation == "average" and self.control.configuration != "fixed":
             raise ValueError("aggregation = average needs equal ranks; set configuration to fixed, or use zero_pad")
 
-    def positions(self, user: User, turn: int) -> range:
-        usual = self.local_steps is None and self.local_epochs is None
-        return LocalTraining(USUAL_STEPS).positions(user, turn) if usual else super().positions(user, turn)
+    @property
+    def stand_in(self) -> str | None:
+        return self.control.stand_in
 
     @property
     def link(self) -> CutLink:
@@ -105,70 +85,116 @@ class HSplitLoRA(LocalTraining, Scheme):
         return CutLink(activations=self.activations, gradients=self.gradients, label_bits=self.label_bits)
 
     def run(self, world: World) -> Process[None]:
-        planner = Planner(self, world)
-        model, devices = Model(world, planner.costs.adapted({})), {user: Device() for user in world.users}
+        controller = RankController(self.control, world, self.link)
+        backbone, devices = Backbone(world, controller.model), {user: DeviceBackbone() for user in world.users}
         for number in world.rounds():
-            yield from self.round(world, number, planner, model, devices)
-            world.models((model.plain.bind(model.frozen), model.head))
-
-    def round(
-        self, world: World, number: int, planner: Planner, model: Model, devices: dict[User, Device]
-    ) -> Process[Any]:
-        plan = planner.plan(number)
-        probe = Probe(world, planner.costs.sides) if self._probes(number) else None
-        work = {
-            user: self.user(world, user, number, devices[user], model, plan[user], probe)
-            for user in world.selected(number)
-        }
-        done = yield from gather(world, work)
-        if done:
-            results, shares = list(done.values()), world.weights(list(done), self.weighting)
-            yield from model.aggregate(self.aggregation, self.over, results, shares)
-            model.forget(list(devices.values()))
-            if probe:
-                planner.learn([each.scores for each in results], shares, number / (world.stop.rounds or number + 1))
+            plans = controller.plans(number)
+            costs = relative_cost(controller.model.sides) if self.control.probes(number) else None
+            work = {
+                user: self.user(world, user, number, plans[user], devices[user], backbone, costs)
+                for user in world.selected(number)
+            }
+            done = yield from gather(world, work)
+            if done:
+                shares = world.weights(list(done), self.weighting)
+                adapted, trees, scores = map(list, zip(*done.values(), strict=True))
+                work_of = (operators.aggregated, self.aggregation, self.over, adapted, backbone.frozen, trees, shares)
+                backbone.merge(*(yield from world.server.do(*work_of, kind="aggregation")))
+                backbone.forget(devices.values())
+                if costs:
+                    controller.learn(scores, shares, number / (world.stop.rounds or number + 1))
+            world.models(backbone.whole)
 
     def user(
         self,
         world: World,
         user: User,
         number: int,
-        device: Device,
-        model: Model,
-        configuration: Configuration,
-        probe: Probe | None,
-    ) -> Process[Any]:
-        yield from device.receive(world, user, model, configuration)
-        front, back = model.cut(configuration)
-        own: tuple[int, ...] = (user.number, number) if self.draws == "each" else (number,)
-        below, above = (part.adapted.adapters(world.streams, *own, dtype=world.precision) for part in (front, back))
-        state = fresh_state(world, world.optimiser, front)
-        replica = ServerPart(world, model.above(above), fresh_state(world, world.server_optimiser, back), back)
-        scores: tuple[Any, ...] = ()
-        weights: Any = below
+        plan: RankPlan,
+        device: DeviceBackbone,
+        backbone: Backbone,
+        costs: dict[str, float] | None,
+    ) -> Process[AdapterUpdate]:
+        """A user's round; with `costs`, those of weights, its first step is probed."""
+        yield from self.receive(world, user, plan, device, backbone)
+        front, back = backbone.cut(plan)
+        entity = (user.number, number) if self.draws == "each" else (number,)
+        adapters, state = fresh(world, front, world.optimiser, *entity)
+        above, server_state = fresh(world, back, world.server_optimiser, *entity)
+        replica = ServerPart(world, world.executor.submit(steps.merge, above, backbone.head), server_state, back)
+        scores: Weights = {}
         for position in (positions := self.positions(user, number)):
-            batch, before = user.batch(position), weights
-            if probe and position == positions.start:
-                seen = probe.of(user, replica, back, self.gradients)
-                weights, state = yield from exchange(world, self.link, user, weights, state, batch, seen.serve, front)
-                scores = yield from seen.report(front, before, batch[0])
+            step = world, self.link, user, adapters, state, user.batch(position)
+            if costs and position == positions.start:
+                adapters, state, scores = yield from probed_exchange(*step, replica, front, back, costs)
             else:
-                weights, state = yield from exchange(
-                    world, self.link, user, weights, state, batch, replica.serve, front
-                )
-        if specification(weights).leaves:
-            weights = yield from user.send(world.server, weights, "model")
-        merged = world.executor.submit(steps.merge, weights, replica.weights)
-        return Result(configuration.adapted, merged, scores)
+                adapters, state = yield from exchange(*step, replica.serve, front)
+        if specification(adapters).leaves:
+            adapters = yield from user.send(world.server, adapters, "model")
+        parameters = world.executor.submit(steps.merge, adapters, replica.weights)
+        return AdapterUpdate(backbone.model.with_ranks(plan.ranks), parameters, scores)
+
+    def receive(
+        self, world: World, user: User, plan: RankPlan, device: DeviceBackbone, backbone: Backbone
+    ) -> Process[None]:
+        """Cut and ranks, increments since the user last took part, and frozen blocks that its device does not have."""
+        server, held = world.server, min(device.blocks, plan.cut)
+        if plan != device.plan:
+            yield from server.send(user, (plan.cut, plan.device_ranks), "configuration", ENTRY)
+            device.plan = plan
+        if held and device.version < backbone.version:
+            increments = backbone.increments(device.version, held)
+            if specification(increments).leaves:
+                increments = yield from server.send(user, increments, "model")
+                merging = (operators.received, backbone.segment(held), backbone.part(0, held), increments)
+                yield from user.do(*merging, kind="merge")
+        if held < plan.cut:
+            yield from server.send(user, backbone.part(held, plan.cut), "migration" if held else "backbone")
+        device.blocks, device.version = plan.cut, backbone.version
+
+    def positions(self, user: User, turn: int) -> range:
+        default = self.local_steps is None and self.local_epochs is None
+        return LocalTraining(DEFAULT_STEPS).positions(user, turn) if default else super().positions(user, turn)
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
         super().check(world)
-        check(world)
+        adaptable(world)
 
     def left_out(self, world: World) -> list[User]:
         """Users whose budget is too small for any device part. Raises ValueError if that is all."""
-        return Planner(self, world).left_out()
+        return RankController(self.control, world, self.link).left_out()
 
-    def _probes(self, number: int) -> bool:
-        return self.importance == "rngwp" and number % self.probe_every == 0
+
+def probed_exchange(
+    world: World,
+    link: CutLink,
+    user: User,
+    adapters: Weights,
+    state: State,
+    batch: tuple[Inputs, Rows],
+    replica: ServerPart,
+    front: Bound,
+    back: Bound,
+    costs: dict[str, float],
+) -> Process[tuple[Weights, State, Weights]]:
+    """`exchange`, in which both sides score the importance of their weights as they were before the step.
+
+    Where nothing on the device trains, the cut-layer gradient is sent for this alone.
+    """
+    seen: list[tuple[Smashed, Weights]] = []
+
+    def serve(user: User, z: Smashed, y: Rows) -> Process[Smashed]:
+        scoring = (back_scores, back.adapted, costs, replica.weights, back.frozen, z, y)
+        gradient = yield from replica.serve(user, z, y)
+        seen.append((gradient, (yield from world.server.do(*scoring, kind="probe", user=user))))
+        return gradient
+
+    trained, state = yield from exchange(world, link, user, adapters, state, batch, serve, front)
+    ((gradient, above),) = seen
+    if not front.parameters():
+        gradient = yield from world.server.send(user, gradient, "gradient", link.gradients)
+    scoring = (front_scores, front.adapted, costs, adapters, front.frozen, batch[0], gradient)
+    below = yield from user.do(*scoring, kind="probe")
+    below = yield from user.send(world.server, below, "importance", SCORE)
+    return trained, state, world.executor.submit(steps.merge, below, above)
