@@ -1,18 +1,22 @@
 """FedSL-PQ: bits, FLOPs and seconds, counted here from the sizes of the model; its latency budget and its bound."""
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import simpy
 import torch
 from watching import NOTHING, watch
 
 from fakes import world
 from learning.control.pruning import BoundSetting, LayerStatistics, stationarity_bound
 from learning.models import LeNet
+from learning.protocols.split import JointPart, ServerPart
 from learning.reducers import CubicRamp, Dropout, Pruning
 from learning.schemes import FedSLPQ
+from learning.schemes.fedsl_pq.device import PrunedDevice
 
 INPUTS, CUT, HIDDEN, CLASSES, BATCH, USERS = 64, 12, 8, 10, 8, 3
 LABELS = 4 * BATCH  # ceil(log2 10) bits each
@@ -189,6 +193,27 @@ def test_a_latency_budget():
     assert [end - start for start, end in zip(starts, ends, strict=True)] == pytest.approx(
         [other + dense[1], budget, budget]
     )
+
+
+@pytest.mark.parametrize("passed", [0.5, 1.1, 1.6], ids=["forward pass", "upload", "backward pass"])
+def test_a_round_that_was_broken_off_leaves_the_times_of_the_one_before(passed):
+    """A latency budget goes by the times of one round: not by a part of this one and a part of another."""
+    scheme = FedSLPQ(latency_budget_s=1.0, **NOTHING)
+    ran = world(scheme, rounds=1, **SINGLE)
+    user, front, joint = ran.users[0], ran.initial(ran.front), JointPart(ran, ran.initial(ran.back), ())
+    device = PrunedDevice(ran, user, front, ran.optimiser.init(front), ServerPart(ran, joint.weights, ()))
+    device.mask = {name: torch.ones_like(value, dtype=torch.bool) for name, value in front.items()}
+    device.compute_s, device.other_s = 4.0, 0.2
+
+    def broken_off():
+        with suppress(simpy.Interrupt):
+            yield from scheme.user(ran, user, 1, device, joint, None)
+
+    process = ran.env.process(broken_off())
+    ran.env.run(until=ran.env.now + passed * FORWARD / DEVICE)
+    process.interrupt()
+    ran.env.run()
+    assert (device.compute_s, device.other_s) == (4.0, 0.2)
 
 
 def test_settings_that_make_no_sense_are_refused():

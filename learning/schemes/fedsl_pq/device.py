@@ -1,18 +1,16 @@
-"""A device under FedSL-PQ: what it holds between rounds, its passes at the sparse cost, and its random numbers."""
+"""A device under FedSL-PQ: what it holds between rounds, and its random numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from learning import steps
 from learning.data import Inputs
 from learning.draws import Draw
-from learning.executor.deferred import Operation
 from learning.parties import User
-from learning.ports import Process
 from learning.protocols.split import ServerPart
 from learning.reducers.dropout import Dropout
+from learning.steps import State, Weights
 from learning.world import World
 
 
@@ -22,28 +20,26 @@ class PrunedDevice:
 
     world: World
     user: User
-    weights: Any
-    state: Any
+    weights: Weights
+    state: State
     """State of its optimiser."""
     replica: ServerPart
     """The user's server part, where every user has one of its own."""
-    mask: Any = None
+    mask: Weights | None = None
     """Which weights are kept; None before the first mask of an interval."""
-    gradients: Any = None
+    gradients: Weights | None = None
     """The last gradients, neither masked nor quantised."""
     rate: float = 0.0
     """Share of the prunable weights that is pruned."""
     compute_s: float = 0.0
-    """Time of the forward and backward pass in the last round."""
+    """Time of the forward and backward pass in the last round whose passes it finished."""
     other_s: float | None = None
-    """Time of everything else in the last round: messages, and the server's work. None before the first round."""
+    """Time of everything else in that round: messages, and the server's work. None before it."""
 
-    def compute(self, operation: Operation, *args: Any, kind: str, share: float = 1) -> Process[Any]:
-        """Do a pass at the sparse cost: (1 - rate) of the dense one, times `share`."""
-        started = self.world.env.now
-        result = yield from self.user.do(operation, *args, kind=kind, scale=(1 - self.rate) * share)
-        self.compute_s += self.world.env.now - started
-        return result
+    @property
+    def density(self) -> float:
+        """Share of the dense FLOPs that a pass costs, by the sparse cost model."""
+        return 1 - self.rate
 
     def dropout_draw(self, dropout: Dropout, number: int, x: Inputs) -> Draw | None:
         """Uniform numbers that decide in round `number` what is dropped of a mini-batch; None without dropout."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from learning.aggregators import masked_mean, weighted_mean
 from learning.codecs import Codec
+from learning.executor.deferred import Tree
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import Pruning, masked
-from learning.steps import pullback
-
-Parameters = dict[str, Tensor]
+from learning.steps import Parameters, pullback
 
 
-def pruned(pruning: Pruning, gradients: Any, rate: float, weights: Parameters) -> tuple[Parameters, Parameters]:
-    """Mask a model by the importance of its weights: the weights kept (others zero), and the mask.
+def pruned(
+    pruning: Pruning, gradients: Parameters | None, rate: float, weights: Parameters
+) -> tuple[Parameters, Parameters]:
+    """Mask a model by the importance of its weights: the weights kept (others zero), and the mask (bool).
 
-    Charged a comparison for each weight.
+    Charged a comparison for each weight. `rate` is the share of the prunable weights that is removed; `gradients` are
+    those that the importance `taylor` goes by.
     """
     charge_elementwise(1, weights)
     mask = pruning.mask(weights, pruning.scores(weights, gradients), rate)
@@ -40,13 +40,13 @@ def update(
     optimiser: Optimiser,
     codec: Codec,
     weights: Parameters,
-    state: Any,
+    state: Tree,
     mask: Parameters,
     x: Tensor,
     dz: Tensor,
     u: Tensor | None,
     noise: dict[str, Tensor] | None,
-) -> tuple[Parameters, Any, Parameters]:
+) -> tuple[Parameters, Tree, Parameters]:
     """Masked update with quantised gradients: w - gamma m Q(m g); also g itself, for the next importance scores.
 
     A pruned weight has a gradient too; with the masked one in its place, its importance |w g| would always be zero.

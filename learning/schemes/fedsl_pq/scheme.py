@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, log2
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -38,6 +38,7 @@ from learning.reducers.pruning import CubicRamp, Pruning
 from learning.scheme import Scheme
 from learning.schemes.fedsl_pq import operators
 from learning.schemes.fedsl_pq.device import PrunedDevice
+from learning.steps import Weights
 from learning.world import World
 
 
@@ -81,8 +82,9 @@ class FedSLPQ(Scheme):
             raise ValueError("importance taylor needs the devices' own gradients; set masks_at to device")
 
     def run(self, world: World) -> Process[None]:
-        front: Any = world.initial(world.front)
-        back: Any = world.initial(world.back)
+        front: Weights
+        back: Weights
+        front, back = world.initial(world.front), world.initial(world.back)
         joint = JointPart(world, back, world.server_optimiser.init(back))
         devices = {
             user: PrunedDevice(world, user, front, world.optimiser.init(front), ServerPart(world, back, joint.state))
@@ -101,12 +103,16 @@ class FedSLPQ(Scheme):
                 back = joint.weights
             if last and done:
                 arrived = {user: devices[user] for user in done}
-                front = yield from world.server.do(*self.mean(world, arrived, front), kind="aggregation")
+                parts = self.to_average(world, arrived, front)
+                front = yield from world.server.do(operators.aggregated, *parts, kind="aggregation")
                 back = self.mean_back(world, arrived, back)
-            now = front if last else world.executor.submit(*self.mean(world, cohort, front))
+            parts = self.to_average(world, cohort, front)
+            now = front if last else world.executor.submit(operators.aggregated, *parts)
             world.models((now, back if last else self.mean_back(world, cohort, back)))
 
-    def distribute(self, world: World, devices: Mapping[User, PrunedDevice], front: Any, back: Any) -> Broadcast:
+    def distribute(
+        self, world: World, devices: Mapping[User, PrunedDevice], front: Weights, back: Weights
+    ) -> Broadcast:
         """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
         for device in devices.values():
             device.replica.weights = back
@@ -120,26 +126,27 @@ class FedSLPQ(Scheme):
             device.weights, device.mask = dense.what, None
         if device.mask is None or (self.prune_every and number % self.interval % self.prune_every == 0):
             yield from self.prune(world, user, number, device)
-        started, device.compute_s = world.env.now, 0.0
         x, y = user.batch(number)
         u = device.dropout_draw(self.dropout, number, x)
         up, down = self._codecs(world, u)
 
-        forward = (operators.front, world.front, self.dropout, device.weights, x, u)
-        z = yield from device.compute(*forward, kind="client_forward")
+        start_s, forward = world.env.now, (world.front, self.dropout, device.weights, x, u)
+        z = yield from user.do(operators.front, *forward, kind="client_forward", scale=device.density)
+        compute_s = world.env.now - start_s
         z, y = yield from user.send(world.server, (z, y), "activation", up)
 
         server = joint if self.server_mode == "synced" else device.replica
         dz = yield from server.serve(user, z, y)
         dz = yield from world.server.send(user, dz, "gradient", down)
 
+        received_s, share = world.env.now, self.gradient_bits / 32 if self.backward_time_follows_bits else 1
         noise = None if self._quantiser.exact else device.rounding_draws(number)
-        step = (world.front, self.dropout, world.optimiser, self._quantiser)
-        backward = (operators.update, *step, device.weights, device.state, device.mask, x, dz, u, noise)
-        share = self.gradient_bits / 32 if self.backward_time_follows_bits else 1
-        update = yield from device.compute(*backward, kind="client_backward", share=share)
-        device.weights, device.state, device.gradients = update
-        device.other_s = world.env.now - started - device.compute_s
+        step = (world.front, self.dropout, world.optimiser, self._quantiser, device.weights, device.state, device.mask)
+        device.weights, device.state, device.gradients = yield from user.do(
+            operators.update, *step, x, dz, u, noise, kind="client_backward", scale=device.density * share
+        )
+        compute_s += world.env.now - received_s
+        device.compute_s, device.other_s = compute_s, world.env.now - start_s - compute_s
         if (number + 1) % self.interval == 0:
             yield from user.send(world.server, device.weights, "model", KeptWeights(self.pruning, device.rate))
 
@@ -157,14 +164,16 @@ class FedSLPQ(Scheme):
         device.weights = yield from world.server.send(user, weights, "model", KeptWeights(self.pruning, device.rate))
         device.mask = mask
 
-    def mean(self, world: World, devices: Mapping[User, PrunedDevice], front: Any) -> tuple[Any, ...]:
-        """Step 7 as an operation and its arguments: the mean of the device parts, weighted by the users' samples."""
+    def to_average(
+        self, world: World, devices: Mapping[User, PrunedDevice], front: Weights
+    ) -> tuple[Weights, list[Weights], list[Weights | None] | None, tuple[float, ...]]:
+        """Arguments of step 7, `operators.aggregated`: last aggregate, device parts, masks, and users' weights."""
         masks = [device.mask for device in devices.values()]
-        known = None if self.aggregation == "plain" or any(mask is None for mask in masks) else masks
+        known = None if self.aggregation == "plain" or None in masks else masks
         fronts = [device.weights for device in devices.values()]
-        return operators.aggregated, front, fronts, known, world.weights(list(devices), "by_samples")
+        return front, fronts, known, world.weights(list(devices), "by_samples")
 
-    def mean_back(self, world: World, devices: Mapping[User, PrunedDevice], back: Any) -> Any:
+    def mean_back(self, world: World, devices: Mapping[User, PrunedDevice], back: Weights) -> Weights:
         """The server's part that goes with it: the mean of the replicas, or the one that all users share."""
         if self.server_mode == "synced":
             return back
@@ -186,7 +195,6 @@ class FedSLPQ(Scheme):
 
     def _rate(self, device: PrunedDevice, number: int) -> float:
         """The scheduled pruning rate; or under a latency budget, once a device knows its times, the rate to keep it."""
-        budget_s = self.latency_budget_s
-        if budget_s is None or device.other_s is None:
+        if self.latency_budget_s is None or device.other_s is None:
             return self.pruning_rate.rate(number)
-        return rate_within_budget(budget_s, device.compute_s, device.other_s, device.rate, self.max_rate)
+        return rate_within_budget(self.latency_budget_s, device.compute_s, device.other_s, device.rate, self.max_rate)
