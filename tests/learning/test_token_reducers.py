@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import grad, vmap
 
+from learning.adapters import Lora
 from learning.models import Segment, Vit
 from learning.reducers import Pooled, Reduced, Selected, importance
-from learning.reducers.tokens import merged, over_patches
+from learning.reducers.tokens import merged, over_patches, patch_tokens
 
 FRONT = Segment(Vit(4, 8, 3, 2, class_token=True), (1, 16, 16), 5, 0, 3)
 PATCHES = 16
@@ -40,6 +41,18 @@ def test_selection_and_merging(seed: int, keep: int) -> None:
     out = Selected(keep)(h, attention, None)
     assert out.shape[1] == Selected(keep).sent(PATCHES) == keep + 2
     torch.testing.assert_close(out, torch.tensor(by_hand(h, attention, keep), dtype=torch.float64))
+
+
+def test_patches_at_the_cut_are_counted() -> None:
+    """In a chain of blocks, with adapters too; where the class token cannot select, one sentence says why."""
+    images = torch.empty(3, 1, 16, 16)
+    adapted = Lora(2).on(Segment(FRONT.architecture, (1, 16, 16), 5, 0, 5), 1)
+    bound = adapted.bind(adapted.frozen()).cut(3)[0]
+    assert patch_tokens(FRONT, images) == patch_tokens(bound, images) == PATCHES
+    with pytest.raises(ValueError, match=r"put learning.cut after the first layer"):
+        patch_tokens(FRONT.cut(1)[0], images)
+    with pytest.raises(ValueError, match=r"set learning.model.class_token"):
+        patch_tokens(Segment(Vit(4, 8, 3, 2), (1, 16, 16), 5, 0, 3), images)
 
 
 def test_ties_go_to_the_first_and_more_keeps_what_fewer_kept() -> None:

@@ -220,6 +220,7 @@ def test_who_cannot_send_with_its_energy_is_left_out() -> None:
     assert np.isfinite(losses(result)).all()
     nobody = ran({"max_energy_j": float(floor[0]) * 0.99}, **placed)
     assert list(table(nobody, "rounds")["participants"]) == [0, 0]
+    assert list(table(nobody, "decisions")["value"]) == [0, 0]  # semantic efficiency of each round
     assert len(uploads(nobody)) == 0
     start, end = losses(nobody)
     assert start == end
