@@ -1,4 +1,4 @@
-"""Who is admitted to a round, and how many tokens, which part of the band and what power each user gets."""
+"""Admission to a round, and the tokens, the part of the band and the power that each user gets."""
 
 from __future__ import annotations
 
