@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeAlias, TypeVar, overload
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from learning.codecs import Bundle, Codec, Identity
@@ -15,7 +16,8 @@ from learning.draws import Draw
 from learning.executor import Executor
 from learning.executor.base import A, B, C, D, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
-from learning.ports import Journal, Process, ServerNode, Streams, Timed, UserNode
+from learning.executor.dry import NeedsValues
+from learning.ports import Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
 
 Message: TypeAlias = "torch.Tensor | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
 """What can be sent: trees of tensors, deferred values, rows of a data set and plain numbers."""
@@ -24,6 +26,9 @@ Sent = TypeVar("Sent", bound=Message)
 
 Witness = Callable[[int, Sequence[object]], None]
 """Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
+
+StandIn = Callable[[Tensor], Tensor]
+"""Makes, of the shape of a value (a meta tensor), a tensor of that shape to decide by where no values are computed."""
 
 PLAIN = Identity()
 
@@ -35,11 +40,13 @@ class Wire:
     and its number among those, so that no other message moves it.
     """
 
-    def __init__(self, executor: Executor, streams: Streams, journal: Journal) -> None:
+    def __init__(self, executor: Executor, streams: Streams, journal: Journal, stand_in: str | None = None) -> None:
         self.executor, self.streams, self.journal = executor, streams, journal
         self._sent: dict[tuple[int, str], tuple[int, int]] = {}
         self.witness: Witness | None = None
         """Who wants to know what users compute with."""
+        self.stand_in = stand_in
+        """What stands in for values that users read where none are computed, in words; None if nothing does."""
 
     def bits(self, what: Any, codec: Codec | Bundle) -> int:
         """Size of `what` on the wire, by the shapes that are charged."""
@@ -144,6 +151,34 @@ class User:
         seen: Sent = self.wire.deliver(what, codec, self.number, kind)
         return seen
 
+    def read(self, value: Deferred[Tensor], stand_in: StandIn | None = None) -> Process[Tensor]:
+        """Compute a deferred tensor and return it, to decide by it: by which experts a gate has chosen, say.
+
+        It takes no simulated time. Where the executor computes no values, `stand_in` makes what is returned; the
+        scheme's property `stand_in` says in words what that is, for `netsim check` to print.
+
+        Raises NeedsValues where there are no values and no stand-in, or none that the scheme declares.
+        """
+        yield from ()
+        executor = self.wire.executor
+        if executor.computes:
+            read: Tensor = executor.value(value)
+            return read
+        if stand_in is None or self.wire.stand_in is None:
+            lacks = "the read gives none" if stand_in is None else "the scheme's property stand_in does not tell it"
+            raise NeedsValues(
+                f"user {self.number} reads a value within a round, the dry executor computes none, and {lacks}; "
+                "give both a stand-in, or choose the executor batched or eager"
+            )
+        (wanted,) = specification(value).leaves
+        drawn = stand_in(wanted)
+        if drawn.shape != wanted.shape:
+            raise ValueError(
+                f"user {self.number} reads a value of shape {tuple(wanted.shape)}, "
+                f"and its stand-in has the shape {tuple(drawn.shape)}"
+            )
+        return drawn
+
     def __hash__(self) -> int:
         return self.number
 
@@ -187,17 +222,34 @@ class Server:
         """The time of an operation alone, for work on a state that is known only when the time has passed."""
         yield from self._spend(self.wire.executor.plan(operation, *args), kind, user)
 
-    def _spend(self, plan: OperationPlan, kind: str, user: User | None) -> Timed:
+    def _spend(self, plan: OperationPlan, kind: str, user: User | None) -> Process[Stay]:
         cost = self.wire.executor.cost(plan)
         if user:
             self.wire.observe(user.number, plan)
-        yield from self.node.compute(cost.flops, kind, cost.memory_bytes, user.number if user else None)
+        return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, user.number if user else None))
+
+    def serve(self, operation: Operation, *args: Any, kind: str, user: User) -> Process[tuple[Any, Stay]]:
+        """`do` on behalf of a user; returns, beside the deferred result, how long the job waited and was served."""
+        plan = self.wire.executor.plan(operation, *args)
+        stay = yield from self._spend(plan, kind, user)
+        return self.wire.executor.submit_plan(plan), stay
 
     def send(self, to: User, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""
         yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
         seen: Sent = self.wire.deliver(what, codec, to.number, kind)
         return seen
+
+    def hold(self, name: Hashable, what: Any) -> None:
+        """Store a tree under a name, in the bytes of the shapes that are charged.
+
+        Raises ValueError if there is not so much space.
+        """
+        self.node.storage.put(name, self.wire.executor.charged(what).bytes)
+
+    def holds(self, name: Hashable) -> bool:
+        """Return whether something is stored under a name."""
+        return self.node.storage.holds(name)
 
     def forward(self, to: Server, what: Sent, kind: str, users: Sequence[User]) -> Process[Sent]:
         """Transmit a value once to another server, on behalf of these users; it arrives as it is."""

@@ -170,6 +170,10 @@ class ServerNode(Protocol):
         """What it holds."""
         ...
 
+    def is_on(self, user: Any) -> bool:
+        """Return whether it is on this user's device, so that the user reaches it without a message."""
+        ...
+
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
         """Queue for a slot, then occupy it for `flops` floating-point operations on behalf of `user`."""
         ...
@@ -220,3 +224,24 @@ class Journal(Protocol):
     ) -> None: ...
 
     def decision(self, user: int | None, name: str, value: float) -> None: ...
+
+    def expert_call(
+        self,
+        *,
+        user: int,
+        layer: int,
+        expert: int,
+        node: str,
+        kind: str,
+        tokens: int,
+        bits_up: float,
+        bits_down: float,
+        round: int,
+        start_s: float,
+        wait_s: float | None,
+        service_s: float | None,
+        hit: bool,
+        interrupted: bool,
+    ) -> None:
+        """A call of an expert is over now, done or given up; the arguments are columns of the table `expert_calls`."""
+        ...

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad_and_value, vjp
+from torch.func import grad, grad_and_value, vjp
 from torch.utils._pytree import tree_flatten
 
 from learning.aggregators import weighted_mean
@@ -184,6 +184,12 @@ def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> Tensor:
 def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
     """Mean cross-entropy of logits (..., classes) with labels (...): one for each sample, or for each token of it."""
     return F.cross_entropy(logits.flatten(0, -2), y.flatten())
+
+
+def loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
+    """Gradient of the mean loss with respect to the logits (..., classes), at a user whose model ends elsewhere."""
+    gradient: Tensor = grad(mean_loss)(logits, y)
+    return gradient
 
 
 def evaluate(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:

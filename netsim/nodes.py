@@ -87,7 +87,7 @@ class User:
         return self.attend(self._send(to, bits, kind))
 
     def _send(self, to: Server, bits: float, kind: str) -> Timed:
-        if to.place is self:
+        if to.is_on(self):
             return
         yield from self.transmit(bits, kind)
         for line in lines(self.station, to.terminus):
@@ -162,6 +162,10 @@ class Server:
             return self
         return self.place.station if isinstance(self.place, User) else self.place
 
+    def is_on(self, user: User) -> bool:
+        """Return whether it is on this user's device, so that the user reaches it without a message."""
+        return self.place is user
+
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
         """Queue for a slot and hold it for the job, on behalf of `user` or of nobody."""
         work = self.processor.compute(flops, kind, memory_bytes, user)
@@ -176,7 +180,7 @@ class Server:
         return to.attend(self._send(to, bits, kind))
 
     def _send(self, to: User, bits: float, kind: str) -> Timed:
-        if self.place is to:
+        if self.is_on(to):
             return
         yield from self._leave(bits, kind)
         for line in lines(self.terminus, to.station):

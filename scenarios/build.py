@@ -165,7 +165,7 @@ def _world(
     learning: LearningDescription,
     material: Material,
 ) -> World:
-    wire = Wire(executor, streams, network.journal)
+    wire = Wire(executor, streams, network.journal, learning.scheme.stand_in)
     users, size = [], None if learning.batch_size == "all" else learning.batch_size
     for node, rows in zip(network.users, material.shares, strict=True):
         node.samples = len(rows)

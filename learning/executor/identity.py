@@ -72,7 +72,12 @@ def of_result(call: bytes, inputs: Iterable[Any]) -> bytes:
 
 
 def of_plain(value: Any) -> bytes:
-    """A plain argument: what it says of itself, and the code of its class and of the parts within it."""
+    """A plain argument: what it says of itself, and the code of its class and of the parts within it.
+
+    A function says where it lies in memory, which names nothing; it is named by its code.
+    """
+    if isinstance(value, FunctionType):
+        return of_code(value)
     return digest(repr(value).encode(), *(of_code(kind) for kind in _kinds(value)))
 
 

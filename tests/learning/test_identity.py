@@ -262,3 +262,14 @@ def test_keys_are_the_same_in_every_process(tmp_path: Path) -> None:
         for seed in ("1", "2")
     }
     assert len(printed) == 1
+
+
+def times(factor: float) -> Callable[[float], float]:
+    return lambda x: factor * x
+
+
+def test_a_function_as_an_argument_is_named_by_its_code_and_what_it_holds() -> None:
+    """Not by where it lies in memory, which another process has for another function."""
+    assert identity.of_plain(times(2.0)) == identity.of_plain(times(2.0))
+    assert identity.of_plain(times(2.0)) != identity.of_plain(times(3.0))
+    assert identity.of_plain(times(2.0)) != identity.of_plain(times)

@@ -1,0 +1,50 @@
+"""Processes side by side that join when the last is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import simpy
+
+from learning.ports import Process
+
+T = TypeVar("T")
+
+
+def join(env: simpy.Environment, works: Iterable[Process[T]]) -> Process[list[T]]:
+    """Run processes at once; return their results in the order of `works`, when the last is done.
+
+    If the caller is interrupted, or what one of them needs goes away, all that still run are interrupted and
+    simpy.Interrupt is raised.
+    """
+    processes = [env.process(_until_interrupted(work)) for work in works]
+    try:
+        yield simpy.events.Condition(env, _done_or_lost, processes)
+        if (lost := _lost(processes)) is not None:
+            raise lost
+    except simpy.Interrupt as interrupt:
+        running = [process for process in processes if process.is_alive]
+        for process in running:
+            process.interrupt(interrupt.cause)
+        yield env.all_of(running)  # at this very instant
+        raise
+    results: list[Any] = [process.value for process in processes]
+    return results
+
+
+def _until_interrupted(work: Process[T]) -> Process[T | simpy.Interrupt]:
+    try:
+        return (yield from work)
+    except simpy.Interrupt as interrupt:
+        return interrupt
+
+
+def _lost(processes: Iterable[simpy.Event]) -> simpy.Interrupt | None:
+    ended = (process.value for process in processes if process.triggered)
+    return next((value for value in ended if isinstance(value, simpy.Interrupt)), None)
+
+
+def _done_or_lost(processes: Iterable[simpy.Event], done: int) -> bool:
+    processes = list(processes)
+    return done == len(processes) or _lost(processes) is not None
