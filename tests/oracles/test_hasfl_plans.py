@@ -282,7 +282,7 @@ def test_controllers_that_go_by_no_bound_need_no_stand_in(controller):
 def test_check_names_what_stands_in_for_estimates(monkeypatch, capsys):
     monkeypatch.setattr("scenarios.cost.MAX_PROBED_FLOPS", 0)
     print_cost(predict(load(TINY, {"learning.scheme": {"name": "hasfl", "constants": {"estimate": True}}})))
-    assert "go by the constants of the bound as they are stated" in capsys.readouterr().out
+    assert "a stand-in: the constants of the bound as they are stated" in capsys.readouterr().out
 
 
 def test_where_estimates_put_the_target_out_of_reach_the_last_plan_stays():
