@@ -18,6 +18,7 @@ from learning.control.cuts.controller import CutPlan, Fixed
 from learning.models import Mlp
 from learning.optimisers import Adam, Sgd
 from learning.participation import Random
+from learning.policies import FirstK
 from learning.protocols.split import CutLink
 from learning.schemes import HASFL, SFL
 
@@ -81,6 +82,15 @@ def test_the_same_with_some_users_in_an_interval():
     setting = {"participation": Random(2), "users": 4, "rounds": 6, "precision": torch.float32}
     plain, equal = (world(each, **setting) for each in (SFL(interval=2), HASFL(Fixed(), interval=2)))
     assert same_bits(equal.model, plain.model)
+    assert equal.journal.messages == plain.journal.messages
+
+
+def test_the_same_where_the_slowest_user_is_dropped():
+    """Within an interval too, when the model is evaluated as if all users asked were aggregated now."""
+    setting = {"policy": FirstK(2), "flops_per_s": [1e6, 2e5, 2e6], "rounds": 5}
+    plain, equal = (world(each, **setting) for each in (SFL(interval=3), HASFL(Fixed(), interval=3)))
+    assert {dropped for _, _, dropped in equal.journal.rounds} == {1}
+    assert equal.journal.evaluations == plain.journal.evaluations
     assert equal.journal.messages == plain.journal.messages
 
 

@@ -72,14 +72,14 @@ class HASFL(Scheme):
         blocks = {user: UserBlocks(user, server) for user in world.users}
         forecast = self._forecast(world, server.whole)
         plan: CutPlan | None = None
-        interval, following = -1, 0
+        interval, ends = -1, 0
         for number in world.rounds():
-            if number == following:
+            if number == ends:
                 interval += 1
                 plan = self.decide(forecast, interval, plan)
                 self.begin(world, server, blocks, plan)
-                following += plan.interval
-            last = number + 1 == following
+                ends += plan.interval
+            last = number + 1 == ends
             users = world.selected(interval)
             done = yield from gather(world, {u: self.user(world, u, blocks[u], interval, last) for u in users})
             server.common.step(list(done), world.weights(list(done), "uniform"))
