@@ -11,6 +11,9 @@ from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
 
+COMPLETE = 1e-9
+"""A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
+
 
 class Transmission(Protocol):
     """An ongoing transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""

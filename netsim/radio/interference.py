@@ -17,8 +17,8 @@ import simpy
 from annotated_types import Ge
 
 from netsim.radio.band import Band, Transmission
-from netsim.radio.flow.medium import VERY_LAST, Settling
 from netsim.radio.scheduling import SchedulingGrant
+from netsim.radio.settling import VERY_LAST, Settling
 from netsim.streams import Floats
 
 

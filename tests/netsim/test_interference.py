@@ -16,8 +16,9 @@ from worlds import flat_network, world
 
 from netsim.description import BandDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
+from netsim.radio.band import COMPLETE
 from netsim.radio.flow.medium import FlowMedium
-from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
+from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.scheduling import EqualShares, FixedShares, RoundRobin, SchedulingGrant

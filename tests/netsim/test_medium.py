@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from stepping import Sending, Stepping
 
 from netsim.agenda import SPARE
+from netsim.radio.band import COMPLETE
 from netsim.radio.flow.medium import FlowMedium
-from netsim.radio.flow.transmission import COMPLETE, FlowTransmission
+from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import MulticastLink
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.scheduling import (

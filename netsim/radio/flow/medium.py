@@ -10,7 +10,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import inf
 
 import simpy
-from simpy.events import EventPriority
 
 from netsim.agenda import Agenda
 from netsim.instants import End, reached
@@ -19,29 +18,7 @@ from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
-
-LAST, VERY_LAST = EventPriority(9), EventPriority(10)
-"""Priorities of what happens after everything else of an instant: bands are divided, then disturbances are known."""
-
-
-class Settling(simpy.Event):
-    """Happens now, after everything else of this instant."""
-
-    def __init__(
-        self, env: simpy.Environment, settle: Callable[[simpy.Event], None], priority: EventPriority = LAST
-    ) -> None:
-        super().__init__(env)
-        self._ok, self._value = True, None  # as simpy's own Timeout does; `succeed` knows no priorities
-        self.callbacks = [settle]
-        env.schedule(self, priority)
-
-
-class Alarm(simpy.Timeout):
-    """Calls back after a delay."""
-
-    def __init__(self, env: simpy.Environment, delay_s: float, ring: Callable[[simpy.Event], None]) -> None:
-        super().__init__(env, delay_s)
-        self.callbacks = [ring]
+from netsim.radio.settling import Alarm, Settling
 
 
 class FlowMedium:

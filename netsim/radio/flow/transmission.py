@@ -7,13 +7,11 @@ from math import inf
 
 import simpy
 
+from netsim.radio.band import COMPLETE
 from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying, out_of_range
 from netsim.radio.scheduling import NOTHING, Receivers, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
-
-COMPLETE = 1e-9
-"""A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
 
 
 class FlowTransmission:

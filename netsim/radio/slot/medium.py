@@ -15,9 +15,9 @@ import simpy
 from numpy.typing import NDArray
 
 from netsim.radio.band import Transmission
-from netsim.radio.flow.medium import Alarm, Settling
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import ROUNDING, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.settling import Alarm, Settling
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
 from netsim.radio.slot.rows import Transmissions
@@ -225,7 +225,7 @@ class SlotMedium:
         owners = self._dealer.owners(self._number, self._promised)
         if self._shares_out:
             self._share_out(owners)
-        owners, blocks = np.nonzero(self._signals.of_rows[:, None] == owners)  # a stream's blocks: once a receiver
+        owners, blocks = self._signals.receivers(owners)
         count: Rows = np.bincount(owners, minlength=len(rows.all))
         used_hz = self.bandwidth_hz if self._spread else count[owners] * (self.bandwidth_hz / self.resource_blocks)
         density_w = rows.powers[owners] / used_hz

@@ -9,8 +9,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.band import Transmission
-from netsim.radio.flow.transmission import COMPLETE
+from netsim.radio.band import COMPLETE, Transmission
 from netsim.radio.scheduling import SchedulingGrant
 from netsim.radio.slot.coding import Received
 from netsim.radio.slot.dealing import Rows

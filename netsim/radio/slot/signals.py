@@ -76,6 +76,17 @@ class Signals:
         np.add.at(sums, self.of_rows, values)
         return sums
 
+    def receivers(self, owners: Rows) -> tuple[Rows, Rows]:
+        """The rows that receive in a slot, in order, and the resource block of each, from the signal of each block.
+
+        A block of a stream is there once for each of its receivers; one that belongs to no signal (-1) is not.
+        """
+        if not self._streams:  # the same, but faster where there are many rows
+            blocks = np.argsort(owners, kind="stable")[np.count_nonzero(owners < 0) :]
+            return owners[blocks], blocks
+        rows, blocks = np.nonzero(self.of_rows[:, None] == owners)
+        return rows, blocks
+
     def wanted(self, remaining_bits: Floats) -> tuple[Rows, Floats]:
         """One row of each signal, and the bits that the signal can still use, of those that are missing in each row.
 
