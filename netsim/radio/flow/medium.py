@@ -66,12 +66,9 @@ class FlowMedium:
 
     def _join(self, transmission: FlowTransmission) -> None:
         self._active[transmission] = transmission
-        if transmission.stream is None:
-            self._unrated.append(transmission)
-        else:
-            stream = self._streams.setdefault(transmission.stream, FlowStream())
-            stream.transmissions.append(transmission)
-            self._unrated += stream.transmissions
+        self._unrated.append(transmission)
+        if transmission.stream is not None:
+            self._streams.setdefault(transmission.stream, FlowStream()).transmissions.append(transmission)
         self._settle_later()
 
     def _divide_all_later(self) -> None:
@@ -137,7 +134,7 @@ class FlowMedium:
         """The others go on; what a receiver owns of the band for itself alone it takes with it."""
         listening = self._streams[stream].transmissions
         listening.remove(transmission)
-        self._unrated += listening
+        self._unrated += listening[:1]  # the stream is rated for all
         if not listening:
             del self._streams[stream]
 
