@@ -1,8 +1,8 @@
-"""Where each user's model is cut and how large its mini-batches are: seconds of a round against rounds.
+"""Each user's cut and mini-batch size, for the least time to a target: seconds of a round times number of rounds.
 
 HASFL: Lin, Chen, Chen, Ni, Gao, arXiv 2506.08426; AdaptSFL, which chooses cuts and the aggregation interval: Lin et
 al., arXiv 2403.13101. The bound is the one that the authors' papers share.
-Blocks of the problem are solved exactly, where the papers iterate.
+Mini-batches, cuts and interval are each solved exactly for given others, where the papers iterate.
 """
 
 from learning.control.cuts.batches import best_batches

@@ -13,7 +13,7 @@ import numpy as np
 from learning.control.cuts.problem import CutChoice, CutProblem, Floats, Integers
 
 MAX_LIMITS = 40
-"""Limits of one kind that are all tried; beyond, as many in equal ratios, and then single users' steps."""
+"""Up to so many limits of one kind are all tried; of more, so many in equal ratios, followed by a local search."""
 ITERATIONS = 60
 
 
@@ -36,7 +36,7 @@ def best_batches(problem: CutProblem, cuts: Integers) -> CutChoice | None:
 
 
 def _limits(seconds: Floats, most: Integers) -> Floats:
-    """Values of the largest time that matter: multiples of single users' times."""
+    """Limits that differ in what they allow: multiples of single users' seconds a sample."""
     if most.sum() <= MAX_LIMITS:
         return np.unique(
             np.concatenate([np.arange(1, top + 1) * each for each, top in zip(seconds, most, strict=True)])
@@ -45,7 +45,7 @@ def _limits(seconds: Floats, most: Integers) -> Floats:
 
 
 def _within(limits: Floats, seconds: Floats) -> Integers:
-    """Samples of each user that fit into each limit."""
+    """(limits, users): samples of each user that fit into each limit."""
     with np.errstate(divide="ignore"):
         fitting = np.floor(limits[:, None] / seconds * (1 + 1e-12))
     return np.minimum(fitting, 2**31).astype(np.int64)
@@ -91,11 +91,11 @@ def _separately(ratio: Floats, caps: Integers, server: Floats, noise: float) -> 
 
 
 def _one_sample_apart(choice: CutChoice) -> CutChoice:
-    """One sample more or less of one user; what does not fit costs infinitely much."""
+    """Choices, one a row, with one sample more or less of a single user."""
     steps = np.eye(len(choice.batches), dtype=np.int64)
     return _at(choice.cuts, np.maximum(np.concatenate([choice.batches - steps, choice.batches + steps]), 1))
 
 
 def _at(cuts: Integers, batches: Integers) -> CutChoice:
-    """Rows of mini-batches at the same cuts."""
+    """Choices with these rows of mini-batches, all at the same cuts."""
     return CutChoice(batches, np.broadcast_to(cuts, batches.shape))

@@ -43,7 +43,7 @@ class CutController(Protocol):
 
 @dataclass(frozen=True)
 class Hasfl(CutController):
-    """Mini-batches and cuts that the bound predicts to be fastest to the target; or one of the two, the other random.
+    """Mini-batches and cuts with the least predicted time to the target; or one of the two, the other random.
 
     Raises OutOfReach where both are optimised and no choice reaches the target.
     """
@@ -55,9 +55,9 @@ class Hasfl(CutController):
     tune_interval: bool = False
     """Whether the aggregation interval is optimised as well, as AdaptSFL does."""
     max_samples: Annotated[int, Ge(1)] = 64
-    """Largest mini-batch."""
+    """Upper bound on a mini-batch, in samples."""
     longest_interval: Annotated[int, Ge(1)] = 50
-    """Bound on an interval that is optimised."""
+    """Upper bound on an interval that is optimised, in rounds."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         problem = forecast.problem(self.max_samples)
@@ -84,10 +84,10 @@ class Hasfl(CutController):
 
 @dataclass(frozen=True)
 class AdaptSFL(CutController):
-    """Cuts and aggregation interval that the bound predicts to be fastest, with the scenario's mini-batches."""
+    """Cuts and aggregation interval with the least predicted time to the target, at the scenario's mini-batches."""
 
     longest_interval: Annotated[int, Ge(1)] = 50
-    """Bound on the interval."""
+    """Upper bound on the interval, in rounds."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         problem = forecast.problem(forecast.batch_sizes)
@@ -103,7 +103,7 @@ class AdaptSFL(CutController):
 
 @dataclass(frozen=True)
 class Fixed(CutController):
-    """Stated mini-batches and cuts."""
+    """Mini-batches and cuts as stated, the same in every interval."""
 
     batches: tuple[Annotated[int, Ge(1)], ...] | None = None
     """Samples in a mini-batch: one number for all users, or one for each (default: the scenario's)."""
@@ -124,7 +124,7 @@ class Random(CutController):
     """Mini-batches and cuts drawn for each user and interval, uniformly among those that fit its device."""
 
     max_samples: Annotated[int, Ge(1)] = 64
-    """Largest mini-batch."""
+    """Upper bound on a mini-batch, in samples."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         return CutPlan(_drawn(forecast, forecast.max_samples(self.max_samples), number), forecast.interval)
@@ -135,7 +135,7 @@ class Proportional(CutController):
     """Mini-batches in proportion to the devices' speeds, on average the scenario's; cuts are the scenario's."""
 
     max_samples: Annotated[int, Ge(1)] = 64
-    """Largest mini-batch."""
+    """Upper bound on a mini-batch, in samples."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         speed = np.array([user.flops_per_s for user in forecast.users])

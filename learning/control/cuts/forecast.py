@@ -29,16 +29,16 @@ class CutForecast:
 
     world: World
     link: CutLink
-    """What crosses the cut."""
+    """What crosses the cut, and how it is coded."""
     interval: int
-    """Rounds between aggregations, as the scenario has it."""
+    """Rounds between aggregations in the scenario."""
     between_servers_bps: float
-    """Rate between the server that trains and the one that averages."""
+    """Rate in bit/s between the server that trains and the one that averages."""
     estimates: BoundEstimates
 
     @cached_property
     def cuts(self) -> list[ExchangePredictor]:
-        """What an exchange costs at each cut."""
+        """Predictors of an exchange, one for each cut: 1, 2, ... blocks on the device."""
         parts = [self.world.chain.cut(cut) for cut in range(1, self.world.chain.blocks)]
         return [ExchangePredictor(self.world, self.link, front, back) for front, back in parts]
 

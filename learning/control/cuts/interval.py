@@ -12,11 +12,11 @@ MAX_ROUNDS = 10_000
 
 
 def best_interval(problem: CutProblem, choice: CutChoice) -> int:
-    """Rounds between aggregations with the least seconds to the target.
+    """Rounds between aggregations for which the time to the target is least.
 
     With k = 4 beta^2 gamma^2 sum G^2 and e = eps less the noise, a stationary point of (T_S + T_A / I) / (e - k I^2)
     solves 2 k T_S I^3 + 3 k T_A I^2 - T_A e = 0, which has one positive root; the best integer is next to it, or one,
-    where nothing drifts at all.
+    where there is no drift.
     """
     step_s, aggregation_s = float(problem.step_s(choice)), float(problem.aggregation_s(choice.cuts))
     once = problem.with_interval(1).bound

@@ -1,4 +1,4 @@
-"""The problem: seconds of a round over progress in a round, by a bound on convergence."""
+"""The least time to a target: seconds of a round over its progress, by a bound on convergence."""
 
 from __future__ import annotations
 
@@ -19,53 +19,55 @@ class OutOfReach(ValueError):
 
 
 class CutChoice(NamedTuple):
-    """For each user: samples in a mini-batch, and blocks on the device (the cut, from one).
+    """Mini-batch size and cut of each user.
 
-    The last axis is that of users; before it there may be others, of many choices, each of which gets its own value.
+    The last axis is that of users; axes before it hold many choices at once, each of which gets its own value.
     """
 
     batches: Integers
+    """(..., users): samples in a mini-batch."""
     cuts: Integers
+    """(..., users): blocks on the device, from 1."""
 
 
 @dataclass(frozen=True)
 class ConvergenceBound:
-    """Rounds until the mean squared gradient norm is below `target`.
+    """Bound on the rounds R until the mean squared gradient norm is below `target`, the left-hand side.
 
     2 v / (gamma R) + (beta gamma / N^2) sum_i sum_l sigma_l^2 / b_i + 1{I > 1} 4 beta^2 gamma^2 I^2 sum_{l <= Lc} G_l^2
     with v the loss to go, N users with batches b_i, interval I, deepest cut Lc.
     """
 
     smoothness: float
-    """beta: Lipschitz constant of the gradient."""
+    """Lipschitz constant beta of the gradient."""
     learning_rate: float
-    """gamma."""
+    """Learning rate gamma of the devices."""
     variances: Floats
-    """(blocks,): sigma_l^2, variance of a sample's gradient of each block."""
+    """(blocks,): variance sigma_l^2 of one sample's gradient, by block."""
     squared_norms: Floats
-    """(blocks,): G_l^2, mean squared norm of a mini-batch's gradient of each block."""
+    """(blocks,): mean squared norm G_l^2 of a mini-batch's gradient, by block."""
     target: float
-    """epsilon: squared gradient norm to be reached."""
+    """Squared gradient norm epsilon to be reached."""
     interval: int = 1
-    """I: rounds between aggregations of the device parts."""
+    """Rounds I between aggregations of the device parts."""
 
     @cached_property
     def drift(self) -> Floats:
-        """(blocks + 1,): what is lost if the deepest cut is at 0, 1, ... blocks; nothing if every round aggregates."""
+        """(blocks + 1,): the drift term for a deepest cut of 0, 1, ... blocks; zero if every round aggregates."""
         scale = 4 * (self.smoothness * self.learning_rate * self.interval) ** 2 if self.interval > 1 else 0.0
         return scale * np.concatenate([[0.0], np.cumsum(self.squared_norms)])
 
     def noise(self, users: int) -> float:
-        """a: what is lost to gradient noise is a sum_i 1 / b_i."""
+        """The factor a of the noise term a sum_i 1 / b_i."""
         return float(self.smoothness * self.learning_rate * self.variances.sum() / users**2)
 
     def rounds(self, choice: CutChoice, loss_to_go: float) -> float:
-        """Rounds to the target; infinite where it is out of reach."""
+        """Rounds to the target from a loss `loss_to_go` above the least one; infinite where it is out of reach."""
         left = float(self.progress(choice))
         return float(2 * loss_to_go / (self.learning_rate * left)) if left > 0 else float("inf")
 
     def progress(self, choice: CutChoice) -> Floats:
-        """What is left of the target after noise and drift."""
+        """The target less noise and drift terms, one number a choice; not positive where it is out of reach."""
         with np.errstate(divide="ignore"):  # a user that can hold no sample at a cut has a mini-batch of 0
             noise = self.noise(choice.batches.shape[-1]) * (1 / choice.batches).sum(axis=-1)
         return np.asarray(self.target - noise - self.drift[choice.cuts.max(axis=-1)])
@@ -73,7 +75,7 @@ class ConvergenceBound:
 
 @dataclass(frozen=True)
 class CutProblem:
-    """Seconds of split training, by user and cut; column l of every table is a cut after l + 1 blocks.
+    """Seconds of split training by user and cut, and the bound; column l of every table is a cut after l + 1 blocks.
 
     Raises ValueError where a user can hold no part of the model.
     """
@@ -86,13 +88,13 @@ class CutProblem:
     after_s: Floats
     """(users, cuts): seconds a sample takes after the server: gradient and backward pass."""
     device_bits: Floats
-    """(cuts,): size of the device part."""
+    """(cuts,): size of the device part in bits."""
     upload_bps: Floats
-    """(users,): rate at which device parts go up."""
+    """(users,): uplink rate of device parts in bit/s."""
     download_bps: Floats
-    """(users,): rate at which they come down."""
+    """(users,): downlink rate of device parts in bit/s."""
     exchange_bps: float
-    """Rate between the server that trains and the one that averages."""
+    """Rate in bit/s between the server that trains and the one that averages."""
     max_samples: Integers
     """(users, cuts): the largest mini-batch that fits into the device's memory; 0 where not even one sample does."""
 
@@ -126,7 +128,7 @@ class CutProblem:
         return int(self.before_s.shape[1])
 
     def per_sample(self, cuts: Integers) -> tuple[Floats, Floats, Floats, Integers]:
-        """Columns of the tables at each user's own cut: before, server, after, most samples."""
+        """Entries of `before_s`, `server_s`, `after_s` and `max_samples` at each user's own cut, (..., users) each."""
         own = np.arange(self.users), cuts - 1
         return self.before_s[own], self.server_s[own], self.after_s[own], self.max_samples[own]
 
@@ -138,7 +140,7 @@ class CutProblem:
         return np.asarray(barriers + (batches * server).sum(axis=-1))
 
     def aggregation_s(self, cuts: Integers) -> Floats:
-        """Seconds of an aggregation: device parts over the air, and beside it what the server holds for users.
+        """Seconds of an aggregation: device parts over the air, and at the same time private copies between servers.
 
         A user with a shallower cut than the deepest has the blocks in between as a private copy at the server.
         """
@@ -149,7 +151,7 @@ class CutProblem:
         return np.asarray(sum(np.maximum(each, between) for each in radio))
 
     def feasible(self, choice: CutChoice) -> NDArray[np.bool_]:
-        """Whether memory suffices and the target can be reached."""
+        """Whether every mini-batch fits its device and the target can be reached."""
         fits = (choice.batches >= 1) & (choice.batches <= self.per_sample(choice.cuts)[3])
         return np.asarray(fits.all(axis=-1) & (self.bound.progress(choice) > 0))
 
@@ -160,16 +162,16 @@ class CutProblem:
             return np.where(self.feasible(choice), seconds / self.bound.progress(choice), np.inf)
 
     def cost(self, choice: CutChoice) -> float:
-        """The same of a single choice."""
+        """`costs` of a single choice."""
         return float(self.costs(choice))
 
     def best_of(self, choices: CutChoice) -> CutChoice:
-        """The first of the cheapest of many choices, one a row."""
+        """Of many choices, one a row, the first with the least cost."""
         best = int(np.argmin(self.costs(choices)))
         return CutChoice(choices.batches[best], choices.cuts[best])
 
     def stepped(self, choice: CutChoice, neighbours: Callable[[CutChoice], CutChoice]) -> CutChoice:
-        """Go to the best neighbour as long as one is better; at least one is always given."""
+        """Local search: go to the best of the rows of `neighbours(choice)`, at least one, as long as it is better."""
         while True:
             best = self.best_of(neighbours(choice))
             if self.cost(best) >= self.cost(choice) * (1 - 1e-12):
@@ -177,5 +179,5 @@ class CutProblem:
             choice = best
 
     def with_interval(self, interval: int) -> CutProblem:
-        """The same with another aggregation interval."""
+        """The same problem with another aggregation interval."""
         return replace(self, bound=replace(self.bound, interval=interval))

@@ -1,4 +1,4 @@
-"""Whole solvers: mini-batches and cuts in turn, cuts and interval in turn, and all combinations."""
+"""Solvers of the whole problem: HASFL's and AdaptSFL's alternations, and brute force."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_COMBINATIONS = 200_000
 
 
 def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutChoice:
-    """HASFL: mini-batches, then cuts, and again, each solved exactly; the best of several starts.
+    """HASFL's choice: mini-batches and cuts in turn, each solved exactly; the best from several starts.
 
     `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises OutOfReach
     where no choice reaches the target.
@@ -31,7 +31,7 @@ def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutCho
 
 
 def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
-    """The choice after each pass, the first one included; the cost never rises."""
+    """The choices that alternation goes through, from `choice` on, one a pass; the cost never rises."""
     path = [choice]
     while len(path) <= MAX_PASSES:
         now = best_batches(problem, path[-1].cuts) or path[-1]
@@ -44,7 +44,7 @@ def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
 
 
 def adapt(problem: CutProblem, choice: CutChoice) -> tuple[CutChoice, int]:
-    """AdaptSFL: cuts and aggregation interval in turn, the mini-batches of `choice` fixed."""
+    """AdaptSFL's cuts and aggregation interval, solved in turn with the mini-batches of `choice`."""
     interval = problem.bound.interval
     for _ in range(MAX_PASSES):
         now = problem.with_interval(interval)
@@ -57,9 +57,9 @@ def adapt(problem: CutProblem, choice: CutChoice) -> tuple[CutChoice, int]:
 
 
 def exhaustive(problem: CutProblem) -> CutChoice:
-    """All combinations of mini-batches and cuts.
+    """The best of all combinations of mini-batches and cuts.
 
-    Raises ValueError where there are more than can be looked at.
+    Raises ValueError where there are more than MAX_COMBINATIONS.
     """
     batches = range(1, int(problem.max_samples.max()) + 1)
     if (len(batches) * problem.cuts) ** problem.users > MAX_COMBINATIONS:
@@ -72,7 +72,7 @@ def exhaustive(problem: CutProblem) -> CutChoice:
 
 
 def alike(problem: CutProblem, samples: int, cut: int) -> CutChoice:
-    """So many samples and blocks for all users, or as many samples as fit."""
+    """The same number of samples and blocks for all users, or as many samples as fit."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
     return CutChoice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
 

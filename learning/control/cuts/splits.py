@@ -16,7 +16,7 @@ from learning.control.cuts.problem import CutChoice, CutProblem, Floats, Integer
 
 MAX_COMBINATIONS = 5_000
 MAX_LIMITS, POLISHED = 40, 2
-"""Limits of one kind that are tried at most, and deepest cuts from which single users' steps are tried."""
+"""Maximum number of limits of one kind that are tried, and of deepest cuts that a local search starts from."""
 
 
 def best_cuts(problem: CutProblem, batches: Integers) -> CutChoice | None:
@@ -34,13 +34,13 @@ def best_cuts(problem: CutProblem, batches: Integers) -> CutChoice | None:
 def fastest_cuts(before: Floats, server: Floats, after: Floats) -> Integers:
     """Cuts (from one) with the least T1 + T2 + sum of server times, exactly; tables are (users, cuts), in seconds.
 
-    Infinite entries are cuts that cannot be. AdaptSFL's optimal cut, with energies of stages left out.
+    Infinite entries are infeasible cuts. This is AdaptSFL's optimal cut, with energies of stages left out.
     """
     return _sweep(before, server, after, np.unique(before[np.isfinite(before)]), np.unique(after[np.isfinite(after)]))
 
 
 def _swept(problem: CutProblem, batches: Integers) -> list[CutChoice]:
-    """For each deepest cut: the fastest cuts up to there, the user for whom it costs least cut just there."""
+    """For each deepest cut, the fastest cuts up to there, with the user at it for whom that costs least."""
     scaled = [batches[:, None] * table for table in (problem.before_s, problem.server_s, problem.after_s)]
     fits = problem.max_samples >= batches[:, None]
     before, server, after = (np.where(fits, table, np.inf) for table in scaled)
@@ -79,12 +79,12 @@ def _thinned(table: Floats) -> Floats:
 
 
 def _one_cut_apart(cuts: int, choice: CutChoice) -> CutChoice:
-    """Every cut of one user, its own included, those of others as they are."""
+    """Choices, one a row, in which a single user has another cut; the choice itself is among them."""
     users = len(choice.cuts)
     moved = np.where(np.eye(users, dtype=bool)[:, None], np.arange(1, cuts + 1)[:, None], choice.cuts)
     return _with(choice.batches, moved.reshape(-1, users))
 
 
 def _with(batches: Integers, cuts: Integers) -> CutChoice:
-    """Rows of cuts with the same mini-batches."""
+    """Choices with these rows of cuts, all with the same mini-batches."""
     return CutChoice(np.broadcast_to(batches, cuts.shape), cuts)

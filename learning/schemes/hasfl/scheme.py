@@ -57,7 +57,7 @@ class HASFL(Scheme):
     constants: BoundConstants = BoundConstants()
     """What controllers know of model, data and goal, to predict rounds."""
     between_servers_bps: Annotated[float, Gt(0)] = 4e8
-    """Rate, as controllers see it, between the server that trains and the one that averages."""
+    """Rate in bit/s, as controllers predict, between the server that trains and the one that averages."""
     link: CutLink = CutLink()
     """What crosses the cut."""
 
