@@ -84,15 +84,14 @@ class LearningDescription:
         return (self.cut,) if isinstance(self.cut, int) else self.cut
 
     def __post_init__(self) -> None:
-        for name in ("pretraining", "charge_as", "adapter"):
-            if self.towers and getattr(self, name) is not None:
-                raise ValueError(f"{name} is for models without towers; leave out one of the two")
         if self.executor == "dry" and self.stop.accuracy is not None:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
         scheme: object = self.scheme  # given in Python, it may be anything
         if not isinstance(scheme, Scheme):
             name = type(scheme).__name__
             raise ValueError(f"{name} is not a scheme; let it derive from learning.scheme.Scheme, and write its run")
+        if self.towers:
+            self._check_towers()
         if self.policy.asynchronous and not self.scheme.asynchronous:
             raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")
         if self.servers == "nearest" and self.policy.asynchronous:
@@ -101,3 +100,10 @@ class LearningDescription:
             )
         if self.servers == "nearest" and not self.scheme.hierarchical:
             raise ValueError("the scheme's server part is in one place; servers can be central, and not nearest")
+
+    def _check_towers(self) -> None:
+        if self.scheme.one_chain:
+            raise ValueError("the scheme works on a model of one chain of blocks; leave out towers")
+        for name in ("pretraining", "charge_as", "adapter"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for models of one chain of blocks; leave out {name} or towers")

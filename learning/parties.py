@@ -8,10 +8,11 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_leaves
 
-from learning.codecs import Bundle, Codec, Identity
-from learning.data import Batches, Inputs, Rows
+from learning.codecs import Bundle, Codec, Identity, size_bits
+from learning.data import Batches, Inputs, Modalities, Rows
+from learning.data.modalities import differentiable, with_values
 from learning.draws import Draw
 from learning.executor import Executor
 from learning.executor.base import A, B, C, D, One, OperationPlan
@@ -19,7 +20,9 @@ from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
 from learning.ports import Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
 
-Message: TypeAlias = "torch.Tensor | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
+Message: TypeAlias = (
+    "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
+)
 """What can be sent: trees of tensors, deferred values, rows of a data set and plain numbers."""
 Sent = TypeVar("Sent", bound=Message)
 """What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
@@ -49,8 +52,8 @@ class Wire:
         """What stands in for values that users read where none are computed, in words; None if nothing does."""
 
     def bits(self, what: Any, codec: Codec | Bundle) -> int:
-        """Size of `what` on the wire, by the shapes that are charged."""
-        return codec.bits(self.executor.charged(what).tree)
+        """Size of `what` on the wire, by the shapes that are charged; a flag of a presence mask takes one bit."""
+        return size_bits(codec, self.executor.charged(what).tree)
 
     def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
         """What the receiver sees; of a bundle a tuple, like what was sent."""
@@ -73,15 +76,16 @@ class Wire:
         self._sent[user, kind] = turn, number + 1
         return [
             Draw(self.streams, "codec", (kind, user, turn, number, part), tuple(leaf.shape), leaf.dtype)
-            for part, leaf in enumerate(specification(what).leaves)
+            for part, leaf in enumerate(tree_leaves(differentiable(specification(what).tree)))
         ]
 
 
 def transcode(codec: Codec, tree: Any, draws: list[torch.Tensor] | None) -> Any:
-    """Send every tensor of a tree through a codec and back."""
-    leaves, form = tree_flatten(tree)
+    """Send every tensor of a tree through a codec and back; presence masks of modalities arrive as they are."""
+    leaves, form = tree_flatten(differentiable(tree))
     uniform = draws if draws is not None else [None] * len(leaves)
-    return form.unflatten([codec.roundtrip(leaf, u) for leaf, u in zip(leaves, uniform, strict=True)])
+    received = [codec.roundtrip(leaf, u) for leaf, u in zip(leaves, uniform, strict=True)]
+    return with_values(tree, form.unflatten(received))
 
 
 class User:

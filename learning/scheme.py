@@ -22,6 +22,8 @@ class Scheme(Protocol):
     hierarchical: ClassVar[bool] = False
     """Whether its users can work with several edge servers, which average before the aggregator does."""
 
+    one_chain: ClassVar[bool] = False
+    """Whether it works on models of one chain of blocks alone, and not on towers and a fusion network."""
     placeable: ClassVar[bool] = False
     """Whether it works with parts as `learning.cut` and `learning.placement` give them: `world.parts`, each at its
     `world.host`. Other schemes split the model in two, or not at all."""
@@ -48,3 +50,9 @@ class Scheme(Protocol):
         Raises ValueError if that is all of them.
         """
         return []
+
+
+class ChainScheme(Scheme, Protocol):
+    """A scheme that works on models of one chain of blocks alone, and not on towers and a fusion network."""
+
+    one_chain: ClassVar[bool] = True

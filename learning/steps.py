@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, grad_and_value, vjp
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map
 
 from learning.aggregators import weighted_mean
 from learning.data.modalities import Modalities, differentiable, with_values
@@ -169,6 +169,12 @@ def _descend(
         parameters, state = optimiser.step(parameters, adjust(gradients, parameters), state)
         losses.append(loss * (len(y) / samples))
     return parameters, state, torch.stack(losses).sum()
+
+
+def stack_of_one(batch: Batch) -> Batch:
+    """A mini-batch (size, ...) as a stack (1, size, ...)."""
+    stack: Batch = tree_map(lambda array: array[None], batch)
+    return stack
 
 
 def unstacked(stack: Batch) -> list[Any]:

@@ -99,7 +99,7 @@ class World:
     def chain(self) -> Segment | Bound:
         """The model where it is one chain of blocks, which can be cut between any two. Raises ValueError otherwise."""
         if isinstance(self.whole, Multimodal):
-            raise ValueError("the scheme cuts one chain of blocks anywhere; leave out learning.towers")
+            raise ValueError("the scheme works on one chain of blocks; leave out learning.towers")
         return self.whole
 
     @property

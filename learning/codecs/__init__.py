@@ -4,7 +4,7 @@ They compose: a `Chain` encodes what a sparse message keeps, and a `Bundle` has 
 """
 
 from learning.codecs.codec import Codec, FixedWidth, Identity, Lossless
-from learning.codecs.compose import Bundle, Chain
+from learning.codecs.compose import Bundle, Chain, size_bits
 from learning.codecs.quantise import Cast, Uniform, quantiser
 from learning.codecs.sparse import KeptActivations, KeptWeights, Sparse
 
@@ -24,4 +24,5 @@ __all__ = [
     "Sparse",
     "Uniform",
     "quantiser",
+    "size_bits",
 ]

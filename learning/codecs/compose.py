@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
-from learning.codecs.codec import Codec
+from learning.codecs.codec import Codec, FixedWidth
 from learning.codecs.sparse import Sparse
+from learning.data.modalities import Modalities, differentiable
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,10 @@ class Bundle:
 
     def bits(self, tree: Any) -> int:
         """Sum of the sizes of the parts. Raises ValueError where the message has more or fewer parts than codecs."""
-        return sum(codec.bits(part) for codec, part in zip(self.codecs, tree, strict=True))
+        return sum(size_bits(codec, part) for codec, part in zip(self.codecs, tree, strict=True))
+
+
+def size_bits(codec: Codec | Bundle, tree: Any) -> int:
+    """Size of a message under a codec: of features of several modalities, their values and one bit a presence flag."""
+    flags = FixedWidth(1).bits(tree.present) if isinstance(tree, Modalities) else 0
+    return codec.bits(differentiable(tree)) + flags

@@ -13,6 +13,7 @@ from learning import steps
 from learning.adapters import Part
 from learning.control.observation import Observation, Shapes
 from learning.data import Inputs, Rows
+from learning.data.modalities import differentiable
 from learning.parties import PLAIN, Message
 from learning.protocols.split import CutLink
 from learning.world import World
@@ -90,18 +91,19 @@ class ExchangePredictor:
         runs, wire, weights = self.world.executor, self.world.server.wire, trainable_shapes(self.world, self.front)
         forward = runs.plan(steps.front, self.front, weights, x)
         z = forward.profile.outputs[0].tree
+        dz = differentiable(z)
         served = runs.plan(steps.back_gradients, self.back, trainable_shapes(self.world, self.back), z, y)
         up_bits = wire.bits((z, y), self.link.upload)
         down_bits, backward_flops = 0, 0
         if weights:
-            down_bits = wire.bits(z, self.link.gradients)
-            backward_flops = runs.cost(runs.plan(steps.front_gradients, self.front, weights, x, z)).flops
+            down_bits = wire.bits(dz, self.link.gradients)
+            backward_flops = runs.cost(runs.plan(steps.front_gradients, self.front, weights, x, dz)).flops
         return ExchangeCost(runs.cost(forward).flops, up_bits, runs.cost(served).flops, down_bits, backward_flops)
 
     def _memory(self, x: Inputs) -> int:
         optimiser, runs, weights = self.world.optimiser, self.world.executor, trainable_shapes(self.world, self.front)
-        z = runs.plan(steps.front, self.front, weights, x).profile.outputs[0].tree
-        step = runs.plan(steps.update_front, self.front, optimiser, weights, optimiser.init(weights), x, z)
+        dz = differentiable(runs.plan(steps.front, self.front, weights, x).profile.outputs[0].tree)
+        step = runs.plan(steps.update_front, self.front, optimiser, weights, optimiser.init(weights), x, dz)
         return runs.cost(step).memory_bytes
 
 

@@ -80,7 +80,7 @@ def rows(
         return Rows(dataset, split, "x", indices), y
     values, present = (
         {name: Rows(dataset, split, f"{field}.{name}", indices) for name in dataset.modalities}
-        for field in Modalities._fields
+        for field in ("values", "present")
     )
     return Modalities({name: each for name, each in values.items() if held is None or name in held}, present), y
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from learning.data.modalities import Modalities, masked
+from learning.data.modalities import Modalities, masked, with_values
 
 Samples = ArrayLike | Mapping[str, ArrayLike]
 """Samples (n, ...), or the same samples in several modalities by name."""
@@ -39,7 +39,7 @@ class Split:
         """Its arrays by name: `x` and `y`; of several modalities `values.<modality>`, `present.<modality>` and `y`."""
         if not isinstance(self.x, Modalities):
             return {"x": self.x, "y": self.y}
-        trees = self.x._asdict().items()
+        trees = vars(self.x).items()
         return {f"{field}.{name}": array for field, tree in trees for name, array in tree.items()} | {"y": self.y}
 
 
@@ -137,7 +137,8 @@ def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike]
         return split
     if not bool(torch.stack(list(split.x.present.values())).any(0).all()):
         raise ValueError(f"a sample of {name} has no modality at all")
-    return Split(split.x._replace(values={m: masked(v, split.x.present[m]) for m, v in split.x.values.items()}), labels)
+    values = {modality: masked(array, split.x.present[modality]) for modality, array in split.x.values.items()}
+    return Split(with_values(split.x, values), labels)
 
 
 def _modalities(name: str, x: Mapping[str, ArrayLike], present: Mapping[str, ArrayLike]) -> Modalities:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node
 
 
-class Modalities(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Modalities:
     """Arrays of several modalities with their presence masks: a batch of samples, or of the features of towers.
 
     A tree to torch and to an executor; its leaves are tensors, or what stands for them (rows of a data set, shapes).
@@ -22,8 +25,12 @@ class Modalities(NamedTuple):
 
     def map(self, function: Callable[[Tensor], Any]) -> Modalities:
         """The function of every array and of every mask."""
-        values, present = ({name: function(each) for name, each in tree.items()} for tree in self)
-        return Modalities(values, present)
+        return Modalities(
+            *({name: function(each) for name, each in tree.items()} for tree in (self.values, self.present))
+        )
+
+
+register_pytree_node(Modalities, lambda x: ([x.values, x.present], None), lambda trees, _: Modalities(*trees))
 
 
 def masked(values: Tensor, present: Tensor) -> Tensor:
@@ -31,11 +38,11 @@ def masked(values: Tensor, present: Tensor) -> Tensor:
     return torch.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
 
 
-def differentiable(features: Tensor | Modalities) -> Any:
-    """What of a part's output has a gradient: the tensor itself, or the values of modalities without their masks."""
+def differentiable(features: Any) -> Any:
+    """What of a part's output has a gradient: the output itself, or the values of modalities without their masks."""
     return features.values if isinstance(features, Modalities) else features
 
 
-def with_values(features: Tensor | Modalities, values: Any) -> Any:
+def with_values(features: Any, values: Any) -> Any:
     """The same features with other values in place of what is `differentiable`."""
-    return features._replace(values=values) if isinstance(features, Modalities) else values
+    return replace(features, values=values) if isinstance(features, Modalities) else values

@@ -19,7 +19,7 @@ from learning.models import Segment
 from learning.optimisers import Optimiser
 from learning.ports import Process
 from learning.scheme import Scheme
-from learning.steps import Parameters, State, Weights, train
+from learning.steps import Batch, Parameters, State, Weights, stack_of_one, train
 from learning.world import World
 
 
@@ -45,8 +45,8 @@ class Centralised(Scheme):
 
 
 def step(
-    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Tree, x: Tensor, y: Tensor
+    segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Tree, x: Batch, y: Tensor
 ) -> tuple[Parameters, Tree]:
     """One step on one mini-batch."""
-    parameters, state, _ = train(segment, optimiser, parameters, state, [x[None]], [y[None]])
+    parameters, state, _ = train(segment, optimiser, parameters, state, [stack_of_one(x)], [y[None]])
     return parameters, state

@@ -32,7 +32,7 @@ from learning.ports import Process
 from learning.protocols.federated import descend, turn_of
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -40,7 +40,7 @@ Tree = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class HetLoRA(LocalTraining, Scheme):
+class HetLoRA(LocalTraining, ChainScheme):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
     control: RankBudgets = RankBudgets()

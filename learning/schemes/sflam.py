@@ -35,13 +35,13 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import Update, merge, of_part
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.steps import State, Weights
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLAM(LocalTraining, Scheme):
+class SFLAM(LocalTraining, ChainScheme):
     """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
 
     control: PrecisionController = PrecisionController()

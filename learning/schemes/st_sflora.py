@@ -37,7 +37,7 @@ from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, JointPart, token_draw
 from learning.reducers import Selected, importance, patch_tokens, reduce_tokens
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.world import World
 
 IDLE_ROUND_S = 1.0
@@ -47,7 +47,7 @@ REPORTING = 0.5
 
 
 @dataclass(frozen=True)
-class STSFLora(Scheme):
+class STSFLora(ChainScheme):
     """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered per second."""
 
     control: TokenController = TokenController()

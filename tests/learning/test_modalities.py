@@ -8,6 +8,7 @@ import torch
 from named_streams import NamedStreams
 from torch import nn
 from torch.func import grad
+from torch.utils._pytree import tree_leaves
 
 from learning import steps
 from learning.data import Batches, Dataset, Modalities, rows
@@ -94,10 +95,9 @@ def test_a_mini_batch_has_the_arrays_of_what_its_user_holds() -> None:
 def test_a_stack_of_mini_batches_is_those_mini_batches() -> None:
     batches = Batches(made(), np.arange(SAMPLES), 0, STREAMS, 4)
     (stack,), _ = batches.stack(range(3))
-    for position, each in enumerate(steps.unstacked(Modalities(*fetched(stack)))):
-        alone = fetched(batches.at(position)[0])
-        for tree, other in zip(each, alone, strict=True):
-            assert all(torch.equal(tree[name], other[name]) for name in other)
+    for position, each in enumerate(steps.unstacked(fetched(stack))):
+        ours, alone = tree_leaves(each), tree_leaves(fetched(batches.at(position)[0]))
+        assert all(torch.equal(one, other) for one, other in zip(ours, alone, strict=True))
 
 
 def fetched(x: Modalities) -> Modalities:

@@ -35,7 +35,7 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import JointPart, ServerPart
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.schemes.fedsl_pq import operators
 from learning.schemes.fedsl_pq.device import PrunedDevice
 from learning.steps import Weights
@@ -43,7 +43,7 @@ from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedSLPQ(Scheme):
+class FedSLPQ(ChainScheme):
     """Federated split learning with pruning, gradient quantisation and cut-layer dropout (Zhang et al., 2024)."""
 
     interval: Annotated[int, Ge(1)] = 5

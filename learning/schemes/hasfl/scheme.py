@@ -40,14 +40,14 @@ from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.schemes.hasfl.blocks import ServerBlocks, UserBlocks
 from learning.steps import Weights
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class HASFL(Scheme):
+class HASFL(ChainScheme):
     """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); all count alike."""
 
     controller: CutController = Hasfl()

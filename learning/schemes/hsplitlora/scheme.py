@@ -36,7 +36,7 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, ServerPart, Smashed, exchange
-from learning.scheme import Scheme
+from learning.scheme import ChainScheme
 from learning.schemes.hsplitlora import operators
 from learning.schemes.hsplitlora.backbone import AdapterUpdate, Backbone, DeviceBackbone, fresh
 from learning.steps import State, Weights
@@ -48,7 +48,7 @@ ENTRY, SCORE = FixedWidth(8), FixedWidth(32)
 
 
 @dataclass(frozen=True)
-class HSplitLoRA(LocalTraining, Scheme):
+class HSplitLoRA(LocalTraining, ChainScheme):
     """Split fine-tuning of adapters with a cut and ranks for each user, exactly aggregated (Lin et al., 2025)."""
 
     local_steps: Annotated[int, Ge(1)] | None = None
