@@ -122,6 +122,23 @@ def test_ranks_cost_what_they_cost_in_the_large_model(budget: str) -> None:
     assert (taken == decided.cost).all()
 
 
+@pytest.mark.parametrize("name", ["fedavg", "sfl_v1"])
+def test_what_edge_servers_average_and_forward_is_the_large_model(name: str) -> None:
+    two_cells = {
+        "network.stations": {"placement": {"positions_m": [[0, 0], [500, 0]]}},
+        "network.users.placement": {"name": "list", "positions_m": [[10, 0], [0, 10], [490, 0], [500, 10]]},
+        "network.backhaul": {"rate_bps": 1e7},
+        "compute.edge_servers": {"flops_per_s": 1e9},
+        "learning.servers": "nearest",
+    }
+    small, charged, direct = (ran(name, {}, **two_cells, **kind) for kind in ({}, {"charged": True}, {"size": "large"}))
+    for table in ("transfers", "computations", "rounds"):
+        assert frame(charged, table).equals(frame(direct, table)), table
+    assert_larger(charged, small, set())
+    assert set(frame(charged, "transfers").direction) >= {"up", "down", "backhaul"}
+    assert (frame(charged, "computations").kind == "aggregation").sum() == 2 * (2 + 1) * (2 if name == "sfl_v1" else 1)
+
+
 def test_dropped_activations_are_as_large_a_share() -> None:
     """A draw decides about the small model's elements; in the large one's place each stands for as many."""
     drop = {"dropout": {"rate": 0.3}}

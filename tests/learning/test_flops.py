@@ -111,6 +111,16 @@ def test_elementwise_arithmetic_is_free(optimiser):
     assert flops == 2 * BATCH * 64 * 20
 
 
+@pytest.mark.parametrize("mu", [0.0, 0.1])
+def test_a_proximal_term_costs_two_flops_for_each_weight_and_step(mu):
+    model, sgd = part(Mlp((20,)), (1, 8, 8), 0, 2), Sgd(0.1)
+    weights = model.parameters()
+    xs, ys = torch.empty(3, BATCH, 1, 8, 8, device="meta"), torch.empty(3, BATCH, dtype=torch.int64, device="meta")
+    plain = charged(steps.train, model, sgd, weights, (), [xs], [ys]).flops
+    proximal = charged(steps.train_proximal, model, sgd, mu, weights, (), [xs], [ys]).flops
+    assert proximal - plain == (3 * 2 * (64 * 20 + 20 + 20 * 10 + 10) if mu else 0)
+
+
 def test_a_split_step_costs_what_the_whole_one_costs():
     """Forward, server step and backward together are one step of the unsplit model: nothing twice, nothing missing."""
     model = part(VggMini(), (1, 8, 8), 0, 4)
