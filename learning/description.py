@@ -37,7 +37,7 @@ class LearningDescription:
     """How the training samples are dealt out to users."""
     model: Architecture = field(default_factory=Mlp)
     """The model, as a sequence of blocks; with `towers`, the fusion network on their features."""
-    towers: dict[str, Tower] = field(default_factory=dict)
+    towers: dict[str, Tower] = field(default_factory=dict, hash=False)
     """A tower for each modality, by its name, where samples have several modalities."""
     pretraining: Pretraining | None = None
     """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
@@ -50,7 +50,7 @@ class LearningDescription:
     """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it. A list
     cuts the model more often: `[1, 3]` gives the parts `front` (block 0), `middle` (blocks 1 and 2) and `tail` (the
     others). A model with towers is cut behind them."""
-    placement: dict[str, str] = field(default_factory=dict)
+    placement: dict[str, str] = field(default_factory=dict, hash=False)
     """The host of each part of the model, in schemes that place parts: `user`, `server`, or a site of `compute.sites`.
     By default `front`, `tail` and towers are at the user, everything else is at the server."""
     batch_size: Annotated[int, Ge(1)] | Literal["all"] = 32
