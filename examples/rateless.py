@@ -46,7 +46,7 @@ class DistributedAveraging(LocalTraining, Scheme):
         for number in world.rounds():
             users = world.selected(number)
             receive = self.distribute(world, users, model)
-            work = {user: self.turn(world, user, number, model, states, receive[user]) for user in users}
+            work = {user: self.local_round(world, user, number, model, states, receive[user]) for user in users}
             models = yield from gather(world, work)
             model = world.executor.submit(
                 weighted_mean, list(models.values()), world.weights(list(models), "by_samples")
@@ -62,7 +62,7 @@ class DistributedAveraging(LocalTraining, Scheme):
             return {user: broadcast.reaches(user) for user in users}
         return world.server.broadcast_rateless(users, model, "model")
 
-    def turn(
+    def local_round(
         self, world: World, user: User, number: int, model: Any, states: dict[User, Any], receive: Process[Any]
     ) -> Process[Any]:
         """Download, local training, upload; the model that the server receives."""

@@ -46,7 +46,7 @@ class UShaped(LocalTraining, Scheme):
         optimisers = world.optimiser, world.server_optimiser, world.optimiser
         fresh = [optimiser.init(weights) for optimiser, weights in zip(optimisers, model, strict=True)]
         states = dict.fromkeys(world.users, fresh)
-        cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
+        cohort = assemble(world, lambda user, number, model: self.user(world, user, number, model, states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, model)
             merged = []
@@ -55,12 +55,12 @@ class UShaped(LocalTraining, Scheme):
             model = tuple(merged)
             world.models(model)
 
-    def user(self, world: World, user: User, turn: int, model: Any, states: dict[User, Any]) -> Process[Any]:
+    def user(self, world: World, user: User, number: int, model: Any, states: dict[User, Any]) -> Process[Any]:
         (front, middle, tail), (first, second, last) = model, states[user]
         front_part, middle_part, tail_part = world.parts.values()
         server, device, remote = world.host("middle", user), world.optimiser, world.server_optimiser
         front, tail = yield from user.server.send(user, (front, tail), "model")
-        for x, y in map(user.batch, self.positions(user, turn)):
+        for x, y in map(user.batch, self.positions(user, number)):
             a = yield from user.do(steps.front, front_part, front, x, kind="client_forward")
             a = yield from user.send(server, a, "activation")
             b = yield from server.do(steps.front, middle_part, middle, a, kind="server_forward", user=user)

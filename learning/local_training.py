@@ -91,13 +91,18 @@ class LocalTraining:
         if self.local_steps is not None and self.local_epochs is not None:
             raise ValueError("local_steps and local_epochs are both given; one of them is allowed")
 
-    def positions(self, user: User, turn: int) -> range:
-        """The user's mini-batches in its turn, at least one: a function of the turn, whatever happened before."""
+    def positions(self, user: User, number: int) -> range:
+        """Numbers of the mini-batches of a user's local round, at least one; they depend on its number alone.
+
+        Args:
+            user: the user.
+            number: number of its local round, from 0.
+        """
         if self.local_steps is not None:
-            return range(turn * self.local_steps, (turn + 1) * self.local_steps)
+            return range(number * self.local_steps, (number + 1) * self.local_steps)
         epochs = 1.0 if self.local_epochs is None else self.local_epochs.of(user.number, user.batches.streams)
         steps = max(epochs * user.batches.per_epoch, 1.0)
-        return range(_rounded_up(turn * steps), _rounded_up((turn + 1) * steps))
+        return range(_rounded_up(number * steps), _rounded_up((number + 1) * steps))
 
     def check(self, world: World) -> None:
         """Raises ValueError where there are too few or too many numbers for the users."""

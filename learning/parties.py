@@ -70,12 +70,12 @@ class Wire:
             self.witness(user, plan.leaves)
 
     def _draws(self, what: Any, user: int, kind: str) -> list[Draw]:
-        turn = self.journal.turn(user)
-        latest, sent = self._sent.get((user, kind), (turn, 0))
-        number = sent if latest == turn else 0
-        self._sent[user, kind] = turn, number + 1
+        local_round = self.journal.local_round(user)
+        latest, sent = self._sent.get((user, kind), (local_round, 0))
+        number = sent if latest == local_round else 0
+        self._sent[user, kind] = local_round, number + 1
         return [
-            Draw(self.streams, "codec", (kind, user, turn, number, part), tuple(leaf.shape), leaf.dtype)
+            Draw(self.streams, "codec", (kind, user, local_round, number, part), tuple(leaf.shape), leaf.dtype)
             for part, leaf in enumerate(tree_leaves(differentiable(specification(what).tree)))
         ]
 

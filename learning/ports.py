@@ -209,12 +209,12 @@ class Journal(Protocol):
 
     def begin_round(self, number: int) -> None: ...
 
-    def turn(self, user: int) -> int:
+    def local_round(self, user: int) -> int:
         """The user's own round, after which its draws are named: the server's, unless it goes on by itself."""
         ...
 
-    def begin_turn(self, user: int, number: int) -> None:
-        """From now on the user goes on by itself, and begins its turn `number`."""
+    def begin_local_round(self, user: int, number: int) -> None:
+        """From now on the user goes on by itself, and begins its local round `number`."""
         ...
 
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None: ...

@@ -44,7 +44,7 @@ class Journal:
         self.observers: list[Observer] = []
         self.request_kinds: set[str] = set()
         """Kinds of work that requests ask for: it is nobody's part of a round."""
-        self._turns: dict[int, int] = {}
+        self._local_rounds: dict[int, int] = {}
         self._open = False
         self._start_s = 0.0
         self._bits = {"up": 0.0, "down": 0.0, "backhaul": 0.0}
@@ -59,13 +59,13 @@ class Journal:
         self._bits = {"up": 0.0, "down": 0.0, "backhaul": 0.0}
         self._activities = []
 
-    def turn(self, user: int | None) -> int:
+    def local_round(self, user: int | None) -> int:
         """The round after which a user's draws are named: its own if it goes on by itself, else that of all."""
-        return self.round if user is None else self._turns.get(user, self.round)
+        return self.round if user is None else self._local_rounds.get(user, self.round)
 
-    def begin_turn(self, user: int, number: int) -> None:
-        """From now on the user goes on by itself, and begins its turn `number`; rows still belong to rounds."""
-        self._turns[user] = number
+    def begin_local_round(self, user: int, number: int) -> None:
+        """From now on the user goes on by itself, and begins its local round `number`; rows still belong to rounds."""
+        self._local_rounds[user] = number
 
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
         """Close the round now: its row, its critical path, and each user's energy since the round before ended."""

@@ -70,7 +70,7 @@ class Processor:
             if self._full:
                 raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, asked_s = self.journal.round, self.env.now
-        job = _Job(self, flops, self.slowdown(self.journal.turn(user)))
+        job = _Job(self, flops, self.slowdown(self.journal.local_round(user)))
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
         job.end(stay.begun)
         self.journal.computed(

@@ -86,7 +86,7 @@ class FakeJournal:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[tuple[int, int | None, str, float]] = field(default_factory=list)
     """(round, user, name, value)."""
-    turns: dict[int, int] = field(default_factory=dict)
+    local_rounds: dict[int, int] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     works: list[Work] = field(default_factory=list)
 
@@ -97,11 +97,11 @@ class FakeJournal:
         self.rounds.append((self.round, participants, dropped))
         self.staleness.append(staleness_mean)
 
-    def turn(self, user: int) -> int:
-        return self.turns.get(user, self.round)
+    def local_round(self, user: int) -> int:
+        return self.local_rounds.get(user, self.round)
 
-    def begin_turn(self, user: int, number: int) -> None:
-        self.turns[user] = number
+    def begin_local_round(self, user: int, number: int) -> None:
+        self.local_rounds[user] = number
 
     def evaluation(
         self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float

@@ -1,4 +1,4 @@
-"""Straggler policies: when the server goes on, who is left behind, and what it makes of work that comes late."""
+"""Straggler policies: when the server goes on, which users are dropped, and how late work is merged."""
 
 from learning.policies.asynchronous import Asynchronous, Buffered
 from learning.policies.policy import Policy, check

@@ -1,4 +1,4 @@
-"""Asynchronous policies: users go on by themselves, and the server takes in what arrives.
+"""Asynchronous policies: users begin local rounds by themselves, and the server merges uploads as they arrive.
 
 With the scheme `fedprox` a user's local problem is the regularised one of FedAsync.
 """
@@ -19,8 +19,8 @@ from learning.policies.staleness import Constant, Polynomial, StalenessWeight
 from learning.steps import Weights
 
 
-class OnTheirOwn:
-    """What asynchronous policies share: nobody is asked on top, and nothing has a deadline."""
+class AsynchronousPolicy:
+    """Base of asynchronous policies: no additional users are asked, and there is no deadline."""
 
     asynchronous = True
     deadline_s = inf
@@ -30,17 +30,17 @@ class OnTheirOwn:
 
 
 @dataclass(frozen=True)
-class Asynchronous(OnTheirOwn):
+class Asynchronous(AsynchronousPolicy):
     """The server mixes in every model that arrives: x <- (1 - a) x + a x_new (FedAsync, Xie et al., 2019).
 
-    a = mixing * staleness weight. Whoever has handed in its model begins anew with what comes of it; as many users work
-    at a time as `learning.participants` wants.
+    a = mixing * staleness weight. A user begins its next local round with the mixed model. `learning.participants` says
+    how many users train at a time.
     """
 
     mixing: Annotated[float, Interval(gt=0, le=1)] = 0.6
-    """Share of a fresh model in the server's next one."""
+    """Share of a model without staleness in the server's next one."""
     staleness: StalenessWeight = Constant()
-    """How much a late model still counts."""
+    """Weight of a model by its staleness."""
 
     waits = True
 
@@ -55,27 +55,27 @@ class Asynchronous(OnTheirOwn):
         weights: tuple[float, ...],
         staleness: tuple[int, ...],
     ) -> Merging:
-        """The weight of the one user is 1, however many samples it has."""
+        """Mix in the one model that arrived; the weighting of users does not matter."""
         share = self.mixing * self.staleness.weight(staleness[0])
         return mixed, model, arrived[0], torch.tensor(share, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
-class Buffered(OnTheirOwn):
+class Buffered(AsynchronousPolicy):
     """The server moves by the mean of K users' steps: x <- x + rate sum_k q_k s_k (x_k - base_k) (FedBuff).
 
-    q_k are the scheme's weights of users, s_k staleness weights, base_k what the user had downloaded. As many users
-    work at a time as `learning.participants` wants. [Nguyen et al., AISTATS 2022, algorithm 1]
+    q_k are the scheme's weights of users, s_k staleness weights, base_k what the user had downloaded.
+    `learning.participants` says how many users train at a time. [Nguyen et al., AISTATS 2022, algorithm 1]
     """
 
     size: Annotated[int, Ge(1)] = 3
-    """How many models make an update: K (our choice for few users; 10 in the paper's experiments)."""
+    """Models that make an update, K (our choice for few users; 10 in the paper's experiments)."""
     server_rate: Annotated[float, Gt(0)] = 1.0
-    """How far the server moves along the mean of the users' steps."""
+    """Step size of the server along the mean of the users' steps."""
     staleness: StalenessWeight = Polynomial()
-    """How much a late step still counts."""
+    """Weight of a step by its staleness."""
     waits: bool = False
-    """Whether users whose models are in the buffer wait for the next one, or begin anew at once with the present."""
+    """Whether users whose models are in the buffer wait for the next version, or begin at once with the current one."""
 
     def needed(self, wanted: int) -> int:
         if self.waits and self.size > wanted:

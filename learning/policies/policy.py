@@ -1,4 +1,4 @@
-"""What a policy says."""
+"""The interface of straggler policies."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ Merging: TypeAlias = tuple[Callable[..., Parameters], *tuple[object, ...]]
 
 
 class Policy(Protocol):
-    """The server goes on when `needed` users are done, or at the deadline, whichever comes first.
+    """A straggler policy: the server goes on when `needed` users are done, or at the deadline if that is earlier.
 
-    In rounds the others are dropped, and all begin anew together. Under an asynchronous policy they carry on.
+    In rounds the other users are dropped, and the next round begins for all. Under an asynchronous policy they go on.
     """
 
     @property
     def asynchronous(self) -> bool:
-        """Whether every user goes from one model to the next by itself; a round is then one update of the server's."""
+        """Whether each user begins its local rounds by itself; a round is then one update of the server's model."""
         ...
 
     @property
     def waits(self) -> bool:
-        """Whether a user that has handed in its work begins anew only with the model that comes of it."""
+        """Whether a user begins its next local round only when its upload has been merged."""
         ...
 
     @property
     def deadline_s(self) -> float:
-        """Seconds from the start of the round; infinite where there is no deadline."""
+        """Deadline in seconds from the start of the round; infinite if there is none."""
         ...
 
     def asked(self, wanted: int) -> int:
-        """How many users begin a round in which `wanted` are to take part."""
+        """How many users are asked to begin a round in which `wanted` are to take part."""
         ...
 
     def needed(self, wanted: int) -> int:
-        """How many must finish where `wanted` are to take part. Raises ValueError where those are not enough."""
+        """How many users must finish if `wanted` are to take part. Raises ValueError if `wanted` is too small."""
         ...
 
     def merging(
@@ -50,14 +50,18 @@ class Policy(Protocol):
     ) -> Merging:
         """The operation that makes the server's next model, and its arguments.
 
-        Args: the server's model; models that arrived and what each had been trained from; weights of their users that
-        sum to one; and for each the number of updates between its download and this one.
+        Args:
+            model: the server's model.
+            arrived: the models that users uploaded.
+            bases: for each of them, the model that its user had downloaded.
+            weights: for each of them, its user's weight; they sum to one.
+            staleness: for each of them, the updates of the server's model since that download.
         """
         ...
 
 
 def check(policy: Policy, wanted: int, users: int) -> None:
-    """Raises ValueError where a policy cannot be kept among `users`, of whom `wanted` take part in a round."""
+    """Raise ValueError if a policy asks for more than there are: `users`, of which `wanted` take part in a round."""
     policy.needed(wanted)
     if policy.asked(wanted) > users:
         raise ValueError(

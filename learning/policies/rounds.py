@@ -1,4 +1,4 @@
-"""Policies in rounds: all begin together, and whoever is not done when the round is over is dropped from it."""
+"""Policies in rounds: all users begin together, and those that are not done when the round ends are dropped from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from learning.steps import Weights
 
 
 class InRounds:
-    """What policies in rounds share: without more said, a round waits for all that it wants, and asks no others."""
+    """Base of policies in rounds; by default a round asks as many users as are wanted, and waits for all of them."""
 
     asynchronous = False
     waits = True
@@ -44,15 +44,15 @@ class InRounds:
 
 @dataclass(frozen=True)
 class WaitForAll(InRounds):
-    """Every round waits for its slowest user."""
+    """Each round waits for its slowest user."""
 
 
 @dataclass(frozen=True)
 class Deadline(InRounds):
-    """Users that are not done at the deadline are dropped from the round; who is done at that very instant is not."""
+    """Users that are not done at the deadline are dropped from the round; those done at that very instant are not."""
 
     deadline_s: Annotated[float, Gt(0)] = 10.0
-    """Seconds from the start of the round. What servers make of what came in time is not in it."""
+    """Seconds from the start of the round; the servers' aggregation comes after it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class FirstK(InRounds):
 class OverSelection(InRounds):
     """More users begin a round than are to take part in it, and the last ones are dropped (Bonawitz et al., 2019).
 
-    How many are to take part is said by `learning.participants`.
+    `learning.participants` says how many are to take part.
     """
 
     extra: Annotated[float, Ge(0)] = 0.3
-    """Share of users asked on top: of m users wanted, ceil(m (1 + extra)) begin, and the first m make the round."""
+    """Additional users as a share of those wanted: if m are, ceil(m (1 + extra)) begin, and the first m take part."""
 
     def asked(self, wanted: int) -> int:
         return wanted + ceil(round(wanted * self.extra, 9))  # 0.07 times 100 is a little more than 7

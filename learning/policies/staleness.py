@@ -1,7 +1,7 @@
-"""Staleness weights: how much late work still counts. [Xie, Koyejo, Gupta, arXiv 1903.03934, section 5.2]
+"""Staleness weights: the weight of an update by its staleness. [Xie, Koyejo, Gupta, arXiv 1903.03934, section 5.2]
 
-Staleness is the number of updates that the server has made since the weights were downloaded on which the work was
-done; it is 0 where nothing came in between. (The paper numbers the update under way too: its t - tau is one more.)
+Staleness is the number of updates of the server's model since the download of the weights that were trained; it is 0 if
+there were none in between. (The paper counts the update under way too: its t - tau is one more.)
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from annotated_types import Ge, Interval
 
 
 class StalenessWeight(Protocol):
-    """A law of how much work counts by its staleness."""
+    """A function from staleness to weight."""
 
     def weight(self, staleness: int) -> float:
-        """Between 0 and 1."""
+        """The weight, in (0, 1], of an update with a staleness of 0, 1, 2, ..."""
         ...
 
 
 @dataclass(frozen=True)
 class Constant:
-    """All work counts the same, however late."""
+    """All updates have the same weight, whatever their staleness."""
 
     value: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    """Weight of everything."""
+    """The weight."""
 
     def weight(self, staleness: int) -> float:
         return self.value
@@ -31,7 +31,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """Late work counts by (1 + staleness)^-exponent."""
+    """The weight is (1 + staleness)^-exponent."""
 
     exponent: Annotated[float, Ge(0)] = 0.5
     """0.5 in FedAsync's experiments, and in FedBuff."""
@@ -42,12 +42,12 @@ class Polynomial:
 
 @dataclass(frozen=True)
 class Hinge:
-    """Work counts fully up to a bound of staleness, and by 1 / (1 + slope (staleness - bound)) beyond it."""
+    """The weight is 1 up to a bound of staleness, and 1 / (1 + slope (staleness - bound)) beyond it."""
 
     slope: Annotated[float, Ge(0)] = 10.0
-    """How fast work loses weight beyond the bound; 10 in FedAsync's experiments."""
+    """Slope beyond the bound; 10 in FedAsync's experiments."""
     bound: Annotated[int, Ge(0)] = 4
-    """Largest staleness that costs nothing; 4 in FedAsync's experiments."""
+    """Largest staleness with weight 1; 4 in FedAsync's experiments."""
 
     def weight(self, staleness: int) -> float:
         return 1 / (1 + self.slope * max(staleness - self.bound, 0))

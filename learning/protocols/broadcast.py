@@ -1,4 +1,4 @@
-"""One message to all users of a round, which is on its way while their straggler policy looks at the clock."""
+"""One message to all users of a round, sent while the straggler policy's clock runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from learning.world import World
 
 
 class Broadcast:
-    """What the server transmits once to all of these users, from when the first of them waits for it.
+    """A message that the aggregator transmits once to several users, beginning when the first of them waits for it.
 
     Every user has it when the last has it; with `Server.broadcast_rateless` each goes on by itself.
+
+    Args:
+        world: the world.
+        users: the receivers.
+        what: the weights that are sent.
+        kind: what the message is called in the table `transfers`.
     """
 
     def __init__(self, world: World, users: Sequence[User], what: Weights, kind: str) -> None:
@@ -24,13 +30,13 @@ class Broadcast:
         self._process: simpy.Process | None = None
 
     def reaches(self, user: User) -> Process[bool]:
-        """Wait until the transmission is over; whether the user got all of it."""
+        """Wait until the transmission is over; returns whether the user received all of it."""
         if self._process is None:
             self._process = self.world.env.process(self._work)
         return user in (yield self._process)
 
     def withdraw(self) -> Process[None]:
-        """The round is over: a transmission that is still under way is given up."""
+        """Interrupt a transmission that is still under way, since the round is over."""
         if self._process is not None and self._process.is_alive:
             self._process.interrupt("the round is over")
             yield self._process

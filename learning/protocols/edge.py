@@ -25,8 +25,8 @@ from learning.world import World
 T = TypeVar("T")
 
 
-class Copies:
-    """The aggregator's model on its way to the servers that a round's users work with, side by side."""
+class EdgeDownloads:
+    """Downloads of the aggregator's model to the edge servers that the users of a round work with, side by side."""
 
     def __init__(self, world: World, users: Sequence[User], model: Message) -> None:
         self._sent: dict[Server, simpy.Process] = {}
@@ -41,14 +41,14 @@ class Copies:
                 work = _until_interrupted(world.server.forward(server, model, "model", own))
                 self._sent[server] = world.env.process(work)
 
-    def before(self, user: User, work: Process[T]) -> Process[T]:
-        """The user's work, from when its server has the model."""
+    def then(self, user: User, work: Process[T]) -> Process[T]:
+        """Wait until the user's server has the model, then do the user's work; returns what that returns."""
         if user.server in self._sent:
             yield self._sent[user.server]
         return (yield from work)
 
     def cancel(self) -> None:
-        """The round is over: nobody needs copies that have not arrived."""
+        """Interrupt the downloads under way, since the round is over."""
         for process in self._sent.values():
             if process.is_alive:
                 process.interrupt("the round is over")

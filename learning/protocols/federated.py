@@ -16,32 +16,38 @@ from learning.steps import State, Weights
 from learning.world import World
 
 Trained = Process[tuple[Weights, State]]
-"""Local training, which returns the model and the state of its optimiser as they are then."""
+"""Local training, which returns the trained model and the state of its optimiser."""
 Train = Callable[[User, Weights, State, list[Inputs], list[Rows]], Trained]
-"""Of a user, a model, an optimiser's state, stacks of mini-batches and of labels, makes the next model and state."""
+"""Local training of a user: (user, model, optimiser state, stacks of mini-batches, stacks of labels)."""
 
 
 def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Process[None]:
-    """Train until the rounds are over.
+    """Train the whole model by downloads, local training, uploads and averaging until the rounds are over.
 
-    Optimiser states stay on the devices; what a user did whose model never arrived is lost.
+    Optimiser states stay on the devices. A local round whose upload does not arrive changes no state.
+
+    Args:
+        world: the world.
+        training: how many mini-batches a local round has.
+        rule: weighting of the users, `by_samples` or `uniform`.
+        train: local training of one user.
     """
     model: Weights
     model = world.initial(world.whole)
     states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(model))
-    cohort = assemble(world, lambda user, turn, model: turn_of(user, turn, model, states, training, train))
+    cohort = assemble(world, lambda user, number, model: local_round(user, number, model, states, training, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
         model = yield from merge(world, model, updates, rule)
         world.models(model)
 
 
-def turn_of(
-    user: User, turn: int, model: Weights, states: dict[User, State], training: LocalTraining, train: Train
+def local_round(
+    user: User, number: int, model: Weights, states: dict[User, State], training: LocalTraining, train: Train
 ) -> Process[Weights]:
-    """Download of a model, local training, upload; what the server receives."""
+    """Download of a model, local training number `number` of a user, upload; returns what the server receives."""
     model = yield from user.server.send(user, model, "model")
-    data = user.batches.stack(training.positions(user, turn))
+    data = user.batches.stack(training.positions(user, number))
     model, state = yield from train(user, model, states[user], *data)
     model = yield from user.send(user.server, model, "model")
     states[user] = state
@@ -51,7 +57,7 @@ def turn_of(
 def descend(
     world: World, whole: Model, user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]
 ) -> Trained:
-    """Plain local steps, as a `Train` of a world and a model."""
+    """Plain local steps; with `world` and `whole` given, a `Train`."""
     work = (steps.train, whole, world.optimiser, model, state, x, y)
     model, state, _ = yield from user.do(*work, kind="client_training")
     return model, state

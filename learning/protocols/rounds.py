@@ -1,4 +1,4 @@
-"""Who takes part in a round: all at once, or one after another, until the straggler policy says that it is over."""
+"""The users of a round, side by side or one after another, until the straggler policy ends it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from learning.world import World
 
 T = TypeVar("T")
 
-LATE = object()
+DROPPED = object()
 """In place of the result of a user that was interrupted."""
 
 
 def gather(world: World, work: Mapping[User, Process[T]], share: float = 1) -> Process[dict[User, T]]:
-    """Run one generator per user side by side; return {user: result} of those that finish in time, in `work`'s order.
+    """Run one process for each user side by side; returns {user: result} of those that finish, in the order of `work`.
 
-    Whoever is not done when the policy ends the round is interrupted, which frees its radio and processor; so is
-    whoever goes away, and who is away at the start is dropped at once. With nobody there, it begins when one returns.
-    A deadline is counted from the first time in a round that users begin to work, however often they do; `share` of it
-    may pass before this work is over.
+    Users that have not finished when the policy ends the round are interrupted, which releases their radios and
+    processors. So are users whose device becomes unavailable; those that are unavailable at the start are dropped at
+    once. If all are, the round begins when the first returns.
+
+    Args:
+        world: the world, with the policy.
+        work: what each user does.
+        share: the part of the policy's deadline, in (0, 1], by which this work must be done. A deadline is counted from
+            the first time that users begin to work in a round, however often `gather` is called in it.
     """
     yield from _begin(world, work)
     processes = {user: world.env.process(_until_interrupted(user, steps)) for user, steps in work.items()}
@@ -35,15 +40,15 @@ def gather(world: World, work: Mapping[User, Process[T]], share: float = 1) -> P
         process.interrupt("the round is over")
     if late:
         yield world.env.all_of(late)
-    done: dict[User, Any] = {user: process.value for user, process in processes.items() if process.value is not LATE}
+    done: dict[User, Any] = {user: process.value for user, process in processes.items() if process.value is not DROPPED}
     world.took_part(len(done), len(work))
     return done
 
 
 def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T]]:
-    """Run one generator per user in turn; return {user: result} of those that came to their end.
+    """Run one process for each user, one after another; returns {user: result} of those that finish.
 
-    Users that are away, or go away, are dropped as in `gather`.
+    Users that are unavailable, or become so, are dropped as in `gather`.
     """
     yield from _begin(world, work)
     needed = _needed(world, len(work))
@@ -57,14 +62,14 @@ def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T
             process.interrupt("the round is over")
             yield process
         result: Any = process.value
-        if result is not LATE:
+        if result is not DROPPED:
             done[user] = result
     world.took_part(len(done), len(work))
     return done
 
 
 def _begin(world: World, users: Iterable[User]) -> Process[None]:
-    """Wait until somebody is there, all are gone for ever, or a deadline that has been set has passed; or set it."""
+    """Wait until a user is present, all are gone for good, or the round's deadline passes; set it if need be."""
     nodes = [user.node for user in users]
     while all(node.away for node in nodes) and (coming := [node.back for node in nodes if not node.gone]):
         yield _by(world, world.env.any_of(coming), world.closes_s)
@@ -77,9 +82,9 @@ def _over(world: World, processes: list[simpy.Process], share: float) -> simpy.E
     needed = _needed(world, len(processes))
 
     def enough_done(_: object, ended: int) -> bool:
-        """Who went away has ended, but does not count."""
+        """Users whose device became unavailable have ended too, but do not count as done."""
         return ended == len(processes) or (
-            ended >= needed and sum(not each.is_alive and each.value is not LATE for each in processes) >= needed
+            ended >= needed and sum(not each.is_alive and each.value is not DROPPED for each in processes) >= needed
         )
 
     enough = simpy.events.Condition(world.env, enough_done, processes)
@@ -88,12 +93,12 @@ def _over(world: World, processes: list[simpy.Process], share: float) -> simpy.E
 
 
 def _by(world: World, event: simpy.Event, instant_s: float) -> simpy.Event:
-    """The event, or an instant, whichever comes first; what ends in that instant is in time."""
+    """The event or an instant in seconds, whichever comes first; what ends at that very instant is in time."""
     return event if instant_s == inf else event | world.instant(instant_s)
 
 
 def _needed(world: World, asked: int) -> int:
-    """How many of those that were asked must come to their end; more may have been asked than are wanted."""
+    """How many of the users asked must finish; more may have been asked than are wanted."""
     return min(world.policy.needed(world.wanted), asked)
 
 
@@ -101,5 +106,5 @@ def _until_interrupted(user: User, steps: Process[object]) -> Process[object]:
     try:
         return (yield from user.node.attend(steps))
     except simpy.Interrupt as interrupt:
-        clear_frames(interrupt.__traceback__)  # lets go of values at once, not when cycles happen to be collected
-        return LATE
+        clear_frames(interrupt.__traceback__)  # releases values at once, not when cycles are collected
+        return DROPPED

@@ -1,4 +1,4 @@
-"""One mini-batch over a cut model: what every split scheme exchanges."""
+"""The exchange of one mini-batch over a cut model, and the parts of the model that devices and servers train."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from learning.steps import Batch, Part, State, Weights
 from learning.world import World
 
 Smashed = Value[Batch]
-"""What crosses the cut, (samples, ...): smashed data, or their gradient; of several modalities one array each."""
+"""Smashed data or their gradient, (samples, ...); of several modalities one array each."""
 Serve = Callable[[User, Smashed, Rows], Process[Smashed]]
-"""The server's answer to (user, smashed data, labels): a process that returns the cut-layer gradient."""
+"""The server's side of an exchange, (user, smashed data, labels): a process that returns the cut-layer gradient."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,15 @@ class CutLink:
         return Bundle((self.activations, FixedWidth(self.label_bits)))
 
     def reduced(self, world: World, user: User, front: Part, weights: Weights, x: Inputs) -> Part:
-        """The device's segment, with fewer tokens at its end where the link has a reducer."""
+        """The device's part of the model with the link's token reducer at its end, if it has one.
+
+        Args:
+            world: the world, for shapes and draws.
+            user: whose draws a random reducer takes.
+            front: the device's part of the model.
+            weights: its weights, of which only shapes are looked at.
+            x: the mini-batch.
+        """
         if self.tokens is None:
             return front
         if not self.tokens.random:
@@ -56,7 +64,7 @@ class CutLink:
 
 
 def token_draw(world: World, user: User, x: Inputs, samples: int, tokens: int) -> Draw:
-    """What a reducer that draws tokens goes by in a mini-batch: (samples, tokens but the class token), uniform."""
+    """Uniform numbers (samples, tokens - 1) by which a reducer chooses tokens at random; the class token needs none."""
     batch = blake2b(b"".join(rows.identity for rows in tree_leaves(x)), digest_size=8).hexdigest()
     return Draw(world.streams, "tokens", (user.number, batch), (samples, tokens - 1), world.precision)
 
@@ -71,10 +79,22 @@ def exchange(
     serve: Serve,
     front: Part | None = None,
 ) -> Process[tuple[Weights, State]]:
-    """Forward pass, smashed data up, the server's answer, gradient down, backward pass.
+    """Forward pass, smashed data and labels up, the server's passes, gradient down, backward pass and step.
 
-    `front` is the segment on the user's device, if it is not that of all. Where nothing on the device trains, no
-    gradient comes back. Returns the user's new weights and optimiser state.
+    If nothing on the device trains, no gradient comes down.
+
+    Args:
+        world: the world.
+        link: codecs and token reducer.
+        user: the user.
+        weights: the weights of its part of the model.
+        state: the state of its optimiser.
+        batch: samples and labels of the mini-batch.
+        serve: the server's side.
+        front: the user's part of the model (default: `world.front`).
+
+    Returns:
+        The user's new weights and optimiser state.
     """
     x, y = batch
     front = link.reduced(world, user, world.front if front is None else front, weights, x)
@@ -90,9 +110,13 @@ def exchange(
 
 
 class ServerPart:
-    """A server part that every mini-batch changes at once: one for all users, or a replica for each.
+    """A server part that takes a step on every mini-batch: one that all users share, or a replica for each.
 
-    `back` is its segment, if it is not that of all.
+    Args:
+        world: the world, with the server's optimiser.
+        weights: initial weights.
+        state: initial state of the optimiser.
+        back: the part of the model (default: `world.back`).
     """
 
     def __init__(self, world: World, weights: Weights, state: State, back: Part | None = None) -> None:
@@ -100,7 +124,7 @@ class ServerPart:
         self.back = world.back if back is None else back
 
     def serve(self, user: User, z: Smashed, y: Rows) -> Process[Smashed]:
-        """Forward and backward pass and a step, on the weights as they are when the server has got round to it."""
+        """Forward and backward pass and a step on the weights as they are when the server has finished this work."""
         work = (steps.back, self.back, self.world.server_optimiser)
         yield from user.server.spend(*work, self.weights, self.state, z, y, kind="server_step", user=user)
         self.weights, self.state, dz, _ = self.world.executor.submit(*work, self.weights, self.state, z, y)
@@ -110,8 +134,14 @@ class ServerPart:
 class JointPart:
     """A server part on which the gradients of all users of a round meet: one step a round, on their weighted mean.
 
-    Its weights stay as they are until `step`, so every mini-batch of a round is served by the same ones. A user hands
-    in one mini-batch a round. `back` is its segment, if it is not the world's.
+    Its weights do not change until `step`, so every mini-batch of a round is served by the same ones. A user has one
+    mini-batch a round.
+
+    Args:
+        world: the world, with the server's optimiser.
+        weights: initial weights.
+        state: initial state of the optimiser.
+        back: the part of the model (default: `world.back`).
     """
 
     def __init__(self, world: World, weights: Weights, state: State, back: Part | None = None) -> None:
@@ -120,9 +150,9 @@ class JointPart:
         self._gradients: dict[User, Weights] = {}
 
     def serve(self, user: User, z: Smashed, y: Rows, back: Part | None = None) -> Process[Smashed]:
-        """Forward and backward pass of a user's mini-batch; its gradients are kept for the step.
+        """Forward and backward pass of a user's mini-batch, whose gradients are kept for the step.
 
-        `back` is the segment of a user whose cut is its own.
+        `back` is the part of the model of a user whose cut is another one (default: that of the constructor).
         """
         work = (steps.back_gradients, self.back if back is None else back, self.weights, z, y)
         gradients, dz, _ = yield from user.server.do(*work, kind="server_step", user=user)
@@ -130,13 +160,17 @@ class JointPart:
         return dz
 
     def add(self, user: User, gradients: Weights) -> None:
-        """Keep a user's gradients of the common weights for the step: for servers that compute them with others."""
+        """Keep a user's gradients for the step, where an operation other than that of `serve` has computed them."""
         self._gradients[user] = gradients
 
     def step(self, users: Sequence[User], weights: tuple[float, ...]) -> None:
-        """One optimiser step on the weighted mean of these users' gradients, in their order; without users, none.
+        """Take one optimiser step on the weighted mean of these users' gradients; none without users.
 
-        Gradients of users that are not among them, such as those dropped from the round, are discarded.
+        Gradients of other users, such as those dropped from the round, are discarded.
+
+        Args:
+            users: the users, in the order in which their gradients are summed.
+            weights: a weight for each of them.
         """
         kept, self._gradients = self._gradients, {}
         if users:

@@ -1,4 +1,4 @@
-"""What users hand in, and what servers make of it."""
+"""What users upload, and the next model that servers make of it."""
 
 from __future__ import annotations
 
@@ -15,37 +15,47 @@ from learning.steps import Weights
 from learning.world import World
 
 M = TypeVar("M", bound=Message)
-"""What users hand in: weights, or a tuple of those of several parts of a model."""
+"""What users upload: weights, or a tuple of those of the parts of a model."""
 
 Work = Callable[[User, int, M], Process[M]]
-"""What a user does in its turn of a number with a model: download, work, upload. Returns what the server receives."""
+"""A local round, (user, its number, the server's model): download, training, upload. It returns what arrives."""
 
 
 class Update(NamedTuple, Generic[M]):
-    """What one user made of one model."""
+    """What one user made of one model of the server's."""
 
     user: User
-    turn: int
+    local_round: int
+    """Number of the user's local round in which it was made, from 0."""
     model: M
-    """What the server received: a tree of weights, or a tuple of parts of a model."""
+    """What the server received: weights, or a tuple of those of the parts of a model."""
     base: M
-    """The server's model from which it was made, likewise."""
+    """The server's model that the user had downloaded, likewise."""
     staleness: int
-    """How often the server has changed its model between this download and now."""
+    """Updates of the server's model since that download."""
 
 
 def of_part(updates: Sequence[Update[tuple[Weights, Weights]]], number: int) -> list[Update[Weights]]:
-    """What users made of one of a model's two parts: of the device's (0) or of the server's (1)."""
-    return [Update(each.user, each.turn, each.model[number], each.base[number], each.staleness) for each in updates]
+    """The updates of one of a model's two parts: the device's (0) or the server's (1)."""
+    return [
+        Update(each.user, each.local_round, each.model[number], each.base[number], each.staleness) for each in updates
+    ]
 
 
 def merge(
     world: World, model: Weights, updates: Sequence[Update[Weights]], rule: str, by_product: Adapted | None = None
 ) -> Process[Weights]:
-    """The aggregator's next model, as the policy makes it; without updates, or where nothing of it trains, the same.
+    """Make the aggregator's next model of updates, as the policy says; returns it.
 
-    Servers that it is not average what their users handed in, side by side, and send it on. Where the updates are those
-    of a part whose adapters are to be averaged by what they do, `by_product` is that part.
+    Edge servers average what their users uploaded, side by side, and forward the mean to the aggregator.
+
+    Args:
+        world: the world, with the policy.
+        model: the aggregator's present model. It is returned as it is if there are no updates, or nothing of it trains.
+        updates: what users uploaded.
+        rule: weighting of the users, `by_samples` or `uniform`.
+        by_product: the adapted part that the weights belong to, if the products of its adapters' factors are to be
+            averaged rather than the factors (default: every tensor is averaged by itself).
     """
     if not updates or not specification(model).leaves:
         return model
@@ -61,7 +71,7 @@ def merge(
 def _collected(
     world: World, updates: Sequence[Update[Weights]], weights: Sequence[float]
 ) -> Process[tuple[Sequence[Update[Weights]], tuple[float, ...]]]:
-    """Updates and weights as the aggregator gets them: those of its own users, then one from each other server."""
+    """Updates and weights that reach the aggregator: those of its own users, then one mean from each edge server."""
     theirs: dict[Server, list[tuple[Update[Weights], float]]] = {}
     for update, weight in zip(updates, weights, strict=True):
         theirs.setdefault(update.user.server, []).append((update, weight))
@@ -76,7 +86,7 @@ def _collected(
 def _mean(
     world: World, server: Server, own: Sequence[tuple[Update[Weights], float]]
 ) -> Process[tuple[Update[Weights], float]]:
-    """What a server makes of its users' work, as the aggregator receives it: as if it were one user's."""
+    """The mean of an edge server's users as the aggregator receives it, as if it were one user's, and its weight."""
     updates, weights = zip(*own, strict=True)
     models = [update.model for update in updates]
     mean = yield from server.do(averaged, models, weights, kind="aggregation")

@@ -29,7 +29,7 @@ from learning.executor.flops import charge_elementwise
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
-from learning.protocols.federated import descend, turn_of
+from learning.protocols.federated import descend, local_round
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink
 from learning.scheme import ChainScheme
@@ -68,7 +68,7 @@ class HetLoRA(LocalTraining, ChainScheme):
                 world.journal.decision(user.number, "rank", ranks[user])
             own = world.executor.submit(truncated, parts[user].adapted, model)
             train = partial(descend, world, parts[user])
-            return (yield from turn_of(user, number, own, states, self, train))
+            return (yield from local_round(user, number, own, states, self, train))
 
         for number in world.rounds():
             done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})

@@ -3,7 +3,7 @@
 As SFL with an interval without end. Users end with models of their own: accuracy is reported as their mean, least and
 largest on the common test set.
 
-Under an asynchronous policy, which knows no joint step, a turn of a user is one mini-batch against a replica of the
+Under an asynchronous policy, which knows no joint step, a local round is one mini-batch against a replica of the
 server part, and the policy says what the server makes of it. With plain SGD the mean of all users' replicas is the
 joint step.
 """
@@ -45,21 +45,21 @@ class PSL(Scheme):
         front, back = world.initial(world.front), world.initial(world.back)
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
         states: dict[User, State] = dict.fromkeys(world.users, world.server_optimiser.init(back))
-        cohort = assemble(world, lambda user, turn, back: self.user(world, user, turn, back, devices[user], states))
+        cohort = assemble(world, lambda user, number, back: self.user(world, user, number, back, devices[user], states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, back)
             back = yield from merge(world, back, updates, self.weighting)
             world.models(*((device.weights, back) for device in devices.values()))
 
     def user(
-        self, world: World, user: User, turn: int, back: Weights, device: DevicePart, states: dict[User, State]
+        self, world: World, user: User, number: int, back: Weights, device: DevicePart, states: dict[User, State]
     ) -> Process[Weights]:
         if device.interval < 0:
             device.weights = yield from user.server.send(user, device.weights, "model")
             device.interval = 0
         replica = ServerPart(world, back, states[user])
         device.weights, device.state = yield from exchange(
-            world, self.link, user, device.weights, device.state, user.batch(turn), replica.serve
+            world, self.link, user, device.weights, device.state, user.batch(number), replica.serve
         )
         states[user] = replica.state
         return replica.weights

@@ -47,7 +47,7 @@ class SFLV1(LocalTraining, Scheme):
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         states: dict[User, tuple[State, State]] = dict.fromkeys(world.users, fresh)
-        cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, states))
+        cohort = assemble(world, lambda user, number, model: self.user(world, user, number, model, states))
         adapted = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
         for number in world.rounds():
             updates = yield from cohort.updates(number, (front, back))
@@ -59,14 +59,14 @@ class SFLV1(LocalTraining, Scheme):
         self,
         world: World,
         user: User,
-        turn: int,
+        number: int,
         model: tuple[Weights, Weights],
         states: dict[User, tuple[State, State]],
     ) -> Process[tuple[Weights, Weights]]:
         (front, back), (state, back_state) = model, states[user]
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
-        for position in self.positions(user, turn):
+        for position in self.positions(user, number):
             batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
         front = yield from user.send(user.server, front, "model")

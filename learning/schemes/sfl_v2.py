@@ -36,18 +36,18 @@ class SFLV2(LocalTraining, Scheme):
         front, back = world.initial(world.front), world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
         states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(front))
-        cohort = assemble(world, lambda user, turn, front: self.user(world, user, turn, front, part, states))
+        cohort = assemble(world, lambda user, number, front: self.user(world, user, number, front, part, states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, front)
             front = yield from merge(world, front, updates, self.weighting)
             world.models((front, part.weights))
 
     def user(
-        self, world: World, user: User, turn: int, front: Weights, part: ServerPart, states: dict[User, State]
+        self, world: World, user: User, number: int, front: Weights, part: ServerPart, states: dict[User, State]
     ) -> Process[Weights]:
         state = states[user]
         front = yield from world.server.send(user, front, "model")
-        for position in self.positions(user, turn):
+        for position in self.positions(user, number):
             batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, part.serve)
         front = yield from user.send(world.server, front, "model")

@@ -70,7 +70,7 @@ class SFLAM(LocalTraining, ChainScheme):
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
         ranges = ActivationRanges()
         bits: dict[User, int] = {}
-        cohort = assemble(world, lambda user, turn, model: self.user(world, user, turn, model, fresh, bits[user]))
+        cohort = assemble(world, lambda user, number, model: self.user(world, user, number, model, fresh, bits[user]))
         for number in world.rounds():
             bits = self.decide(world, world.selected(number), number, ranges)
             updates = yield from cohort.updates(number, (front, back))
@@ -81,13 +81,19 @@ class SFLAM(LocalTraining, ChainScheme):
             world.models((front, back))
 
     def user(
-        self, world: World, user: User, turn: int, model: tuple[Weights, Weights], fresh: tuple[State, State], bits: int
+        self,
+        world: World,
+        user: User,
+        number: int,
+        model: tuple[Weights, Weights],
+        fresh: tuple[State, State],
+        bits: int,
     ) -> Process[tuple[Weights, Weights]]:
         """A round of a user with optimisers in their `fresh` states; returns its device part and its replica."""
         (front, back), (state, back_state) = model, fresh
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
-        for position in self.positions(user, turn):
+        for position in self.positions(user, number):
             batch = user.batch(position)
             front, state = yield from exchange(world, self.link(bits), user, front, state, batch, replica.serve)
         front = yield from user.send(user.server, front, "model")
@@ -121,7 +127,9 @@ class SFLAM(LocalTraining, ChainScheme):
     ) -> None:
         """Take in the range of the mini-batch with which each user's round began, where decisions go by it."""
         if self.control.goes_by_ranges and world.executor.computes:
-            first = {each.user: each.user.batch(self.positions(each.user, each.turn).start)[0] for each in updates}
+            first = {
+                each.user: each.user.batch(self.positions(each.user, each.local_round).start)[0] for each in updates
+            }
             ranges.observe(world, {each.user: (each.base[0], first[each.user]) for each in updates})
 
     def link(self, bits: int) -> CutLink:

@@ -152,9 +152,9 @@ class HSplitLoRA(LocalTraining, ChainScheme):
             yield from server.send(user, backbone.part(held, plan.cut), "migration" if held else "backbone")
         device.blocks, device.version = plan.cut, backbone.version
 
-    def positions(self, user: User, turn: int) -> range:
+    def positions(self, user: User, number: int) -> range:
         default = self.local_steps is None and self.local_epochs is None
-        return LocalTraining(DEFAULT_STEPS).positions(user, turn) if default else super().positions(user, turn)
+        return LocalTraining(DEFAULT_STEPS).positions(user, number) if default else super().positions(user, number)
 
     def check(self, world: World) -> None:
         """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
