@@ -1,4 +1,4 @@
-"""What lies between users and stations on average over fading: distance, path loss, shadowing, antennas."""
+"""Coupling of users and stations on average over fading: distance, path loss, shadowing, antennas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netsim.streams import Streams
 
 
 class Attenuation(NamedTuple):
-    """What lies between a user and a station."""
+    """Attenuation between a user and a station, part by part."""
 
     station: int
     distance_m: float
@@ -53,7 +53,10 @@ class Coupling:
         ]
 
     def of_users(self, places: Sequence[Point], users: Iterable[int]) -> list[list[Attenuation]]:
-        """Of all users at their places, these to each station. Raises ValueError where a law does not hold."""
+        """Attenuation between each of `users` and each station; `places` has the place of every user in metres.
+
+        Raises ValueError where a path loss model is used outside of its range.
+        """
         sites = range(len(self.sites))
         return [[pair for site in sites for pair in self._of_site(user, site, places[user])] for user in users]
 
@@ -86,9 +89,9 @@ class Coupling:
                 loss_db,
                 std_db * shadowing,
                 sight,
-                antenna.gain_db(bearing_deg - looks_deg, zenith_deg),
+                antenna.gain_db(bearing_deg - azimuth_deg, zenith_deg),
             )
-            for sector, looks_deg in enumerate(self._azimuths_deg)
+            for sector, azimuth_deg in enumerate(self._azimuths_deg)
         ]
 
     def _from_site(self, site: int, place: Point) -> Point:

@@ -13,15 +13,16 @@ from netsim.streams import Floats
 from netsim.units import DecibelsUp, from_db
 
 ROUNDING = 1e-9
-"""Instants of looks are multiples of their interval to within this."""
+"""Instants of updates are multiples of their interval to within this many seconds."""
 
 
 @dataclass(frozen=True)
 class Handover:
     """Event A3 of TS 38.331 clause 5.5.4.4: another station has been better for a while, fading apart.
 
-    A user leaves its station at the look at which that is seen, and is without one for a while; then the rest of what
-    is under way goes over the other. Who takes part in a broadcast stays until it is over.
+    A user leaves its station at the update of gains at which the condition is met, and has none for a while; then the
+    rest of what is under way goes over the other. A user that takes part in a broadcast at one rate stays until that is
+    over.
     """
 
     hysteresis_db: DecibelsUp = 3.0
@@ -39,8 +40,11 @@ class Triggers:
         self._law, self._margin = law, from_db(law.hysteresis_db)
         self._since_s = np.full((users, stations), inf)
 
-    def look(self, now_s: float, gains: Floats, serving: list[int]) -> dict[int, int]:
-        """Who is to go, and where: to the best of the stations that have been better for long enough."""
+    def due(self, now_s: float, gains: Floats, serving: list[int]) -> dict[int, int]:
+        """The users to hand over now, each to the best of the stations that have been better for long enough.
+
+        `gains` are mean power gains of the shape (users, stations), `serving` is the station of each user.
+        """
         own = np.take_along_axis(gains, np.array(serving)[:, None], axis=1)
         better = gains > own * self._margin
         self._since_s = np.where(better, np.minimum(self._since_s, now_s), inf)

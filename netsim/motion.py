@@ -1,4 +1,4 @@
-"""Users on their way: at every look the gains are others, and whoever is received better elsewhere is handed over."""
+"""Motion of users: gains are updated at regular intervals, and users are handed over to stations that are better."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Motion:
         self._moved_s = 0.0
 
     def steps(self) -> Iterator[float]:
-        """Looks, each at the instant that was named before."""
+        """Updates at regular intervals; yields the instant of each, in seconds, before it is done."""
         for number in count(1):
             yield number * self._interval_s
-            self._look()
+            self._update()
 
     @property
     def awaited(self) -> bool:
-        """Whether a transfer is under way while users move, or may yet be handed over for where they have come to."""
+        """Return whether a transfer is under way that motion, or a handover still to come, may affect."""
         pause_s = self._interval_s + (self._handover.time_to_trigger_s if self._handover else 0.0)
         if not self.budget.moving and self.env.now > self._moved_s + pause_s:
             return False
@@ -57,7 +57,7 @@ class Motion:
             row = PositionRow(self.env.now, user, x_m, y_m, station, self.budget.coupling_loss_db(user, station))
             self.journal.trace.add("positions", *row)
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         moved = self.budget.move(self.env.now)
         if moved:
             self._moved_s = self.env.now
@@ -68,11 +68,11 @@ class Motion:
             station.uplink.band.links_changed()
             station.downlink.band.links_changed()
         if self._triggers is not None:
-            self._look_around(self._triggers)
+            self._hand_over_where_due(self._triggers)
         self.record(moved)
 
-    def _look_around(self, triggers: Triggers) -> None:
-        for number, station in triggers.look(self.env.now, self.budget.powers.gains, self.budget.serving).items():
+    def _hand_over_where_due(self, triggers: Triggers) -> None:
+        for number, station in triggers.due(self.env.now, self.budget.powers.gains, self.budget.serving).items():
             user = self.users[number]
             if not user.downlink.staying and user.downlink.arrival is None:
                 triggers.forget(number)

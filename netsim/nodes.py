@@ -65,9 +65,9 @@ class User:
     uplink: Radio
     downlink: Radio
     memory_bytes: float | None = None
-    """What the device can hold; None where nothing limits it."""
+    """Memory of the device in bytes; None where nothing limits it."""
     samples: int | None = field(default=None, init=False)
-    """Training samples, told by whoever deals out the data; for the `users` table alone."""
+    """Number of training samples, set by the learning side; for the `users` table alone."""
 
     @property
     def flops_per_s(self) -> float:
@@ -167,7 +167,7 @@ class Server:
         return self.place is user
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
-        """Queue for a slot and hold it for the job, on behalf of `user` or of nobody."""
+        """Queue for a slot and hold it for the job, on behalf of `user`, if given."""
         work = self.processor.compute(flops, kind, memory_bytes, user)
         return self.place.attend(work) if isinstance(self.place, User) else work
 
@@ -206,7 +206,7 @@ class Server:
         """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
 
         Over when every station is done; returns the users that got all of it. Who is away gets nothing. Before that
-        nobody is handed over to another station.
+        none of them is handed over to another station.
         """
         yield from self._leave(bits, kind)
         cells: dict[Station, list[Radio]] = {}
@@ -270,7 +270,7 @@ class Server:
 
 @contextmanager
 def _staying(radios: Sequence[Radio]) -> Iterator[None]:
-    """Meanwhile these users keep their stations."""
+    """A context in which these users keep their stations."""
     for radio in radios:
         radio.staying += 1
     try:
@@ -284,4 +284,4 @@ def _until_interrupted(work: Process[T]) -> Process[T | None]:
     try:
         return (yield from work)
     except simpy.Interrupt:
-        return None  # whoever started it was interrupted, and passes that on
+        return None  # the process that started it was interrupted, and passes that on

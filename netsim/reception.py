@@ -14,7 +14,7 @@ from netsim.units import to_db
 
 @dataclass(frozen=True)
 class Payload:
-    """What a transfer carries, and for how many receivers."""
+    """The payload of a transfer, and for how many receivers it is."""
 
     kind: str
     bits: float
@@ -38,7 +38,7 @@ class Reception:
     radio: Radio
     payload: Payload
     transmission: Transmission | None = field(default=None, init=False)
-    """What is on the air for it; None before it begins."""
+    """The ongoing transmission; None before it begins."""
     _band: Band = field(init=False)  # the one that it is in
 
     def begin(self, stream: Hashable | None = None) -> Transmission:
@@ -56,7 +56,7 @@ class Reception:
 
     @property
     def failed_link(self) -> bool:
-        """Whether it was given up by itself, because the radio link has failed."""
+        """Whether the transmission was given up because the radio link has failed."""
         return self.transmission is not None and self.transmission.failed_link
 
     def leave(self) -> None:

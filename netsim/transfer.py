@@ -56,10 +56,10 @@ class AirInterface:
             raise interrupt
 
     def broadcast(self, radios: Iterable[Radio], bits: float, kind: str) -> Process[list[Radio]]:
-        """The same once to all of several users that are there; returns those that got all of it.
+        """Transmit `bits` once to all of these users that are there; returns those that got all of it.
 
-        Who goes away meanwhile gets no more. The station does not notice: it keeps the rate that it chose for all,
-        until the last has gone. Where the radio link fails, nobody gets any more.
+        A user that goes away meanwhile gets no more. The station does not notice: it keeps the rate that it chose for
+        all until the last has gone. Where the radio link fails, no user gets any more.
         """
         there = [radio for radio in radios if not radio.presence.away]
         there.sort(key=lambda radio: radio.user)  # one order for all, so that locks cannot deadlock
@@ -106,7 +106,7 @@ class AirInterface:
         return reached
 
     def _anything(self, bits: float, kind: str) -> bool:
-        """Whether there are any bits. Raises ValueError if there cannot be so many."""
+        """Return whether there are any bits. Raises ValueError if there cannot be so many."""
         if not bits >= 0:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
         return bits > 0
@@ -126,7 +126,7 @@ class AirInterface:
         return transmission
 
     def _failed(self, radios: Sequence[Radio]) -> simpy.Interrupt:
-        """The radio link has failed: to who wanted the transfer it is as if the device had gone away for an instant."""
+        """The radio link has failed; a scheme sees it as if the devices had gone away for an instant."""
         for radio in radios:
             self.journal.outage(OutageRow(radio.user, self.env.now, self.env.now, "radio_link"))
         return simpy.Interrupt(f"the radio link of user {', '.join(str(radio.user) for radio in radios)} has failed")

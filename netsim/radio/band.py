@@ -41,11 +41,13 @@ class Transmission(Protocol):
         ...
 
     @property
-    def done(self) -> simpy.Event: ...
+    def done(self) -> simpy.Event:
+        """Happens when the transmission is complete, or its radio link has failed."""
+        ...
 
     @property
     def delivered_bits(self) -> float:
-        """Holds after `update`, and once the transmission is over."""
+        """Bits that have arrived; it holds after `update`, and once the transmission is over."""
         ...
 
     @property
@@ -60,7 +62,7 @@ class Transmission(Protocol):
 
     @property
     def failed_link(self) -> bool:
-        """Whether it was given up by itself, because the radio link has failed; `done` has happened then as well."""
+        """Whether the transmission was given up because the radio link has failed; `done` has happened then as well."""
         ...
 
     def mean_snr(self) -> float | None:
@@ -80,7 +82,7 @@ class Band(Protocol):
     """One direction of one station's band. All bands of a direction have one fidelity."""
 
     changed: Callable[[], None] | None
-    """If set, is called at each new division of the band, and sees to it that `apply` is called at the same instant."""
+    """Called, if set, at each new division of the band; it must have `apply` called at the same instant."""
 
     @property
     def env(self) -> simpy.Environment: ...

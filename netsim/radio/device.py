@@ -47,23 +47,23 @@ class Radio:
     station: str
     """Name of that station in the tables."""
     max_power_w: float
-    """What the sender can radiate: the user, or the station."""
+    """Power in W that the sender can radiate: the user, or the station."""
     activity: Literal["transmit", "receive"]
     circuit_power_w: float
-    """What the device draws during a transfer whatever it radiates."""
+    """Power in W that the device draws during a transfer whatever it radiates."""
     amplifier_power_w: float
-    """What it draws on top while it radiates all its power."""
+    """Power in W that it draws on top while it radiates all its power."""
     meter: Meter
     presence: Presence
     lock: simpy.Resource = field(init=False)
     control_power: Callable[[], None] | None = field(default=None, init=False)
-    """If set, called before each transfer, to choose `max_power_w`."""
+    """Called, if set, before each transfer, to choose `max_power_w`."""
     staying: int = field(default=0, init=False)
-    """Broadcasts that it takes part in: the user is not handed over in the middle of one."""
+    """Number of broadcasts at one rate that it takes part in: meanwhile the user is not handed over."""
     arrival: simpy.Event | None = field(default=None, init=False)
-    """Between two stations: happens when the user is at the next one."""
+    """In a handover gap: the event that happens when the user is at its next station; else None."""
     reception: Movable | None = field(default=None, init=False)
-    """What is under way for this radio alone, and follows it from station to station."""
+    """The reception under way for this radio alone, which follows it from station to station."""
     _drawing: bool = field(default=False, init=False)
     _drawn_w: float = field(default=0.0, init=False)
 
@@ -82,7 +82,7 @@ class Radio:
 
     @property
     def instantaneous_gain_over_noise_hz_per_w(self) -> float:
-        """The same in the present fading block, averaged over resource blocks."""
+        """`gain_over_noise_hz_per_w` in the present fading block, averaged over resource blocks."""
         block = np.array([self.env.now // self.link.coherence_time_s], dtype=np.int64)
         return float(np.mean(self.link.power_over_noise_hz(block))) / self._gap / self.max_power_w
 
@@ -113,7 +113,7 @@ class Radio:
         self.band.reconsider()
 
     def drawing_w(self, power: float) -> float:
-        """What the device draws during a transfer in which it radiates a part of its power."""
+        """Power in W that the device draws while it radiates this part of its power, from 0 to 1."""
         return self.circuit_power_w + self.amplifier_power_w * power
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""How closely a band is looked at: as a flow of bits, or slot by slot."""
+"""Simulation fidelities of a band: fluid flow, or slot level."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netsim.radio.slot.medium import SlotMedium
 
 
 class Fidelity(Protocol):
-    """How closely a station's band is looked at."""
+    """A simulation fidelity: how a station's band is simulated."""
 
     def band(
         self,
@@ -35,7 +35,18 @@ class Fidelity(Protocol):
         *,
         spread: bool,
     ) -> Band:
-        """One direction of a station's band; `key` names its random draws, the rest is as `FlowMedium` has it."""
+        """One direction of a station's band.
+
+        Args:
+            env: the simulation.
+            bandwidth_hz: width of the band.
+            law: the scheduling policy of the band.
+            scheduler: the policy's scheduler, which all stations share in this direction.
+            attached: numbers of the users that belong to the station.
+            rate: the rate law of all links.
+            key: names the random draws of the band.
+            spread: whether the sender's power is spread over the whole band (a station's) or sits in its share.
+        """
         ...
 
 

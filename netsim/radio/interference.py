@@ -1,9 +1,9 @@
-"""Co-channel interference: whoever sends now disturbs the receivers of all other stations on the same channel.
+"""Co-channel interference: a signal on the air raises the noise of receivers at the other stations of its channel.
 
 Which part of a band a sender occupies is not said, so its power counts as spread evenly over the whole band, and where
-senders take turns, over time as well. Between a sender and those whom it disturbs only the mean gain counts: path loss,
-shadowing and antennas. A receiver's noise then rises by a factor that changes when somebody, somewhere on the channel,
-begins, ends, or gets another part of a band.
+senders take turns, over time as well. Between a sender and the receivers that it interferes with only the mean gain
+counts: path loss, shadowing and antennas. A receiver's noise then rises by a factor that changes whenever a
+transmission on the channel begins, ends, or gets another part of a band.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from netsim.streams import Floats
 
 @dataclass(frozen=True)
 class Interference:
-    """Stations on the same channel disturb each other, and each other's users."""
+    """Stations on the same channel interfere with each other, and with each other's users."""
 
     reuse: Annotated[int, Ge(1)] = 1
     """Channels: station k uses channel k modulo this. With three sectors at each site, 3 gives each sector of a site a
@@ -44,7 +44,7 @@ class Interference:
 
 @dataclass
 class Powers:
-    """What interference is made of, now; all of it may change with time."""
+    """Powers, gains and noise that determine interference, as they are now; all may change with time."""
 
     gains: Floats
     """Mean power gain between users (rows) and stations (columns), antennas included."""
@@ -59,7 +59,7 @@ class Powers:
 class Direction(Protocol):
     """Uplink or downlink: who sends, and who listens."""
 
-    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
         """For each of those that are sending, at each of its receivers: interference over noise power density in Hz."""
         ...
 
@@ -84,7 +84,7 @@ class Uplink:
 
     powers: Powers
 
-    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
         users = [sender.receivers[0] for sender in senders]
         served_by = np.array([sender.station for sender in senders])
         sent_w = self.powers.users_w[users] * np.array([sender.grant.radiated for sender in senders])
@@ -100,7 +100,7 @@ class Downlink:
 
     powers: Powers
 
-    def disturbances(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
+    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
         sent_w = np.zeros(self.powers.gains.shape[1])
         for sender in senders:
             sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.radiated
@@ -124,7 +124,7 @@ class Channel:
         medium.changed = self.changed
 
     def changed(self) -> None:
-        """Somebody sends otherwise, or a gain is another: everybody is rated anew at the end of this instant."""
+        """A transmission or a gain has changed: all rates of the channel are updated at the end of this instant."""
         if not self._settling:
             self._settling = True
             Settling(self.env, self._settle, VERY_LAST)
@@ -138,19 +138,19 @@ class Channel:
         ]
         stale: dict[int, list[Transmission]] = {station: [] for station in self._media}
         if senders:
-            for sender, disturbances in zip(senders, self.direction.disturbances(senders), strict=True):
-                stale[sender.station] += self._raise_noise(sender, disturbances)
+            for sender, interference in zip(senders, self.direction.interference(senders), strict=True):
+                stale[sender.station] += self._raise_noise(sender, interference)
         for station, medium in self._media.items():
             medium.apply(stale[station])
 
-    def _raise_noise(self, sender: Sender, disturbances: Sequence[float]) -> list[Transmission]:
-        """Those whose noise has risen or fallen at a receiver."""
-        band_hz, of_receivers = self._media[sender.station].bandwidth_hz, iter(disturbances)
+    def _raise_noise(self, sender: Sender, interference: Sequence[float]) -> list[Transmission]:
+        """Set the noise at all receivers of a signal; returns the transmissions for which it has changed."""
+        band_hz, of_receivers = self._media[sender.station].bandwidth_hz, iter(interference)
         stale = []
         for transmission in sender.transmissions:
             changed = False
-            for link, disturbance in zip(transmission.link.links, of_receivers, strict=False):
-                rise = 1 + disturbance / band_hz
+            for link, received_hz in zip(transmission.link.links, of_receivers, strict=False):
+                rise = 1 + received_hz / band_hz
                 changed |= rise != link.noise_rise
                 link.noise_rise = rise
             if changed:
@@ -161,7 +161,10 @@ class Channel:
 def couple_interference(
     env: simpy.Environment, direction: Direction, media: Sequence[Band], channels: Sequence[int]
 ) -> None:
-    """From now on the bands of stations on the same channel disturb each other."""
+    """Couple the bands of stations on the same channel by interference from now on.
+
+    `media` and `channels` have an entry for each station, in order: its band in this direction, and its channel.
+    """
     on = {channel: Channel(env, direction) for channel in channels}
     for station, (medium, channel) in enumerate(zip(media, channels, strict=True)):
         on[channel].add(station, medium)

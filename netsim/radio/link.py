@@ -16,16 +16,16 @@ from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window, stretch
 from netsim.streams import Floats
 from netsim.units import to_db
 
-LOOKS = 256
-"""Looks, at last of `MAX_BLOCKS` fading blocks each, that a search for a block in which anything gets through takes at
-a time; simulated time goes on before the next."""
+SEARCHED_WINDOWS = 256
+"""Windows, at last of `MAX_BLOCKS` fading blocks each, that a search for a block in which anything gets through covers
+at a time; simulated time goes on before the next."""
 
 CHUNK = 128
 """Fading blocks whose gains a link remembers together; it remembers two chunks."""
 
 
 class Carrying(Protocol):
-    """What a transmission goes over."""
+    """The link, or links, that a transmission goes over."""
 
     @property
     def links(self) -> Sequence[RadioLink]:
@@ -33,7 +33,7 @@ class Carrying(Protocol):
         ...
 
     def window(self, start_s: float, blocks: int) -> Window:
-        """What it carries from an instant on, this many fading blocks far."""
+        """The fading blocks from `start_s` on, `blocks` of them, and what the link carries in each."""
         ...
 
     def max_snr(self, spread_hz: float) -> float:
@@ -65,7 +65,7 @@ class RadioLink:
         recorded: Playback | None = None,
         band_hz: float = inf,
     ) -> None:
-        """What was `recorded`, if anything, is what a band of `band_hz` carries, whatever the powers."""
+        """A `recorded` link carries on a band of `band_hz` what was recorded, whatever the powers."""
         self.recorded, self.band_hz = recorded, band_hz
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
         self.noise_rise = 1.0
@@ -140,7 +140,7 @@ def _next_loud_s(link: RadioLink | MulticastLink, min_snr: float, after_s: float
     if min_snr == 0 or after_s == inf:
         return after_s
     first, blocks = int(after_s // link.coherence_time_s), FIRST_BLOCKS
-    for _ in range(LOOKS):
+    for _ in range(SEARCHED_WINDOWS):
         power = link.power_over_noise_hz(np.arange(first, first + blocks, dtype=np.int64))
         loud = power.reshape(blocks, -1).max(axis=1) > min_snr * spread_hz
         if loud.any():
@@ -160,7 +160,7 @@ def out_of_range(receivers: Sequence[int], link: Carrying, now_s: float, spread_
 
 
 class MulticastLink:
-    """Several links served by one transmission: in every block the weakest receiver counts.
+    """A multicast link: several receivers served at one rate, in every fading block that of the weakest.
 
     The links share one coherence time and one rate law, or all were recorded in equal steps.
     """
@@ -170,7 +170,7 @@ class MulticastLink:
 
     @property
     def links(self) -> Sequence[RadioLink]:
-        """Of the receivers."""
+        """The links of the receivers, in their order."""
         return self._links
 
     @property

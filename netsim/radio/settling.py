@@ -8,11 +8,11 @@ import simpy
 from simpy.events import EventPriority
 
 LAST, VERY_LAST = EventPriority(9), EventPriority(10)
-"""Priorities of what happens after everything else of an instant: bands are divided, then disturbances are known."""
+"""Priorities after everything else of an instant: bands are divided first, then interference is settled."""
 
 
 class Settling(simpy.Event):
-    """Happens now, after everything else of this instant."""
+    """An event that happens now, after everything else of this instant, and then calls `settle`."""
 
     def __init__(
         self, env: simpy.Environment, settle: Callable[[simpy.Event], None], priority: EventPriority = LAST
@@ -24,7 +24,7 @@ class Settling(simpy.Event):
 
 
 class Alarm(simpy.Timeout):
-    """Calls back after a delay."""
+    """A timeout that calls `ring` after `delay_s` seconds."""
 
     def __init__(self, env: simpy.Environment, delay_s: float, ring: Callable[[simpy.Event], None]) -> None:
         super().__init__(env, delay_s)

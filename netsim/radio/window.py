@@ -1,4 +1,4 @@
-"""How much a link carries between two instants: its rate integrated over fading blocks.
+"""Windows of fading blocks, in which the rate of a link is integrated over time.
 
 Within a block everything is constant, so an integral over time is a cumulative sum with a straight line in the last
 block, and the instant by which an amount has been carried is the first crossing of that sum. No event a block.
@@ -19,7 +19,7 @@ from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 
 FIRST_BLOCKS, MAX_BLOCKS = 128, 65_536
-"""Fading blocks looked at in advance: at first, and at most; each further look is twice as far."""
+"""Fading blocks that are evaluated in advance: at first, and at most; each further window is twice as long."""
 
 REMEMBERED = 8
 """Shares of the band whose integrals a window keeps: contention goes to and fro between a few."""
@@ -36,7 +36,7 @@ class Window:
         self.power_over_noise_hz, self.rate = power_over_noise_hz, rate
         self.borders_s: Sequence[float] = borders_s.data  # read one by one, as in `Integral`
         self.end_s = self.borders_s[-1]
-        """Where the window ends; inf if nothing ever changes."""
+        """End of the window in seconds; inf if nothing ever changes."""
         self._borders_s, self._widths_s = borders_s, borders_s[1:] - borders_s[:-1]
         self.signal = Integral(borders_s, self._widths_s, over_band(power_over_noise_hz[rate.delay_blocks :]))
         self._efficiencies: dict[float, Integral] = {}

@@ -319,9 +319,9 @@ def test_triggers_by_hand() -> None:
         (0.4, [1.0, six_db, four_db], {0: 1}),  # both have been
     ]
     for now_s, gains, going in looks:
-        assert triggers.look(now_s, np.array([gains]), [0]) == going
+        assert triggers.due(now_s, np.array([gains]), [0]) == going
     triggers.forget(0)
-    assert triggers.look(0.5, np.array([[1.0, six_db, four_db]]), [0]) == {}
+    assert triggers.due(0.5, np.array([[1.0, six_db, four_db]]), [0]) == {}
 
 
 def test_handover_needs_motion() -> None:

@@ -1,7 +1,7 @@
-"""A band that transmissions share: each ends exactly when its rate, integrated over time, reaches its bits.
+"""A band as a fluid flow: a transmission ends exactly when its rate, integrated over time, reaches its bits.
 
 Shares change when a transmission begins or ends. All changes of one instant are settled together, after everything else
-of that instant: whoever has a new share is brought up to date at the old rate, then rated anew.
+of that instant: a transmission with a new share is brought up to date at its old rate, then gets the new one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from netsim.radio.settling import Alarm, Settling
 
 
 class FlowMedium:
-    """One direction of one station's band.
+    """One direction of one station's band, as a fluid flow.
 
+    `attached` are the numbers of the users that belong to the station, `scheduler` divides the band of `bandwidth_hz`.
     Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's).
     """
 
@@ -72,7 +73,7 @@ class FlowMedium:
         self._settle_later()
 
     def _divide_all_later(self) -> None:
-        """Also where shares do not depend on who is active, they depend on who is attached."""
+        """For policies, too, whose grants depend on the attached users alone."""
         self._unrated = list(self._active.values())
         self._settle_later()
 
@@ -103,23 +104,23 @@ class FlowMedium:
         self._join(transmission)
 
     def attach(self, user: int) -> None:
-        """A user belongs to the station from now on."""
+        """As `Band` has it."""
         self.attached.append(user)
         self._divide_all_later()
 
     def detach(self, user: int) -> None:
-        """A user belongs to the station no more."""
+        """As `Band` has it."""
         self.attached.remove(user)
         self._divide_all_later()
 
     def links_changed(self) -> None:
-        """Look anew at the links of all that is under way: gains are others now."""
+        """As `Band` has it."""
         if self._active:
             self._stale.update(dict.fromkeys(self._active.values()))
             self._settle_later()
 
     def reconsider(self) -> None:
-        """Divide the band anew: what the scheduler goes by has changed."""
+        """As `Band` has it."""
         self._settle_later()
 
     def _leave(self, transmission: FlowTransmission) -> None:
@@ -172,7 +173,7 @@ class FlowMedium:
             self._settle_at(min(signal.border_s(now_s) for signal in signals))
 
     def _signals(self, transmissions: Sequence[FlowTransmission]) -> Sequence[FlowTransmission | FlowStream]:
-        """What is on the air: transmissions by themselves, and each stream once for all that listen to it."""
+        """The signals of these transmissions: each is one by itself, but those of a stream are one together."""
         if not self._streams:
             return transmissions
         signals = (each if each.stream is None else self._streams[each.stream] for each in transmissions)
@@ -199,7 +200,7 @@ class FlowMedium:
         changed, self._stale = self._stale, {}
         for transmission in changed:
             transmission.advance(self.env.now)
-            transmission.look_anew()
+            transmission.refresh_link()
             self._granted.setdefault(transmission, transmission.grant)
         granted, self._granted = self._granted, {}
         for transmission, grant in granted.items():
@@ -225,15 +226,15 @@ class FlowMedium:
         if reached(alarm_s, now_s):
             self._alarm_s = inf
         while self._agenda.next_s <= now_s:
-            self._look_again(self._agenda.pop())
+            self._continue(self._agenda.pop())
         early = []  # where the alarm was brought forward
         while self._alarm_s == inf and self._agenda.next_s <= alarm_s < inf:
             early.append(self._agenda.pop())
         for transmission in early:
-            self._look_again(transmission)
+            self._continue(transmission)
         self._set_alarm()
 
-    def _look_again(self, transmission: FlowTransmission) -> None:
+    def _continue(self, transmission: FlowTransmission) -> None:
         """At its due instant a transmission is complete, or its window of fading blocks is used up."""
         transmission.advance(self.env.now)
         if transmission.remaining_bits:

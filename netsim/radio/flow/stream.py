@@ -11,11 +11,11 @@ class FlowStream:
 
     def __init__(self) -> None:
         self.transmissions: list[FlowTransmission] = []
-        """Those that listen, in order of arrival; at least one while the stream is on the air."""
+        """The receptions that go on, in order of arrival; at least one while the stream is on the air."""
 
     @property
     def receivers(self) -> Receivers:
-        """The users that listen."""
+        """Numbers of the users that listen."""
         return tuple(user for transmission in self.transmissions for user in transmission.receivers)
 
     def efficiency(self, now_s: float) -> float:
@@ -23,5 +23,5 @@ class FlowStream:
         return sum(transmission.efficiency(now_s) for transmission in self.transmissions)
 
     def border_s(self, now_s: float) -> float:
-        """When the present fading block of the first receiver ends."""
+        """The first instant, in seconds, at which a fading block of a receiver ends."""
         return min(transmission.border_s(now_s) for transmission in self.transmissions)

@@ -15,7 +15,7 @@ from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 
 
 class FlowTransmission:
-    """Bits on their way. `done` succeeds when all have arrived; `due_s` is when to look again."""
+    """An ongoing transmission in a band that is a fluid flow. At `due_s` it ends, or its rate must be extended."""
 
     __slots__ = (
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
@@ -63,7 +63,7 @@ class FlowTransmission:
 
     @property
     def attempts(self) -> int:
-        """Nothing is lost: one."""
+        """One: a fluid flow loses nothing."""
         return 1
 
     @property
@@ -72,7 +72,7 @@ class FlowTransmission:
 
     @property
     def failed_link(self) -> bool:
-        """It takes what time it takes."""
+        """Never: a fluid flow has no retransmissions to limit."""
         return False
 
     def mean_snr(self) -> float | None:
@@ -103,14 +103,14 @@ class FlowTransmission:
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
             self.remaining_bits = 0.0
 
-    def look_anew(self) -> None:
-        """Forget what was seen of the link: it has changed. Call `advance` before and `rate` after."""
+    def refresh_link(self) -> None:
+        """Evaluate the link anew, as it has changed. Call `advance` before and `rate` after."""
         self._window, self._blocks = None, FIRST_BLOCKS
 
     def leave(self, now_s: float) -> None:
         """Be at no station from now on, until `join`. Call `advance` before."""
         self.rate(now_s, NOTHING)
-        self.look_anew()
+        self.refresh_link()
         self.handover_gap.begin(now_s)
 
     def join(self, now_s: float) -> None:
@@ -121,7 +121,7 @@ class FlowTransmission:
     def rate(self, now_s: float, grant: SchedulingGrant) -> None:
         """From now on use this part of the band. Call `advance` before.
 
-        `due_s` becomes the end of the transmission, or of the fading blocks looked at if that comes first; without any
+        `due_s` becomes the end of the transmission, or of the known fading blocks if that comes first; without any
         part of the band, never.
         """
         if self._radiate is not None and grant.radiated != self.grant.radiated:
@@ -129,7 +129,7 @@ class FlowTransmission:
         self.grant, self.since_s = grant, now_s
         self._used_hz = grant.band * grant.time * self._band_hz
         if self._used_hz:
-            self._look_ahead(now_s, (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power)
+            self._schedule(now_s, (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power)
         else:
             self.due_s = self._finish_s = inf
 
@@ -151,7 +151,7 @@ class FlowTransmission:
         spread_hz = self._band_hz if self._spread_hz == inf else self._spread_hz
         return out_of_range(self.receivers, self.link, now_s, spread_hz)
 
-    def _look_ahead(self, now_s: float, spread_hz: float) -> None:
+    def _schedule(self, now_s: float, spread_hz: float) -> None:
         window = self._window_at(now_s)
         block = window.block(now_s)
         self._efficiency = window.efficiency(spread_hz)
@@ -161,7 +161,7 @@ class FlowTransmission:
         self._spread_hz = spread_hz
         if self._efficiency.cumulative[-1] > self._before:
             self.due_s = max(now_s, min(self._finish_s, window.end_s))
-        else:  # inf if out of range, or past the end of a recording: until somebody else changes something
+        else:  # inf if out of range, or past the end of a recording: until something else changes
             self.due_s, self._blocks = self.link.next_s(window.end_s, spread_hz), FIRST_BLOCKS
 
     def _window_at(self, now_s: float) -> Window:

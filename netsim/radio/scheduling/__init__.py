@@ -1,4 +1,4 @@
-"""Who gets how much of a band, and when."""
+"""Scheduling policies: how a station divides its band among transmissions."""
 
 from netsim.radio.scheduling.controlled import Allocations, Controlled
 from netsim.radio.scheduling.opportunistic import MaxRate, ProportionalFair

@@ -24,7 +24,7 @@ class Controlled:
 
 
 class Allocations:
-    """What a controller has set for the users of all stations in one direction."""
+    """The shares and powers that a controller has set for the users of all stations in one direction."""
 
     contended, follows_fading = True, False
 

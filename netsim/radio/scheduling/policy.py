@@ -1,4 +1,4 @@
-"""What a scheduling policy is, and what it gives to a transmission."""
+"""Scheduling policies: the rules that divide a band among the signals on the air, and the grants that they give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDING = 1e-9
 
 
 class SchedulingGrant(NamedTuple):
-    """What a transmission gets of a band."""
+    """The part of a band that a transmission is granted."""
 
     band: float
     """Part of the band in [0, 1]."""
@@ -29,7 +29,7 @@ class SchedulingGrant(NamedTuple):
 
 
 NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
-"""What a transmission gets that has to wait."""
+"""The grant of a transmission that has to wait."""
 
 
 class Claim(Protocol):
@@ -43,7 +43,7 @@ class Claim(Protocol):
         ...
 
     def border_s(self, now_s: float) -> float:
-        """When the present fading block ends."""
+        """The instant, in seconds, at which the present fading block ends."""
         ...
 
 
@@ -52,7 +52,7 @@ class Scheduler(Protocol):
 
     @property
     def contended(self) -> bool:
-        """Whether a grant depends on anything but the receivers."""
+        """Whether a grant depends on more than the receivers and the attached users."""
         ...
 
     @property
@@ -61,17 +61,17 @@ class Scheduler(Protocol):
         ...
 
     def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        """What each active transmission gets from now on; `attached` are all users of the station."""
+        """The grants of the active transmissions from now on, in order; `attached` are all users of the station."""
         ...
 
 
 class SchedulingPolicy(Protocol):
-    """How a station's band is shared."""
+    """A rule by which a station's band is shared."""
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Raises ValueError if the law does not fit a station with these of `count` users."""
+        """Raise ValueError if the policy does not fit a station to which these of `count` users are attached."""
         ...
 
     def scheduler(self) -> Scheduler:
-        """What divides the bands of all stations in one direction."""
+        """A scheduler that divides the bands of all stations in one direction."""
         ...

@@ -30,7 +30,7 @@ class FixedShares:
         return [SchedulingGrant(self.owned(claim.receivers, attached)) for claim in active]
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
-        """What these users own together."""
+        """The part of the band that these users own together."""
         if self.shares_of_users is None:
             return len(receivers) / len(attached)
         return sum(self.shares_of_users[user] for user in receivers)

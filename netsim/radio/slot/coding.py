@@ -1,4 +1,4 @@
-"""What becomes of the bits that are sent in a slot."""
+"""Coding in slots: from signal-to-noise ratios to the bits that arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sent(NamedTuple):
 
 
 class Received(NamedTuple):
-    """What a slot brought to each transmission."""
+    """The outcome of a slot, an entry for each transmission."""
 
     bits: Floats
     attempts: Floats
@@ -41,7 +41,7 @@ class Coding(Protocol):
         ...
 
     def carries(self, snr: float, resource_blocks: int) -> bool:
-        """Whether anything can ever arrive that is sent on so many resource blocks at this ratio."""
+        """Return whether anything sent on so many resource blocks at this ratio can ever arrive."""
         ...
 
     def joined(self, users: Sequence[int]) -> None:
@@ -53,7 +53,7 @@ class Coding(Protocol):
         ...
 
     def send(self, sent: Sent, remaining_bits: Floats) -> Received:
-        """What will have arrived of a slot at its end."""
+        """The outcome of a slot at its end; `remaining_bits` has an entry for each transmission."""
         ...
 
 

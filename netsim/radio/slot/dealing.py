@@ -1,4 +1,4 @@
-"""Who gets which resource block of a slot."""
+"""Dealing of the resource blocks of a slot to the signals on the air."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Dealer(Protocol):
         ...
 
     def owners(self, number: int, promised: Promised) -> Rows:
-        """The row that each resource block of a slot goes to, -1 for nobody."""
+        """The signal that each resource block of a slot goes to, -1 for none."""
         ...
 
     def spared(self, promised: Promised, hungry: NDArray[np.bool_]) -> Rows | None:
@@ -51,7 +51,7 @@ class Dealer(Protocol):
         ...
 
     def served(self, efficiency: Floats) -> None:
-        """What each transmission has had in the slot, in bit/s/Hz over the whole band."""
+        """Take note of what each signal has had in the slot, in bit/s/Hz over the whole band."""
         ...
 
 
@@ -59,7 +59,7 @@ class Parts:
     """Deals out what grants say: parts of the band in every slot, or whole slots where all have the whole band.
 
     Parts of the band go by systematic sampling: in every slot a transmission gets its number of blocks, rounded up or
-    down, and over many slots exactly its part. Slots go to whoever is owed most, which with equal parts is in turns;
+    down, and over many slots exactly its part. Slots go to the signal that is owed most, with equal parts in turns;
     where time is `lent`, what the owner of a slot leaves of it goes to the next.
     """
 
@@ -71,7 +71,7 @@ class Parts:
     def joined(self, grants: Sequence[SchedulingGrant], promised: Promised) -> None:
         self._bands = np.array([grant.band for grant in grants])
         self._times = np.array([grant.time for grant in grants])
-        owed = np.zeros(len(grants) + 1)  # the last is nobody, to whom the rest of the time belongs
+        owed = np.zeros(len(grants) + 1)  # the last is none, to which the rest of the time belongs
         owed[: len(self._owed) - 1] = self._owed[:-1]
         self._owed = owed - owed.mean()
 
@@ -86,7 +86,7 @@ class Parts:
     def owners(self, number: int, promised: Promised) -> Rows:
         if (self._times < 1).any():
             return np.full(self.resource_blocks, self._next())
-        # In every slot one block further, so that nobody stays where its channel is bad.
+        # In every slot one block further, so that no signal stays where its channel is bad.
         at = (np.arange(number, number + self.resource_blocks) % self.resource_blocks + (0.5 + number * GOLDEN) % 1) / (
             self.resource_blocks
         )
@@ -107,7 +107,7 @@ class Parts:
         return -1 if turn == len(self._times) else turn
 
     def served(self, efficiency: Floats) -> None:
-        """It does not matter."""
+        """Parts do not depend on what was served."""
 
 
 class BestLinks:

@@ -1,8 +1,8 @@
 """A band that is shared slot by slot.
 
 Slots follow each other on one grid of time. What has begun by the beginning of a slot takes part in it, and what the
-slot carries has arrived at its end. While nobody transmits nothing happens, at no cost; nor while nothing of what is
-under way can ever arrive: then slots are left out, and their attempts are not counted, until something changes.
+slot carries has arrived at its end. While there is no transmission nothing happens, at no cost; nor while nothing of
+what is under way can ever arrive: then slots are left out, and their attempts are not counted, until something changes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SlotMedium:
         self._rows, self._signals = Transmissions(delay_slots), Signals()
         self._joining: list[SlotTransmission] = []
         self._reconsider = self._running = self._asleep = False
-        self._unsure = 0  # slots to begin until it is seen again whether anybody is reached
+        self._unsure = 0  # slots to begin until it is tested again whether any receiver is reached
         self._number = -1  # of the slot that is on, or was the latest
         self._shares_out = scheduler.contended
         self._received: Received | None = None  # what it will have brought at its end
@@ -98,17 +98,17 @@ class SlotMedium:
         self._join_later(transmission)
 
     def attach(self, user: int) -> None:
-        """A user belongs to the station from now on."""
+        """As `Band` has it."""
         self.attached.append(user)
         self.reconsider()
 
     def detach(self, user: int) -> None:
-        """A user belongs to the station no more."""
+        """As `Band` has it."""
         self.attached.remove(user)
         self.reconsider()
 
     def links_changed(self) -> None:
-        """Look anew at the links of all that is under way: gains are others now."""
+        """As `Band` has it."""
         self.apply(self._rows.all)
 
     def reconsider(self) -> None:
@@ -158,16 +158,16 @@ class SlotMedium:
     def _begin_slot(self, _: simpy.Event) -> None:
         if self._joining or self._reconsider:
             self._join()
-        self._asleep = self._nobody_reached()
+        self._asleep = self._none_reached()
         self._running = bool(self._rows.all) and not self._asleep
         if self._running:
             self._number += 1
-            self._rows.look(self.env.now)
+            self._rows.refresh(self.env.now)
             self._send()
             Alarm(self.env, max(0.0, (self._number + 1) * self.tti_s - self.env.now), self._end_slot)
 
-    def _nobody_reached(self) -> bool:
-        """Whether nothing of what is under way can ever arrive, as bands, powers and links are now.
+    def _none_reached(self) -> bool:
+        """Return whether nothing of what is under way can ever arrive, as bands, powers and links are now.
 
         Asked once after each change, one slot later, so that what is out of range has been on the air.
         """

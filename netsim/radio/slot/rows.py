@@ -34,7 +34,7 @@ class Transmissions:
 
     @property
     def reported(self) -> Floats:
-        """What the station knows of `signals`."""
+        """The `signals` that the station knows: `delay_slots` old."""
         return self._past[0]
 
     def at(self, signals: Floats, rows: Rows, blocks: Rows) -> Floats:
@@ -45,7 +45,7 @@ class Transmissions:
         """Further rows; what the station knows of them at first is the present."""
         if not new:
             return
-        seen = [transmission.look(now_s) for transmission in new]
+        seen = [transmission.signal_at(now_s) for transmission in new]
         signals = np.array([signal for signal, _ in seen])
         if not self.all:
             self.signals = signals[:0]
@@ -61,18 +61,18 @@ class Transmissions:
             setattr(self, name, np.append(getattr(self, name), values))
 
     def grant(self, grants: Sequence[SchedulingGrant]) -> None:
-        """What each row gets from now on."""
+        """Set the grants of the rows, in order, from now on."""
         for transmission, grant in zip(self.all, grants, strict=True):
             transmission.grant = grant
         self.powers = np.array([grant.power for grant in grants])
 
-    def look(self, now_s: float) -> None:
-        """Look at the links whose fading block is over, and remember what is seen."""
+    def refresh(self, now_s: float) -> None:
+        """Evaluate the links whose fading block is over, and remember the signals of this slot for later reports."""
         over = np.flatnonzero(self._borders_s <= now_s)
         if len(over):
             self.signals = self.signals.copy()
             for row in over.tolist():
-                self.signals[row], self._borders_s[row] = self.all[row].look(now_s)
+                self.signals[row], self._borders_s[row] = self.all[row].signal_at(now_s)
         self._past.append(self.signals)
 
     def row(self, transmission: Transmission) -> int | None:
@@ -81,7 +81,7 @@ class Transmissions:
 
     def forget(self, row: int) -> None:
         """Evaluate the link of a row anew in the next slot: it has changed."""
-        self.all[row].look_anew()
+        self.all[row].refresh_link()
         self._borders_s[row] = -inf
 
     def sent(self, count: Rows, snr_sums: Floats) -> None:
@@ -96,7 +96,7 @@ class Transmissions:
         self._radiated = powers
 
     def receive(self, received: Received) -> NDArray[np.bool_]:
-        """What a slot brought; tells which rows are complete."""
+        """Add the outcome of a slot; returns which rows are complete."""
         self.remaining_bits -= received.bits
         self._attempts += received.attempts
         self._failed += received.failed

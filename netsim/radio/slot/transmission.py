@@ -1,4 +1,4 @@
-"""A transmission as a band of slots sees it: a link looked at in fading blocks, and what it has come to so far."""
+"""A transmission in a band of slots: its link, evaluated in fading blocks, and its figures so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netsim.streams import Floats
 
 
 class SlotTransmission:
-    """Bits on their way, in slots. `done` succeeds when all have arrived."""
+    """An ongoing transmission in a band of slots."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class SlotTransmission:
         """Be at no station from now on, until `join`."""
         self.radiate(now_s, 0.0)
         self.grant = NOTHING
-        self.look_anew()
+        self.refresh_link()
         self.handover_gap.begin(now_s)
 
     def join(self, now_s: float) -> None:
@@ -92,11 +92,11 @@ class SlotTransmission:
         self.handover_gap.end(now_s)
         self._since_s = now_s
 
-    def look_anew(self) -> None:
-        """Forget what was seen of the link: it has changed."""
+    def refresh_link(self) -> None:
+        """Evaluate the link anew, as it has changed."""
         self._window, self._blocks = None, FIRST_BLOCKS
 
-    def look(self, now_s: float) -> tuple[Floats, float]:
+    def signal_at(self, now_s: float) -> tuple[Floats, float]:
         """Power over noise density in Hz now, one number or one for each resource block, and until when that holds."""
         if self._window is None or now_s >= self._window.end_s:
             self._window = self.link.window(now_s, self._blocks)
