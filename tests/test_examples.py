@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import scenarios
+from learning.models import MODELS
 from learning.schemes import SCHEMES
 from runs import FAULTS, frame, policy
 from scenarios.run import Result
@@ -55,6 +56,22 @@ def test_the_toy_scheme_follows_policies_and_survives_faults(by: str) -> None:
     assert (result.status, len(rounds)) == ("complete", 4)
     assert (rounds.dropped > 0).any()
     assert (rounds.participants > 0).any()
+
+
+def test_the_mixture_of_experts_at_two_sites_learns_and_tells_how_long_calls_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/two_sites.py`, but for the number of rounds; what it computes is tested in test_two_sites.py."""
+    read = scenarios.load
+    monkeypatch.setattr(scenarios, "load", lambda path, changes: read(path, {**changes, "learning.stop.rounds": 40}))
+    for known, name in ((SCHEMES, "two_sites"), (MODELS, "switch_model")):
+        monkeypatch.setitem(known, name, object)  # to be taken out again afterwards
+    ended = runpy.run_path(str(EXAMPLES / "two_sites.py"), run_name="__main__")
+    real, dry = capsys.readouterr().out.splitlines()
+    assert float(real.split()[2].rstrip(",")) > 0.8  # a tenth is chance
+    assert dry.startswith("dry: accuracy None")
+    assert ended["latency_s"]["edge"] < 0.01
+    assert ended["latency_s"]["cloud"] > 2 * (0.02 + 0.002)  # twice the delays of the lines on the way
 
 
 @pytest.fixture
