@@ -19,7 +19,7 @@ from netsim.description import (
 from netsim.journal import Journal
 from netsim.network import Network
 from netsim.nodes import Server, User
-from netsim.processor import Timed
+from netsim.process import Process
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
 from netsim.radio.scheduling import EqualShares, FixedShares, ProportionalFair, RoundRobin, SchedulingPolicy
@@ -59,7 +59,7 @@ def timeouts() -> None:
     """What the event engine itself takes."""
     env = simpy.Environment()
 
-    def tick() -> Timed:
+    def tick() -> Process[None]:
         for _ in range(100_000):
             yield env.timeout(1.0)
 
@@ -83,6 +83,6 @@ def send_all(law: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: in
     env.run()
 
 
-def sender(user: User, server: Server, count: int) -> Timed:
+def sender(user: User, server: Server, count: int) -> Process[None]:
     for _ in range(count):
         yield from user.send(server, BITS, "activation")

@@ -9,7 +9,7 @@ import simpy
 from netsim.description import BackhaulDescription
 from netsim.instants import End
 from netsim.journal import Journal
-from netsim.processor import Timed
+from netsim.process import Process
 from netsim.tables import TransferRow
 
 
@@ -23,7 +23,7 @@ class Backhaul:
         self.env, self.journal, self.node, self.line = env, journal, node, line
         self.queue = line.discipline.queue(env, slots=1)
 
-    def transfer(self, bits: float, kind: str, users: Sequence[int]) -> Timed:
+    def transfer(self, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
         """Send `bits` once, for one user or several: a row for each. No bits take no time and leave no row."""
         if bits == 0:
             return

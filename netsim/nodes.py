@@ -13,7 +13,7 @@ import simpy
 from netsim.backhaul import Backhaul
 from netsim.faults.presence import Presence
 from netsim.process import Process
-from netsim.processor import Processor, Timed
+from netsim.processor import Processor
 from netsim.queueing import Stay
 from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
@@ -78,7 +78,7 @@ class User:
         """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
-    def send(self, to: Server, bits: float, kind: str) -> Timed:
+    def send(self, to: Server, bits: float, kind: str) -> Process[None]:
         """Transmit `bits` on the uplink to the station, and from there to the server.
 
         To a server on another user's device they go over that user's downlink at last. To one on the user's own device
@@ -86,7 +86,7 @@ class User:
         """
         return self.attend(self._send(to, bits, kind))
 
-    def _send(self, to: Server, bits: float, kind: str) -> Timed:
+    def _send(self, to: Server, bits: float, kind: str) -> Process[None]:
         if to.is_on(self):
             return
         yield from self.transmit(bits, kind)
@@ -95,11 +95,11 @@ class User:
         if isinstance(to.place, User):
             yield from to.place.receive(bits, kind)
 
-    def transmit(self, bits: float, kind: str) -> Timed:
+    def transmit(self, bits: float, kind: str) -> Process[None]:
         """Transmit `bits` to the station."""
         return self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
 
-    def receive(self, bits: float, kind: str) -> Timed:
+    def receive(self, bits: float, kind: str) -> Process[None]:
         """Receive `bits` from the station."""
         return self.attend(self.station.downlink.transfer(self.downlink, bits, kind))
 
@@ -171,7 +171,7 @@ class Server:
         work = self.processor.compute(flops, kind, memory_bytes, user)
         return self.place.attend(work) if isinstance(self.place, User) else work
 
-    def send(self, to: User, bits: float, kind: str) -> Timed:
+    def send(self, to: User, bits: float, kind: str) -> Process[None]:
         """Transmit `bits` to a user's station, and from there to the user on the downlink.
 
         From a server on another user's device they go over that user's uplink first. From one on the user's own device
@@ -179,7 +179,7 @@ class Server:
         """
         return to.attend(self._send(to, bits, kind))
 
-    def _send(self, to: User, bits: float, kind: str) -> Timed:
+    def _send(self, to: User, bits: float, kind: str) -> Process[None]:
         if self.is_on(to):
             return
         yield from self._leave(bits, kind)
@@ -187,7 +187,7 @@ class Server:
             yield from line.transfer(bits, kind, [to.number])
         yield from to.receive(bits, kind)
 
-    def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Timed:
+    def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
         """Transmit `bits` once to another server over what lies between them, for one user or several."""
         if to is self:
             return
@@ -197,7 +197,7 @@ class Server:
         if isinstance(to.place, User):
             yield from to.place.receive(bits, kind)
 
-    def _leave(self, bits: float, kind: str) -> Timed:
+    def _leave(self, bits: float, kind: str) -> Process[None]:
         """Transmit `bits` to the station, where a server is on a user's device."""
         if isinstance(self.place, User):
             yield from self.place.transmit(bits, kind)

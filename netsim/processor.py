@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 import simpy
 
 from netsim.energy import ComputeEnergy, Meter
 from netsim.instants import ARRIVE, After
 from netsim.journal import Journal
+from netsim.process import Process
 from netsim.queueing import Discipline, Fifo, Full, Stay
 from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
-
-Timed = Generator[simpy.Event, Any, None]
-"""What spends simulated time: use it with `yield from`; an interrupt releases whatever it holds and is passed on."""
 
 
 def nominal(round_number: int) -> Pace:
@@ -55,7 +52,7 @@ class Processor:
 
     def compute(
         self, flops: float, kind: str, memory_bytes: int, user: int | None, *, refusable: bool = False
-    ) -> Generator[simpy.Event, Any, Stay]:
+    ) -> Process[Stay]:
         """Queue and be served; return how long each took. No operations take no time and leave no row.
 
         Raises ValueError if `flops` is negative or no number, and Full at once if the job is `refusable` and there is

@@ -32,7 +32,7 @@ from netsim.handover import Handover
 from netsim.journal import Journal
 from netsim.mobility import Straight
 from netsim.network import Network
-from netsim.processor import Timed
+from netsim.process import Process
 from netsim.queueing import Discipline, Fifo, Priority
 from netsim.radio.fading import NoFading
 from netsim.radio.interference import Interference
@@ -160,7 +160,7 @@ def disturbed(duty: float, seed: int = 1, seconds: float = 20.0) -> float:
     first, second = network.users
     burst_s = 0.05  # the neighbour is always disturbed, as the first user always sends
 
-    def neighbour() -> Timed:
+    def neighbour() -> Process[None]:
         index = 0
         while True:
             if index or STREAMS.uniform("burst first", index=seed) >= duty:
@@ -208,7 +208,7 @@ def waits(discipline: Discipline, *, fixed: bool) -> pd.DataFrame:
     line = Backhaul(env, Journal(env, trace), "core", BackhaulDescription(1e6, 0.25, discipline))
     label = f"{discipline} {fixed}"
 
-    def arrivals() -> Timed:
+    def arrivals() -> Process[None]:
         for index in range(MESSAGES):
             yield env.timeout(STREAMS.exponential(f"arrival {label}", index=index))
             size = 1.0 if fixed else STREAMS.exponential(f"size {label}", index=index)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import exp1
 
 from benchmarks.validation.findings import Finding, mean
-from netsim.processor import Timed
+from netsim.process import Process
 from netsim.radio.band import Band, Transmission
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
@@ -52,7 +52,7 @@ def transfers(law: SchedulingPolicy, fidelity: Fidelity, load: float | None, *, 
     times: list[float] = []
     band = _band(env, law, fidelity, USERS, BAND_HZ, spread=spread)
 
-    def user(number: int) -> Timed:
+    def user(number: int) -> Process[None]:
         snr = 10 ** (MEAN_SNR_DB.item(number) / 10)
         link = RadioLink(BAND_HZ * snr, Rayleigh(0.05), streams.key("link", number))
         count = 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import simpy
 
 from netsim.instants import SERVE, After, End
+from netsim.process import Process
 from netsim.queueing.queue import Stay
 
 
@@ -26,7 +27,7 @@ class Line:
         """Jobs that wait or are served."""
         return self._slots.count + len(self._slots.queue)
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Generator[simpy.Event, Any, Stay]:
+    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
         """Wait for a slot, then hold it."""
         asked_s = self.env.now
         begun_s: float | None = None

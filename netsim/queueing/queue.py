@@ -1,11 +1,13 @@
-"""What a queue is: jobs come, wait, are served and go."""
+"""Queues: jobs arrive, wait, are served and leave."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import simpy
+
+from netsim.process import Process
 
 
 class Stay(NamedTuple):
@@ -32,7 +34,7 @@ class Queue(Protocol):
         """Jobs that wait or are served."""
         ...
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Generator[simpy.Event, Any, Stay]:
+    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
         """Wait for service and get it; an interrupt ends the stay, and whoever asked must pass it on.
 
         `begin` is called when service begins, and tells how many seconds of one slot the job takes. Of jobs that wait,

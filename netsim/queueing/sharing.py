@@ -7,13 +7,13 @@ clock which is known when it comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
 import simpy
 
 from netsim.agenda import Agenda
 from netsim.instants import End
+from netsim.process import Process
 from netsim.queueing.queue import Stay
 
 
@@ -28,7 +28,7 @@ class Sharing:
         self._ends: Agenda[simpy.Event] = Agenda()  # in virtual time
         self._alarm: simpy.Event | None = None
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Generator[simpy.Event, Any, Stay]:
+    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
         """Be served at once, together with all others; `rank` means nothing here."""
         asked_s, work_s = self.env.now, begin()
         interrupt: simpy.Interrupt | None = None

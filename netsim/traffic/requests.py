@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
@@ -12,7 +12,7 @@ from netsim.description import RequestStream, TrafficDescription
 from netsim.instants import ARRIVE, GIVE_UP, After, reached
 from netsim.network import Network
 from netsim.nodes import User
-from netsim.processor import Timed
+from netsim.process import Process
 from netsim.queueing import Full
 from netsim.tables import RequestRow
 from netsim.traffic.arrivals import Arrival
@@ -21,7 +21,7 @@ from netsim.traffic.draws import uniform_draws
 TIMED_OUT = "timed out"
 """Cause of the interrupt with which a request is given up."""
 
-Outcome = Generator[simpy.Event, Any, str]
+Outcome = Process[str]
 """What spends a request's time and then tells how it ended: served, refused, timed_out or lost."""
 
 
@@ -50,7 +50,7 @@ class Traffic:
         for number, own in zip(asking, arrivals, strict=True):
             yield Source(self, name, stream, users[number], own)
 
-    def beside(self, scheme: Generator[simpy.Event, Any, Any] | None) -> Timed:
+    def beside(self, scheme: Process[Any] | None) -> Process[None]:
         """Make requests until their time is over; without a time of their own, until the scheme ends.
 
         It has ended when scheme and requests have.
@@ -82,7 +82,7 @@ class Source:
         self.env = traffic.env
         self.kind = f"request_{name}"
 
-    def run(self) -> Timed:
+    def run(self) -> Process[None]:
         """Begin a request whenever one arrives."""
         streams, number = self.traffic.network.streams, self.user.number
         keys = [streams.key("request", self.name, what, number) for what in ("uplink_bits", "flops", "downlink_bits")]
@@ -97,7 +97,7 @@ class Source:
             process.callbacks.append(self.traffic.over)
             self.traffic.going_on[process] = None
 
-    def _request(self, number: int, arrival: Arrival, chances: tuple[float, ...]) -> Timed:
+    def _request(self, number: int, arrival: Arrival, chances: tuple[float, ...]) -> Process[None]:
         laws = (self.stream.uplink_bits, self.stream.flops, self.stream.downlink_bits)
         known = (arrival.uplink_bits, arrival.flops, arrival.downlink_bits)
         sizes = zip(known, laws, chances, strict=True)
@@ -154,7 +154,7 @@ class Request:
             return "timed_out" if interrupt.cause == TIMED_OUT else "lost"
         return "served"
 
-    def _way(self) -> Timed:
+    def _way(self) -> Process[None]:
         user, server, kind = self.source.user, self.server, self.source.kind
         yield from user.send(server, self.uplink_bits, kind)
         self.start_s = self.source.env.now
