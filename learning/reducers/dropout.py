@@ -20,15 +20,26 @@ class Dropout:
     """Drop single activations, or whole channels (axis 1: feature maps of an image, tokens of a sequence)."""
 
     def draw_shape(self, activations: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the uniform numbers that decide about activations of shape (batch, channels, ...)."""
+        """Shape of the uniform numbers that decide about activations of shape (samples, channels, ...).
+
+        One number for each activation; or (samples, channels, 1, ...) where whole channels are dropped.
+        """
         if self.granularity == "element":
             return activations
         return (*activations[:2], *[1] * (len(activations) - 2))
 
     def mask(self, u: Tensor) -> Tensor:
-        """Where activations are kept: true with probability 1 - rate for uniform numbers `u` in [0, 1)."""
+        """Which activations are kept: a boolean tensor in the shape of `u`, uniform numbers in [0, 1).
+
+        Each entry is true with probability 1 - rate.
+        """
         return u >= self.rate
 
     def apply(self, z: Tensor, mask: Tensor) -> Tensor:
-        """Activations (batch, channels, ...) with those outside the mask set to zero and the others scaled up."""
+        """The activations that a mask keeps, divided by 1 - rate, and zeros for the others.
+
+        Args:
+            z: activations, (samples, channels, ...).
+            mask: what is kept, boolean, of a shape that can be broadcast to that of `z`.
+        """
         return z * mask / (1 - self.rate)

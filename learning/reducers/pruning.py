@@ -13,7 +13,12 @@ Tree = dict[str, Tensor]
 
 
 def prunable(name: str, tensor: Tensor) -> bool:
-    """Whether it may be pruned: the weights of linear layers and convolutions, never biases, norms or positions."""
+    """Whether a parameter may be pruned: the weights of linear layers and convolutions, never biases, norms, positions.
+
+    Args:
+        name: name of the parameter in the whole model, such as "1.attention.query.weight".
+        tensor: the parameter, or a meta tensor of its shape.
+    """
     return name.endswith(".weight") and tensor.dim() > 1 and not name.endswith("position.weight")
 
 
@@ -28,7 +33,15 @@ class Pruning:
     """Weights: the least important of all layers together. Channels: the same share of outputs of every layer."""
 
     def scores(self, params: Tree, grads: Tree | None = None) -> Tree:
-        """Importance of every entry, in the shapes of `params`; raises ValueError if `taylor` gets no gradients."""
+        """Importance of every entry of every parameter, by name and in the shapes of `params`.
+
+        Args:
+            params: parameters by name.
+            grads: their last gradients, by the same names; needed by the importance `taylor` alone.
+
+        Raises:
+            ValueError: the importance is `taylor`, and there are no gradients.
+        """
         if self.importance == "magnitude":
             return {name: value.abs() for name, value in params.items()}
         if grads is None:
@@ -36,9 +49,17 @@ class Pruning:
         return {name: (value * grads[name]).abs() for name, value in params.items()}
 
     def mask(self, params: Tree, scores: Tree, rate: float) -> Tree:
-        """Where to keep: boolean tensors in the shapes of `params` with exactly `removed(params, rate)` entries false.
+        """Which entries are kept: boolean tensors by name, of which exactly `removed(params, rate)` entries are false.
 
-        Of equal scores the one that comes first goes first. Raises ValueError unless 0 <= rate < 1.
+        Of entries with equal scores the first ones are removed.
+
+        Args:
+            params: parameters by name.
+            scores: importance of their entries, as `scores` returns it.
+            rate: share of the prunable weights, or of each layer's channels, that is removed.
+
+        Raises:
+            ValueError: the rate is not in [0, 1).
         """
         decide = _weights_kept if self.granularity == "weight" else _channels_kept
         masks = {name: torch.ones_like(value, dtype=torch.bool) for name, value in params.items()}
@@ -46,8 +67,17 @@ class Pruning:
         return masks | decide(chosen, _share(rate)) if chosen else masks
 
     def removed(self, params: Tree, rate: float) -> int:
-        """How many entries a mask of that rate removes: floor(rate * prunable weights), or the sum over layers of
-        floor(rate * channels) times the weights of a channel. Known from shapes alone."""
+        """How many entries a mask of that rate removes; known from shapes alone.
+
+        floor(rate * prunable weights), or the sum over layers of floor(rate * channels) times the weights of a channel.
+
+        Args:
+            params: parameters by name, or meta tensors of their shapes.
+            rate: as in `mask`.
+
+        Raises:
+            ValueError: the rate is not in [0, 1).
+        """
         shapes = [value.shape for name, value in params.items() if prunable(name, value)]
         if self.granularity == "weight":
             return floor(_share(rate) * sum(shape.numel() for shape in shapes))
@@ -70,7 +100,7 @@ class CubicRamp:
     """Length of the ramp; 0 prunes at the final rate from the beginning."""
 
     def rate(self, round: int) -> float:
-        """Share of weights to prune in that round, counted from 0."""
+        """Share of the prunable weights that is pruned in a round; rounds are counted from 0."""
         if round >= self.rounds:
             return self.final
         return self.final + (self.initial - self.final) * (1 - round / self.rounds) ** 3
