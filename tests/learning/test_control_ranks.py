@@ -19,12 +19,14 @@ from learning.control.ranks import (
     back_scores,
     changed,
     coordinate_ascent,
+    equal_for_all,
     exact,
     front_scores,
     greedy,
     relative_cost,
     server_rank,
     uniform,
+    uniform_per_user,
     user_ranks,
 )
 from learning.models import Segment, Vit
@@ -268,6 +270,24 @@ def test_who_has_no_cut_takes_nothing_from_the_server() -> None:
     for cuts in ([0, 0, -1, -1], [-1, 0, 0, -1], [0, -1, 0, -1]):
         assert server_rank(problem, np.array(cuts)) == 2
     assert server_rank(problem, np.full(4, -1)) == 8
+
+
+def test_one_rank_on_each_device() -> None:
+    """Two weights below the cut, which costs 10: what is left of 14.5 is two units for each; of 9.9 it is nothing.
+
+    The server has 8 units for the four weights of each of the two users above it, which is rank 1.
+    """
+    choice = uniform_per_user(cut_problem([9.9, 10.0, 14.5], 8.0, 0.0), 0)
+    assert choice.cuts.tolist() == [-1, 0, 0]
+    assert choice.ranks[1:].tolist() == [[0, 0, 1, 1, 1, 1], [2, 2, 1, 1, 1, 1]]
+
+
+def test_one_rank_for_all_users() -> None:
+    """Rank 3, which is none of those allowed, on two weights, at a cut that costs 10: 16 is enough, and 15.9 is not."""
+    problem = replace(cut_problem([15.9, 16.0, 99.0], np.inf, 0.0), max_ranks=np.array([8, 8, 2, 8, 8, 8]))
+    choice = equal_for_all(problem, 0, 3)
+    assert choice.cuts.tolist() == [-1, 0, 0]
+    assert choice.ranks.tolist() == [[3, 3, 2, 3, 3, 3]] * 3
 
 
 @given(st.integers(0, 10**6))

@@ -8,7 +8,16 @@ from learning.control.ranks.controller import RankBudgets, RankController, RankP
 from learning.control.ranks.costs import CutCosts, adaptable
 from learning.control.ranks.importance import History, back_scores, changed, front_scores, relative_cost
 from learning.control.ranks.problem import CutRankChoice, CutRankProblem, RankProblem
-from learning.control.ranks.solvers import coordinate_ascent, exact, greedy, server_rank, uniform, user_ranks
+from learning.control.ranks.solvers import (
+    coordinate_ascent,
+    equal_for_all,
+    exact,
+    greedy,
+    server_rank,
+    uniform,
+    uniform_per_user,
+    user_ranks,
+)
 
 __all__ = [
     "CutCosts",
@@ -24,11 +33,13 @@ __all__ = [
     "back_scores",
     "changed",
     "coordinate_ascent",
+    "equal_for_all",
     "exact",
     "front_scores",
     "greedy",
     "relative_cost",
     "server_rank",
     "uniform",
+    "uniform_per_user",
     "user_ranks",
 ]

@@ -14,7 +14,7 @@ from learning.control.observation import observe
 from learning.control.ranks.costs import CutCosts, Resource, adaptable
 from learning.control.ranks.importance import History, changed
 from learning.control.ranks.problem import CutRankChoice, CutRankProblem, Floats, Integers, limited
-from learning.control.ranks.solvers import coordinate_ascent, server_rank, uniform, with_ranks
+from learning.control.ranks.solvers import coordinate_ascent, equal_for_all, uniform_per_user, with_ranks
 from learning.parties import User
 from learning.protocols.split import CutLink
 from learning.steps import Weights
@@ -179,16 +179,10 @@ class RankController:
         if self.settings.configuration == "adaptive":
             return self._adaptive(problem)
         index = self.model.cuts.index(self.model.nearest_cut(self.world.cut))
-        left, below = self._budgets - problem.base_cost[:, index], problem.below[index]
         if self.settings.configuration == "uniform":
-            cuts = np.where(left >= 0, index, -1)
-            above = problem.limited(server_rank(problem, cuts))[below:]
-            own = [uniform(problem.of_user(user, below), budget) for user, budget in enumerate(left)]
-            return CutRankChoice(cuts, np.array([np.concatenate([each, above]) for each in own]))
+            return uniform_per_user(problem, index)
         assert self.world.adapter is not None
-        ranks = np.minimum(self.world.adapter.rank, problem.max_ranks)
-        needed = problem.unit_cost[:, :below] @ ranks[:below]
-        return CutRankChoice(np.where(needed <= left, index, -1), np.tile(ranks, (len(left), 1)))
+        return equal_for_all(problem, index, self.world.adapter.rank)
 
     def _adaptive(self, problem: CutRankProblem) -> CutRankChoice:
         """New ranks, and new cuts too if importance has changed enough since they were chosen."""

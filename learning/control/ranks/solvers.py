@@ -1,4 +1,4 @@
-"""Solvers: ranks greedily or exactly, and cuts user by user, each the best given those of the others."""
+"""Solvers: ranks greedily or exactly, cuts user by user, and the simple rules that they are compared with."""
 
 from __future__ import annotations
 
@@ -69,6 +69,25 @@ def coordinate_ascent(problem: CutRankProblem) -> CutRankChoice:
             if tried:
                 cuts = max(tried, key=lambda each: problem.worth(user, each[user], user_ranks(problem, user, each)))
     return with_ranks(problem, cuts)
+
+
+def uniform_per_user(problem: CutRankProblem, cut: int) -> CutRankChoice:
+    """One cut for all users that can afford it, and on each device the largest rank that all its weights can have."""
+    left, below = problem.budgets - problem.base_cost[:, cut], problem.below[cut]
+    cuts = np.where(left >= 0, cut, -1)
+    above = problem.limited(server_rank(problem, cuts))[below:]
+    on_device = [uniform(problem.of_user(user, below), budget) for user, budget in enumerate(left)]
+    return CutRankChoice(cuts, np.array([np.concatenate([each, above]) for each in on_device]))
+
+
+def equal_for_all(problem: CutRankProblem, cut: int, rank: int) -> CutRankChoice:
+    """One cut and one rank for all weights, on the device and at the server, of all users that can afford it.
+
+    The rank need not be one of those allowed; a weight with a shorter side gets that.
+    """
+    ranks, below = np.minimum(rank, problem.max_ranks), problem.below[cut]
+    needed = problem.base_cost[:, cut] + problem.unit_cost[:, :below] @ ranks[:below]
+    return CutRankChoice(np.where(needed <= problem.budgets, cut, -1), np.tile(ranks, (len(needed), 1)))
 
 
 def with_ranks(problem: CutRankProblem, cuts: Integers) -> CutRankChoice:
