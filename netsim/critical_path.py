@@ -21,7 +21,7 @@ class Activity(NamedTuple):
     completed: bool
 
 
-class Segment(NamedTuple):
+class PathSegment(NamedTuple):
     """A part of the chain with one cause."""
 
     user: int | None
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
     end_s: float
 
 
-def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) -> list[Segment]:
+def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) -> list[PathSegment]:
     """The chain that decided `end_s`, from `start_s` on, without gaps.
 
     Walks back from the end: whatever ended at exactly this instant was waited for, and before it whatever ended when it
@@ -43,7 +43,7 @@ def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) 
     for activity in activities:
         ending.setdefault(activity.end_s, []).append(activity)
     ends_s = sorted(ending)
-    segments: list[Segment] = []
+    segments: list[PathSegment] = []
     last: Activity | None = None
     at_s = end_s
     while at_s > start_s:
@@ -55,7 +55,7 @@ def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) 
         else:
             before = bisect_left(ends_s, at_s)
             idle_from_s = max(start_s, ends_s[before - 1]) if before else start_s
-            segments.append(Segment(None, None, None, "wait", idle_from_s, at_s))
+            segments.append(PathSegment(None, None, None, "wait", idle_from_s, at_s))
             at_s = idle_from_s
     return segments[::-1]
 
@@ -71,7 +71,7 @@ def _waited_for(candidates: list[Activity], after: Activity | None) -> Activity:
     return min(candidates, key=rank)
 
 
-def _split(activity: Activity, from_s: float) -> Iterator[Segment]:
+def _split(activity: Activity, from_s: float) -> Iterator[PathSegment]:
     """The parts of an activity after `from_s`, empty ones left out."""
     served_s = min(activity.start_s + activity.wait_s, activity.end_s)
     planned_s = max(activity.end_s - activity.straggle_s, served_s)
@@ -79,4 +79,4 @@ def _split(activity: Activity, from_s: float) -> Iterator[Segment]:
     causes["straggle"] = (planned_s, activity.end_s)
     for cause, (low_s, high_s) in causes.items():
         if max(low_s, from_s) < high_s:
-            yield Segment(activity.user, activity.node, activity.kind, cause, max(low_s, from_s), high_s)
+            yield PathSegment(activity.user, activity.node, activity.kind, cause, max(low_s, from_s), high_s)

@@ -136,7 +136,7 @@ class Consumption(NamedTuple):
     tail_j: float
 
 
-class Store(Protocol):
+class EnergyStore(Protocol):
     """Where a device's energy comes from."""
 
     def draw(self, power_w: float) -> None:
@@ -153,7 +153,7 @@ class Meter:
 
     def __init__(self, env: simpy.Environment, idle_power_w: float, tail: RadioTail | None = None) -> None:
         self.env, self.idle_power_w, self.tail = env, idle_power_w, tail
-        self.store: Store | None = None
+        self.store: EnergyStore | None = None
         self.since_s: float = env.now
         self._on = True
         self._changed_s: float = env.now
@@ -188,7 +188,7 @@ class Meter:
             self._on, self._tail_until_s = on, -inf
             self._tell()
 
-    def draw_from(self, store: Store) -> None:
+    def draw_from(self, store: EnergyStore) -> None:
         """From now on energy comes from there."""
         self.store = store
         self._tell()

@@ -12,22 +12,22 @@ from netsim.energy import JoulesPerFlop
 from netsim.streams import Streams
 
 
-class Device(NamedTuple):
-    """What is known of a device."""
+class DeviceProfile(NamedTuple):
+    """What data sheets say of a device."""
 
     peak_flops_per_s: float
-    """Most floating-point operations in a second."""
+    """Peak rate of floating-point operations."""
     memory_bytes: float
     power_w: float
     """Power while it computes, or the power limit."""
     source: str
-    """Who says so, and of which number format the peak is."""
+    """The data sheet or white paper, and the number format of the peak rate."""
     idle_power_w: float | None = None
     """Power while it does nothing, by the same source; None where that does not say."""
 
 
-DEVICES: dict[str, Device] = {
-    "nrf52840": Device(
+DEVICES: dict[str, DeviceProfile] = {
+    "nrf52840": DeviceProfile(
         64e6,
         256e3,
         9.9e-3,
@@ -35,7 +35,7 @@ DEVICES: dict[str, Device] = {
         "RAM and clock; here 1 FLOP (32 bit) a cycle",
         9.48e-6,
     ),
-    "stm32f407": Device(
+    "stm32f407": DeviceProfile(
         168e6,
         192e3,
         0.132,
@@ -43,7 +43,7 @@ DEVICES: dict[str, Device] = {
         "sleep mode; here 1 FLOP (32 bit) a cycle",
         0.0396,
     ),
-    "esp32": Device(
+    "esp32": DeviceProfile(
         480e6,
         520e3,
         0.2244,
@@ -51,7 +51,7 @@ DEVICES: dict[str, Device] = {
         "light sleep; here 1 FLOP (32 bit) a cycle of a core",
         2.64e-3,
     ),
-    "raspberry_pi_4": Device(
+    "raspberry_pi_4": DeviceProfile(
         48e9,
         4e9,
         6.4,
@@ -59,14 +59,14 @@ DEVICES: dict[str, Device] = {
         "with all cores busy and idle: Geerling, Raspberry Pi Dramble, power consumption benchmarks",
         2.7,
     ),
-    "jetson_nano": Device(472e9, 4e9, 10.0, "NVIDIA Jetson Nano data sheet: 472 GFLOP/s (16 bit), 5 to 10 W"),
-    "jetson_tx2": Device(1.33e12, 8e9, 15.0, "NVIDIA Jetson TX2 data sheet: 1.33 TFLOP/s (16 bit), 7.5 to 15 W"),
-    "jetson_agx_xavier": Device(
+    "jetson_nano": DeviceProfile(472e9, 4e9, 10.0, "NVIDIA Jetson Nano data sheet: 472 GFLOP/s (16 bit), 5 to 10 W"),
+    "jetson_tx2": DeviceProfile(1.33e12, 8e9, 15.0, "NVIDIA Jetson TX2 data sheet: 1.33 TFLOP/s (16 bit), 7.5 to 15 W"),
+    "jetson_agx_xavier": DeviceProfile(
         11e12, 32e9, 30.0, "NVIDIA Jetson AGX Xavier data sheet: 11 TFLOP/s (16 bit, GPU alone), 32 GB, 10 to 30 W"
     ),
-    "rtx_3090": Device(35.6e12, 24e9, 350.0, "NVIDIA Ampere GA102 white paper: 35.6 TFLOP/s (32 bit)"),
-    "a100": Device(19.5e12, 40e9, 400.0, "NVIDIA A100 white paper: 19.5 TFLOP/s (32 bit), SXM4"),
-    "h100": Device(66.9e12, 80e9, 700.0, "NVIDIA H100 white paper: 66.9 TFLOP/s (32 bit), SXM5"),
+    "rtx_3090": DeviceProfile(35.6e12, 24e9, 350.0, "NVIDIA Ampere GA102 white paper: 35.6 TFLOP/s (32 bit)"),
+    "a100": DeviceProfile(19.5e12, 40e9, 400.0, "NVIDIA A100 white paper: 19.5 TFLOP/s (32 bit), SXM4"),
+    "h100": DeviceProfile(66.9e12, 80e9, 700.0, "NVIDIA H100 white paper: 66.9 TFLOP/s (32 bit), SXM5"),
 }
 """Real devices by name."""
 

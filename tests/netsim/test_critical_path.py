@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netsim.critical_path import Activity, Segment, critical_path
+from netsim.critical_path import Activity, PathSegment, critical_path
 
 
 def work(
@@ -70,8 +70,8 @@ def test_completed_work_goes_before_work_given_up() -> None:
 def test_work_that_began_in_an_earlier_round_is_cut_at_the_start() -> None:
     activity = work(0, 0, 10, wait_s=2.0, straggle_s=3.0)
     assert critical_path([activity], 4.0, 10.0) == [
-        Segment(0, "server", "job", "compute", 4.0, 7.0),
-        Segment(0, "server", "job", "straggle", 7.0, 10.0),
+        PathSegment(0, "server", "job", "compute", 4.0, 7.0),
+        PathSegment(0, "server", "job", "straggle", 7.0, 10.0),
     ]
 
 
