@@ -93,7 +93,7 @@ def test_relative_costs() -> None:
 
 
 def test_history_by_hand() -> None:
-    history = History(early=0.5, fluctuation=0.25, least=0.1)
+    history = History(early=0.5, fluctuation=0.25, min_weight=0.1)
     before, now = np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 9.0])
     assert history.mixed(None, now, 0.0).tolist() == now.tolist()
     # shares: 0.4; 0.4 + 0.25; 0.4 + 2, at most 1

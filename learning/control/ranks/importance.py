@@ -1,4 +1,4 @@
-"""How important a weight is: what its removal would change of the loss to first order, for what tuning it costs."""
+"""Importance of weights: the first-order change of the loss if a weight were removed, over the cost of tuning it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,36 @@ Tree = dict[str, Tensor]
 
 
 def relative_cost(sides: Mapping[str, tuple[int, int]]) -> dict[str, float]:
-    """Each weight's cost of one unit of rank, (outputs + inputs), divided by the mean of all."""
+    """Parameters that one unit of rank adds to each weight, outputs + inputs, divided by the mean of all weights.
+
+    `sides` has the (outputs, inputs) of each weight by its name.
+    """
     mean = sum(map(sum, sides.values())) / len(sides)
     return {weight: sum(each) / mean for weight, each in sides.items()}
 
 
 def front_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, x: Tensor, dz: Tensor) -> Tree:
-    """By weight: ||W . dL/dW||_1 / (entries of W) / cost of weights on the device, from the cut-layer gradient.
+    """Importance of the weights on a device: the mean of |W . dL/dW| over the entries of W, divided by its cost.
 
-    `costs` may name weights of the whole model; those in the part are scored. The gradients are those of the backbone's
-    weights, with adapters added: 2 outputs inputs FLOPs for each weight and token of `dz`. What else they need, the
-    step computes anyway.
+    The gradients are those of the frozen weights, with adapters added. Charged are 2 outputs inputs FLOPs for each
+    weight and token; what else the gradients need, the training step computes anyway.
+
+    Args:
+        part: the device's part of the model.
+        costs: relative cost of each weight, by its name; weights outside the part are left out.
+        parameters: what trains in the part.
+        frozen: the part's frozen weights.
+        x: a mini-batch (samples, *input_shape).
+        dz: the cut-layer gradient (samples, tokens, width).
+
+    Returns:
+        A scalar for each weight in the part, by its name.
     """
     return _scores(part, costs, frozen, lambda some: part(parameters, some, x), dz, _tokens(dz))
 
 
 def back_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor) -> Tree:
-    """The same of weights at the server, from the smashed data and the labels."""
+    """Importance of the weights at the server, from smashed data (samples, tokens, width) and labels; else the same."""
     one = torch.ones((), dtype=z.dtype, device=z.device)
     return _scores(part, costs, frozen, lambda some: steps.mean_loss(part(parameters, some, z), y), one, _tokens(z))
 
@@ -80,24 +93,27 @@ def _place(part: Adapted, weight: str) -> tuple[str, slice]:
 
 @dataclass(frozen=True)
 class History:
-    """How new scores and old ones are mixed: a new one counts more early on, and where it differs much."""
+    """Moving average of scores in which a new score weighs more early in the training, and where it differs much."""
 
     early: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """What a new score counts at the start; in the course of training this falls to zero."""
+    """Weight of a new score at the beginning; it falls linearly to zero at the end of the training."""
     fluctuation: Annotated[float, Ge(0)] = 0.25
-    """What it counts in addition for a relative difference of one."""
-    least: Annotated[float, Interval(gt=0, le=1)] = 0.1
-    """What it counts at least; at most, it takes the place of the old one."""
+    """Additional weight of a new score for each unit of its relative difference from the old one."""
+    min_weight: Annotated[float, Interval(gt=0, le=1)] = 0.1
+    """Lower limit of the weight of a new score; the upper limit is 1."""
 
     def mixed(self, before: Floats | None, now: Floats, progress: float) -> Floats:
-        """Scores to go by, when a share `progress` of the training is over; the first ones stand for themselves."""
+        """(weights,): the average after new scores `now` (weights,), when a share `progress` of the training is over.
+
+        Without scores `before` it is the new ones.
+        """
         if before is None:
             return now
         share = self.early * (1 - progress) + self.fluctuation * np.abs(now - before) / (before + 1e-12)
-        share = np.clip(share, self.least, 1.0)
+        share = np.clip(share, self.min_weight, 1.0)
         return np.asarray(share * now + (1 - share) * before)
 
 
 def changed(before: Floats | None, now: Floats, threshold: float) -> bool:
-    """Whether importance has changed, in sum, by more than this share of what it was; so it has if none was known."""
+    """Whether importance (weights,) has changed in sum by more than this share of it, or was not known before."""
     return before is None or float(np.abs(now - before).sum()) > threshold * float(before.sum())
