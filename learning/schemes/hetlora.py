@@ -22,6 +22,7 @@ from torch import Tensor
 from learning import steps
 from learning.adapters import AdaptableModel, Bound
 from learning.adapters.combine import padded_mean, truncated
+from learning.control.controller import record
 from learning.control.observation import observe
 from learning.control.prediction import trainable_shapes
 from learning.control.ranks import CutCosts, RankBudgets, adaptable
@@ -65,7 +66,7 @@ class HetLoRA(LocalTraining, ChainScheme):
             if user not in holders:
                 yield from world.server.send(user, whole.frozen, "backbone")
                 holders.add(user)
-                world.journal.decision(user.number, "rank", ranks[user])
+                record(world.journal, user, {"rank": ranks[user]})
             own = world.executor.submit(truncated, parts[user].adapted, model)
             train = partial(descend, world, parts[user])
             return (yield from local_round(user, number, own, states, self, train))
