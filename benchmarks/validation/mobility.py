@@ -17,7 +17,7 @@ from netsim.radio.power_control import PowerControl
 from netsim.streams import Floats, Streams
 
 WALKERS, LATE_S = 4000, 800.0
-WAYPOINT = RandomWaypoint(radius_m=100.0, slowest_kmh=3.6, fastest_kmh=14.4)
+WAYPOINT = RandomWaypoint(radius_m=100.0, min_speed_kmh=3.6, max_speed_kmh=14.4)
 MARKOV = GaussMarkov(radius_m=1e9, speed_kmh=3.6, memory_s=5.0)
 GRID = np.linspace(0, 1, 201)
 

@@ -28,16 +28,18 @@ class RandomWaypoint:
 
     radius_m: Annotated[float, Gt(0)] = 100.0
     """Radius of the disc in metres."""
-    slowest_kmh: Annotated[float, Gt(0)] = 2.0
+    min_speed_kmh: Annotated[float, Gt(0)] = 2.0
     """Least speed in km/h; above zero, or walks would come to last for ever."""
-    fastest_kmh: Annotated[float, Gt(0)] = 4.0
+    max_speed_kmh: Annotated[float, Gt(0)] = 4.0
     """Largest speed in km/h; uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
     rest_s: Annotated[float, Ge(0)] = 0.0
     """Rest at each place in seconds."""
 
     def __post_init__(self) -> None:
-        if self.slowest_kmh > self.fastest_kmh:
-            raise ValueError(f"slowest_kmh ({self.slowest_kmh:g}) must not exceed fastest_kmh ({self.fastest_kmh:g})")
+        if self.min_speed_kmh > self.max_speed_kmh:
+            raise ValueError(
+                f"min_speed_kmh ({self.min_speed_kmh:g}) must not exceed max_speed_kmh ({self.max_speed_kmh:g})"
+            )
 
     def check(self, count: int) -> None:
         """Fits any number of users."""
@@ -47,7 +49,7 @@ class RandomWaypoint:
         while True:
             u, v, w = streams.uniform("waypoint", user, index=range(3 * walk, 3 * walk + 3)).tolist()
             radius, angle = self.radius_m * sqrt(u), 2 * pi * v
-            speed = (self.slowest_kmh + (self.fastest_kmh - self.slowest_kmh) * w) * KMH
+            speed = (self.min_speed_kmh + (self.max_speed_kmh - self.min_speed_kmh) * w) * KMH
             going = leg(now_s, place, (radius * cos(angle), radius * sin(angle)), speed)
             yield going
             now_s, place, walk = going.end_s, going.end, walk + 1

@@ -27,7 +27,7 @@ def places(
 def test_random_waypoint_in_the_long_run() -> None:
     """Where: in the unit disc the density goes as (1 - r^2) times the integral of sqrt(1 - r^2 cos^2) over angles
     (Hyytia, Lassila, Virtamo, IEEE TMC 5(6), 2006). How fast: uniform from 1 to 4 m/s becomes 3 / ln 4 on average."""
-    law, users = RandomWaypoint(radius_m=100.0, slowest_kmh=3.6, fastest_kmh=14.4), 1500
+    law, users = RandomWaypoint(radius_m=100.0, min_speed_kmh=3.6, max_speed_kmh=14.4), 1500
     walks = [Walk(law.legs(user, (0.0, 0.0), STREAMS), (0.0, 0.0)) for user in range(users)]
     distances = np.array([np.hypot(*walk.at(600.0)) for walk in walks]) / 100.0
     grid = np.linspace(0, 1, 101)
@@ -40,14 +40,14 @@ def test_random_waypoint_in_the_long_run() -> None:
 
 
 def test_random_waypoint_rests() -> None:
-    law = RandomWaypoint(radius_m=100.0, slowest_kmh=3.6, fastest_kmh=3.6, rest_s=50.0)
+    law = RandomWaypoint(radius_m=100.0, min_speed_kmh=3.6, max_speed_kmh=3.6, rest_s=50.0)
     legs = law.legs(0, (10.0, 0.0), STREAMS)
     walk, rest, onward = next(legs), next(legs), next(legs)
     assert walk.end_s == pytest.approx(np.hypot(*np.subtract(walk.end, (10.0, 0.0))), rel=1e-12)  # at 1 m/s
     assert (rest.start, rest.end, rest.end_s) == (walk.end, walk.end, walk.end_s + 50.0)
     assert (onward.start, onward.start_s) == (walk.end, rest.end_s)
     with pytest.raises(ValueError, match="must not exceed"):
-        RandomWaypoint(slowest_kmh=5.0, fastest_kmh=4.0)
+        RandomWaypoint(min_speed_kmh=5.0, max_speed_kmh=4.0)
 
 
 def test_gauss_markov_remembers_its_velocity() -> None:
