@@ -12,8 +12,6 @@ SIZES = {"numel", "itemsize", "element_size", "nbytes", "parameter_count"}
 COSTS = {"cost", "charged", "flops", "memory_bytes", "wire"}
 """What an operation or a message is charged, by the executor or the wire."""
 UNITS = ("flops", "bits")
-STILL = {"hetlora.py"}
-"""Files that still do. One that is gone must leave this list, and none may be added."""
 
 
 def offences(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -44,8 +42,7 @@ def _amount(operand: ast.expr) -> bool:
 
 @pytest.mark.parametrize("file", sorted(SCHEMES.rglob("*.py")), ids=lambda file: str(file.relative_to(SCHEMES)))
 def test_schemes_count_neither_flops_nor_bits(file: Path) -> None:
-    found = list(offences(ast.parse(file.read_text())))
-    assert not found or str(file.relative_to(SCHEMES)) in STILL, found
+    assert list(offences(ast.parse(file.read_text()))) == []
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from learning import steps
 from learning.adapters import AdaptableModel, Bound
 from learning.adapters.combine import padded_mean, truncated
 from learning.control.controller import record
 from learning.control.observation import observe
-from learning.control.prediction import trainable_shapes
-from learning.control.ranks import CutCosts, RankBudgets, adaptable
+from learning.control.ranks import CutCosts, RankBudgets, adaptable, training_cost
 from learning.executor.flops import charge_elementwise
 from learning.local_training import LocalTraining
 from learning.parties import User
@@ -104,20 +102,14 @@ class HetLoRA(LocalTraining, ChainScheme):
         return [user for user in world.able if user not in affordable]
 
     def _rank(self, world: World, model: AdaptableModel, user: User, budget: float) -> int:
-        """The largest rank that a user can afford; 0 if none."""
+        """The largest rank whose local training a user can afford; 0 if none. FLOPs are those of its first step."""
+        positions, resource = self.positions(user, 0), self.control.budget
+        batches = user.batches.stack(positions if resource == "memory" else positions[:1])
         fitting = [rank for rank in self.control.ranks if rank <= model.max_ranks.min()]
-        affordable = takewhile(lambda rank: self.cost(world, with_rank(model, rank, rank), user) <= budget, fitting)
+        affordable = takewhile(
+            lambda rank: training_cost(world, with_rank(model, rank, rank), *batches, resource) <= budget, fitting
+        )
         return max(affordable, default=0)
-
-    def cost(self, world: World, part: Bound, user: User) -> float:
-        """What local training takes of a user's budget; FLOPs are those of its first step."""
-        positions = self.positions(user, 0)
-        data = user.batches.stack(positions if self.control.budget == "memory" else positions[:1])
-        parameters = trainable_shapes(world, part)
-        state = world.optimiser.init(parameters)
-        plan = world.executor.plan(steps.train, part, world.optimiser, parameters, state, *data)
-        cost = world.executor.cost(plan)
-        return float(cost.memory_bytes if self.control.budget == "memory" else cost.flops)
 
 
 def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:

@@ -5,7 +5,7 @@ what is described in words is made precise here (docs/systems/hsplitlora.md says
 """
 
 from learning.control.ranks.controller import RankBudgets, RankController, RankPlan, RankSettings
-from learning.control.ranks.costs import CutCosts, adaptable
+from learning.control.ranks.costs import CutCosts, adaptable, training_cost
 from learning.control.ranks.importance import History, back_scores, changed, front_scores, relative_cost
 from learning.control.ranks.problem import CutRankChoice, CutRankProblem, RankProblem
 from learning.control.ranks.solvers import (
@@ -39,6 +39,7 @@ __all__ = [
     "greedy",
     "relative_cost",
     "server_rank",
+    "training_cost",
     "uniform",
     "uniform_per_user",
     "user_ranks",

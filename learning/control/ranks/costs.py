@@ -12,10 +12,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from learning import steps
 from learning.adapters import AdaptableModel, Adapted, Bound, require_adapters
 from learning.control.observation import Observation, Shapes
-from learning.control.prediction import ExchangePredictor
+from learning.control.prediction import ExchangePredictor, trainable_shapes
 from learning.control.ranks.problem import Floats
+from learning.data import Inputs, Rows
 from learning.protocols.split import CutLink
 from learning.world import World
 
@@ -128,3 +130,11 @@ class CutCosts:
     def _bound(self, part: Adapted) -> Bound:
         """A part with the shapes of its frozen weights."""
         return part.bind({name: value.to(self.world.precision) for name, value in part.frozen().items()})
+
+
+def training_cost(world: World, model: Bound, xs: list[Inputs], ys: list[Rows], resource: Resource) -> float:
+    """What local training of a whole model on stacks of mini-batches takes a device: bytes held at once, or FLOPs."""
+    weights = trainable_shapes(world, model)
+    work = (steps.train, model, world.optimiser, weights, world.optimiser.init(weights), xs, ys)
+    cost = world.executor.cost(world.executor.plan(*work))
+    return float(cost.memory_bytes if resource == "memory" else cost.flops)
