@@ -28,7 +28,7 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.updates import merge
+from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from learning.world import World
@@ -51,7 +51,7 @@ class UShaped(LocalTraining, Scheme):
             updates = yield from cohort.updates(number, model)
             merged = []
             for place, part in enumerate(model):
-                merged.append((yield from merge(world, part, [each.part(place) for each in updates], "by_samples")))
+                merged.append((yield from merge(world, part, of_part(updates, place), "by_samples")))
             model = tuple(merged)
             world.models(model)
 

@@ -1,4 +1,4 @@
-"""The example of a U-shaped split runs as its users run it, and learns what SplitFed learns."""
+"""The examples of placed parts run as their users run them, and learn what plainer schemes learn."""
 
 import runpy
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import scenarios
+from learning.data import DATASETS
 from learning.schemes import SCHEMES
 from runs import FAULTS, frame, policy
 from scenarios.errors import ScenarioError
@@ -20,8 +21,11 @@ AT_A_SITE = {"compute.sites": {"edge": {"station": 0, "flops_per_s": 1e9}}, "lea
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SCHEMES, "u_shaped", SCHEMES["fedavg"])  # to be taken out again afterwards
-    runpy.run_path(str(EXAMPLES / "u_shaped.py"))
+    for name in ("u_shaped", "two_towers"):
+        monkeypatch.setitem(SCHEMES, name, SCHEMES["fedavg"])  # to be taken out again afterwards
+    monkeypatch.setitem(DATASETS, "halves", DATASETS["digits"])
+    for name in ("u_shaped", "two_towers"):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
 
 def u_shaped(**changes: Any) -> Result:
@@ -90,3 +94,54 @@ def test_it_follows_policies_and_survives_faults(by: str) -> None:
 def test_what_does_not_fit_is_refused_in_a_sentence(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScenarioError, match=sentence):
         scenarios.simulate(scenarios.load(EXAMPLES / "u_shaped.yaml", {**QUICK, **changes}))
+
+
+def two_towers(**changes: Any) -> Result:
+    setting = {path.replace("__", "."): value for path, value in changes.items()}
+    return scenarios.simulate(scenarios.load(EXAMPLES / "two_towers.yaml", {**QUICK, **setting}))
+
+
+def test_two_modalities_are_better_than_either_though_half_of_the_users_lack_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/two_towers.py`.
+
+    By 11 to 14 points with seeds 3 to 5; 5 are two standard errors of a difference on 360 test images.
+    """
+    monkeypatch.chdir(tmp_path)
+    accuracy = runpy.run_path(str(EXAMPLES / "two_towers.py"), run_name="__main__")["accuracy"]
+    assert accuracy["upper", "lower"] > max(accuracy["upper",], accuracy["lower",]) + 0.05
+    assert capsys.readouterr().out.startswith(f"upper and lower: accuracy {accuracy['upper', 'lower']:.3f} after ")
+
+
+def test_where_all_users_hold_both_it_is_split_federated_learning_bit_for_bit() -> None:
+    """Joint steps, and device parts averaged in each round: then all towers together are one device part."""
+    scheme = {"name": "sfl", "interval": 1, "weighting": "by_samples"}
+    ours, plain = (two_towers(learning__data__lacking=False, **each) for each in ({}, {"learning__scheme": scheme}))
+    columns = ["round", "metric", "value"]
+    assert frame(ours, "evaluations")[columns].equals(frame(plain, "evaluations")[columns])
+    assert frame(ours, "rounds").uplink_bits.equals(frame(plain, "rounds").uplink_bits)
+    lacking = frame(two_towers(), "evaluations")
+    assert not lacking[columns].equals(frame(ours, "evaluations")[columns])
+
+
+def test_a_user_without_a_modality_neither_gets_nor_computes_nor_sends_its_tower() -> None:
+    """Messages in closed form: towers of 32 hidden units and 32 features on 4 x 8 pixels, mini-batches of 32."""
+    result = two_towers(learning__executor="dry", learning__last_batch="wrap")
+    transfers = frame(result, "transfers")
+    tower, features, flags, labels = 32 * (32 * 32 + 32 + 32 * 32 + 32), 32 * 32 * 32, 32, 64 * 32
+    for parity, held in ((0, 2), (1, 1)):
+        own = transfers[transfers.user % 2 == parity]
+        assert set(own[own.kind == "model"].bits) == {held * tower}
+        assert set(own[own.kind == "activation"].bits) == {held * (features + flags) + labels}
+        assert set(own[own.kind == "gradient"].bits) == {held * features}
+
+
+@pytest.mark.parametrize("by", ["deadline", "first_k"])
+def test_two_towers_follow_policies_and_survive_faults(by: str) -> None:
+    given = policy(by, "two_towers")
+    result = two_towers(learning__stop__rounds=4, network__faults=FAULTS, **given)
+    rounds = frame(result, "rounds")
+    assert (result.status, len(rounds)) == ("complete", 4)
+    assert (rounds.dropped > 0).any()
+    assert frame(result, "evaluations").value.notna().all()

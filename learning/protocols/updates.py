@@ -36,7 +36,7 @@ class Update(NamedTuple, Generic[M]):
 
 
 def of_part(updates: Sequence[Update[tuple[Weights, Weights]]], number: int) -> list[Update[Weights]]:
-    """The updates of one of a model's two parts: the device's (0) or the server's (1)."""
+    """The updates of one part of a model, by its number: of two parts, the device's (0) or the server's (1)."""
     return [
         Update(each.user, each.local_round, each.model[number], each.base[number], each.staleness) for each in updates
     ]
