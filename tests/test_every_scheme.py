@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from learning.evaluation import Evaluator
+from learning.executor import Executor
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
-from runs import FAULTS, NEEDS, TABLES, frame, hashes, policy, run
+from runs import FAULTS, NEEDS, TABLES, TINY, frame, hashes, policy, run
+from scenarios import load, simulate
 from scenarios.run import Result
 
 NETWORKED = sorted(set(SCHEMES) - {"centralised"})
@@ -205,6 +208,43 @@ def _training(result: Result) -> dict[int, list[float]]:
     jobs = frame(result, "computations")
     first = jobs[jobs.kind.isin(["client_forward", "client_training", "server_training"])].sort_values("start_s")
     return {int(user): list(own.flops) for user, own in first.assign(user=first.user.fillna(-1)).groupby("user")}
+
+
+BY_VALUES: dict[str, dict[str, Any]] = {
+    "hasfl": {"constants": {"estimate": True}},
+    "sflam": {"control": {}},
+    "st_sflora": {"control": {"attention": "reported"}},
+    "hsplitlora": {"control": {**NEEDS["hsplitlora"]["learning.scheme"]["control"], "importance": "rngwp"}},
+}
+"""Settings in which a scheme decides by values that training produces."""
+
+
+@pytest.mark.parametrize(("name", "by_values"), [(n, False) for n in SCHEMES] + [(n, True) for n in BY_VALUES])
+def test_a_scheme_that_reads_values_names_its_stand_in(
+    name: str, by_values: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads are seen at the executor; those of evaluations, which decide nothing, are not counted."""
+    given = NEEDS.get(name, {}).get("learning.scheme", {})
+    described = {**given, "name": name, **(BY_VALUES[name] if by_values else {})}
+    setting = {"learning.scheme": described, "learning.executor": "eager", "learning.stop.rounds": 2}
+    scenario = load(TINY, {**NEEDS.get(name, {}), **setting})
+    reads = []
+    evaluate, value = Evaluator.__call__, Executor.value
+
+    def seen(executor: Executor, tree: Any) -> Any:
+        reads.append(tree)
+        return value(executor, tree)
+
+    def unseen(*args: Any, **named: Any) -> None:
+        before = len(reads)
+        evaluate(*args, **named)
+        del reads[before:]
+
+    monkeypatch.setattr(Executor, "value", seen)
+    monkeypatch.setattr(Evaluator, "__call__", unseen)
+    simulate(scenario)
+    assert scenario.learning is not None
+    assert (scenario.learning.scheme.stand_in is not None) == bool(reads) == by_values
 
 
 @scheme
