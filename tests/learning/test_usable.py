@@ -14,9 +14,9 @@ from learning.control.cuts.estimates import BoundConstants, BoundEstimates
 from learning.control.precision.ranges import ActivationRanges
 from learning.control.ranks import History, RankController
 from learning.control.tokens.importance import importance_by_rank
+from learning.control.usable import LARGEST, usable
 from learning.models import Vit
 from learning.models.segment import Segment
-from learning.usable import LARGEST, usable
 
 EXECUTOR = SimpleNamespace(computes=True, value=lambda asked: asked, submit=lambda *operation: operation)
 

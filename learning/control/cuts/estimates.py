@@ -14,11 +14,11 @@ from torch.func import grad
 
 from learning import steps
 from learning.control.cuts.problem import ConvergenceBound, Floats
+from learning.control.usable import usable
 from learning.executor.deferred import Deferred
 from learning.models import Segment
 from learning.parties import User
 from learning.steps import Weights
-from learning.usable import usable
 from learning.world import World
 
 Parameters = dict[str, Tensor]
@@ -69,8 +69,8 @@ class BoundEstimates:
     def update(self, weights: Weights, mini_batches: Mapping[User, range]) -> None:
         """Take in the gradients at aggregated weights: of a mini-batch of each user, by its places in the user's data.
 
-        Users whose gradients are not usable (`learning.usable`) are left out; if all are, nothing is taken in. Not
-        charged: gradients of mini-batches are at hand anyway.
+        Users whose gradients are not usable (`learning.control.usable`) are left out; if all are, nothing is taken in.
+        Not charged: gradients of mini-batches are at hand anyway.
         """
         if not (self.constants.estimate and self.world.executor.computes):
             return

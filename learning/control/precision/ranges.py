@@ -9,10 +9,10 @@ from torch import Tensor
 
 from learning import steps
 from learning.control.rate import Floats
+from learning.control.usable import usable
 from learning.data import Inputs
 from learning.parties import User
 from learning.steps import Batch, Parameters, Part, Weights
-from learning.usable import usable
 from learning.world import World
 
 UNKNOWN, MIN_RANGE = 1.0, 1e-9
@@ -37,7 +37,7 @@ class ActivationRanges:
         """Take in the ranges of mini-batches: of each user the weights of the device's part, and the samples.
 
         The server received these activations, so that nothing is sent or charged for it. A range that is not usable
-        (`learning.usable`) leaves the user with the one before.
+        (`learning.control.usable`) leaves the user with the one before.
         """
         work = [world.executor.submit(activation_range, world.front, *each) for each in mini_batches.values()]
         for user, value in zip(mini_batches, world.executor.value(work), strict=True):

@@ -15,10 +15,10 @@ from learning.control.ranks.costs import CutCosts, Resource, adaptable
 from learning.control.ranks.importance import History, changed
 from learning.control.ranks.problem import CutRankChoice, CutRankProblem, Floats, Integers, limited
 from learning.control.ranks.solvers import coordinate_ascent, equal_for_all, uniform_per_user, with_ranks
+from learning.control.usable import usable
 from learning.parties import User
 from learning.protocols.split import CutLink
 from learning.steps import Weights
-from learning.usable import usable
 from learning.world import World
 
 
@@ -143,8 +143,9 @@ class RankController:
     def learn(self, reports: Sequence[Weights], weights: tuple[float, ...], progress: float) -> None:
         """Take in users' deferred scores of all weights, by name, when a share `progress` of the training is over.
 
-        What counts is their mean with these `weights`, which sum to one. Scores that are not usable (`learning.usable`)
-        are left out; if all are, nothing changes. Nor does it under the dry executor, which has no values.
+        What counts is their mean with these `weights`, which sum to one. Scores that are not usable
+        (`learning.control.usable`) are left out; if all are, nothing changes. Nor does it under the dry executor, which
+        has no values.
         """
         if not self.world.executor.computes:
             return
