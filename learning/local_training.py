@@ -26,8 +26,8 @@ class Epochs(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
-    """The same number for every user."""
+class ConstantEpochs:
+    """The same number of passes for every user."""
 
     value: Annotated[float, Gt(0)]
     """The number; 0.5 is half of the mini-batches of an epoch in one round, the other half in the next."""
@@ -40,8 +40,8 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One number for each user, in order."""
+class ListedEpochs:
+    """One number of passes for each user, in order."""
 
     values: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
     """The numbers of users 0, 1, 2 and so on; as many as there are users."""
@@ -55,7 +55,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformEpochs:
     """Drawn for each user, uniform between two bounds, and then the same in all its rounds."""
 
     low: Annotated[float, Gt(0)]
@@ -74,7 +74,7 @@ class Uniform:
         return
 
 
-EPOCHS: dict[str, type] = {"constant": Constant, "list": Listed, "uniform": Uniform}
+EPOCHS: dict[str, type] = {"constant": ConstantEpochs, "list": ListedEpochs, "uniform": UniformEpochs}
 
 
 @dataclass(frozen=True)

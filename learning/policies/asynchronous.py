@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Interval
 
 from learning.aggregators import mixed, moved
 from learning.policies.policy import Merging
-from learning.policies.staleness import Constant, Polynomial, StalenessWeight
+from learning.policies.staleness import ConstantWeight, Polynomial, StalenessWeight
 from learning.steps import Weights
 
 
@@ -39,7 +39,7 @@ class Asynchronous(AsynchronousPolicy):
 
     mixing: Annotated[float, Interval(gt=0, le=1)] = 0.6
     """Share of a model without staleness in the server's next one."""
-    staleness: StalenessWeight = Constant()
+    staleness: StalenessWeight = ConstantWeight()
     """Weight of a model by its staleness."""
 
     waits = True

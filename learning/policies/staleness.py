@@ -19,7 +19,7 @@ class StalenessWeight(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantWeight:
     """All updates have the same weight, whatever their staleness."""
 
     value: Annotated[float, Interval(gt=0, le=1)] = 1.0
@@ -53,4 +53,4 @@ class Hinge:
         return 1 / (1 + self.slope * max(staleness - self.bound, 0))
 
 
-STALENESS_WEIGHTS: dict[str, type] = {"constant": Constant, "polynomial": Polynomial, "hinge": Hinge}
+STALENESS_WEIGHTS: dict[str, type] = {"constant": ConstantWeight, "polynomial": Polynomial, "hinge": Hinge}

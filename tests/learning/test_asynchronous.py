@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeWorld, world
 from learning.participation import Random, RoundRobin
 from learning.policies import Asynchronous, Buffered, WaitForAll
-from learning.policies.staleness import Constant, Hinge, Polynomial
+from learning.policies.staleness import ConstantWeight, Hinge, Polynomial
 from learning.schemes import FedAvg
 
 SPEEDS = [1e6, 3.1e6, 2.3e6, 0.4e6, 1.7e6, 0.9e6]
@@ -104,7 +104,7 @@ def test_whoever_has_handed_in_downloads_what_came_of_it() -> None:
 @pytest.mark.parametrize(
     ("law", "weights"),
     [
-        (Constant(0.5), [0.5, 0.5, 0.5]),
+        (ConstantWeight(0.5), [0.5, 0.5, 0.5]),
         (Polynomial(0.5), [1, 2**-0.5, 0.25]),
         (Polynomial(0.0), [1, 1, 1]),
         (Hinge(10, 4), [1, 1, 1 / 111]),

@@ -18,7 +18,7 @@ from learning.optimisers import Sgd
 from learning.participation import Random
 from learning.parties import User
 from learning.policies import Asynchronous, Buffered, WaitForAll
-from learning.policies.staleness import Constant, Hinge, Polynomial
+from learning.policies.staleness import ConstantWeight, Hinge, Polynomial
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
@@ -42,11 +42,11 @@ SETTING: dict[str, Any] = {
     "evaluate_every": 100,
 }
 POLICIES = {
-    "constant": Asynchronous(0.7, Constant(0.9)),
+    "constant": Asynchronous(0.7, ConstantWeight(0.9)),
     "polynomial": Asynchronous(0.6, Polynomial(0.5)),
     "hinge": Asynchronous(1.0, Hinge(2.0, 1)),
     "buffered": Buffered(2, 0.8, Polynomial(0.5)),
-    "waiting": Buffered(3, 1.0, Constant(), waits=True),
+    "waiting": Buffered(3, 1.0, ConstantWeight(), waits=True),
 }
 named = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 
@@ -128,7 +128,7 @@ class Users:
 def share(policy: Any, staleness: int) -> float:
     """s(staleness), by the formulas of the papers."""
     law = policy.staleness
-    if isinstance(law, Constant):
+    if isinstance(law, ConstantWeight):
         return law.value
     if isinstance(law, Polynomial):
         return 1 / (staleness + 1) ** law.exponent

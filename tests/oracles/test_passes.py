@@ -9,7 +9,7 @@ from by_hand import Plain, by_samples, distance, epoch, mean, same_bits, split_s
 
 from fakes import world
 from learning import steps
-from learning.local_training import Constant, Listed, LocalTraining, Uniform
+from learning.local_training import ConstantEpochs, ListedEpochs, LocalTraining, UniformEpochs
 from learning.models import Mlp, Vit
 from learning.optimisers import Sgd
 from learning.schemes import SFL, SFLV1, SL, FedAvg, FedProx, HSplitLoRA, Local
@@ -132,7 +132,15 @@ def positions(training, turns=8, **setting):
 
 
 @pytest.mark.parametrize(
-    "epochs", [Constant(0.25), Constant(0.3), Constant(1), Constant(2.5), Listed((0.5, 1, 3)), Uniform(0.4, 2)]
+    "epochs",
+    [
+        ConstantEpochs(0.25),
+        ConstantEpochs(0.3),
+        ConstantEpochs(1),
+        ConstantEpochs(2.5),
+        ListedEpochs((0.5, 1, 3)),
+        UniformEpochs(0.4, 2),
+    ],
 )
 def test_so_many_passes_are_made(epochs):
     """Turn by turn each mini-batch once, at least one in a turn; altogether the passes, rounded up."""
@@ -146,7 +154,7 @@ def test_so_many_passes_are_made(epochs):
 
 
 def test_half_passes_see_every_sample_once_in_two_rounds():
-    ran = world(FedAvg(local_epochs=Constant(0.5)), samples=SAMPLES, rounds=2, executor="dry")
+    ran = world(FedAvg(local_epochs=ConstantEpochs(0.5)), samples=SAMPLES, rounds=2, executor="dry")
     flops = [sum(ran.journal.charged(node=user)) for user in range(3)]
     once = [
         world(FedAvg(), samples=SAMPLES, rounds=1, executor="dry").journal.charged(node=user)[0] for user in range(3)
@@ -155,7 +163,7 @@ def test_half_passes_see_every_sample_once_in_two_rounds():
 
 
 def test_passes_of_each_user():
-    ran = world(FedAvg(local_epochs=Listed((3, 1, 2))), samples=SAMPLES, rounds=1, executor="dry")
+    ran = world(FedAvg(local_epochs=ListedEpochs((3, 1, 2))), samples=SAMPLES, rounds=1, executor="dry")
     one = [
         world(FedAvg(), samples=SAMPLES, rounds=1, executor="dry").journal.charged(node=user)[0] for user in range(3)
     ]
@@ -165,7 +173,7 @@ def test_passes_of_each_user():
 def test_parts_of_a_pass_are_rounded_up_but_not_by_a_rounding_error():
     """In floating point 0.07 times 100 is a little more than 7."""
     hundred = world(FedAvg(1), users=1, samples=100, batch_size=1, rounds=1, executor="dry").users[0]
-    training = LocalTraining(local_epochs=Constant(0.07))
+    training = LocalTraining(local_epochs=ConstantEpochs(0.07))
     assert [training.positions(hundred, turn) for turn in range(3)] == [range(0, 7), range(7, 14), range(14, 21)]
 
 
@@ -174,12 +182,12 @@ def test_steps_where_neither_is_given():
     user = world(FedAvg(1), samples=SAMPLES, rounds=1, executor="dry").users[2]
     assert FedAvg().positions(user, 2) == range(8, 12)
     assert HSplitLoRA().positions(user, 2) == range(40, 60)
-    assert HSplitLoRA(local_epochs=Constant(1)).positions(user, 2) == range(8, 12)
+    assert HSplitLoRA(local_epochs=ConstantEpochs(1)).positions(user, 2) == range(8, 12)
     assert HSplitLoRA(3).positions(user, 2) == range(6, 9)
 
 
 def test_drawn_passes_are_the_users_own_and_stay():
-    law = Uniform(1, 5)
+    law = UniformEpochs(1, 5)
     streams = world(FedAvg(1), rounds=1, executor="dry").streams
     drawn = [law.of(user, streams) for user in range(400)]
     assert drawn == [law.of(user, streams) for user in range(400)]

@@ -21,7 +21,7 @@ from learning.control.precision import PrecisionPlan, PrecisionProblem
 from learning.control.precision.controller import PrecisionController
 from learning.control.precision.ranges import ActivationRanges
 from learning.control.precision.solvers import starts
-from learning.local_training import Constant
+from learning.local_training import ConstantEpochs
 from learning.models import Vit
 from learning.optimisers import Sgd
 from learning.schemes import SFLAM
@@ -85,7 +85,7 @@ def solution(problem: PrecisionProblem, control: PrecisionController) -> Precisi
 def test_one_user_in_full_is_plain_sgd() -> None:
     """Bit for bit, momentum within a round and afresh in the next."""
     optimiser = Sgd(0.1, 0.9)
-    ran = world(SFLAM(control=PLAIN, local_epochs=Constant(2)), users=1, rounds=2, optimiser=optimiser)
+    ran = world(SFLAM(control=PLAIN, local_epochs=ConstantEpochs(2)), users=1, rounds=2, optimiser=optimiser)
     weights = ran.initial(ran.whole)
     for turn in range(2):
         plain = Plain(ran, ran.whole, optimiser)
