@@ -36,9 +36,9 @@ from netsim.geometry import Explicit
 from netsim.radio.fading import NoFading
 from netsim.radio.pathloss import FreeSpace
 from netsim.radio.scheduling import FixedShares
-from netsim.values import Constant
+from netsim.values import Constant, Listed, PerUser
 from runs import frame
-from scenarios import RunFailed, simulate
+from scenarios import RunFailed, ScenarioError, simulate
 from scenarios.run import Result
 from scenarios.schema import Scenario
 
@@ -74,7 +74,12 @@ class Scripted(Scheme):
             world.models(world.initial(world.whole))
 
 
-def ran(script: Callable[[World], Process[Any]], executor: Any = "batched", told: str | None = None) -> Result:
+def ran(
+    script: Callable[[World], Process[Any]],
+    executor: Any = "batched",
+    told: str | None = None,
+    memory_bytes: PerUser | None = None,
+) -> Result:
     """Run a script in a cell in which every rate is known."""
     Scripted.script = staticmethod(script)
     network = NetworkDescription(
@@ -86,7 +91,7 @@ def ran(script: Callable[[World], Process[Any]], executor: Any = "batched", told
         sharing=SharingDescription(BandDescription(1.0, FixedShares()), BandDescription(2.0, FixedShares())),
         backhaul=LINE,
     )
-    compute = ComputeDescription(DevicesDescription(Constant(1e6)), sites=SITES)
+    compute = ComputeDescription(DevicesDescription(Constant(1e6), memory_bytes), sites=SITES)
     learning = LearningDescription(
         Scripted(told), Stop(rounds=1), Digits(train_samples=40, test_samples=40), executor=executor
     )
@@ -144,7 +149,7 @@ def test_a_call_takes_what_its_messages_and_its_work_take(site: str) -> None:
     assert len(frame(result, "transfers")) == {"user0": 0, "user1": 4, "edge": 2, "cloud": 6}[site]
 
 
-def test_of_several_results_the_last_goes_to_the_user_and_the_others_stay() -> None:
+def test_of_two_results_the_second_goes_to_the_user_and_the_first_stays() -> None:
     answers = []
 
     def script(world: World) -> Process[None]:
@@ -169,6 +174,17 @@ def test_the_first_site_that_holds_an_expert_is_called_and_only_the_first_is_a_h
 
     rows = calls(ran(script))
     assert list(zip(rows.expert, rows.node, rows.hit, strict=True)) == [(0, "edge", True), (7, "cloud", False)]
+
+
+def test_what_an_expert_needs_is_memory_of_the_device_that_it_is_on() -> None:
+    def script(world: World) -> Process[None]:
+        there = world.sites["user1"]
+        there.hold(A, WEIGHTS)
+        yield from call(world, world.users[0], A, [there], TOKEN, product, WEIGHTS, kind="x")
+
+    ran(script, memory_bytes=Listed((1.0, 1e4)))
+    with pytest.raises(ScenarioError, match="user 1 has 1 bytes, and its largest job takes 1792;"):
+        ran(script, memory_bytes=Listed((1e4, 1.0)))
 
 
 def test_an_expert_that_no_site_holds_is_told() -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import analysis
 from learning.models import MODELS
 from learning.schemes import SCHEMES
 from learning.store import Store
@@ -32,7 +33,7 @@ def two_sites() -> Iterator[dict[str, Any]]:
     del MODELS["switch_model"], SCHEMES["two_sites"]
 
 
-def ran(executor: str = "batched", store: Store | None = None, **changes: Any) -> Result:
+def ran(executor: str = "batched", store: Store | None = None, out: Path | None = None, **changes: Any) -> Result:
     settings = {
         "learning.executor": executor,
         "learning.stop.rounds": ROUNDS,
@@ -40,7 +41,7 @@ def ran(executor: str = "batched", store: Store | None = None, **changes: Any) -
         "network.users.count": 4,
         **{name.replace("__", "."): value for name, value in changes.items()},
     }
-    return simulate(load(EXAMPLES / "two_sites.yaml", settings), store=store)
+    return simulate(load(EXAMPLES / "two_sites.yaml", settings), out, store=store)
 
 
 def learned(result: Result) -> list[float]:
@@ -149,6 +150,18 @@ def test_every_sample_goes_to_one_expert_and_back_in_both_passes(executor: str) 
     assert sorted(jobs.service_s) == pytest.approx(sorted(rows.service_s))
     messages = frame(result, "transfers").query("kind == 'token' and direction == 'up'")
     assert messages.bits.sum() == rows.bits_up.sum()
+
+
+@pytest.mark.usefixtures("two_sites")
+def test_the_time_of_a_round_is_messages_work_and_queues_and_a_site_is_busy_by_its_slots(tmp_path: Path) -> None:
+    """Nothing passes unaccounted for on the critical paths, on which the calls of the slowest user are."""
+    result = ran(compute__sites__cloud={"flops_per_s": 1e6, "slots": 3, "delay_s": 0.02}, out=tmp_path)
+    path, rounds, jobs = (frame(result, table) for table in ("critical_path", "rounds", "computations"))
+    assert set(path.cause) == {"airtime", "compute", "queue"}
+    assert path.groupby("round").duration_s.sum().tolist() == pytest.approx(rounds.latency_s.tolist())
+    assert {"expert_forward", "expert_backward"} <= set(path.kind)
+    used = analysis.load(tmp_path).utilisation().droplevel("node_kind")["utilisation"]
+    assert used["cloud"] == pytest.approx(jobs[jobs.node == "cloud"].service_s.sum() / 3 / rounds.end_s.max())
 
 
 @pytest.mark.usefixtures("two_sites")

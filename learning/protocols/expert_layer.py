@@ -14,14 +14,14 @@ depends on where experts are, nor on whose result arrives first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from learning import steps
+from learning.executor.deferred import Deferred
 from learning.parties import Server, User
 from learning.ports import Process
-from learning.protocols.experts import Expert, call
+from learning.protocols.experts import Expert, Tokens, call
 from learning.protocols.join import join
 from learning.protocols.split import JointPart
 from learning.world import World
@@ -36,7 +36,7 @@ class ExpertLayer:
         number: int,
         sites: Sequence[Server],
         part: steps.Part,
-        weights: Sequence[Any],
+        weights: Sequence[steps.Parameters],
     ) -> None:
         """A layer at time zero.
 
@@ -52,7 +52,7 @@ class ExpertLayer:
         self._callers: list[set[User]] = [set() for _ in weights]
 
     @property
-    def weights(self) -> list[Any]:
+    def weights(self) -> list[steps.Weights]:
         """The weights of each expert."""
         return [expert.weights for expert in self.experts]
 
@@ -64,7 +64,7 @@ class ExpertLayer:
         """A user's tokens on their way through the layer; `chosen` as in `routes`."""
         return RoutedTokens(self, user, chosen)
 
-    def add(self, user: User, expert: int, gradients: Any) -> None:
+    def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
         """Keep, for the step, the gradients of an expert's weights that came of a user's tokens."""
         self.experts[expert].add(user, gradients)
         self._callers[expert].add(user)
@@ -87,45 +87,49 @@ class RoutedTokens:
         self.layer, self.user, self.tokens = layer, user, len(chosen)
         self.positions = routes(chosen)
         """Which of the tokens each expert has."""
-        self._sent: dict[int, Any] = {}
+        self._sent: dict[int, Deferred[Tensor]] = {}
 
-    def forward(self, tokens: Any) -> Process[Any]:
-        """Call the experts with the tokens, deferred, (tokens, width).
+    def forward(self, tokens: Tokens) -> Process[Deferred[Tensor]]:
+        """Call the experts with the tokens, (tokens, width).
 
         Returns their outputs, summed for each token, deferred, (tokens, width of outputs).
         """
-        layer = self.layer
-        self._sent = self._dispatched(tokens)
-        work = {each: (steps.front, layer.part, layer.weights[each]) for each in self._sent}
-        return self._combined((yield from self._called(self._sent, work, "expert_forward")))
+        layer, self._sent = self.layer, self._dispatched(tokens)
+        outputs = yield from join(
+            layer.world.env,
+            [
+                call(*self._called(each), sent, steps.front, layer.part, layer.weights[each], kind="expert_forward")
+                for each, sent in self._sent.items()
+            ],
+        )
+        return self._combined(outputs)
 
-    def backward(self, gradients: Any) -> Process[Any]:
-        """Call the experts with the gradients of their summed outputs, deferred, once their forward pass is over.
+    def backward(self, gradients: Tokens) -> Process[Deferred[Tensor]]:
+        """Call the experts with the gradients of their summed outputs, once their forward pass is over.
 
         Returns those of the tokens, summed for each, deferred; those of an expert's weights stay where it is, for the
         step of the layer.
         """
-        layer = self.layer
-        work = {each: (steps.middle_gradients, layer.part, layer.weights[each], z) for each, z in self._sent.items()}
-        done = yield from self._called(self._dispatched(gradients), work, "expert_backward")
+        layer, work = self.layer, steps.middle_gradients
+        done = yield from join(
+            layer.world.env,
+            [
+                call(*self._called(each), dy, work, layer.part, layer.weights[each], z, kind="expert_backward")
+                for (each, z), dy in zip(self._sent.items(), self._dispatched(gradients).values(), strict=True)
+            ],
+        )
         for expert, (of_weights, _) in zip(self.positions, done, strict=True):
             layer.add(self.user, expert, of_weights)
         return self._combined([of_tokens for _, of_tokens in done])
 
-    def _called(self, tokens: dict[int, Any], work: dict[int, tuple[Any, ...]], kind: str) -> Process[list[Any]]:
-        """Call all experts side by side; what comes of it in the order of the experts."""
-        layer = self.layer
-        calls = (
-            call(layer.world, self.user, Expert(layer.number, each), layer.sites, tokens[each], *work[each], kind=kind)
-            for each in self.positions
-        )
-        return join(layer.world.env, calls)
+    def _called(self, expert: int) -> tuple[World, User, Expert, Sequence[Server]]:
+        return self.layer.world, self.user, Expert(self.layer.number, expert), self.layer.sites
 
-    def _dispatched(self, tokens: Any) -> dict[int, Any]:
+    def _dispatched(self, tokens: Tokens) -> dict[int, Deferred[Tensor]]:
         submit = self.layer.world.executor.submit
         return {expert: submit(dispatched, tokens, positions) for expert, positions in self.positions.items()}
 
-    def _combined(self, outputs: list[Any]) -> Any:
+    def _combined(self, outputs: list[Deferred[Tensor]]) -> Deferred[Tensor]:
         return self.layer.world.executor.submit(combined, self.tokens, list(self.positions.values()), outputs)
 
 

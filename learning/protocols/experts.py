@@ -7,12 +7,14 @@ site -> user    the result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, overload
 
 import simpy
+from torch import Tensor
 
-from learning.executor.deferred import Operation, specification
+from learning.executor.base import A, B, One
+from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.parties import PLAIN, Server, User
 from learning.ports import Process, Stay
 from learning.world import World
@@ -30,14 +32,44 @@ class Expert(NamedTuple):
         return f"expert {self.number} of layer {self.layer}"
 
 
+Tokens = Value[Tensor]
+"""Features of tokens, or gradients with respect to them: (tokens, width)."""
+
+
+@overload
 def call(
     world: World,
     user: User,
     expert: Expert,
     sites: Sequence[Server],
-    tokens: Any,
+    tokens: Tokens,
+    operation: Callable[..., tuple[A, B]],
+    *args: object,
+    kind: str,
+) -> Process[tuple[Deferred[A], Deferred[B]]]: ...
+
+
+@overload
+def call(
+    world: World,
+    user: User,
+    expert: Expert,
+    sites: Sequence[Server],
+    tokens: Tokens,
+    operation: Callable[..., One],
+    *args: object,
+    kind: str,
+) -> Process[Deferred[One]]: ...
+
+
+def call(
+    world: World,
+    user: User,
+    expert: Expert,
+    sites: Sequence[Server],
+    tokens: Tokens,
     operation: Operation,
-    *args: Any,
+    *args: object,
     kind: str,
 ) -> Process[Any]:
     """Send tokens to a site that holds an expert, have `operation(*args, tokens)` done there, get the result back.
@@ -47,12 +79,13 @@ def call(
         user: whose tokens they are.
         expert: which expert is called.
         sites: in the order of preference; the first of them that holds the expert is called.
-        tokens: deferred, of shape (tokens, ...): features, or gradients with respect to the expert's outputs.
-        operation: the work of the expert. If it returns a tuple, the last part goes to the user, the others stay.
+        tokens: what is sent, (tokens, width): features, or gradients with respect to the expert's outputs.
+        operation: the work of the expert. Of two values that it returns the first stays at the site.
         args: its first arguments, the weights of the expert among them.
         kind: what the job is called in the tables `computations` and `expert_calls`.
 
-    Returns what the operation returns, deferred, with the user's part as it arrives. Writes a row of `expert_calls`.
+    Returns what the operation returns, deferred, and as it arrives what is sent to the user. Writes a row of
+    `expert_calls`.
 
     Raises ValueError if no site holds the expert.
     """
@@ -61,13 +94,13 @@ def call(
     try:
         received = yield from called.up(tokens)
         result = yield from called.served(operation, *args, received)
-        *kept, answer = result if isinstance(result, tuple) else (result,)
+        kept, answer = result if isinstance(result, tuple) else (None, result)
         answer = yield from called.down(answer)
     except simpy.Interrupt:
         called.record(interrupted=True)
         raise
     called.record(interrupted=False)
-    return (*kept, answer) if kept else answer
+    return answer if kept is None else (kept, answer)
 
 
 class _Called:
@@ -82,17 +115,17 @@ class _Called:
         self.bits_up = self.bits_down = 0
         self.stay: Stay | None = None
 
-    def up(self, tokens: Any) -> Process[Any]:
+    def up(self, tokens: Tokens) -> Process[Tokens]:
         """Send the tokens to the site."""
         self.bits_up = self._bits(tokens)
         return (yield from self.user.send(self.site, tokens, "token"))
 
-    def served(self, operation: Operation, *args: Any) -> Process[Any]:
+    def served(self, operation: Operation, *args: object) -> Process[Any]:
         """Wait for a slot at the site, and do the work."""
         result, self.stay = yield from self.site.serve(operation, *args, kind=self.kind, user=self.user)
         return result
 
-    def down(self, answer: Any) -> Process[Any]:
+    def down(self, answer: Tokens) -> Process[Tokens]:
         """Send the answer to the user."""
         self.bits_down = self._bits(answer)
         return (yield from self.site.send(self.user, answer, "token"))
@@ -116,7 +149,7 @@ class _Called:
             interrupted=interrupted,
         )
 
-    def _bits(self, what: Any) -> int:
+    def _bits(self, what: Tokens) -> int:
         return 0 if self.site.node.is_on(self.user.node) else self.user.wire.bits(what, PLAIN)
 
 
