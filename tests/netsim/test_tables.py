@@ -15,6 +15,7 @@ PROMISED = {
     "evaluations": "round time_s split metric value samples",
     "critical_path": "round position user node kind cause start_s end_s duration_s",
     "decisions": "round user name value",
+    "expert_calls": "round user layer expert node kind tokens bits_up bits_down start_s end_s wait_s service_s hit",
     "positions": "time_s user x_m y_m station coupling_loss_db",
     "handovers": "user time_s from_station to_station interruption_s",
     "outages": "user start_s end_s cause",
@@ -59,6 +60,8 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("decisions", "user"),
         ("energy", "charge_j"),
         ("energy", "harvested_j"),
+        ("expert_calls", "service_s"),
+        ("expert_calls", "wait_s"),
         ("outages", "end_s"),
         ("requests", "start_s"),
     }
