@@ -1,4 +1,4 @@
-"""All that learning knows of a network: the few Protocols it needs. The network fits them without importing them."""
+"""The interfaces through which learning uses a network. `netsim` implements them without importing this file."""
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from math import inf
@@ -10,31 +10,34 @@ import simpy
 T = TypeVar("T")
 
 Process = Generator[simpy.Event, Any, T]
-"""What spends simulated time and then returns a T: `result = yield from ...`; an interrupt releases what it holds."""
+"""A generator that spends simulated time and then returns a T, `result = yield from ...`.
+
+If it is interrupted (simpy.Interrupt), it releases what it holds: processors, radios, places in queues.
+"""
 
 Timed = Process[None]
-"""What spends simulated time and returns nothing."""
+"""A process that returns nothing."""
 
 
 class Stay(Protocol):
-    """How long a job was at a processor."""
+    """The time that a job spent at a processor."""
 
     @property
     def wait_s(self) -> float:
-        """Seconds lost to other jobs."""
+        """Waiting time in seconds, lost to other jobs."""
         ...
 
     @property
     def service_s(self) -> float:
-        """Seconds of one slot that it got."""
+        """Service time in seconds of one slot."""
         ...
 
 
 class Storage(Protocol):
-    """Named contents of known sizes in a space of limited bytes."""
+    """A store of named contents of known sizes, with a limited capacity in bytes."""
 
     def holds(self, name: Hashable) -> bool:
-        """Return whether there is a content of this name."""
+        """Whether there is a content of this name."""
         ...
 
     def put(self, name: Hashable, size_bytes: int) -> None:
@@ -47,19 +50,22 @@ class Storage(Protocol):
 
 
 class Streams(Protocol):
-    """Named random streams: a draw is a function of (seed, purpose, entity), never of order."""
+    """Named random streams: a draw depends on the seed, a purpose and an entity, never on the order of draws.
+
+    `purpose` says what is drawn, such as "shuffle"; `entity` says for what, such as the number of a user and an epoch.
+    """
 
     def key(self, purpose: str, *entity: int | str) -> int:
-        """A 64-bit number that names the stream, seed included."""
+        """A 64-bit key of the stream, which depends on the seed too."""
         ...
 
     def generator(self, purpose: str, *entity: int | str) -> np.random.Generator:
-        """A fresh generator at the beginning of the stream."""
+        """A new generator at the beginning of the stream."""
         ...
 
 
 class Channel(Protocol):
-    """One direction between a user and its station, as a controller sees and sets it.
+    """The uplink or downlink between a user and its station, as controllers observe and control it.
 
     Where the rate is Shannon's, a user that puts `power_w` into its share of the band sends
     `w * log2(1 + power_w * gain / w)` bit/s over `w = share * bandwidth_hz`, `gain` being `gain_over_noise_hz_per_w`; a
@@ -68,96 +74,115 @@ class Channel(Protocol):
 
     @property
     def bandwidth_hz(self) -> float:
-        """Width of the station's band in this direction."""
+        """Bandwidth in Hz of the station's band in this direction."""
         ...
 
     @property
     def max_power_w(self) -> float:
-        """What the sender can radiate: the user on its uplink, the station on the downlink."""
+        """Maximum transmit power in W: the user's on its uplink, the station's on the downlink."""
         ...
 
     @property
     def gain_over_noise_hz_per_w(self) -> float:
-        """Power gain over noise power density, on average over fading."""
+        """Power gain over the noise power spectral density, in Hz/W, on average over fading."""
         ...
 
     @property
     def instantaneous_gain_over_noise_hz_per_w(self) -> float:
-        """The same at this instant."""
+        """Power gain over the noise power spectral density, in Hz/W, at this instant."""
         ...
 
     def allocate(self, share: float | None, power_w: float | None = None) -> None:
-        """From now on, transfers under way included: part of the band, and on the uplink the power radiated there.
+        """Set the user's share of the band, and on the uplink its transmit power, from now on.
 
-        None is an equal part of what others leave over, and all the power. Raises ValueError if that cannot be, or
-        where the scenario's scheduling policy is not `controlled`.
+        Ongoing transfers are affected too.
+
+        Args:
+            share: fraction of the bandwidth; None is an equal part of what is not allocated.
+            power_w: transmit power in W, uplink only; None is the maximum.
+
+        Raises:
+            ValueError: there is no such share or power left, or the scheduling policy is not `controlled`.
         """
         ...
 
 
 class UserNode(Protocol):
-    """A user's device: one processor, one radio, one battery."""
+    """A user's device on the network: a processor, a radio and a battery."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """Number of the user, from 0."""
+        ...
 
     @property
     def flops_per_s(self) -> float:
-        """Nominal speed of the processor."""
+        """Nominal speed of the processor in FLOP/s."""
         ...
 
     @property
     def memory_bytes(self) -> float | None:
-        """What the device can hold; None where nothing limits it."""
+        """Memory of the device in bytes; None if it is not limited."""
         ...
 
     @property
-    def uplink(self) -> Channel: ...
+    def uplink(self) -> Channel:
+        """From the user to its station."""
+        ...
 
     @property
-    def downlink(self) -> Channel: ...
+    def downlink(self) -> Channel:
+        """From its station to the user."""
+        ...
 
     @property
     def away(self) -> bool:
-        """Whether the device is not there."""
+        """Whether the device is unavailable now."""
         ...
 
     @property
     def gone(self) -> bool:
-        """Whether it will never be there again."""
+        """Whether the device is unavailable for the rest of the run."""
         ...
 
     def leave_out(self, cause: str) -> None:
-        """The device takes no part in the run: it is away from now on, and for ever."""
+        """Make the device unavailable for the rest of the run; `cause` is noted in the table `outages`."""
         ...
 
     @property
     def back(self) -> simpy.Event:
-        """Happens when a device that is away returns, or is gone for ever."""
+        """Happens when a device that is unavailable returns, or is gone for good."""
         ...
 
     def attend(self, work: Process[T]) -> Process[T]:
-        """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is.
+        """Run work that needs the device, and return its result.
 
-        `compute` and `send`, here and to a user, do the same of themselves.
+        simpy.Interrupt is raised in it when the device becomes unavailable, or at once if it is. `compute` and `send`
+        of this device, and messages to it, behave so by themselves.
         """
         ...
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
-        """Occupy the processor for `flops` floating-point operations."""
+        """Queue for the processor, then occupy it for a job.
+
+        Args:
+            flops: floating-point operations of the job.
+            kind: what it is called in the table `computations`.
+            memory_bytes: memory that it takes, for that table.
+        """
         ...
 
     def send(self, to: Any, bits: float, kind: str) -> Timed:
-        """Transmit `bits` on the uplink."""
+        """Transmit `bits` to a server on the uplink; `kind` is the message's name in the table `transfers`."""
         ...
 
 
 class ServerNode(Protocol):
-    """A server behind the base stations."""
+    """A server at a station, in the core network or on a user's device."""
 
     @property
     def flops_per_s(self) -> float:
-        """Nominal speed of each of its slots."""
+        """Nominal speed of each of its slots in FLOP/s."""
         ...
 
     @property
@@ -167,33 +192,33 @@ class ServerNode(Protocol):
 
     @property
     def storage(self) -> Storage:
-        """What it holds."""
+        """Its store of named contents."""
         ...
 
     def is_on(self, user: Any) -> bool:
-        """Return whether it is on this user's device, so that the user reaches it without a message."""
+        """Whether it is on this user's device, so that the user reaches it without a message."""
         ...
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
-        """Queue for a slot, then occupy it for `flops` floating-point operations on behalf of `user`."""
+        """Queue for a slot, then occupy it for a job on behalf of user number `user`; else as in `UserNode`."""
         ...
 
     def send(self, to: Any, bits: float, kind: str) -> Timed:
-        """Transmit `bits` to one user on the downlink."""
+        """Transmit `bits` to one user on the downlink; `kind` is the message's name in the table `transfers`."""
         ...
 
     def forward(self, to: Any, bits: float, kind: str, users: Sequence[int]) -> Timed:
-        """Transmit `bits` once to another server, on behalf of these users."""
+        """Transmit `bits` once to another server, on behalf of the users of these numbers."""
         ...
 
     def broadcast(self, to: Sequence[Any], bits: float, kind: str) -> Process[Sequence[Any]]:
-        """Transmit `bits` once to all of `to` that are there; returns those that got all of it."""
+        """Transmit `bits` once to those of `to` that are available; returns those that received all of it."""
         ...
 
     def broadcast_rateless(
         self, to: Sequence[Any], bits: float, kind: str, deadline_s: float = inf
     ) -> Mapping[Any, Process[bool]]:
-        """Transmit `bits` as one rateless-coded stream, which ends `deadline_s` seconds after the first one listens.
+        """Transmit `bits` as one rateless-coded stream, which ends `deadline_s` seconds after the first user listens.
 
         Each of `to` runs its own process to listen: it ends when that user has received all bits (True), or the stream
         has ended before (False). It raises simpy.Interrupt as `send` does.
@@ -202,28 +227,38 @@ class ServerNode(Protocol):
 
 
 class Journal(Protocol):
-    """Where a scheme reports what the tables need and the network cannot know."""
+    """Where learning reports what the tables of a run say about it."""
 
     @property
-    def round(self) -> int: ...
+    def round(self) -> int:
+        """Number of the present round, from 0; -1 before the first."""
+        ...
 
-    def begin_round(self, number: int) -> None: ...
+    def begin_round(self, number: int) -> None:
+        """Begin round `number`, which rows belong to from now on."""
+        ...
 
     def local_round(self, user: int) -> int:
-        """The user's own round, after which its draws are named: the server's, unless it goes on by itself."""
+        """Number of a user's local round, by which its draws are named; in rounds it is that of the round."""
         ...
 
     def begin_local_round(self, user: int, number: int) -> None:
-        """From now on the user goes on by itself, and begins its local round `number`."""
+        """Begin local round `number` of a user under an asynchronous policy."""
         ...
 
-    def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None: ...
+    def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
+        """End the present round; the arguments are columns of the table `rounds`."""
+        ...
 
     def evaluation(
         self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
-    ) -> None: ...
+    ) -> None:
+        """Add a row to the table `evaluations`; the arguments are its columns."""
+        ...
 
-    def decision(self, user: int | None, name: str, value: float) -> None: ...
+    def decision(self, user: int | None, name: str, value: float) -> None:
+        """Add a row to the table `decisions`, about one user or about all (None)."""
+        ...
 
     def expert_call(
         self,
@@ -243,5 +278,5 @@ class Journal(Protocol):
         hit: bool,
         interrupted: bool,
     ) -> None:
-        """A call of an expert is over now, done or given up; the arguments are columns of the table `expert_calls`."""
+        """Report that a call of an expert has ended or was interrupted; the arguments are columns of `expert_calls`."""
         ...

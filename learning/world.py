@@ -1,4 +1,4 @@
-"""The world as a scheme sees it: parties, data, model, and the loop of rounds."""
+"""The world of a scheme: parties, data, model, and the loop of rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
-from typing import Any
 
 import numpy as np
 import simpy
@@ -24,38 +23,54 @@ from learning.placement import SERVER, USER, default_placement, named_parts, pla
 from learning.policies import Policy, check
 from learning.ports import Journal, Streams
 from learning.pretraining import Pretrainer
+from learning.steps import Weights
 from learning.stop import Stop
 
 
 @dataclass
 class World:
-    """Everything that a scheme's `run` works with. Raises ValueError where fields do not fit each other."""
+    """Everything that a scheme's `run` works with. Raises ValueError if fields do not fit each other."""
 
     env: simpy.Environment
+    """Simulated time, in seconds, and its events."""
     instant: Callable[[float], simpy.Event]
-    """Happens at an instant of simulated time, or now if that is past, after whatever ends in it."""
+    """Makes an event at an instant in seconds, or now if that is past; it comes after all that ends at that instant."""
     executor: Executor
+    """Runs torch operations."""
     streams: Streams
+    """Random draws."""
     journal: Journal
+    """Writes to the tables of the run."""
     server: Server
-    """The aggregator, which is also the only server that users work with, unless there is a `nearest` one."""
+    """The aggregator, which is also the server that all users work with, unless there are edge servers (`nearest`)."""
     users: list[User]
+    """All users, by number."""
     dataset: Dataset
+    """Training and test data."""
     whole: Model
-    """The model; where it has an adapter, its backbone is frozen, and what trains are its adapters (and head)."""
+    """The whole model; with an adapter its backbone is frozen, and its adapters (and head) train."""
     cuts: tuple[int, ...]
     """Blocks before each place where the model is cut, ascending."""
     optimiser: Optimiser
+    """The optimiser on devices."""
     server_optimiser: Optimiser
+    """The optimiser of the server's part of a split model."""
     participation: Participation
+    """Which users are asked to take part in a round."""
     policy: Policy
+    """What a round does about stragglers."""
     stop: Stop
+    """When the run ends."""
     evaluate_every: int
+    """Rounds from one evaluation to the next."""
     precision: torch.dtype
+    """Number format of weights and data."""
     pretrainer: Pretrainer | None = None
+    """Trains the model on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
+    """Adapters that train in place of the weights (default: all weights train)."""
     nearest: Callable[[User], Server] | None = None
-    """Which server a user works with from the beginning of a round; None is the aggregator."""
+    """The edge server with which a user works from the beginning of a round (default: the aggregator)."""
     sites: dict[str, Server] = field(default_factory=dict)
     """All servers by their names in the tables: the aggregator (`server`), edge servers (`server0`, ... by station),
     the sites of the scenario, and a server on each user's device (`user0`, ...)."""
@@ -63,9 +78,9 @@ class World:
     """Part of the model -> its host: `user` (the user's own device), `server` (the server that the user works with) or
     the name of a site. Parts that are left out are placed by default."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
-    """What is to be done when the last round is over, at that very instant."""
+    """Functions called when the last round is over, at that very instant."""
     closes_s: float = field(default=inf, init=False)
-    """When the present round's deadline is; infinite before users begin to work in it, and where there is none."""
+    """Instant in seconds of the present round's deadline; infinite until users begin to work, and if there is none."""
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
     _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
     _staleness: float = field(default=0.0, init=False)
@@ -116,11 +131,11 @@ class World:
 
     @property
     def wanted(self) -> int:
-        """How many users are to take part in a round. Raises ValueError where not so many are able to."""
+        """How many users are to take part in a round. Raises ValueError if there are not so many that can."""
         return self.participation.wanted(len(self.able))
 
     def leave_out(self, users: Sequence[User], cause: str) -> None:
-        """These users never take part. Raises ValueError if nobody is left."""
+        """Exclude users from the run; `cause` is noted in the table `outages`. Raises ValueError if no user is left."""
         self.able = [user for user in self.able if user not in users]
         if not self.able:
             raise ValueError("no user is left who can take part")
@@ -128,9 +143,9 @@ class World:
             user.node.leave_out(cause)
 
     def initial(self, segment: Part | Model) -> dict[str, torch.Tensor]:
-        """What of a segment trains, as it starts; the same wherever the model is cut.
+        """Initial values of the parameters of a part of the model that train; the same wherever the model is cut.
 
-        Weights are pretrained, else drawn by name; adapters change nothing yet.
+        Weights are pretrained, or drawn by name; adapters begin as zero changes.
         """
         if isinstance(segment, Bound):
             adapted = segment.adapted
@@ -146,15 +161,15 @@ class World:
         return self.pretrainer.trained(self.executor, self.precision)
 
     def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
-        """Aggregation weights that sum to one: alike (`uniform`), or in proportion to samples (`by_samples`)."""
+        """Weights of users in a mean, which sum to one: `uniform`, or in proportion to samples (`by_samples`)."""
         sizes = [user.samples if rule == "by_samples" else 1 for user in users]
         return tuple(size / sum(sizes) for size in sizes)
 
     def selected(self, number: int) -> list[User]:
         """The users that are asked to take part in round `number`, in the order of their numbers.
 
-        They are chosen among those that are there when it is first asked, if they are enough; else among all that are
-        not gone for ever.
+        They are chosen among the users that are available when this is first called, if these are enough; else among
+        all that are not gone for good.
         """
         if number != self._selection[0]:
             count = self.policy.asked(self.wanted)
@@ -165,18 +180,25 @@ class World:
             self._selection = number, sorted(chosen, key=lambda user: user.number)
         return self._selection[1]
 
-    def choose(self, among: Sequence[User], count: int, turn: int, before: int) -> list[User]:
-        """At most `count` users by the rule of participation, in choice `turn`, before which `before` were chosen."""
-        numbers, samples = (np.array([getattr(user, name) for user in among]) for name in ("number", "samples"))
+    def choose(self, among: Sequence[User], count: int, choice: int, before: int) -> list[User]:
+        """Choose users by the participation rule.
+
+        Args:
+            among: the candidates.
+            count: users to choose, at most.
+            choice: number of this choice, by which its draws are named.
+            before: users chosen in earlier choices.
+        """
+        numbers, samples = np.array([user.number for user in among]), np.array([user.samples for user in among])
         able = np.array([user.number for user in self.able])
         candidates = Candidates(numbers, samples, len(self.users), able)
-        keys = self.participation.keys(candidates, turn, before, self.streams)
+        keys = self.participation.keys(candidates, choice, before, self.streams)
         return [among[place] for place in np.argsort(keys, kind="stable")[:count] if keys[place] < inf]
 
     def rounds(self) -> Iterator[int]:
-        """Number the rounds until the stop criterion holds; the body of the loop is one round.
+        """Iterate over the numbers of rounds until a stop criterion holds; the body of the loop is one round.
 
-        Criteria are looked at when a round has ended, so a run ends with a whole round.
+        Criteria are checked when a round has ended, so a run ends with a whole round.
         """
         if self.pretrainer is not None and self.executor.computes:
             self.pretrainer.evaluate(self.executor, self.journal, self._trained)
@@ -195,13 +217,14 @@ class World:
             act()
 
     def took_part(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
-        """How many of the users that were asked took part in this round, and how stale their work was."""
+        """Report how many of the users asked took part in this round, and the mean staleness of their updates."""
         self._presence, self._staleness = (present, asked), staleness_mean
 
-    def models(self, *models: Any) -> None:
-        """The global model after this round, or one for each user: trees of weights, or tuples of parts of one.
+    def models(self, *models: Weights | tuple[Weights | Bound, ...]) -> None:
+        """Report the global model after this round, or one model for each user, to be evaluated.
 
-        Before its parts a tuple may hold the bound segment that they belong to: (Bound, adapters, ...).
+        A model is its weights, or a tuple of those of its parts; the first element of a tuple may be the bound segment
+        that they belong to, (Bound, adapters, ...).
         """
         self._models = models
 
@@ -214,9 +237,9 @@ class World:
         late = self.env.now >= (inf if self.stop.time_s is None else self.stop.time_s)
         good = self.stop.accuracy is not None and self.evaluator.accuracy >= self.stop.accuracy
         lost = self.stop.on_divergence == "stop" and self.evaluator.diverged
-        return enough or late or good or lost or self._deserted()
+        return enough or late or good or lost or self._without_users()
 
-    def _deserted(self) -> bool:
-        """Whether nobody took part in the last round, and nobody ever will."""
+    def _without_users(self) -> bool:
+        """Whether no user took part in the last round, and all are gone for good."""
         present, asked = self._presence
         return asked > 0 == present and all(user.node.gone for user in self.users)
