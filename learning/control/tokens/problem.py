@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,11 +160,19 @@ class TokenProblem:
 
     def of(self, users: Counts) -> TokenProblem:
         """The problem of some of the users, (some,) indices."""
-        rows: dict[str, Any] = {name: getattr(self, name)[users] for name in ("importance", "gain_hz_per_w", "room_s")}
-        for name in ("token_bits", "overhead_bits"):
-            if np.ndim(bits := getattr(self, name)):
-                rows[name] = bits[users]
-        return replace(self, **rows)
+        return replace(
+            self,
+            importance=self.importance[users],
+            gain_hz_per_w=self.gain_hz_per_w[users],
+            room_s=self.room_s[users],
+            token_bits=_of(self.token_bits, users),
+            overhead_bits=_of(self.overhead_bits, users),
+        )
+
+
+def _of(numbers: Floats | float, users: Counts) -> Floats | float:
+    """Those of some of the users, or the one for all."""
+    return numbers[users] if isinstance(numbers, np.ndarray) else numbers
 
 
 def admissible(problem: TokenProblem) -> Counts:
