@@ -227,7 +227,7 @@ class HandoverRow(NamedTuple):
 
 
 class ExpertCallRow(NamedTuple):
-    """The tokens of one user's request or mini-batch that one expert of a mixture of experts was called with."""
+    """One call of an expert of a mixture of experts, with the tokens that a user's request or mini-batch has for it."""
 
     round: Round
     user: Annotated[int, Column("1", "number of the user that calls, from 0")]
@@ -237,12 +237,16 @@ class ExpertCallRow(NamedTuple):
     kind: Annotated[str, Column("", "what was computed, as in computations")]
     tokens: Annotated[int, Column("1", "tokens sent to the expert")]
     bits_up: Annotated[float, Column("bit", "size of what was sent to the site; 0 on the user's own device")]
-    bits_down: Annotated[float, Column("bit", "size of what the site sent back, likewise; 0 if it came to nothing")]
+    bits_down: Annotated[
+        float, Column("bit", "size of what the site sent back, likewise; 0 if the work was not finished")
+    ]
     start_s: Start
     end_s: Annotated[float, Column("s", "simulated time at which the user had the result, or the call was given up")]
-    wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the expert did not get done")]
+    wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the expert's work was not finished")]
     service_s: Annotated[float | None, Column("s", "time on the site's processor; null likewise")]
-    hit: Annotated[bool, Column("1", "whether it was the site that the user prefers, which then holds the expert")]
+    hit: Annotated[
+        bool, Column("1", "whether the site is the user's first choice; false if that did not hold the expert")
+    ]
     interrupted: Annotated[bool, Column("1", "whether the call was given up before the user had the result")]
 
 

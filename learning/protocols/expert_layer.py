@@ -28,7 +28,7 @@ from learning.world import World
 
 
 class ExpertLayer:
-    """A layer of experts that sites hold. Their weights stay as they are while users call them, until `step`."""
+    """A layer of experts that are held by sites. Their weights stay constant while users call them, until `step`."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ExpertLayer:
         part: steps.Part,
         weights: Sequence[steps.Parameters],
     ) -> None:
-        """A layer at time zero.
+        """A layer whose experts begin with these weights.
 
         Args:
             world: the world of the run.

@@ -1,4 +1,4 @@
-"""Processes side by side that join when the last is done."""
+"""Processes that run concurrently and join when the last is done."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 def join(env: simpy.Environment, works: Iterable[Process[T]]) -> Process[list[T]]:
-    """Run processes at once; return their results in the order of `works`, when the last is done.
+    """Run processes concurrently; return their results, in the order of `works`, when the last is done.
 
-    If the caller is interrupted, or what one of them needs goes away, all that still run are interrupted and
-    simpy.Interrupt is raised.
+    If the caller or one of the processes is interrupted, as when a device goes away, all that still run are interrupted
+    too and simpy.Interrupt is raised.
     """
     processes = [env.process(_until_interrupted(work)) for work in works]
     try:
