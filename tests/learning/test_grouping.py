@@ -54,6 +54,7 @@ class Operands:
         self.xs, self.ys = self.normal(STEPS, BATCH, 1, 8, 8), torch.stack([self.y] * STEPS)
         self.z = self.front(self.lower, self.x)
         self.dz = self.normal(*self.z.shape)
+        self.logits = self.normal(BATCH, 10)
         self.u = self.uniform(*self.z.shape)
         self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
         self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
@@ -66,6 +67,10 @@ class Operands:
         return torch.rand(*shape, generator=self.generator)
 
 
+TOOLS = {steps.pullback, steps.mean_loss, steps.block, steps.stack_of_one, steps.unstacked}
+"""Functions that operations are made of, and no operations themselves."""
+
+
 def calls(o):
     """Every operation of the schemes on the operands of one job."""
     sgd, adam, velocity = SGD.init(o.lower), ADAM.init(o.weights), SGD.init(o.upper)
@@ -76,10 +81,13 @@ def calls(o):
         steps.back_gradients: (o.back, o.upper, o.z, o.y),
         steps.back: (o.back, SGD, o.upper, velocity, o.z, o.y),
         steps.front_gradients: (o.front, o.lower, o.x, o.dz),
+        steps.middle_gradients: (o.front, o.lower, o.x, o.dz),
+        steps.update_middle: (o.front, SGD, o.lower, sgd, o.x, o.dz),
         steps.update_front: (o.front, SGD, o.lower, sgd, o.x, o.dz),
         steps.apply_mean: (SGD, o.lower, sgd, [o.gradients, o.lower], (0.25, 0.75)),
         steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
         steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
+        steps.loss_gradient: (o.logits, o.y),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
@@ -114,7 +122,7 @@ def test_every_operation_is_here():
     for module in (steps, operators):
         public = {f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
         own = {f for f in public if f.__module__ == module.__name__}
-        assert own - {steps.pullback, steps.mean_loss, steps.block} <= known  # tools of operations, none themselves
+        assert own - TOOLS <= known
     names = {operation.__name__ for operation in known}
     for scheme in ANY_MODEL:
         executor = Batched()
