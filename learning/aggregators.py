@@ -27,7 +27,7 @@ def averaged(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
 
 
 def masked_mean(previous: Tree, trees: list[Tree], masks: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """Each entry is averaged over the trees that kept it (mask true); one that nobody kept is taken from `previous`.
+    """Each entry is averaged over the trees that kept it (mask true); one that no tree kept is taken from `previous`.
 
     Where all masks are true it equals `weighted_mean` bit for bit; an entry kept by one tree is that tree's value.
     Raises ValueError as `weighted_mean` does.

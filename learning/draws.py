@@ -1,4 +1,4 @@
-"""Random tensors by name: inputs of operations that come into being when somebody computes with them."""
+"""Random tensors by name: inputs of operations whose values are drawn when an operation runs."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b

@@ -123,7 +123,7 @@ def enough(count: int, users: int) -> int:
 
 
 def draws(candidates: Candidates, turn: int, streams: Streams) -> Numbers:
-    """Uniform numbers, one a candidate: whoever else there is moves nobody's draw."""
+    """Uniform numbers in [0, 1), one for each candidate, which do not depend on who the other candidates are."""
     return streams.generator("participants", turn).random(candidates.users)[candidates.numbers]
 
 

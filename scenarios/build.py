@@ -33,7 +33,7 @@ from netsim.recordings import DATA_FOLDER
 from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
-from scenarios.blame import PROBLEMS, blaming, culprit, field_error
+from scenarios.field_errors import PROBLEMS, errors_of, field_error, offending_field
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
@@ -49,7 +49,7 @@ class Material(NamedTuple):
 
 
 def without_values(scenario: Scenario) -> Scenario:
-    """The scenario in which nothing is computed, not even a pretraining: to see whether it can be built."""
+    """The scenario with the dry executor, which computes no values, to see whether it can be built."""
     learning = scenario.learning
     if learning is None:
         return scenario
@@ -58,9 +58,12 @@ def without_values(scenario: Scenario) -> Scenario:
 
 
 def build(scenario: Scenario, store: Store | None = None, *, limited: bool = True) -> Simulation:
-    """Set up streams, network, data and learning, whose values are kept in `store`, if any, and found there.
+    """Set up streams, network, data and learning.
 
-    Unless `limited`, nobody looks whether a user's part fits into the memory of its device.
+    Args:
+        scenario: the scenario.
+        store: where values are kept between runs (default: they are not).
+        limited: whether users' jobs must fit into the memory of their devices, where that is limited.
 
     Raises:
         FieldError: fields do not fit each other or the data, or data are missing.
@@ -70,7 +73,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     try:
         network = _network(scenario, env, streams)
     except PROBLEMS as problem:
-        path = culprit(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
+        path = offending_field(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
     traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
@@ -78,17 +81,17 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
     if learning.charge_as is not None and isinstance(material.model, Segment):
-        with blaming("learning", "charge_as"):
+        with errors_of("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material)
-    with blaming("learning", "servers"):
+    with errors_of("learning", "servers"):
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
-    with blaming("learning", "placement" if learning.placement else "cut"):
+    with errors_of("learning", "placement" if learning.placement else "cut"):
         if not (world.plain_split or learning.scheme.placeable):
             hosts = ", ".join(f"{part}: {host}" for part, host in world.placement.items())
             raise ValueError(f"the scheme splits a model in two, if at all, and cannot have {{{hosts}}}")
-    with blaming("learning", "scheme"):
+    with errors_of("learning", "scheme"):
         learning.scheme.check(world)
         world.leave_out([world.users[number] for number in short], "memory")
         world.leave_out(learning.scheme.left_out(world), "budget")
@@ -103,34 +106,34 @@ def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Ne
 
 
 def _traffic(network: Network, described: TrafficDescription) -> Traffic:
-    with blaming("traffic"):
+    with errors_of("traffic"):
         try:
             return Traffic(network, described)
         except PROBLEMS:
             for name, stream in described.streams.items():
-                with blaming("traffic", "streams", name):
+                with errors_of("traffic", "streams", name):
                     Traffic(network, replace(described, streams={name: stream}))
             raise
 
 
 def _material(learning: LearningDescription, network: Network, streams: Streams) -> Material:
-    """Load, deal out and check what learning needs."""
+    """Load the data, partition them, and build the model."""
     users = len(network.users)
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
-    with blaming("learning", "data"):
+    with errors_of("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
-    with blaming("learning", "partition"):
+    with errors_of("learning", "partition"):
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
-    with blaming("learning", "towers" if learning.towers else "model"):
+    with errors_of("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
-    with blaming("learning", "pretraining"):
+    with errors_of("learning", "pretraining"):
         pretrainer = _upstream(learning, model, folder) if isinstance(model, Segment) else None
-    with blaming("learning", "adapter"):
+    with errors_of("learning", "adapter"):
         if learning.adapter is not None and isinstance(model, Segment):
             learning.adapter.on(model, learning.cuts[0])
-    with blaming("learning", "cut"):
+    with errors_of("learning", "cut"):
         parts = named_parts(model, learning.cuts)
-    with blaming("learning", "placement"):
+    with errors_of("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
     return Material(dataset, shares, model, pretrainer)
@@ -141,11 +144,11 @@ def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimo
 
 
 def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
-    """Those who are able to work must be enough, of all users."""
+    """Raise FieldError if the users that are not left out are too few for participation or policy."""
     why = f"; {users - able} of {users} users are left out, for their memory or their budget" if able < users else ""
-    with blaming("learning", "participants", beside=why):
+    with errors_of("learning", "participants", beside=why):
         wanted = learning.participants.wanted(able)
-    with blaming("learning", "policy", beside=why):
+    with errors_of("learning", "policy", beside=why):
         check(learning.policy, wanted, able)
 
 
@@ -169,9 +172,9 @@ def _world(
     users, size = [], None if learning.batch_size == "all" else learning.batch_size
     for node, rows in zip(network.users, material.shares, strict=True):
         node.samples = len(rows)
-        with blaming("learning", "last_batch"):
+        with errors_of("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
-        with blaming("learning", "towers"):
+        with errors_of("learning", "towers"):
             if learning.towers and not set(learning.towers) & set(batches.modalities):
                 raise ValueError(f"user {node.number} has no samples of {' or '.join(learning.towers)}")
         users.append(User(node, batches, wire))

@@ -1,4 +1,4 @@
-"""Whether users' devices can hold what a scheme wants of them, from a dry run of its first round."""
+"""Which users' devices have too little memory for a scheme, by a dry run of its first round."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from learning.policies import WaitForAll
 from learning.stop import Stop
 from netsim.description import FaultsDescription
 from netsim.trace import Trace
-from scenarios.blame import field_error
 from scenarios.errors import FieldError, RunFailed, told
+from scenarios.field_errors import field_error
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
 
 
 class Build(Protocol):
-    """Builds a scenario; unless `limited`, without a look at what fits into memories."""
+    """Builds a scenario; unless `limited`, without checking memory."""
 
     def __call__(self, scenario: Scenario, *, limited: bool) -> Simulation: ...
 
 
 def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -> list[int]:
-    """The users whose largest job in a round does not fit their devices.
+    """Numbers of the users whose largest job in a round does not fit into the memory of their devices.
 
     Raises:
-        FieldError: there are such users and the scenario refuses them, or all are such.
+        FieldError: there are such users and the scenario rejects them, or all users are.
         RunFailed: that round fails, as it would in the run.
     """
     devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
@@ -45,20 +45,20 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
     if devices.on_out_of_memory == "reject":
         raise field_error(path, ValueError(f"{sentence}; with on_out_of_memory: exclude such users are left out"))
     if len(short) == len(limits_bytes):
-        raise field_error(path, ValueError(f"{sentence}; nobody is left"))
+        raise field_error(path, ValueError(f"{sentence}; no user is left"))
     return short
 
 
 def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
-    """The largest job of each user that has any, in a round of all users in which nobody is dropped."""
+    """Bytes of the largest job of each user that has one, in a round of all users in which no user is dropped."""
     assert scenario.learning is not None
     learning = replace(scenario.learning, executor="dry", stop=Stop(rounds=1), policy=WaitForAll())
     network = replace(scenario.network, faults=FaultsDescription())
     energy = replace(scenario.energy, battery=None)
     alone = replace(scenario, learning=learning, network=network, energy=energy, traffic=None)
-    everybody = replace(alone, learning=replace(learning, participants=Everybody()))
+    with_all = replace(alone, learning=replace(learning, participants=Everybody()))
     try:
-        probe = build(everybody, limited=False)
+        probe = build(with_all, limited=False)
     except FieldError:  # a controller may be able to decide for those of one round, and not for all users
         probe = build(alone, limited=False)
     probe.record_in(Trace(None, ["computations"]))

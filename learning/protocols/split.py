@@ -52,7 +52,7 @@ class CutLink:
             world: the world, for shapes and draws.
             user: whose draws a random reducer takes.
             front: the device's part of the model.
-            weights: its weights, of which only shapes are looked at.
+            weights: its weights, of which only the shapes matter.
             x: the mini-batch.
         """
         if self.tokens is None:

@@ -13,8 +13,8 @@ import pytest
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from scenarios import load
-from scenarios.blame import NETWORK_SECTIONS, culprit
 from scenarios.checks import default_of
+from scenarios.field_errors import NETWORK_SECTIONS, offending_field
 from scenarios.hints import hints
 from scenarios.schema import parts
 
@@ -181,7 +181,7 @@ def test_any_field_at_fault_is_found(file: str) -> None:
                 if reduce(getattr, path, variant) == value:
                     raise ValueError("this does not fit")
 
-            assert culprit(scenario, build) == (() if value == default else path)
+            assert offending_field(scenario, build) == (() if value == default else path)
             found += value != default
     assert found > 2
 
@@ -191,4 +191,4 @@ def test_a_field_whose_default_fails_in_another_way_explains_nothing() -> None:
         raise ValueError("nothing fits") if variant == scenario else KeyError("no message for anybody")
 
     scenario = load(SCENARIOS / "many_cells.yaml")
-    assert culprit(scenario, build) == ()
+    assert offending_field(scenario, build) == ()

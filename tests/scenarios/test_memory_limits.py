@@ -48,5 +48,5 @@ def test_left_out(largest: dict[int, int]) -> None:
 
 
 def test_somebody_must_be_left() -> None:
-    with pytest.raises(ScenarioError, match="nobody is left"):
+    with pytest.raises(ScenarioError, match="no user is left"):
         limited(compute__devices__memory_bytes=1000, compute__devices__on_out_of_memory="exclude")

@@ -1,4 +1,4 @@
-"""Which field is at fault when a world cannot be built from fields that are fine one by one."""
+"""Errors of fields that are valid one by one, but from which a world cannot be built."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
 
 PROBLEMS = (ValueError, MissingData, ArithmeticError, MemoryError)
-"""What goes wrong where a world is built from fields that are fine one by one."""
+"""Exceptions that mean that fields do not fit each other, or the data."""
 
 
 def field_error(path: Path, problem: Exception, beside: str = "") -> FieldError:
-    """What a part says about its arguments, as an error of a field; and what is to be said `beside`."""
+    """The error of a field for a problem that a part raised; `beside` is appended to its message."""
     said = str(problem)
     if isinstance(problem, ArithmeticError | MemoryError):  # these are the words of Python, not of a part
         reason = problem.args[-1] if problem.args else type(problem).__name__
@@ -31,20 +31,26 @@ def field_error(path: Path, problem: Exception, beside: str = "") -> FieldError:
 
 
 @contextmanager
-def blaming(*path: str, beside: str = "") -> Iterator[None]:
-    """Whatever does not fit or is missing in here is the fault of one field; `beside` is added to what is said."""
+def errors_of(*path: str, beside: str = "") -> Iterator[None]:
+    """Raise problems in the body of the `with` statement as errors of one field; `beside` is appended to messages."""
     try:
         yield
     except PROBLEMS as problem:
         raise field_error(path, problem, beside) from problem
 
 
-def culprit(scenario: Scenario, build: Callable[[Scenario], Any]) -> Path:
-    """The field that does not fit the others: with its default, `build` succeeds.
+def offending_field(scenario: Scenario, build: Callable[[Scenario], Any]) -> Path:
+    """Find the field that does not fit the others: if it has its default, `build` succeeds.
 
-    Parts such as lists and placements learn how many users there are only when a network is built. A part that was
-    chosen by name is at fault before a plain field is, and a field inside a section before the whole section. Returns
-    the empty path if no single field is at fault.
+    It is needed since parts such as lists and placements know the number of users only when a network is built. Parts
+    chosen by name are tried before plain fields, and a field inside a section before the whole section.
+
+    Args:
+        scenario: the scenario that cannot be built.
+        build: raises an exception unless a scenario can be built.
+
+    Returns:
+        The path of the field; the empty path if no single field is at fault.
     """
     for named in (True, False):
         for section in NETWORK_SECTIONS:
@@ -55,11 +61,11 @@ def culprit(scenario: Scenario, build: Callable[[Scenario], Any]) -> Path:
 
 
 NETWORK_SECTIONS = ("network", "compute", "energy")
-"""What a network is built from."""
+"""Sections of a scenario from which the network is built."""
 
 
 def _succeeds(attempt: Callable[[], Any]) -> bool:
-    """Whether nothing is raised. A field whose default cannot be built either, in whatever way, explains nothing."""
+    """Whether an attempt raises no exception; a field whose default cannot be built either is not the one at fault."""
     try:
         attempt()
     except Exception:
@@ -68,9 +74,9 @@ def _succeeds(attempt: Callable[[], Any]) -> bool:
 
 
 def _variants(part: Any, path: Path, known: Parts, named: bool) -> Iterator[tuple[Path, Callable[[], Any]]]:
-    """Each way to put one field back to its default: a part that was chosen by name, or else any other field.
+    """Variants of a part in each of which one field has its default: a part chosen by name if `named`, else another.
 
-    What is returned makes the variant, which may not be allowed: the fields of a section may need each other.
+    A variant is returned as a function that makes it, which may raise: the fields of a section may need each other.
     """
     kind: type = type(part)
     for field in fields(part):
