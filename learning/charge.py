@@ -42,11 +42,15 @@ al., 2019, table 2. BERT: Devlin et al., arXiv 1810.04805, section 3."""
 
 @dataclass(frozen=True)
 class Charge:
-    """The large model that a small one stands for. Raises ValueError unless they are of one family and it is deeper."""
+    """The large model whose costs are charged in place of those of a small one.
+
+    Raises ValueError where the two are of different families, or the large model has fewer layers.
+    """
 
     name: Large
+    """Name of the large model in `SIZES`."""
     small: Segment
-    """The whole small model."""
+    """The whole small model, which is trained."""
 
     def __post_init__(self) -> None:
         family = self.name.partition("_")[0].rstrip("2")
@@ -92,7 +96,7 @@ class Charge:
         return each
 
     def _tensor(self, tensor: Tensor) -> Tensor:
-        """Samples, activations and their gradients; labels, losses and scores are the same for both models."""
+        """The counterpart of samples, activations or their gradients; labels, losses and scores stay as they are."""
         shape, sample = tuple(tensor.shape), self.small.input_shape
         if len(sample) > 1 and shape[-len(sample) :] == sample:
             return _like(tensor, (*shape[: -len(sample)], *self.large.input_shape))
@@ -101,11 +105,11 @@ class Charge:
         return tensor
 
     def _named(self, name: str, value: Any) -> list[tuple[int, str, Any]]:
-        """Block, rest of the name and value of each counterpart of what is named after a parameter or a weight."""
+        """(block, rest of the name, value) of each counterpart of a value named after a parameter or weight."""
         return [(block, rest, self._parameter(f"{block}.{rest}", value)) for block, rest in self._places(name)]
 
     def _parameter(self, name: str, value: Any) -> Any:
-        """A parameter, weight or factor of an adapter in the large model's shape; a single number as it is."""
+        """The counterpart of a parameter, a weight or a factor of an adapter; a single number stays as it is."""
         if not isinstance(value, Tensor) or value.ndim == 0:
             return value
         if (shape := self._shapes.get(name, self._sides.get(name))) is None:

@@ -1,4 +1,7 @@
-"""Parties: nodes that spend simulated time and really compute."""
+"""Parties: users and servers, whose jobs and messages take simulated time and are really computed.
+
+They alone ask what a job or a message costs, by the shapes that are charged.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ Sent = TypeVar("Sent", bound=Message)
 """What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
 
 Witness = Callable[[int, Sequence[object]], None]
-"""Is told of a user and of the operands of what is computed by it, or for it, at the instant at which that begins."""
+"""Called with a user's number and the operands of a job when the user, or a server on its behalf, begins it."""
 
 StandIn = Callable[[Tensor], Tensor]
 """Makes, of the shape of a value (a meta tensor), a tensor of that shape to decide by where no values are computed."""
@@ -37,7 +40,7 @@ PLAIN = Identity()
 
 
 class Wire:
-    """What codecs do to messages: sizes, round trips, and the draws of stochastic codecs.
+    """Messages on the wire: their sizes, what their receivers see, and the draws of stochastic codecs.
 
     A draw is named by the user at the far end, the round (the user's own, if it goes on by itself), the kind of message
     and its number among those, so that no other message moves it.
@@ -47,16 +50,19 @@ class Wire:
         self.executor, self.streams, self.journal = executor, streams, journal
         self._sent: dict[tuple[int, str], tuple[int, int]] = {}
         self.witness: Witness | None = None
-        """Who wants to know what users compute with."""
+        """Function that is called when a job of a user begins; None for none."""
         self.stand_in = stand_in
         """What stands in for values that users read where none are computed, in words; None if nothing does."""
 
     def bits(self, what: Any, codec: Codec | Bundle) -> int:
-        """Size of `what` on the wire, by the shapes that are charged; a flag of a presence mask takes one bit."""
+        """Size of a message in bits, by the shapes that are charged; a flag of a presence mask takes one bit."""
         return size_bits(codec, self.executor.charged(what).tree)
 
     def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
-        """What the receiver sees; of a bundle a tuple, like what was sent."""
+        """What the receiver of a message sees; of a bundle a tuple, as was sent.
+
+        `user` and `kind` name the draws of a stochastic codec.
+        """
         if isinstance(codec, Bundle):
             return tuple(self.deliver(part, own, user, kind) for part, own in zip(what, codec.codecs, strict=True))
         if codec.exact:
@@ -65,7 +71,7 @@ class Wire:
         return self.executor.submit(transcode, codec, what, draws)
 
     def observe(self, user: int, plan: OperationPlan) -> None:
-        """Work of a user, or on its behalf, begins."""
+        """Tell the witness, if there is one, that a job of a user begins."""
         if self.witness is not None:
             self.witness(user, plan.leaves)
 
@@ -89,10 +95,10 @@ def transcode(codec: Codec, tree: Any, draws: list[torch.Tensor] | None) -> Any:
 
 
 class User:
-    """A user: a device on the network, its data, and the work it really does."""
+    """A user: its device on the network, its data, and the jobs and messages of that device."""
 
     server: Server
-    """The server that it works with; the world says which."""
+    """The server that it works with: the aggregator, or an edge server near it."""
 
     def __init__(self, node: UserNode, batches: Batches, wire: Wire) -> None:
         self.node, self.batches, self.wire = node, batches, wire
@@ -100,11 +106,11 @@ class User:
 
     @property
     def samples(self) -> int:
-        """Size of the user's data set."""
+        """Number of samples in the user's data set."""
         return self.batches.samples
 
     def batch(self, position: int) -> tuple[Inputs, Rows]:
-        """Mini-batch number `position` of the user's data."""
+        """Samples and labels of mini-batch number `position` in the user's sequence of shuffled epochs."""
         return self.batches.at(position)
 
     @overload
@@ -191,7 +197,7 @@ class User:
 
 
 class Server:
-    """A server: a node on the network, and the work it really does."""
+    """A server: its node on the network, and the jobs and messages of that node."""
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
@@ -217,7 +223,10 @@ class Server:
     ) -> Process[Deferred[One]]: ...
 
     def do(self, operation: Operation, *args: Any, kind: str, user: User | None = None) -> Process[Any]:
-        """Queue, spend the time of an operation on behalf of a user, if any, then return its deferred result."""
+        """Queue, spend the time of an operation on behalf of a user, if any, then return its deferred result.
+
+        Arguments as in `User.do`; all of the operation's FLOPs are charged.
+        """
         plan = self.wire.executor.plan(operation, *args)
         yield from self._spend(plan, kind, user)
         return self.wire.executor.submit_plan(plan)
