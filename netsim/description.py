@@ -120,7 +120,7 @@ class BandDescription:
 
 @dataclass(frozen=True)
 class SharingDescription:
-    """The bands: uplink and downlink do not disturb each other."""
+    """The bands: uplink and downlink do not interfere with each other."""
 
     uplink: BandDescription = field(default_factory=BandDescription)
     """From users to stations."""
@@ -192,7 +192,7 @@ class NetworkDescription:
     sharing: SharingDescription = field(default_factory=SharingDescription)
     """Their bands."""
     interference: Interference | None = None
-    """Whether stations disturb each other; null gives each a band of its own."""
+    """Interference between stations; null gives each a band of its own."""
     mobility: MobilityDescription | None = None
     """How users move; null leaves them where they are."""
     handover: Handover | None = None

@@ -146,7 +146,7 @@ class Network:
         return Motion(self.env, self.journal, self.budget, self.users, self.stations, mobility, handover)
 
     def _couple_interference(self, interference: Interference) -> None:
-        """Let the stations of a channel disturb each other."""
+        """Let the stations of a channel interfere with each other."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
         couple_interference(self.env, Uplink(powers), [station.uplink.band for station in self.stations], channels)
         couple_interference(self.env, Downlink(powers), [station.downlink.band for station in self.stations], channels)

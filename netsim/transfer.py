@@ -29,14 +29,19 @@ class AirInterface:
     ) -> Process[None]:
         """Transmit `bits` from or to one user. No bits take no time and leave no row.
 
-        Where `stream` is given, the user listens to a rateless-coded signal, for all of its `receivers`: what is on the
-        air is shared by all transfers of the same stream, each of which ends by itself.
+        Args:
+            radio: the user's radio in this direction.
+            bits: size of the payload.
+            kind: what the payload is, for the table `transfers`.
+            stream: the rateless stream to which the user listens; all transfers of one stream share its signal on the
+                air, and each ends by itself. None is a signal of its own.
+            receivers: how many users the stream is for; each counts for this part of the bits on the air.
 
         Raises:
             ValueError: `bits` is negative or no number.
             simpy.Interrupt: the radio link has failed.
         """
-        if not self._anything(bits, kind):
+        if not self._has_bits(bits, kind):
             return
         reception = Reception(radio, self._payload(bits, kind, receivers))
         interrupt: simpy.Interrupt | None = None
@@ -63,7 +68,7 @@ class AirInterface:
         """
         there = [radio for radio in radios if not radio.presence.away]
         there.sort(key=lambda radio: radio.user)  # one order for all, so that locks cannot deadlock
-        if not self._anything(bits, kind) or not there:
+        if not self._has_bits(bits, kind) or not there:
             return there
         payload = self._payload(bits, kind, len(there))
         receptions = [Reception(radio, payload) for radio in there]
@@ -105,7 +110,7 @@ class AirInterface:
             return []
         return reached
 
-    def _anything(self, bits: float, kind: str) -> bool:
+    def _has_bits(self, bits: float, kind: str) -> bool:
         """Return whether there are any bits. Raises ValueError if there cannot be so many."""
         if not bits >= 0:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
