@@ -17,6 +17,7 @@ from learning.ports import Process
 from learning.protocols.expert_layer import ExpertLayer
 from learning.protocols.experts import Expert, call
 from learning.protocols.join import join
+from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.stop import Stop
 from learning.world import World
@@ -253,6 +254,33 @@ def test_a_call_that_is_given_up_leaves_a_row() -> None:
     assert rows.end_s.tolist() == [0.002, 0.002]
     assert rows.bits_down.tolist() == [0, 0]
     assert rows.service_s.isna().all()
+
+
+def test_a_device_that_goes_away_ends_the_calls_of_others_and_drops_them_from_the_round() -> None:
+    """User 1's device leaves at 2 ms, when it works on user 0's tokens; the call to the edge is over by then."""
+    done: list[Any] = []
+
+    def script(world: World) -> Process[None]:
+        for name, expert in (("user1", A), ("edge", B)):
+            world.sites[name].hold(expert, WEIGHTS)
+        sites = [world.sites["user1"], world.sites["edge"]]
+        owner: Any = world.sites["user1"].node
+        owner.place.presence.steady = False
+
+        def leave() -> Process[None]:
+            yield world.env.timeout(0.002)
+            owner.place.presence.leave("outage")
+
+        world.env.process(leave())
+        user = world.users[0]
+        both = [call(world, user, each, sites, TOKEN, product, WEIGHTS, kind="x") for each in (A, B)]
+        done.append((yield from gather(world, {user: join(world.env, both)})))
+        done.append(world.env.now)
+
+    rows = calls(ran(script)).set_index("node")
+    assert done == [{}, 0.002]
+    assert rows.interrupted.to_dict() == {"edge": False, "user1": True}
+    assert rows.end_s["user1"] == 0.002
 
 
 def read_by(told: str | None, stand_in: Any, executor: str = "dry") -> list[Tensor]:
