@@ -1,4 +1,4 @@
-"""How much a user trains between download and upload: so many mini-batches, or so many passes over its samples."""
+"""How long a local round is: a number of mini-batches, or of passes over the user's samples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from learning.world import World
 
 
 class Epochs(Protocol):
-    """Passes over its samples that a user makes: a bare number is the same for all, a bare list one for each."""
+    """Local epochs of each user; in YAML a bare number is the same for all users, a bare list has one for each."""
 
     def of(self, user: int, streams: Streams) -> float:
-        """The passes of a user, by its number."""
+        """Passes over its samples in a round of the user with this number."""
         ...
 
     def check(self, users: int) -> None:
-        """Raises ValueError where there are too few or too many numbers for so many users."""
+        """Raise ValueError if there are too few or too many numbers for this many users."""
         ...
 
 
@@ -30,7 +30,7 @@ class ConstantEpochs:
     """The same number of passes for every user."""
 
     value: Annotated[float, Gt(0)]
-    """The number; 0.5 is half of the mini-batches of an epoch in one round, the other half in the next."""
+    """Passes; 0.5 is half of the mini-batches of an epoch in one round, and the other half in the next."""
 
     def of(self, user: int, streams: Streams) -> float:
         return self.value
@@ -44,7 +44,7 @@ class ListedEpochs:
     """One number of passes for each user, in order."""
 
     values: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
-    """The numbers of users 0, 1, 2 and so on; as many as there are users."""
+    """Passes of users 0, 1, 2 and so on; as many numbers as there are users."""
 
     def of(self, user: int, streams: Streams) -> float:
         return self.values[user]
@@ -56,12 +56,12 @@ class ListedEpochs:
 
 @dataclass(frozen=True)
 class UniformEpochs:
-    """Drawn for each user, uniform between two bounds, and then the same in all its rounds."""
+    """A number of passes drawn for each user, uniformly between two bounds, and the same in all its rounds."""
 
     low: Annotated[float, Gt(0)]
-    """Lower bound."""
+    """Lower bound of the passes."""
     high: Annotated[float, Gt(0)]
-    """Upper bound."""
+    """Upper bound of the passes."""
 
     def __post_init__(self) -> None:
         if self.low > self.high:
@@ -79,10 +79,10 @@ EPOCHS: dict[str, type] = {"constant": ConstantEpochs, "list": ListedEpochs, "un
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """The fields of schemes whose users train by themselves for a while; not both of them can be given."""
+    """Base of schemes with local rounds of several mini-batches; at most one of its two fields can be given."""
 
     local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round, the same for everybody (default: as `local_epochs` says)."""
+    """Mini-batches in a round, the same number for all users (default: as `local_epochs` says)."""
     local_epochs: Epochs | None = field(default=None, kw_only=True)
     """Passes over the user's own samples in a round (default: one, unless `local_steps` is given). Parts of a pass are
     rounded up to whole mini-batches so that all rounds together make as many passes as they should."""
