@@ -16,8 +16,14 @@ def named_parts(model: Model, cuts: Sequence[int]) -> dict[str, Segment | Bound]
     """The parts of a model by name, in the order in which data flow through them.
 
     A chain cut once has the parts `front` and `back`; cut more often, `front`, `middle` (or `middle1`, `middle2`, ...)
-    and `tail`. A model with towers has one part for each, named after its modality, and `fusion`. Raises ValueError
-    where `cuts`, numbers of blocks from the beginning of the model, do not leave a block between them.
+    and `tail`. A model with towers has one part for each, named after its modality, and `fusion`.
+
+    Args:
+        model: The whole model.
+        cuts: Numbers of blocks before each cut, ascending, at least one; a model with towers is cut at 1 alone.
+
+    Raises:
+        ValueError: cuts do not leave a block between them, or are not between towers and fusion network.
     """
     if isinstance(model, Multimodal):
         for at in cuts:
@@ -42,9 +48,15 @@ def default_placement(parts: Collection[str]) -> dict[str, str]:
 
 
 def placed(parts: Collection[str], given: Mapping[str, str], sites: Collection[str]) -> dict[str, str]:
-    """Part -> host for all parts: as given, else by default.
+    """Part -> host for all parts of a model: as given, else by default.
 
-    Raises ValueError where a part or a host is not known; `sites` are hosts besides `user` and `server`.
+    Args:
+        parts: Names of the model's parts.
+        given: Part -> host, for some or all of them.
+        sites: Names of the sites, which are hosts besides `user` and `server`.
+
+    Raises:
+        ValueError: a part or a host is not known.
     """
     for part, host in given.items():
         if part not in parts:

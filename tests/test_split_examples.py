@@ -1,6 +1,7 @@
 """The examples of placed parts run as their users run them, and learn what plainer schemes learn."""
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import scenarios
 from learning.data import DATASETS
 from learning.schemes import SCHEMES
+from learning.store import Store
 from runs import FAULTS, frame, policy
 from scenarios.errors import ScenarioError
 from scenarios.run import Result
@@ -145,3 +147,19 @@ def test_two_towers_follow_policies_and_survive_faults(by: str) -> None:
     assert (result.status, len(rounds)) == ("complete", 4)
     assert (rounds.dropped > 0).any()
     assert frame(result, "evaluations").value.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("example", "changes"),
+    [(u_shaped, AT_A_SITE), (two_towers, {"network.sharing.uplink.bandwidth_mhz": 7})],
+    ids=["another placement", "another network"],
+)
+def test_another_placement_or_network_computes_nothing_again(
+    example: Callable[..., Result], changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = scenarios.simulate
+    monkeypatch.setattr(scenarios, "simulate", lambda scenario: run(scenario, store=Store(tmp_path)))
+    first, again = example(), example(**changes)
+    assert first.operations["run"] > 0 == again.operations["run"]
+    assert first.accuracy == again.accuracy
+    assert first.simulated_time_s != again.simulated_time_s

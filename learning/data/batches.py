@@ -74,7 +74,14 @@ Inputs = Rows | Modalities
 def rows(
     dataset: Dataset, split: Literal["train", "test"], indices: NDArray[np.int64], held: Collection[str] | None = None
 ) -> tuple[Inputs, Rows]:
-    """Samples and labels in these rows; of several modalities those `held` (default: all), and all presence masks."""
+    """Samples and labels of a mini-batch.
+
+    Args:
+        dataset: The data set.
+        split: Which of its splits.
+        indices: Numbers of the rows, in any shape.
+        held: Of several modalities, those whose arrays the mini-batch has (default: all); it has all presence masks.
+    """
     y = Rows(dataset, split, "y", indices)
     if not dataset.modalities:
         return Rows(dataset, split, "x", indices), y

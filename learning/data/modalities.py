@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,15 +18,10 @@ class Modalities:
     """
 
     values: dict[str, Any]
-    """Modality -> array (batch, ...), zero where a sample lacks the modality; without what the whole batch lacks."""
+    """Modality -> array (batch, ...). Rows of samples that lack the modality do not count, whatever is in them; an
+    array that no sample of the user has is left out."""
     present: dict[str, Any]
-    """Modality -> bool (batch,): whether a sample has it. For every modality, also those that `values` lacks."""
-
-    def map(self, function: Callable[[Tensor], Any]) -> Modalities:
-        """The function of every array and of every mask."""
-        return Modalities(
-            *({name: function(each) for name, each in tree.items()} for tree in (self.values, self.present))
-        )
+    """Modality -> bool (batch,): whether a sample has it; also for modalities whose array is left out."""
 
 
 register_pytree_node(Modalities, lambda x: ([x.values, x.present], None), lambda trees, _: Modalities(*trees))

@@ -1,7 +1,6 @@
 """A run of consecutive blocks of a model, as a pure function of its parameters and its input."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -109,13 +108,6 @@ class Segment:
             allowed = f"{self.start + 1} to {self.stop - 1}" if self.blocks > 1 else "none"
             raise ValueError(f"cut {at} does not leave a block on either side; possible cuts: {allowed}")
         return replace(self, stop=at), replace(self, start=at)
-
-    def split(self, cuts: Sequence[int]) -> tuple["Segment", ...]:
-        """Cut before each of these blocks, in ascending order, into one part more than there are cuts."""
-        parts = [self]
-        for at in cuts:
-            parts[-1:] = parts[-1].cut(at)
-        return tuple(parts)
 
     def block(self, name: str) -> int:
         """The block that the parameter or weight of this name belongs to."""

@@ -26,16 +26,17 @@ class Tower:
     """The tower of one modality: a model whose outputs are features instead of logits."""
 
     model: Architecture
-    """The model of the modality's arrays."""
+    """The model of the modality's arrays, as a sequence of blocks."""
     features: Annotated[int, Ge(1)] = 32
     """Width of its output."""
 
 
 @dataclass(frozen=True)
 class Towers:
-    """Towers side by side, each a chain named after its modality: a pure function of parameters and modalities."""
+    """Towers side by side: a pure function of their parameters and a batch of several modalities."""
 
     towers: tuple[Segment, ...]
+    """One chain for each modality, of that name; their order is that of features and parameters."""
 
     def __call__(self, params: Parameters, x: Modalities) -> Modalities:
         """Map the arrays of `x` to features (batch, features), with the presence masks as they are.
@@ -65,7 +66,9 @@ class Multimodal:
     """Towers and the fusion network on their features: a whole model, which can be cut between the two."""
 
     towers: Towers
+    """The towers of all modalities that the model reads."""
     fusion: Segment
+    """The fusion network, a chain whose first block takes the features of all towers."""
 
     def __call__(self, params: Parameters, x: Modalities) -> Tensor:
         """Map modalities to logits (batch, classes)."""
@@ -97,7 +100,7 @@ class Multimodal:
 
 
 def own(part: Segment | Towers, params: Parameters) -> Parameters:
-    """Those parameters of a whole model that belong to a part of it. Raises KeyError if one is missing."""
+    """The parameters of a whole model that belong to a part of it. Raises KeyError if one is missing."""
     return {name: params[name] for name in part.parameters()}
 
 
@@ -124,9 +127,12 @@ class Concatenate(nn.Module):
 
 @dataclass(frozen=True)
 class Fusion:
-    """A model on the concatenated features of all towers, after Ngiam et al., Multimodal deep learning, ICML 2011."""
+    """The architecture of a fusion network: a model on the features of all towers side by side."""
+
+    # Ngiam et al., Multimodal deep learning, ICML 2011.
 
     model: Architecture
+    """The model of the concatenated features."""
     widths: tuple[tuple[str, int], ...]
     """Pairs of modality and number of features."""
 
@@ -137,10 +143,16 @@ class Fusion:
 
 
 def multimodal(towers: Mapping[str, Tower], fusion: Architecture, dataset: Dataset) -> Multimodal:
-    """Towers for modalities of a data set, and a fusion network for its classes; a modality without a tower is ignored.
+    """The whole model with these towers for the samples and classes of a data set.
 
-    Raises ValueError if there is a tower for what is no modality of the data set, if one cannot read its modality or is
-    called `fusion`, or if the fusion network does not give logits for each label.
+    Args:
+        towers: Modality -> its tower, in the order of the features; a modality without a tower is not read.
+        fusion: The fusion network on the features of all towers.
+        dataset: What the model is for; only shapes, number formats and the number of classes count.
+
+    Raises:
+        ValueError: there is a tower for what is no modality of the data set, one cannot read its modality or is called
+            `fusion`, or the fusion network does not give logits for each label.
     """
     sides, shapes = [], dataset.modalities
     for name, tower in towers.items():

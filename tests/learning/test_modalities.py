@@ -8,7 +8,7 @@ import torch
 from named_streams import NamedStreams
 from torch import nn
 from torch.func import grad
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from learning import steps
 from learning.data import Batches, Dataset, Modalities, rows
@@ -101,7 +101,7 @@ def test_a_stack_of_mini_batches_is_those_mini_batches() -> None:
 
 
 def fetched(x: Modalities) -> Modalities:
-    return x.map(lambda leaf: leaf.tensor())
+    return tree_map(lambda leaf: leaf.tensor(), x)
 
 
 # ---------------------------------------------------------------- models
@@ -166,7 +166,7 @@ def test_a_step_cut_between_towers_and_fusion_is_the_step_of_the_whole() -> None
     z = steps.front(towers, front, batch)
     back, _, dz, loss = steps.back(fusion, step, back, step.init(back), z, y)
     front, _ = steps.update_front(towers, step, front, step.init(front), batch, dz)
-    trained, _, expected = steps.train(MODEL, step, params, step.init(params), [batch.map(stack)], [stack(y)])
+    trained, _, expected = steps.train(MODEL, step, params, step.init(params), [tree_map(stack, batch)], [stack(y)])
     assert list(dz) == ["image", "audio"]
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close({**front, **back}, trained)
