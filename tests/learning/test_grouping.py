@@ -19,6 +19,7 @@ from learning.control.cuts.estimates import statistics
 from learning.executor import Batched
 from learning.models import LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
+from learning.protocols.expert_layer import combined, dispatched
 from learning.reducers import Dropout, Pruning
 from learning.schemes import SCHEMES, centralised
 from learning.schemes.fedsl_pq import operators
@@ -55,6 +56,7 @@ class Operands:
         self.z = self.front(self.lower, self.x)
         self.dz = self.normal(*self.z.shape)
         self.logits = self.normal(BATCH, 10)
+        self.positions = torch.randperm(BATCH, generator=self.generator)
         self.u = self.uniform(*self.z.shape)
         self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
         self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
@@ -88,6 +90,8 @@ def calls(o):
         steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
         steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
         steps.loss_gradient: (o.logits, o.y),
+        dispatched: (o.logits, o.positions[:3]),
+        combined: (BATCH, [o.positions[:3], o.positions[:2]], [o.logits[:3], o.logits[3:5]]),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
