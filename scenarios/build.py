@@ -1,4 +1,4 @@
-"""From a scenario to a world that can run: the only place that knows both the network and learning."""
+"""Building the world that a scenario describes: the only module that imports both the network and learning."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from netsim.recordings import DATA_FOLDER
 from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
-from scenarios.field_errors import PROBLEMS, errors_of, field_error, offending_field
+from scenarios.field_errors import BUILD_ERRORS, field_error, field_errors, offending_field
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
 
 
 class Material(NamedTuple):
-    """Data set, the training rows of each user, the whole model, and what it learns before the run."""
+    """What users learn from: data set, the training rows of each user, model, and its pretraining."""
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
@@ -49,7 +49,7 @@ class Material(NamedTuple):
 
 
 def without_values(scenario: Scenario) -> Scenario:
-    """The scenario with the dry executor, which computes no values, to see whether it can be built."""
+    """Return the scenario with the dry executor, which computes no values and no pretraining."""
     learning = scenario.learning
     if learning is None:
         return scenario
@@ -58,21 +58,21 @@ def without_values(scenario: Scenario) -> Scenario:
 
 
 def build(scenario: Scenario, store: Store | None = None, *, limited: bool = True) -> Simulation:
-    """Set up streams, network, data and learning.
+    """Set up the network, data and learning of a scenario, at simulated time 0.
 
     Args:
-        scenario: the scenario.
-        store: where values are kept between runs (default: they are not).
-        limited: whether users' jobs must fit into the memory of their devices, where that is limited.
+        scenario: what to build.
+        store: result cache of torch operations; None computes all of them.
+        limited: whether to check that the work of each user fits into the memory of its device.
 
     Raises:
         FieldError: fields do not fit each other or the data, or data are missing.
-        RunFailed: memory is limited, and the round that measures what it takes fails.
+        RunFailed: memory is limited, and the trial round that measures the memory fails.
     """
     env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
     try:
         network = _network(scenario, env, streams)
-    except PROBLEMS as problem:
+    except BUILD_ERRORS as problem:
         path = offending_field(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
     traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
@@ -81,17 +81,17 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
     if learning.charge_as is not None and isinstance(material.model, Segment):
-        with errors_of("learning", "charge_as"):
+        with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material)
-    with errors_of("learning", "servers"):
+    with field_errors("learning", "servers"):
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
-    with errors_of("learning", "placement" if learning.placement else "cut"):
+    with field_errors("learning", "placement" if learning.placement else "cut"):
         if not (world.plain_split or learning.scheme.placeable):
             hosts = ", ".join(f"{part}: {host}" for part, host in world.placement.items())
             raise ValueError(f"the scheme splits a model in two, if at all, and cannot have {{{hosts}}}")
-    with errors_of("learning", "scheme"):
+    with field_errors("learning", "scheme"):
         learning.scheme.check(world)
         world.leave_out([world.users[number] for number in short], "memory")
         world.leave_out(learning.scheme.left_out(world), "budget")
@@ -106,34 +106,34 @@ def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Ne
 
 
 def _traffic(network: Network, described: TrafficDescription) -> Traffic:
-    with errors_of("traffic"):
+    with field_errors("traffic"):
         try:
             return Traffic(network, described)
-        except PROBLEMS:
+        except BUILD_ERRORS:
             for name, stream in described.streams.items():
-                with errors_of("traffic", "streams", name):
+                with field_errors("traffic", "streams", name):
                     Traffic(network, replace(described, streams={name: stream}))
             raise
 
 
 def _material(learning: LearningDescription, network: Network, streams: Streams) -> Material:
-    """Load the data, partition them, and build the model."""
+    """Load the data set, partition it, and check data, model, cut, placement and participation."""
     users = len(network.users)
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
-    with errors_of("learning", "data"):
+    with field_errors("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
-    with errors_of("learning", "partition"):
+    with field_errors("learning", "partition"):
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
-    with errors_of("learning", "towers" if learning.towers else "model"):
+    with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
-    with errors_of("learning", "pretraining"):
-        pretrainer = _upstream(learning, model, folder) if isinstance(model, Segment) else None
-    with errors_of("learning", "adapter"):
+    with field_errors("learning", "pretraining"):
+        pretrainer = _pretrainer(learning, model, folder) if isinstance(model, Segment) else None
+    with field_errors("learning", "adapter"):
         if learning.adapter is not None and isinstance(model, Segment):
             learning.adapter.on(model, learning.cuts[0])
-    with errors_of("learning", "cut"):
+    with field_errors("learning", "cut"):
         parts = named_parts(model, learning.cuts)
-    with errors_of("learning", "placement"):
+    with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
     return Material(dataset, shares, model, pretrainer)
@@ -144,15 +144,15 @@ def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimo
 
 
 def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
-    """Raise FieldError if the users that are not left out are too few for participation or policy."""
+    """Check that the users that are able to work are enough for participation and policy."""
     why = f"; {users - able} of {users} users are left out, for their memory or their budget" if able < users else ""
-    with errors_of("learning", "participants", beside=why):
+    with field_errors("learning", "participants", note=why):
         wanted = learning.participants.wanted(able)
-    with errors_of("learning", "policy", beside=why):
+    with field_errors("learning", "policy", note=why):
         check(learning.policy, wanted, able)
 
 
-def _upstream(learning: LearningDescription, model: Segment, folder: Path) -> Pretrainer | None:
+def _pretrainer(learning: LearningDescription, model: Segment, folder: Path) -> Pretrainer | None:
     described = learning.pretraining
     if described is None:
         return None
@@ -172,9 +172,9 @@ def _world(
     users, size = [], None if learning.batch_size == "all" else learning.batch_size
     for node, rows in zip(network.users, material.shares, strict=True):
         node.samples = len(rows)
-        with errors_of("learning", "last_batch"):
+        with field_errors("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
-        with errors_of("learning", "towers"):
+        with field_errors("learning", "towers"):
             if learning.towers and not set(learning.towers) & set(batches.modalities):
                 raise ValueError(f"user {node.number} has no samples of {' or '.join(learning.towers)}")
         users.append(User(node, batches, wire))

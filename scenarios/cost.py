@@ -1,4 +1,4 @@
-"""What a scenario will cost, from its first rounds, dry and for real: what `netsim check` prints."""
+"""Prediction of the cost of a scenario from its first rounds, without and with values: `netsim check`."""
 
 from __future__ import annotations
 
@@ -16,46 +16,58 @@ from learning.executor.dry import NeedsValues
 from learning.stop import Stop
 from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
-from scenarios.progress import Tally
+from scenarios.progress import RunningTotals
 from scenarios.run import Result, simulate
 from scenarios.schema import Scenario, TraceDescription
 
 PROBED_ROUNDS = 2
+"""Rounds that are simulated without values, for simulated time, bits and FLOPs."""
 TIMED_ROUNDS = 3
+"""Rounds that are run with values, for wall time."""
 TIMED_STEPS = 20
-"""Of pretraining."""
+"""Steps of pretraining that are run to measure their wall time."""
 
 MAX_PROBED_FLOPS = 2e11
-"""Largest round that is run for real to measure wall time: some seconds of one core."""
+"""FLOPs of the largest round that is run with values to measure wall time: some seconds of one core."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Means over the first rounds, each per round; and what pretraining takes beside."""
+    """Predicted cost of a run: means per round over its first rounds, and the wall time of pretraining."""
 
     rounds: int | None
-    """Rounds of the whole run, where its stop criteria tell."""
+    """Maximum number of rounds of the run; None if its stop criteria do not bound it."""
     simulated_time_s: float
+    """Simulated time per round."""
     uplink_bits: float
+    """Bits sent by all users per round."""
     downlink_bits: float
+    """Bits sent to all users per round."""
     flops: float
+    """FLOPs of users and servers per round."""
     wall_time_s: float | None
-    """Measured, with its part of an evaluation; None where a round is too long to try."""
+    """Measured wall time per round, with its share of an evaluation; None if a round is too long to measure."""
     pretraining_wall_s: float
-    """Measured on a few steps, else zero. A run needs none of it where a store has the result."""
+    """Wall time of all steps of pretraining, extrapolated; 0 without pretraining. None of it is spent if the result
+    cache has the pretrained model."""
     stand_in: str | None = None
-    """By what the scheme decided here, where a run decides by values."""
+    """What replaced the computed values by which the scheme decides in a run; None if it reads none."""
 
 
 def predict(scenario: Scenario) -> Cost | str:
-    """Cost of a run, or why it is not known. What `run` would refuse is refused here: the same world is built.
+    """Predict the cost of a run, or say why that is not possible.
+
+    What `simulate` would reject is rejected here as well: the same world is built.
+
+    Returns:
+        The cost, or a sentence that says why it is unknown.
 
     Raises:
         ScenarioError: the scenario does not fit its data.
         RunFailed: one of the first rounds fails, as it would in the run.
-        KeyboardInterrupt: it was interrupted.
+        KeyboardInterrupt: the prediction was interrupted.
     """
-    build(without_values(scenario))  # a pretraining would be done where values are
+    build(without_values(scenario))  # with values, pretraining would be computed
     learning = scenario.learning
     if learning is None:
         return "no learning: the cost is that of the simulated world alone, and not known before it runs"
@@ -83,8 +95,8 @@ def predict(scenario: Scenario) -> Cost | str:
     )
 
 
-class _Stopwatch(Tally):
-    """Wall time of a step of pretraining, of a round after the first (if there is one), and of the last evaluation."""
+class _Stopwatch(RunningTotals):
+    """Wall time of one step of pretraining, of one round after the first, and of the last evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +119,7 @@ class _Stopwatch(Tally):
 
 
 def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
-    """Run the first rounds for real, with one evaluation and a few steps of pretraining."""
+    """Run the first rounds with values, with one evaluation and a few steps of pretraining."""
     watch, pretraining = _Stopwatch(), learning.pretraining
     shorter = pretraining and replace(pretraining, steps=TIMED_STEPS)
     _probe(scenario, learning, TIMED_ROUNDS, watch, evaluate_every=TIMED_ROUNDS, pretraining=shorter)
@@ -115,9 +127,13 @@ def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
 
 
 def _probe(
-    scenario: Scenario, learning: LearningDescription, max_rounds: int, observer: Tally | None = None, **changes: Any
+    scenario: Scenario,
+    learning: LearningDescription,
+    max_rounds: int,
+    observer: RunningTotals | None = None,
+    **changes: Any,
 ) -> Result:
-    """The first rounds of the run, and no round that the run has not: one that fails there would be no fault."""
+    """Run at most `max_rounds` rounds, and none after the last round of the run itself, where it might fail."""
     rounds = min(learning.stop.rounds or max_rounds, max_rounds)
     shorter = replace(learning, stop=replace(learning.stop, rounds=rounds, accuracy=None), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
@@ -133,6 +149,6 @@ def _sum(result: Result, table: str, column: str) -> float:
 
 
 def _rounds(stop: Stop, latency_s: float) -> int | None:
-    """Rounds until a stop criterion holds at the latest, as far as that follows from time and number."""
+    """Maximum number of rounds, from the limits on rounds and on simulated time; None if neither is given."""
     by_time = ceil(stop.time_s / latency_s) if stop.time_s is not None and latency_s > 0 else None
     return min((rounds for rounds in (stop.rounds, by_time) if rounds is not None), default=None)

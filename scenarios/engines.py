@@ -17,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from scenarios.directory import record
 from scenarios.errors import RunFailed, ScenarioError
-from scenarios.progress import Tally
+from scenarios.progress import RunningTotals
 from scenarios.run import simulate
 from scenarios.schema import Scenario
 from scenarios.signals import end_with
@@ -50,7 +50,7 @@ class Outcome:
     status: str
     """complete, diverged, failed or interrupted."""
     error: str | None = None
-    reached: Tally | None = None
+    reached: RunningTotals | None = None
     operations: Mapping[str, int] = field(default_factory=dict)
     wall_time_s: float = 0.0
     notes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Errors of fields that are valid one by one, but from which a world cannot be built."""
+"""Errors of fields that are valid on their own and do not fit each other, found when a world is built."""
 
 from __future__ import annotations
 
@@ -15,42 +15,53 @@ from scenarios.hints import hints
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
 
-PROBLEMS = (ValueError, MissingData, ArithmeticError, MemoryError)
-"""Exceptions that mean that fields do not fit each other, or the data."""
+BUILD_ERRORS = (ValueError, MissingData, ArithmeticError, MemoryError)
+"""Exceptions that a part raises for arguments that it cannot work with; any other exception is a programming error."""
 
 
-def field_error(path: Path, problem: Exception, beside: str = "") -> FieldError:
-    """The error of a field for a problem that a part raised; `beside` is appended to its message."""
-    said = str(problem)
-    if isinstance(problem, ArithmeticError | MemoryError):  # these are the words of Python, not of a part
+def field_error(path: Path, problem: Exception, note: str = "") -> FieldError:
+    """Turn an exception of a part into an error of the field that describes the part.
+
+    Args:
+        path: path of the field in the scenario; empty if no field is known to be wrong.
+        problem: one of BUILD_ERRORS.
+        note: text that follows the message.
+    """
+    message = str(problem)
+    if isinstance(problem, ArithmeticError | MemoryError):  # the message is that of Python, not of a part
         reason = problem.args[-1] if problem.args else type(problem).__name__
-        said = f"a number is too large or too small to compute with ({reason})"
-    error = FieldError(f"{dotted(path)}: {said}{beside}" if path else f"{said}{beside}")
+        message = f"a number is too large or too small to compute with ({reason})"
+    error = FieldError(f"{dotted(path)}: {message}{note}" if path else f"{message}{note}")
     error.path = path
     return error
 
 
 @contextmanager
-def errors_of(*path: str, beside: str = "") -> Iterator[None]:
-    """Raise problems in the body of the `with` statement as errors of one field; `beside` is appended to messages."""
+def field_errors(*path: str, note: str = "") -> Iterator[None]:
+    """Context in which BUILD_ERRORS are raised as errors of the field at `path`; `note` follows their messages.
+
+    Raises:
+        FieldError: instead of each of BUILD_ERRORS.
+    """
     try:
         yield
-    except PROBLEMS as problem:
-        raise field_error(path, problem, beside) from problem
+    except BUILD_ERRORS as problem:
+        raise field_error(path, problem, note) from problem
 
 
 def offending_field(scenario: Scenario, build: Callable[[Scenario], Any]) -> Path:
-    """Find the field that does not fit the others: if it has its default, `build` succeeds.
+    """Path of the field that does not fit the others: with its default instead, `build` succeeds.
 
-    It is needed since parts such as lists and placements know the number of users only when a network is built. Parts
-    chosen by name are tried before plain fields, and a field inside a section before the whole section.
+    Parts such as lists and placements get the number of users only when a network is built, so their fields cannot be
+    checked earlier. Parts that were chosen by name are tried before plain fields, and the fields of a section before
+    the whole section.
 
     Args:
-        scenario: the scenario that cannot be built.
-        build: raises an exception unless a scenario can be built.
+        scenario: a scenario with which `build` fails.
+        build: builds what is described by NETWORK_SECTIONS of a scenario; called once for each changed scenario.
 
     Returns:
-        The path of the field; the empty path if no single field is at fault.
+        The path of the first such field; empty if no default of a single field makes `build` succeed.
     """
     for named in (True, False):
         for section in NETWORK_SECTIONS:
@@ -61,11 +72,11 @@ def offending_field(scenario: Scenario, build: Callable[[Scenario], Any]) -> Pat
 
 
 NETWORK_SECTIONS = ("network", "compute", "energy")
-"""Sections of a scenario from which the network is built."""
+"""Sections of a scenario that describe the network."""
 
 
 def _succeeds(attempt: Callable[[], Any]) -> bool:
-    """Whether an attempt raises no exception; a field whose default cannot be built either is not the one at fault."""
+    """Return False if `attempt` raises any exception: a default that fails in another way explains nothing either."""
     try:
         attempt()
     except Exception:
@@ -74,9 +85,10 @@ def _succeeds(attempt: Callable[[], Any]) -> bool:
 
 
 def _variants(part: Any, path: Path, known: Parts, named: bool) -> Iterator[tuple[Path, Callable[[], Any]]]:
-    """Variants of a part in each of which one field has its default: a part chosen by name if `named`, else another.
+    """Yield the path of each field of `part` that differs from its default, and a function that resets it.
 
-    A variant is returned as a function that makes it, which may raise: the fields of a section may need each other.
+    With `named` these are the parts that were chosen by name, else the other fields. The function returns the changed
+    part, or raises where the fields of a section need each other.
     """
     kind: type = type(part)
     for field in fields(part):

@@ -1,4 +1,4 @@
-"""Which users' devices have too little memory for a scheme, by a dry run of its first round."""
+"""Check that the memory of users' devices holds their work, measured in a first round without values."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from scenarios.simulation import Simulation
 
 
 class Build(Protocol):
-    """Builds a scenario; unless `limited`, without checking memory."""
+    """The function `build.build`, with `limited` as in its description."""
 
     def __call__(self, scenario: Scenario, *, limited: bool) -> Simulation: ...
 
 
 def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -> list[int]:
-    """Numbers of the users whose largest job in a round does not fit into the memory of their devices.
+    """Return the numbers of the users whose largest job in a round does not fit the memory of their devices.
+
+    Args:
+        scenario: a scenario with learning.
+        limits_bytes: memory of each user's device.
+        build: builds a scenario (an argument, since it needs this function in turn).
 
     Raises:
-        FieldError: there are such users and the scenario rejects them, or all users are.
-        RunFailed: that round fails, as it would in the run.
+        FieldError: there are such users and the scenario rejects them, or no other user is left.
+        RunFailed: the trial round fails, as it would in the run.
     """
     devices, needed_bytes = scenario.compute.devices, _needed_bytes(scenario, build)
     short = [user for user, needed in needed_bytes.items() if needed > limits_bytes[user]]
@@ -50,7 +55,7 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
 
 
 def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
-    """Bytes of the largest job of each user that has one, in a round of all users in which no user is dropped."""
+    """Memory of the largest job of each user that has any, in a round of all users in which none is dropped."""
     assert scenario.learning is not None
     learning = replace(scenario.learning, executor="dry", stop=Stop(rounds=1), policy=WaitForAll())
     network = replace(scenario.network, faults=FaultsDescription())
@@ -59,7 +64,7 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     with_all = replace(alone, learning=replace(learning, participants=Everybody()))
     try:
         probe = build(with_all, limited=False)
-    except FieldError:  # a controller may be able to decide for those of one round, and not for all users
+    except FieldError:  # a controller may be able to decide for the participants of one round, and not for all users
         probe = build(alone, limited=False)
     probe.record_in(Trace(None, ["computations"]))
     try:

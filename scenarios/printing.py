@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.claims import Finding
     from scenarios.cost import Cost
-    from scenarios.progress import Tally
+    from scenarios.progress import RunningTotals
     from scenarios.repeat import Difference
     from scenarios.run import Result
     from scenarios.study import Reproduction
@@ -68,7 +68,7 @@ def _divergence(result: Result) -> str:
     return f"{result.reached.divergence}{stopped}"
 
 
-def _requested(reached: Tally) -> dict[str, str]:
+def _requested(reached: RunningTotals) -> dict[str, str]:
     """Outcomes of requests, and the latency of those that were served."""
     rows = {"requests": ", ".join(f"{count} {outcome}" for outcome, count in reached.requests.items()) or "none"}
     if served := sorted(reached.latencies_s):

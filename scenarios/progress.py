@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a run: running totals, and their display as a live line on a terminal or as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,49 +13,58 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 BETWEEN_LINES_S = 2.0
-"""Wall seconds between plain lines."""
+"""Minimum wall time between two plain lines."""
 
 
 class Observer(Protocol):
-    """Told what happens while a scenario is simulated."""
+    """Callbacks of a simulation. They must not change the rows that they receive."""
 
     def ticked(self, time_s: float) -> None:
-        """Simulated time has come to `time_s`; called a few times a wall second."""
+        """Receive the current simulated time, a few times per second of wall time."""
         ...
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
-        """A row of the table `rounds`."""
+        """Receive a new row of the table `rounds`, by column."""
         ...
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        """A row of the table `evaluations`."""
+        """Receive a new row of the table `evaluations`, by column."""
         ...
 
     def requested(self, row: Mapping[str, Any]) -> None:
-        """A row of the table `requests`."""
+        """Receive a new row of the table `requests`, by column."""
         ...
 
 
-class Tally:
-    """What has been reached so far: rounds, simulated time, bits, energy, latest metrics; requests by outcome."""
+class RunningTotals:
+    """Totals of a run so far: an `Observer` that sums up the rows that it receives."""
 
     def __init__(self) -> None:
         self.rounds = 0
+        """Completed rounds."""
         self.time_s = 0.0
+        """Current simulated time."""
         self.uplink_bits = 0.0
         self.downlink_bits = 0.0
         self.energy_j = 0.0
+        """Energy of all users in the completed rounds."""
         self.dropped = 0
+        """Users dropped from rounds, summed over the rounds."""
         self.metrics: dict[str, float] = {}
+        """Latest value of each metric."""
         self.not_finite_from: int | None = None
         """Round of the first evaluation since which the test loss has been infinite or not a number."""
         self.requests: Counter[str] = Counter()
+        """Number of requests by outcome."""
         self.latencies_s: list[float] = []
+        """Latency of each request that was served."""
 
     def ticked(self, time_s: float) -> None:
+        """Set the simulated time."""
         self.time_s = time_s
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
+        """Add a row of the table `rounds`."""
         self.rounds += 1
         self.time_s = row["end_s"]
         self.uplink_bits += row["uplink_bits"]
@@ -64,12 +73,13 @@ class Tally:
         self.dropped += row["dropped"]
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
+        """Take the latest value of a metric from a row of the table `evaluations`; dry runs have none."""
         if row["value"] is not None:
             self.metrics[row["metric"]] = row["value"]
             if (row["split"], row["metric"]) == ("test", "loss"):
-                self._look_at_loss(row["round"], row["value"])
+                self._check_loss(row["round"], row["value"])
 
-    def _look_at_loss(self, number: int, loss: float) -> None:
+    def _check_loss(self, number: int, loss: float) -> None:
         if isfinite(loss):
             self.not_finite_from = None
         elif self.not_finite_from is None:
@@ -77,10 +87,11 @@ class Tally:
 
     @property
     def divergence(self) -> str:
-        """Since when the loss has not been finite, in words; empty while it is."""
+        """Description of a diverged training, "loss not finite from round 6 on"; empty while the loss is finite."""
         return "" if self.not_finite_from is None else f"loss not finite from round {self.not_finite_from} on"
 
     def requested(self, row: Mapping[str, Any]) -> None:
+        """Add a row of the table `requests`."""
         self.requests[row["outcome"]] += 1
         if row["outcome"] == "served":
             self.latencies_s.append(row["latency_s"])
@@ -92,11 +103,18 @@ class Tally:
         return f"simulated time {self.time_s:.4g} s{accuracy}, energy {self.energy_j:.4g} J{requests}{diverged}"
 
 
-class Display(Tally):
-    """Shows a tally as it grows, with the wall time that is left. Use it in a `with` statement."""
+class Display(RunningTotals):
+    """Running totals that are printed while they grow, with the estimated wall time left. Use it with `with`."""
 
     def __init__(self, console: Console, name: str, rounds: int | None, time_s: float | None) -> None:
-        """`rounds` and `time_s` are the stop criteria, where given."""
+        """Show progress on a console.
+
+        Args:
+            console: where to print; a live line if it is a terminal.
+            name: name of the scenario.
+            rounds: number of rounds at which the run stops; None if there is no such limit.
+            time_s: simulated time at which the run stops; None if there is no such limit.
+        """
         super().__init__()
         self._console, self._name = console, name
         self._max_rounds, self._max_time_s = rounds, time_s
@@ -125,15 +143,17 @@ class Display(Tally):
 
     @property
     def share(self) -> float:
-        """How much of the run is done, as far as its stop criteria tell."""
+        """Completed share of the run, 0 to 1, by the nearest stop criterion; 0 if it has none that can be predicted."""
         by_rounds = self.rounds / (self._max_rounds or inf)
         return min(1.0, max(by_rounds, self.time_s / (self._max_time_s or inf)))
 
     def ticked(self, time_s: float) -> None:
+        """Set the simulated time and refresh the display."""
         super().ticked(time_s)
         self._show()
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
+        """Add a row of the table `rounds` and refresh the display."""
         super().round_ended(row)
         self._show()
 

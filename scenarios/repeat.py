@@ -1,4 +1,4 @@
-"""Whether a recorded run can be repeated: what `netsim run --check` finds."""
+"""Repetition of a recorded run, compared with the record bit by bit: `netsim run --check`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ from scenarios.run import simulate
 from scenarios.schema import Scenario, load
 
 ABSENT = "absent"
+"""Text shown for a cell of a column or row that one of the tables lacks."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the recorded table and of the table now."""
+    """One cell of a row, in the recorded table and in that of the repetition."""
 
     column: str
     recorded: str
+    """Value in the recorded table, as text."""
     now: str
+    """Value in the repetition, as text."""
     differs: bool
+    """Whether the bits of the two values differ, which their texts may not show."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,18 @@ class Difference:
     """The first row in which two tables differ."""
 
     table: str
+    """Name of the table."""
     row: int
+    """Number of the row, from 0."""
     cells: tuple[Cell, ...]
+    """All cells of the row."""
 
 
 def recorded(folder: Path) -> Scenario:
-    """The scenario of a run that came to its end.
+    """Return the scenario of the completed run in `folder`.
 
     Raises:
-        ScenarioError: there is no run, or it did not come to its end.
+        ScenarioError: the folder holds no run, or one that did not complete.
     """
     about = record(folder)
     if about is None:
@@ -55,12 +62,20 @@ def recorded(folder: Path) -> Scenario:
 
 
 def repeat(folder: Path, scenario: Scenario, observer: Observer | None = None) -> Difference | None:
-    """Run the scenario of a recorded run again, without a store, and compare table by table, bit by bit.
+    """Repeat a recorded run without a result cache, and compare its tables with the recorded ones bit by bit.
+
+    Args:
+        folder: folder of the recorded run.
+        scenario: its scenario, see `recorded`.
+        observer: receives the progress of the repetition.
+
+    Returns:
+        The first difference in the first table that differs; None if all tables are identical.
 
     Raises:
         ScenarioError: a recorded table cannot be read.
-        RunFailed: the run cannot be repeated.
-        KeyboardInterrupt: it was interrupted.
+        RunFailed: the repetition fails.
+        KeyboardInterrupt: the repetition was interrupted.
     """
     result = simulate(scenario, observer=observer)
     if result.status == "interrupted":
@@ -73,7 +88,15 @@ def repeat(folder: Path, scenario: Scenario, observer: Observer | None = None) -
 
 
 def compare(name: str, before: pa.Table, now: pa.Table) -> Difference | None:
-    """The first row in which two tables of one name differ; a column or row that only one of them has differs."""
+    """Return the first row in which two tables differ; None if they are identical.
+
+    A column or row that only one of them has counts as a difference.
+
+    Args:
+        name: name of both tables.
+        before: the recorded table.
+        now: the table of the repetition.
+    """
     columns = list(dict.fromkeys([*now.column_names, *before.column_names]))
     rows = min(before.num_rows, now.num_rows)
     first = min((_first_difference(before, now, column, rows) for column in columns), default=rows)
@@ -95,7 +118,7 @@ def _read(folder: Path) -> pa.Table:
 
 
 def _first_difference(before: pa.Table, now: pa.Table, column: str, rows: int) -> int:
-    """The first of so many rows in which a column differs, or their number."""
+    """Index of the first of `rows` rows in which a column differs; `rows` if there is none."""
     if column not in before.column_names or column not in now.column_names:
         return 0
     pairs = zip(_bits(before[column]), _bits(now[column]), strict=True)
@@ -104,7 +127,7 @@ def _first_difference(before: pa.Table, now: pa.Table, column: str, rows: int) -
 
 
 def _bits(column: pa.ChunkedArray) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Which cells are filled, and with which bits: zero is not minus zero, and not-a-number is itself."""
+    """Mask of the cells that are filled, and their bits: 0.0 and -0.0 differ, and NaN equals itself."""
     filled = column.is_valid().to_numpy()
     if pa.types.is_string(column.type):
         return filled, pc.fill_null(column, "").to_numpy()

@@ -1,4 +1,4 @@
-"""Running a scenario: simulated time goes on until its learning stops, and everything is written down."""
+"""Running a scenario until its stop criterion holds, and recording its tables and `run.json`."""
 
 from __future__ import annotations
 
@@ -25,37 +25,39 @@ from netsim.trace import Trace
 from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, Stalled, original, told
-from scenarios.progress import Observer, Tally
+from scenarios.progress import Observer, RunningTotals
 from scenarios.sanity import spans, warnings
 from scenarios.schema import Scenario, resolved
 
 BETWEEN_TICKS_S = 0.1
-"""Wall seconds between two reports of the simulated time."""
+"""Minimum wall time between two calls of `Observer.ticked`."""
 
 VERSIONED = ("netsim", "numpy", "pyarrow", "scipy", "simpy", "torch")
-"""Packages on which numbers depend."""
+"""Packages whose versions `run.json` records: results may depend on them."""
 
 Status = Literal["running", "complete", "diverged", "stalled", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended, and its tables."""
+    """Outcome of a run, with its tables."""
 
     scenario: Scenario
     status: Status
+    """How the run ended: `diverged` only where the scenario stops on divergence."""
     wall_time_s: float
-    reached: Tally
-    """Rounds, simulated time, bits, energy, and latest metrics."""
+    reached: RunningTotals
+    """Rounds, simulated time, bits, energy, and latest metrics at the end of the run."""
     devices_gone: int
-    """Devices that will never return; a run ends early where all are."""
+    """Number of devices that will never return; a run ends early if that is all of them."""
     operations: Mapping[str, int]
-    """Operations of learning: asked for, run, and found in a store."""
+    """Number of torch operations: `asked` (requested), `run` (executed) and `stored` (found in the result cache)."""
     tables: Mapping[str, Any]
-    """Rows and content hash of each table."""
+    """Number of rows and content hash of each table, by name."""
     warnings: Sequence[str]
-    """What the scenario says and hardly means, in sentences."""
+    """One sentence for each part of the scenario that had no effect and was probably meant to have one."""
     directory: Path | None
+    """Folder of the run; None if it was not recorded."""
     _trace: Trace = field(repr=False)
 
     @property
@@ -65,27 +67,34 @@ class Result:
 
     @property
     def simulated_time_s(self) -> float:
-        """When the run ended."""
+        """Simulated time at the end of the run."""
         return self.reached.time_s
 
     def table(self, name: str) -> pa.Table:
-        """One table of the trace."""
+        """Return the table `name` of the trace, such as `rounds` or `transfers`."""
         return self._trace.frame(name)
 
 
 def simulate(
     scenario: Scenario, out: str | Path | None = None, observer: Observer | None = None, store: Store | None = None
 ) -> Result:
-    """Run a scenario, and record it in the folder `out` if one is given.
+    """Run a scenario.
 
-    What is learned is kept in `store`, if any, and what is found there is not computed again: not by this run after a
-    crash, nor by another one in another network. No table depends on it.
+    SIGINT or SIGTERM ends the run between two events with status `interrupted`; a second signal ends it at once.
 
-    SIGINT or SIGTERM ends the run between two events with status `interrupted`; a second one ends it at once.
+    Args:
+        scenario: what to simulate.
+        out: folder of the run, which is replaced if it holds an older run; None keeps the tables in memory only.
+        observer: receives the progress of the run.
+        store: result cache of torch operations. Results that are found there are not computed again, whether they come
+            from this run before a crash or from a run in another network. No table depends on it.
+
+    Returns:
+        Outcome and tables.
 
     Raises:
         ScenarioError: the scenario does not fit its data, or `out` cannot hold a run; no older run is touched.
-        RunFailed: an error on the way; what was recorded so far is readable.
+        RunFailed: an error during the run; what was recorded before it can be read.
     """
     with one_thread():
         return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store).result()
@@ -98,20 +107,20 @@ class _Run:
         self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None, store: Store | None
     ) -> None:
         self.scenario, self.directory = scenario, directory
-        self.tally = Tally()
-        self.observers: list[Observer] = [self.tally, *([observer] if observer else [])]
+        self.totals = RunningTotals()
+        self.observers: list[Observer] = [self.totals, *([observer] if observer else [])]
         self.begun_s = time.monotonic()
-        self.simulation = build(scenario, store)  # refuses what does not fit before an older run is touched
+        self.simulation = build(scenario, store)  # rejects what does not fit before an older run is touched
         self.trace = self.simulation.journal.trace
         self.recorded = spans(scenario)
 
     def result(self) -> Result:
         if self.directory is None:
-            return self._carried_out()
+            return self._execute()
         with self.directory.recording(resolved(self.scenario), self._about("running")):
-            return self._carried_out()
+            return self._execute()
 
-    def _carried_out(self) -> Result:
+    def _execute(self) -> Result:
         try:
             self._open()
             status = self._advance()
@@ -123,7 +132,7 @@ class _Run:
             scenario=self.scenario,
             status=about["status"],
             wall_time_s=about["wall_time_s"],
-            reached=self.tally,
+            reached=self.totals,
             devices_gone=about["devices_gone"],
             operations=about["operations"],
             tables=about["tables"],
@@ -138,7 +147,7 @@ class _Run:
         self.simulation.journal.observers.extend(self.observers)
 
     def _advance(self) -> Status:
-        """Step from event to event until the scheme has ended, or somebody interrupts; returns how it ended."""
+        """Process events until the scheme ends or a signal arrives, and return how the run ended."""
         env, process = self.simulation.env, self.simulation.process
         ended = env.process(process) if process else env.timeout(0)
         next_tick_s = 0.0
@@ -160,13 +169,13 @@ class _Run:
 
     @property
     def _diverged(self) -> bool:
-        """Whether the scenario asks to stop where the loss is not finite any more, and it is not."""
+        """Whether the run stopped because its loss is not finite any more."""
         learning = self.scenario.learning
         stops = learning is not None and learning.stop.on_divergence == "stop"
-        return stops and self.tally.not_finite_from is not None
+        return stops and self.totals.not_finite_from is not None
 
     def _failure(self, error: Exception) -> RunFailed:
-        """Record a failure, as far as that is still possible, and say it in one sentence."""
+        """Record a failure as far as that is still possible, and return the exception that reports it."""
         what, number = told(error), self.simulation.journal.round
         in_round = f" in round {number}" if number >= 0 else ""
         where = f"at simulated time {self.simulation.env.now:.6g} s{in_round}"
@@ -180,15 +189,15 @@ class _Run:
         return RunFailed(f"failed {where}: {what}{left}")
 
     def _record(self, status: Status, tables: Mapping[str, Any], **more: str) -> dict[str, Any]:
-        """Write how the run ended."""
-        self.tally.time_s = self.simulation.env.now
+        """Write `run.json` at the end of the run, and return its content."""
+        self.totals.time_s = self.simulation.env.now
         about = {**self._about(status), "tables": tables, **more}
         if self.directory:
             self.directory.write(about)
         return about
 
     def _about(self, status: Status) -> dict[str, Any]:
-        """What run.json says."""
+        """Content of `run.json`, without tables."""
         executor = self.simulation.executor
         return {
             "name": self.scenario.name,
@@ -196,10 +205,10 @@ class _Run:
             "status": status,
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
             "wall_time_s": round(time.monotonic() - self.begun_s, 3),
-            "simulated_time_s": self.tally.time_s,
-            "rounds": self.tally.rounds,
+            "simulated_time_s": self.totals.time_s,
+            "rounds": self.totals.rounds,
             "devices_gone": self.simulation.network.gone,
-            "warnings": warnings(self.recorded, self.tally.time_s) if status in ("complete", "diverged") else [],
+            "warnings": warnings(self.recorded, self.totals.time_s) if status in ("complete", "diverged") else [],
             "operations": {
                 "asked": executor.asked if executor else 0,
                 "run": executor.run if executor else 0,
@@ -218,7 +227,7 @@ def _version(package: str) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread: results then depend neither on the machine's cores nor on its environment."""
+    """Context in which torch uses one thread: results then depend on neither the machine nor its environment."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with suppress(RuntimeError):  # too late where parallel work was done before; operations do not use it here
@@ -231,23 +240,23 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGINT or SIGTERM has come; a second signal raises KeyboardInterrupt.
+    """Context of a function that returns True after SIGINT or SIGTERM; a second signal raises KeyboardInterrupt.
 
-    Only the main thread gets signals; elsewhere the answer is always no.
+    Only the main thread receives signals; in other threads the function always returns False.
     """
-    came: list[int] = []
+    received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if came:
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
             raise KeyboardInterrupt
-        came.append(number)
+        received.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

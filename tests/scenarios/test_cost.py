@@ -68,14 +68,14 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
     """Of schemes that decide by reports or by ranges; not where tokens or bits are fixed, or values do not count."""
     monkeypatch.setattr("scenarios.cost.MAX_PROBED_FLOPS", 0)
     for name, sentence in (
-        ("st_sflora", "go by equal importance of all patches"),
-        ("sflam", "go by equal ranges of all users' activations"),
-        ("hsplitlora", "go by equal importance of all weights"),
+        ("st_sflora", "uses a stand-in: equal importance of all patches"),
+        ("sflam", "uses a stand-in: equal ranges of all users' activations"),
+        ("hsplitlora", "uses a stand-in: equal importance of all weights"),
     ):
         print_cost(predict(load(TINY, {**NEEDS[name], "learning.scheme": name})))
         assert sentence in capsys.readouterr().out
     print_cost(predict(load(TINY)))
-    assert "go by" not in capsys.readouterr().out
+    assert "stand-in" not in capsys.readouterr().out
     for scheme in (
         STSFLora(TokenController(tokens=5)),
         STSFLora(TokenController(attention="flat")),

@@ -16,7 +16,7 @@ import yaml
 from learning.evaluation import perplexity
 from learning.schemes import SCHEMES
 from runs import NEEDS, TINY, TOKENS
-from scenarios.progress import Tally
+from scenarios.progress import RunningTotals
 
 CONTROLLED = {"network.sharing.uplink.scheduler": "controlled"}
 ROUNDS = 3
@@ -173,17 +173,17 @@ def test_the_perplexity_of_a_large_loss_is_infinite_and_the_training_goes_on(tmp
 
 def test_a_loss_that_recovers_is_finite_again() -> None:
     """Only the test loss tells; an evaluation without values, and other metrics and splits, tell nothing."""
-    tally = Tally()
+    totals = RunningTotals()
 
     def seen(number: int, value: float | None, metric: str = "loss", split: str = "test") -> str:
-        tally.evaluated({"round": number, "value": value, "metric": metric, "split": split})
-        return tally.divergence
+        totals.evaluated({"round": number, "value": value, "metric": metric, "split": split})
+        return totals.divergence
 
     assert seen(-1, np.nan, split="pretraining") == seen(0, None) == seen(1, np.inf, "perplexity") == ""
     assert seen(2, np.inf) == seen(3, np.nan) == seen(3, 1.0, "accuracy") == "loss not finite from round 2 on"
     assert seen(4, 1e9) == ""
     assert seen(6, np.nan) == "loss not finite from round 6 on"
-    assert str(tally).endswith(", loss not finite from round 6 on")
+    assert str(totals).endswith(", loss not finite from round 6 on")
 
 
 def test_a_sweep_goes_on_and_does_not_run_a_diverged_point_again(tmp_path: Path, netsim) -> None:

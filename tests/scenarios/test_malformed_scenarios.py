@@ -213,7 +213,7 @@ def test_malformed_files_are_refused_with_one_sentence(case: str, tmp_path: Path
     ],
 )
 def test_fields_that_do_not_fit_each_other(text: str, line: int, sentence: str, tmp_path: Path, netsim) -> None:
-    """Each is valid by itself, and found out when the world is built; the part that does not fit is blamed."""
+    """Each field is valid on its own; the error at the building of the world names the one that does not fit."""
     file = tmp_path / "case.yaml"
     file.write_text(f"name: case\n#\n#\n#\n{text}\n")
     code, out, err = netsim("run", file, "-o", tmp_path / "run")

@@ -227,7 +227,7 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
         read(tmp_path, "users: {}\n")
 
 
-def test_an_override_is_blamed_for_what_it_says(tmp_path: Path) -> None:
+def test_an_error_of_an_override_names_the_override(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError) as caught:
         users(tmp_path, "{count: 3}", "users.count=0")
     assert str(caught.value) == "--set users.count=0: found 0; a whole number >= 1 is allowed"
