@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
 from learning.models.projection import Projection
-from learning.models.segment import Scored, Segment, modules
+from learning.models.segment import Segment, modules, with_attention
 from learning.models.stateless import Stateless
 from learning.models.towers import Multimodal, Towers
 from learning.ports import Streams
@@ -227,4 +227,4 @@ def _function(adapted: Adapted, scored: bool = False) -> Stateless:
             projection = run.get_submodule(name)
             assert isinstance(projection, Projection)
             projection.adapt(target, rank, adapted.scale(rank))
-    return Stateless(Scored(run) if scored else run)
+    return Stateless(with_attention(run, adapted.segment.name) if scored else run)

@@ -178,7 +178,7 @@ def _given(architecture: Architecture, input_shape: tuple[int, ...], classes: in
 class Scored(nn.Module):
     """Blocks of which the last one also hands out its attention."""
 
-    def __init__(self, run: nn.Sequential) -> None:
+    def __init__(self, run: nn.Module) -> None:
         super().__init__()
         for name, block in run.named_children():
             self.add_module(name, block)
@@ -193,7 +193,12 @@ class Scored(nn.Module):
         return out
 
 
+def with_attention(run: nn.Sequential, name: str) -> nn.Module:
+    """The modules of a chain, which bears a name or none, so that they hand out their last block's attention too."""
+    return nn.Sequential(OrderedDict([(name, Scored(run[0]))])) if name else Scored(run)
+
+
 @cache
 def _function(segment: Segment, scored: bool = False) -> Stateless:
     run = modules(segment)
-    return Stateless(Scored(run) if scored else run)
+    return Stateless(with_attention(run, segment.name) if scored else run)

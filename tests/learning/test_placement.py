@@ -1,5 +1,6 @@
 """Named parts and where they are placed: however a chain is cut, its parts are one function with one gradient."""
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +13,7 @@ from fakes import digits, world
 from learning import steps
 from learning.adapters import Bound, Lora
 from learning.models import Architecture, Mlp, Segment, Tower, Vit, multimodal, whole
+from learning.models.segment import chain
 from learning.optimisers import Adam, Sgd
 from learning.placement import default_placement, named_parts, placed
 from learning.schemes import SCHEMES
@@ -126,3 +128,16 @@ def test_a_named_chain_can_have_adapters_of_its_own() -> None:
     assert [tower.block(name) for name, _ in adapted.ranks] == [1, 1, 2, 2, 3, 3]
     front, back = adapted.cut(2)
     assert list(front.parameters()) + list(back.parameters()) == list(adapted.parameters())
+
+
+def test_a_named_chain_hands_out_the_attention_that_one_without_a_name_does() -> None:
+    front = chain(TOKENS, (1, 8, 8), 10).cut(3)[0]
+    tower, (x, _) = replace(front, name="image"), sample()
+    params = initial(front)
+    named = {f"image.{name}": value for name, value in params.items()}
+    for ours, theirs in zip(steps.scored_front(tower, named, x), steps.scored_front(front, params, x), strict=True):
+        assert torch.equal(ours, theirs)
+    adapted = Lora(rank=2).on(tower)
+    frozen, head = adapted.split(named)
+    own = adapted.adapters(STREAMS, dtype=torch.float64) | head
+    assert torch.equal(adapted.bind(frozen).scored(own, x)[1], front.scored(params, x)[1])
