@@ -1,4 +1,4 @@
-"""The tables of a trace: one class a table, one annotated field a column. Empty cells are null, never zero or -1."""
+"""The tables of a trace: one class for each table, one annotated field for each column. Empty cells are null."""
 
 from __future__ import annotations
 
@@ -11,72 +11,74 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Column:
-    """Unit ("1" if there is none, "" for text) and meaning of a column."""
+    """Documentation of a column of a table."""
 
     unit: str
+    """Unit; "1" for numbers without a unit and truth values, "" for text."""
     meaning: str
+    """What the column holds, in one line."""
 
 
-Round = Annotated[int, Column("1", "round in which the work was asked for, from 0; -1 before the first")]
+Round = Annotated[int, Column("1", "round in which the work was requested, from 0; -1 before the first")]
 User = Annotated[int, Column("1", "number of the user, from 0")]
-Served = Annotated[int | None, Column("1", "user that computes or is served; null for work on nobody's behalf")]
-Start = Annotated[float, Column("s", "simulated time at which it was asked for")]
-End = Annotated[float, Column("s", "simulated time at which it was over")]
+Served = Annotated[int | None, Column("1", "user that computes or is served; null for work that serves no single user")]
+Start = Annotated[float, Column("s", "simulated time of the request")]
+End = Annotated[float, Column("s", "simulated time of the end, completed or not")]
 
 
 class UserRow(NamedTuple):
-    """A user."""
+    """One user at the beginning of the run."""
 
     user: User
-    station: Annotated[int, Column("1", "number of the station or sector that serves the user: the strongest")]
-    x_m: Annotated[float, Column("m", "position")]
-    y_m: Annotated[float, Column("m", "position")]
-    distance_m: Annotated[float, Column("m", "horizontal distance to the station")]
-    path_loss_db: Annotated[float, Column("dB", "path loss to the station without shadowing and antenna gains")]
+    station: Annotated[int, Column("1", "number of the serving station or sector: the one with the best mean gain")]
+    x_m: Annotated[float, Column("m", "x coordinate")]
+    y_m: Annotated[float, Column("m", "y coordinate")]
+    distance_m: Annotated[float, Column("m", "horizontal distance to the serving station")]
+    path_loss_db: Annotated[float, Column("dB", "path loss to the serving station without shadowing and antenna gains")]
     flops_per_s: Annotated[float, Column("FLOP/s", "nominal speed of the processor")]
-    samples: Annotated[int | None, Column("1", "training samples of the user; null where nothing is learned")]
-    shadowing_db: Annotated[float, Column("dB", "attenuation by shadowing, on top of the path loss")]
-    line_of_sight: Annotated[bool, Column("1", "whether nothing stands between user and station")]
+    samples: Annotated[int | None, Column("1", "training samples of the user; null without learning")]
+    shadowing_db: Annotated[float, Column("dB", "shadowing, added to the path loss")]
+    line_of_sight: Annotated[bool, Column("1", "true if there is a line of sight to the serving station")]
     tx_power_dbm: Annotated[float, Column("dBm", "transmit power of the user")]
-    coupling_loss_db: Annotated[float, Column("dB", "path loss and shadowing less the antenna gains of both ends")]
+    coupling_loss_db: Annotated[float, Column("dB", "path loss plus shadowing minus antenna gains of user and station")]
 
 
 class TransferRow(NamedTuple):
-    """One transmission of a payload over one hop."""
+    """One transfer of a payload over one hop; a broadcast has a row for each receiver."""
 
     round: Round
-    user: Annotated[int, Column("1", "user that sends or receives")]
+    user: Annotated[int, Column("1", "user that transmits or receives")]
     node: Annotated[
-        str, Column("", "station at the other end, at last; on the backhaul where it goes to: core or a station")
+        str, Column("", "station at the transfer's end; on the backhaul the destination: core, a station or a site")
     ]
     direction: Annotated[str, Column("", "up, down or backhaul")]
-    kind: Annotated[str, Column("", "what the payload is")]
+    kind: Annotated[str, Column("", "kind of payload, such as model or activation")]
     bits: Annotated[float, Column("bit", "size of the payload")]
     start_s: Start
     end_s: End
     wait_s: Annotated[
         float,
-        Column("s", "time waiting for earlier transfers, the user's own or on the backhaul, and between two stations"),
+        Column("s", "time waiting for earlier transfers, of the user or on the backhaul, and in handover gaps"),
     ]
-    airtime_s: Annotated[float, Column("s", "time on the air, or on the backhaul's line")]
+    airtime_s: Annotated[float, Column("s", "time on the air, or on the line of the backhaul")]
     attempts: Annotated[
         int,
-        Column("1", "transport blocks sent, retransmissions included; 1 where there are no blocks, 0 if not begun"),
+        Column("1", "transport blocks sent, with retransmissions; 1 without transport blocks, 0 if not started"),
     ]
-    lost: Annotated[
-        float, Column("bit", "bits not delivered because of an interruption, or because the radio link failed")
-    ]
+    lost: Annotated[float, Column("bit", "bits not delivered because of an interruption or a radio link failure")]
     mean_snr_db: Annotated[
         float | None,
         Column(
             "dB",
-            "signal to noise and interference, averaged over the airtime; in a broadcast at one rate the weakest "
-            "receiver's",
+            "ratio of signal to noise and interference, averaged over the airtime; in a broadcast at one rate that of "
+            "the weakest receiver",
         ),
     ]
-    mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered over airtime")]
+    mean_rate_bps: Annotated[float | None, Column("bit/s", "bits delivered divided by airtime")]
     energy_j: Annotated[float, Column("J", "energy of the user's radio")]
-    receivers: Annotated[int, Column("1", "receivers of this one transmission; bits on the air are bits over this")]
+    receivers: Annotated[
+        int, Column("1", "receivers of the same transmission; bits over receivers is the share of bits on the air")
+    ]
     failed: Annotated[int, Column("1", "attempts that the receiver could not decode")] = 0
 
 
@@ -85,169 +87,180 @@ class ComputationRow(NamedTuple):
 
     round: Round
     user: Served
-    node: Annotated[str, Column("", "name of the node whose processor did it")]
+    node: Annotated[str, Column("", "name of the node with the processor")]
     node_kind: Annotated[str, Column("", "user or server")]
-    kind: Annotated[str, Column("", "what was computed")]
-    flops: Annotated[float, Column("FLOP", "floating-point operations asked for")]
+    kind: Annotated[str, Column("", "kind of computation, such as client_forward or aggregation")]
+    flops: Annotated[float, Column("FLOP", "floating-point operations requested")]
     start_s: Start
     end_s: End
     wait_s: Annotated[float, Column("s", "time in the queue")]
     service_s: Annotated[float, Column("s", "time on the processor")]
     slowdown: Annotated[float, Column("1", "factor by which the job takes longer than at nominal speed")]
     memory_bytes: Annotated[
-        int, Column("B", "most memory that the job holds at once: operands, results and what lies between")
+        int, Column("B", "peak memory of the job: operands, results and intermediate values such as activations")
     ]
-    energy_j: Annotated[float | None, Column("J", "energy of the job; null where no energy model is given")]
-    interrupted: Annotated[bool, Column("1", "whether the job was given up before it was done")]
+    energy_j: Annotated[float | None, Column("J", "energy of the job; null without an energy model of the node")]
+    interrupted: Annotated[bool, Column("1", "true if the job was abandoned before its end")]
 
 
 class RoundRow(NamedTuple):
     """One round."""
 
     round: Annotated[int, Column("1", "number of the round, from 0")]
-    start_s: Annotated[float, Column("s", "simulated time at which it began")]
-    end_s: End
+    start_s: Annotated[float, Column("s", "simulated time of the start")]
+    end_s: Annotated[float, Column("s", "simulated time of the end")]
     latency_s: Annotated[float, Column("s", "end minus start")]
-    participants: Annotated[int, Column("1", "users whose work counted")]
-    dropped: Annotated[int, Column("1", "users asked whose work did not count")]
-    staleness_mean: Annotated[float, Column("1", "mean age of what was used, in rounds")]
+    participants: Annotated[int, Column("1", "users whose work was used")]
+    dropped: Annotated[int, Column("1", "selected users whose work was not used")]
+    staleness_mean: Annotated[float, Column("1", "mean staleness of the updates used, in rounds")]
     uplink_bits: Annotated[
-        float, Column("bit", "bits delivered uplink by transfers that ended in the round, requests left out")
+        float, Column("bit", "bits delivered uplink by transfers that ended in the round, without requests")
     ]
-    downlink_bits: Annotated[float, Column("bit", "bits delivered downlink likewise; a broadcast counts once")]
-    energy_j: Annotated[float, Column("J", "energy of all users since the round before ended")]
+    downlink_bits: Annotated[
+        float,
+        Column(
+            "bit",
+            "bits delivered downlink by transfers that ended in the round, without requests; a broadcast counts once",
+        ),
+    ]
+    energy_j: Annotated[float, Column("J", "energy of all users' devices since the end of the previous round")]
 
 
 class EvaluationRow(NamedTuple):
-    """One evaluation."""
+    """One metric of one evaluation."""
 
-    round: Annotated[int, Column("1", "round after which was evaluated, from 0")]
-    time_s: Annotated[float, Column("s", "simulated time")]
-    split: Annotated[str, Column("", "data evaluated on")]
-    metric: Annotated[str, Column("", "what was measured")]
+    round: Annotated[int, Column("1", "round after which the model was evaluated, from 0; -1 for pretraining")]
+    time_s: Annotated[float, Column("s", "simulated time of the evaluation")]
+    split: Annotated[str, Column("", "data that the model was evaluated on")]
+    metric: Annotated[str, Column("", "name of the metric")]
     value: Annotated[
         float | None,
-        Column("1", "its value, perhaps infinite or NaN; null where nothing was computed"),
+        Column("1", "value of the metric, infinite or NaN after divergence; null if learning is not computed"),
     ]
-    samples: Annotated[int, Column("1", "samples evaluated on")]
+    samples: Annotated[int, Column("1", "number of samples that the model was evaluated on")]
 
 
 class CriticalPathRow(NamedTuple):
-    """One segment of the chain that decided a round's end."""
+    """One segment of the critical path of a round: the chain of work and waits that decided when the round ended."""
 
     round: Annotated[int, Column("1", "number of the round, from 0")]
-    position: Annotated[int, Column("1", "position in the chain, from 0 at the round's start")]
-    user: Annotated[int | None, Column("1", "user that computes or is served; null for nobody")]
-    node: Annotated[str | None, Column("", "node at work; null while nothing was")]
-    kind: Annotated[str | None, Column("", "what was computed or sent; null while nothing was")]
-    cause: Annotated[str, Column("", "compute (nominal), straggle, queue, airtime or wait")]
-    start_s: Annotated[float, Column("s", "simulated time at which the segment begins")]
-    end_s: Annotated[float, Column("s", "simulated time at which the segment ends")]
+    position: Annotated[int, Column("1", "position in the chain, from 0 at the start of the round")]
+    user: Annotated[
+        int | None, Column("1", "user that computes or is served; null for waits and for work for no single user")
+    ]
+    node: Annotated[str | None, Column("", "node that works; null for waits")]
+    kind: Annotated[str | None, Column("", "kind of computation or transfer; null for waits")]
+    cause: Annotated[str, Column("", "compute (at nominal speed), straggle, queue, airtime or wait")]
+    start_s: Annotated[float, Column("s", "simulated time of the segment's start")]
+    end_s: Annotated[float, Column("s", "simulated time of the segment's end")]
     duration_s: Annotated[float, Column("s", "end minus start")]
 
 
 class DecisionRow(NamedTuple):
-    """What a controller chose."""
+    """One decision of a controller."""
 
-    round: Annotated[int, Column("1", "round in which it was chosen")]
-    user: Annotated[int | None, Column("1", "user whom it concerns; null for all")]
-    name: Annotated[str, Column("", "what was chosen")]
-    value: Annotated[float, Column("1", "the choice, in the unit that its name tells")]
+    round: Annotated[int, Column("1", "round of the decision")]
+    user: Annotated[int | None, Column("1", "user that the decision concerns; null for all")]
+    name: Annotated[str, Column("", "name of the decided quantity")]
+    value: Annotated[float, Column("1", "decided value, in the unit that the name gives")]
 
 
 class EnergyRow(NamedTuple):
-    """What a user's device spent from the end of one round to the end of the next."""
+    """Energy of a user's device from the end of one round to the end of the next."""
 
-    round: Annotated[int, Column("1", "round that ended; one more for what came after the last")]
+    round: Annotated[int, Column("1", "round that ended; after the last round, the last number plus one")]
     user: User
-    start_s: Annotated[float, Column("s", "from when: the end of the round before, or the beginning")]
-    end_s: Annotated[float, Column("s", "until when: the round's end")]
+    start_s: Annotated[float, Column("s", "simulated time of the previous round's end, or of the run's start")]
+    end_s: Annotated[float, Column("s", "simulated time of the round's end")]
     transmit_j: Annotated[float, Column("J", "energy of transmitting")]
     receive_j: Annotated[float, Column("J", "energy of receiving")]
     compute_j: Annotated[float, Column("J", "energy of computing")]
-    idle_j: Annotated[float, Column("J", "energy while it did none of these, nor waited in a tail")]
-    tail_j: Annotated[float, Column("J", "energy of the radio after transfers, before it went to sleep")] = 0.0
-    charge_j: Annotated[float | None, Column("J", "what is left in the battery at the end; null without one")] = None
-    harvested_j: Annotated[float | None, Column("J", "what came into the battery meanwhile; null without one")] = None
+    idle_j: Annotated[float, Column("J", "energy while the device was on but had no activity and no radio tail")]
+    tail_j: Annotated[float, Column("J", "tail energy: of the radio after transfers, before it sleeps")] = 0.0
+    charge_j: Annotated[float | None, Column("J", "charge of the battery at the end; null without a battery")] = None
+    harvested_j: Annotated[
+        float | None, Column("J", "energy harvested into the battery from start to end; null without a battery")
+    ] = None
 
 
 class OutageRow(NamedTuple):
-    """A time that a device was away for one cause; several causes may overlap."""
+    """A time during which a device was away for one cause; several causes may overlap."""
 
     user: User
-    start_s: Annotated[float, Column("s", "simulated time at which it went away")]
-    end_s: Annotated[float | None, Column("s", "simulated time at which the cause was over; null if the run was first")]
+    start_s: Annotated[float, Column("s", "simulated time at which the cause began")]
+    end_s: Annotated[float | None, Column("s", "simulated time at which the cause ended; null if after the run")]
     cause: Annotated[
         str,
-        Column("", "availability, outage, death, battery (both off), memory, budget, or radio_link, which failed then"),
+        Column(
+            "", "availability, outage, death or battery (device off), memory, budget, or radio_link (link failed then)"
+        ),
     ]
 
 
 class RequestRow(NamedTuple):
     """One request of a traffic stream."""
 
-    user: Annotated[int, Column("1", "user that asks")]
-    node: Annotated[str, Column("", "server that it asks")]
-    arrival_s: Annotated[float, Column("s", "simulated time at which the user asks")]
-    start_s: Annotated[float | None, Column("s", "when it had reached the server's queue; null if it never did")]
-    end_s: Annotated[float, Column("s", "simulated time at which it was over, served or not")]
+    user: Annotated[int, Column("1", "user that makes the request")]
+    node: Annotated[str, Column("", "server of the request")]
+    arrival_s: Annotated[float, Column("s", "simulated time at which the user makes the request")]
+    start_s: Annotated[
+        float | None, Column("s", "simulated time at which the request reached the server; null if it never did")
+    ]
+    end_s: End
     latency_s: Annotated[float, Column("s", "end minus arrival")]
-    bits: Annotated[float, Column("bit", "size of the request and of its answer")]
+    bits: Annotated[float, Column("bit", "size of the request plus size of its answer")]
     outcome: Annotated[
         str,
-        Column(
-            "",
-            "served, refused (no room at the server), timed_out, or lost (the device went away, or its link failed)",
-        ),
+        Column("", "served, refused (server full), timed_out, or lost (device went away or radio link failed)"),
     ]
     stream: Annotated[str, Column("", "name of the stream; its transfers and computations are of kind request_<name>")]
-    number: Annotated[int, Column("1", "number of the request among those of user and stream, from 0")]
-    flops: Annotated[float, Column("FLOP", "floating-point operations asked for")]
+    number: Annotated[int, Column("1", "number of the request among those of the user in the stream, from 0")]
+    flops: Annotated[float, Column("FLOP", "floating-point operations requested")]
 
 
 class PositionRow(NamedTuple):
-    """Where a user that moves is."""
+    """The position of a user at one time."""
 
     time_s: Annotated[float, Column("s", "simulated time")]
     user: User
-    x_m: Annotated[float, Column("m", "position")]
-    y_m: Annotated[float, Column("m", "position")]
-    station: Annotated[int, Column("1", "number of the station or sector that serves the user")]
-    coupling_loss_db: Annotated[float, Column("dB", "path loss and shadowing less the antenna gains of both ends")]
+    x_m: Annotated[float, Column("m", "x coordinate")]
+    y_m: Annotated[float, Column("m", "y coordinate")]
+    station: Annotated[int, Column("1", "number of the serving station or sector")]
+    coupling_loss_db: Annotated[float, Column("dB", "path loss plus shadowing minus antenna gains of user and station")]
 
 
 class HandoverRow(NamedTuple):
-    """A user goes from one station to another."""
+    """One handover of a user from one station to another."""
 
     user: User
-    time_s: Annotated[float, Column("s", "simulated time at which it leaves the first")]
-    from_station: Annotated[int, Column("1", "number of the station that it leaves")]
-    to_station: Annotated[int, Column("1", "number of the station that serves it from then on")]
-    interruption_s: Annotated[float, Column("s", "time until it can send and receive again")]
+    time_s: Annotated[float, Column("s", "simulated time at which the user leaves the first station")]
+    from_station: Annotated[int, Column("1", "number of the station that the user leaves")]
+    to_station: Annotated[int, Column("1", "number of the station that serves the user from then on")]
+    interruption_s: Annotated[float, Column("s", "handover gap: time until the user can transmit and receive again")]
 
 
 class ExpertCallRow(NamedTuple):
-    """One call of an expert of a mixture of experts, with the tokens that a user's request or mini-batch has for it."""
+    """One call of an expert of a mixture of experts, with the tokens of a user's request or mini-batch routed to it."""
 
     round: Round
     user: Annotated[int, Column("1", "number of the user that calls, from 0")]
     layer: Annotated[int, Column("1", "number of the layer of experts, from 0")]
     expert: Annotated[int, Column("1", "number of the expert in its layer, from 0")]
     node: Annotated[str, Column("", "name of the site at which the expert was called: a server, or a user's device")]
-    kind: Annotated[str, Column("", "what was computed, as in computations")]
+    kind: Annotated[str, Column("", "kind of computation, as in the table computations")]
     tokens: Annotated[int, Column("1", "tokens sent to the expert")]
-    bits_up: Annotated[float, Column("bit", "size of what was sent to the site; 0 on the user's own device")]
+    bits_up: Annotated[float, Column("bit", "size of the message to the site; 0 on the user's own device")]
     bits_down: Annotated[
-        float, Column("bit", "size of what the site sent back, likewise; 0 if the work was not finished")
+        float, Column("bit", "size of the answer; 0 on the user's own device, and if the work was not finished")
     ]
     start_s: Start
-    end_s: Annotated[float, Column("s", "simulated time at which the user had the result, or the call was given up")]
+    end_s: Annotated[float, Column("s", "simulated time at which the user had the result, or the call was abandoned")]
     wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the expert's work was not finished")]
-    service_s: Annotated[float | None, Column("s", "time on the site's processor; null likewise")]
-    hit: Annotated[
-        bool, Column("1", "whether the site is the user's first choice; false if that did not hold the expert")
+    service_s: Annotated[
+        float | None, Column("s", "time on the site's processor; null if the expert's work was not finished")
     ]
-    interrupted: Annotated[bool, Column("1", "whether the call was given up before the user had the result")]
+    hit: Annotated[bool, Column("1", "true if the user's preferred site held the expert; false if another was called")]
+    interrupted: Annotated[bool, Column("1", "true if the call was abandoned before the user had the result")]
 
 
 ROWS: dict[str, type] = {
@@ -281,4 +294,4 @@ def _schema(row: type) -> pa.Schema:
 
 
 TABLES: dict[str, pa.Schema] = {table: _schema(row) for table, row in ROWS.items()}
-"""Columns of each table in order, with types, and unit and meaning in the metadata of each field."""
+"""Arrow schema of each table: columns in order, with types; the metadata of each field has its unit and meaning."""
