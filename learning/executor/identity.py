@@ -10,14 +10,13 @@ functions, classes, constants. A comment changes no key; a constant does.
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ref
 
@@ -31,6 +30,8 @@ from learning.executor.reproducible import VARIABLE
 KEY_BYTES = 16
 HOME = __name__.partition(".")[0]
 """Code of this package is followed into; that of libraries is named by their versions."""
+_CACHED = type(cache(len))
+"""What `functools.cache` makes of a function. Other decorators do something of their own, and are code as well."""
 PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
 
 
@@ -76,7 +77,7 @@ def of_plain(value: Any) -> bytes:
 
     A function says where it lies in memory, which names nothing; it is named by its code.
     """
-    if isinstance(value, FunctionType):
+    if isinstance(value, FunctionType | MethodType | partial):
         return of_code(value)
     return digest(repr(value).encode(), *(of_code(kind) for kind in _kinds(value)))
 
@@ -101,8 +102,8 @@ def of_code(thing: Any) -> bytes:
     return digest(*_walk(thing, {HOME, _home(thing)}, set()))
 
 
-def _kinds(value: Any) -> Iterator[type]:
-    """The classes of ours in a plain value."""
+def _kinds(value: Any) -> Iterator[Any]:
+    """The classes in a plain value, and the functions that it holds: what it does, beside what it says of itself."""
     if is_dataclass(value) and not isinstance(value, type):
         yield type(value)
         for field in fields(value):
@@ -110,6 +111,8 @@ def _kinds(value: Any) -> Iterator[type]:
     elif isinstance(value, tuple | list):
         for each in value:
             yield from _kinds(each)
+    elif isinstance(value, FunctionType | MethodType | partial):
+        yield value
     elif not isinstance(value, PLAIN):
         yield type(value)
 
@@ -128,9 +131,13 @@ def _home(thing: Any) -> str:
 
 def _walk(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
     """Everything that decides what `thing` does, each piece once."""
-    thing = inspect.unwrap(thing) if callable(thing) else thing
+    thing = thing.__wrapped__ if isinstance(thing, _CACHED) else thing
     if isinstance(thing, PLAIN):
         yield repr(thing).encode()
+    elif isinstance(thing, partial):
+        yield from _walk((thing.func, thing.args, thing.keywords), homes | {_home(thing.func)}, seen)
+    elif isinstance(thing, MethodType):
+        yield from _walk((thing.__func__, thing.__self__), homes | {_home(thing)}, seen)
     elif isinstance(thing, dict):
         yield from _walk(list(thing.items()), homes, seen)
     elif isinstance(thing, tuple | list | set | frozenset):

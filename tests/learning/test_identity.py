@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from named_streams import NamedStreams
+from torch.func import grad, vmap
 from torch.utils._pytree import register_pytree_node
 
 from learning import steps
@@ -273,3 +275,75 @@ def test_a_function_as_an_argument_is_named_by_its_code_and_what_it_holds() -> N
     assert identity.of_plain(times(2.0)) == identity.of_plain(times(2.0))
     assert identity.of_plain(times(2.0)) != identity.of_plain(times(3.0))
     assert identity.of_plain(times(2.0)) != identity.of_plain(times)
+
+
+class Scaled:
+    """An operation with a field, and methods that are operations."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def twice(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * self.factor * x
+
+    def thrice(self, x: torch.Tensor) -> torch.Tensor:
+        return 3 * self.factor * x
+
+
+def cubed(x: torch.Tensor) -> torch.Tensor:
+    return (x**3).sum()
+
+
+def squared(x: torch.Tensor, times: float = 1.0) -> torch.Tensor:
+    return times * (x**2).sum()
+
+
+MADE_FROM_OTHERS: dict[str, Callable[..., Any]] = {
+    "function": squared,
+    "gradient": grad(squared),
+    "gradient of another": grad(cubed),
+    "with a keyword": partial(squared, times=2.0),
+    "with another keyword": partial(squared, times=3.0),
+    "gradient of the partial": grad(partial(squared, times=2.0)),
+    "method": Scaled(1.0).twice,
+    "another method": Scaled(1.0).thrice,
+    "method of another object": Scaled(2.0).twice,
+    "vectorised": vmap(squared),
+    "vectorised over columns": vmap(squared, in_dims=1),
+}
+
+
+def test_operations_made_from_others_have_keys_of_their_own(executor: Executor) -> None:
+    """A transform, a partial call and a method are named by all that they do, not by the function inside."""
+    x = torch.arange(4.0).reshape(2, 2)
+    keys = {name: key(executor, operation, x) for name, operation in MADE_FROM_OTHERS.items()}
+    assert len(set(keys.values())) == len(keys)
+
+
+def test_the_store_returns_the_gradient_and_not_the_function(tmp_path: Path) -> None:
+    x = torch.arange(3.0)
+    for _ in range(2):
+        eager = Eager(Store(tmp_path))
+        values = [eager.value(eager.submit(operation, x)) for operation in (squared, grad(squared))]
+        eager.settle()
+        assert torch.equal(values[0], torch.tensor(5.0))
+        assert torch.equal(values[1], 2 * x)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A plain argument that holds a function, and says nothing of it."""
+
+    rule: Callable[..., Any]
+
+    def __repr__(self) -> str:
+        return "Holder"
+
+
+def test_a_plain_argument_is_named_by_the_functions_that_it_holds(executor: Executor) -> None:
+    held = [Holder(squared), Holder(cubed), Holder(grad(squared)), Holder(partial(squared, times=2.0))]
+    assert len({key(executor, applied, each, torch.ones(2, 2)) for each in held}) == len(held)
+
+
+def applied(holder: Holder, x: torch.Tensor) -> torch.Tensor:
+    return holder.rule(x)
