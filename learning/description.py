@@ -14,7 +14,7 @@ from learning.data import DatasetLoader, Digits, Last
 from learning.data.partition import Iid, Partition
 from learning.models import Architecture, Mlp, Tower
 from learning.optimisers import Optimiser, Sgd
-from learning.participation import Everybody, Participation
+from learning.participation import AllUsers, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
 from learning.pretraining import Pretraining
 from learning.scheme import Scheme
@@ -65,8 +65,8 @@ class LearningDescription:
     """The same for the server's part of a split model (default: as on the devices)."""
     precision: Literal["float32", "float64"] = "float32"
     """Number format of weights, data and plain messages."""
-    participants: Participation = field(default_factory=Everybody)
-    """Which users are asked to take part in a round."""
+    participants: Participation = field(default_factory=AllUsers)
+    """Which users are selected to take part in a round."""
     policy: Policy = field(default_factory=WaitForAll)
     """What a round does about stragglers."""
     servers: Literal["central", "nearest"] = "central"

@@ -1,4 +1,4 @@
-"""Participation: which of the users are asked to take part in a round."""
+"""Participation rules: which of the users are selected to take part in a round."""
 
 from __future__ import annotations
 
@@ -15,122 +15,136 @@ Numbers = NDArray[np.float64]
 
 
 class Candidates(NamedTuple):
-    """Users that can be asked."""
+    """Users that a participation rule can select."""
 
     numbers: NDArray[np.int64]
+    """(candidates,): numbers of the users."""
     samples: NDArray[np.int64]
+    """(candidates,): sizes of their data sets."""
     users: int
-    """How many users there are altogether."""
-    able: NDArray[np.int64]
-    """Numbers of all users that are not left out of the run, ascending; candidates are among them."""
+    """Number of users in the scenario."""
+    eligible: NDArray[np.int64]
+    """Numbers of all users that are not excluded from the run, ascending; the candidates are among them."""
 
 
 class Participation(Protocol):
-    """A rule that ranks users: those with the least keys are asked."""
+    """A rule that selects the users of a round, its cohort: those candidates with the smallest keys."""
 
-    def wanted(self, users: int) -> int:
-        """How many of `users` take part in a round. Raises ValueError where there are not enough."""
+    def cohort_size(self, users: int) -> int:
+        """How many users take part in a round, at most.
+
+        Args:
+            users: number of users that are not excluded from the run.
+
+        Raises:
+            ValueError: there are fewer users than the rule needs.
+        """
         ...
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        """A key for each candidate in choice number `turn`, before which `before` users have been chosen.
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
+        """(candidates,): keys by which candidates are ranked; one with an infinite key is not selected.
 
-        Whoever has an infinite one is not asked.
+        Args:
+            candidates: the users that can be selected.
+            number: number of this selection, from 0, by which its draws are named; that of the round, where users
+                are selected once in a round.
+            before: users selected in all selections before this one.
+            streams: the run's random streams.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Everybody:
+class AllUsers:
     """All users take part in every round."""
 
-    def wanted(self, users: int) -> int:
+    def cohort_size(self, users: int) -> int:
         return users
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
         return candidates.numbers.astype(np.float64)
 
 
 @dataclass(frozen=True)
-class Random:
-    """So many users in each round, drawn afresh, all with the same probability."""
+class RandomParticipation:
+    """A fixed number of users in each round, drawn independently in each, all with the same probability."""
 
     count: Annotated[int, Ge(1)]
     """How many users take part in a round."""
 
-    def wanted(self, users: int) -> int:
-        return enough(self.count, users)
+    def cohort_size(self, users: int) -> int:
+        return checked_count(self.count, users)
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        return draws(candidates, turn, streams)
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
+        return uniform_draws(candidates, number, streams)
 
 
 @dataclass(frozen=True)
 class BySamples:
-    """So many users in each round, drawn one after another in proportion to their samples, none twice."""
+    """A fixed number of users in each round, drawn without replacement in proportion to their numbers of samples."""
 
     count: Annotated[int, Ge(1)]
     """How many users take part in a round."""
 
-    def wanted(self, users: int) -> int:
-        return enough(self.count, users)
+    def cohort_size(self, users: int) -> int:
+        return checked_count(self.count, users)
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
         """Exponential waiting times with rates in proportion to samples: Efraimidis and Spirakis, 2006."""
-        return np.asarray(-np.log1p(-draws(candidates, turn, streams)) / candidates.samples)
+        return np.asarray(-np.log1p(-uniform_draws(candidates, number, streams)) / candidates.samples)
 
 
 @dataclass(frozen=True)
-class RoundRobin:
-    """So many users in each round, in turn by number."""
+class RoundRobinParticipation:
+    """A fixed number of users in each round, cyclically in the order of their numbers."""
 
     count: Annotated[int, Ge(1)]
     """How many users take part in a round."""
 
-    def wanted(self, users: int) -> int:
-        return enough(self.count, users)
+    def cohort_size(self, users: int) -> int:
+        return checked_count(self.count, users)
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        places = np.searchsorted(candidates.able, candidates.numbers)
-        return ((places - before) % len(candidates.able)).astype(np.float64)
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
+        places = np.searchsorted(candidates.eligible, candidates.numbers)
+        return ((places - before) % len(candidates.eligible)).astype(np.float64)
 
 
 @dataclass(frozen=True)
-class Poisson:
-    """As many users in each round as a Poisson law says, drawn afresh, all with the same probability."""
+class PoissonParticipation:
+    """A Poisson-distributed number of users in each round, drawn independently in each, all equally likely."""
 
     mean: Annotated[float, Gt(0)]
-    """Mean of the law."""
-    least: Annotated[int, Ge(1)] = 1
-    """Users that take part in a round at least."""
+    """Mean of the Poisson distribution."""
+    min_users: Annotated[int, Ge(1)] = 1
+    """Minimum number of users in a round; a smaller draw is raised to it."""
 
-    def wanted(self, users: int) -> int:
-        enough(self.least, users)
+    def cohort_size(self, users: int) -> int:
+        checked_count(self.min_users, users)
         return users
 
-    def keys(self, candidates: Candidates, turn: int, before: int, streams: Streams) -> Numbers:
-        arrivals = max(int(streams.generator("arrivals", turn).poisson(self.mean)), self.least)
-        keys = draws(candidates, turn, streams)
+    def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
+        arrivals = max(int(streams.generator("arrivals", number).poisson(self.mean)), self.min_users)
+        keys = uniform_draws(candidates, number, streams)
         keys[np.argsort(keys, kind="stable")[arrivals:]] = np.inf
         return keys
 
 
-def enough(count: int, users: int) -> int:
-    """`count`, if there are as many users."""
+def checked_count(count: int, users: int) -> int:
+    """`count`. Raises ValueError if there are fewer `users`."""
     if count > users:
         raise ValueError(f"{count} users are to take part in a round, but there are {users}")
     return count
 
 
-def draws(candidates: Candidates, turn: int, streams: Streams) -> Numbers:
-    """Uniform numbers in [0, 1), one for each candidate, which do not depend on who the other candidates are."""
-    return streams.generator("participants", turn).random(candidates.users)[candidates.numbers]
+def uniform_draws(candidates: Candidates, number: int, streams: Streams) -> Numbers:
+    """(candidates,): uniform numbers in [0, 1); a user's number does not depend on who the other candidates are."""
+    return streams.generator("participants", number).random(candidates.users)[candidates.numbers]
 
 
 PARTICIPATIONS: dict[str, type] = {
-    "all": Everybody,
-    "random": Random,
+    "all": AllUsers,
+    "random": RandomParticipation,
     "by_samples": BySamples,
-    "round_robin": RoundRobin,
-    "poisson": Poisson,
+    "round_robin": RoundRobinParticipation,
+    "poisson": PoissonParticipation,
 }

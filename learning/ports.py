@@ -145,7 +145,7 @@ class UserNode(Protocol):
         """Whether the device is unavailable for the rest of the run."""
         ...
 
-    def leave_out(self, cause: str) -> None:
+    def exclude(self, cause: str) -> None:
         """Make the device unavailable for the rest of the run; `cause` is noted in the table `outages`."""
         ...
 

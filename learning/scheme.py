@@ -44,15 +44,9 @@ class Scheme(Protocol):
         """Called before the run begins. Raises ValueError where the scheme does not fit the model or the users."""
         return
 
-    def left_out(self, world: World) -> Sequence[User]:
+    def excluded(self, world: World) -> Sequence[User]:
         """Users that take no part in the run, because they cannot keep to a budget of the scheme.
 
         Raises ValueError if that is all of them.
         """
         return []
-
-
-class ChainScheme(Scheme, Protocol):
-    """A scheme that works on models of one chain of blocks alone, and not on towers and a fusion network."""
-
-    one_chain: ClassVar[bool] = True

@@ -56,7 +56,7 @@ class World:
     server_optimiser: Optimiser
     """The optimiser of the server's part of a split model."""
     participation: Participation
-    """Which users are asked to take part in a round."""
+    """Which users are selected to take part in a round."""
     policy: Policy
     """What a round does about stragglers."""
     stop: Stop
@@ -86,9 +86,9 @@ class World:
     _staleness: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.able = self.users
-        """The users that are not left out of the run."""
-        check(self.policy, self.wanted, len(self.able))
+        self.eligible = self.users
+        """The users that are not excluded from the run."""
+        check(self.policy, self.cohort_size, len(self.eligible))
         for user in self.users:
             user.server = self.server
         if self.adapter is not None and isinstance(self.whole, Segment):
@@ -130,17 +130,17 @@ class World:
         return user.server if place == SERVER else self.sites[place]
 
     @property
-    def wanted(self) -> int:
-        """How many users are to take part in a round. Raises ValueError if there are not so many that can."""
-        return self.participation.wanted(len(self.able))
+    def cohort_size(self) -> int:
+        """How many users are to take part in a round. Raises ValueError if fewer are eligible."""
+        return self.participation.cohort_size(len(self.eligible))
 
-    def leave_out(self, users: Sequence[User], cause: str) -> None:
+    def exclude(self, users: Sequence[User], cause: str) -> None:
         """Exclude users from the run; `cause` is noted in the table `outages`. Raises ValueError if no user is left."""
-        self.able = [user for user in self.able if user not in users]
-        if not self.able:
+        self.eligible = [user for user in self.eligible if user not in users]
+        if not self.eligible:
             raise ValueError("no user is left who can take part")
         for user in users:
-            user.node.leave_out(cause)
+            user.node.exclude(cause)
 
     def initial(self, segment: Part | Model) -> dict[str, torch.Tensor]:
         """Initial values of the parameters of a part of the model that train; the same wherever the model is cut.
@@ -166,33 +166,33 @@ class World:
         return tuple(size / sum(sizes) for size in sizes)
 
     def selected(self, number: int) -> list[User]:
-        """The users that are asked to take part in round `number`, in the order of their numbers.
+        """The users that are selected to take part in round `number`, in the order of their numbers.
 
-        They are chosen among the users that are available when this is first called, if these are enough; else among
+        They are selected among the users that are available when this is first called, if these are enough; else among
         all that are not gone for good.
         """
         if number != self._selection[0]:
-            count = self.policy.asked(self.wanted)
-            among = [user for user in self.able if not user.node.away]
+            count = self.policy.asked(self.cohort_size)
+            among = [user for user in self.eligible if not user.node.away]
             if len(among) < count:
-                among = [user for user in self.able if not user.node.gone] or self.able
-            chosen = self.choose(among, count, number, number * self.wanted)
+                among = [user for user in self.eligible if not user.node.gone] or self.eligible
+            chosen = self.choose(among, count, number, number * self.cohort_size)
             self._selection = number, sorted(chosen, key=lambda user: user.number)
         return self._selection[1]
 
-    def choose(self, among: Sequence[User], count: int, choice: int, before: int) -> list[User]:
-        """Choose users by the participation rule.
+    def choose(self, among: Sequence[User], count: int, number: int, before: int) -> list[User]:
+        """Select users by the participation rule.
 
         Args:
             among: the candidates.
-            count: users to choose, at most.
-            choice: number of this choice, by which its draws are named.
-            before: users chosen in earlier choices.
+            count: users to select, at most.
+            number: number of this selection, by which its draws are named.
+            before: users selected in all selections before this one.
         """
         numbers, samples = np.array([user.number for user in among]), np.array([user.samples for user in among])
-        able = np.array([user.number for user in self.able])
-        candidates = Candidates(numbers, samples, len(self.users), able)
-        keys = self.participation.keys(candidates, choice, before, self.streams)
+        eligible = np.array([user.number for user in self.eligible])
+        candidates = Candidates(numbers, samples, len(self.users), eligible)
+        keys = self.participation.keys(candidates, number, before, self.streams)
         return [among[place] for place in np.argsort(keys, kind="stable")[:count] if keys[place] < inf]
 
     def rounds(self) -> Iterator[int]:
@@ -205,7 +205,7 @@ class World:
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)
-            self.took_part(0, 0)
+            self.report_participation(0, 0)
             self.closes_s = inf
             yield number
             present, asked = self._presence
@@ -216,8 +216,8 @@ class World:
         for act in self.at_end:
             act()
 
-    def took_part(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
-        """Report how many of the users asked took part in this round, and the mean staleness of their updates."""
+    def report_participation(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
+        """Report how many of the users selected took part in this round, and the mean staleness of their updates."""
         self._presence, self._staleness = (present, asked), staleness_mean
 
     def models(self, *models: Weights | tuple[Weights | Bound, ...]) -> None:

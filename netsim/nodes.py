@@ -122,7 +122,7 @@ class User:
         """Happens when a device that is away returns, or is gone for ever."""
         return self.presence.back
 
-    def leave_out(self, cause: str) -> None:
+    def exclude(self, cause: str) -> None:
         """The device takes no part in the run: it is away from now on, and for ever."""
         self.presence.steady = False
         self.presence.leave(cause, for_ever=True)

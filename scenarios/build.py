@@ -93,9 +93,9 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
             raise ValueError(f"the scheme splits a model in two, if at all, and cannot have {{{hosts}}}")
     with field_errors("learning", "scheme"):
         learning.scheme.check(world)
-        world.leave_out([world.users[number] for number in short], "memory")
-        world.leave_out(learning.scheme.left_out(world), "budget")
-    _check_participation(learning, len(world.able), len(world.users))
+        world.exclude([world.users[number] for number in short], "memory")
+        world.exclude(learning.scheme.excluded(world), "budget")
+    _check_participation(learning, len(world.eligible), len(world.users))
     scheme = learning.scheme.run(world)
     return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
 
@@ -143,13 +143,14 @@ def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimo
     return multimodal(learning.towers, learning.model, dataset) if learning.towers else whole(learning.model, dataset)
 
 
-def _check_participation(learning: LearningDescription, able: int, users: int) -> None:
-    """Check that the users that are able to work are enough for participation and policy."""
-    why = f"; {users - able} of {users} users are left out, for their memory or their budget" if able < users else ""
+def _check_participation(learning: LearningDescription, eligible: int, users: int) -> None:
+    """Check that the users that are not excluded are enough for participation and policy."""
+    excluded = users - eligible
+    why = f"; {excluded} of {users} users are excluded, for their memory or their budget" if excluded else ""
     with field_errors("learning", "participants", note=why):
-        wanted = learning.participants.wanted(able)
+        cohort_size = learning.participants.cohort_size(eligible)
     with field_errors("learning", "policy", note=why):
-        check(learning.policy, wanted, able)
+        check(learning.policy, cohort_size, eligible)
 
 
 def _pretrainer(learning: LearningDescription, model: Segment, folder: Path) -> Pretrainer | None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyarrow.compute as pc
 
-from learning.participation import Everybody
+from learning.participation import AllUsers
 from learning.policies import WaitForAll
 from learning.stop import Stop
 from netsim.description import FaultsDescription
@@ -48,7 +48,7 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
     )
     path = ("compute", "devices", "memory_bytes")
     if devices.on_out_of_memory == "reject":
-        raise field_error(path, ValueError(f"{sentence}; with on_out_of_memory: exclude such users are left out"))
+        raise field_error(path, ValueError(f"{sentence}; with on_out_of_memory: exclude such users are excluded"))
     if len(short) == len(limits_bytes):
         raise field_error(path, ValueError(f"{sentence}; no user is left"))
     return short
@@ -61,7 +61,7 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     network = replace(scenario.network, faults=FaultsDescription())
     energy = replace(scenario.energy, battery=None)
     alone = replace(scenario, learning=learning, network=network, energy=energy, traffic=None)
-    with_all = replace(alone, learning=replace(learning, participants=Everybody()))
+    with_all = replace(alone, learning=replace(learning, participants=AllUsers()))
     try:
         probe = build(with_all, limited=False)
     except FieldError:  # a controller may be able to decide for the participants of one round, and not for all users

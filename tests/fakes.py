@@ -20,7 +20,7 @@ from learning.data import Batches, Dataset, Digits, Last
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
 from learning.optimisers import Optimiser, Sgd
-from learning.participation import Everybody, Participation
+from learning.participation import AllUsers, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
 from learning.ports import Process, Timed
@@ -167,7 +167,7 @@ class FakeNode:
         self.away = self.gone = False
         self.back = env.event()
 
-    def leave_out(self, cause: str) -> None:
+    def exclude(self, cause: str) -> None:
         self.away = self.gone = True
 
     def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
@@ -296,13 +296,13 @@ def world(
         cuts=(cut,) if isinstance(cut, int) else cut,
         optimiser=optimiser,
         server_optimiser=server_optimiser or optimiser,
-        participation=participation or Everybody(),
+        participation=participation or AllUsers(),
         policy=policy or WaitForAll(),
         stop=stop or Stop(rounds=rounds),
         evaluate_every=evaluate_every,
         precision=precision,
     )
-    built.leave_out(scheme.left_out(built), "budget")
+    built.exclude(scheme.excluded(built), "budget")
     with one_thread():
         env.run(env.process(scheme.run(built)))
     return built

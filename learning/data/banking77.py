@@ -11,10 +11,10 @@ import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from learning.carried import located
 from learning.data.dataset import Dataset, Split, assemble
 from learning.data.files import find, reading
 from learning.data.selection import first
+from learning.package_data import model_folder
 
 FILE = "banking77.parquet"
 REMEDY = "put the questions (columns split, text and label) as that file"
@@ -72,7 +72,7 @@ class Banking77:
             library = import_module("tokenizers")
         except ImportError as problem:
             raise ValueError("a tokenizer.json needs the package tokenizers: pip install 'netsim[hf]'") from problem
-        coder = library.Tokenizer.from_file(str(located(self.tokenizer) / "tokenizer.json"))
+        coder = library.Tokenizer.from_file(str(model_folder(self.tokenizer) / "tokenizer.json"))
         coder.no_padding()
         coder.enable_truncation(self.length)
         return [coded.ids for coded in coder.encode_batch(texts)]

@@ -9,9 +9,9 @@ import torch
 from annotated_types import Ge, Interval, Le, MinLen
 from numpy.typing import NDArray
 
-from learning.carried import folder_of
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.selection import balanced_order, first, of_classes
+from learning.package_data import package_folder
 
 NORMALISATION = Normalisation(largest=16, mean=(0.3053,), std=(0.3760,))
 """Mean and standard deviation of all 1 797 images."""
@@ -58,5 +58,5 @@ def _carried() -> tuple[Pixels, Labels]:
 
     From the package's file: importing the package takes longer than a run takes to begin.
     """
-    rows = np.loadtxt(folder_of("sklearn", "the digits") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    rows = np.loadtxt(package_folder("sklearn", "the digits") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)

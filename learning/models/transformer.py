@@ -14,8 +14,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from learning.carried import located
 from learning.models.projection import Projection
+from learning.package_data import model_folder
 
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "bert": {
@@ -85,7 +85,7 @@ class Transformer:
         fields = self.family, self.width, self.depth, self.heads, self.vocabulary, self.patch
         if self.folder is None:
             return f"Transformer{fields}"
-        content = (located(self.folder) / "config.json").read_bytes()
+        content = (model_folder(self.folder) / "config.json").read_bytes()
         return f"Transformer({self.folder!r}, {sha256(content).hexdigest()}, {library().__version__})"
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
@@ -100,14 +100,16 @@ class Transformer:
         """The weights in the folder under the names that they have in a whole model: all but the classifier's."""
         if self.folder is None:
             return {}
-        model = library().AutoModel.from_pretrained(located(self.folder), local_files_only=True, dtype=torch.float32)
+        model = library().AutoModel.from_pretrained(
+            model_folder(self.folder), local_files_only=True, dtype=torch.float32
+        )
         blocks = enumerate(_cut(self.family, model, classes))
         named = {f"{i}.{name}": value.detach() for i, block in blocks for name, value in block.named_parameters()}
         return {name: value for name, value in named.items() if ".classify." not in name}
 
     def _config(self, input_shape: tuple[int, ...], classes: int) -> Any:
         if self.folder is not None:
-            return library().AutoConfig.from_pretrained(located(self.folder), local_files_only=True)
+            return library().AutoConfig.from_pretrained(model_folder(self.folder), local_files_only=True)
         sides: dict[str, Any] = {
             "hidden_size": self.width,
             "num_hidden_layers": self.depth,

@@ -25,8 +25,8 @@ class AsynchronousPolicy:
     asynchronous = True
     deadline_s = inf
 
-    def asked(self, wanted: int) -> int:
-        return wanted
+    def asked(self, cohort_size: int) -> int:
+        return cohort_size
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Asynchronous(AsynchronousPolicy):
 
     waits = True
 
-    def needed(self, wanted: int) -> int:
+    def needed(self, cohort_size: int) -> int:
         return 1
 
     def merging(
@@ -77,10 +77,10 @@ class Buffered(AsynchronousPolicy):
     waits: bool = False
     """Whether users whose models are in the buffer wait for the next version, or begin at once with the current one."""
 
-    def needed(self, wanted: int) -> int:
-        if self.waits and self.size > wanted:
+    def needed(self, cohort_size: int) -> int:
+        if self.waits and self.size > cohort_size:
             raise ValueError(
-                f"the buffer holds {self.size} models, and {wanted} users that wait for it can never fill it"
+                f"the buffer holds {self.size} models, and {cohort_size} users that wait for it can never fill it"
             )
         return self.size
 

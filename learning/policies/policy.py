@@ -32,12 +32,12 @@ class Policy(Protocol):
         """Deadline in seconds from the start of the round; infinite if there is none."""
         ...
 
-    def asked(self, wanted: int) -> int:
-        """How many users are asked to begin a round in which `wanted` are to take part."""
+    def asked(self, cohort_size: int) -> int:
+        """How many users are selected to begin a round in which `cohort_size` users are to take part."""
         ...
 
-    def needed(self, wanted: int) -> int:
-        """How many users must finish if `wanted` are to take part. Raises ValueError if `wanted` is too small."""
+    def needed(self, cohort_size: int) -> int:
+        """How many users must finish if `cohort_size` are to take part. Raises ValueError if that is too small."""
         ...
 
     def merging(
@@ -60,11 +60,11 @@ class Policy(Protocol):
         ...
 
 
-def check(policy: Policy, wanted: int, users: int) -> None:
-    """Raise ValueError if a policy asks for more than there are: `users`, of which `wanted` take part in a round."""
-    policy.needed(wanted)
-    if policy.asked(wanted) > users:
+def check(policy: Policy, cohort_size: int, users: int) -> None:
+    """Raise ValueError if a policy selects more users than there are: `cohort_size` are to take part, of `users`."""
+    policy.needed(cohort_size)
+    if policy.asked(cohort_size) > users:
         raise ValueError(
-            f"the policy asks {policy.asked(wanted)} users so that {wanted} take part in a round, "
-            f"but there are {users}; learning.participants can want fewer"
+            f"the policy asks {policy.asked(cohort_size)} users so that {cohort_size} take part in a round, "
+            f"but there are {users}; lower the number of learning.participants"
         )

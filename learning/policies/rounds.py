@@ -15,7 +15,7 @@ from learning.steps import Weights
 
 
 class InRounds:
-    """Base of policies in rounds; by default a round asks as many users as are wanted, and waits for all of them."""
+    """Base of policies in rounds; by default a round selects just its cohort, and waits for all of it."""
 
     asynchronous = False
     waits = True
@@ -24,11 +24,11 @@ class InRounds:
     def deadline_s(self) -> float:
         return inf
 
-    def asked(self, wanted: int) -> int:
-        return wanted
+    def asked(self, cohort_size: int) -> int:
+        return cohort_size
 
-    def needed(self, wanted: int) -> int:
-        return wanted
+    def needed(self, cohort_size: int) -> int:
+        return cohort_size
 
     def merging(
         self,
@@ -62,9 +62,9 @@ class FirstK(InRounds):
     k: Annotated[int, Ge(1)] = 1
     """How many users a round needs."""
 
-    def needed(self, wanted: int) -> int:
-        if self.k > wanted:
-            raise ValueError(f"the policy waits for the first {self.k} users, but there are {wanted}")
+    def needed(self, cohort_size: int) -> int:
+        if self.k > cohort_size:
+            raise ValueError(f"the policy waits for the first {self.k} users, but there are {cohort_size}")
         return self.k
 
 
@@ -76,7 +76,7 @@ class OverSelection(InRounds):
     """
 
     extra: Annotated[float, Ge(0)] = 0.3
-    """Additional users as a share of those wanted: if m are, ceil(m (1 + extra)) begin, and the first m take part."""
+    """Additional users as a share of the cohort: ceil(m (1 + extra)) begin, and the first m to finish take part."""
 
-    def asked(self, wanted: int) -> int:
-        return wanted + ceil(round(wanted * self.extra, 9))  # 0.07 times 100 is a little more than 7
+    def asked(self, cohort_size: int) -> int:
+        return cohort_size + ceil(round(cohort_size * self.extra, 9))  # 0.07 times 100 is a little more than 7

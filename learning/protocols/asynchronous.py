@@ -75,7 +75,7 @@ class AsynchronousCohort(Generic[M]):
 
     def __init__(self, world: World, work: Work[M]) -> None:
         self.world, self.work = world, work
-        self.needed = world.policy.needed(world.wanted)
+        self.needed = world.policy.needed(world.cohort_size)
         """Uploads that make an update."""
         self._name = world.streams.key("weights of the server") >> 64 - NAME_BITS
         self._version: Version[M]
@@ -97,7 +97,7 @@ class AsynchronousCohort(Generic[M]):
         """Uploads of which the next version is made."""
         self._lost = 0
         """Local rounds interrupted since the last update."""
-        self._active = world.wanted
+        self._active = world.cohort_size
         """Workers from which an upload may still come before the next update."""
         self._change = world.env.event()
         """Happens when a worker has uploaded or ended."""
@@ -116,14 +116,14 @@ class AsynchronousCohort(Generic[M]):
         """
         self._publish(number, model)
         if not self._workers:
-            self._workers = [self.world.env.process(self._worker()) for _ in range(self.world.wanted)]
+            self._workers = [self.world.env.process(self._worker()) for _ in range(self.world.cohort_size)]
         while len(self._uploads) < self.needed and self._active:
             self._change = self.world.env.event()
             yield self._change
         self._merging, self._uploads = self._uploads[: self.needed], self._uploads[self.needed :]
         updates = [upload.update(number) for upload in self._merging]
         asked = len(updates) + self._lost or len(self._workers)  # if all users are gone, all were asked in vain
-        self.world.took_part(len(updates), asked, fmean([update.staleness for update in updates] or [0]))
+        self.world.report_participation(len(updates), asked, fmean([update.staleness for update in updates] or [0]))
         self._lost = 0
         return sorted(updates, key=lambda update: (update.user.number, update.local_round))
 

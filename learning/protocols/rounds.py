@@ -41,7 +41,7 @@ def gather(world: World, work: Mapping[User, Process[T]], share: float = 1) -> P
     if late:
         yield world.env.all_of(late)
     done: dict[User, Any] = {user: process.value for user, process in processes.items() if process.value is not DROPPED}
-    world.took_part(len(done), len(work))
+    world.report_participation(len(done), len(work))
     return done
 
 
@@ -64,7 +64,7 @@ def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T
         result: Any = process.value
         if result is not DROPPED:
             done[user] = result
-    world.took_part(len(done), len(work))
+    world.report_participation(len(done), len(work))
     return done
 
 
@@ -98,8 +98,8 @@ def _by(world: World, event: simpy.Event, instant_s: float) -> simpy.Event:
 
 
 def _needed(world: World, asked: int) -> int:
-    """How many of the users asked must finish; more may have been asked than are wanted."""
-    return min(world.policy.needed(world.wanted), asked)
+    """How many of the users selected must finish; more may have been selected than are to take part."""
+    return min(world.policy.needed(world.cohort_size), asked)
 
 
 def _until_interrupted(user: User, steps: Process[object]) -> Process[object]:

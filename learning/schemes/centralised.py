@@ -34,13 +34,13 @@ class Centralised(Scheme):
         state = world.server_optimiser.init(model)
         batches, following = Batches.pooled([user.batches for user in world.users]), 0
         for number in world.rounds():
-            users = min(len(world.selected(number)), world.wanted)
+            users = min(len(world.selected(number)), world.cohort_size)
             size = batches.samples if batches.size is None else users * batches.size
             mini_batch = batches.cut(following, size)
             following = mini_batch.stop
             work = (step, world.whole, world.server_optimiser, model, state, *batches.run(mini_batch))
             model, state = yield from world.server.do(*work, kind="server_training")
-            world.took_part(users, users)
+            world.report_participation(users, users)
             world.models(model)
 
 

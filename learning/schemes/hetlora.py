@@ -31,7 +31,7 @@ from learning.ports import Process
 from learning.protocols.federated import descend, local_round
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink
-from learning.scheme import ChainScheme
+from learning.scheme import Scheme
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -39,13 +39,15 @@ Tree = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class HetLoRA(LocalTraining, ChainScheme):
+class HetLoRA(LocalTraining, Scheme):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
     control: RankBudgets = RankBudgets()
     """Which ranks there are, and what users can afford."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+
+    one_chain = True
 
     def run(self, world: World) -> Process[None]:
         adapters = adaptable(world)
@@ -96,10 +98,10 @@ class HetLoRA(LocalTraining, ChainScheme):
         super().check(world)
         adaptable(world)
 
-    def left_out(self, world: World) -> list[User]:
+    def excluded(self, world: World) -> list[User]:
         """Users that cannot afford the least rank. Raises ValueError if that is all."""
         affordable = self.affordable(world)
-        return [user for user in world.able if user not in affordable]
+        return [user for user in world.eligible if user not in affordable]
 
     def _rank(self, world: World, model: AdaptableModel, user: User, budget: float) -> int:
         """The largest rank whose local training a user can afford; 0 if none. FLOPs are those of its first step."""

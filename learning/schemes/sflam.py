@@ -35,13 +35,13 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import Update, merge, of_part
-from learning.scheme import ChainScheme
+from learning.scheme import Scheme
 from learning.steps import State, Weights
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class SFLAM(LocalTraining, ChainScheme):
+class SFLAM(LocalTraining, Scheme):
     """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
 
     control: PrecisionController = PrecisionController()
@@ -57,6 +57,8 @@ class SFLAM(LocalTraining, ChainScheme):
     legacy_last_client: bool = False
     """Do as the released code did, whose list of server replicas held the last user's alone: its replica becomes the
     server's part in place of the mean. Only to study what that does."""
+
+    one_chain = True
 
     @property
     def stand_in(self) -> str | None:
@@ -147,6 +149,6 @@ class SFLAM(LocalTraining, ChainScheme):
             user.node.uplink.allocate(None)
             if self.control.downlink == "parts":
                 user.node.downlink.allocate(None)
-        users = world.able[: world.policy.asked(world.wanted)]
+        users = world.eligible[: world.policy.asked(world.cohort_size)]
         problem = self.problem(world, users, 0, ActivationRanges())
         self.control.solve(problem, world.streams.generator("subchannels", 0))

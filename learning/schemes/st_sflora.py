@@ -37,7 +37,7 @@ from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, JointPart, token_draw
 from learning.reducers import Selected, importance, patch_tokens, reduce_tokens
-from learning.scheme import ChainScheme
+from learning.scheme import Scheme
 from learning.world import World
 
 IDLE_ROUND_S = 1.0
@@ -47,7 +47,7 @@ REPORTING = 0.5
 
 
 @dataclass(frozen=True)
-class STSFLora(ChainScheme):
+class STSFLora(Scheme):
     """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered per second."""
 
     control: TokenController = TokenController()
@@ -63,6 +63,8 @@ class STSFLora(ChainScheme):
     """Bits of a label."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+
+    one_chain = True
 
     @property
     def stand_in(self) -> str | None:
@@ -90,7 +92,7 @@ class STSFLora(ChainScheme):
         left_s = {user: dwell_s[user] - (world.env.now - start_s) for user in reports}
         grants = self.allocate(world, reports, costs, left_s) if reports else {}
         done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], part) for u in grants})
-        world.took_part(len(done), len(users))
+        world.report_participation(len(done), len(users))
         if not admitted:
             yield world.env.timeout(min(IDLE_ROUND_S, world.policy.deadline_s))
         part.step(list(done), world.weights(list(done), self.weighting))
@@ -147,7 +149,7 @@ class STSFLora(ChainScheme):
         patches = patch_tokens(world.front, world.dataset.train.x)
         for user in world.users:
             user.node.uplink.allocate(None)
-        self.control.check(world.wanted, patches)
+        self.control.check(world.cohort_size, patches)
 
     @property
     def _goes_by_reports(self) -> bool:

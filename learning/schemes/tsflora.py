@@ -24,13 +24,13 @@ from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.split import CutLink
 from learning.reducers import Selected, patch_tokens
-from learning.scheme import ChainScheme
+from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class TSFLora(LocalTraining, ChainScheme):
+class TSFLora(LocalTraining, Scheme):
     """Split federated fine-tuning of adapters; only the tokens that matter cross the cut, in few bits (Qiang, 2026)."""
 
     tokens: Annotated[int, Ge(1)] = 40
@@ -58,6 +58,7 @@ class TSFLora(LocalTraining, ChainScheme):
 
     asynchronous = True
     hierarchical = True
+    one_chain = True
 
     @property
     def link(self) -> CutLink:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakes import FakeWorld, world
-from learning.participation import Random, RoundRobin
+from learning.participation import RandomParticipation, RoundRobinParticipation
 from learning.policies import Asynchronous, Buffered, WaitForAll
 from learning.policies.staleness import ConstantWeight, Hinge, Polynomial
 from learning.schemes import FedAvg
@@ -35,7 +35,7 @@ def spans(done: FakeWorld) -> list[tuple[float, float, int]]:
 
 
 @pytest.mark.parametrize("policy", [Asynchronous(), Buffered(3), Buffered(2, waits=True)])
-@pytest.mark.parametrize("rule", [Random(2), RoundRobin(4), None])
+@pytest.mark.parametrize("rule", [RandomParticipation(2), RoundRobinParticipation(4), None])
 def test_so_many_work_at_a_time(policy: Any, rule: Any) -> None:
     done = ran(policy, participation=rule)
     seats = rule.count if rule else 6
@@ -117,5 +117,5 @@ def test_staleness_weights(law: Any, weights: list[float]) -> None:
 
 def test_a_buffer_that_nobody_can_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="holds 3 models, and 2 users that wait for it can never fill it"):
-        ran(Buffered(3, waits=True), participation=Random(2))
-    assert len(ran(Buffered(3), participation=Random(2), rounds=4).journal.rounds) == 4
+        ran(Buffered(3, waits=True), participation=RandomParticipation(2))
+    assert len(ran(Buffered(3), participation=RandomParticipation(2), rounds=4).journal.rounds) == 4

@@ -31,7 +31,7 @@ class ThreeServed(Scheme):
             for user in world.users:
                 dz = yield from joint.serve(user, smashed(user.number), user.batch(0)[1])
                 assert torch.equal(world.executor.value(dz), reference(world, start, user)[1])
-            world.took_part(3, 3)
+            world.report_participation(3, 3)
             joint.step(users, SHARES)
             world.models((world.initial(world.front), joint.weights))
         joint.step([], ())

@@ -8,7 +8,14 @@ import torch
 from scipy import stats
 
 from fakes import FakeStreams, world
-from learning.participation import BySamples, Candidates, Everybody, Poisson, Random, RoundRobin
+from learning.participation import (
+    AllUsers,
+    BySamples,
+    Candidates,
+    PoissonParticipation,
+    RandomParticipation,
+    RoundRobinParticipation,
+)
 from learning.policies import FirstK, OverSelection, WaitForAll
 from learning.schemes import PSL, SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, FedSLPQ
 
@@ -17,15 +24,15 @@ each = pytest.mark.parametrize("scheme", ROUNDS, ids=lambda scheme: type(scheme)
 SIGNIFICANCE = 1e-3  # of each test of a law; the seeds are fixed, so it holds or it does not
 
 
-def asked(rule, turn, users=6, samples=None, count=2, streams=None):
+def asked(rule, number, users=6, samples=None, count=2, streams=None):
     """The users that a rule chooses in one round, in the order of their keys."""
     candidates = Candidates(np.arange(users), np.array(samples or [1] * users), users, np.arange(users))
-    keys = rule.keys(candidates, turn, turn * count, streams or FakeStreams(3))
+    keys = rule.keys(candidates, number, number * count, streams or FakeStreams(3))
     return tuple(np.argsort(keys, kind="stable")[:count].tolist())
 
 
 def test_every_pair_is_drawn_equally_often():
-    drawn = [asked(Random(2), turn, users=4) for turn in range(6000)]
+    drawn = [asked(RandomParticipation(2), number, users=4) for number in range(6000)]
     counts = [drawn.count(pair) for pair in permutations(range(4), 2)]
     assert sum(counts) == 6000
     assert stats.chisquare(counts).pvalue > SIGNIFICANCE
@@ -34,17 +41,17 @@ def test_every_pair_is_drawn_equally_often():
 def test_draws_by_samples_follow_successive_sampling():
     """P(first i, then j) = n_i / n * n_j / (n - n_i)."""
     samples = [10, 20, 30, 40]
-    drawn = [asked(BySamples(2), turn, users=4, samples=samples) for turn in range(6000)]
+    drawn = [asked(BySamples(2), number, users=4, samples=samples) for number in range(6000)]
     pairs = list(permutations(range(4), 2))
     expected = [6000 * samples[i] / 100 * samples[j] / (100 - samples[i]) for i, j in pairs]
     assert stats.chisquare([drawn.count(pair) for pair in pairs], expected).pvalue > SIGNIFICANCE
 
 
 def test_arrivals_follow_their_law():
-    """As many as a Poisson law says, but not fewer than the least; who they are is drawn alike."""
-    rule, mean, least, users = Poisson(3.0, 2), 3.0, 2, 12
+    """As many as a Poisson law says, but not fewer than the minimum; who they are is drawn alike."""
+    rule, mean, least, users = PoissonParticipation(3.0, 2), 3.0, 2, 12
     candidates = Candidates(np.arange(users), np.ones(users, dtype=int), users, np.arange(users))
-    came = [np.isfinite(rule.keys(candidates, turn, 0, FakeStreams(3))) for turn in range(4000)]
+    came = [np.isfinite(rule.keys(candidates, number, 0, FakeStreams(3))) for number in range(4000)]
     counts = np.bincount([each.sum() for each in came], minlength=users + 1)[:9]
     law = stats.poisson(mean)
     expected = np.array([law.cdf(least), *law.pmf(range(least + 1, 8)), law.sf(7)]) * 4000
@@ -55,42 +62,49 @@ def test_arrivals_follow_their_law():
 
 
 def test_only_who_arrives_is_asked():
-    ran = world(SFL(), users=6, participation=Poisson(2.0), rounds=6)
+    ran = world(SFL(), users=6, participation=PoissonParticipation(2.0), rounds=6)
     asked_in = [asked for _, asked, dropped in ran.journal.rounds if dropped == 0]
-    arrivals = [max(int(ran.streams.generator("arrivals", turn).poisson(2.0)), 1) for turn in range(6)]
+    arrivals = [max(int(ran.streams.generator("arrivals", number).poisson(2.0)), 1) for number in range(6)]
     assert asked_in == [min(count, 6) for count in arrivals]
     assert len(set(asked_in)) > 1
 
 
 def test_users_in_turn():
-    assert [asked(RoundRobin(2), turn, users=5) for turn in range(4)] == [(0, 1), (2, 3), (4, 0), (1, 2)]
+    assert [asked(RoundRobinParticipation(2), number, users=5) for number in range(4)] == [
+        (0, 1),
+        (2, 3),
+        (4, 0),
+        (1, 2),
+    ]
 
 
 def test_one_more_user_moves_nobodys_draw():
     """Whoever is drawn among six comes in the same order as if there were only five, the sixth left out."""
-    for turn in range(50):
-        six = asked(Random(6), turn, users=6, count=6)
-        assert tuple(user for user in six if user != 5) == asked(Random(5), turn, users=5, count=5)
+    for number in range(50):
+        six = asked(RandomParticipation(6), number, users=6, count=6)
+        assert tuple(user for user in six if user != 5) == asked(RandomParticipation(5), number, users=5, count=5)
 
 
 def test_another_seed_draws_others():
-    ours, theirs = ([asked(Random(2), turn, streams=FakeStreams(seed)) for turn in range(20)] for seed in (1, 2))
+    ours, theirs = (
+        [asked(RandomParticipation(2), number, streams=FakeStreams(seed)) for number in range(20)] for seed in (1, 2)
+    )
     assert ours != theirs
 
 
 @each
 def test_only_those_asked_send_compute_and_receive(scheme):
-    ran = world(scheme, users=5, participation=RoundRobin(2), rounds=4)
+    ran = world(scheme, users=5, participation=RoundRobinParticipation(2), rounds=4)
     assert ran.journal.rounds == [(number, 2, 0) for number in range(4)]
-    turns = [{0, 1}, {2, 3}, {4, 0}, {1, 2}]
-    for number, users in enumerate(turns):
+    cohorts = [{0, 1}, {2, 3}, {4, 0}, {1, 2}]
+    for number, users in enumerate(cohorts):
         rows = [*ran.journal.messages, *ran.journal.works]
         assert {row.user for row in rows if row.round == number} - {None} == users
 
 
 @each
 def test_asking_all_of_them_is_everybody(scheme):
-    ours, theirs = (world(scheme, participation=rule, rounds=2) for rule in (Random(3), Everybody()))
+    ours, theirs = (world(scheme, participation=rule, rounds=2) for rule in (RandomParticipation(3), AllUsers()))
     assert ours.journal.messages == theirs.journal.messages
     assert ours.journal.works == theirs.journal.works
     for mine, yours in zip(ours.every_model, theirs.every_model, strict=True):
@@ -100,12 +114,12 @@ def test_asking_all_of_them_is_everybody(scheme):
 def test_those_present_are_averaged():
     """Two users of four in a round: the model is that of a world in which there are only these two."""
     pair = world(FedAvg(2), users=2, samples=[16, 40], rounds=1)
-    ran = world(FedAvg(2), users=4, samples=[16, 40, 24, 32], participation=RoundRobin(2), rounds=1)
+    ran = world(FedAvg(2), users=4, samples=[16, 40, 24, 32], participation=RoundRobinParticipation(2), rounds=1)
     assert all(torch.equal(ran.model[name], value) for name, value in pair.model.items())
 
 
 def test_the_same_users_make_a_whole_interval():
-    ran = world(SFL(interval=2), users=4, participation=RoundRobin(2), rounds=4)
+    ran = world(SFL(interval=2), users=4, participation=RoundRobinParticipation(2), rounds=4)
     models = [(message.round, message.direction, message.user) for message in ran.journal.messages]
     models = sorted(row for row, message in zip(models, ran.journal.messages, strict=True) if message.kind == "model")
     down, up = ([row for row in models if row[1] == way] for way in ("down", "up"))
@@ -114,21 +128,26 @@ def test_the_same_users_make_a_whole_interval():
 
 
 def test_a_device_part_is_fetched_when_a_user_first_takes_part():
-    ran = world(PSL(), users=4, participation=RoundRobin(2), rounds=4)
+    ran = world(PSL(), users=4, participation=RoundRobinParticipation(2), rounds=4)
     downloads = [(message.round, message.user) for message in ran.journal.messages if message.kind == "model"]
     assert sorted(downloads) == [(0, 0), (0, 1), (1, 2), (1, 3)]
 
 
-@pytest.mark.parametrize(("rule", "extra"), [(RoundRobin(2), 0.0), (RoundRobin(2), 1.0), (Poisson(1.5), 0.0)])
+@pytest.mark.parametrize(
+    ("rule", "extra"),
+    [(RoundRobinParticipation(2), 0.0), (RoundRobinParticipation(2), 1.0), (PoissonParticipation(1.5), 0.0)],
+)
 def test_pooled_training_sees_as_many_samples_as_those_who_would_take_part(rule, extra):
     """Without those who are asked on top; whose samples they are does not depend on who it is."""
     one = world(Centralised(), users=1, rounds=1).journal.charged(kind="server_training")[0]
     ran = world(Centralised(), users=4, participation=rule, policy=OverSelection(extra))
-    arrivals = [max(int(ran.streams.generator("arrivals", turn).poisson(1.5)), 1) for turn in range(3)]
-    mini_batches = [min(count, 4) for count in arrivals] if isinstance(rule, Poisson) else [2, 2, 2]
+    arrivals = [max(int(ran.streams.generator("arrivals", number).poisson(1.5)), 1) for number in range(3)]
+    mini_batches = [min(count, 4) for count in arrivals] if isinstance(rule, PoissonParticipation) else [2, 2, 2]
     assert [flops / one for flops in ran.journal.charged(kind="server_training")] == mini_batches
     parts = [range(24 * place, 24 * place + 24) for place in (2, 1, 3, 0)]
-    usual, moved = (world(Centralised(), users=4, participation=RoundRobin(2), parts=each) for each in (None, parts))
+    usual, moved = (
+        world(Centralised(), users=4, participation=RoundRobinParticipation(2), parts=each) for each in (None, parts)
+    )
     assert all(torch.equal(moved.model[name], value) for name, value in usual.model.items())
 
 
@@ -141,7 +160,7 @@ def test_how_many_begin_under_over_selection(extra, begun):
 @each
 def test_over_selection_by_nothing_is_waiting_for_all(scheme):
     ours, theirs = (
-        world(scheme, users=4, participation=Random(2), policy=policy, rounds=2)
+        world(scheme, users=4, participation=RandomParticipation(2), policy=policy, rounds=2)
         for policy in (OverSelection(0.0), WaitForAll())
     )
     assert ours.journal.messages == theirs.journal.messages
@@ -154,7 +173,14 @@ def test_over_selection_by_nothing_is_waiting_for_all(scheme):
 def test_the_first_of_those_asked_make_the_round(scheme):
     """Of five users three begin each round, and the two that are faster make it."""
     speeds = [1e6, 2e6, 4e6, 8e6, 16e6]
-    ran = world(scheme, users=5, participation=RoundRobin(2), policy=OverSelection(0.5), rounds=3, flops_per_s=speeds)
+    ran = world(
+        scheme,
+        users=5,
+        participation=RoundRobinParticipation(2),
+        policy=OverSelection(0.5),
+        rounds=3,
+        flops_per_s=speeds,
+    )
     assert ran.journal.rounds == [(number, 2, 1) for number in range(3)]
     for number, users in enumerate([{0, 1, 2}, {2, 3, 4}, {4, 0, 1}]):
         trained = [work for work in ran.journal.works if work.round == number and work.node is not None]
@@ -166,8 +192,8 @@ def test_the_first_of_those_asked_make_the_round(scheme):
 @pytest.mark.parametrize(
     ("rule", "policy", "sentence"),
     [
-        (Random(4), None, "4 users are to take part in a round, but there are 3"),
-        (Random(2), FirstK(3), "waits for the first 3 users, but there are 2"),
+        (RandomParticipation(4), None, "4 users are to take part in a round, but there are 3"),
+        (RandomParticipation(2), FirstK(3), "waits for the first 3 users, but there are 2"),
         (None, OverSelection(0.3), "asks 4 users so that 3 take part in a round, but there are 3"),
     ],
 )

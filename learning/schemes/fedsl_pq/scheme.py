@@ -24,7 +24,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from learning.aggregators import weighted_mean
 from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, quantiser
 from learning.control.pruning import rate_within_budget
 from learning.draws import Draw
@@ -35,15 +34,15 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import JointPart, ServerPart
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
-from learning.scheme import ChainScheme
-from learning.schemes.fedsl_pq import operators
+from learning.scheme import Scheme
+from learning.schemes.fedsl_pq import aggregation, operators
 from learning.schemes.fedsl_pq.device import PrunedDevice
 from learning.steps import Weights
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class FedSLPQ(ChainScheme):
+class FedSLPQ(Scheme):
     """Federated split learning with pruning, gradient quantisation and cut-layer dropout (Zhang et al., 2024)."""
 
     interval: Annotated[int, Ge(1)] = 5
@@ -75,6 +74,8 @@ class FedSLPQ(ChainScheme):
     aggregation: Literal["masked", "plain"] = "masked"
     """Whether an entry is averaged over the users that kept it, or over all (zeros count)."""
 
+    one_chain = True
+
     def __post_init__(self) -> None:
         if 16 < self.gradient_bits < 32:
             raise ValueError(f"gradient_bits is {self.gradient_bits}; 1 to 16 are allowed, and 32 for no quantisation")
@@ -103,12 +104,13 @@ class FedSLPQ(ChainScheme):
                 back = joint.weights
             if last and done:
                 arrived = {user: devices[user] for user in done}
-                parts = self.to_average(world, arrived, front)
+                parts = aggregation.device_parts(world, arrived, front, self.aggregation)
                 front = yield from world.server.do(operators.aggregated, *parts, kind="aggregation")
-                back = self.mean_back(world, arrived, back)
-            parts = self.to_average(world, cohort, front)
+                back = aggregation.server_part(world, arrived, back, self.server_mode)
+            parts = aggregation.device_parts(world, cohort, front, self.aggregation)
             now = front if last else world.executor.submit(operators.aggregated, *parts)
-            world.models((now, back if last else self.mean_back(world, cohort, back)))
+            now_back = back if last else aggregation.server_part(world, cohort, back, self.server_mode)
+            world.models((now, now_back))
 
     def distribute(
         self, world: World, devices: Mapping[User, PrunedDevice], front: Weights, back: Weights
@@ -163,22 +165,6 @@ class FedSLPQ(ChainScheme):
         weights, mask = yield from world.server.do(*work, kind="pruning", user=user)
         device.weights = yield from world.server.send(user, weights, "model", KeptWeights(self.pruning, device.rate))
         device.mask = mask
-
-    def to_average(
-        self, world: World, devices: Mapping[User, PrunedDevice], front: Weights
-    ) -> tuple[Weights, list[Weights], list[Weights | None] | None, tuple[float, ...]]:
-        """Arguments of step 7, `operators.aggregated`: last aggregate, device parts, masks, and users' weights."""
-        masks = [device.mask for device in devices.values()]
-        known = None if self.aggregation == "plain" or None in masks else masks
-        fronts = [device.weights for device in devices.values()]
-        return front, fronts, known, world.weights(list(devices), "by_samples")
-
-    def mean_back(self, world: World, devices: Mapping[User, PrunedDevice], back: Weights) -> Weights:
-        """The server's part that goes with it: the mean of the replicas, or the one that all users share."""
-        if self.server_mode == "synced":
-            return back
-        replicas = [device.replica.weights for device in devices.values()]
-        return world.executor.submit(weighted_mean, replicas, world.weights(list(devices), "by_samples"))
 
     @property
     def _quantiser(self) -> Codec:

@@ -40,14 +40,14 @@ from learning.ports import Process
 from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, exchange
-from learning.scheme import ChainScheme
+from learning.scheme import Scheme
 from learning.schemes.hasfl.blocks import ServerBlocks, UserBlocks
 from learning.steps import Weights
 from learning.world import World
 
 
 @dataclass(frozen=True)
-class HASFL(ChainScheme):
+class HASFL(Scheme):
     """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); all count alike."""
 
     controller: CutController = Hasfl()
@@ -60,6 +60,8 @@ class HASFL(ChainScheme):
     """Rate in bit/s, as controllers predict, between the server that trains and the one that averages."""
     link: CutLink = CutLink()
     """What crosses the cut."""
+
+    one_chain = True
 
     @property
     def stand_in(self) -> str | None:

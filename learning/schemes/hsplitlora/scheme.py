@@ -25,30 +25,29 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from learning import steps
-from learning.adapters import Bound
 from learning.codecs import Codec, FixedWidth, Identity
 from learning.control.ranks import RankController, RankPlan, RankSettings, adaptable
-from learning.control.ranks.importance import back_scores, front_scores, relative_cost
-from learning.data import Inputs, Rows
+from learning.control.ranks.importance import relative_cost
 from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
-from learning.protocols.split import CutLink, ServerPart, Smashed, exchange
-from learning.scheme import ChainScheme
+from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.scheme import Scheme
 from learning.schemes.hsplitlora import operators
 from learning.schemes.hsplitlora.backbone import AdapterUpdate, Backbone, DeviceBackbone, fresh
-from learning.steps import State, Weights
+from learning.schemes.hsplitlora.probe import probed_exchange
+from learning.steps import Weights
 from learning.world import World
 
 DEFAULT_STEPS = 20
-ENTRY, SCORE = FixedWidth(8), FixedWidth(32)
-"""How a cut or a rank is sent, and how the importance of a weight."""
+ENTRY = FixedWidth(8)
+"""Codec of a cut or a rank in a configuration message."""
 
 
 @dataclass(frozen=True)
-class HSplitLoRA(LocalTraining, ChainScheme):
+class HSplitLoRA(LocalTraining, Scheme):
     """Split fine-tuning of adapters with a cut and ranks for each user, exactly aggregated (Lin et al., 2025)."""
 
     local_steps: Annotated[int, Ge(1)] | None = None
@@ -69,6 +68,8 @@ class HSplitLoRA(LocalTraining, ChainScheme):
     """Codec of the cut-layer gradients."""
     label_bits: Annotated[int, Ge(0)] = 32
     """Bits of a label: a token, in a language model."""
+
+    one_chain = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,40 +162,6 @@ class HSplitLoRA(LocalTraining, ChainScheme):
         super().check(world)
         adaptable(world)
 
-    def left_out(self, world: World) -> list[User]:
+    def excluded(self, world: World) -> list[User]:
         """Users whose budget is too small for any device part. Raises ValueError if that is all."""
-        return RankController(self.control, world, self.link).left_out()
-
-
-def probed_exchange(
-    world: World,
-    link: CutLink,
-    user: User,
-    adapters: Weights,
-    state: State,
-    batch: tuple[Inputs, Rows],
-    replica: ServerPart,
-    front: Bound,
-    back: Bound,
-    costs: dict[str, float],
-) -> Process[tuple[Weights, State, Weights]]:
-    """`exchange`, in which both sides score the importance of their weights as they were before the step.
-
-    Where nothing on the device trains, the cut-layer gradient is sent for this alone.
-    """
-    seen: list[tuple[Smashed, Weights]] = []
-
-    def serve(user: User, z: Smashed, y: Rows) -> Process[Smashed]:
-        scoring = (back_scores, back.adapted, costs, replica.weights, back.frozen, z, y)
-        gradient = yield from replica.serve(user, z, y)
-        seen.append((gradient, (yield from world.server.do(*scoring, kind="probe", user=user))))
-        return gradient
-
-    trained, state = yield from exchange(world, link, user, adapters, state, batch, serve, front)
-    ((gradient, above),) = seen
-    if not front.parameters():
-        gradient = yield from world.server.send(user, gradient, "gradient", link.gradients)
-    scoring = (front_scores, front.adapted, costs, adapters, front.frozen, batch[0], gradient)
-    below = yield from user.do(*scoring, kind="probe")
-    below = yield from user.send(world.server, below, "importance", SCORE)
-    return trained, state, world.executor.submit(steps.merge, below, above)
+        return RankController(self.control, world, self.link).excluded()
