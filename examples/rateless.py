@@ -24,9 +24,8 @@ from learning.protocols.broadcast import Broadcast
 from learning.protocols.federated import descend
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
-from learning.schemes import SCHEMES
 from learning.world import World
-from scenarios import Result, load, simulate
+from scenarios import Result, load, register, simulate
 
 Downlink = Literal["unicast", "broadcast", "rateless"]
 DOWNLINKS: tuple[Downlink, ...] = ("unicast", "broadcast", "rateless")
@@ -72,7 +71,7 @@ class DistributedAveraging(LocalTraining, Scheme):
         return (yield from user.send(world.server, trained, "model"))
 
 
-SCHEMES["distributed_averaging"] = DistributedAveraging
+register("scheme", "distributed_averaging", DistributedAveraging)
 
 
 def run(downlink: Downlink, rounds: int = 10) -> Result:

@@ -23,10 +23,9 @@ from learning.parties import User
 from learning.ports import Process
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
-from learning.schemes import SCHEMES
 from learning.steps import Parameters
 from learning.world import World
-from scenarios import load, simulate
+from scenarios import load, register, simulate
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def move(step: float, model: Parameters, votes: list[Parameters]) -> Parameters:
     return {name: weight - step * majority[name] for name, weight in model.items()}
 
 
-SCHEMES["majority_vote"] = MajorityVote
+register("scheme", "majority_vote", MajorityVote)
 
 if __name__ == "__main__":
     scenario = load(Path(__file__).with_name("toy_scheme.yaml"))

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from learning import steps
-from learning.models import MODELS
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.expert_layer import ExpertLayer
@@ -21,9 +20,8 @@ from learning.protocols.rounds import gather
 from learning.protocols.split import JointPart
 from learning.routing import UniformRouting
 from learning.scheme import Scheme
-from learning.schemes import SCHEMES
 from learning.world import World
-from scenarios import load, simulate
+from scenarios import load, register, simulate
 
 WIDTH, EXPERTS = 32, 4
 
@@ -89,7 +87,8 @@ class TwoSites(Scheme):
         trunk.add(user, (yield from user.send(world.server, gradients, "gradient")))
 
 
-MODELS["switch_model"], SCHEMES["two_sites"] = SwitchModel, TwoSites
+register("model", "switch_model", SwitchModel)
+register("scheme", "two_sites", TwoSites)
 
 if __name__ == "__main__":
     for executor in ("batched", "dry"):

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from learning import steps
-from learning.data import DATASETS, Dataset, Digits
+from learning.data import Dataset, Digits
 from learning.models.towers import FUSION, Towers, own
 from learning.parties import User
 from learning.ports import Process
@@ -29,9 +29,8 @@ from learning.protocols.average import average
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, JointPart, exchange
 from learning.scheme import Scheme
-from learning.schemes import SCHEMES
 from learning.world import World
-from scenarios import load, simulate
+from scenarios import load, register, simulate
 
 TOWER = {"model": {"name": "mlp", "hidden": [32]}}
 
@@ -87,7 +86,8 @@ class TwoTowers(Scheme):
         return [each for name, each in towers.items() if name in user.batches.modalities]
 
 
-DATASETS["halves"], SCHEMES["two_towers"] = Halves, TwoTowers
+register("dataset", "halves", Halves)
+register("scheme", "two_towers", TwoTowers)
 
 if __name__ == "__main__":
     accuracy = {}

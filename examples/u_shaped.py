@@ -30,9 +30,8 @@ from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
-from learning.schemes import SCHEMES
 from learning.world import World
-from scenarios import load, simulate
+from scenarios import load, register, simulate
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class UShaped(LocalTraining, Scheme):
             raise ValueError("a U-shaped split has two cuts, as in cut: [1, 2], and only front and tail at the user")
 
 
-SCHEMES["u_shaped"] = UShaped
+register("scheme", "u_shaped", UShaped)
 
 if __name__ == "__main__":
     result = simulate(load(Path(__file__).with_name("u_shaped.yaml")), out=Path("runs/u_shaped"))

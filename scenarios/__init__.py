@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 from scenarios.errors import RunFailed, ScenarioError
 
 if TYPE_CHECKING:
+    from scenarios.families import register
     from scenarios.run import Result, simulate
     from scenarios.schema import Scenario, load
 
-__all__ = ["Result", "RunFailed", "Scenario", "ScenarioError", "load", "simulate"]
+__all__ = ["Result", "RunFailed", "Scenario", "ScenarioError", "load", "register", "simulate"]
 
-_HOMES = {"Result": "run", "simulate": "run", "Scenario": "schema", "load": "schema"}
+_HOMES = {"register": "families", "Result": "run", "simulate": "run", "Scenario": "schema", "load": "schema"}
 
 
 def __getattr__(name: str) -> Any:

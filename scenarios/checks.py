@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.errors import found, unknown
 from scenarios.hints import allowed, hints, members, unwrap
+from scenarios.own_parts import import_path
 
 Family = Mapping[str, type]
 """Name in a scenario -> the part's dataclass."""
@@ -46,8 +47,8 @@ def default_of(field: Field[Any]) -> Any:
 
 
 def name_of(family: Family, part: type) -> str:
-    """The name under which a part is listed."""
-    return next(name for name, candidate in family.items() if candidate is part)
+    """The name under which a part is listed, or the import path of one that is not."""
+    return next((name for name, candidate in family.items() if candidate is part), import_path(part))
 
 
 def expand(value: Any, family: Family, default_name: str | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
-from scenarios.printing import print_cost, print_difference, print_summary, print_warnings
+from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
 from scenarios.signals import leaving_at_once
 from scenarios.storage import opened, store_folder
 
@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script: one sentence on stderr and an exit code, whatever happens."""
     usage_error: Any = typer.BadParameter.__base__  # typer does not export it under its own name
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="netsim", standalone_mode=False)
+        with plug_in_warnings():
+            code = typer.main.get_command(app).main(arguments, prog_name="netsim", standalone_mode=False)
         if code == INTERRUPTED:  # typer's own answer to a signal; it says nothing
             print("interrupted", file=sys.stderr)
     except (ScenarioError, RunFailed) as error:
@@ -71,9 +72,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def help_(context: typer.Context) -> None:
+def help_(
+    context: typer.Context,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import a module (or .py file) with parts of your own; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Simulate learning over wireless networks."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends every command as Ctrl-C does
+    if modules:
+        with leaving_at_once():
+            from scenarios.plugins import import_own
+
+            for module in modules:
+                import_own(module)
     if context.invoked_subcommand is None:
         print(context.get_help())
 

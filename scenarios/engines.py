@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
+import sys
 import threading
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -16,7 +19,8 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 
 from scenarios.directory import record
-from scenarios.errors import RunFailed, ScenarioError
+from scenarios.errors import BrokenPlugIn, RunFailed, ScenarioError
+from scenarios.families import Registration, register
 from scenarios.progress import RunningTotals
 from scenarios.run import simulate
 from scenarios.schema import Scenario
@@ -33,6 +37,8 @@ class Task:
     scenario: Scenario
     folder: Path
     store: Path | None
+    registered: Sequence[Registration] = ()
+    """Parts that the process that runs the sweep has given names."""
     driver: int | None = None
     """The process that runs the sweep, and started this worker on the same machine."""
 
@@ -78,6 +84,9 @@ class Engine(Protocol):
 def perform(task: Task) -> Outcome:
     """Run a point; what goes wrong is its outcome and stops no other."""
     notes: list[str] = []
+    warnings.simplefilter("ignore", BrokenPlugIn)  # the process of the sweep has given the warning
+    for each in task.registered:
+        register(*each)
     try:
         with opened(task.store, notes.append) as store:
             result = simulate(task.scenario, task.folder, store=store)
@@ -157,8 +166,9 @@ class Ray:
         if not ray.is_initialized():
             cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs}
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **cores)
-        remote = ray.remote(max_retries=0)(perform)
-        numbers = {remote.remote(_absolute(task)): task.number for task in tasks}
+        remote = ray.remote(max_retries=0)(perform_packed)
+        packed = {task.number: ray.cloudpickle.dumps(_absolute(task)) for task in tasks}
+        numbers = {remote.remote(tuple(sys.path), task): number for number, task in packed.items()}
         while numbers:
             (done,), _ = ray.wait(list(numbers), num_returns=1)
             number = numbers.pop(done)
@@ -169,6 +179,16 @@ class Ray:
 
     def close(self) -> None:
         self.ray.shutdown()
+
+
+def perform_packed(folders: Sequence[str], packed: bytes) -> Outcome:
+    """Run a pickled task in a process that is to find modules in the same `folders` as the process of the sweep.
+
+    Pickled by the sweep itself: Ray would unpickle the task before those folders are known.
+    """
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    task: Task = pickle.loads(packed)
+    return perform(task)
 
 
 def _absolute(task: Task) -> Task:

@@ -28,6 +28,10 @@ class FieldError(ScenarioError):
     path: Path = ()
 
 
+class BrokenPlugIn(UserWarning):
+    """The parts of an installed package cannot be loaded; scenarios that do not name them work all the same."""
+
+
 class RunFailed(Exception):
     """A run failed on its way; the message says what, at which simulated time and round."""
 

@@ -36,13 +36,21 @@ def documentation(part: type) -> dict[str, str]:
     out: dict[str, str] = {}
     for owner in reversed(part.__mro__):
         if is_dataclass(owner):
-            tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+            tree = ast.parse(textwrap.dedent(_source(owner)))
             body = tree.body[0].body  # type: ignore[attr-defined]  # a class definition
             for line, below in pairwise(body):
                 match line, below:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                         out[name] = " ".join(text.split())
     return out
+
+
+def _source(part: type) -> str:
+    """The source of a class, or one without documentation where there is no file, as in an interactive session."""
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        return f"class {part.__name__}: ..."
 
 
 def described(part: type) -> str:

@@ -2,12 +2,11 @@
 
 A field typed by a family's Protocol takes any part of that family, chosen by `name`. Shorthands: `fading: rayleigh` is
 `fading: {name: rayleigh}`; in a family with parts `constant` and `list`, a bare number is the one and a bare list the
-other; a section without `name` is of the default part.
+other; a section without `name` is of the default part. A part without a name is written by its import path.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainValidator,
+    PydanticUserError,
     TypeAdapter,
     ValidationError,
     create_model,
@@ -27,6 +27,7 @@ from pydantic import Field as Described
 
 from scenarios.checks import (
     BARE,
+    SCALARS,
     SENTENCES,
     Family,
     annotated,
@@ -41,6 +42,7 @@ from scenarios.checks import (
 from scenarios.document import Document
 from scenarios.errors import Path, ScenarioError, dotted, found, printable, unknown
 from scenarios.hints import documentation, hints, members, summary, unwrap
+from scenarios.own_parts import SEPARATOR, check_part, part_at, word
 
 T = TypeVar("T")
 
@@ -72,20 +74,40 @@ class Parts:
             self._adapters[part] = TypeAdapter(self._section(part, None))
         return self._adapters[part]
 
+    def check_fields(self, part: type) -> None:
+        """Raises ValueError, with one sentence, if a field of a part has a type that no scenario file can hold."""
+        try:
+            self.adapter(part)
+        except (PydanticUserError, NameError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"a field of {part.__qualname__} has a type that no scenario can hold: {reason}"
+            ) from error
+
     def family(self, hint: Any) -> Family | None:
         """The parts that a field takes, if it is typed by a family."""
         return next((self.families[bare] for m in members(hint) if (bare := unwrap(m)[0]) in self.families), None)
 
     def plain(self, value: Any, hint: Any) -> Any:
-        """A value of a field as plain values, every default written out; reading them gives an equal value."""
+        """A value of a field as plain values, every default written out; reading them gives an equal value.
+
+        Raises:
+            ScenarioError: a value is none that a scenario file can hold.
+        """
         if isinstance(value, tuple | list):
             items = get_args(unwrap(hint)[0])
             return [self.plain(one, items[0] if items else Any) for one in value]
-        if isinstance(value, dict) and get_origin(unwrap(hint)[0]) is dict:
-            return {name: self.plain(one, get_args(unwrap(hint)[0])[1]) for name, one in value.items()}
-        if not is_dataclass(value):
-            return value
+        if isinstance(value, dict):
+            items = get_args(unwrap(hint)[0]) if get_origin(unwrap(hint)[0]) is dict else (Any, Any)
+            return {name: self.plain(one, items[1]) for name, one in value.items()}
         part: type = type(value)
+        if value is None or part in SCALARS:
+            return value
+        if not is_dataclass(value):
+            raise ScenarioError(
+                f"found an object of the class {part.__qualname__}, which no scenario can hold; "
+                "plain values and frozen dataclasses are allowed"
+            )
         written = {f.name: self.plain(getattr(value, f.name), hints(part)[f.name]) for f in fields(value)}
         family = self.family(hint)
         if family is None:
@@ -130,20 +152,31 @@ class Parts:
         sections = {name: self._section(part, name) for name, part in family.items()}
         adapters = {name: TypeAdapter(each) for name, each in sections.items()}
         default_name = name_of(family, type(default)) if is_dataclass(default) else None
-        word = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", protocol.__name__).lower()
 
         def choose(value: Any) -> Any:
             content = expand(value, family, default_name)
             name = content["name"]
             if not isinstance(name, str):
                 raise refusal(f"found {found(name)}; one of {', '.join(family)} is allowed", "name")
+            if SEPARATOR in name:
+                return self._unregistered(name, protocol).validate_python(content)
             if name not in family:
-                raise refusal(unknown(word, name, family), "name")
+                raise refusal(unknown(word(protocol).replace("_", " "), name, family), "name")
             return adapters[name].validate_python(content)
 
         bare = [self._annotation(*hints(part).values()) for name, part in family.items() if name in BARE.values()]
         written: Any = Union[Literal[tuple(family)], *bare, *sections.values()]
         return Annotated[Any, PlainValidator(choose, json_schema_input_type=written)]
+
+    def _unregistered(self, path: str, protocol: type) -> TypeAdapter[Any]:
+        """What validates the section of a part that is named by its import path."""
+        try:
+            part = part_at(path)
+            check_part(protocol, part)
+            self.check_fields(part)
+        except ValueError as error:
+            raise refusal(str(error), "name") from None
+        return TypeAdapter(self._section(part, path))
 
     def _new_section(self, part: type, name: str | None) -> Any:
         """A mapping with the fields of `part` (and its `name` in a family) that becomes a `part`."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
+
+from scenarios.errors import BrokenPlugIn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +45,29 @@ def print_warnings(sentences: Sequence[str]) -> None:
     """Print warnings about a scenario, one line each."""
     for sentence in sentences:
         print(f"warning: {sentence}")
+
+
+@contextmanager
+def plug_in_warnings() -> Iterator[None]:
+    """Print warnings about broken plug-ins in here as one line on stderr."""
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, BrokenPlugIn):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show_others(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def _learned(result: Result) -> dict[str, str]:

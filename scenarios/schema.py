@@ -11,15 +11,15 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-import learning.parts
-import netsim.parts
 from learning.description import LearningDescription
 from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription, TrafficDescription
 from netsim.tables import TABLES
 from scenarios.document import Document
 from scenarios.errors import ScenarioError, unknown
+from scenarios.families import families
 from scenarios.parts import Parts
 from scenarios.paths import located
+from scenarios.plugins import load_installed
 from scenarios.yaml12 import dump
 
 NAME = re.compile(r"\w[\w.-]*")
@@ -85,9 +85,9 @@ def default_name(file: str | Path) -> str:
 
 
 def parts() -> Parts:
-    """Everything that a scenario can name, as the rooms list it at this moment."""
-    families = {**netsim.parts.FAMILIES, **learning.parts.FAMILIES}
-    return _parts(tuple((protocol, tuple(family.items())) for protocol, family in families.items()))
+    """Everything that a scenario can name at this moment, parts of installed packages and of the user included."""
+    load_installed()
+    return _parts(tuple((protocol, tuple(family.items())) for protocol, family in families().items()))
 
 
 @cache

@@ -15,6 +15,7 @@ from scenarios.build import build, without_values
 from scenarios.directory import ENDED, locked, record, refuse_other_than, replace, usable
 from scenarios.engines import Engine, Outcome, Task
 from scenarios.errors import FieldError, RunFailed
+from scenarios.families import registered
 from scenarios.plan import Plan, Point
 from scenarios.schema import resolved
 
@@ -124,7 +125,7 @@ class Sweep:
 
     def _task(self, number: int, store: Path | None) -> Task:
         point = self._plan.points[number]
-        return Task(number, point.scenario, self.directory / point.path, store)
+        return Task(number, point.scenario, self.directory / point.path, store, registered())
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.status == "interrupted":  # whoever did that to a worker meant the sweep

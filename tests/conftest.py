@@ -12,6 +12,18 @@ settings.register_profile("gate", derandomize=True, deadline=None)  # the same a
 settings.load_profile("gate")
 
 
+@pytest.fixture
+def own_parts() -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    from scenarios.families import families
+
+    before = [(known, dict(known)) for known in families().values()]
+    yield
+    for known, names in before:
+        known.clear()
+        known.update(names)
+
+
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
     """A test that leaves processes behind fails, and they are ended."""

@@ -150,6 +150,8 @@ def test_commands_and_options_that_are_mentioned_exist() -> None:
     known: Any = typer.main.get_command(app)
     for command in COMMANDS:
         words = shlex.split(command)
+        while words[1:2] == ["--import"]:
+            del words[1:3]
         if words[0] != "netsim" or len(words) == 1:
             continue
         assert words[1] in known.commands, command
@@ -197,7 +199,7 @@ def test_a_documented_scenario_can_be_run(code: str, tmp_path: Path, netsim: Cal
         load(file)
 
 
-@pytest.mark.usefixtures("netsim")
+@pytest.mark.usefixtures("netsim", "own_parts")
 @pytest.mark.parametrize("code", [code for code in blocks("python") if "analysis" in code or "scenarios" in code])
 def test_documented_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"learning.executor": "dry", "learning.stop.rounds": 1}

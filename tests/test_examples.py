@@ -8,8 +8,6 @@ import pytest
 import torch
 
 import scenarios
-from learning.models import MODELS
-from learning.schemes import SCHEMES
 from runs import FAULTS, frame, policy
 from scenarios.run import Result
 
@@ -17,14 +15,15 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 WEIGHTS = 64 * 64 + 64 + 64 * 10 + 10  # of the example's multilayer perceptron on images of 8 x 8 pixels
 
 
+pytestmark = pytest.mark.usefixtures("own_parts")
+
+
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def toy(own_parts: None) -> dict[str, Any]:
     """The names of the example, whose scheme is registered for one test."""
-    monkeypatch.setitem(SCHEMES, "majority_vote", SCHEMES["fedavg"])  # to be taken out again afterwards
     return runpy.run_path(str(EXAMPLES / "toy_scheme.py"))
 
 
-@pytest.mark.usefixtures("toy")
 def test_the_toy_scheme_sends_one_bit_a_weight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,8 +63,6 @@ def test_the_mixture_of_experts_at_two_sites_learns_and_tells_how_long_calls_tak
     """`python examples/two_sites.py`, but for the number of rounds; what it computes is tested in test_two_sites.py."""
     read = scenarios.load
     monkeypatch.setattr(scenarios, "load", lambda path, changes: read(path, {**changes, "learning.stop.rounds": 40}))
-    for known, name in ((SCHEMES, "two_sites"), (MODELS, "switch_model")):
-        monkeypatch.setitem(known, name, object)  # to be taken out again afterwards
     ended = runpy.run_path(str(EXAMPLES / "two_sites.py"), run_name="__main__")
     real, dry = capsys.readouterr().out.splitlines()
     assert float(real.split()[2].rstrip(",")) > 0.8  # a tenth is chance
@@ -75,9 +72,8 @@ def test_the_mixture_of_experts_at_two_sites_learns_and_tells_how_long_calls_tak
 
 
 @pytest.fixture
-def rateless(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def rateless(own_parts: None) -> dict[str, Any]:
     """The names of the example, whose scheme is registered for one test."""
-    monkeypatch.setitem(SCHEMES, "distributed_averaging", SCHEMES["fedavg"])  # to be taken out again afterwards
     return runpy.run_path(str(EXAMPLES / "rateless.py"))
 
 
