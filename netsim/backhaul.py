@@ -1,4 +1,4 @@
-"""The backhaul: lines between stations and the core, where servers stand that no station has."""
+"""The backhaul: lines between the stations and the core, in which the servers are that are at no station."""
 
 from __future__ import annotations
 
@@ -14,17 +14,31 @@ from netsim.tables import TransferRow
 
 
 class Backhaul:
-    """One direction of a station's line: messages queue, are sent at the line's rate, and arrive after its delay.
-
-    `node` is the end to which they go.
-    """
+    """One direction of a line: messages queue, are sent at the rate of the line, and arrive after its delay."""
 
     def __init__(self, env: simpy.Environment, journal: Journal, node: str, line: BackhaulDescription) -> None:
+        """Create an idle line.
+
+        Args:
+            env: the environment.
+            journal: receives a row of `transfers` for each message and user.
+            node: name of the destination in the tables.
+            line: rate, delay and discipline.
+        """
         self.env, self.journal, self.node, self.line = env, journal, node, line
         self.queue = line.discipline.queue(env, slots=1)
 
     def transfer(self, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
-        """Send `bits` once, for one user or several: a row for each. No bits take no time and leave no row."""
+        """Send one message over the line. A message of 0 bits takes no time and leaves no row.
+
+        Args:
+            bits: size of the message.
+            kind: kind of payload, for the tables.
+            users: the users that it serves, at least one; each has a row in `transfers`.
+
+        Raises:
+            simpy.Interrupt: the transfer was interrupted; its rows are written.
+        """
         if bits == 0:
             return
         round_number, asked_s = self.journal.round, self.env.now

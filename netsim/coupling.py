@@ -1,4 +1,4 @@
-"""Coupling of users and stations on average over fading: distance, path loss, shadowing, antennas."""
+"""Mean attenuation between users and stations, without fading: distance, path loss, shadowing, antenna patterns."""
 
 from __future__ import annotations
 
@@ -13,26 +13,35 @@ from netsim.streams import Streams
 
 
 class Attenuation(NamedTuple):
-    """Attenuation between a user and a station, part by part."""
+    """Mean attenuation between a user and a station, part by part."""
 
     station: int
+    """Number of the station or sector."""
     distance_m: float
+    """Horizontal distance."""
     path_loss_db: float
     shadowing_db: float
     line_of_sight: bool
+    """True if there is a line of sight."""
     pattern_db: float
-    """Gain of the station's antenna towards the user by its pattern."""
+    """Gain of the station's antenna pattern towards the user."""
 
     @property
     def total_db(self) -> float:
-        """Loss without the gains that do not depend on the direction."""
+        """Path loss plus shadowing minus the gain of the pattern, in dB; constant antenna gains are not included."""
         return self.path_loss_db + self.shadowing_db - self.pattern_db
 
 
 class Coupling:
-    """Attenuation between users, wherever they are, and the stations. The sectors of a site are stations in a row."""
+    """The mean attenuation between users at any position and the stations. Sectors of a site are numbered in a row."""
 
     def __init__(self, network: NetworkDescription, streams: Streams) -> None:
+        """Draw what is random about each pair of user and site: line of sight, surroundings, buildings.
+
+        Args:
+            network: the section `network` of the scenario.
+            streams: random numbers of the run.
+        """
         stations = network.stations
         self.network, self.streams = network, streams
         self.sites, self._images = stations.placement.sites(), stations.placement.images()
@@ -53,18 +62,26 @@ class Coupling:
         ]
 
     def of_users(self, places: Sequence[Point], users: Iterable[int]) -> list[list[Attenuation]]:
-        """Attenuation between each of `users` and each station; `places` has the place of every user in metres.
+        """Return the attenuation between each of some users and each station.
 
-        Raises ValueError where a path loss model is used outside of its range.
+        Args:
+            places: x and y in metres of every user.
+            users: numbers of the users.
+
+        Returns:
+            One row for each of `users`, one entry for each station in order.
+
+        Raises:
+            ValueError: a path loss model is used outside of its range.
         """
         sites = range(len(self.sites))
-        return [[pair for site in sites for pair in self._of_site(user, site, places[user])] for user in users]
+        return [[each for site in sites for each in self._of_site(user, site, places[user])] for user in users]
 
     def _of_site(self, user: int, site: int, place: Point) -> list[Attenuation]:
-        """A user to the sectors of a site: all are seen over the same path."""
+        """Attenuation between a user and the sectors of a site, which share one path."""
         channel, law, indoors = self.network.channel, self.network.channel.path_loss, self._indoors[user]
-        across_m, along_m = self._from_site(site, place)
-        distance_m = hypot(across_m, along_m)
+        x_m, y_m = self._from_site(site, place)
+        distance_m = hypot(x_m, y_m)
         counted_m = max(distance_m, self._min_m)
         path = Path(
             distance_m=counted_m,
@@ -79,7 +96,7 @@ class Coupling:
         shadowing = channel.shadowing.standard(user, place, site, self.streams, decorrelation_m)
         std_db = law.shadowing_std_db(path, sight) if channel.shadowing_std_db is None else channel.shadowing_std_db
         loss_db = law.loss_db(path, sight) + (indoors.loss_db(path) if indoors else 0.0)
-        bearing_deg = degrees(atan2(along_m, across_m))
+        bearing_deg = degrees(atan2(y_m, x_m))
         zenith_deg = 90 + degrees(atan2(path.station_height_m - path.user_height_m, distance_m))
         first, antenna = site * len(self._azimuths_deg), self.network.stations.antenna
         return [
@@ -95,7 +112,7 @@ class Coupling:
         ]
 
     def _from_site(self, site: int, place: Point) -> Point:
-        """The way from the nearest image of a site to a user."""
+        """The vector from the nearest image of a site to a user, in metres."""
         x, y = self.sites[site]
-        ways = [(place[0] - x - shift_x, place[1] - y - shift_y) for shift_x, shift_y in self._images]
-        return min(ways, key=lambda way: hypot(*way)) if len(ways) > 1 else ways[0]
+        vectors = [(place[0] - x - shift_x, place[1] - y - shift_y) for shift_x, shift_y in self._images]
+        return min(vectors, key=lambda vector: hypot(*vector)) if len(vectors) > 1 else vectors[0]

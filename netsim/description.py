@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Interval, Le, MinLen
 
 from netsim.battery import BatteryDescription
 from netsim.energy import ComputeEnergy, Cycles, RadioTail
-from netsim.faults import AlwaysThere, Availability, Outage
+from netsim.faults import AlwaysAvailable, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.handover import Handover
 from netsim.mobility import Mobility, RandomWaypoint
@@ -29,7 +29,7 @@ from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
-from netsim.units import Decibels, DecibelsUp
+from netsim.units import Decibels, NonNegativeDecibels
 from netsim.values import Constant, PerUser
 
 NODES = re.compile(r"core|server\d*|station\d+|user\d+")
@@ -50,7 +50,7 @@ class StationsDescription:
     """Antenna pattern: gain by direction. With three sectors a position has three stations, numbered consecutively."""
     antenna_gain_db: Decibels = 0.0
     """Antenna gain in dB, added to the pattern for transmission and reception."""
-    noise_figure_db: DecibelsUp = 5.0
+    noise_figure_db: NonNegativeDecibels = 5.0
     """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 5 below 6 GHz)."""
 
 
@@ -70,7 +70,7 @@ class UsersDescription:
     """Uplink power control, by which users near their station transmit with less; null is `tx_power_dbm` for all."""
     antenna_gain_db: Decibels = 0.0
     """Antenna gain in dB, for transmission and reception."""
-    noise_figure_db: DecibelsUp = 9.0
+    noise_figure_db: NonNegativeDecibels = 9.0
     """Noise figure of the receiver in dB (TR 38.802 table A.2.1-1: 9 below 6 GHz)."""
 
 
@@ -140,7 +140,7 @@ class FaultsDescription:
     is empty, is off and draws no power.
     """
 
-    availability: Availability = field(default_factory=AlwaysThere)
+    availability: Availability = field(default_factory=AlwaysAvailable)
     """Law of availability: the times at which devices leave and return."""
     outages: tuple[Outage, ...] = ()
     """Further outages of single devices, as a list."""

@@ -1,4 +1,4 @@
-"""Motion of users: gains are updated at regular intervals, and users are handed over to stations that are better."""
+"""Motion of users: mean gains are updated at regular intervals, and users are handed over to better stations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netsim.tables import HandoverRow, PositionRow
 
 
 class Motion:
-    """Moves users, with all that follows from it for their links and transfers."""
+    """Moves users, updates their links, and hands them over."""
 
     def __init__(
         self,
@@ -29,28 +29,39 @@ class Motion:
         mobility: MobilityDescription,
         handover: Handover | None,
     ) -> None:
+        """Prepare the motion; `steps` runs it.
+
+        Args:
+            env: the environment.
+            journal: receives the rows of `positions` and `handovers`.
+            budget: positions and mean gains, which are updated.
+            users: all users, in order.
+            stations: all stations, in order.
+            mobility: the interval between updates.
+            handover: the handover rule; None is no handovers.
+        """
         self.env, self.journal, self.budget, self.users, self.stations = env, journal, budget, users, stations
         self._interval_s, self._handover = mobility.interval_s, handover
         self._triggers = Triggers(handover, len(users), len(stations)) if handover else None
         self._moved_s = 0.0
 
     def steps(self) -> Iterator[float]:
-        """Updates at regular intervals; yields the instant of each, in seconds, before it is done."""
+        """Update positions and links at regular intervals; yields the instant of each update in seconds before it."""
         for number in count(1):
             yield number * self._interval_s
             self._update()
 
     @property
     def awaited(self) -> bool:
-        """Return whether a transfer is under way that motion, or a handover still to come, may affect."""
-        pause_s = self._interval_s + (self._handover.time_to_trigger_s if self._handover else 0.0)
-        if not self.budget.moving and self.env.now > self._moved_s + pause_s:
+        """True if there is an ongoing transfer that motion or a later handover may affect."""
+        settled_s = self._interval_s + (self._handover.time_to_trigger_s if self._handover else 0.0)
+        if not self.budget.moving and self.env.now > self._moved_s + settled_s:
             return False
         bands = (band for station in self.stations for band in (station.uplink.band, station.downlink.band))
         return any(True for band in bands for _ in band.sending())
 
     def record(self, users: Sequence[int]) -> None:
-        """Write down where users are."""
+        """Write a row of `positions` for each of the users with these numbers."""
         for user in users:
             x_m, y_m = self.budget.places[user]
             station = self.budget.serving[user]
@@ -62,8 +73,8 @@ class Motion:
         if moved:
             self._moved_s = self.env.now
         for user in moved:
-            self.budget.tune(self.users[user].uplink.link, "up", user)
-            self.budget.tune(self.users[user].downlink.link, "down", user)
+            self.budget.update_link(self.users[user].uplink.link, "up", user)
+            self.budget.update_link(self.users[user].downlink.link, "down", user)
         for station in dict.fromkeys(self.users[user].station for user in moved):
             station.uplink.band.links_changed()
             station.downlink.band.links_changed()
@@ -80,8 +91,8 @@ class Motion:
 
     def _hand_over(self, user: User, to: Station) -> None:
         assert self._handover is not None
-        source, pause_s = user.station, self._handover.interruption_s
-        row = HandoverRow(user.number, self.env.now, source.number, to.number, pause_s)
+        source, gap_s = user.station, self._handover.interruption_s
+        row = HandoverRow(user.number, self.env.now, source.number, to.number, gap_s)
         self.journal.trace.add("handovers", *row)
         self.budget.serving[user.number] = to.number
         user.station = to
@@ -91,8 +102,8 @@ class Motion:
             before.band.detach(user.number)
             after.band.attach(user.number)
         arrive = partial(self._arrive, user)
-        if pause_s:
-            self.env.timeout(pause_s).callbacks.append(arrive)
+        if gap_s:
+            self.env.timeout(gap_s).callbacks.append(arrive)
         else:
             arrive()
 

@@ -41,10 +41,7 @@ from netsim.transfer import AirInterface
 
 
 class Network:
-    """Everything that spends simulated time: users and servers work, `journal` writes it down.
-
-    Raises ValueError, in one sentence, if the description cannot be.
-    """
+    """The nodes of a run: users, stations, servers and sites. Their work takes simulated time and is recorded."""
 
     def __init__(
         self,
@@ -55,6 +52,19 @@ class Network:
         compute: ComputeDescription,
         energy: EnergyDescription,
     ) -> None:
+        """Build the network of a scenario, with mobility, faults and batteries at work.
+
+        Args:
+            env: the environment of the run.
+            streams: random numbers of the run.
+            journal: receives the rows of all tables.
+            network: the section `network` of the scenario.
+            compute: the section `compute`.
+            energy: the section `energy`.
+
+        Raises:
+            ValueError: the description contradicts itself; the message is one sentence.
+        """
         self.env, self.streams, self.journal = env, streams, journal
         self._network, self._compute, self._energy = network, compute, energy
         count = network.users.count
@@ -70,7 +80,7 @@ class Network:
                 raise ValueError(f"the idle power of user {user} is {power_w:g} W; it must not be negative")
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
-        """Memory of each device, where there is a limit."""
+        """Memory of each user's device in bytes; None is no limit."""
         law = compute.stragglers.slowdown
         law.check(count)
         self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
@@ -96,36 +106,36 @@ class Network:
             exogenous.awaited.append(lambda: motion.awaited)
 
     def record_users(self) -> None:
-        """Write the `users` table; call it once, when the users' `samples` are known."""
+        """Write the table `users`; call it once, when the users' `samples` are set."""
         for user in self.users:
-            pair = self.budget.pair(user.number, user.station.number)
+            attenuation = self.budget.attenuation(user.number, user.station.number)
             x_m, y_m = self.budget.places[user.number]
             row = UserRow(
                 user=user.number,
-                station=pair.station,
+                station=attenuation.station,
                 x_m=x_m,
                 y_m=y_m,
-                distance_m=pair.distance_m,
-                path_loss_db=pair.path_loss_db,
+                distance_m=attenuation.distance_m,
+                path_loss_db=attenuation.path_loss_db,
                 flops_per_s=user.processor.flops_per_s,
                 samples=user.samples,
-                shadowing_db=pair.shadowing_db,
-                line_of_sight=pair.line_of_sight,
+                shadowing_db=attenuation.shadowing_db,
+                line_of_sight=attenuation.line_of_sight,
                 tx_power_dbm=self.budget.tx_power_dbm(user.number),
-                coupling_loss_db=self.budget.coupling_loss_db(user.number, pair.station),
+                coupling_loss_db=self.budget.coupling_loss_db(user.number, attenuation.station),
             )
             self.journal.trace.add("users", *row)
         if self.motion is not None:
             self.motion.record(range(len(self.users)))
 
     def record_end(self) -> None:
-        """Write down what lasts beyond the end of the run."""
+        """Write rows of outages that last beyond the end of the run."""
         for user in self.users:
             user.presence.record()
 
     @property
     def gone(self) -> int:
-        """How many devices will never return."""
+        """Number of devices that will never return."""
         return sum(user.gone for user in self.users)
 
     def _station(self, number: int) -> Station:
@@ -146,7 +156,7 @@ class Network:
         return Motion(self.env, self.journal, self.budget, self.users, self.stations, mobility, handover)
 
     def _couple_interference(self, interference: Interference) -> None:
-        """Let the stations of a channel interfere with each other."""
+        """Couple the stations that share a channel, so that they interfere with each other."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
         couple_interference(self.env, Uplink(powers), [station.uplink.band for station in self.stations], channels)
         couple_interference(self.env, Downlink(powers), [station.downlink.band for station in self.stations], channels)
@@ -216,14 +226,14 @@ class Network:
         return user
 
     def _control_power(self, user: User) -> None:
-        """A transfer begins: from now on the user sends with the power that its present coupling loss asks for."""
+        """Set the user's transmit power by its present coupling loss; called when a transfer begins."""
         self.budget.control_power(user.number)
         power_w = self.budget.power_w("up", user.number)
         user.uplink.max_power_w, user.uplink.amplifier_power_w = power_w, power_w / self._energy.amplifier_efficiency
-        self.budget.tune(user.uplink.link, "up", user.number)
+        self.budget.update_link(user.uplink.link, "up", user.number)
 
     def server_of(self, user: User) -> Server:
-        """The server nearest to a user: at its station, if there is one."""
+        """Return the edge server at the user's present station, or the central server if the station has none."""
         return self.edge_servers.get(user.station.number, self.server)
 
     def _server(self, name: str, server: ServerDescription, station: int | None, delay_s: float = 0.0) -> Server:
@@ -250,7 +260,7 @@ class Network:
         return built
 
     def _edge_servers(self) -> dict[int, Server]:
-        """By station."""
+        """The edge servers by the number of their station."""
         edge = self._compute.edge_servers
         if edge is None:
             return {}
@@ -258,7 +268,7 @@ class Network:
         return {station: self._server(f"server{station}", edge, station) for station in places}
 
     def _sites(self, described: Mapping[str, SiteDescription]) -> dict[str, Server]:
-        """By name: the servers of the scenario, and one on each user's device."""
+        """All sites by name: the servers of the scenario, and one on each user's device."""
         sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
         for name, site in described.items():
             sites[name] = self._server(name, site, site.station, site.delay_s)

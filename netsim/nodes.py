@@ -125,7 +125,7 @@ class User:
     def exclude(self, cause: str) -> None:
         """The device takes no part in the run: it is away from now on, and for ever."""
         self.presence.steady = False
-        self.presence.leave(cause, for_ever=True)
+        self.presence.leave(cause, permanently=True)
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from netsim.budget import LinkBudget, Way
+from netsim.budget import LinkBudget, LinkDirection
 from netsim.radio.link import out_of_range
 from netsim.recordings import Timed
 from netsim.streams import Streams
@@ -87,15 +87,16 @@ def beyond_reach(scenario: Scenario) -> list[str]:
         return []
     budget = LinkBudget(network, Streams(scenario.seed))
     sharing, out = network.sharing, []
-    ways: tuple[tuple[Way, float], ...] = (("up", sharing.uplink.bandwidth_hz), ("down", sharing.downlink.bandwidth_hz))
-    for way, band_hz in ways:
-        links = [budget.link(way, user, station) for user, station in enumerate(budget.serving)]
+    uplink_hz, downlink_hz = sharing.uplink.bandwidth_hz, sharing.downlink.bandwidth_hz
+    bands_hz: tuple[tuple[LinkDirection, float], ...] = (("up", uplink_hz), ("down", downlink_hz))
+    for direction, band_hz in bands_hz:
+        links = [budget.link(direction, user, station) for user, station in enumerate(budget.serving)]
         sentences = [
             sentence for user, link in enumerate(links) for sentence in out_of_range((user,), link, 0.0, band_hz)
         ]
         if sentences:
             count = f"{len(sentences)} of {len(links)} users" if len(sentences) > 1 else f"one of {len(links)} users"
-            out.append(f"{way}link: {sentences[0]}, alone on the band ({count})")
+            out.append(f"{direction}link: {sentences[0]}, alone on the band ({count})")
     return out
 
 

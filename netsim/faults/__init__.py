@@ -1,13 +1,13 @@
-"""Devices that go away: by laws of availability, by outages that a scenario lists, for ever where they die."""
+"""Devices that go away: by laws of availability, in listed outages, or permanently when they die."""
 
-from netsim.faults.availability import AlwaysThere, Availability, Daily, OnOff, Span
+from netsim.faults.availability import AlwaysAvailable, Availability, Daily, OnOff, Span
 from netsim.faults.outages import Outage
 from netsim.faults.presence import Presence
 from netsim.faults.recorded import RecordedAvailability
 
 __all__ = [
     "AVAILABILITIES",
-    "AlwaysThere",
+    "AlwaysAvailable",
     "Availability",
     "Daily",
     "OnOff",
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 AVAILABILITIES: dict[str, type] = {
-    "always": AlwaysThere,
+    "always": AlwaysAvailable,
     "on_off": OnOff,
     "daily": Daily,
     "recorded": RecordedAvailability,

@@ -1,4 +1,4 @@
-"""When devices are there: laws of availability."""
+"""Laws of availability: the times at which users' devices are away."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ from netsim.streams import Streams
 from netsim.values import Constant, PerUser
 
 Span = tuple[float, float]
-"""From when until when a device is away in seconds; until infinity if it never returns."""
+"""Start and end of a time for which a device is away, in seconds; the end is inf if it never returns."""
 
 
 class Availability(Protocol):
-    """When users' devices are away of themselves: used by their owners, out of coverage, without a charger."""
+    """A law of availability: when devices are away, for example in use by their owners, or out of coverage."""
 
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
-        """For each of so many users the spans that it is away: in order, apart, and perhaps without end.
+        """Return the absences of each user.
 
-        Raises ValueError, in one sentence, if the law does not fit the users.
+        Args:
+            users: number of users.
+            streams: random numbers of the run.
+
+        Returns:
+            For each user the spans of absence, in order, without overlap, and possibly without end.
+
+        Raises:
+            ValueError: the law does not fit the users; the message is one sentence.
         """
         ...
 
 
 @dataclass(frozen=True)
-class AlwaysThere:
-    """Devices are always there."""
+class AlwaysAvailable:
+    """Devices are always available."""
 
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
         return [iter(()) for _ in range(users)]
@@ -39,22 +47,22 @@ class AlwaysThere:
 
 @dataclass(frozen=True)
 class OnOff:
-    """Devices come and go: times there and away alternate, Weibull or exponential, for each user its own.
+    """Alternating renewal process: each device is alternately available and away, for independent Weibull times.
 
-    An alternating renewal process. That Weibull laws fit machines: Nurmi, Brevik, Wolski, Modeling machine availability
-    in enterprise and wide-area distributed computing environments, Euro-Par 2005.
+    Weibull laws fit the availability of machines: Nurmi, Brevik, Wolski, Modeling machine availability in enterprise
+    and wide-area distributed computing environments, Euro-Par 2005.
     """
 
     mean_on_s: Annotated[float, Gt(0)] = 600.0
-    """Mean time that a device is there in seconds (our choice)."""
+    """Mean time for which a device is available, in seconds (our choice)."""
     mean_off_s: Annotated[float, Gt(0)] = 60.0
-    """Mean time that it is away in seconds (our choice)."""
+    """Mean time for which a device is away, in seconds (our choice)."""
     on_shape: Annotated[float, Gt(0)] = 1.0
-    """Weibull shape of the times there; 1 is exponential, less has a heavier tail."""
+    """Weibull shape of the times available; 1 is exponential, below 1 has a heavier tail."""
     off_shape: Annotated[float, Gt(0)] = 1.0
-    """Weibull shape of the times away."""
+    """Weibull shape of the times away; 1 is exponential, below 1 has a heavier tail."""
     start: Literal["equilibrium", "on"] = "equilibrium"
-    """Whether the run begins in the midst of it, or everybody has just arrived."""
+    """State at the start of the run: the process in equilibrium, or all devices just available."""
 
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
         return [self._spans(user, streams) for user in range(users)]
@@ -78,15 +86,15 @@ class OnOff:
 
 @dataclass(frozen=True)
 class Daily:
-    """Devices are away for the same part of every day.
+    """Devices are away for the same part of every day; the run starts at the beginning of a day.
 
     Phones that train at night, idle and charging: Bonawitz et al., Towards federated learning at scale, MLSys 2019.
     """
 
     away_from_s: PerUser = field(default_factory=lambda: Constant(7 * 3600.0))
-    """When in the day a device goes, in seconds from the day's beginning, at which the run begins too (our choice)."""
+    """Time of day at which a device leaves, in seconds from the beginning of the day (our choice)."""
     away_for_s: Annotated[float, Gt(0)] = 16 * 3600.0
-    """How long it stays away in seconds (our choice)."""
+    """Duration of the absence in seconds (our choice)."""
     day_s: Annotated[float, Gt(0)] = 24 * 3600.0
     """Length of a day in seconds."""
 
@@ -104,13 +112,24 @@ class Daily:
 
 
 def weibull_s(mean_s: float, shape: float, chance: float) -> float:
-    """A Weibull time with this mean, by the inverse of its distribution function."""
+    """Return a Weibull time in seconds, by the inverse of its survival function.
+
+    Args:
+        mean_s: mean in seconds.
+        shape: shape parameter; 1 is exponential.
+        chance: probability in (0, 1) that the time is longer, as a uniform draw.
+    """
     return float(mean_s / gamma(1 + 1 / shape) * (-log(chance)) ** (1 / shape))
 
 
 def residual_s(mean_s: float, shape: float, chance: float) -> float:
-    """What is left of such a time for who comes upon it in equilibrium.
+    """Return the residual Weibull time of a renewal process in equilibrium, in seconds, by inversion.
 
-    Its density is the probability that the time lasts longer, over the mean: a gamma law of the power `shape`.
+    Its density is the survival function of the time over the mean, so that its power `shape` has a gamma law.
+
+    Args:
+        mean_s: mean of the Weibull time in seconds.
+        shape: shape parameter of the Weibull time.
+        chance: uniform draw in (0, 1).
     """
     return float(mean_s / gamma(1 + 1 / shape) * gammaincinv(1 / shape, chance) ** (1 / shape))

@@ -1,4 +1,4 @@
-"""The faults of a scenario at work: everything that takes devices away."""
+"""Installation of the faults of a scenario: availability, listed outages and deaths become exogenous events."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 def install_faults(
     faults: FaultsDescription, presences: Sequence[Presence], exogenous: ExogenousEvents, streams: Streams
 ) -> None:
-    """Let devices go away and return from now on.
+    """Schedule all absences of devices.
 
-    Raises ValueError, in one sentence, if the faults do not fit the users.
+    Args:
+        faults: the section `network.faults` of the scenario.
+        presences: one for each user, in order.
+        exogenous: agenda of the events.
+        streams: random numbers of the run.
+
+    Raises:
+        ValueError: the faults do not fit the users; the message is one sentence.
     """
     for outage in faults.outages:
         if outage.user >= len(presences):
             raise ValueError(f"an outage is listed for user {outage.user}, but there are {len(presences)} users")
-    coming = faults.availability.away(len(presences), streams)
-    for presence, away in zip(presences, coming, strict=True):
+    absent = faults.availability.away(len(presences), streams)
+    for presence, away in zip(presences, absent, strict=True):
         listed = [outage.span for outage in faults.outages if outage.user == presence.user]
         causes: dict[str, Iterator[Span]] = {
             "availability": away,

@@ -1,4 +1,4 @@
-"""Outages one by one: listed in a scenario, or the end of a device's life."""
+"""Outages listed one by one in a scenario, and the events of all absences."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from netsim.faults.presence import Presence
 
 @dataclass(frozen=True)
 class Outage:
-    """A device that is away from one instant to another."""
+    """An outage of one device."""
 
     user: Annotated[int, Ge(0)]
-    """The user whose device it is."""
+    """Number of the user."""
     from_s: Annotated[float, Ge(0)]
-    """Simulated time at which it goes away, in seconds."""
+    """Simulated time at which the device goes away, in seconds."""
     until_s: float | None = None
-    """Simulated time at which it returns, in seconds; null is never: it dies."""
+    """Simulated time at which the device returns, in seconds; null is never: it dies."""
 
     def __post_init__(self) -> None:
         if self.until_s is not None and self.until_s <= self.from_s:
@@ -31,22 +31,29 @@ class Outage:
 
     @property
     def span(self) -> Span:
+        """Start and end in seconds; the end is inf if the device dies."""
         return self.from_s, inf if self.until_s is None else self.until_s
 
 
 def absences(presence: Presence, cause: str, spans: Iterator[Span]) -> Steps:
-    """Take a device away in these spans: exogenous events."""
+    """Make a device absent in given spans; a coroutine for `ExogenousEvents.follow`.
+
+    Args:
+        presence: the presence of the device.
+        cause: cause of the absences, for the table `outages`.
+        spans: starts and ends in seconds, in order and without overlap.
+    """
     for from_s, until_s in spans:
         if until_s > presence.env.now:
             presence.steady = False
             yield from_s
-            presence.leave(cause, for_ever=until_s == inf)
+            presence.leave(cause, permanently=until_s == inf)
             yield until_s
             presence.come_back(cause)
 
 
 def merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """The same time in spans in order and apart."""
+    """Return the union of spans, in order and without overlap."""
     last: Span | None = None
     for from_s, until_s in sorted(spans):
         if last is not None and from_s <= last[1]:

@@ -1,4 +1,4 @@
-"""Availability as it was recorded: a table of who came and went when."""
+"""Recorded availability: a table of the times at which devices left and returned."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ from netsim.streams import Floats, Streams
 
 @dataclass(frozen=True)
 class RecordedAvailability:
-    """Devices come and go as recorded: a row says from when on a device is there (state 1) or away (state 0).
+    """Recorded availability: in each row a device becomes available (state 1) or goes away (state 0).
 
-    Users 0, 1, 2 and so on are the recorded ones in ascending order, or in the order in which they come first if they
-    have names. Before its first row a device is there.
+    Users 0, 1, 2 and so on are the recorded users in ascending order, or, if they have names, in the order of their
+    first rows. A device is available before its first row.
     """
 
     file: Annotated[str, MinLen(1), Path]
-    """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers or names), time_s
+    """A Parquet file or a folder of them, or a CSV file with a header line: columns user (numbers or names), time_s
     (seconds, timestamps, times of day or durations) and state."""
     repeat_s: Annotated[float, Gt(0)] | None = None
-    """Seconds after which the record begins anew; null leaves a device as its last row says, perhaps away for ever."""
+    """Period in seconds with which the recording repeats; null is once, after which a device stays in the state of its
+    last row, even if that is away."""
     time_origin: TimeOrigin = None
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
-    "2024-03-01 18:15:46"; a device is then as its last row before says. null is first_row for timestamps, else zero."""
+    "2024-03-01 18:15:46"; a device starts in the state of its last row before. null is first_row for timestamps, else
+    zero."""
 
     def span_s(self) -> tuple[float, float]:
+        """Return the first and the last recorded time, in seconds of the run."""
         return Recording.read(self.file).span_s("time_s", self.time_origin)
 
     def away(self, users: int, streams: Streams) -> list[Iterator[Span]]:
@@ -60,13 +63,19 @@ class RecordedAvailability:
             yield from spans(times_s, states, inf)
             return
         recorded = list(spans(times_s, states, self.repeat_s))
-        for turn in count() if recorded else ():
+        for repetition in count() if recorded else ():
             for from_s, until_s in recorded:
-                yield turn * self.repeat_s + from_s, turn * self.repeat_s + until_s
+                yield repetition * self.repeat_s + from_s, repetition * self.repeat_s + until_s
 
 
 def spans(times_s: Floats, states: Floats, end_s: float) -> Iterator[Span]:
-    """The spans from 0 to `end_s` in which the state is 0."""
+    """Return the spans from 0 to `end_s` in which the state is 0.
+
+    Args:
+        times_s: times of the rows in seconds, ascending, shape (rows,); they may be negative.
+        states: state from each time on, 1 or 0, shape (rows,).
+        end_s: end in seconds; inf is none.
+    """
     since_s: float | None = None
     for time_s, state in zip(times_s.tolist(), states.tolist(), strict=True):
         if state == 0 and since_s is None and time_s < end_s:

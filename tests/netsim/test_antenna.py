@@ -94,7 +94,7 @@ def test_sectors_of_a_site_share_all_but_the_pattern() -> None:
     assert len(with_sectors.stations) == 3 * len(without.stations) == 21
     for user in range(20):
         for station in range(21):
-            pair, plain = with_sectors.budget.pair(user, station), without.budget.pair(user, station // 3)
+            pair, plain = with_sectors.budget.attenuation(user, station), without.budget.attenuation(user, station // 3)
             assert pair.station == station
             assert pair[1:5] == plain[1:5]
 
@@ -108,7 +108,7 @@ def test_a_wrapped_layout_brings_far_stations_near() -> None:
             flat, stations=replace(flat.stations, placement=grid), users=replace(flat.users, placement=edge)
         )
         built = world(network).network
-        distances = [built.budget.pair(0, station).distance_m for station in range(19)]
+        distances = [built.budget.attenuation(0, station).distance_m for station in range(19)]
         if farthest_m is not None:
             assert max(distances) == pytest.approx(farthest_m)
         else:

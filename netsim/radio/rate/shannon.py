@@ -10,14 +10,14 @@ import numpy as np
 
 from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
-from netsim.units import DecibelsUp, from_db
+from netsim.units import NonNegativeDecibels, from_db
 
 
 @dataclass(frozen=True)
 class Shannon:
     """Rate by Shannon, log2(1 + SNR / gap): capacity, less what real modulation and coding waste."""
 
-    gap_db: DecibelsUp = 0.0
+    gap_db: NonNegativeDecibels = 0.0
     """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
 
     @cached_property
