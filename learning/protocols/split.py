@@ -17,7 +17,7 @@ from learning.draws import Draw
 from learning.executor.deferred import Value, specification
 from learning.parties import User
 from learning.ports import Process
-from learning.reducers import Reduced, TokenReducer
+from learning.reducers import Reduced, TokenReducer, check_tokens
 from learning.steps import Batch, Part, State, Weights
 from learning.world import World
 
@@ -44,6 +44,11 @@ class CutLink:
     def upload(self) -> Bundle:
         """How a pair of smashed data and labels is sent."""
         return Bundle((self.activations, FixedWidth(self.label_bits)))
+
+    def check(self, world: World) -> None:
+        """Raises ValueError where the link reduces tokens, and no tokens cross the cut of the world's model."""
+        if self.tokens is not None:
+            check_tokens(self.tokens, world.front, world.dataset.train.x)
 
     def reduced(self, world: World, user: User, front: Part, weights: Weights, x: Inputs) -> Part:
         """The device's part of the model with the link's token reducer at its end, if it has one.

@@ -2,7 +2,16 @@
 
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning
-from learning.reducers.tokens import Pooled, Reduced, Selected, TokenReducer, importance, patch_tokens, reduce_tokens
+from learning.reducers.tokens import (
+    Pooled,
+    Reduced,
+    Selected,
+    TokenReducer,
+    check_tokens,
+    importance,
+    patch_tokens,
+    reduce_tokens,
+)
 
 TOKEN_REDUCERS: dict[str, type] = {"selected": Selected, "pooled": Pooled}
 
@@ -15,6 +24,7 @@ __all__ = [
     "Reduced",
     "Selected",
     "TokenReducer",
+    "check_tokens",
     "importance",
     "patch_tokens",
     "reduce_tokens",

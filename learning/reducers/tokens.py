@@ -169,6 +169,23 @@ def patch_tokens(front: Part, x: Any) -> int:
     return int(attention.shape[1]) - 1
 
 
+def check_tokens(reducer: TokenReducer, front: Part, x: Any) -> None:
+    """Raises ValueError where a reducer cannot be at the end of the device's part of the model.
+
+    `front` is that part, `x` some samples, (samples, *sample shape), whose values are not read.
+    """
+    if reducer.scored:
+        patch_tokens(front, x)
+        return
+    if isinstance(front, Towers):
+        raise ValueError("tokens are reduced in one chain of blocks; leave out learning.towers")
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    weights = {name: value.to(dtype) for name, value in front.parameters().items()}
+    z = to_meta_tree(front)(weights, to_meta_tree(x))
+    if not isinstance(z, Tensor) or z.ndim != len(("samples", "tokens", "width")):
+        raise ValueError("tokens can be reduced at the cut of a transformer only; leave out link.tokens")
+
+
 def over_patches(attention: Tensor) -> Tensor:
     """(batch, patches): the class token's attention to each patch, (batch, 1 + patches), normalised to sum to one."""
     patches = attention[:, 1:]

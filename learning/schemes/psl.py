@@ -35,6 +35,11 @@ class PSL(Scheme):
 
     asynchronous = True
 
+    def check(self, world: World) -> None:
+        """Raises ValueError where the link does not fit the model."""
+        super().check(world)
+        self.link.check(world)
+
     def run(self, world: World) -> Process[None]:
         joint = SFL(interval=None, weighting=self.weighting, link=self.link)
         return self.apart(world) if world.policy.asynchronous else joint.run(world)

@@ -39,6 +39,11 @@ class SFL(Scheme):
     link: CutLink = CutLink()
     """What crosses the cut."""
 
+    def check(self, world: World) -> None:
+        """Raises ValueError where the link does not fit the model."""
+        super().check(world)
+        self.link.check(world)
+
     def run(self, world: World) -> Process[None]:
         front: Weights
         front, back = world.initial(world.front), world.initial(world.back)

@@ -74,8 +74,9 @@ class SFLV1(LocalTraining, Scheme):
         return front, replica.weights
 
     def check(self, world: World) -> None:
-        """Raises ValueError where products of factors are to be averaged, but there are none, or never all of them."""
+        """Raises ValueError where the link does not fit the model, or adapters cannot be averaged by their products."""
         super().check(world)
+        self.link.check(world)
         if self.average == "product":
             _adapted(world.front)
             if world.policy.asynchronous or world.nearest is not None:

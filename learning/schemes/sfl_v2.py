@@ -31,6 +31,11 @@ class SFLV2(LocalTraining, Scheme):
 
     asynchronous = True
 
+    def check(self, world: World) -> None:
+        """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
+        super().check(world)
+        self.link.check(world)
+
     def run(self, world: World) -> Process[None]:
         front: Weights
         front, back = world.initial(world.front), world.initial(world.back)

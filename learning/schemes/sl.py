@@ -41,6 +41,11 @@ class SL(LocalTraining, Scheme):
     link: CutLink = CutLink()
     """What crosses the cut."""
 
+    def check(self, world: World) -> None:
+        """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
+        super().check(world)
+        self.link.check(world)
+
     def run(self, world: World) -> Process[None]:
         front = world.initial(world.front)
         relay = Relay(front)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from learning.reducers import TOKEN_REDUCERS
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from scenarios import load
@@ -192,3 +193,17 @@ def test_a_field_whose_default_fails_in_another_way_explains_nothing() -> None:
 
     scenario = load(SCENARIOS / "many_cells.yaml")
     assert offending_field(scenario, build) == ()
+
+
+CUT_LINKS = [name for name, scheme in SCHEMES.items() if "link" in {field.name for field in fields(scheme)}]
+
+
+@pytest.mark.parametrize("reducer", TOKEN_REDUCERS)
+@pytest.mark.parametrize("scheme", CUT_LINKS)
+def test_tokens_of_a_model_that_has_none_are_refused(scheme: str, reducer: str, small: Path, netsim) -> None:
+    """The model of the scenario is a perceptron."""
+    for command in ("check", "run"):
+        setting = f"learning.scheme={{name: {scheme}, link: {{tokens: {reducer}}}}}"
+        code, _, err = netsim(command, small, "--set", setting)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "tokens" in err

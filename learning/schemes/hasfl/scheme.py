@@ -146,7 +146,8 @@ class HASFL(Scheme):
         return world.executor.submit(weighted_mean, [each.own for each in blocks.values()], weights)
 
     def check(self, world: World) -> None:
-        """Raises ValueError where the controller has no plan for the first interval."""
+        """Raises ValueError where the link does not fit the model, or there is no plan for the first interval."""
+        self.link.check(world)
         self.controller.plan(self._forecast(world, weights=None), 0)
 
     def _forecast(self, world: World, weights: Weights | None) -> CutForecast:
