@@ -1,4 +1,4 @@
-"""Aggregation of models: means of trees, summed in the order in which they are given."""
+"""Aggregation of models: means of parameter trees, summed in the order in which they are given."""
 
 from math import inf
 
@@ -8,29 +8,43 @@ from torch import Tensor
 from learning.executor.flops import charge_elementwise
 
 Tree = dict[str, Tensor]
+"""Parameters by name."""
 
 
 def weighted_mean(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """sum_k q_k tree_k with q_k = weight_k / sum of weights.
+    """Weighted mean of models: sum_k q_k tree_k with q_k = weight_k / sum of weights.
 
-    Floating-point sums depend on their order, so give the trees in a fixed one (by user number, not by arrival). Raises
-    ValueError unless there is one non-negative weight for each tree and a positive one among them.
+    Args:
+        trees: models of equal names and shapes. Floating-point sums depend on their order, so give them in a fixed
+            one (by user number, not by arrival).
+        weights: a non-negative weight for each model; they need not sum to one.
+
+    Raises:
+        ValueError: there is not one finite, non-negative weight for each model, or none is positive.
     """
     shares = normalised(trees, weights)
     return {name: total([tree[name] * share for tree, share in zip(trees, shares, strict=True)]) for name in trees[0]}
 
 
 def averaged(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """`weighted_mean` as a server's job, which is charged two FLOPs for each element of each tree."""
+    """`weighted_mean` as work of a server, charged two FLOPs for each element of each tree."""
     charge_elementwise(2, trees)
     return weighted_mean(trees, weights)
 
 
 def masked_mean(previous: Tree, trees: list[Tree], masks: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """Each entry is averaged over the trees that kept it (mask true); one that no tree kept is taken from `previous`.
+    """Weighted mean of pruned models: each entry is averaged over the models that kept it.
 
-    Where all masks are true it equals `weighted_mean` bit for bit; an entry kept by one tree is that tree's value.
-    Raises ValueError as `weighted_mean` does.
+    Where all masks are true it equals `weighted_mean` bit for bit; an entry kept by one model alone is that model's.
+
+    Args:
+        previous: the last aggregate, from which an entry is taken that no model kept.
+        trees: the pruned models.
+        masks: for each of them, boolean tensors by name; true where an entry was kept.
+        weights: a non-negative weight for each of them.
+
+    Raises:
+        ValueError: as `weighted_mean`.
     """
     normalised(trees, weights)
     merged = {}
@@ -45,14 +59,14 @@ def masked_mean(previous: Tree, trees: list[Tree], masks: list[Tree], weights: t
 
 
 def normalised(trees: list[Tree], weights: tuple[float, ...]) -> list[float]:
-    """Weights divided by their sum."""
+    """The weights divided by their sum. Raises ValueError as `weighted_mean` does."""
     if len(trees) != len(weights) or not all(0 <= weight < inf for weight in weights) or not sum(weights) > 0:
         raise ValueError(f"{len(trees)} models cannot be averaged with the weights {weights}")
     return [weight / sum(weights) for weight in weights]
 
 
 def total(terms: list[Tensor]) -> Tensor:
-    """Their sum, from the first to the last."""
+    """Sum of tensors of equal shape, added from the first to the last."""
     result = terms[0]
     for term in terms[1:]:
         result = result + term
@@ -60,7 +74,13 @@ def total(terms: list[Tensor]) -> Tensor:
 
 
 def mixed(model: Tree, arrived: Tree, share: Tensor) -> Tree:
-    """(1 - share) model + share arrived; the share is a float64 scalar. Charged two FLOPs for each element of both."""
+    """The convex combination (1 - share) model + share arrived, charged two FLOPs for each element of both models.
+
+    Args:
+        model: the server's model.
+        arrived: the model that a user uploaded, of equal names and shapes.
+        share: weight of the uploaded model in [0, 1], a float64 scalar.
+    """
     charge_elementwise(2, [model, arrived])
     return {
         name: value * (1 - share).to(value.dtype) + arrived[name] * share.to(value.dtype)
@@ -69,9 +89,15 @@ def mixed(model: Tree, arrived: Tree, share: Tensor) -> Tree:
 
 
 def moved(model: Tree, arrived: list[Tree], bases: list[Tree], shares: Tensor) -> Tree:
-    """model + sum_k share_k (arrived_k - base_k), summed in the order in which they are given; shares are float64.
+    """The model moved by weighted updates: model + sum_k share_k (arrived_k - base_k).
 
-    Charged two FLOPs for each element of the model and of each that arrived.
+    Charged two FLOPs for each element of the model and of each model that arrived.
+
+    Args:
+        model: the server's model.
+        arrived: the models that users uploaded, in the order of summation.
+        bases: for each of them, the model that its user had downloaded.
+        shares: (arrived,): weight of each update, float64.
     """
     charge_elementwise(2, [model, arrived])
     result = {}

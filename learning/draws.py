@@ -15,18 +15,24 @@ _NUMPY: dict[torch.dtype, type[np.float32] | type[np.float64]] = {torch.float32:
 
 @dataclass(frozen=True)
 class Draw(Leaf):
-    """Independent uniform numbers in [0, 1), one an element, from the stream (seed, purpose, *entity).
+    """A tensor of independent uniform numbers in [0, 1) from the stream (seed, purpose, *entity).
 
-    Equal names give equal tensors whatever was drawn before, and draws are equal if their names, shapes and dtypes are.
+    Equal names give equal tensors whatever was drawn before; draws are equal if their names, shapes and dtypes are.
     Raises ValueError for a dtype other than float32 and float64.
     """
 
     streams: Streams = field(compare=False, repr=False)
+    """The run's random streams, which know its seed."""
     purpose: str
+    """What is drawn, such as "dropout"."""
     entity: tuple[int | str, ...]
+    """For whom and when, such as numbers of user and round."""
     shape: tuple[int, ...]
+    """Shape of the tensor."""
     dtype: torch.dtype = torch.float32
+    """Number format of the tensor."""
     key: int = field(init=False, repr=False)
+    """Number of the stream, a hash of its name with the seed."""
 
     def __post_init__(self) -> None:
         if self.dtype not in _NUMPY:
@@ -35,16 +41,16 @@ class Draw(Leaf):
 
     @property
     def meta(self) -> Tensor:
-        """Shape and dtype, without values."""
+        """A meta tensor of the same shape and dtype."""
         return torch.empty(self.shape, dtype=self.dtype, device="meta")
 
     @property
     def identity(self) -> bytes:
-        """Seed and name of the stream."""
+        """Digest of the seed and the name of the stream, 16 bytes."""
         name = f"{self.key} {self.purpose} {self.entity}"
         return blake2b(name.encode(), digest_size=16).digest()
 
     def tensor(self) -> Tensor:
-        """The numbers."""
+        """Draw the numbers: a CPU tensor."""
         generator = self.streams.generator(self.purpose, *self.entity)
         return torch.from_numpy(generator.random(self.shape, dtype=_NUMPY[self.dtype]))

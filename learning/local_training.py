@@ -14,14 +14,17 @@ from learning.world import World
 
 
 class Epochs(Protocol):
-    """Local epochs of each user; in YAML a bare number is the same for all users, a bare list has one for each."""
+    """Number of local epochs of each user; in YAML a bare number holds for all users, a bare list has one for each."""
 
     def of(self, user: int, streams: Streams) -> float:
-        """Passes over its samples in a round of the user with this number."""
+        """Passes over its samples in one local round of the user with number `user`; need not be a whole number.
+
+        `streams` are the run's random streams.
+        """
         ...
 
     def check(self, users: int) -> None:
-        """Raise ValueError if there are too few or too many numbers for this many users."""
+        """Raise ValueError if there is not one number of passes for each of `users` users."""
         ...
 
 
@@ -82,21 +85,21 @@ class LocalTraining:
     """Base of schemes with local rounds of several mini-batches; at most one of its two fields can be given."""
 
     local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches in a round, the same number for all users (default: as `local_epochs` says)."""
+    """Mini-batches in a local round, the same number for all users (default: as many as `local_epochs` gives)."""
     local_epochs: Epochs | None = field(default=None, kw_only=True)
-    """Passes over the user's own samples in a round (default: one, unless `local_steps` is given). Parts of a pass are
-    rounded up to whole mini-batches so that all rounds together make as many passes as they should."""
+    """Passes over the user's own samples in a local round (default: one, unless `local_steps` is given). Fractions of a
+    pass are rounded up to whole mini-batches such that the rounding does not accumulate over rounds."""
 
     def __post_init__(self) -> None:
         if self.local_steps is not None and self.local_epochs is not None:
             raise ValueError("local_steps and local_epochs are both given; one of them is allowed")
 
     def positions(self, user: User, number: int) -> range:
-        """Numbers of the mini-batches of a user's local round, at least one; they depend on its number alone.
+        """Positions of the mini-batches of a user's local round in its sequence of mini-batches; at least one.
 
         Args:
             user: the user.
-            number: number of its local round, from 0.
+            number: number of its local round, from 0, on which alone the positions depend.
         """
         if self.local_steps is not None:
             return range(number * self.local_steps, (number + 1) * self.local_steps)
@@ -105,7 +108,7 @@ class LocalTraining:
         return range(_rounded_up(number * steps), _rounded_up((number + 1) * steps))
 
     def check(self, world: World) -> None:
-        """Raises ValueError where there are too few or too many numbers for the users."""
+        """Raises ValueError if `local_epochs` has too few or too many numbers for the users."""
         if self.local_epochs is not None:
             self.local_epochs.check(len(world.users))
 

@@ -17,7 +17,7 @@ Params = dict[str, Tensor]
 
 
 class Optimiser(Protocol):
-    """A described update rule with explicit state."""
+    """An update rule with explicit state; hashable, and equal ones are the same rule."""
 
     @property
     def learning_rate(self) -> float:
@@ -25,11 +25,20 @@ class Optimiser(Protocol):
         ...
 
     def init(self, params: Params) -> Tree:
-        """The state before the first step: a tree of tensors, () if there is none."""
+        """State before the first step, for parameters of these names, shapes and dtypes: a tree of tensors, or ()."""
         ...
 
     def step(self, params: Params, grads: Params, state: Tree) -> tuple[Params, Tree]:
-        """One update; returns new parameters and new state and leaves its arguments as they are."""
+        """One update of the parameters; its arguments are not modified.
+
+        Args:
+            params: parameters by name.
+            grads: their gradients, by the same names and in the same shapes.
+            state: as `init` or the last `step` returned it.
+
+        Returns:
+            The new parameters and the new state.
+        """
         ...
 
 
@@ -41,7 +50,7 @@ class Sgd:
     """Step size."""
 
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Share of the last step's velocity that is kept; 0 is plain gradient descent without state."""
+    """Factor by which the last step's velocity is kept; 0 is plain gradient descent without state."""
 
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """L2 penalty: this multiple of the parameter is added to its gradient."""
@@ -74,13 +83,13 @@ class Adam:
     """Decay of the running mean of squared gradients."""
 
     epsilon: Annotated[float, Gt(0)] = 1e-8
-    """Added to the root of the second moment."""
+    """Added to the square root of the second moment."""
 
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """L2 penalty: this multiple of the parameter is added to its gradient."""
 
     def init(self, params: Params) -> Any:
-        """Steps done (a float64 scalar, so that its powers are exact enough), first and second moments."""
+        """Number of steps done (a float64 scalar, so that powers are exact enough), first and second moments."""
         device = next((value.device for value in params.values()), None)
         zeros = {name: torch.zeros_like(value) for name, value in params.items()}
         return torch.zeros((), dtype=torch.float64, device=device), zeros, dict(zeros)
@@ -106,7 +115,7 @@ class Adam:
 
 
 def decayed(params: Params, grads: Params, weight_decay: float) -> Params:
-    """Gradients of the loss with the L2 penalty."""
+    """Gradients of the loss with the L2 penalty weight_decay / 2 times the squared norm of the parameters."""
     if not weight_decay:
         return grads
     return {name: torch.add(grads[name], value, alpha=weight_decay) for name, value in params.items()}

@@ -1,8 +1,8 @@
-"""Values as bytes, and packs of them: values put into the store together lie together, behind one directory.
+"""Serialisation of values to bytes, and packs: values that are put into the store together share one directory.
 
-A value is a line that says formats and shapes of its tensors, then their bytes. A pack is values end to end; its
-directory says of each the key, where it begins, its size, and a checksum over key and content. A pack is named by a
-digest of its directory and never changed, so that both are known to be sound when they are read.
+A serialised value is a line with the dtypes and shapes of its tensors, followed by their bytes. A pack is a
+concatenation of values; its directory has the key, the offset, the size and a checksum over key and content of each. A
+pack is named by a digest of its directory and never changed, so that a reader can verify both.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ import torch
 from torch import Tensor
 
 Value = list[Tensor]
+"""What is stored under a key: the leaves of an operation's result."""
 
 Form = tuple[tuple[torch.dtype, tuple[int, ...]], ...]
-"""Format and shape of each tensor."""
+"""Dtype and shape of each tensor."""
 
 RECORD = Struct("<16sQQI")
+"""Binary layout of a `Place`."""
 
 
 class Place(NamedTuple):
-    """Where a value lies in its pack: one record of a directory."""
+    """Where a value lies in its pack: its key, offset and size in bytes, and checksum; one record of a directory."""
 
     key: bytes
     first: int
@@ -37,26 +39,34 @@ class Place(NamedTuple):
     checksum: int
 
     def sound(self, content: bytes | None) -> bool:
-        """Whether that is what was put there, under this key."""
+        """Whether `content` is what was stored at this place under this key."""
         return content is not None and len(content) == self.size and _checksum(self.key, content) == self.checksum
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Values that are written at once."""
+    """Values that are written in one transaction."""
 
     keys: Sequence[bytes]
+    """Content keys of the values."""
     directory: bytes
+    """Records of the values, in the order of `keys`."""
     content: bytes
+    """The serialised values, concatenated."""
 
     @property
     def name(self) -> bytes:
-        """What the pack goes by."""
+        """Name of the pack: a digest of its directory, 16 bytes."""
         return _name(self.directory)
 
 
 def packs(entries: Iterable[tuple[bytes, bytes]], max_bytes: int) -> Iterator[Pack]:
-    """Contents by key, in packs of about `max_bytes`."""
+    """Group serialised values into packs.
+
+    Args:
+        entries: pairs of a content key and a serialised value.
+        max_bytes: size from which on a pack takes no more values; its last value may exceed it.
+    """
     places: list[Place] = []
     contents: list[bytes] = []
     first = 0
@@ -72,20 +82,20 @@ def packs(entries: Iterable[tuple[bytes, bytes]], max_bytes: int) -> Iterator[Pa
 
 
 def places(name: object, directory: object) -> list[Place]:
-    """The records of a pack's directory; none if it is not the directory that the pack is named by."""
+    """Records of a pack's directory; an empty list if the directory does not have the digest `name`."""
     if not isinstance(directory, bytes) or _name(directory) != name:
         return []
     return [Place(*record) for record in RECORD.iter_unpack(directory)]
 
 
 def written(value: Value) -> bytes:
-    """A value as bytes."""
+    """Serialise a value."""
     form = tuple([(tensor.dtype, tensor.shape) for tensor in value])
     return b"".join([_line(form), *[tensor.contiguous().numpy().data for tensor in value]])
 
 
 def read(content: bytes) -> Value:
-    """The value that was `written`, in torch's own memory."""
+    """The value of a serialisation by `written`, in memory that torch owns."""
     first = content.index(b"\n") + 1
     value, data = [], bytearray(content)
     for dtype, shape in _form(content[:first]):
@@ -106,7 +116,7 @@ def _name(directory: bytes) -> bytes:
 
 
 def _checksum(key: bytes, content: bytes) -> int:
-    """CRC-32 over both, so that a content under another's key is found out too."""
+    """CRC-32 over both, so that a content under another value's key is detected too."""
     return crc32(content, crc32(key))
 
 

@@ -1,4 +1,4 @@
-"""Everything of learning that a scenario can name: families of described parts.
+"""Families of parts: everything of learning that a scenario can select by name.
 
 To add a part from outside, put its class into its family's table before a scenario is loaded.
 """

@@ -1,4 +1,4 @@
-"""Training before time zero, so that what a scheme does is fine-tuning: real, recorded, and outside simulated time."""
+"""Pretraining: the whole model is trained before simulated time begins, so that a scheme fine-tunes it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from learning.models import Segment
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Journal, Streams
 
-TOGETHER = 5
-"""Steps in one operation."""
+STEPS_TOGETHER = 5
+"""Training steps that are submitted as one operation."""
 
 
 @dataclass(frozen=True)
@@ -26,57 +26,67 @@ class Pretraining:
     """Training of the whole model on other data before the run begins; it takes no simulated time, bits or joules."""
 
     data: DatasetLoader
-    """What it is trained on: samples of the same shape, such as other classes of the same data set."""
+    """Training data: samples of the same shape, such as other classes of the same data set."""
     steps: Annotated[int, Ge(1)] = 500
-    """Mini-batches."""
+    """Number of training steps, each on one mini-batch."""
     batch_size: Annotated[int, Ge(1)] = 64
-    """Samples in a mini-batch; where they are no part of all samples, it runs on into the next epoch."""
+    """Samples in a mini-batch; one that an epoch does not fill is completed from the next epoch."""
     optimiser: Optimiser = field(default_factory=Adam)
-    """What steps are taken along the gradients."""
+    """Optimiser of the pretraining."""
     head: Literal["fresh", "kept"] = "fresh"
-    """Whether the model's last block begins anew, or is kept, for which both data need the same classes."""
+    """Whether the model's last block is initialised again for the scenario's training (`fresh`), or taken over from
+    pretraining (`kept`), for which both data sets need the same number of classes."""
     seed: Annotated[int, Ge(0)] = 0
-    """Of initial weights and mini-batches; the scenario's seed has no influence, so that all seeds share a backbone."""
+    """Seed of initial weights and mini-batches. The scenario's seed has no influence, so that runs with different seeds
+    share a backbone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrainer:
     """A pretraining with its data loaded, for a downstream model.
 
-    Raises ValueError if the two models differ in more than what is to begin anew.
+    Raises ValueError where a parameter that is to be taken over has another shape in the downstream model.
     """
 
     described: Pretraining
+    """The pretraining as the scenario describes it."""
     dataset: Dataset
+    """Its data."""
     whole: Segment
+    """The whole model that is pretrained."""
     streams: Streams
+    """Random streams of the pretraining's own seed."""
     downstream: Segment
+    """The whole model that takes over the parameters."""
 
     def __post_init__(self) -> None:
         wanted, given = self.downstream.parameters(), self.whole.parameters()
         wrong = [name for name in self.names if name not in given or given[name].shape != wanted[name].shape]
         if wrong:
             raise ValueError(
-                f"what is learnt from {self.dataset.name} does not fit: {wrong[0]} has another shape there"
+                f"a model pretrained on {self.dataset.name} does not fit: its {wrong[0]} has another shape"
             )
 
     @property
     def names(self) -> list[str]:
-        """The parameters that are taken over."""
+        """Names of the parameters that the downstream model takes over."""
         fresh = self.described.head == "fresh"
         return [n for n in self.downstream.parameters() if not (fresh and n.startswith(f"{self.downstream.last}."))]
 
     def trained(self, executor: Executor, precision: torch.dtype) -> dict[str, torch.Tensor]:
-        """The whole pretrainer model after training, which is done now unless the store has it."""
+        """Parameters of the whole model after pretraining, by name; computed now unless the result cache has them.
+
+        `precision` is the dtype of the parameters.
+        """
         weights: dict[str, torch.Tensor] = executor.value(self.deferred(executor, precision))
         return weights
 
     def evaluate(self, executor: Executor, journal: Journal, trained: dict[str, torch.Tensor]) -> None:
-        """Write down how well the model does pretrainer, as an evaluation before round 0."""
+        """Record the loss and accuracy of the pretrained model on its own test data, as an evaluation of round -1."""
         Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((trained,), round=-1, time_s=0.0)
 
     def deferred(self, executor: Executor, precision: torch.dtype) -> steps.Weights:
-        """The whole model after pretraining: a chain of deferred operations."""
+        """Parameters of the whole model after pretraining, as the result of a chain of deferred operations."""
         described = self.described
         rows = np.arange(len(self.dataset.train.y))
         batches = Batches(self.dataset, rows, "pretraining", self.streams, described.batch_size, "wrap")
@@ -84,8 +94,8 @@ class Pretrainer:
         parameters = self.whole.initial(self.streams, precision)
         state: steps.State
         state = described.optimiser.init(parameters)
-        for start in range(0, described.steps, TOGETHER):
-            data = batches.stack(range(start, min(start + TOGETHER, described.steps)))
+        for start in range(0, described.steps, STEPS_TOGETHER):
+            data = batches.stack(range(start, min(start + STEPS_TOGETHER, described.steps)))
             parameters, state, _ = executor.submit(
                 steps.train, self.whole, described.optimiser, parameters, state, *data
             )

@@ -1,4 +1,4 @@
-"""Laws of routing: which experts tokens go to, where no gate is computed."""
+"""Routing distributions: to which experts tokens go in a dry run, where no gate is computed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from learning.ports import Streams
 
 @dataclass(frozen=True)
 class UniformRouting:
-    """Every token goes to different experts drawn at random, all equally likely: a gate without preferences."""
+    """Every token goes to distinct experts drawn at random, all equally likely."""
 
     experts: Annotated[int, Ge(1)]
     """Number of experts of the layer."""
 
     def stand_in(self, streams: Streams, *entity: int) -> Callable[[Tensor], Tensor]:
-        """What stands in for the choice of a gate, to be given to `User.read`.
+        """A stand-in for the choice of a gate, to be passed to `User.read`.
 
-        It makes a tensor of shape (tokens, experts per token) into one of expert numbers, int64. `entity` names the
-        draw, such as by user, round and layer: equal names and shapes give equal numbers.
+        Args:
+            streams: the run's random streams.
+            entity: names of the draw, such as numbers of user, round and layer; equal names and shapes give equal
+                choices.
 
-        Raises ValueError where a token is to go to more experts than there are.
+        Returns:
+            A function of a meta tensor of shape (tokens, experts per token) that returns expert numbers of that shape,
+            int64. It raises ValueError where a token is to go to more experts than there are.
         """
 
         def chosen(shape: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a learning system says of itself."""
+"""The interface of learning systems."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ class Scheme(Protocol):
     """
 
     asynchronous: ClassVar[bool] = False
-    """Whether it works under asynchronous policies, in which each user goes from one model to the next by itself."""
+    """Whether it works under asynchronous policies, in which users begin their local rounds independently."""
     hierarchical: ClassVar[bool] = False
     """Whether its users can work with several edge servers, which average before the aggregator does."""
-
     one_chain: ClassVar[bool] = False
-    """Whether it works on models of one chain of blocks alone, and not on towers and a fusion network."""
+    """Whether it works on models of one chain of blocks only, not on towers and a fusion network."""
     placeable: ClassVar[bool] = False
-    """Whether it works with parts as `learning.cut` and `learning.placement` give them: `world.parts`, each at its
-    `world.host`. Other schemes split the model in two, or not at all."""
+    """Whether it works with any parts that `learning.cut` and `learning.placement` give: `world.parts`, each at its
+    `world.host`. Other schemes split the model in two, or do not split it."""
 
     @property
     def stand_in(self) -> str | None:
-        """What it decides by in a dry run, in place of values that only training yields; None if it reads no values.
+        """What decisions are based on in a dry run, in place of values of training; None if the scheme reads no values.
 
-        `netsim check` predicts time and bits from a dry run, and prints this beside them.
+        `netsim check` predicts time and bits from a dry run, and prints this sentence part beside them.
         """
         return None
 
@@ -41,12 +40,12 @@ class Scheme(Protocol):
         ...
 
     def check(self, world: World) -> None:
-        """Called before the run begins. Raises ValueError where the scheme does not fit the model or the users."""
+        """Check the scenario before the run begins. Raises ValueError where the scheme cannot run in this world."""
         return
 
     def excluded(self, world: World) -> Sequence[User]:
-        """Users that take no part in the run, because they cannot keep to a budget of the scheme.
+        """Users to be excluded from the run, because they cannot keep to a budget of the scheme (default: none).
 
-        Raises ValueError if that is all of them.
+        Raises ValueError if that would exclude all users.
         """
         return []

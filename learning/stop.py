@@ -19,7 +19,7 @@ class Stop:
     accuracy: Annotated[float, Gt(0), Le(1)] | None = None
     """Test accuracy at the latest evaluation."""
     on_divergence: Literal["continue", "stop"] = "continue"
-    """What happens when the test loss of an evaluation is not finite any more: `continue` goes on until one of the
+    """What happens when the test loss of an evaluation is no longer finite: `continue` goes on until one of the
     criteria holds; `stop` ends the run after that round, with status `diverged`."""
 
     def __post_init__(self) -> None:

@@ -1,9 +1,9 @@
-"""The store: values by content key, on disk, shared by runs and processes.
+"""The store, a cache of results on disk: values by content key, shared by runs and processes.
 
-Values are put in packs. The database, SQLite with a write-ahead log, has a row for each pack: its directory, when it
-was used, and its content, unless that is large and lies in a file of the pack's name. Writes are atomic: a reader sees
-a pack whole or not at all, whenever the writer was killed. What does not agree with its checksum is reported once,
-forgotten and computed again. A store may lose entries at any time and never yields a wrong one.
+Values are stored in packs. The database, SQLite with a write-ahead log, has a row for each pack: its directory, when it
+was last used, and its content, unless that is large and lies in a file with the pack's name. Writes are atomic: a
+reader sees a whole pack or none, even if the writer was killed. A value that does not agree with its checksum is
+reported once, deleted and computed again. A store may lose entries at any time and never returns a wrong one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import NamedTuple
 from learning.packs import Pack, Place, Value, packs, places, read, written
 
 FORMAT = 2
-"""Of entries and database; each format has a folder of its own, so that versions of this program may share a store."""
+"""Format of entries and database; each has a folder of its own, so that versions of this program may share a store."""
 DATABASE = "entries.sqlite"
 SMALL_BYTES = 128 * 1024
-"""Packs up to this size lie in the database."""
+"""Maximum size of a pack whose content is in the database; that of a larger one is in a file."""
 PACK_BYTES = 16 * 10**6
-"""A pack takes no more values when it is this large: what is pruned is whole packs."""
+"""Size from which on a pack takes no more values. Whole packs are pruned, so this bounds what is lost together."""
 LIMIT_BYTES = 5 * 10**9
-"""Size that a store is pruned to unless told otherwise."""
+"""Default size limit of a store."""
 PATIENCE_S = 30.0
 """How long to wait for another process's transaction."""
 
 
 class StoreDamage(UserWarning):
-    """Something in the store was not what had been put there."""
+    """Warning that the store is damaged or cannot be used; values are computed again."""
 
 
 class StoreUnusable(Exception):
@@ -43,24 +43,32 @@ class StoreUnusable(Exception):
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store holds."""
+    """Number of the entries of a store, and their size."""
 
     entries: int
     size_bytes: int
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a store is kept in a folder, in this format or another."""
+    """Whether a folder contains a store, in this format or another."""
     return any(folder.glob(f"*/{DATABASE}"))
 
 
 class Store:
-    """Values by key. Opening it raises StoreUnusable where the folder cannot be written."""
+    """A cache of values by content key, in a folder.
+
+    Args:
+        folder: the folder, which is created if it does not exist.
+        limit_bytes: size that the store is pruned to when it is closed.
+
+    Raises:
+        StoreUnusable: the folder cannot be written.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder, self.limit_bytes = folder / f"format-{FORMAT}", limit_bytes
         self._known: dict[bytes, int] = {}
-        """Number of the pack that an entry is in."""
+        """Content key -> number of the pack that contains the entry."""
         self._newest = 0
         self._touched: set[int] = set()
         self._complained = False
@@ -78,7 +86,7 @@ class Store:
         return key in self._known
 
     def refresh(self) -> None:
-        """Look for entries of other processes."""
+        """Read which entries other processes have added."""
         with self._tolerant():
             query = "SELECT number, name, directory FROM packs WHERE number > ? ORDER BY number"
             damaged = set()
@@ -94,7 +102,7 @@ class Store:
                     self._forget(damaged)
 
     def get(self, key: bytes) -> Value | None:
-        """A value, or None if there is no sound entry."""
+        """The value of a content key, or None if there is no undamaged entry."""
         with self._tolerant():
             row = self._row(self._known.get(key))
             if row is not None:
@@ -109,14 +117,14 @@ class Store:
         return None
 
     def put(self, values: Sequence[tuple[bytes, Value]]) -> None:
-        """Keep values; what cannot be written is not kept, and that is said once."""
+        """Store values by content key; where they cannot be written, warn once and go on without them."""
         with self._tolerant():
             for pack in packs(((key, written(value)) for key, value in values), PACK_BYTES):
                 with self._transaction():
                     self._insert(pack, time.time())
 
     def info(self) -> StoreInfo:
-        """Number and size of the entries."""
+        """Number and size of the entries of all processes."""
         with self._tolerant():
             rows = self._database.execute("SELECT name, directory FROM packs").fetchall()
             if rows:
@@ -124,7 +132,7 @@ class Store:
         return StoreInfo(0, 0)
 
     def prune(self, limit_bytes: int) -> None:
-        """Forget what has not been used for longest until the rest fits."""
+        """Delete the least recently used packs until the store has at most `limit_bytes`."""
         self._note_use()
         with self._tolerant(), self._transaction():
             excess, doomed = self._size_bytes() - limit_bytes, set()
@@ -137,14 +145,14 @@ class Store:
         self._sweep()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all entries."""
         with self._tolerant():
             self._database.execute("DELETE FROM packs")
             self._known.clear()
         self._sweep()
 
     def close(self) -> None:
-        """Write down what was used, and keep to the size limit."""
+        """Record which packs were used, prune the store to its limit, and close the database."""
         self._note_use()
         with self._tolerant():
             if self._size_bytes() > self.limit_bytes:
@@ -152,7 +160,7 @@ class Store:
         self._database.close()
 
     def _insert(self, pack: Pack, used: float) -> None:
-        """Write a pack; in a transaction, so that nobody sweeps up its file before its row is there."""
+        """Write a pack; in a transaction, so that no other process removes its file before its row exists."""
         inside = len(pack.content) <= SMALL_BYTES
         if not inside:
             file = _file(self.folder, pack.name)
@@ -171,7 +179,7 @@ class Store:
         return _Row(self.folder, *found) if found else None
 
     def _mend(self, row: _Row) -> None:
-        """Put what is sound of a damaged pack into a new one, and forget the rest."""
+        """Move the undamaged values of a damaged pack into a new one, and delete the others."""
         sound = [(place.key, content) for place in row.places() if (content := row.content(place)) is not None]
         with self._transaction():
             self._forget({row.number})
@@ -186,7 +194,7 @@ class Store:
         return int(self._database.execute("SELECT TOTAL(size) FROM packs").fetchone()[0])
 
     def _sweep(self) -> None:
-        """Give freed space back, and remove files that no row names (a writer was killed, or its pack forgotten)."""
+        """Release freed space, and remove files that no row names (a writer was killed, or its pack deleted)."""
         with self._tolerant():
             self._database.execute("PRAGMA incremental_vacuum").fetchall()
             with self._transaction():
@@ -215,13 +223,13 @@ class Store:
 
     @contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """A store that fails is one without entries: a broken database is started anew, a full disk takes no more."""
+        """Make a failing store behave as an empty one: a damaged database is replaced, a full disk takes no entries."""
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
             self._complain(f"it cannot be used at present ({error})")
         except sqlite3.DatabaseError as error:
-            self._complain(f"its database is damaged ({error}) and is started anew")
+            self._complain(f"its database is damaged ({error}) and is replaced by an empty one")
             self._database.close()
             self._discard()
             self._known.clear()
@@ -233,13 +241,13 @@ class Store:
             warnings.warn(f"store {self.folder}: {what}; values are computed again", StoreDamage, stacklevel=3)
 
     def _open(self) -> sqlite3.Connection:
-        """The database; what lies under its name and is none is discarded."""
+        """Open the database; a file of its name that is no database is replaced."""
         try:
             return self._connect()
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            self._complain(f"its database is damaged ({error}) and is started anew")
+            self._complain(f"its database is damaged ({error}) and is replaced by an empty one")
             self._discard()
             return self._connect()
 
@@ -267,7 +275,7 @@ class Store:
 
 
 class _Row(NamedTuple):
-    """A pack as it is found."""
+    """A row of the database: a pack as it was read."""
 
     folder: Path
     number: int
@@ -275,18 +283,18 @@ class _Row(NamedTuple):
     directory: bytes
     used: float
     inside: object
-    """The content, or nothing where that lies in a file."""
+    """The content of the pack; None where it is in a file."""
 
     def places(self) -> list[Place]:
-        """Where its values lie."""
+        """Records of the directory; none if it is damaged."""
         return places(self.name, self.directory)
 
     def sound(self, key: bytes) -> bytes | None:
-        """The content of one value, or None if it is not what was put there."""
+        """The serialised value of a key, or None if it is missing or damaged."""
         return next((self.content(place) for place in self.places() if place.key == key), None)
 
     def content(self, place: Place) -> bytes | None:
-        """What lies in one place, or None if it is not what was put there."""
+        """The serialised value in one place, or None if it is missing or damaged."""
         content = self._bytes(place.first, place.size)
         return content if place.sound(content) else None
 

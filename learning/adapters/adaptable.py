@@ -14,11 +14,14 @@ from learning.adapters.adapted import Adapted, Bound, weights
 
 @dataclass(frozen=True, eq=False)
 class AdaptableModel:
-    """A model with an adapter of any rank, or none, on each weight that `targets` name; in the order of the model."""
+    """A model of which each weight with a role in `targets` can have an adapter of any rank, or none.
+
+    Weights are in the order of the model.
+    """
 
     whole: Bound
-    """The whole model with its frozen weights. How its adapters are scaled and drawn holds for all ranks; its own ranks
-    do not matter."""
+    """The whole model with its frozen weights. Scaling and initialisation of its adapters hold for all ranks; its own
+    ranks are not used."""
     targets: tuple[str, ...]
     """Roles of the weights, such as q, v or fc1."""
 
@@ -40,11 +43,11 @@ class AdaptableModel:
 
     @cached_property
     def below(self) -> NDArray[np.int64]:
-        """(cuts,): how many of the weights are on the device."""
+        """(cuts,): how many of the weights are on the device at each of `cuts`."""
         return np.array([sum(self.block(weight) < cut for weight in self.sides) for cut in self.cuts])
 
     def block(self, weight: str) -> int:
-        """The block that a weight is in."""
+        """Number of the block that contains a weight."""
         return self.whole.adapted.segment.block(weight)
 
     def nearest_cut(self, cut: int) -> int:
@@ -52,6 +55,6 @@ class AdaptableModel:
         return min(self.cuts, key=lambda possible: abs(possible - cut))
 
     def with_ranks(self, ranks: Mapping[str, int] | int) -> Adapted:
-        """The whole model with adapters of these ranks, by the weights' names, or one for all; 0 is no adapter."""
+        """The whole model with adapters of these ranks: by name of the weight, or one for all; 0 is no adapter."""
         each = dict.fromkeys(self.sides, ranks) if isinstance(ranks, int) else ranks
         return self.whole.adapted.with_ranks(each)

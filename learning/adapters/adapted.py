@@ -1,4 +1,4 @@
-"""A segment of which only low-rank adapters, and perhaps the head, train; everything else is frozen."""
+"""A segment of which only low-rank adapters, and optionally the head, are trained; everything else is frozen."""
 
 from __future__ import annotations
 
@@ -28,36 +28,45 @@ Scaling = Literal["rank", "root", "none"]
 class Adapted:
     """A segment with adapters on some of its weights; hashable, and equal ones are the same function.
 
-    `ranks` names weights, such as "3.attend.1.inward.q" (see `weights`), in ascending order. Parameters that train are
-    "<weight>.down" (rank, inputs) and "<weight>.up" (outputs, rank), and those of the head where it is `tuned`.
+    The trained parameters are "<weight>.down" (rank, inputs) and "<weight>.up" (outputs, rank) of each adapter, and
+    those of the head where it is `tuned`.
     """
 
     segment: Segment
+    """The run of blocks whose weights have adapters."""
     alpha: float
+    """Numerator of the scale of an adapter."""
     ranks: tuple[tuple[str, int], ...]
+    """(name, rank) of each weight with an adapter, such as ("3.attend.1.inward.q", 8), ascending; see `weights`."""
     tuned: bool = True
-    """Whether the parameters of the model's last block train, where the segment holds it."""
+    """Whether the parameters of the model's last block (the head) are trained, where the segment contains it."""
     law: Literal["gaussian", "kaiming"] = "gaussian"
-    """How the inward factors are drawn."""
+    """Distribution from which the down-projections are drawn; see `adapters`."""
     scaling: Scaling = "rank"
-    """What alpha is divided by to give an adapter's scale: its rank, the root of it, or nothing."""
+    """Denominator of the scale of an adapter: its rank, the square root of it, or 1 (`none`)."""
 
     def __call__(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tensor:
-        """Map (batch, *shape before the segment) to (batch, *shape after it)."""
+        """The output of the segment, (batch, *shape after it).
+
+        Args:
+            parameters: the trained parameters, by name.
+            frozen: the frozen parameters, by name.
+            x: samples or activations, (batch, *shape before the segment).
+        """
         out: Tensor = _function(self)({**frozen, **parameters}, x)
         return out
 
     def scored(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Segment.scored`."""
+        """The output, and the first token's attention in the last block, as `Segment.scored`."""
         out: tuple[Tensor, Tensor] = _function(self, scored=True)({**frozen, **parameters}, x)
         return out
 
     def bind(self, frozen: Any) -> Bound:
-        """The function of what trains alone; `frozen` is a tree of tensors, or a deferred one."""
+        """The same segment with its frozen parameters: a tree of tensors, or a deferred one."""
         return Bound(self, frozen)
 
     def scale(self, rank: int) -> float:
-        """What the product of an adapter's factors is multiplied by."""
+        """Factor by which the product of the two factors of an adapter of this rank is multiplied."""
         divisor = {"rank": rank, "root": sqrt(rank), "none": 1}
         return self.alpha / divisor[self.scaling]
 
@@ -67,40 +76,48 @@ class Adapted:
 
     @property
     def blocks(self) -> int:
-        """How many blocks."""
+        """Number of blocks."""
         return self.segment.blocks
 
     @property
     def parameter_count(self) -> int:
-        """How many scalars train."""
+        """Number of trained scalars."""
         return sum(tensor.numel() for tensor in self.parameters().values())
 
     def parameters(self) -> Tree:
-        """What trains, as meta tensors: names, shapes and torch's default dtype, no values."""
+        """The trained parameters by name, as meta tensors of torch's default dtype."""
         return {name: value for name, value in _function(self).parameters.items() if self.trains(name)}
 
     def frozen(self) -> Tree:
-        """What does not train, likewise."""
+        """The frozen parameters by name, as meta tensors of torch's default dtype."""
         return {name: value for name, value in _function(self).parameters.items() if not self.trains(name)}
 
     def trains(self, name: str) -> bool:
-        """Whether a parameter of that name trains."""
+        """Whether the parameter `name` is trained."""
         return self.of_adapter(name) or (self.tuned and self.segment.block(name) == self.segment.last)
 
     def of_adapter(self, name: str) -> bool:
-        """Whether a parameter of that name is a factor of an adapter; what else trains belongs to the head."""
+        """Whether the parameter `name` is a factor of an adapter; other trained parameters belong to the head."""
         return name.rpartition(".")[0] in dict(self.ranks)
 
     def split(self, backbone: Tree) -> tuple[Tree, Tree]:
-        """Plain weights as those that stay frozen and those that train with the adapters (the head)."""
+        """The frozen parameters of this segment, and the trained ones of its head, out of those of a plain model."""
         frozen = {name: backbone[name] for name in self.frozen()}
         return frozen, {name: backbone[name] for name in self.parameters() if not self.of_adapter(name)}
 
     def adapters(self, streams: Streams, *entity: int | str, dtype: torch.dtype = torch.float32) -> Tree:
-        """Fresh adapters, which change nothing yet: outward factors are zero.
+        """Initial adapters, which do not change the function of the segment: up-projections are zero.
 
-        Inward ones come from the stream ("adapter", name, *entity), normal with variance 1 / rank, or uniform in
-        +-1/sqrt(inputs), which is Kaiming's law as LoRA uses it.
+        Down-projections are drawn from the stream ("adapter", name, *entity): normal with variance 1 / rank, or
+        uniform in +-1/sqrt(inputs), which is Kaiming's initialisation as LoRA uses it.
+
+        Args:
+            streams: the run's random streams.
+            entity: further names of the draw, such as numbers of user and round.
+            dtype: number format of the factors.
+
+        Returns:
+            The factors of all adapters, by name.
         """
         names = [name for name in self.parameters() if self.of_adapter(name)]
         return {name: self._draw(streams, name, entity, dtype) for name in names}
@@ -117,7 +134,7 @@ class Adapted:
         return torch.from_numpy(values).to(dtype)
 
     def cut(self, at: int) -> tuple[Adapted, Adapted]:
-        """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
+        """The segment cut in two before block `at`, counted from the beginning of the whole model: front and back."""
         front, back = self.segment.cut(at)
         return self._on(front), self._on(back)
 
@@ -129,45 +146,50 @@ class Adapted:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """An adapted segment with its frozen parameters: wherever a step takes a segment, it may be given this.
+    """An adapted segment with its frozen parameters; steps accept it in place of a segment.
 
-    To an executor it is a tree of operands like any other, so that all users share one frozen backbone.
+    For an executor it is a tree of operands, so that all users can share one frozen backbone.
     """
 
     adapted: Adapted
+    """The function, and the names and shapes of its parameters."""
     frozen: Any
+    """The frozen parameters by name, as tensors, or deferred."""
 
     def __call__(self, parameters: Tree, x: Tensor) -> Tensor:
-        """The segment's output for these adapters (and head)."""
+        """The segment's output, (batch, *shape after it), for these trained parameters."""
         return self.adapted(parameters, self.frozen, x)
 
     @property
     def blocks(self) -> int:
-        """How many blocks."""
+        """Number of blocks."""
         return self.adapted.blocks
 
     @property
     def parameter_count(self) -> int:
-        """How many scalars train."""
+        """Number of trained scalars."""
         return self.adapted.parameter_count
 
     def parameters(self) -> Tree:
-        """What trains, as meta tensors."""
+        """The trained parameters by name, as meta tensors of torch's default dtype."""
         return self.adapted.parameters()
 
     def cut(self, at: int) -> tuple[Bound, Bound]:
-        """Cut before block `at` into front and back, each with its own frozen parameters; these must be at hand."""
+        """The segment cut in two before block `at`: front and back, each with its own frozen parameters.
+
+        The frozen parameters must be tensors, not deferred.
+        """
         front, back = self.adapted.cut(at)
         own = [each.bind({name: self.frozen[name] for name in each.frozen()}) for each in (front, back)]
         return own[0], own[1]
 
     def scored(self, parameters: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the first token's attention in the last block, as `Segment.scored`."""
+        """The output, and the first token's attention in the last block, as `Segment.scored`."""
         return self.adapted.scored(parameters, self.frozen, x)
 
 
 Part = Segment | Bound | Towers
-"""What a host computes of a model: a run of blocks, with adapters or without, or towers side by side."""
+"""The part of a model that one host computes: a run of blocks, with adapters or without, or parallel towers."""
 Model = Segment | Bound | Multimodal
 """A whole model: one chain of blocks, with adapters or without, or towers and a fusion network."""
 
@@ -175,7 +197,7 @@ register_pytree_node(Bound, lambda bound: ([bound.adapted, bound.frozen], None),
 
 
 def require_adapters(part: Part) -> Bound:
-    """The same part of the model where it has adapters. Raises ValueError where it has none."""
+    """Return `part` if it has adapters. Raises ValueError otherwise."""
     if not isinstance(part, Bound):
         raise ValueError("the scheme fine-tunes adapters; give learning.adapter, as in {rank: 8}")
     return part
@@ -190,23 +212,36 @@ def adapt(
     law: Literal["gaussian", "kaiming"] = "gaussian",
     scaling: Scaling = "rank",
 ) -> Adapted:
-    """A segment with an adapter of the given rank on each named weight; rank 0 means none.
+    """Put adapters on weights of a segment.
 
-    Raises ValueError where a name is not a weight of the segment or a rank exceeds what its weight has.
+    Args:
+        segment: the segment, whose weights become frozen.
+        ranks: rank of the adapter of each weight by its name; 0 is no adapter.
+        alpha: numerator of the scale of an adapter.
+        tuned: whether the parameters of the model's last block are trained too, where the segment contains it.
+        law: distribution of the initial down-projections.
+        scaling: denominator of the scale of an adapter.
+
+    Raises:
+        ValueError: a name is not a weight of the segment that can have an adapter, or a rank exceeds the shorter side
+            of its weight.
     """
     known = weights(segment, *{weight.rpartition(".")[2] for weight in ranks})
     for weight, rank in ranks.items():
         if weight not in known:
             raise ValueError(f"{weight} is not a weight of the segment that an adapter can have")
         if not 0 <= rank <= min(known[weight]):
-            raise ValueError(f"rank {rank} is not between 0 and {min(known[weight])}, the least side of {weight}")
+            raise ValueError(f"rank {rank} is not between 0 and {min(known[weight])}, the shorter side of {weight}")
     return Adapted(segment, alpha, tuple(sorted((w, rank) for w, rank in ranks.items() if rank)), tuned, law, scaling)
 
 
 def weights(segment: Segment, *targets: str) -> dict[str, tuple[int, int]]:
-    """Weights that an adapter can have, with their (outputs, inputs): those named by `targets`, or every single role.
+    """Weights of a segment that can have an adapter: (outputs, inputs) by name, such as "3.attend.1.inward.q".
 
-    A target is a role (q, k, v, proj, fc1, fc2) or, for a weight that plays several, all of them together (qkv).
+    Args:
+        segment: the segment.
+        targets: roles of the weights (q, k, v, proj, fc1, fc2), or several roles of one fused weight together (qkv);
+            without any, every single role.
     """
     found = {}
     for name, module in modules(segment).named_modules():

@@ -1,7 +1,8 @@
-"""What a server makes of several users' adapters, whose ranks may differ.
+"""Aggregation of several users' adapters, whose ranks may differ.
 
-The mean of the factors of equal ranks is `learning.aggregators.weighted_mean`; it is not the mean of what the adapters
-do. A message is a tree with "<weight>.down" and "<weight>.up", or with "<weight>", the full matrix, for each weight.
+The mean of factors of equal ranks is `learning.aggregators.weighted_mean`; it is not the mean of the users' increments,
+the products of their factors. A message is a tree with "<weight>.down" and "<weight>.up", or with "<weight>", the full
+matrix, for each weight.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ def padded_mean(trees: Sequence[Tree], weights: tuple[float, ...]) -> Tree:
     """Mean of the factors after padding them with zeros to the largest rank; a missing adapter has rank 0.
 
     Cho et al., Heterogeneous LoRA, arXiv 2401.06432, section 3.
+
+    Args:
+        trees: factors of each user's adapters, by name.
+        weights: a non-negative weight for each user; they need not sum to one.
     """
     largest: dict[str, tuple[int, ...]] = {}
     for tree in trees:
@@ -42,7 +47,12 @@ def _padded(tree: Tree, shapes: dict[str, tuple[int, ...]], trees: Sequence[Tree
 
 
 def truncated(adapted: Adapted, tree: Tree) -> Tree:
-    """The leading rows and columns that a user of lower ranks has room for."""
+    """Truncate factors to the ranks of a user: the leading rows and columns.
+
+    Args:
+        adapted: the model with the user's ranks, which are not above those of the factors.
+        tree: factors (and head) of the server's model, by name.
+    """
     shapes = {name: tuple(slice(side) for side in value.shape) for name, value in adapted.parameters().items()}
     return {name: tree[name][part] for name, part in shapes.items()}
 
@@ -53,10 +63,20 @@ def stacked(
     weights: tuple[float, ...],
     over: Literal["all", "participants"] = "all",
 ) -> Tree:
-    """Factors whose product is exactly sum_k p_k s_k up_k down_k, s_k the scale: those of all users side by side.
+    """Concatenate the factors of all users: the product is exactly the mean increment sum_k p_k s_k up_k down_k.
 
-    p_k is a user's share of the weights of all users, or of the users that have an adapter on the weight in question.
-    Wang et al., FLoRA, arXiv 2409.05976; HSplitLoRA, arXiv 2505.02795 ("noise-free").
+    Here s_k is the scale of user k's adapter and p_k its share of the weights. Wang et al., FLoRA, arXiv 2409.05976;
+    HSplitLoRA, arXiv 2505.02795 ("noise-free").
+
+    Args:
+        adapted: each user's adapted segment.
+        trees: factors of its adapters, by name.
+        weights: a non-negative weight for each user; they need not sum to one.
+        over: whether shares are of the weights of all users, or of the users that have an adapter on the weight in
+            question.
+
+    Returns:
+        For each weight "<weight>.down", (sum of ranks, inputs), and "<weight>.up", (outputs, sum of ranks).
     """
     normalised(list(trees), weights)
     message = {}
@@ -71,7 +91,7 @@ def stacked(
 
 
 def thinner(message: Tree) -> Tree:
-    """The same increments, each as a full matrix where that is smaller than its two factors."""
+    """The same increments, each as a full matrix where that has fewer elements than its two factors."""
     thin = {}
     for weight in _weights(message):
         down, up = message[f"{weight}.down"], message[f"{weight}.up"]
@@ -83,9 +103,16 @@ def thinner(message: Tree) -> Tree:
 
 
 def mean_product(adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tuple[float, ...], like: Adapted) -> Tree:
-    """Adapters of the ranks of `like` whose increments are nearest to the users' mean increments (truncated SVD).
+    """Factors whose increments are nearest to the users' mean increments in the Frobenius norm (truncated SVD).
 
-    Of a weight whose mean increment has an entry that is not finite, all factors are NaN.
+    Args:
+        adapted: each user's adapted segment.
+        trees: factors of its adapters, by name.
+        weights: a non-negative weight for each user; they need not sum to one.
+        like: the segment with the ranks of the result.
+
+    Returns:
+        The factors by name; NaN for a weight whose mean increment has an entry that is not finite.
     """
     mean = stacked(adapted, trees, weights)
     factors = {}
@@ -100,19 +127,28 @@ def mean_product(adapted: Sequence[Adapted], trees: Sequence[Tree], weights: tup
 
 
 def mean_by_product(adapted: Adapted, trees: Sequence[Tree], weights: tuple[float, ...]) -> Tree:
-    """What users have trained of one part: adapters averaged by what they do, the head number by number."""
+    """Mean of users' trained parameters of one part: adapters by `mean_product`, the head element by element."""
     heads = [{name: value for name, value in tree.items() if not adapted.of_adapter(name)} for tree in trees]
     return mean_product([adapted] * len(trees), trees, weights, adapted) | weighted_mean(heads, weights)
 
 
 def increments(adapted: Adapted, parameters: Tree) -> Tree:
-    """What adapters add to each weight, their scale times up down, as full matrices."""
+    """Increments that adapters add to their weights, scale times up down, as full matrices by name of the weight."""
     scaled = stacked([adapted], [parameters], (1.0,))
     return {weight: scaled[f"{weight}.up"] @ scaled[f"{weight}.down"] for weight in _weights(scaled)}
 
 
 def absorb(segment: Segment, backbone: Tree, message: Tree) -> Tree:
-    """The backbone with increments added to its weights."""
+    """Add increments to the weights of a backbone.
+
+    Args:
+        segment: the segment that the weights belong to.
+        backbone: its parameters, by name.
+        message: increments of some weights, as factors or full matrices.
+
+    Returns:
+        The parameters with the increments, by name.
+    """
     run, whole = modules(segment), dict(backbone)
     for weight in _weights(message):
         name, _, target = weight.rpartition(".")
@@ -124,7 +160,7 @@ def absorb(segment: Segment, backbone: Tree, message: Tree) -> Tree:
 
 
 def merged(adapted: Adapted, frozen: Tree, parameters: Tree) -> Tree:
-    """The plain weights of the segment that compute what the adapted ones do."""
+    """Plain parameters of the segment that compute the same function as the frozen ones with adapters and head."""
     head = {name: value for name, value in parameters.items() if not adapted.of_adapter(name)}
     return absorb(adapted.segment, frozen | head, increments(adapted, parameters))
 

@@ -1,4 +1,4 @@
-"""Low-rank adaptation as a scenario describes it."""
+"""Low-rank adaptation (LoRA) as a scenario describes it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from learning.models.segment import Segment
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters on weights of a frozen backbone: W x + scale B A x, of which A and B train."""
+    """Low-rank adapters on weights of a frozen backbone: W x + scale B A x, of which A and B are trained."""
 
     # Hu et al., arXiv 2106.09685: A is random and B zero, so that fine-tuning begins with the backbone's function.
     # The root: Kalajdzievski, arXiv 2312.03732.
 
     rank: Annotated[int, Ge(1)] = 4
-    """Rows of A and columns of B; a weight with a shorter side gets that rank."""
+    """Rows of A and columns of B; a weight with a shorter side gets the length of that side as its rank."""
 
     alpha: Annotated[float, Gt(0)] = 8.0
     """Numerator of the scale."""
 
     targets: Annotated[tuple[Literal["q", "k", "v", "qkv", "proj", "fc1", "fc2"], ...], MinLen(1)] = ("q", "v")
-    """Which weights of each layer: query, key, value, the three of them fused, attention output, both of the MLP."""
+    """Weights of each layer with adapters: query, key, value, the three of them fused (`qkv`), attention output
+    (`proj`), and the two of the MLP (`fc1`, `fc2`)."""
 
     blocks: Literal["all", "server"] = "all"
-    """Whether layers on the device have adapters too, or only those above the cut."""
+    """Layers with adapters: all, or only those at the server, above the cut."""
 
     head: bool = True
-    """Whether the model's last block (norm and classifier) trains too."""
+    """Whether the model's last block (norm and classifier) is trained too."""
 
     initial: Literal["gaussian", "kaiming"] = "gaussian"
-    """Law of A: normal with variance 1 / rank, or uniform in +-1/sqrt(inputs)."""
+    """Distribution of the initial A: normal with variance 1 / rank, or uniform in +-1/sqrt(inputs)."""
 
     scaling: Scaling = "rank"
-    """What alpha is divided by: the rank; its root, which with `kaiming` makes steps of all ranks alike; nothing."""
+    """Denominator of the scale: the rank; its square root (`root`), which with `kaiming` makes steps of all ranks
+    equally large; or 1 (`none`)."""
 
     def on(self, segment: Segment, cut: int = 1) -> Adapted:
-        """Adapt a segment of a model that is cut before block `cut`.
+        """Put adapters on a segment of a model that is cut before block `cut`.
 
-        Raises ValueError where no weight of the whole model is what a target names.
+        Raises ValueError where a target names no weight of the whole model.
         """
         for target in self.targets:
             if not weights(segment.whole, target):

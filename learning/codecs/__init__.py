@@ -1,6 +1,6 @@
-"""Codecs: how large a message is on the wire, and what its receiver sees. Those in `CODECS` can be named in a scenario.
+"""Codecs: the size of a message on the wire, and what its receiver decodes. A scenario can name those in `CODECS`.
 
-They compose: a `Chain` encodes what a sparse message keeps, and a `Bundle` has a codec for each part of a message.
+Codecs compose: a `Chain` encodes what a sparse message keeps, and a `Bundle` has a codec for each part of a message.
 """
 
 from learning.codecs.codec import Codec, FixedWidth, Identity, Lossless

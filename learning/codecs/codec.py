@@ -1,4 +1,4 @@
-"""What a codec is, and the codecs that change no value: they only say how large a message is."""
+"""The interface of codecs, and lossless codecs, which only determine the size of a message."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils._pytree import tree_leaves
 
 
 class Codec(Protocol):
-    """How a message is written on the wire: its size, and what its receiver sees.
+    """Encoding of a message on the wire: its size in bits, and what its receiver decodes.
 
-    The size of a message is asked with the shapes that are charged, which `charge_as` may make larger than those of the
-    values that are sent. A codec therefore knows rates, widths and rules, and no absolute size.
+    The size is computed for the shapes that are charged, which `charge_as` may make larger than those of the values
+    that are sent. A codec is therefore described by rates, bit widths and rules, and by no absolute size.
     """
 
     @property
     def exact(self) -> bool:
-        """Whether the receiver sees exactly what was sent; `roundtrip` is then never called."""
+        """Whether the receiver decodes exactly what was sent; `roundtrip` is then never called."""
         ...
 
     @property
@@ -37,24 +37,27 @@ class Codec(Protocol):
         ...
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
-        """What the receiver of one floating-point tensor sees.
+        """One floating-point tensor as its receiver decodes it: encoded and decoded.
 
         Args:
             x: the tensor that is sent, of any shape.
-            u: uniform numbers in [0, 1) in the shape of `x` if the codec is stochastic; else it is not read.
+            u: uniform numbers in [0, 1) in the shape of `x` if the codec is stochastic; otherwise not used.
+
+        Returns:
+            A tensor in the shape and dtype of `x`.
         """
         ...
 
 
 class Lossless(ABC):
-    """Base of codecs that change no value; a subclass says how many bits a message takes."""
+    """Base of codecs that change no value; a subclass computes the size of a message in `bits`."""
 
     exact = True
     stochastic = False
 
     @abstractmethod
     def bits(self, tree: Any) -> int:
-        """As in `Codec`."""
+        """Exact size of a message on the wire; as `Codec.bits`."""
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
         return x
@@ -62,7 +65,7 @@ class Lossless(ABC):
 
 @dataclass(frozen=True)
 class Identity(Lossless):
-    """Sends every element as it is, at the size of its dtype."""
+    """Sends every element unchanged, with the bits of its dtype."""
 
     def bits(self, tree: Any) -> int:
         return sum(8 * leaf.element_size() * leaf.numel() for leaf in tree_leaves(tree))
@@ -70,7 +73,7 @@ class Identity(Lossless):
 
 @dataclass(frozen=True)
 class FixedWidth(Lossless):
-    """Sends every number in a fixed count of bits that is enough for it: labels, signs, fields of a control message.
+    """Sends every number in a fixed number of bits that is enough for it: labels, signs, fields of a control message.
 
     Elements of tensors and plain Python numbers count alike.
     """

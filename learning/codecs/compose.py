@@ -1,4 +1,4 @@
-"""Codecs made of codecs: one after another on the same elements, or side by side on the parts of a message."""
+"""Composition of codecs: one after another on the same elements, or one for each part of a message."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from learning.data.modalities import Modalities, differentiable
 
 @dataclass(frozen=True)
 class Chain:
-    """Encodes what a sparse message keeps: `Chain(KeptWeights(pruning, 0.5), Uniform(8))`.
+    """Encodes the elements that a sparse message keeps: `Chain(KeptWeights(pruning, 0.5), Uniform(8))`.
 
-    Its size is that of the positions, and that of the kept elements as the second codec sends them. The receiver sees
-    zeros where nothing was sent.
+    Its size is that of the positions, plus that of the kept elements as the second codec sends them. The receiver
+    decodes zeros where nothing was sent.
     """
 
     first: Sparse
     """Which elements are kept."""
     then: Codec
-    """How the kept elements are sent. A codec with a range has that of the kept elements of a tensor."""
+    """Codec of the kept elements. A quantiser takes its range over the kept elements of a tensor."""
 
     @property
     def exact(self) -> bool:
@@ -53,7 +53,7 @@ class Bundle:
     """A codec for each part of a message that is a tuple: `Bundle((Uniform(8), FixedWidth(4)))` for (z, labels)."""
 
     codecs: tuple[Codec, ...]
-    """As many as the message has parts."""
+    """One codec for each part of the message, in their order."""
 
     def bits(self, tree: Any) -> int:
         """Sum of the sizes of the parts. Raises ValueError where the message has more or fewer parts than codecs."""
@@ -61,6 +61,12 @@ class Bundle:
 
 
 def size_bits(codec: Codec | Bundle, tree: Any) -> int:
-    """Size of a message under a codec: of features of several modalities, their values and one bit a presence flag."""
+    """Size in bits of a message under a codec.
+
+    Args:
+        codec: the codec of the message.
+        tree: the message in meta tensors. Features of several modalities are charged one bit more for each presence
+            flag.
+    """
     flags = FixedWidth(1).bits(tree.present) if isinstance(tree, Modalities) else 0
     return codec.bits(differentiable(tree)) + flags

@@ -1,4 +1,4 @@
-"""Codecs that round: fewer bits for every element, and values that differ a little from those sent."""
+"""Quantising codecs: every element is rounded to a value that takes fewer bits."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,23 +11,23 @@ from torch.utils._pytree import tree_leaves
 from learning.codecs.codec import Codec, Identity
 
 UNQUANTISED_BITS = 32
-"""Bits of an element that stand for no quantisation where a scenario asks for a number of bits."""
+"""Number of bits of an element that means no quantisation, where a scenario gives a number of bits."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform quantiser between the least and the largest element; rounding at random makes it unbiased."""
+    """Uniform quantiser between the smallest and the largest element; stochastic rounding makes it unbiased."""
 
     # Q(x) = low + s (floor(v) + Bernoulli(v - floor(v))), v = (x - low) / s, s = (high - low) / (2^bits - 1).
 
     bits_per_element: Annotated[int, Interval(ge=1, le=16)] = 8
-    """Bits of one element. For unquantised messages choose the codec `identity`."""
+    """Bits of one element. Messages without quantisation have the codec `identity`."""
 
     rounding: Literal["stochastic", "nearest"] = "stochastic"
-    """To one of the two nearest levels at random, so that the mean is right; or to the nearest."""
+    """Rounding to one of the two adjacent levels at random, so that the expectation is the value; or to the nearest."""
 
     range: Literal["tensor", "token"] = "tensor"
-    """What shares a least and a largest element: the whole tensor, or each vector along its last axis."""
+    """Elements that share a range: the whole tensor, or each vector along its last axis."""
 
     exact = False
 
@@ -36,19 +36,24 @@ class Uniform:
         return self.rounding == "stochastic"
 
     def bits(self, tree: Any) -> int:
-        """`bits_per_element` for each element and two 32-bit numbers, scale and offset, for each range."""
+        """`bits_per_element` for each element, plus two 32-bit numbers, scale and offset, for each range."""
         return sum(self.bits_per_element * leaf.numel() + 64 * self._ranges(leaf) for leaf in tree_leaves(tree))
 
     def _ranges(self, leaf: Tensor) -> int:
         return leaf.numel() // leaf.shape[-1] if self.range == "token" and leaf.ndim else 1
 
     def roundtrip(self, x: Tensor, u: Tensor | None) -> Tensor:
-        """Raises ValueError where rounding at random lacks uniform numbers `u` of the shape of `x`."""
+        """As `Codec.roundtrip`. Raises ValueError where stochastic rounding lacks uniform numbers `u`."""
         low, scale = self._range(x)
         return low + scale * self.codes(x, u)
 
     def codes(self, x: Tensor, u: Tensor | None) -> Tensor:
-        """The integers 0 ... 2^bits - 1 that go on the wire, in the dtype of `x`; zeros if all elements are equal."""
+        """The integers 0 ... 2^bits - 1 that are sent, in shape and dtype of `x`; zeros if all elements are equal.
+
+        Args:
+            x: the tensor that is sent.
+            u: uniform numbers in [0, 1) in the shape of `x`, for stochastic rounding.
+        """
         low, scale = self._range(x)
         level = (x - low) / torch.where(scale > 0, scale, 1)
         if not self.stochastic:
@@ -59,7 +64,7 @@ class Uniform:
         return torch.clamp(below + (u < level - below), max=self.largest)
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Least element, and distance between levels."""
+        """Smallest element, and distance between levels."""
         if self.range == "token" and x.ndim:
             low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
         else:
@@ -68,7 +73,7 @@ class Uniform:
 
     @property
     def largest(self) -> int:
-        """The largest code."""
+        """The largest code, 2^bits - 1."""
         return int(2**self.bits_per_element - 1)
 
 
@@ -77,7 +82,10 @@ def quantiser(
     rounding: Literal["stochastic", "nearest"] = "stochastic",
     range: Literal["tensor", "token"] = "tensor",
 ) -> Codec:
-    """The codec that sends an element in so many bits (1 to 16): `Uniform`, or `Identity` for UNQUANTISED_BITS."""
+    """The codec that sends an element in `bits` bits: `Uniform` for 1 to 16, `Identity` for UNQUANTISED_BITS (32).
+
+    `rounding` and `range` are those of `Uniform`.
+    """
     return Identity() if bits == UNQUANTISED_BITS else Uniform(bits, rounding, range)
 
 
@@ -86,7 +94,7 @@ class Cast:
     """Rounds every element to a 16-bit floating-point format."""
 
     format: Literal["bfloat16", "float16"] = "bfloat16"
-    """bfloat16 has the range of 32 bits and 8 significant bits; float16 has 11, but becomes infinite beyond 65 504."""
+    """bfloat16 has the range of float32 and 8 significant bits; float16 has 11, but overflows beyond 65 504."""
 
     exact = False
     stochastic = False

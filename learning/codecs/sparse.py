@@ -1,4 +1,4 @@
-"""Codecs of sparse messages: only the elements that are kept are sent, and what tells the receiver which these are."""
+"""Codecs of sparse messages: only the kept elements are sent, with information about their positions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import Pruning
 
 SEED_BITS = 64
-"""Seed of a random mask, from which the receiver draws the mask again."""
+"""Size of the seed of a random mask, from which the receiver draws the mask again."""
 
 
 class Sparse(Lossless):
     """Base of codecs that send the kept elements as they are, and information about their positions.
 
-    Elements that are not kept must be zero, or not be read by the receiver. First in a `Chain`, the kept elements are
-    what its second codec encodes.
+    Elements that are not kept must be zero, or not be read by the receiver. In a `Chain`, the second codec encodes the
+    kept elements.
     """
 
     @abstractmethod
     def kept(self, tree: Any) -> int:
-        """How many elements of a message are sent; `tree` is the message in meta tensors."""
+        """Number of elements of a message that are sent; `tree` is the message in meta tensors."""
 
     @abstractmethod
     def position_bits(self, tree: Any) -> int:
-        """Size of what tells the receiver which elements are sent; `tree` is the message in meta tensors."""
+        """Bits from which the receiver learns the positions of the elements; `tree` is the message in meta tensors."""
 
     @abstractmethod
     def mask(self, x: Tensor) -> Tensor:
@@ -48,17 +48,19 @@ class Sparse(Lossless):
 
 @dataclass(frozen=True, eq=False)
 class KeptActivations(Sparse):
-    """Sends the activations that dropout keeps, or their gradients, in place of a whole mini-batch of them.
+    """Sends the activations of a mini-batch that dropout keeps, or their gradients.
 
-    A draw decides about the elements of one tensor; of a larger tensor that is charged in its place, the same share is
-    kept. For an executor this is a tree, of which the draw is an operand.
+    A draw determines which elements of one tensor are kept; of a larger tensor that is charged in its place, the same
+    share is kept. For an executor the codec is a tree, of which the draw is an operand.
     """
 
     dropout: Dropout
+    """The dropout."""
     u: Draw | Tensor
-    """Uniform numbers that decide, in the shape `dropout.draw_shape(shape of the activations)`."""
+    """Uniform numbers of the dropout, in the shape `dropout.draw_shape(shape of the activations)`."""
     positions: Literal["seed", "bitmap", "known"] = "known"
-    """What is sent along: the seed of the mask, a bit for each activation, or nothing where the receiver has them."""
+    """How the receiver learns the positions: from the seed of the mask, from a bit for each activation, or nothing is
+    sent because it has them already."""
 
     def kept(self, tree: Any) -> int:
         (tensor,) = tree_leaves(tree)
@@ -83,9 +85,10 @@ register_pytree_node(
 
 @dataclass(frozen=True)
 class KeptWeights(Sparse):
-    """Sends the weights of a model that pruning keeps and, where it removes any, a bit for each weight."""
+    """Sends the weights of a model that pruning keeps and, where it removes any, a bitmap of all weights."""
 
     pruning: Pruning
+    """The pruning, which determines which weights can be removed."""
     rate: float
     """Share of the prunable weights that is removed, in [0, 1)."""
 

@@ -1,4 +1,4 @@
-"""Reducers change the model itself, differentiably: what is dropped or pruned is neither computed with nor sent."""
+"""Reducers: differentiable operators of the model itself that leave out activations, weights or tokens."""
 
 from learning.reducers.dropout import Dropout
 from learning.reducers.pruning import CubicRamp, Pruning

@@ -1,4 +1,4 @@
-"""Random dropout of activations at the cut layer: what is dropped is not sent."""
+"""Dropout of activations at the cut layer; dropped activations are not sent."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,16 +11,16 @@ from torch import Tensor
 class Dropout:
     """Drops activations at random and scales the others by 1 / (1 - rate), so that their mean does not change."""
 
-    # Multiply once in the forward pass; the backward pass through `apply` then scales and masks the gradient by itself.
+    # Multiply once in the forward pass; the backward pass through `apply` then scales and masks the gradient as well.
 
     rate: Annotated[float, Interval(ge=0, lt=1)] = 0.0
     """Probability that an activation is dropped; 0 leaves everything as it is."""
 
     granularity: Literal["element", "channel"] = "element"
-    """Drop single activations, or whole channels (axis 1: feature maps of an image, tokens of a sequence)."""
+    """What is dropped: single activations, or whole channels (axis 1: feature maps of an image, tokens)."""
 
     def draw_shape(self, activations: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the uniform numbers that decide about activations of shape (samples, channels, ...).
+        """Shape of the uniform numbers that `mask` takes for activations of shape (samples, channels, ...).
 
         One number for each activation; or (samples, channels, 1, ...) where whole channels are dropped.
         """

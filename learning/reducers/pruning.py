@@ -1,4 +1,4 @@
-"""Pruning by masks: which weights are zero, decided anew whenever a scheme asks, so that weights can regrow."""
+"""Pruning by masks: which weights are set to zero. A scheme can compute new masks, so that weights regrow."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,13 +24,14 @@ def prunable(name: str, tensor: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Zeroes the least important weights, or the least important output channels of each layer."""
+    """Sets the least important weights to zero, or the least important output channels of each layer."""
 
     importance: Literal["magnitude", "taylor"] = "magnitude"
     """Importance of a weight: |w|, or |w g| with the last gradient g (first-order Taylor, arXiv 1906.10771)."""
 
     granularity: Literal["weight", "channel"] = "weight"
-    """Weights: the least important of all layers together. Channels: the same share of outputs of every layer."""
+    """What is pruned: the least important weights of all layers together; or the same share of the output channels of
+    every layer."""
 
     def scores(self, params: Tree, grads: Tree | None = None) -> Tree:
         """Importance of every entry of every parameter, by name and in the shapes of `params`.
@@ -86,7 +87,7 @@ class Pruning:
 
 @dataclass(frozen=True)
 class CubicRamp:
-    """Pruning rate that moves from `initial` to `final` over `rounds`: fast at first, then ever more slowly."""
+    """Pruning rate that moves from `initial` to `final` over `rounds` by a cubic law: fast at first, then slowly."""
 
     # rate(t) = final + (initial - final) (1 - t / rounds)^3; Zhu and Gupta, arXiv 1710.01878, equation 1.
 
@@ -97,7 +98,7 @@ class CubicRamp:
     """Share of weights pruned from round `rounds` on."""
 
     rounds: Annotated[int, Ge(0)] = 0
-    """Length of the ramp; 0 prunes at the final rate from the beginning."""
+    """Rounds until the final rate is reached; 0 prunes at the final rate from the beginning."""
 
     def rate(self, round: int) -> float:
         """Share of the prunable weights that is pruned in a round; rounds are counted from 0."""

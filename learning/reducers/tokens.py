@@ -1,4 +1,4 @@
-"""Token reducers: the most important tokens cross the cut, the others merged into one, or the means of windows.
+"""Token reducers: of the tokens at the cut, the most important ones and the mean of the others, or means of windows.
 
 Position embeddings were added before the first layer, and the layers treat all tokens alike, so no positions are sent.
 """
@@ -19,7 +19,7 @@ from learning.models import Towers
 
 
 class TokenReducer(Protocol):
-    """A rule that maps a sequence of tokens, class token first, to a shorter one."""
+    """A rule that maps a sequence of tokens, of which the class token is the first, to a shorter one."""
 
     @property
     def scored(self) -> bool:
@@ -36,25 +36,32 @@ class TokenReducer(Protocol):
         ...
 
     def __call__(self, h: Tensor, attention: Tensor | None, u: Tensor | None) -> Tensor:
-        """Map tokens (batch, 1 + patches, width) to (batch, `sent(patches)`, width).
+        """Reduce a mini-batch of tokens.
 
-        `attention` is that which the class token pays to each token, (batch, 1 + patches), where the rule is `scored`;
-        `u` are uniform numbers in [0, 1), (batch, patches), where it is `random`.
+        Args:
+            h: tokens, (batch, 1 + patches, width).
+            attention: attention of the class token to each token, (batch, 1 + patches); None unless the rule is
+                `scored`.
+            u: uniform numbers in [0, 1), (batch, patches); None unless the rule is `random`.
+
+        Returns:
+            The reduced tokens, (batch, `sent(patches)`, width).
         """
         ...
 
 
 @dataclass(frozen=True)
 class Selected:
-    """Select the class token and the patches that it attends to most, in their order, and merge the others into one."""
+    """Keeps the class token and the patches that it attends to most, in their order, and merges the others into one."""
 
     # Selection and merging: Qiang et al., TSFLora, arXiv 2605.23988; the same in ST-SFLora, arXiv 2605.26120 (Eq. 14).
 
     keep: Annotated[int, Ge(0)] = 16
-    """Patch tokens that are kept; with as many as there are, nothing changes and no token is merged."""
+    """Patch tokens that are kept; where there are no more than these, all are sent and none is merged."""
 
     by: Literal["attention", "random", "strided"] = "attention"
-    """Patches with most attention (of equal ones the first), drawn anew for each sample, or evenly spaced."""
+    """Which patches are kept: those with most attention (of equal ones the first), patches drawn independently for each
+    sample, or evenly spaced ones."""
 
     merge: bool = True
     """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
@@ -96,7 +103,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Keep the class token, and average the patches over sliding windows."""
+    """Keeps the class token, and averages the patches over sliding windows."""
 
     window: Annotated[int, Ge(1)] = 2
     """Patches in a window; the last window may be shorter."""
@@ -120,7 +127,7 @@ class Pooled:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """A segment with a token reducer at its end; every step that takes the device's segment accepts it.
+    """A segment with a token reducer at its end; steps accept it in place of the device's segment.
 
     The backward pass treats the attention as a constant.
     """
@@ -128,11 +135,12 @@ class Reduced:
     segment: Any
     """The device's part of the model: a `Segment`, or a `Bound` one with adapters."""
     reducer: TokenReducer
+    """The rule that reduces its output."""
     u: Any = None
     """(batch, patches): uniform numbers in [0, 1), where the reducer is `random`."""
 
     def __call__(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Map a mini-batch (batch, *sample shape) to its reduced tokens at the cut, (batch, tokens, width)."""
+        """The reduced tokens at the cut, (batch, tokens, width), of a mini-batch `x`, (batch, *sample shape)."""
         if not self.reducer.scored:
             return self.reducer(self.segment(parameters, x), None, self.u)
         h, attention = self.segment.scored(parameters, x)
@@ -147,15 +155,19 @@ register_pytree_node(
 
 
 def reduce_tokens(reducer: TokenReducer, h: Tensor, attention: Tensor | None, u: Tensor | None) -> Tensor:
-    """A token reducer as an operation of its own, for a device that keeps all its tokens first; as `TokenReducer`."""
+    """Apply a token reducer as an operation of its own, to tokens that were computed before; see `TokenReducer`."""
     return reducer(h, attention, u)
 
 
 def patch_tokens(front: Part, x: Any) -> int:
-    """Number of patch tokens at the cut, where the class token's attention can select among them.
+    """Number of patch tokens at the cut, among which the class token's attention can select.
 
-    `front` is the device's part of the model, `x` some samples, (samples, *sample shape), whose values are not read.
-    Raises ValueError where there is no class token, or no layer with attention before the cut.
+    Args:
+        front: the device's part of the model.
+        x: samples, (samples, *sample shape), of which only the shape is used.
+
+    Raises:
+        ValueError: the model has several towers, no class token, or no layer with attention before the cut.
     """
     if isinstance(front, Towers):
         raise ValueError("tokens are selected in one chain of blocks; leave out learning.towers")
@@ -187,18 +199,21 @@ def check_tokens(reducer: TokenReducer, front: Part, x: Any) -> None:
 
 
 def over_patches(attention: Tensor) -> Tensor:
-    """(batch, patches): the class token's attention to each patch, (batch, 1 + patches), normalised to sum to one."""
+    """(batch, patches): attention to the patches, normalised to sum to one, from that to all tokens (batch, 1 + n)."""
     patches = attention[:, 1:]
     return patches / patches.sum(dim=1, keepdim=True)
 
 
 def importance(attention: Tensor) -> Tensor:
-    """(patches,): attention to the patches, sorted within each sample and summed over the samples by rank [Eq. 18]."""
+    """(patches,): attention to the patches, sorted in each sample and summed over samples by rank [ST-SFLora, Eq. 18].
+
+    `attention` is that of the class token to all tokens, (batch, 1 + patches).
+    """
     return over_patches(attention).sort(dim=1, descending=True).values.sum(0)
 
 
 def merged(tokens: Tensor, share: Tensor) -> Tensor:
-    """(batch, 1, width): mean of tokens (batch, n, width) weighted by `share` (batch, n); plain where all are zero."""
+    """(batch, 1, width): mean of tokens (batch, n, width) with weights `share` (batch, n); unweighted if all are 0."""
     total = share.sum(dim=1, keepdim=True)
     weights = torch.where(total > 0, share / torch.where(total > 0, total, 1), 1 / share.shape[1])
     return (weights[:, :, None] * tokens).sum(1, keepdim=True)

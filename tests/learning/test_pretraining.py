@@ -108,7 +108,7 @@ def test_without_values_there_is_nothing_to_learn():
 def test_data_that_do_not_fit():
     kept = Pretraining(SOURCE, head="kept")
     with pytest.raises(
-        ValueError, match=r"what is learnt from digits does not fit: 2\.0\.weight has another shape there"
+        ValueError, match=r"a model pretrained on digits does not fit: its 2\.0\.weight has another shape"
     ):
         pretrainer(kept, target=Digits())
     assert pretrainer(target=Digits()).names == ["0.1.weight", "0.1.bias", "1.0.weight", "1.0.bias"]
