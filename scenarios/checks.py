@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from scenarios.errors import found, unknown
 from scenarios.hints import allowed, hints, members, unwrap
 from scenarios.own_parts import import_path
+from scenarios.renamed import new_name, new_value
 
 Family = Mapping[str, type]
 """Name in a scenario -> the part's dataclass."""
@@ -81,9 +82,13 @@ def section(part: type, named: bool, families: Mapping[type, Family]) -> Callabl
         if not isinstance(value, dict):
             what = f"a section with {', '.join(names)}" if names else "an empty section {}"
             raise refusal(f"found {found(value)}; {what} is allowed")
-        for key in value:
+        for key, given in value.items():
             if key not in names:
-                raise refusal(unknown("field", str(key), names), str(key))
+                new = new_name(part, str(key))
+                sentence = f"the field {key} was renamed to {new}" if new else unknown("field", str(key), names)
+                raise refusal(sentence, str(key))
+            if new := new_value(key, given):
+                raise refusal(f"the value {given} was renamed to {new}", key)
         for name in needed:
             if name not in value:
                 raise refusal(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")

@@ -1,0 +1,75 @@
+"""Old names of fields and values: a scenario that has one is told the new one. CHANGELOG.md has the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+from scenarios.hints import hints, members, unwrap
+
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "attention": ("control.attention",),
+    "bandwidth": ("control.bandwidth",),
+    "budget": ("control.budget",),
+    "budgets": ("control.budgets",),
+    "channel": ("csi",),
+    "configuration": ("control.configuration",),
+    "csi": ("control.csi",),
+    "fastest_kmh": ("max_speed_kmh",),
+    "fixed_power": ("control.fixed_power",),
+    "history": ("control.history",),
+    "importance": ("control.importance",),
+    "largest_rate": ("max_rate",),
+    "law": ("scheduler", "model", "slowdown"),
+    "least": ("min_users", "min_weight"),
+    "least_characters": ("min_characters",),
+    "least_db": ("min_db",),
+    "least_distance_m": ("min_distance_m",),
+    "least_tokens": ("control.min_tokens",),
+    "most_characters": ("max_characters",),
+    "most_energy_j": ("control.max_energy_j",),
+    "most_samples": ("max_samples",),
+    "probe_every": ("control.probe_every",),
+    "ranks": ("control.ranks",),
+    "server_budget": ("control.server_budget",),
+    "slowest_kmh": ("min_speed_kmh",),
+    "solver": ("control.solver",),
+    "standing": ("control.dwell_time",),
+    "threshold": ("control.threshold",),
+    "time_weight": ("control.time_weight",),
+    "tokens": ("control.tokens",),
+    "weights": ("weighting",),
+    "when_full": ("on_out_of_memory",),
+}
+"""Old name of a field -> the new ones; of several, that is meant which the section has. A dot leads into a section."""
+
+VALUES: Mapping[tuple[str, str], str] = {
+    ("csi", "mean"): "average",
+    ("csi", "present"): "instantaneous",
+    ("on_out_of_memory", "leave_out"): "exclude",
+    ("on_out_of_memory", "refuse"): "reject",
+    ("ranges", "seen"): "observed",
+    ("ranges", "stated"): "equal",
+    ("weighting", "data"): "by_samples",
+}
+"""Field and its old value -> its new value."""
+
+
+def new_name(part: type, field: str) -> str | None:
+    """What an unknown field of a part is called now; None if it was never one."""
+    return next((new for new in FIELDS.get(field, ()) if _has(part, new)), None)
+
+
+def new_value(field: str, value: Any) -> str | None:
+    """What the value of a field is called now; None if it was not renamed."""
+    return VALUES.get((field, value)) if isinstance(value, str) else None
+
+
+def _has(part: type, path: str) -> bool:
+    first, _, rest = path.partition(".")
+    hint = hints(part).get(first)
+    if hint is None or not rest:
+        return hint is not None
+    inner = (unwrap(member)[0] for member in members(hint))
+    return any(isinstance(each, type) and is_dataclass(each) and _has(each, rest) for each in inner)
