@@ -62,15 +62,15 @@ def reproduce(
     """Run the study of a paper; print each claim, its figure there and here, and the verdict by a rule set before."""
     with leaving_at_once():
         from scenarios.plan import plan
-        from scenarios.reproduce import asked_of, draw, findings, study_of
+        from scenarios.reproduce import claims_of, draw, findings, study_of
 
     where = store_folder(store, no_store)
     planned = plan(study_of(system), quick=quick)
-    asked, folder = asked_of(planned), out or Path("runs") / planned.study.name
+    reproduction, folder = claims_of(planned), out or Path("runs") / planned.study.name
     if code := _sweep(planned, folder, jobs, engine, where):
         return code
-    print_findings(asked, findings(asked, folder))
-    for picture in draw(asked, folder):
+    print_findings(reproduction, findings(reproduction, folder))
+    for picture in draw(reproduction, folder):
         print(picture)
     return DONE
 
@@ -86,15 +86,15 @@ def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Pa
     points = Sweep(planned, folder)
     with opened(where) as kept:  # every run opens it again: here it shows whether that can be
         where = where if kept else None
-    with ending_children() as told:
+    with ending_children() as signalled:
         try:
             with SweepDisplay(Console(stderr=True)) as display:
                 points.run(workers, where, display)
-            interrupted = told()
+            interrupted = signalled()
         except KeyboardInterrupt:
             interrupted = True
         except Exception:  # of workers that were ended
-            if not (interrupted := told()):
+            if not (interrupted := signalled()):
                 raise
     if interrupted:
         end_children()

@@ -1,4 +1,4 @@
-"""The folder of a run: run.json, scenario.yaml and traces, of one run at a time."""
+"""The folder of a run: run.json, scenario.yaml and traces of one run, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ from filelock import lock_descriptor
 from scenarios.errors import ScenarioError
 
 ENDED = ("complete", "diverged")
-"""Statuses of runs that came to the end that their scenarios ask for."""
+"""Statuses of runs that ended by a stop criterion of their scenario."""
 
 LOCK = ".lock"
-"""A file that a process holds locked while it writes in the folder. That it is there says nothing."""
+"""File that a process holds locked while it writes to the folder; it stays there unlocked."""
 
 
 class RunDirectory:
-    """Where one run is recorded. A new run in the same folder replaces the old one as a whole."""
+    """Folder of one run. A new run in the same folder replaces the old one as a whole."""
 
     def __init__(self, path: Path) -> None:
-        """Look at the folder, and change nothing yet.
+        """Check that `path` can hold a run; nothing is written yet.
 
         Raises:
-            ScenarioError: something else than a run lies there, or it cannot be read.
+            ScenarioError: the folder holds something other than a run, or cannot be read.
         """
         self.path = path
         self.traces = path / "traces"
-        refuse_other_than(path, "run.json", "run")
+        check_replaceable(path, "run.json", "run")
 
     @contextmanager
     def recording(self, scenario: str, about: Mapping[str, Any]) -> Iterator[None]:
-        """Make it the folder of a run that is beginning: from here on nothing of an older run is left.
+        """Context in which a run is recorded; an older run is deleted at its beginning.
+
+        Args:
+            scenario: content of scenario.yaml.
+            about: content of run.json until `write` replaces it.
 
         Raises:
-            ScenarioError: it cannot be written, or another process is recording a run there.
+            ScenarioError: the folder cannot be written, or another process is recording a run there.
         """
         with locked(self.path, "run"):
-            with usable(self.path, "run"):
+            with write_errors(self.path, "run"):
                 self.write(about)  # first, so that a record never stands beside tables that it does not describe
                 if self.traces.exists():
                     shutil.rmtree(self.traces)
@@ -51,12 +55,12 @@ class RunDirectory:
             yield
 
     def write(self, about: Mapping[str, Any]) -> None:
-        """Replace run.json in one step."""
+        """Replace run.json atomically."""
         replace(self.path / "run.json", json.dumps(about, indent=2) + "\n")
 
 
 def record(path: Path, file: str = "run.json") -> dict[str, Any] | None:
-    """What run.json in a folder says, or None if there is no such record."""
+    """Return the content of run.json, or of another record `file`, in a folder; None if there is no valid one."""
     try:
         content = json.loads((path / file).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -64,16 +68,21 @@ def record(path: Path, file: str = "run.json") -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "status" in content else None
 
 
-def refuse_other_than(path: Path, file: str, what: str) -> None:
-    """A folder may be missing, empty, or hold what its record `file` says.
+def check_replaceable(path: Path, file: str, what: str) -> None:
+    """Check that a folder does not exist, is empty, or has the record `file`, so that it may be overwritten.
+
+    Args:
+        path: the folder.
+        file: name of the record, such as run.json.
+        what: the thing that is recorded, for messages: run or sweep.
 
     Raises:
-        ScenarioError: something else lies there, or it cannot be read.
+        ScenarioError: the folder holds something else, or cannot be read.
     """
-    with usable(path, what):
+    with write_errors(path, what):
         if path.exists() and not path.is_dir():
             raise ScenarioError(f"{path}: this is a file; name a folder for the {what} with -o")
-        ours = {LOCK, _draft(path / file).name}  # of a process that died before it wrote the record
+        ours = {LOCK, _temporary(path / file).name}  # of a process that died before it wrote the record
         if path.is_dir() and any(inner.name not in ours for inner in path.iterdir()) and record(path, file) is None:
             raise ScenarioError(
                 f"{path}: the folder is not empty and holds no {what} of this program; name another one with -o"
@@ -82,12 +91,14 @@ def refuse_other_than(path: Path, file: str, what: str) -> None:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Make the folder, and keep other processes from writing there. The lock dies with the process, however it dies.
+    """Context in which no other process writes to the folder, which is made if necessary.
+
+    The operating system releases the lock when the process ends, for whatever reason.
 
     Raises:
-        ScenarioError: another process is writing there, or it cannot be written.
+        ScenarioError: another process is writing there, or the folder cannot be written.
     """
-    with usable(path, what):
+    with write_errors(path, what):
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK).open("w")
     with lock:
@@ -103,11 +114,11 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def usable(path: Path, what: str) -> Iterator[None]:
-    """What the file system refuses in here is one sentence.
+def write_errors(path: Path, what: str) -> Iterator[None]:
+    """Context in which an OSError is raised as a ScenarioError about the folder.
 
     Raises:
-        ScenarioError: it refused.
+        ScenarioError: instead of an OSError.
     """
     try:
         yield
@@ -118,11 +129,11 @@ def usable(path: Path, what: str) -> Iterator[None]:
 
 
 def replace(file: Path, text: str) -> None:
-    """Write a file in one step: readers see the old text or the new one."""
-    draft = _draft(file)
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+    """Write a file atomically: readers see the old text or the new one."""
+    temporary = _temporary(file)
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
 
 
-def _draft(file: Path) -> Path:
+def _temporary(file: Path) -> Path:
     return file.with_name(f".{file.name}.tmp")

@@ -1,4 +1,4 @@
-"""A scenario file as plain values, changed by overrides; it knows where every field was written."""
+"""The content of a scenario file or study file as plain values, with overrides and the place of every field."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from typing import Any
 from scenarios.errors import Path, ScenarioError, dotted, found, quotable
 from scenarios.yaml12 import Text, dump
 
-LARGEST_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 1_000_000
+"""Maximum size of a scenario file."""
 
 
 class Document:
-    """What a scenario says, and where it says so."""
+    """Content of a file, with the place where each field was written."""
 
     def __init__(self, source: str, content: dict[str, Any], places: dict[Path, str]) -> None:
-        """`source` is the file's name; `places` maps paths to `file:line`, at least the path `()` of the document."""
+        """Describe a document that has been read.
+
+        Args:
+            source: name of the file, for messages.
+            content: the values, by field.
+            places: `file:line` by path of field, at least that of the path `()`, which is the whole document.
+        """
         self.source = source
         self.content = content
         self._places = places
 
     @classmethod
     def read(cls, file: str | File, what: str = "scenario") -> Document:
-        """Read a file; messages say `what` should be in it.
+        """Read a YAML file.
+
+        Args:
+            file: path of the file.
+            what: its kind, scenario or study, for messages.
 
         Raises:
             ScenarioError: there is no such file, or it is not a YAML mapping of plain values.
@@ -37,14 +48,14 @@ class Document:
         return cls(str(file), content, text.places)
 
     def place(self, path: Path) -> str:
-        """`file:line` or `--set ...` of a field, or of the nearest section around it that is written down."""
+        """Return `file:line` or `--set ...` of a field, or of the innermost section around it that was written."""
         path = self.written(path)
         while path not in self._places:
             path = path[:-1]
         return self._places[path]
 
     def written(self, path: Path) -> Path:
-        """The steps of a path that the user wrote: a shorthand such as `fading: rayleigh` hides those inside it."""
+        """Return the part of a path that was written: a shorthand such as `fading: rayleigh` has no inner fields."""
         out: list[str | int] = []
         value: Any = self.content
         for step in path:
@@ -58,10 +69,18 @@ class Document:
         return tuple(out)
 
     def override(self, overrides: Mapping[str, Any], places: Mapping[str, str] | None = None) -> None:
-        """Set fields by dotted path; outer fields first, then names, so that the order of overrides does not matter.
+        """Set fields by dotted path.
 
-        Setting `x.name` to another name resets `x` to the defaults of the part of that name: what the file says about
-        the old part does not carry over. `places` tells where overrides were written, if not on the command line.
+        Outer fields are set first and `name` fields before their neighbours, so the order of overrides does not matter.
+        Setting `x.name` to another name resets `x` to the defaults of the part of that name; fields of the old part in
+        the file have no effect.
+
+        Args:
+            overrides: values by dotted path.
+            places: `file:line` of each override (default: it is on the command line).
+
+        Raises:
+            ScenarioError: a path is malformed, or leads into a list.
         """
         for name in sorted(overrides, key=lambda name: (name.count("."), not name.endswith(".name"))):
             value = deepcopy(overrides[name])
@@ -91,13 +110,19 @@ class Document:
         return inner
 
     def _move(self, path: Path, place: str) -> None:
-        """The field at `path` and all inside it now come from `place`."""
+        """Record `place` as the place of the field at `path` and of all fields inside it."""
         self._places = {known: where for known, where in self._places.items() if known[: len(path)] != path}
         self._places[path] = place
 
 
 def assignments(settings: list[str]) -> dict[str, Any]:
-    """`--set a.b.c=VALUE` arguments as overrides; VALUE is YAML.
+    """Parse the arguments of `--set`.
+
+    Args:
+        settings: `a.b.c=VALUE` each, where VALUE is YAML.
+
+    Returns:
+        Values by dotted path.
 
     Raises:
         ScenarioError: an argument has no `=`, or its value is not YAML.
@@ -112,18 +137,18 @@ def assignments(settings: list[str]) -> dict[str, Any]:
 
 
 def _contents(file: File, what: str) -> str:
-    """The text of a file.
+    """Text of a file.
 
     Raises:
-        ScenarioError: it is missing, unreadable, too large, empty or not UTF-8.
+        ScenarioError: the file is missing, unreadable, too large, empty or not UTF-8.
     """
     try:
         if not file.is_file():
-            raise ScenarioError(f"{file}: {_instead(file, what)}")
+            raise ScenarioError(f"{file}: {_why_not_a_file(file, what)}")
         with file.open("rb") as stream:
-            content = stream.read(LARGEST_FILE_BYTES + 1)
-        if len(content) > LARGEST_FILE_BYTES:
-            raise ScenarioError(f"{file}: the file is larger than {LARGEST_FILE_BYTES} bytes; is this a {what} file?")
+            content = stream.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ScenarioError(f"{file}: the file is larger than {MAX_FILE_BYTES} bytes; is this a {what} file?")
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -135,8 +160,8 @@ def _contents(file: File, what: str) -> str:
     return text
 
 
-def _instead(file: File, what: str) -> str:
-    """Why a path is no file, and which one was perhaps meant."""
+def _why_not_a_file(file: File, what: str) -> str:
+    """Message for a path that is not a file, with the nearest name of a file."""
     if file.is_dir():
         names = sorted(inner.name for inner in file.glob("*.yaml"))
         return f"this is a folder; name a {what} file{f' in it, such as {names[0]}' if names else ''}"

@@ -24,7 +24,7 @@ from scenarios.families import Registration, register
 from scenarios.progress import RunningTotals
 from scenarios.run import simulate
 from scenarios.schema import Scenario
-from scenarios.signals import end_with
+from scenarios.signals import end_after
 from scenarios.storage import opened
 
 
@@ -106,7 +106,7 @@ def work(task: Task) -> Outcome:
     """Run a point in a worker process, which does not outlive its sweep, with work or without."""
     if task.driver is not None and task.driver not in (os.getpid(), *_WATCHED):
         _WATCHED.append(task.driver)
-        threading.Thread(target=end_with, args=(task.driver,), daemon=True).start()
+        threading.Thread(target=end_after, args=(task.driver,), daemon=True).start()
     outcome = None if task.orphaned else perform(task)
     if outcome is None or task.orphaned:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Labels of a sweep's settings: short, able to name a folder, each used once."""
+"""Labels of a sweep's settings: short, unique, and valid as names of folders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 from scenarios.yaml12 import dump
 
 LABEL = re.compile(r"\w(?:[\w .,=+-]{0,98}[\w,=+-])?")
-"""What can name a folder everywhere, and be read in a legend."""
+"""Labels that are valid names of folders on all file systems and readable in a legend."""
 
 
 def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One label a setting, after the fields in which settings differ: `bandwidth_mhz=0.5,count=10`.
+    """Return one label per setting, made of the fields in which settings differ: `bandwidth_mhz=0.5,count=10`.
 
-    Fields are called by as much of their path as tells them apart.
+    A field is named by the shortest end of its path that is unique.
+
+    Args:
+        settings: value by dotted path of field, for each setting.
     """
     everywhere = dict.fromkeys(name for setting in settings for name in setting)
     varied = [name for name in everywhere if len({_word(setting.get(name)) for setting in settings}) > 1]
@@ -28,7 +31,7 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _short(names: Iterable[str]) -> dict[str, str]:
-    """Each dotted path by its shortest end that no other one has; `x.name` is what `x` is."""
+    """Shortest unique end of each dotted path, by path; `x.name` is shown as `x`."""
     steps = {name: name.removesuffix(".name").split(".") for name in names}
     out = {}
     for name, own in steps.items():
@@ -39,7 +42,7 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 
 
 def _word(value: Any) -> str:
-    """A value in characters of a label: `deadline-deadline_s=0.4` for a section, `64-64` for a list."""
+    """Write a value in the characters of a label: `deadline-deadline_s=0.4` for a section, `64-64` for a list."""
     if isinstance(value, dict):
         parts = [_word(inner) if key == "name" else f"{key}={_word(inner)}" for key, inner in value.items()]
         return "-".join(parts)

@@ -1,7 +1,7 @@
-"""Files and folders that a scenario names: relative paths count from the scenario's folder, then from NETSIM_DATA.
+"""Paths in a scenario: relative to the folder of its file, else to the folder named by NETSIM_DATA.
 
-A field is a path if its type says so: `Annotated[str, Path]`. Once read, a scenario holds absolute paths: it means the
-same files wherever it is written down again, and in whichever folder a worker runs it.
+A field is a path if its type is `Annotated[str, Path]`. They are made absolute when a scenario is read, so that it
+refers to the same files when it is written to another folder or run by a worker with another working directory.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from scenarios.hints import hints, unwrap
 T = TypeVar("T")
 
 SCHEME = re.compile(r"\w\w+:")
-"""How a text begins that names something else than a path, such as package:NAME."""
+"""Beginning of a text that is not a path, such as package:NAME."""
 
 
 def located(part: T, folder: Path) -> T:
-    """The part with absolute paths in all its fields; `folder` is that of its file."""
+    """Return a part with absolute paths in all its fields, also in those of its own parts.
+
+    Args:
+        part: a dataclass; any other value is returned unchanged.
+        folder: folder of the scenario file.
+    """
     if not is_dataclass(part) or isinstance(part, type):
         return part
     old = {field.name: getattr(part, field.name) for field in fields(part)}
@@ -32,7 +37,7 @@ def located(part: T, folder: Path) -> T:
 
 
 def _located(value: Any, hint: Any, folder: Path) -> Any:
-    """The value of a field."""
+    """Value of a field with type hint `hint`, with absolute paths."""
     if isinstance(value, tuple):
         return tuple(_located(one, hint, folder) for one in value)
     if isinstance(value, dict):

@@ -13,30 +13,31 @@ from scenarios.document import Document
 from scenarios.errors import FieldError, ScenarioError
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, document, interpret
-from scenarios.study import MAX_POINTS, Setting, Study, quick_look, read_study, settings
+from scenarios.study import MAX_POINTS, Setting, Study, quick_version, read_study, settings
 from scenarios.yaml12 import dump
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a sweep."""
+    """One run of a sweep: a setting with a seed."""
 
     label: str
-    """Of its setting."""
+    """Label of its setting."""
     overrides: Mapping[str, Any]
-    """What the setting changes in the base scenario."""
+    """Values that replace those of the base scenario, by dotted path of field."""
     scenario: Scenario
+    """The base scenario with these values and the seed."""
     _setting: Setting = field(repr=False)
     _document: Document = field(repr=False)
 
     @property
     def path(self) -> str:
-        """Its run directory, in that of the sweep."""
+        """Its run directory, relative to the directory of the sweep."""
         return f"points/{self.label}/seed-{self.scenario.seed}"
 
-    def refusal(self, error: FieldError) -> ScenarioError:
-        """What a scenario says that cannot be built, with the place in the study."""
-        return _refusal(self._setting, ScenarioError(f"{self._document.place(error.path)}: {error}"))
+    def located(self, error: FieldError) -> ScenarioError:
+        """Return an error at the building of the scenario with its place in the study."""
+        return _located(self._setting, ScenarioError(f"{self._document.place(error.path)}: {error}"))
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,30 @@ class Plan:
 
     study: Study
     base: Path
+    """Path of the file of the base scenario."""
     points: Sequence[Point]
 
     def text(self, folder: Path) -> str:
-        """YAML of the study, for a file in another folder."""
+        """Return the study as YAML, for a file in `folder`."""
         written: dict[str, Any] = Parts({}).plain(self.study, Study)
         written["base"] = os.path.relpath(self.base, folder)
         return dump({name: value for name, value in written.items() if value})
 
 
 def plan(file: str | Path, *, quick: bool = False) -> Plan:
-    """Read a study file and all that it names; `quick` takes the few seeds and small settings of its quick look.
+    """Read a study file and its base scenario.
+
+    Args:
+        file: the study file (YAML).
+        quick: whether to plan the quick version of the study.
 
     Raises:
-        ScenarioError: it is wrong, or a point of it is; the message is one sentence.
+        ScenarioError: the study or one of its points is invalid; the message is one sentence.
     """
     read = Document.read(file, "study")
     study = read_study(read)
     if quick:
-        study = quick_look(study)
+        study = quick_version(study)
     base = Path(file).parent / study.base
     try:
         scenario = document(base, {})
@@ -88,11 +94,11 @@ def _points(base: Document, found: Sequence[Setting], seeds: Sequence[int]) -> I
                 changed.override({**setting.overrides, "seed": seed}, setting.places)
                 yield Point(setting.label, setting.overrides, interpret(changed), setting, changed)
             except ScenarioError as error:
-                raise _refusal(setting, error) from None
+                raise _located(setting, error) from None
 
 
-def _refusal(setting: Setting, error: ScenarioError) -> ScenarioError:
-    """An error of a point, with its place in the study: of the field, or of the setting if the base has the field."""
+def _located(setting: Setting, error: ScenarioError) -> ScenarioError:
+    """An error of a point with its place in the study: the field, or the setting if the field is in the base."""
     if str(error).startswith(tuple(f"{place}: " for place in setting.places.values())):
         return error
     return ScenarioError(f"{setting.place}: setting {setting.label}: {error}")

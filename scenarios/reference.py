@@ -1,4 +1,4 @@
-"""The scenario reference, written from the schema: `python -m scenarios.reference > docs/scenario_reference.md`."""
+"""Generator of the scenario reference: `python -m scenarios.reference > docs/scenario_reference.md`."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from scenarios.yaml12 import dump
 
 HEAD = """# Scenario reference
 
-Written by `python -m scenarios.reference` from the schema; do not edit.
+Generated from the schema by `python -m scenarios.reference`; do not edit.
 
-A scenario is a YAML file of these fields; what is left out has its default. Where a field takes one of several parts,
-`name` chooses which: `fading: {name: rayleigh}`, or `fading: rayleigh` for short, or `fading: {coherence_time_s: 0.1}`
-for the default part. A field that takes a number for each user also takes a bare number (the same for all) and a bare
-list (one each).
+A scenario is a YAML file with these fields; a field that is not given has its default. Where a field takes one of
+several parts, `name` selects it: `fading: {name: rayleigh}`, or `fading: rayleigh` for short, or
+`fading: {coherence_time_s: 0.1}` for the default part. A field with a number for each user also takes a single number
+(the same for all users) or a list (one number for each user).
 
 On the command line, `--set network.users.count=20` overrides a field. Setting a `name` to another one, as in
 `--set learning.scheme.name=fedavg`, resets that section to the defaults of the part of that name.
 
-A relative path counts from the folder of the scenario file, in a study (from that of its base) and after `--set` too;
-what is not there is looked for in the folder that the environment variable NETSIM_DATA names. The `scenario.yaml` of a
-run holds absolute paths. Which tables can be played, and how those of other programs become such,
-says [recordings.md](recordings.md).
+A relative path starts at the folder of the scenario file, also after `--set`; in a study, at the folder of its base. If
+there is no such file, it starts at the folder named by the environment variable NETSIM_DATA. The `scenario.yaml` of a
+run has absolute paths. [recordings.md](recordings.md) describes the tables that can be replayed, and how to convert
+those of other programs.
 """
 
 STUDIES = """## Studies
 
-A study is a YAML file for `netsim sweep`: a scenario, what is changed in it, and how often each setting is repeated.
+A study is a YAML file for `netsim sweep`: a scenario, the settings to compare, and the seeds of each setting.
 
     base: ../quickstart.yaml
     grid: {network.sharing.uplink.bandwidth_mhz: [1, 2, 4]}
     seeds: 10
 
-Each setting with each seed is a run, in `SWEEP_DIR/points/<label>/seed-<n>`. A label names the fields in which settings
-differ, unless the study gives one.
+Each setting with each seed is a run, in `SWEEP_DIR/points/<label>/seed-<n>`. The default label of a setting consists of
+the fields in which settings differ.
 """
 
 CLAIMS = """### Claims
 
-`netsim reproduce` runs a study whose section `reproduces` holds a paper's claims. The rule of each is written down
-before anything is run. The fields of the section, and those of a claim:
+`netsim reproduce` runs a study whose section `reproduces` has a paper's claims, each with a rule that is written before
+the study is run. The fields of the section, and those of a claim:
 """
 
 POLICIES = """## Schemes, policies and servers
 
-Which policies a scheme allows, and whether its users can work with edge servers (`learning.servers: nearest`).
+The policies that each scheme allows, and whether its users can work with edge servers (`learning.servers: nearest`).
 """
 
 
 def reference() -> str:
-    """The whole reference, as Markdown."""
+    """Return the reference as Markdown."""
     known = parts()
     studies = [STUDIES, *_table(known, Study), CLAIMS, *_table(known, Reproduction), *_table(known, Claim)]
     schemes = [POLICIES, *_schemes(known)]
@@ -67,7 +67,7 @@ def reference() -> str:
 
 
 def _sections(known: Parts, part: type, path: str, heading: str = "## {}") -> Iterator[str]:
-    """A table of the fields of a section, then those of the sections inside it, each under a heading with its path."""
+    """Yield a table of the fields of a section, then those of its inner sections, with their paths as headings."""
     yield f"{heading.format(path or 'The file')}\n\n{described(part)}\n"
     yield from _table(known, part)
     for field in fields(part):

@@ -1,4 +1,4 @@
-"""Reproducing a paper: its study at the scale of this machine, and what its tables say of the paper's claims."""
+"""Reproduction of a paper: a study of its system, and verdicts on the paper's claims from the tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scenarios.study import Reproduction
 
 
 def study_of(system: str) -> Path:
-    """The file of a system's study.
+    """Return the study file of a system that is shipped with the package, such as hasfl.
 
     Raises:
         ScenarioError: there is no such system.
@@ -30,52 +30,67 @@ def study_of(system: str) -> Path:
     return FOLDERS["reproductions"] / f"{system}.yaml"
 
 
-def asked_of(plan: Plan) -> Reproduction:
-    """The claims that a study is to decide, whose settings are all there.
+def claims_of(plan: Plan) -> Reproduction:
+    """Return the claims of a study, after a check that it has the settings which they are about.
 
     Raises:
-        ScenarioError: it has none, or one is about a setting that the study does not have.
+        ScenarioError: the study has no claims, or one is about a setting that it does not have.
     """
-    asked = plan.study.reproduces
-    if asked is None:
+    reproduction = plan.study.reproduces
+    if reproduction is None:
         raise ScenarioError(f"{plan.study.name}: found no claims in this study; write them under `reproduces:`")
     labels = list(dict.fromkeys(point.label for point in plan.points))
-    for claim in asked.claims:
+    for claim in reproduction.claims:
         for arm in filter(None, (claim.arm, claim.against)):
             if arm not in labels:
                 raise ScenarioError(f"{plan.study.name}: reproduces.claims: {unknown('setting', arm, labels)}")
-    return asked
+    return reproduction
 
 
-def findings(asked: Reproduction, directory: Path) -> list[Finding]:
-    """What a complete sweep says of each claim; also written to claims.json in its directory.
+def findings(reproduction: Reproduction, directory: Path) -> list[Finding]:
+    """Judge each claim by a complete sweep, and write the findings to claims.json in its directory.
+
+    Args:
+        reproduction: the claims.
+        directory: the directory of the sweep.
 
     Raises:
         ScenarioError: a claim is about something that was not measured.
     """
+    goal = Goal(reproduction.metric, reproduction.target)
     try:
-        found = judge(asked.claims, load_sweep(directory).runs, Goal(asked.metric, asked.target))
+        found = judge(reproduction.claims, load_sweep(directory).runs, goal)
     except NotJudged as error:
         raise ScenarioError(f"netsim reproduce: {error}") from error
-    text = json.dumps({"paper": asked.paper, "claims": [_plain(each) for each in found]}, indent=2, allow_nan=False)
+    content = {"paper": reproduction.paper, "claims": [_plain(each) for each in found]}
+    text = json.dumps(content, indent=2, allow_nan=False)
     (directory / "claims.json").write_text(text + "\n", encoding="utf-8")
     return found
 
 
-def draw(asked: Reproduction, directory: Path) -> Sequence[Path]:
-    """Pictures of a sweep under `figures/`: the metric over time, energy and bits, where the rounds' time went."""
+def draw(reproduction: Reproduction, directory: Path) -> Sequence[Path]:
+    """Draw the figures of a sweep: the metric over time, energy and bits, and the causes of the rounds' time.
+
+    Args:
+        reproduction: names the metric.
+        directory: the directory of the sweep; figures are written to `figures/` in it.
+
+    Returns:
+        The PNG files.
+    """
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    pictures = sweep_plots.of_sweep(load_sweep(directory), asked.metric)
+    pictures = sweep_plots.of_sweep(load_sweep(directory), reproduction.metric)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png")
     return [folder / f"{name}.png" for name in pictures]
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    """A finding for JSON, which knows no infinity."""
+    """A finding as values of JSON, in which a number that is not finite is null."""
     numbers = {name: value if isfinite(value) else None for name, value in finding._asdict().items() if name in NUMBERS}
     return {**asdict(finding.claim), "rule": finding.claim.rule, **numbers, "verdict": finding.verdict}
 
 
 NUMBERS = ("mean", "low", "high", "seeds")
+"""Fields of a finding that are numbers."""

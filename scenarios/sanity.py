@@ -1,4 +1,4 @@
-"""What a scenario may say and hardly means: found without being refused, and told once beside the results."""
+"""Warnings about valid scenarios whose values are probably not intended; they are printed beside the results."""
 
 from __future__ import annotations
 
@@ -15,22 +15,34 @@ from scenarios.schema import Scenario
 
 
 class Span(NamedTuple):
-    """When something was recorded, in seconds of the run."""
+    """Time span of a recording, in simulated time of the run."""
 
     path: Path
-    """Of the recording in the scenario."""
+    """Path of the recording's field in the scenario."""
     file: str
+    """The recording's file, as the scenario names it."""
     first_s: float
+    """Time of its first row, s; negative before the beginning of the run."""
     last_s: float
+    """Time of its last row, s."""
 
 
 def spans(scenario: Scenario) -> list[Span]:
-    """Of all recordings that have times. Raises ValueError if one cannot be read."""
+    """Return the time spans of all recordings that have times.
+
+    Raises:
+        ValueError: a recording cannot be read.
+    """
     return [Span(path, part.file, *part.span_s()) for path, part in _parts(scenario, ()) if isinstance(part, Timed)]
 
 
 def warnings(recorded: Sequence[Span], end_s: float) -> list[str]:
-    """A sentence for each recording of which a run that ends at `end_s` sees nothing."""
+    """Return one sentence for each recording that has no effect on a run.
+
+    Args:
+        recorded: time spans of the recordings.
+        end_s: simulated time at the end of the run.
+    """
     out = []
     for path, file, first_s, last_s in recorded:
         if first_s >= end_s > 0:
@@ -44,15 +56,16 @@ def warnings(recorded: Sequence[Span], end_s: float) -> list[str]:
 
 
 MIN_J_PER_FLOP, MAX_J_PER_FLOP = 1e-13, 1e-6
-"""What computing takes on real devices lies between. NVIDIA H100 SXM data sheet: 700 W over 1,979 TFLOP/s of 8 bit are
+"""Bounds of the energy per FLOP of real devices. NVIDIA H100 SXM data sheet: 700 W over 1,979 TFLOP/s of 8 bit are
 3.5e-13 J. At the other end an 8-bit microcontroller without floating point (Microchip ATmega328P data sheet: 10 mA at
-5 V and 16 MHz) with a hundred cycles an operation: 3e-7 J."""
+5 V and 16 MHz) with a hundred cycles per operation: 3e-7 J."""
 
 
 def implausible(scenario: Scenario) -> list[str]:
-    """A sentence where speeds and energies of computing are of different kinds of devices.
+    """Return one sentence for each energy that does not fit the speed of the device: per FLOP, and when idle.
 
-    Raises ValueError where they do not fit the users.
+    Raises:
+        ValueError: speeds or energies are lists whose length is not the number of users.
     """
     count, streams = scenario.network.users.count, Streams(scenario.seed)
     speeds = scenario.compute.devices.flops_per_s.of_users(count, streams, "device speed")
@@ -78,9 +91,12 @@ def implausible(scenario: Scenario) -> list[str]:
 
 
 def beyond_reach(scenario: Scenario) -> list[str]:
-    """A sentence for each direction in which users that stand still are out of range, alone on the band.
+    """Return one sentence for each direction in which users are out of range even if they have the band to themselves.
 
-    Raises ValueError where a law does not hold.
+    Only for users that do not move.
+
+    Raises:
+        ValueError: the network cannot be built, for instance for a transmit power out of range.
     """
     network = scenario.network
     if network.mobility is not None:
@@ -101,15 +117,15 @@ def beyond_reach(scenario: Scenario) -> list[str]:
 
 
 def known_end_s(scenario: Scenario) -> float | None:
-    """When a run ends at the latest, if the scenario tells."""
+    """Return the latest simulated time at which a run ends, s; None if the scenario has no limit on time."""
     learning, traffic = scenario.learning, scenario.traffic
     learned_s = learning.stop.time_s if learning else 0.0
-    asked_s = traffic.duration_s if traffic and traffic.duration_s else 0.0
-    return None if learned_s is None else max(learned_s, asked_s)
+    requested_s = traffic.duration_s if traffic and traffic.duration_s else 0.0
+    return None if learned_s is None else max(learned_s, requested_s)
 
 
 def _parts(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every described part, and where it stands."""
+    """Yield every part of a scenario, at any depth, with its path."""
     if is_dataclass(value):
         yield path, value
         inner: Any = ((field.name, getattr(value, field.name)) for field in fields(value))

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command, and with it whatever it has started."""
+"""Handling of SIGINT and SIGTERM, which end a command and all processes that it has started."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from scenarios.errors import INTERRUPTED
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GRACE_S = 3.0
-"""Wall seconds in which a process that was told to end may do so in order."""
+"""Wall time between SIGTERM and SIGKILL for a process that is to end."""
 
-BETWEEN_LOOKS_S = 0.1
+POLL_INTERVAL_S = 0.1
+"""Wall time between two checks of the processes."""
 
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """A signal ends the process on the spot: nothing has begun, and an import that is cut in two leaves no good state.
+    """Context in which a signal ends the process immediately, for imports at the beginning of a command.
 
-    Packages such as torch go on importing when a KeyboardInterrupt comes in the middle, and fail in other ways later.
+    A KeyboardInterrupt in the middle of the import of a package such as torch would be swallowed there, and show as
+    another error later.
     """
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -40,58 +42,58 @@ def leaving_at_once() -> Iterator[None]:
 
 @contextmanager
 def ending_children() -> Iterator[Callable[[], bool]]:
-    """The first signal raises KeyboardInterrupt and ends all processes that this one has started; tells if it came.
+    """Context in which the first signal raises KeyboardInterrupt and ends all processes that this one has started.
 
-    Later signals change nothing: the end is near already, and half of it would leave processes behind. They stay
-    without effect in the rest of the command.
+    Its value is a function that returns True after that signal. Later signals have no effect, also after the context:
+    a second KeyboardInterrupt would leave processes behind.
     """
-    came: list[int] = []
+    received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if came:
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
             return
-        came.append(number)
-        threading.Thread(target=_end_children_for_ever, daemon=True).start()  # whatever becomes of the exception
+        received.append(number)
+        threading.Thread(target=_keep_ending_children, daemon=True).start()  # even if the exception is caught
         raise KeyboardInterrupt
 
-    with _handled_by(note, restore=lambda: not came):
-        yield lambda: bool(came)
+    with _handled_by(receive, restore=lambda: not received):
+        yield lambda: bool(received)
 
 
 def end_children() -> None:
-    """End the processes that this one has started, and what they have started, in order if they are quick about it."""
-    patience_ends_s = time.monotonic() + GRACE_S
-    told: set[psutil.Process] = set()
+    """End all descendants of this process: SIGTERM first, and SIGKILL after GRACE_S."""
+    deadline_s = time.monotonic() + GRACE_S
+    terminated: set[psutil.Process] = set()
     while children := _children():
-        late = time.monotonic() > patience_ends_s
-        for child in children - (set() if late else told):
+        late = time.monotonic() > deadline_s
+        for child in children - (set() if late else terminated):
             with suppress(psutil.NoSuchProcess):
                 child.kill() if late else child.terminate()
-        told |= children
-        time.sleep(BETWEEN_LOOKS_S)
+        terminated |= children
+        time.sleep(POLL_INTERVAL_S)
 
 
-def end_with(parent: int) -> None:
-    """Wait until the process `parent`, which started this one, is dead; then end this one."""
+def end_after(parent: int) -> None:
+    """Wait until the process `parent`, which started this one, has ended; then end this one."""
     while os.getppid() == parent:
-        time.sleep(BETWEEN_LOOKS_S)
+        time.sleep(POLL_INTERVAL_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)
     os._exit(1)
 
 
-def _end_children_for_ever() -> None:
+def _keep_ending_children() -> None:
     while True:
         end_children()
-        time.sleep(BETWEEN_LOOKS_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def _children() -> set[psutil.Process]:
-    """Living ones; those that Python itself keeps beside worker processes end with their last user."""
-    return {child for child in psutil.Process().children(recursive=True) if _lives(child)}
+    """Running descendants of this process, without Python's resource trackers, which end with the last worker."""
+    return {child for child in psutil.Process().children(recursive=True) if _runs(child)}
 
 
-def _lives(child: psutil.Process) -> bool:
+def _runs(child: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
     return False
@@ -99,7 +101,7 @@ def _lives(child: psutil.Process) -> bool:
 
 @contextmanager
 def _handled_by(handler: Callable[..., Any], restore: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Only the main thread gets signals; elsewhere nothing is changed."""
+    """Context in which `handler` receives the signals. Only the main thread can; in other threads it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""A scenario as a world at time zero, which can run."""
+"""The simulated world of a scenario, before its first event."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from netsim.trace import Trace
 
 @dataclass
 class Simulation:
-    """A world at time zero."""
+    """The simulated world of a scenario at time 0."""
 
     env: simpy.Environment
     network: Network
     executor: Executor | None
+    """Computes torch operations; None without learning."""
     process: Process[None] | None
-    """What drives it: scheme and traffic, or nothing where a scenario has neither."""
+    """The scheme and the traffic, whose end is the end of the run; None if the scenario has neither."""
 
     @property
     def journal(self) -> Journal:
-        """Where it writes what happens."""
+        """The journal in which the network and the scheme record what happens."""
         return self.network.journal
 
     def record_in(self, trace: Trace) -> None:
-        """Write to this trace from now on. Building writes nothing, so that a world can be refused without a trace."""
+        """Record in this trace from now on. While a world is built, nothing is recorded."""
         self.journal.trace = trace
         self.network.record_users()

@@ -1,4 +1,4 @@
-"""The study: one scenario, what is changed in it, and how often each setting is repeated."""
+"""A study: one scenario, the settings to compare, and the seeds with which each setting is repeated."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ from scenarios.parts import Parts
 from scenarios.schema import check_name, default_name
 
 MAX_POINTS = 10_000
-"""Settings times seeds of one study."""
+"""Maximum number of runs of a study, and of its settings."""
 
 SCENARIO_FIELDS = {"learning", "network", "compute"}
-"""Fields that a scenario has and a study has not."""
+"""Some fields of a scenario that a study does not have, to tell a scenario file from a study file."""
 
 Values = Annotated[tuple[Any, ...], MinLen(1)]
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Claims of a paper about the settings of the study, each with the rule that decides about it."""
+    """Claims of a paper about the settings of a study, each with the rule that decides whether it holds."""
 
     paper: str
-    """Authors, title and where it appeared."""
+    """Authors, title and venue of the paper."""
 
     claims: Annotated[tuple[Claim, ...], MinLen(1)]
-    """What the paper says, and what must be measured for it to hold."""
+    """Claims of the paper, and what must be measured for each to hold."""
 
     metric: str = "accuracy"
     """Metric of the final value and of the target."""
 
     target: float = 0.8
-    """Its value up to which time, energy and bits are counted."""
+    """Target value of the metric; time, energy and bits are measured until it is reached."""
 
     quick: dict[str, Any] = field(default_factory=dict)
-    """Fields that a quick look changes in all settings, unless a setting does."""
+    """Values of fields in the quick version, for the settings that do not set these fields themselves."""
 
     quick_seeds: Annotated[int, Ge(1)] = 3
-    """Seeds of a quick look."""
+    """Number of seeds in the quick version."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One scenario under several settings, each of them repeated with several seeds."""
+    """One scenario under several settings, each repeated with several seeds."""
 
     base: str
     """Path of a scenario file, relative to the file of the study."""
 
     name: str = "study"
-    """Name of the study and, under `runs/`, of its folder (default: the name of the file)."""
+    """Name of the study and of its folder under `runs/` (default: the name of the file)."""
 
     grid: dict[str, Values] = field(default_factory=dict)
-    """Fields, written as after `--set`, and the values of each: every combination is a setting."""
+    """Values of each field, named by its dotted path as after `--set`: every combination is a setting."""
 
     zip: dict[str, Values] = field(default_factory=dict)
-    """Fields and as many values of each: all first values together are a setting, all second values, and so on."""
+    """Values of each field, all lists of the same length: the n-th values of all fields are the n-th setting."""
 
     list: tuple[dict[str, Any], ...] = ()
-    """Settings one by one: fields and their values, and perhaps a `label`. One of grid, zip and list is needed."""
+    """Settings one by one: values by field, and optionally a `label`. One of grid, zip and list is needed."""
 
     reproduces: Reproduction | None = None
-    """What `netsim reproduce` says of the results; `netsim sweep` runs the study and leaves it out."""
+    """Claims that `netsim reproduce` judges by the results; `netsim sweep` ignores them."""
 
     seeds: Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = 1
-    """How many seeds, counted up from that of the scenario, or which ones; every setting gets the same."""
+    """Number of seeds, counted up from the seed of the scenario, or a list of seeds; the same for every setting."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -83,19 +83,19 @@ class Study:
             raise ValueError(f"found {' and '.join(given) or 'none'} of grid, zip and list; one of them is needed")
 
 
-def quick_look(study: Study) -> Study:
-    """The study with the few seeds and the changes of its quick look; as it is if it reproduces nothing."""
-    asked = study.reproduces
-    if asked is None:
+def quick_version(study: Study) -> Study:
+    """Return the study with the seeds and fields of its quick version; unchanged if it has no claims."""
+    reproduction = study.reproduces
+    if reproduction is None:
         return study
-    every = {name: (value,) for name, value in asked.quick.items()}
+    every = {name: (value,) for name, value in reproduction.quick.items()}
     return replace(
         study,
         name=f"{study.name}-quick",
-        list=tuple({**asked.quick, **setting} for setting in study.list),
+        list=tuple({**reproduction.quick, **setting} for setting in study.list),
         grid={**every, **study.grid} if study.grid else {},
         zip={**{name: values * _length(study.zip) for name, values in every.items()}, **study.zip} if study.zip else {},
-        seeds=asked.quick_seeds,
+        seeds=reproduction.quick_seeds,
     )
 
 
@@ -104,13 +104,15 @@ def _length(fields: Mapping[str, Sequence[Any]]) -> int:
 
 
 class Setting(NamedTuple):
-    """What is changed in the base scenario, and where the study says so."""
+    """One setting of a study."""
 
     label: str
     overrides: dict[str, Any]
+    """Values that replace those of the base scenario, by dotted path of field."""
     places: dict[str, str]
     """`file:line` of each override."""
     place: str
+    """`file:line` of the setting."""
 
 
 class _Draft(NamedTuple):
@@ -121,10 +123,10 @@ class _Draft(NamedTuple):
 
 
 def read_study(document: Document) -> Study:
-    """The study that a document describes.
+    """Interpret a document as a study.
 
     Raises:
-        ScenarioError: it describes none.
+        ScenarioError: it is a scenario, or a field is wrong.
     """
     if "base" not in document.content and SCENARIO_FIELDS & set(document.content):
         raise ScenarioError(f"{document.source}: this is a scenario; `netsim run` runs it")
@@ -133,16 +135,21 @@ def read_study(document: Document) -> Study:
 
 
 def settings(study: Study, document: Document) -> list[Setting]:
-    """The settings of a study, in its order.
+    """Return the settings of a study, in its order.
+
+    Args:
+        study: the study.
+        document: the document that it was read from, for places in messages.
 
     Raises:
-        ScenarioError: lists do not fit together, or a label cannot be used.
+        ScenarioError: the lists of `zip` differ in length, there are too many settings, or a label is invalid or used
+            twice.
     """
     drafts = list(_listed(study) if study.list else _combined(study, document))
     known: dict[str, Setting] = {}
-    for draft, made_up in zip(drafts, labels([draft.overrides for draft in drafts]), strict=True):
-        setting = _setting(draft, made_up, document)
-        folded = setting.label.casefold()  # some file systems take `A` and `a` for one folder
+    for draft, default in zip(drafts, labels([draft.overrides for draft in drafts]), strict=True):
+        setting = _setting(draft, default, document)
+        folded = setting.label.casefold()  # on some file systems, `A` and `a` are the same folder
         if folded in known:
             raise ScenarioError(
                 f'{setting.place}: found the label "{setting.label}" twice, first at {known[folded].place}; '
@@ -152,11 +159,11 @@ def settings(study: Study, document: Document) -> list[Setting]:
     return list(known.values())
 
 
-def _setting(draft: _Draft, made_up: str, document: Document) -> Setting:
+def _setting(draft: _Draft, default_label: str, document: Document) -> Setting:
     places = {name: document.place(path) for name, path in draft.paths.items()}
     if "seed" in places:
         raise ScenarioError(f"{places['seed']}: found the field seed in a setting; write `seeds:` beside it")
-    label = made_up if draft.label is None else draft.label
+    label = default_label if draft.label is None else draft.label
     place = document.place(draft.path)
     if not isinstance(label, str) or not LABEL.fullmatch(label):
         raise ScenarioError(
@@ -173,12 +180,12 @@ def _listed(study: Study) -> Iterator[_Draft]:
 
 
 def _combined(study: Study, document: Document) -> Iterator[_Draft]:
-    """The settings of a grid or zip."""
+    """Yield the settings of a grid or zip."""
     kind, fields = ("grid", study.grid) if study.grid else ("zip", study.zip)
     lengths = [len(values) for values in fields.values()]
     if study.zip and len(set(lengths)) > 1:
         sizes = " and ".join(str(length) for length in sorted(set(lengths)))
-        raise ScenarioError(f"{document.place((kind,))}: zip: found lists of {sizes} values; all have as many")
+        raise ScenarioError(f"{document.place((kind,))}: zip: found lists of {sizes} values; their lengths must agree")
     count = prod(lengths) if study.grid else lengths[0]
     if count > MAX_POINTS:
         raise ScenarioError(

@@ -1,4 +1,4 @@
-"""A sweep: the points of a study, each in a run directory of its own, run by several workers that share a store."""
+"""A sweep: the points of a study, each with its own run directory, run by workers that share a result cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scenarios.build import build, without_values
-from scenarios.directory import ENDED, locked, record, refuse_other_than, replace, usable
+from scenarios.directory import ENDED, check_replaceable, locked, record, replace, write_errors
 from scenarios.engines import Engine, Outcome, Task
 from scenarios.errors import FieldError, RunFailed
 from scenarios.families import registered
@@ -22,26 +22,29 @@ from scenarios.schema import resolved
 
 @dataclass
 class State:
-    """How far a point has come, as sweep.json says."""
+    """State of a point, as in sweep.json."""
 
     label: str
     overrides: dict[str, Any]
+    """Values that replace those of the base scenario, by dotted path of field."""
     seed: int
     path: str
+    """Run directory, relative to the directory of the sweep."""
     status: str = "pending"
     """pending, complete, diverged or failed."""
     error: str | None = None
+    """One sentence, for a point that failed."""
 
 
-class Spectator(Protocol):
-    """Told what happens in a sweep."""
+class SweepObserver(Protocol):
+    """Callbacks of a sweep."""
 
     def begun(self, sweep: Sweep) -> None:
-        """The points are known, and which of them have ended before."""
+        """Receive the sweep at its beginning, when the points that ended in an earlier one are known."""
         ...
 
     def ended(self, state: State, outcome: Outcome) -> None:
-        """A point is over."""
+        """Receive the new state and the outcome of a point that has ended."""
         ...
 
 
@@ -49,38 +52,45 @@ class Sweep:
     """One sweep and its folder: sweep.json, study.yaml, and a run directory under `points/` for each point."""
 
     def __init__(self, plan: Plan, directory: Path) -> None:
-        """Look at the folder, and change nothing yet: a point that has ended there will not be run again.
+        """Check the points and the folder; nothing is written yet.
+
+        A point that has ended in the folder with the same scenario is not run again.
 
         Raises:
-            ScenarioError: something else than a sweep lies there, or a point cannot be built.
+            ScenarioError: the folder holds something other than a sweep, or a point cannot be built.
         """
         self.name, self.directory = plan.study.name, directory
-        refuse_other_than(directory, "sweep.json", "sweep")
+        check_replaceable(directory, "sweep.json", "sweep")
         self._plan = plan
         self.points = [State(p.label, dict(p.overrides), p.scenario.seed, p.path, self._found(p)) for p in plan.points]
         self.skipped = self.count(*ENDED)
         self.operations: Counter[str] = Counter(asked=0, run=0, stored=0)
         self.wall_time_s = 0.0
-        _refuse_what_cannot_be_built([plan.points[number] for number in self._pending()])
+        _check_buildable([plan.points[number] for number in self._pending()])
 
-    def run(self, engine: Engine, store: Path | None, spectator: Spectator) -> None:
-        """Run what has not ended; a point that fails stops no other.
+    def run(self, engine: Engine, store: Path | None, observer: SweepObserver) -> None:
+        """Run all points that have not ended. A point that fails does not stop the others.
+
+        Args:
+            engine: runs the points, and is closed at the end.
+            store: folder of the result cache that the points share; None disables it.
+            observer: receives the progress of the sweep.
 
         Raises:
             ScenarioError: the folder cannot be written, or another process is writing a sweep there.
-            KeyboardInterrupt: the sweep was interrupted; sweep.json says how far it came.
+            KeyboardInterrupt: the sweep was interrupted; sweep.json has the state of all points.
         """
         begun_s = time.monotonic()
         with locked(self.directory, "sweep"):
             self._write("running")
-            spectator.begun(self)
+            observer.begun(self)
             status = "interrupted"
             try:
                 for wave in self._waves():
                     with closing(engine.run([self._task(number, store) for number in wave])) as outcomes:
                         for outcome in outcomes:
                             self._note(outcome)
-                            spectator.ended(self.points[outcome.number], outcome)
+                            observer.ended(self.points[outcome.number], outcome)
                 status = "failed" if self.count("failed") else "complete"
             finally:
                 engine.close()
@@ -92,11 +102,11 @@ class Sweep:
         return [point for point in self.points if point.status == "failed"]
 
     def count(self, *statuses: str) -> int:
-        """How many points have one of these statuses."""
+        """Number of points that have one of these statuses."""
         return sum(point.status in statuses for point in self.points)
 
     def _found(self, point: Point) -> str:
-        """How a point ended that was run before, else pending."""
+        """Status of a point that ended in an earlier sweep in this folder, else pending."""
         folder = self.directory / point.path
         try:
             same = (folder / "scenario.yaml").read_text(encoding="utf-8") == resolved(point.scenario)
@@ -109,10 +119,10 @@ class Sweep:
         return [number for number, point in enumerate(self.points) if point.status == "pending"]
 
     def _waves(self) -> Iterator[list[int]]:
-        """Pilots, then the others.
+        """Yield the pending points in two groups that run one after the other.
 
-        Points with equal seed and equal learning, in different networks, compute the same. Were they to start together,
-        each would compute it; so the first of them goes ahead, and the others find its work in the store.
+        Points with equal seed and equal learning in different networks compute the same values. The first of each such
+        set is in the first group, and the others find its results in the cache; together, each would compute them.
         """
         pilots: dict[Any, int] = {}
         pending = self._pending()
@@ -128,7 +138,7 @@ class Sweep:
         return Task(number, point.scenario, self.directory / point.path, store, registered())
 
     def _note(self, outcome: Outcome) -> None:
-        if outcome.status == "interrupted":  # whoever did that to a worker meant the sweep
+        if outcome.status == "interrupted":  # a signal to a worker is meant for the whole sweep
             raise KeyboardInterrupt
         point = self.points[outcome.number]
         point.status, point.error = outcome.status, outcome.error
@@ -137,17 +147,21 @@ class Sweep:
 
     def _write(self, status: str) -> None:
         about = {"name": self.name, "status": status, "points": [asdict(point) for point in self.points]}
-        with usable(self.directory, "sweep"):
+        with write_errors(self.directory, "sweep"):
             replace(self.directory / "study.yaml", self._plan.text(self.directory))
             replace(self.directory / "sweep.json", json.dumps(about, indent=2) + "\n")
 
 
-def _refuse_what_cannot_be_built(points: Sequence[Point]) -> None:
-    """Build the world of each setting once: its seeds differ in draws only."""
+def _check_buildable(points: Sequence[Point]) -> None:
+    """Build the world of each setting with one seed; its other seeds differ in draws only.
+
+    Raises:
+        ScenarioError: one of them cannot be built.
+    """
     for point in {point.label: point for point in reversed(points)}.values():
         try:
             build(without_values(point.scenario))
         except FieldError as error:
-            raise point.refusal(error) from None
+            raise point.located(error) from None
         except RunFailed:
-            pass  # it fails when its turn comes, and stops no other
+            pass  # recorded as a failed point when it is run

@@ -1,4 +1,4 @@
-"""What a sweep shows while it goes on: a live table of its settings on a terminal, plain lines elsewhere."""
+"""Progress of a sweep: a live table of its settings on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from scenarios.engines import Outcome
 from scenarios.sweep import State, Sweep
 
 COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "diverged": "magenta", "complete": "green"}
+"""Colour of each status, in the order in which statuses are shown."""
 
 
 class SweepDisplay:
-    """Shows the points of a sweep. Use it in a `with` statement."""
+    """A `SweepObserver` that shows the points of a sweep on a console. Use it with `with`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._sweep: Sweep | None = None
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> SweepDisplay:
@@ -39,26 +40,28 @@ class SweepDisplay:
             self._live.stop()
 
     def begun(self, sweep: Sweep) -> None:
+        """Show the points, and print how many of them ended in an earlier sweep."""
         self._sweep = sweep
         if sweep.skipped:
-            self._say(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points have ended already")
+            self._print_line(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points have ended already")
 
     def ended(self, state: State, outcome: Outcome) -> None:
+        """Print new notes of an outcome and, without a terminal, a line about it."""
         for note in outcome.notes:
-            if note not in self._told:
-                self._told.add(note)
+            if note not in self._printed:
+                self._printed.add(note)
                 self._console.print(note, soft_wrap=True, highlight=False, markup=False)
         assert self._sweep is not None
         done = f"{len(self._sweep.points) - self._sweep.count('pending')}/{len(self._sweep.points)}"
-        said = f": {outcome.reached}, {outcome.wall_time_s:.1f} s of wall time" if outcome.reached else ""
-        self._say(f"{self._sweep.name}: {done} {state.label}, seed {state.seed}, {state.status}{said}")
+        reached = f": {outcome.reached}, {outcome.wall_time_s:.1f} s of wall time" if outcome.reached else ""
+        self._print_line(f"{self._sweep.name}: {done} {state.label}, seed {state.seed}, {state.status}{reached}")
 
-    def _say(self, line: str) -> None:
+    def _print_line(self, line: str) -> None:
         if not self._console.is_terminal:
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _picture(self) -> Group:
-        """The settings that are not over, as many as fit, under a line of totals."""
+        """Table of the settings below a line of totals; if there is no room for all, without complete settings."""
         if self._sweep is None:
             return Group(Text("setting up"))
         rows: dict[str, Counter[str]] = {}
@@ -74,7 +77,7 @@ class SweepDisplay:
         return Group(Text(f"{self._sweep.name}: ") + _words(total), table)
 
     def _status(self, point: State) -> str:
-        """Pending points may be running: their folders tell."""
+        """Status of a point; that of a pending one is read from its folder, since it may be running."""
         assert self._sweep is not None
         if point.status == "pending" and (record(self._sweep.directory / point.path) or {}).get("status") == "running":
             return "running"

@@ -1,4 +1,4 @@
-"""The YAML of scenario files: scalars as in YAML 1.2, one document, a place for every value, nothing that runs code."""
+"""YAML of scenario files: scalars as in YAML 1.2, one document, the line of every value, and no tags."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import yaml
 
 from scenarios.errors import Path, ScenarioError, dotted, found, quotable
 
-DEEPEST = 30
-"""Levels of nesting; the schema itself needs fewer than ten."""
+MAX_DEPTH = 30
+"""Maximum levels of nesting; the schema needs fewer than ten."""
 
 MAX_VALUES = 100_000
-"""Values after aliases are expanded."""
+"""Maximum number of values after aliases are expanded."""
 
 MAX_DIGITS = 100
-"""Digits of a whole number: converting more takes time that grows with their square."""
+"""Maximum digits of a whole number: the time to convert one grows with the square of their number."""
 
 SCALARS = {
     "null": re.compile(r"(?:~|null|Null|NULL|)$"),
@@ -27,10 +27,10 @@ SCALARS = {
         r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
     ),
 }
-"""The core schema of YAML 1.2: `1e6` is a number; `yes`, `on` and dates are text."""
+"""Patterns of the core schema of YAML 1.2: `1e6` is a number; `yes`, `on` and dates are text."""
 
 UNICODE_BREAKS = {"\x85", "\u2028", "\u2029"}
-"""What YAML 1.1, and so PyYAML, takes for the end of a line beside the usual ones."""
+"""Characters that end a line in YAML 1.1, and so in PyYAML, but not in YAML 1.2."""
 
 HINTS = {
     "\\t": "indent with spaces, not with tabs",
@@ -43,11 +43,11 @@ HINTS = {
     "cannot start any token": "text that begins with this character needs quotes",
     "while scanning a quoted scalar": "is a closing quote missing?",
 }
-"""What to try when the parser says this."""
+"""Advice by a part of the parser's message."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only: no tag is obeyed, and nesting is bounded before Python's stack is."""
+    """Loader that only composes nodes, rejects tags, and limits the depth before Python's stack overflows."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  filled below, as PyYAML's own loaders do
     depth = 0
@@ -58,8 +58,8 @@ class _Loader(yaml.SafeLoader):
             problem = f"the tag {quotable(event.tag)} is not allowed; a scenario holds plain values only"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         self.depth += 1
-        if self.depth > DEEPEST:
-            problem = f"nested deeper than {DEEPEST} levels; no field of a scenario is"
+        if self.depth > MAX_DEPTH:
+            problem = f"nested deeper than {MAX_DEPTH} levels; no field of a scenario is"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -67,7 +67,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that either version of YAML would read as something else, and never writes aliases."""
+    """Dumper that quotes text which YAML 1.1 or 1.2 would read as another type, and writes no aliases."""
 
     yaml_implicit_resolvers = deepcopy(yaml.SafeDumper.yaml_implicit_resolvers)
 
@@ -76,7 +76,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = '"' if set(text) & UNICODE_BREAKS else None  # PyYAML folds these unless they are escaped
+    style = '"' if set(text) & UNICODE_BREAKS else None  # escaped, since PyYAML folds lines there
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -87,7 +87,12 @@ for _kind, _pattern in SCALARS.items():
 
 
 def dump(content: Any, one_line: bool = False) -> str:
-    """Plain values as YAML that `Text` reads back as they are."""
+    """Write plain values as YAML that `Text` reads back unchanged.
+
+    Args:
+        content: numbers, text, booleans and None, in dictionaries and lists.
+        one_line: whether to write everything on one line, without a line break at its end.
+    """
     text: str = yaml.dump(
         content,
         Dumper=_Dumper,
@@ -100,14 +105,19 @@ def dump(content: Any, one_line: bool = False) -> str:
 
 
 class Text:
-    """YAML text as plain values, with the place (`file:line`) of each.
-
-    Raises:
-        ScenarioError: it is not one YAML document of plain values.
-    """
+    """Plain values read from YAML: `content`, and `places` with `file:line` of each value by path."""
 
     def __init__(self, text: str, source: str, numbered: bool = True) -> None:
-        """Read `text`; messages call it `source`, followed by the line if `numbered`."""
+        """Parse YAML.
+
+        Args:
+            text: the YAML.
+            source: name of the text in messages.
+            numbered: whether messages and places give the line.
+
+        Raises:
+            ScenarioError: it is not one YAML document of plain values.
+        """
         self._source, self._numbered = source, numbered
         self._values = 0
         self.places: dict[Path, str] = {(): self._at(0)}
@@ -117,7 +127,7 @@ class Text:
     def _at(self, line: int | None) -> str:
         return self._source if line is None or not self._numbered else f"{self._source}:{line + 1}"
 
-    def _refuse(self, node: yaml.Node, problem: str) -> NoReturn:
+    def _reject(self, node: yaml.Node, problem: str) -> NoReturn:
         raise ScenarioError(f"{self._at(node.start_mark.line)}: {problem}")
 
     def _compose(self, text: str) -> yaml.Node | None:
@@ -136,8 +146,8 @@ class Text:
     def _construct(self, node: yaml.Node, path: Path) -> Any:
         self.places[path] = self._at(node.start_mark.line)
         self._values += 1
-        if self._values > MAX_VALUES or len(path) > DEEPEST:
-            self._refuse(node, f"more than {MAX_VALUES} values or {DEEPEST} levels; does an alias (*) repeat itself?")
+        if self._values > MAX_VALUES or len(path) > MAX_DEPTH:
+            self._reject(node, f"more than {MAX_VALUES} values or {MAX_DEPTH} levels; does an alias (*) repeat itself?")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -149,10 +159,10 @@ class Text:
         for key_node, value_node in node.value:
             key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else {}
             if not isinstance(key, str):
-                self._refuse(key_node, f"found {found(key)} as the name of a field; names are text")
+                self._reject(key_node, f"found {found(key)} as the name of a field; names are text")
             inner = (*path, key)
             if key in out:
-                self._refuse(
+                self._reject(
                     key_node, f"{dotted(inner)}: found the field twice, first at {self.places[inner]}; keep one"
                 )
             out[key] = self._construct(value_node, inner)
@@ -167,7 +177,7 @@ class Text:
             case "bool":
                 return text.lower() == "true"
             case "int" if len(text) > MAX_DIGITS:
-                self._refuse(node, f"found a whole number of more than {MAX_DIGITS} digits; no field needs that")
+                self._reject(node, f"found a whole number of more than {MAX_DIGITS} digits; no field needs that")
             case "int":
                 return int(text, 0 if text[:2] in ("0o", "0x") else 10)
             case "float":
@@ -178,6 +188,6 @@ class Text:
 def _explain(error: yaml.MarkedYAMLError) -> str:
     if "single document" in (error.context or ""):
         return "found a second document (---); one file is one scenario"
-    said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-    hint = next((f"; {HINTS[key]}" for key in HINTS if key in said), "")
-    return " ".join((error.problem or said).split()) + hint
+    message = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+    hint = next((f"; {HINTS[key]}" for key in HINTS if key in message), "")
+    return " ".join((error.problem or message).split()) + hint

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scenarios.document import Document, assignments
 from scenarios.errors import ScenarioError
-from scenarios.yaml12 import DEEPEST, Text, dump
+from scenarios.yaml12 import MAX_DEPTH, Text, dump
 
 
 def document(tmp_path: Path, text: str) -> Document:
@@ -138,6 +138,6 @@ def test_nesting_is_bounded_exactly(tmp_path: Path) -> None:
     def nested(levels: int) -> str:
         return "a: " + "[" * (levels - 2) + "1" + "]" * (levels - 2)
 
-    assert document(tmp_path, nested(DEEPEST)).content
+    assert document(tmp_path, nested(MAX_DEPTH)).content
     with pytest.raises(ScenarioError, match="nested deeper"):
-        document(tmp_path, nested(DEEPEST + 1))
+        document(tmp_path, nested(MAX_DEPTH + 1))

@@ -9,7 +9,7 @@ from sweeps import BANDS
 import scenarios.reproduce
 from scenarios.catalogue import FOLDERS, shipped
 from scenarios.plan import plan
-from scenarios.reproduce import asked_of
+from scenarios.reproduce import claims_of
 
 CLAIMS = """
 reproduces:
@@ -53,7 +53,7 @@ def test_verdicts_are_computed(claims: Path, tmp_path: Path, netsim) -> None:
     ]
 
 
-def test_a_quick_look_is_another_study(claims: Path, small: Path, tmp_path: Path) -> None:
+def test_the_quick_version_is_another_study(claims: Path, small: Path, tmp_path: Path) -> None:
     quick = plan(claims, quick=True)
     assert quick.study.name == "band-quick"
     assert [point.path for point in quick.points] == ["points/narrow/seed-3", "points/wide/seed-3"]
@@ -64,7 +64,7 @@ def test_a_quick_look_is_another_study(claims: Path, small: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("form", ["grid", "zip"])
-def test_a_quick_look_at_combined_settings(form: str, small: Path) -> None:
+def test_the_quick_version_of_combined_settings(form: str, small: Path) -> None:
     file = small.parent / "other.yaml"
     file.write_text(f"base: small.yaml\n{form}: {{{BANDS}: [1, 2]}}\n{CLAIMS}")
     points = plan(file, quick=True).points
@@ -88,6 +88,6 @@ def test_unknown_systems_and_settings_are_one_sentence(claims: Path, netsim) -> 
 def test_shipped_reproductions_are_planned(file: Path) -> None:
     for quick in (False, True):
         made = plan(file, quick=quick)
-        assert asked_of(made).claims
+        assert claims_of(made).claims
         assert len({point.scenario.seed for point in made.points}) >= 3
     assert file.stem == plan(file).study.name

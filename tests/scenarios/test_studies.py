@@ -160,7 +160,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "lengths differ": (
         BASE + "zip:\n  seed: [1, 2]\n  name: [a]\n",
         2,
-        "zip: found lists of 1 and 2 values; all have as many",
+        "zip: found lists of 1 and 2 values; their lengths must agree",
     ),
     "bad value": (
         BASE + "grid:\n  network.users.count:\n  - 3\n  - none\n",
