@@ -29,10 +29,10 @@ Serve = Callable[[User, Smashed, Rows], Process[Smashed]]
 
 @dataclass(frozen=True)
 class CutLink:
-    """What crosses the cut, and how it is coded."""
+    """Messages across the cut: which tokens are sent, and the codecs of smashed data, labels and gradients."""
 
     tokens: TokenReducer | None = None
-    """Which tokens of a transformer's smashed data cross (default: all)."""
+    """Which tokens of a transformer's smashed data are sent (default: all)."""
     activations: Codec = Identity()
     """Codec of the smashed data (user to server)."""
     gradients: Codec = Identity()
@@ -42,7 +42,7 @@ class CutLink:
 
     @property
     def upload(self) -> Bundle:
-        """How a pair of smashed data and labels is sent."""
+        """Codec of an upload: a pair of smashed data and labels."""
         return Bundle((self.activations, FixedWidth(self.label_bits)))
 
     def check(self, world: World) -> None:

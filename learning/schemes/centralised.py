@@ -2,9 +2,9 @@
 
 server   one step on a mini-batch of all users' samples   per round
 
-The samples of all users lie at the server from the start, as one shuffled data set: their upload is not charged, and
-neither their partition nor who is away changes what is learnt. A round's mini-batch is as large as those of all users
-that would have taken part in it, so that equal rounds mean equal samples; `batch_size: all` makes it the whole data.
+The samples of all users are at the server from the start, as one shuffled data set: their upload is not charged, and
+neither their partition nor absent users change the training. A round's mini-batch is as large as those of a cohort of
+users together, so that equal rounds mean equal samples; with `batch_size: all` it is the whole data set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class Centralised(Scheme):
-    """All data at the server, one step a round on as many pooled samples as the users' mini-batches have together."""
+    """All data at the server; one step a round on as many pooled samples as the mini-batches of its users have."""
 
     def run(self, world: World) -> Process[None]:
         model: Weights
@@ -47,6 +47,6 @@ class Centralised(Scheme):
 def step(
     segment: Segment, optimiser: Optimiser, parameters: Parameters, state: Tree, x: Batch, y: Tensor
 ) -> tuple[Parameters, Tree]:
-    """One step on one mini-batch."""
+    """One step of `optimiser` on one mini-batch `x`, `y`; returns the new parameters and optimiser state."""
     parameters, state, _ = train(segment, optimiser, parameters, state, [stack_of_one(x)], [y[None]])
     return parameters, state

@@ -1,7 +1,7 @@
 """Federated averaging with a proximal term. [Li et al., MLSys 2020, algorithm 2]
 
-Messages as in FedAvg; a local gradient gets + mu (w - w_t), w_t the model as downloaded. Its price is two FLOPs for
-each weight and step.
+Messages as in FedAvg; mu (w - w_t) is added to a local gradient, where w_t is the model as downloaded. The term is
+charged two FLOPs for each weight and step.
 """
 
 from dataclasses import dataclass

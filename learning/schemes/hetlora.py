@@ -1,13 +1,13 @@
 """Heterogeneous federated fine-tuning of adapters: a rank for each user. [HetLoRA, Cho et al., arXiv 2401.06432]
 
 server -> user   backbone                 once
-server -> user   adapters and head        per round: of each factor what the user's rank has room for
+server -> user   adapters and head        per round: each factor truncated to the user's rank
 user             local steps on the whole model
 user -> server   adapters and head        per round
 server           mean, weighted by samples, of factors that are padded with zeros to the largest rank
 
-All adapters have one scale, that of the largest rank, so that those of a user are a part of the server's. Rows that
-no user in a round has room for are zero from then on.
+All adapters have one scale, that of the largest rank, so that those of a user are a part of the server's. Rows above
+the ranks of all users in a round are zero from then on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class HetLoRA(LocalTraining, Scheme):
     """Federated fine-tuning of whole models, each user's adapters as large as its budget allows (Cho et al., 2024)."""
 
     control: RankBudgets = RankBudgets()
-    """Which ranks there are, and what users can afford."""
+    """The allowed ranks, and the budgets of users."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
@@ -79,7 +79,10 @@ class HetLoRA(LocalTraining, Scheme):
             world.models((whole, model))
 
     def affordable(self, world: World) -> dict[User, int]:
-        """The largest rank that each user can afford, of those who can afford one. Raises ValueError if no user can."""
+        """Largest rank that each user can afford, without users that can afford none.
+
+        Raises ValueError if no user can afford any.
+        """
         model, users = adaptable(world), observe(world.users)
         budgets = CutCosts(world, model, CutLink(), self.control.budget).budgets(
             users, self.control.budgets, self.control.ranks[-1]
@@ -94,17 +97,17 @@ class HetLoRA(LocalTraining, Scheme):
         return {user: rank for user, rank in ranks.items() if rank}
 
     def check(self, world: World) -> None:
-        """Raises ValueError unless the scenario has an adapter, and weights for it in two layers."""
+        """Raises ValueError unless the scenario has an adapter, and weights for it in two layers or more."""
         super().check(world)
         adaptable(world)
 
     def excluded(self, world: World) -> list[User]:
-        """Users that cannot afford the least rank. Raises ValueError if that is all."""
+        """Users that cannot afford the lowest rank. Raises ValueError if that holds for all users."""
         affordable = self.affordable(world)
         return [user for user in world.eligible if user not in affordable]
 
     def _rank(self, world: World, model: AdaptableModel, user: User, budget: float) -> int:
-        """The largest rank whose local training a user can afford; 0 if none. FLOPs are those of its first step."""
+        """Largest rank whose local training fits a user's budget; 0 if none. FLOPs are those of its first step."""
         positions, resource = self.positions(user, 0), self.control.budget
         batches = user.batches.stack(positions if resource == "memory" else positions[:1])
         fitting = [rank for rank in self.control.ranks if rank <= model.max_ranks.min()]
@@ -115,15 +118,20 @@ class HetLoRA(LocalTraining, Scheme):
 
 
 def mean(model: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """The mean of what users trained, padded with zeros to the shapes of the server's model.
+    """Mean of the users' adapters and heads, padded with zeros to the shapes of the server's model.
 
-    Charged two FLOPs for each element that users trained.
+    Charged two FLOPs for each element of the users' parameters.
+
+    Args:
+        model: the server's parameters, by name, whose shapes the result has.
+        trees: each user's parameters, by name.
+        weights: each user's weight.
     """
     charge_elementwise(2, trees)
     return padded_mean([*trees, model], (*weights, 0.0))
 
 
 def with_rank(model: AdaptableModel, rank: int, largest: int) -> Bound:
-    """The whole model with this rank everywhere, and the scale of the largest."""
+    """The whole model with adapters of this rank on all weights, and with the scale of the largest rank."""
     adapted = model.with_ranks(rank)
     return replace(adapted, alpha=adapted.scale(largest), scaling="none").bind(model.whole.frozen)

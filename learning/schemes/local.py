@@ -1,9 +1,9 @@
-"""Local training: every user by itself, nothing is sent. [LocalLoRA, where `learning.adapter` is given]
+"""Local training: every user trains independently, nothing is sent. [LocalLoRA, where `learning.adapter` is given]
 
 user   local steps on its own model   per round
 
-Users end with models of their own: accuracy is reported as the plain mean over all users, those included that never
-took part, and as the least and largest, on the common test set.
+Every user has a model of its own: accuracy is reported as the mean over all users, those included that never took part,
+and as the minimum and maximum, on the common test set.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class Local(LocalTraining, Scheme):
-    """Training without collaboration: what a user has of its own data alone, the lower bound."""
+    """Training without collaboration, each user on its own data alone: a lower bound for collaborative schemes."""
 
     def run(self, world: World) -> Process[None]:
         start = world.initial(world.whole)
@@ -31,6 +31,6 @@ class Local(LocalTraining, Scheme):
             world.models(*(model for model, _ in own.values()))
 
     def user(self, world: World, user: User, number: int, model: Weights, state: State) -> Trained:
-        """Returns the user's model and its optimiser's state; a round that it does not finish changes neither."""
+        """A local round of a user; returns its model and optimiser state, which an unfinished round does not change."""
         batches = user.batches.stack(self.positions(user, number))
         return (yield from descend(world, world.whole, user, model, state, *batches))

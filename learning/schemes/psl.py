@@ -1,11 +1,11 @@
 """Parallel split learning: joint server steps, device parts that are never averaged. [GAPSL's baseline definition]
 
-As SFL with an interval without end. Users end with models of their own: accuracy is reported as their mean, least and
-largest on the common test set.
+As SFL with an infinite interval. Every user has a model of its own: accuracy is reported as the mean, minimum and
+maximum over users on the common test set.
 
-Under an asynchronous policy, which knows no joint step, a local round is one mini-batch against a replica of the
-server part, and the policy says what the server makes of it. With plain SGD the mean of all users' replicas is the
-joint step.
+Under an asynchronous policy, which has no joint step, a local round is one mini-batch against a replica of the server
+part, and the policy determines how replicas update the server part. With plain SGD the mean of all users' replicas is
+the joint step.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class PSL(Scheme):
-    """Parallel split learning: one joint server step a round, every user keeps a device part of its own."""
+    """Parallel split learning: one joint server step a round; every user keeps its own device part."""
 
     weighting: Literal["uniform", "by_samples"] = "uniform"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
 
     asynchronous = True
 
@@ -42,10 +42,10 @@ class PSL(Scheme):
 
     def run(self, world: World) -> Process[None]:
         joint = SFL(interval=None, weighting=self.weighting, link=self.link)
-        return self.apart(world) if world.policy.asynchronous else joint.run(world)
+        return self.run_asynchronously(world) if world.policy.asynchronous else joint.run(world)
 
-    def apart(self, world: World) -> Process[None]:
-        """Users that go on by themselves."""
+    def run_asynchronously(self, world: World) -> Process[None]:
+        """Train under an asynchronous policy, each user against a replica of the server part."""
         back: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         devices = {user: DevicePart(front, world.optimiser.init(front)) for user in world.users}
@@ -59,6 +59,7 @@ class PSL(Scheme):
     def user(
         self, world: World, user: User, number: int, back: Weights, device: DevicePart, states: dict[User, State]
     ) -> Process[Weights]:
+        """A local round: one mini-batch against a replica of the server part `back`; returns the replica."""
         if device.interval < 0:
             device.weights = yield from user.server.send(user, device.weights, "model")
             device.interval = 0

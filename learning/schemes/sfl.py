@@ -5,7 +5,7 @@ server -> user   device part              in the user's first round of an interv
 user -> server   smashed data, labels
 server           gradients of the user's mini-batch at the common server weights
 server -> user   cut-layer gradient
-user             backward and step with its own, unscaled gradient
+user             backward pass and step with its own, unscaled gradient
 user -> server   device part              in the last round of an interval
 server           one step on the mean of the users' gradients; in the last round, mean of the device parts
 """
@@ -37,7 +37,7 @@ class SFL(Scheme):
     weighting: Literal["uniform", "by_samples"] = "uniform"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link does not fit the model."""
@@ -71,6 +71,18 @@ class SFL(Scheme):
         interval: int,
         last: bool,
     ) -> Process[None]:
+        """A round of one user: one mini-batch, and at the ends of an interval the device part down and up.
+
+        Args:
+            world: the world.
+            user: the user.
+            number: number of the round.
+            device: its part of the model.
+            front: the aggregated device part.
+            joint: the server part that all users share.
+            interval: number of the interval that the round belongs to.
+            last: whether it is the last round of the interval.
+        """
         if device.interval != interval:
             device.weights = yield from world.server.send(user, front, "model")
             device.interval = interval
@@ -82,7 +94,7 @@ class SFL(Scheme):
             yield from user.send(world.server, device.weights, "model")
 
     def _interval(self, number: int) -> tuple[int, bool]:
-        """The interval that a round belongs to, and whether it is the last round of it."""
+        """Number of the interval that a round belongs to, and whether it is the last round of it."""
         if self.interval is None:
             return 0, False
         return number // self.interval, (number + 1) % self.interval == 0
@@ -96,7 +108,7 @@ class SFL(Scheme):
         back: Weights,
         last: bool,
     ) -> list[tuple[Weights, Weights]]:
-        """What is evaluated: the global model, as it would be if it were aggregated now; or one model for each user."""
+        """The models to be evaluated: the global one, as if it were aggregated now; or without interval each user's."""
         if self.interval is None:
             return [(device.weights, back) for device in devices.values()]
         if not last:

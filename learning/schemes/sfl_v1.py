@@ -3,9 +3,9 @@
 server -> user   device part              per round
 for each local step, all users side by side:
   user -> server   smashed data, labels
-  server           forward, backward and step on the user's own replica
+  server           forward pass, backward pass and step on the user's own replica
   server -> user   cut-layer gradient
-  user             backward and step
+  user             backward pass and step
 user -> server   device part              per round
 server           mean of the device parts, and of the replicas
 """
@@ -34,9 +34,9 @@ class SFLV1(LocalTraining, Scheme):
     weighting: Literal["uniform", "by_samples"] = "uniform"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
     average: Literal["factors", "product"] = "factors"
-    """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
+    """How adapters are averaged: each of their two factors; or their product, truncated to their rank."""
 
     asynchronous = True
     hierarchical = True
@@ -63,6 +63,7 @@ class SFLV1(LocalTraining, Scheme):
         model: tuple[Weights, Weights],
         states: dict[User, tuple[State, State]],
     ) -> Process[tuple[Weights, Weights]]:
+        """A local round of a user, from both parts of the `model`; returns its device part and its replica."""
         (front, back), (state, back_state) = model, states[user]
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
@@ -80,10 +81,10 @@ class SFLV1(LocalTraining, Scheme):
         if self.average == "product":
             _adapted(world.front)
             if world.policy.asynchronous or world.nearest is not None:
-                raise ValueError("average = product needs users that hand in together, in rounds and at one server")
+                raise ValueError("average = product needs a policy in rounds and one server; set average to factors")
 
 
 def _adapted(part: Part) -> Adapted:
     if not isinstance(part, Bound):
-        raise ValueError("average = product is about adapters; give learning.adapter, as in {rank: 8}")
+        raise ValueError("average = product needs adapters; give learning.adapter, as in {rank: 8}")
     return part.adapted

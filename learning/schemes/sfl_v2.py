@@ -1,7 +1,7 @@
 """Split federated learning, version 2. [Thapa et al., AAAI 2022, SplitFedV2]
 
-As version 1, but with one server part: mini-batches change it one after another, in the order in which the server gets
-round to them. Device parts are averaged each round, the server part never.
+As version 1, but with one server part: mini-batches change it one after another, in the order in which the server
+processes them. Device parts are averaged each round, the server part never.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SFLV2(LocalTraining, Scheme):
     weighting: Literal["uniform", "by_samples"] = "uniform"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
 
     asynchronous = True
 
@@ -50,6 +50,7 @@ class SFLV2(LocalTraining, Scheme):
     def user(
         self, world: World, user: User, number: int, front: Weights, part: ServerPart, states: dict[User, State]
     ) -> Process[Weights]:
+        """A local round of a user against the common server part; returns its device part."""
         state = states[user]
         front = yield from world.server.send(user, front, "model")
         for position in self.positions(user, number):

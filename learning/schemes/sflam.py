@@ -6,7 +6,7 @@ server -> user   device part, which with the cut after the first block is the em
 for each local step, all users side by side:
   user             forward pass, quantisation
   user -> server   codes and range; labels
-  server           forward, backward and step on the user's own replica
+  server           forward pass, backward pass and step on the user's own replica
   server -> user   cut-layer gradient
   user             backward pass, straight through the quantiser, and step
 user -> server   device part              per round
@@ -42,28 +42,28 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class SFLAM(LocalTraining, Scheme):
-    """Split federated learning with quantised activations, whose bits, power and band are controlled (Qiang, 2025)."""
+    """Split federated learning that controls bits of activations, power and bandwidth (Qiang et al., 2025)."""
 
     control: PrecisionController = PrecisionController()
-    """How bits, powers and bandwidths are chosen."""
+    """The controller of bits, powers and bandwidths."""
     rounding: Literal["stochastic", "nearest"] = "stochastic"
     """How activations are rounded; stochastic rounding is unbiased."""
     gradient_bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 32
-    """Bits of an element of the gradient that comes back; while they are 32, all traffic together at most halves."""
+    """Bits of an element of the cut-layer gradient; 32 is no quantisation, with which total traffic at most halves."""
     label_bits: Annotated[int, Ge(0)] = 4
-    """Bits of a label."""
+    """Bits of one sample's label."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     legacy_last_client: bool = False
-    """Do as the released code did, whose list of server replicas held the last user's alone: its replica becomes the
-    server's part in place of the mean. Only to study what that does."""
+    """Whether the last user's replica becomes the server part in place of the mean, as in the released code, whose list
+    of server replicas contained only that one; to study its effect."""
 
     one_chain = True
 
     @property
     def stand_in(self) -> str | None:
-        """What decides about bits in a dry run, where that is ranges of activations in any other."""
-        return "equal ranges of all users' activations" if self.control.goes_by_ranges else None
+        """Equal ranges of all users' activations, where decisions otherwise depend on observed ranges; else None."""
+        return "equal ranges of all users' activations" if self.control.uses_ranges else None
 
     def run(self, world: World) -> Process[None]:
         front: Weights
@@ -91,7 +91,19 @@ class SFLAM(LocalTraining, Scheme):
         fresh: tuple[State, State],
         bits: int,
     ) -> Process[tuple[Weights, Weights]]:
-        """A round of a user with optimisers in their `fresh` states; returns its device part and its replica."""
+        """A local round of a user.
+
+        Args:
+            world: the world.
+            user: the user.
+            number: number of the local round.
+            model: the device part and the server part, as aggregated last.
+            fresh: initial states of the optimisers of both parts.
+            bits: bits of an activation.
+
+        Returns:
+            Its device part and its replica of the server part.
+        """
         (front, back), (state, back_state) = model, fresh
         front = yield from user.server.send(user, front, "model")
         replica = ServerPart(world, back, back_state)
@@ -102,7 +114,10 @@ class SFLAM(LocalTraining, Scheme):
         return front, replica.weights
 
     def decide(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> dict[User, int]:
-        """Set the users' parts of the bands and powers for a round; returns the bits of their activations."""
+        """Decide for the users of round `number`, and set their shares of the bands and their powers.
+
+        Returns the bits of an activation of each user.
+        """
         problem = self.problem(world, users, number, ranges)
         plan = self.control.solve(problem, world.streams.generator("subchannels", number))
         chosen = dict(zip(users, grants(problem, plan), strict=True))
@@ -115,7 +130,7 @@ class SFLAM(LocalTraining, Scheme):
         return {user: grant.bits for user, grant in chosen.items()}
 
     def problem(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> PrecisionProblem:
-        """What has to be decided for these users before a round."""
+        """The problem of the users of round `number`."""
         bits = self.control.allowed[0]
         predictor = ExchangePredictor(world, self.link(bits), world.front, world.back)
         observed = observe(users, self.control.csi)
@@ -127,15 +142,15 @@ class SFLAM(LocalTraining, Scheme):
     def observe(
         self, world: World, ranges: ActivationRanges, updates: Sequence[Update[tuple[Weights, Weights]]]
     ) -> None:
-        """Take in the range of the mini-batch with which each user's round began, where decisions go by it."""
-        if self.control.goes_by_ranges and world.executor.computes:
+        """Update the ranges with those of the first mini-batch of each user's round, where decisions depend on them."""
+        if self.control.uses_ranges and world.executor.computes:
             first = {
                 each.user: each.user.batch(self.positions(each.user, each.local_round).start)[0] for each in updates
             }
             ranges.observe(world, {each.user: (each.base[0], first[each.user]) for each in updates})
 
     def link(self, bits: int) -> CutLink:
-        """What crosses the cut, with so many bits for an element of the smashed data."""
+        """Messages across the cut, with `bits` bits for an element of the smashed data."""
         return CutLink(
             activations=quantiser(bits, self.rounding),
             gradients=quantiser(self.gradient_bits),

@@ -1,12 +1,12 @@
 """Sequential split learning. [Gupta and Raskar, 2018; relay through the base station]
 
-for each user in turn:
+for each user, one after another:
   server -> user   device part              the relay's second hop
   for each local step:
     user -> server   smashed data, labels
-    server           forward, backward and step at once
+    server           forward pass, backward pass and step at once
     server -> user   cut-layer gradient
-    user             backward and step
+    user             backward pass and step
   user -> server   device part              the relay's first hop, to the next user
 """
 
@@ -27,19 +27,20 @@ from learning.world import World
 
 @dataclass
 class Relay:
-    """The one device part, wherever it is."""
+    """The device part of the model, which users pass on."""
 
     weights: Weights
+    """Its weights, as the last user that finished returned them."""
 
 
 @dataclass(frozen=True)
 class SL(LocalTraining, Scheme):
-    """Split learning, one user after another; the device part is handed on through the base station."""
+    """Split learning, one user after another; the device part is passed on through the base station."""
 
     order: Literal["random", "fixed"] = "random"
-    """Whether users are visited in a fresh random order each round, or by number."""
+    """Order of the users in a round: random, drawn independently in each round; or by number (`fixed`)."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
@@ -60,6 +61,7 @@ class SL(LocalTraining, Scheme):
     def user(
         self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, State]
     ) -> Process[None]:
+        """A user's local steps; its device part replaces that of the relay when its upload has ended."""
         weights = yield from world.server.send(user, relay.weights, "model")
         for position in self.positions(user, number):
             weights, states[user] = yield from exchange(

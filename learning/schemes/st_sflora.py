@@ -1,11 +1,11 @@
-"""Split federated fine-tuning in one direction, with the tokens that are worth their airtime.
+"""Split federated fine-tuning without a downlink of gradients; tokens are chosen by their attention and airtime.
 
 [ST-SFLora, Qiang et al., arXiv 2605.26120; deviations in docs/systems/st_sflora.md]
 
-server -> user   frozen device part             once, if it is not there from the beginning
+server -> user   frozen device part             once, if devices do not have it from the beginning
 user             forward pass, attention of the class token
 user -> server   importance: attention of the patches by rank
-server           admission; tokens, part of the band and power of each user
+server           admission; tokens, share of the band and power of each user
 server -> user   allocation
 user -> server   class token, tokens kept, merged token; labels
 server           gradients of the user's mini-batch at the common adapters and head
@@ -41,9 +41,9 @@ from learning.scheme import Scheme
 from learning.world import World
 
 IDLE_ROUND_S = 1.0
-"""Length of a round in which no user is admitted, unless its deadline is earlier."""
-REPORTING = 0.5
-"""Part of a deadline after which no report is waited for, so that uploads have the rest."""
+"""Duration of a round in which no user is admitted, unless its deadline is earlier."""
+REPORT_SHARE = 0.5
+"""Fraction of a round's deadline that is the deadline of reports, so that the rest is left for uploads."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class STSFLora(Scheme):
     """Fine-tuning of server-side adapters; tokens, bandwidth and power maximise attention delivered per second."""
 
     control: TokenController = TokenController()
-    """How tokens, bandwidth and power are chosen."""
+    """The controller of tokens, bandwidth and power."""
     selector: Literal["attention", "random", "strided"] = "attention"
-    """Patches that the class token attends to most, drawn anew for each sample, or evenly spaced. The last two ignore
-    attention, and `control` then goes by equal importance of all patches."""
+    """Which patches are kept: those that the class token attends to most, patches drawn independently for each sample,
+    or evenly spaced ones. The last two ignore attention, and `control` then takes all patches as equally important."""
     merge: bool = True
     """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
     delivers_model: bool = False
-    """Whether a device gets its frozen part over the air when it first takes part; else it has it from the start."""
+    """Whether a device downloads its frozen part when it first takes part; otherwise it has it from the beginning."""
     label_bits: Annotated[int, Ge(0)] = 4
-    """Bits of a label."""
+    """Bits of one sample's label."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
@@ -68,8 +68,8 @@ class STSFLora(Scheme):
 
     @property
     def stand_in(self) -> str | None:
-        """What decides about tokens in a dry run, where that is reports of the users in any other."""
-        by_reports = self._goes_by_reports and self.control.tokens is None
+        """Equal importance of all patches, where decisions otherwise depend on users' reports; else None."""
+        by_reports = self._uses_reports and self.control.tokens is None
         return "equal importance of all patches, at which more tokens are sent" if by_reports else None
 
     def run(self, world: World) -> Process[None]:
@@ -81,14 +81,17 @@ class STSFLora(Scheme):
             world.models((front, part.weights))
 
     def round(self, world: World, number: int, part: JointPart, ready: set[User]) -> Process[None]:
-        """A round, at whose end the server's `part` steps; devices that have their frozen part are `ready`."""
+        """Round `number`, which ends with an optimiser step of the server's `part`.
+
+        `ready` are the users whose devices have their frozen part; users that download it are added.
+        """
         start_s, users = world.env.now, world.selected(number)
         dwell_s = {user: self.control.dwell_s(user, number, world.streams) for user in users}
         costs = {user: upload_cost(world, user.batch(number), self.label_bits) for user in users}
         admitted = self.control.admitted(dwell_s, costs, self._extra_tokens)
         for user in world.users:
             user.node.uplink.allocate(None)
-        reports = yield from gather(world, {u: self.report(world, u, number, ready) for u in admitted}, REPORTING)
+        reports = yield from gather(world, {u: self.report(world, u, number, ready) for u in admitted}, REPORT_SHARE)
         left_s = {user: dwell_s[user] - (world.env.now - start_s) for user in reports}
         grants = self.allocate(world, reports, costs, left_s) if reports else {}
         done = yield from gather(world, {u: self.upload(world, u, reports[u], grants[u], part) for u in grants})
@@ -112,7 +115,17 @@ class STSFLora(Scheme):
     def allocate(
         self, world: World, reports: Mapping[User, Report], costs: Mapping[User, UploadCost], left_s: dict[User, float]
     ) -> dict[User, TokenGrant]:
-        """Decide on the users that have reported, and set their parts of the band and powers."""
+        """Decide for the users that have reported, and set their shares of the band and their powers.
+
+        Args:
+            world: the world.
+            reports: the users' reports.
+            costs: what their uploads cost.
+            left_s: seconds that are left for each upload, of the users that have reported.
+
+        Returns:
+            What each admitted user may send.
+        """
         known = self.known_importance(world, reports, costs)
         problem = self.control.problem(known, costs, left_s, self._extra_tokens)
         grants, efficiency = self.control.grants(problem, list(reports))
@@ -125,14 +138,14 @@ class STSFLora(Scheme):
     def known_importance(
         self, world: World, reports: Mapping[User, Report], costs: Mapping[User, UploadCost]
     ) -> Floats:
-        """(users, patches): importance by rank that the decision goes by."""
-        read = self._goes_by_reports and world.executor.computes
+        """(users, patches): importance by rank on which the decision is based, in the order of `reports`."""
+        read = self._uses_reports and world.executor.computes
         values = world.executor.value([each.by_rank for each in reports.values()]) if read else [None] * len(reports)
         known = zip((costs[user] for user in reports), values, strict=True)
         return np.stack([importance_by_rank(cost.samples, cost.patches, value) for cost, value in known])
 
     def upload(self, world: World, user: User, report: Report, grant: TokenGrant, part: JointPart) -> Process[None]:
-        """Upload of the tokens granted to a user; the server computes their gradients."""
+        """Download of a user's grant and upload of its tokens, of which the server computes the gradients."""
         yield from world.server.send(user, grant, "allocation", FixedWidth(32))
         reducer = Selected(grant.tokens, self.selector, self.merge)
         shape = specification(report.attention).tree.shape
@@ -152,7 +165,7 @@ class STSFLora(Scheme):
         self.control.check(world.cohort_size, patches)
 
     @property
-    def _goes_by_reports(self) -> bool:
+    def _uses_reports(self) -> bool:
         return self.control.attention == "reported" and self.selector == "attention"
 
     @property
@@ -162,10 +175,12 @@ class STSFLora(Scheme):
 
 
 class Report(NamedTuple):
-    """What the server and a user know of its mini-batch after the forward pass."""
+    """A user's mini-batch after the forward pass, and the importance of its patches as the server received it."""
 
     x: Inputs
+    """Samples, (samples, ...)."""
     y: Rows
+    """Labels, (samples,)."""
     h: Deferred[Tensor]
     """Smashed data with all tokens, (samples, 1 + patches, width)."""
     attention: Deferred[Tensor]

@@ -4,7 +4,7 @@ server -> user   adapters of the device part      per round
 for each local step, all users side by side:
   user             forward pass, attention of the class token, selection, merging, quantisation
   user -> server   class token, tokens kept, merged token; range; labels
-  server           forward, backward and step on the user's own replica of adapters and head
+  server           forward pass, backward pass and step on the user's own replica of adapters and head
   server -> user   gradient of these tokens
   user             backward pass through selection and merging, and step
 user -> server   adapters of the device part      per round
@@ -31,30 +31,31 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class TSFLora(LocalTraining, Scheme):
-    """Split federated fine-tuning of adapters; only the tokens that matter cross the cut, in few bits (Qiang, 2026)."""
+    """Split federated fine-tuning of adapters; the most important tokens are sent, in few bits (Qiang et al., 2026)."""
 
     tokens: Annotated[int, Ge(1)] = 40
-    """Patch tokens kept; as many as there are sends all of them, and no merged one."""
+    """Patch tokens kept; where there are no more than these, all are sent, and no merged one."""
     budget: Literal["patches", "sent"] = "patches"
     """What `tokens` counts: patch tokens alone, or all tokens sent, the class token and the merged one included."""
     selector: Literal["attention", "random", "strided"] = "attention"
-    """Patches that the class token attends to most, drawn anew for each sample, or evenly spaced."""
+    """Which patches are kept: those that the class token attends to most, patches drawn independently for each sample,
+    or evenly spaced ones."""
     merge: bool = True
     """Whether the mean of the other patches, weighted by their attention, is sent as one more token."""
     bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 8
-    """Bits of an activation; 32 sends them as they are."""
+    """Bits of an activation; 32 is no quantisation."""
     rounding: Literal["nearest", "stochastic"] = "nearest"
     """How activations are rounded."""
     range: Literal["tensor", "token"] = "tensor"
-    """Over what a quantiser takes its range: over a mini-batch, or over each token."""
+    """Elements that share a range of the quantiser: those of a mini-batch, or of each token."""
     gradient_bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32] = 32
-    """Bits of an element of the gradient that comes back."""
+    """Bits of an element of the cut-layer gradient; 32 is no quantisation."""
     label_bits: Annotated[int, Ge(0)] = 4
-    """Bits of a label."""
+    """Bits of one sample's label."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     average: Literal["factors", "product"] = "factors"
-    """Whether two factors of an adapter are averaged one by one, or what they do together, cut back to their rank."""
+    """How adapters are averaged: each of their two factors; or their product, truncated to their rank."""
 
     asynchronous = True
     hierarchical = True
@@ -62,7 +63,7 @@ class TSFLora(LocalTraining, Scheme):
 
     @property
     def link(self) -> CutLink:
-        """What crosses the cut: tokens are selected, the others merged, and the result quantised."""
+        """Messages across the cut: tokens are selected, the others merged, and the result is quantised."""
         keep = self.tokens if self.budget == "patches" else max(self.tokens - 1 - self.merge, 0)
         return CutLink(
             tokens=Selected(keep, self.selector, self.merge),
@@ -82,5 +83,5 @@ class TSFLora(LocalTraining, Scheme):
 
     @property
     def _plain(self) -> SFLV1:
-        """SplitFedV1 over this link, which is all that the scheme is."""
+        """SplitFed version 1 with this link, of which the scheme consists."""
         return SFLV1(self.local_steps, self.weighting, self.link, self.average, local_epochs=self.local_epochs)

@@ -229,9 +229,12 @@ def test_the_queue_at_the_server_grows_with_users() -> None:
                 "learning__scheme": {"name": "tsflora", "average": "product"},
                 "learning__policy": {"name": "asynchronous"},
             },
-            "needs users that hand in together",
+            "needs a policy in rounds and one server",
         ),
-        ({"learning__scheme": {"name": "sfl_v1", "average": "product"}, "learning__adapter": None}, "about adapters"),
+        (
+            {"learning__scheme": {"name": "sfl_v1", "average": "product"}, "learning__adapter": None},
+            "product needs adapters",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], sentence: str) -> None:

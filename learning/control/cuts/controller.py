@@ -36,7 +36,7 @@ class CutController(Protocol):
         ...
 
     @property
-    def by_bound(self) -> bool:
+    def uses_bound(self) -> bool:
         """Whether plans depend on the constants of the bound on convergence, which may be estimated from gradients."""
         return False
 
@@ -68,7 +68,7 @@ class Hasfl(CutController):
         return CutPlan(choice, interval, problem.with_interval(interval).cost(choice))
 
     @property
-    def by_bound(self) -> bool:
+    def uses_bound(self) -> bool:
         return self.tune_interval or "best" in (self.batches, self.cuts)
 
     def _choice(self, forecast: CutForecast, problem: CutProblem, number: int) -> CutChoice:
@@ -97,7 +97,7 @@ class AdaptSFL(CutController):
         return CutPlan(choice, interval, problem.with_interval(interval).cost(choice))
 
     @property
-    def by_bound(self) -> bool:
+    def uses_bound(self) -> bool:
         return True
 
 

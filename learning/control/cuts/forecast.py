@@ -29,7 +29,7 @@ class CutForecast:
 
     world: World
     link: CutLink
-    """What crosses the cut, and how it is coded."""
+    """Messages across the cut."""
     interval: int
     """Rounds between aggregations in the scenario."""
     between_servers_bps: float

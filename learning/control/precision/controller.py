@@ -92,7 +92,7 @@ class PrecisionController:
         return self.bits == "optimised"
 
     @property
-    def goes_by_ranges(self) -> bool:
+    def uses_ranges(self) -> bool:
         """Whether decisions depend on the ranges of activations that training produces."""
         return self.optimised and self.ranges == "observed"
 

@@ -1,4 +1,4 @@
-"""A device under FedSL-PQ: what it holds between rounds, and its random numbers."""
+"""A device under FedSL-PQ: its state between rounds, and its random numbers."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ class PrunedDevice:
     user: User
     weights: Weights
     state: State
-    """State of its optimiser."""
+    """State of the device's optimiser."""
     replica: ServerPart
-    """The user's server part, where every user has one of its own."""
+    """The user's replica of the server part, in the mode `per_client`."""
     mask: Weights | None = None
-    """Which weights are kept; None before the first mask of an interval."""
+    """Which weights are kept, as boolean tensors by name; None before the first mask of an interval."""
     gradients: Weights | None = None
-    """The last gradients, neither masked nor quantised."""
+    """Gradients of the last step, neither masked nor quantised; None before the first."""
     rate: float = 0.0
     """Share of the prunable weights that is pruned."""
     compute_s: float = 0.0
-    """Time of the forward and backward pass in the last round whose passes it finished."""
+    """Time of the forward and backward pass in the last round in which the device finished both."""
     other_s: float | None = None
-    """Time of everything else in that round: messages, and the server's work. None before it."""
+    """Time of everything else in that round: messages and the server's work. None before such a round."""
 
     @property
     def density(self) -> float:
-        """Share of the dense FLOPs that a pass costs, by the sparse cost model."""
+        """Fraction of the dense FLOPs that a forward or backward pass costs, by the sparse cost model."""
         return 1 - self.rate
 
     def dropout_draw(self, dropout: Dropout, number: int, x: Inputs) -> Draw | None:
-        """Uniform numbers that decide in round `number` what is dropped of a mini-batch; None without dropout."""
+        """Uniform numbers of the dropout of the mini-batch `x` in round `number`; None without dropout."""
         if not dropout.rate:
             return None
         z = self.world.executor.plan(steps.front, self.world.front, self.weights, x).profile.outputs[0].tree

@@ -1,4 +1,4 @@
-"""What FedSL-PQ computes: pruning, pruned forward pass, quantised masked update, and the mean of pruned models."""
+"""Operations of FedSL-PQ: pruning, pruned forward pass, quantised masked update, and the mean of pruned models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ from learning.steps import Parameters, pullback
 def pruned(
     pruning: Pruning, gradients: Parameters | None, rate: float, weights: Parameters
 ) -> tuple[Parameters, Parameters]:
-    """Mask a model by the importance of its weights: the weights kept (others zero), and the mask (bool).
+    """Mask a model by the importance of its weights; charged one comparison for each weight.
 
-    Charged a comparison for each weight. `rate` is the share of the prunable weights that is removed; `gradients` are
-    those that the importance `taylor` goes by.
+    Args:
+        pruning: importance and granularity.
+        gradients: the last gradients by name, which the importance `taylor` needs; else None.
+        rate: share of the prunable weights that is removed, in [0, 1).
+        weights: the weights by name.
+
+    Returns:
+        The weights with those removed set to zero, and the mask, boolean tensors by name.
     """
     charge_elementwise(1, weights)
     mask = pruning.mask(weights, pruning.scores(weights, gradients), rate)
@@ -29,7 +35,7 @@ def pruned(
 
 
 def front(segment: Segment, dropout: Dropout, weights: Parameters, x: Tensor, u: Tensor | None) -> Tensor:
-    """Smashed data with dropped activations at zero; `u` are the draws that decide, None without dropout."""
+    """Smashed data of a mini-batch `x`, dropped activations being zero; `u` are the dropout's draws, None without."""
     z = segment(weights, x)
     return z if u is None else dropout.apply(z, dropout.mask(u))
 
@@ -47,11 +53,27 @@ def update(
     u: Tensor | None,
     noise: dict[str, Tensor] | None,
 ) -> tuple[Parameters, Tree, Parameters]:
-    """Masked update with quantised gradients: w - gamma m Q(m g); also g itself, for the next importance scores.
+    """Masked update with quantised gradients: w - gamma m Q(m g).
 
-    A pruned weight has a gradient too; with the masked one in its place, its importance |w g| would always be zero.
-    Dropout is part of the function pulled back through, so gradients of dropped activations vanish and the others are
-    scaled once in each direction.
+    Dropout is part of the function that is differentiated, so gradients of dropped activations vanish and the others
+    are scaled once in each direction.
+
+    Args:
+        segment: the device's part of the model.
+        dropout: dropout of the smashed data.
+        optimiser: the device's optimiser.
+        codec: quantiser of the gradient.
+        weights: pruned weights by name.
+        state: state of the optimiser.
+        mask: which weights are kept, boolean tensors by name.
+        x: the mini-batch, (samples, ...).
+        dz: the cut-layer gradient.
+        u: draws of the dropout; None without dropout.
+        noise: uniform numbers for stochastic rounding, by name; None without quantisation.
+
+    Returns:
+        The new weights, the new state, and g itself for the next importance scores: a pruned weight has a gradient
+        too, and with the masked one its importance |w g| would always be zero.
     """
     with uncharged():
         _, pull = pullback(lambda weights: front(segment, dropout, weights, x, u), weights)
@@ -66,9 +88,13 @@ def update(
 def aggregated(
     front: Parameters, fronts: list[Parameters], masks: list[Parameters] | None, weights: tuple[float, ...]
 ) -> Parameters:
-    """The mean of the users' device parts, over those that kept an entry where masks are given.
+    """Mean of the users' device parts; charged one FLOP for each weight of each user.
 
-    Charged a FLOP for each weight of each user. `front` is the last aggregate, of which entries stay that no user kept.
+    Args:
+        front: the last aggregate, from which entries are taken that no user kept.
+        fronts: each user's device part.
+        masks: each user's mask, where an entry is to be averaged over the users that kept it; None for the plain mean.
+        weights: each user's weight.
     """
     charge_elementwise(1, fronts)
     return weighted_mean(fronts, weights) if masks is None else masked_mean(front, fronts, masks, weights)

@@ -19,14 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil, log2
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from learning.codecs import Bundle, Chain, Codec, FixedWidth, Identity, KeptActivations, KeptWeights, quantiser
+from learning.codecs import Codec, Identity, KeptWeights, quantiser
 from learning.control.pruning import rate_within_budget
-from learning.draws import Draw
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.broadcast import Broadcast
@@ -37,6 +35,7 @@ from learning.reducers.pruning import CubicRamp, Pruning
 from learning.scheme import Scheme
 from learning.schemes.fedsl_pq import aggregation, operators
 from learning.schemes.fedsl_pq.device import PrunedDevice
+from learning.schemes.fedsl_pq.messages import cut_codecs
 from learning.steps import Weights
 from learning.world import World
 
@@ -54,25 +53,28 @@ class FedSLPQ(Scheme):
     prune_every: Annotated[int, Ge(1)] | None = None
     """Rounds between new masks within an interval (default: a new mask only where an interval begins)."""
     latency_budget_s: Annotated[float, Gt(0)] | None = None
-    """Where given, each device chooses its rate so that a round takes it this long, judging by its last round."""
+    """Where given, each device chooses its pruning rate such that a round takes it this long, predicted from its last
+    round (default: all devices have the rate of `pruning_rate`)."""
     max_rate: Annotated[float, Interval(ge=0, lt=1)] = 0.9
-    """Bound on the rate that a device chooses for itself."""
+    """Upper bound on the pruning rate that a device chooses."""
     masks_at: Literal["device", "server"] = "device"
-    """Who decides masks: devices, after a dense broadcast; or the server, which sends each device what it keeps."""
+    """Where masks are computed: on the devices, after a dense broadcast; or at the server, which sends each device the
+    weights that it keeps."""
     gradient_bits: Annotated[int, Interval(ge=1, le=32)] = 8
-    """Bits of the quantised gradient in a device's update; 32 switches quantisation off."""
+    """Bits of an element of the quantised gradient in a device's update; 32 is no quantisation."""
     quantise_cut_gradient: bool = False
-    """Whether the cut-layer gradient is quantised too, on the wire."""
+    """Whether the cut-layer gradient is sent quantised too."""
     backward_time_follows_bits: bool = False
-    """Whether a quantised backward pass takes gradient_bits / 32 of its time (on float hardware it does not)."""
+    """Whether a quantised backward pass takes gradient_bits / 32 of its time (on floating-point units it does not)."""
     dropout: Dropout = Dropout(rate=0.3)
     """Dropout of the smashed data."""
     mask_coding: Literal["seed", "bitmap"] = "seed"
-    """How the server learns what was dropped: 64 bits of seed a message, or a bit for each activation."""
+    """How the server learns which activations were dropped: from a seed of 64 bits a message, or from a bit for each
+    activation."""
     server_mode: Literal["synced", "per_client"] = "synced"
-    """One server part, stepped on the mean of all gradients; or a replica for each user, averaged like the devices'."""
+    """One server part, updated with the mean of all gradients; or a replica for each user, averaged as device parts."""
     aggregation: Literal["masked", "plain"] = "masked"
-    """Whether an entry is averaged over the users that kept it, or over all (zeros count)."""
+    """Whether an entry is averaged over the users that kept it, or over all users, with zeros where it was pruned."""
 
     one_chain = True
 
@@ -115,7 +117,7 @@ class FedSLPQ(Scheme):
     def distribute(
         self, world: World, devices: Mapping[User, PrunedDevice], front: Weights, back: Weights
     ) -> Broadcast:
-        """Step 0: the dense aggregate, in which a weight that was pruned on one device lives on if another kept it."""
+        """Step 0: broadcast of the dense aggregate, which has weights that were pruned on only some devices."""
         for device in devices.values():
             device.replica.weights = back
         return Broadcast(world, list(devices), front, "model")
@@ -123,14 +125,24 @@ class FedSLPQ(Scheme):
     def user(
         self, world: World, user: User, number: int, device: PrunedDevice, joint: JointPart, dense: Broadcast | None
     ) -> Process[None]:
-        """Steps 0 to 6. A user that step 0 does not reach goes on with what it has."""
+        """A round of one user, steps 0 to 6; a user that the broadcast does not reach keeps its device part.
+
+        Args:
+            world: the world.
+            user: the user.
+            number: number of the round.
+            device: its device.
+            joint: the server part that all users share.
+            dense: the broadcast of the aggregate, in the first round of an interval; else None.
+        """
         if dense and (self.masks_at == "server" or (yield from dense.reaches(user))):
             device.weights, device.mask = dense.what, None
         if device.mask is None or (self.prune_every and number % self.interval % self.prune_every == 0):
             yield from self.prune(world, user, number, device)
         x, y = user.batch(number)
         u = device.dropout_draw(self.dropout, number, x)
-        up, down = self._codecs(world, u)
+        gradient = self._quantiser if self.quantise_cut_gradient else Identity()
+        up, down = cut_codecs(self.dropout, u, self.mask_coding, gradient, world.dataset.classes)
 
         start_s, forward = world.env.now, (world.front, self.dropout, device.weights, x, u)
         z = yield from user.do(operators.front, *forward, kind="client_forward", scale=device.density)
@@ -153,7 +165,7 @@ class FedSLPQ(Scheme):
             yield from user.send(world.server, device.weights, "model", KeptWeights(self.pruning, device.rate))
 
     def prune(self, world: World, user: User, number: int, device: PrunedDevice) -> Process[None]:
-        """Step 0: a new mask for the weights at hand, decided on the device or at the server."""
+        """Step 0: a new mask for the device's present weights, computed on the device or at the server."""
         device.rate = self._rate(device, number)
         world.journal.decision(user.number, "pruning_rate", device.rate)
         seen = self.pruning.importance == "taylor" and device.gradients is not None
@@ -170,17 +182,8 @@ class FedSLPQ(Scheme):
     def _quantiser(self) -> Codec:
         return quantiser(self.gradient_bits)
 
-    def _codecs(self, world: World, u: Draw | None) -> tuple[Bundle, Codec]:
-        """Codecs of the smashed data with their labels, and of the cut-layer gradient; `u` decides what is dropped."""
-        labels = FixedWidth(ceil(log2(world.dataset.classes)))
-        gradient = self._quantiser if self.quantise_cut_gradient else Identity()
-        if u is None:
-            return Bundle((Identity(), labels)), gradient
-        kept = KeptActivations(self.dropout, u, self.mask_coding)
-        return Bundle((kept, labels)), Chain(replace(kept, positions="known"), gradient)
-
     def _rate(self, device: PrunedDevice, number: int) -> float:
-        """The scheduled pruning rate; or under a latency budget, once a device knows its times, the rate to keep it."""
+        """The scheduled pruning rate; or under a latency budget, once a device has measured times, the rate for it."""
         if self.latency_budget_s is None or device.other_s is None:
             return self.pruning_rate.rate(number)
         return rate_within_budget(self.latency_budget_s, device.compute_s, device.other_s, device.rate, self.max_rate)

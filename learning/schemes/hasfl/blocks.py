@@ -1,4 +1,4 @@
-"""What server and users hold under HASFL: common blocks, and the users' own ones, on the device or at the server."""
+"""Blocks of the model under HASFL: common ones, and the users' own ones, on the device or at the server."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from learning.world import World
 class ServerBlocks:
     """The global model: the users' own blocks as aggregated last, and the common blocks above the deepest cut.
 
-    It begins undivided, with all blocks common.
+    At first all blocks are common.
     """
 
     def __init__(self, world: World) -> None:
         self.world, self.deepest = world, 0
         self.own: Weights = {}
-        """Weights of the users' own blocks, from the first to the deepest cut."""
+        """Weights of the users' own blocks, from the first block to the deepest cut."""
         self.common = JointPart(world, world.initial(world.whole), ())
-        """The blocks above, on which all users' gradients meet."""
+        """The blocks above, which are trained on the mean of all users' gradients."""
 
     @property
     def whole(self) -> Weights:
@@ -35,7 +35,7 @@ class ServerBlocks:
         return self.world.executor.submit(steps.merge, self.own, self.common.weights)
 
     def divide(self, deepest: int) -> None:
-        """From now on, blocks above the deepest cut are common; if these are others, their optimiser starts afresh."""
+        """Make the blocks above the cut `deepest` common; where these change, their optimiser state is initialised."""
         if deepest == self.deepest:
             return
         world, whole, blocks = self.world, self.whole, self.world.chain.blocks
@@ -46,7 +46,7 @@ class ServerBlocks:
 
 
 class UserBlocks:
-    """One user's own blocks: on its device up to its cut, from there to the deepest as a private copy at the server."""
+    """One user's own blocks: on its device up to its cut, and from there to the deepest cut as a copy at the server."""
 
     def __init__(self, user: User, server: ServerBlocks) -> None:
         self.user, self.server, self.world = user, server, server.world
@@ -54,26 +54,31 @@ class UserBlocks:
         self.front: Part
         """The device's part of the model."""
         self.back: Part
-        """The server's, private copy and common blocks together."""
+        """The server's part, private copy and common blocks together."""
         self.weights: Weights = {}
-        """Of the blocks on the device."""
+        """Weights of the blocks on the device."""
         self.state: State = ()
-        """Of the device's optimiser."""
+        """State of the device's optimiser."""
         self.private: Weights | None = None
-        """Weights of the private copy; None where nothing trains between the user's cut and the deepest."""
+        """Weights of the private copy; None where nothing is trained between the user's cut and the deepest."""
         self.private_state: State = ()
+        """State of the private copy's optimiser."""
         self.position = 0
-        """Place in the user's sequence of samples at which its next mini-batch begins."""
+        """Position in the user's sequence of samples at which its next mini-batch begins."""
         self.interval = -1
         """The interval for which the device has downloaded its part; -1 before its first download."""
         self.downloaded = 0
-        """Blocks of the part that it downloaded last."""
+        """Number of blocks of the part that it downloaded last."""
         self._private_gradients: Weights = {}
 
     def assign(self, cut: int, batch_size: int) -> None:
-        """Begin an interval with this cut and size of a whole mini-batch, at the weights aggregated last.
+        """Begin an interval at the weights aggregated last.
 
-        An optimiser's state does not travel: a part that is of other blocks than before starts with a fresh one.
+        The state of an optimiser is not sent: a part that has other blocks than before starts with an initial state.
+
+        Args:
+            cut: blocks on the device.
+            batch_size: samples of a full mini-batch.
         """
         world, deepest = self.world, self.server.deepest
         if cut != self.cut:
@@ -87,11 +92,11 @@ class UserBlocks:
 
     @property
     def mini_batch(self) -> range:
-        """Places of the next mini-batch in the user's sequence of samples; fewer at the end of an epoch."""
+        """Positions of the next mini-batch in the user's sequence of samples; fewer at the end of an epoch."""
         return self.user.batches.cut(self.position, self.batch_size)
 
     def to_download(self) -> dict[str, Weights]:
-        """Weights of the device part by kind of message: blocks that the device had before, and those that are new."""
+        """Weights of the device part by kind of message: blocks that the device had before, and new ones."""
         known = min(self.downloaded, self.cut) or self.cut
         parts = {"model": self._part(0, known)}
         if _trains(self.world, known, self.cut):
@@ -99,7 +104,16 @@ class UserBlocks:
         return parts
 
     def serve(self, user: User, z: Smashed, y: Rows) -> Process[Smashed]:
-        """Forward and backward pass through private copy and common blocks; their gradients are kept for the step."""
+        """The server's side of an exchange: passes through private copy and common blocks, whose gradients are kept.
+
+        Args:
+            user: the user.
+            z: its smashed data, (samples, ...).
+            y: labels, (samples,).
+
+        Returns:
+            The cut-layer gradient, in the shape of `z`.
+        """
         common = self.server.common
         if self.private is None:
             return (yield from common.serve(user, z, y, self.back))
@@ -109,7 +123,7 @@ class UserBlocks:
         return dz
 
     def step(self) -> None:
-        """The private copy goes a step along its own gradient."""
+        """Take an optimiser step of the private copy along its own gradient."""
         if self.private is not None:
             step = (steps.apply_mean, self.world.optimiser, self.private, self.private_state)
             self.private, self.private_state = self.world.executor.submit(*step, [self._private_gradients], (1.0,))
@@ -127,12 +141,12 @@ class UserBlocks:
 
 
 def _trains(world: World, start: int, stop: int) -> bool:
-    """Whether anything trains in blocks `start` to `stop` (exclusive)."""
+    """Whether any parameter of blocks `start` to `stop` (exclusive) is trained."""
     return bool(steps.part(world.whole.parameters(), start, stop))
 
 
 def _fresh_state(world: World, optimiser: Optimiser, start: int, stop: int) -> State:
-    """State of an optimiser before the first step of these blocks."""
+    """Initial state of an optimiser for blocks `start` to `stop` (exclusive)."""
     shapes = steps.part(world.whole.parameters(), start, stop)
     weights = {name: torch.zeros(shape.shape, dtype=world.precision) for name, shape in shapes.items()}
     return optimiser.init(weights) if weights else ()

@@ -1,4 +1,4 @@
-"""What HASFL computes besides the usual steps."""
+"""Operations of HASFL besides the common training steps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ Parameters = dict[str, Tensor]
 def back_gradients(
     segment: Segment, private: Parameters, common: Parameters, z: Tensor, y: Tensor
 ) -> tuple[Parameters, Parameters, Tensor]:
-    """Gradients of a user's private copy, of the common blocks, and of the smashed data."""
+    """Gradients of the loss at the server.
+
+    Args:
+        segment: the server's part of the user's model.
+        private: parameters of the user's private copy.
+        common: parameters of the common blocks.
+        z: smashed data, (samples, ...).
+        y: labels, (samples,).
+
+    Returns:
+        The gradients of private copy, common blocks and smashed data.
+    """
     gradients, dz, _ = steps.back_gradients(segment, private | common, z, y)
     return {name: gradients[name] for name in private}, {name: gradients[name] for name in common}, dz

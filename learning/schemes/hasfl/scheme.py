@@ -6,7 +6,7 @@ Blocks up to the deepest cut of all are the users' own, those above are common. 
 of the blocks in between at the server. A round is one mini-batch of every user; the same users take part in all rounds
 of an interval.
 before an interval:
-  controller       mini-batches, cuts, and rounds of the interval
+  controller       mini-batches, cuts, and length of the interval
 server -> user   device part              in the user's first round of an interval
 server -> user   migration: blocks that are new on the device, where its cut is deeper than the one it last received
 user -> server   smashed data, labels
@@ -48,25 +48,25 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class HASFL(Scheme):
-    """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); all count alike."""
+    """Split federated learning with a cut and a mini-batch size for each user (Lin et al., 2025); uniform weights."""
 
     controller: CutController = Hasfl()
-    """What decides on mini-batches, cuts and interval."""
+    """The controller of mini-batches, cuts and interval."""
     interval: Annotated[int, Ge(1)] = 1
     """Rounds between aggregations of the users' own blocks, unless the controller chooses it."""
     constants: BoundConstants = BoundConstants()
-    """What controllers know of model, data and goal, to predict rounds."""
+    """Constants of the convergence bound by which controllers predict the number of rounds."""
     between_servers_bps: Annotated[float, Gt(0)] = 4e8
-    """Rate in bit/s, as controllers predict, between the server that trains and the one that averages."""
+    """Rate in bit/s, as controllers assume it, between the server that trains and the one that averages."""
     link: CutLink = CutLink()
-    """What crosses the cut."""
+    """Messages across the cut."""
 
     one_chain = True
 
     @property
     def stand_in(self) -> str | None:
-        """What decides in a dry run, where decisions depend on gradients in any other."""
-        estimated = self.constants.estimate and self.controller.by_bound
+        """The constants of the bound as stated, where decisions otherwise depend on gradients; else None."""
+        estimated = self.constants.estimate and self.controller.uses_bound
         return "the constants of the bound as they are stated, which are not estimated" if estimated else None
 
     def run(self, world: World) -> Process[None]:
@@ -96,6 +96,15 @@ class HASFL(Scheme):
             world.models((own, server.common.weights))
 
     def user(self, world: World, user: User, blocks: UserBlocks, interval: int, last: bool) -> Process[None]:
+        """A round of one user, which is one mini-batch.
+
+        Args:
+            world: the world.
+            user: the user.
+            blocks: its own blocks of the model.
+            interval: number of the interval that the round belongs to.
+            last: whether it is the last round of the interval.
+        """
         if blocks.interval != interval:
             yield from self.download(world, user, blocks, interval)
         batch = user.batches.run(blocks.mini_batch)
@@ -106,7 +115,7 @@ class HASFL(Scheme):
             yield from user.send(world.server, blocks.weights, "model")
 
     def download(self, world: World, user: User, blocks: UserBlocks, interval: int) -> Process[None]:
-        """The device part, and as a migration what a deeper cut than before adds to it."""
+        """Download of the device part and, as a migration, of the blocks that a deeper cut than before adds to it."""
         received = []
         for kind, part in blocks.to_download().items():
             received.append((yield from world.server.send(user, part, kind)))
@@ -114,7 +123,7 @@ class HASFL(Scheme):
         blocks.interval, blocks.downloaded = interval, blocks.cut
 
     def decide(self, forecast: CutForecast, interval: int, before: CutPlan | None) -> CutPlan:
-        """The plan of an interval; the one `before` stays where no other reaches the target by the latest estimates.
+        """The plan of an interval; that of the interval `before`, where no plan reaches the target by the estimates.
 
         Raises OutOfReach where there was none before.
         """
@@ -126,7 +135,7 @@ class HASFL(Scheme):
             return before._replace(objective=nan)
 
     def begin(self, world: World, server: ServerBlocks, blocks: Mapping[User, UserBlocks], plan: CutPlan) -> None:
-        """Put a plan into effect."""
+        """Apply a plan at the beginning of an interval, and record it."""
         server.divide(int(plan.choice.cuts.max()))
         for (user, own), cut, samples in zip(blocks.items(), plan.choice.cuts, plan.choice.batches, strict=True):
             own.assign(int(cut), len(user.batches.cut(0, int(samples))))
@@ -134,14 +143,14 @@ class HASFL(Scheme):
         record(world.journal, None, {"interval": plan.interval, "objective": plan.objective})
 
     def aggregate(self, world: World, blocks: Mapping[User, UserBlocks]) -> Process[Weights]:
-        """The mean of the users' own blocks; private copies go to the server that averages, and back."""
+        """Mean of the users' own blocks; private copies are sent to the server that averages, and back."""
         copies = [each.private for each in blocks.values() if each.private is not None]
         there_and_back = [copies, copies]
         record(world.journal, None, {"between_servers_bits": message_bits(world, there_and_back)})
         return average(world, [each.own for each in blocks.values()], world.weights(list(blocks), "uniform"))
 
     def mean(self, world: World, blocks: Mapping[User, UserBlocks]) -> Weights:
-        """The users' own blocks as they would be if they were aggregated now."""
+        """Mean of the users' own blocks, for evaluation between aggregations; not charged."""
         weights = world.weights(list(blocks), "uniform")
         return world.executor.submit(weighted_mean, [each.own for each in blocks.values()], weights)
 
@@ -151,6 +160,6 @@ class HASFL(Scheme):
         self.controller.plan(self._forecast(world, weights=None), 0)
 
     def _forecast(self, world: World, weights: Weights | None) -> CutForecast:
-        """What the controller goes by; `weights` are those of the whole model before training."""
+        """The controller's forecast; `weights` are those of the whole model before training."""
         estimates = BoundEstimates(world, self.constants, weights)
         return CutForecast(world, self.link, self.interval, self.between_servers_bps, estimates)

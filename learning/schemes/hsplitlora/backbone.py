@@ -1,4 +1,4 @@
-"""The backbone under HSplitLoRA: what the server has merged into it so far, and what a device holds of it."""
+"""The backbone under HSplitLoRA: as the server has it, with the increments merged so far, and as a device has it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ from learning.world import World
 
 
 class AdapterUpdate(NamedTuple):
-    """What the server has of a user at the end of a round."""
+    """Result of a user's round, as the server has it."""
 
     adapted: Adapted
     """The whole model with the user's ranks."""
     parameters: Deferred[Tree]
-    """Its adapters on both sides, and its head."""
+    """Its adapters on the device and at the server, and its head."""
     scores: Weights
     """Importance of each weight, by name; empty where no probe was due."""
 
 
 @dataclass
 class DeviceBackbone:
-    """What a user's device holds of the backbone."""
+    """The blocks of the backbone that a user's device holds."""
 
     blocks: int = 0
-    """How many, from the first on."""
+    """Number of blocks, from the first on."""
     version: int = 0
-    """How many aggregations are merged into them."""
+    """Number of aggregations that are merged into them."""
     plan: RankPlan | None = None
-    """The cut and the ranks that it was last told."""
+    """The cut and ranks that it received last; None before the first."""
 
 
 class Backbone:
-    """The frozen weights with all increments merged so far, the head, and increments that devices may still lack."""
+    """The server's backbone: frozen weights with all increments merged so far, the head, and increments not yet sent.
+
+    `model` is the model with adapters at the beginning of training.
+    """
 
     def __init__(self, world: World, model: AdaptableModel) -> None:
         adapted = model.whole.adapted
@@ -52,7 +55,7 @@ class Backbone:
         self.frozen: Weights = model.whole.frozen
         self.head: Weights = {n: v for n, v in world.initial(model.whole).items() if not adapted.of_adapter(n)}
         self.version = 0
-        """How many aggregations are merged."""
+        """Number of aggregations that are merged."""
         self._increments: dict[int, Deferred[Tree]] = {}
         self._parts: dict[tuple[int, int], Deferred[Tree]] = {}
 
@@ -78,26 +81,33 @@ class Backbone:
         return front.bind(self.part(0, plan.cut)), back.bind(self.part(plan.cut, whole.blocks))
 
     def merge(self, frozen: Deferred[Tree], head: Deferred[Tree], increments: Deferred[Tree]) -> None:
-        """Take over what an aggregation has made of the frozen weights and the head."""
+        """Set frozen weights and head to the results of an aggregation, which added these increments."""
         self.frozen, self.head, self._parts = frozen, head, {}
         self._increments[self.version] = increments
         self.version += 1
 
     def increments(self, since: int, stop: int) -> Deferred[Tree]:
-        """What was added to the blocks before `stop` from version `since` on, as it is sent."""
+        """Increments of the blocks before `stop` from version `since` on, as they are sent."""
         added = [self._increments[version] for version in range(since, self.version)]
         return self.world.executor.submit(operators.joined, stop, added)
 
     def forget(self, devices: Iterable[DeviceBackbone]) -> None:
-        """Drop increments that all devices have which hold any blocks."""
+        """Delete increments that all devices with any blocks have received."""
         oldest = min((each.version for each in devices if each.blocks), default=self.version)
         self._increments = {version: each for version, each in self._increments.items() if version >= oldest}
 
 
 def fresh(world: World, part: Bound, optimiser: Optimiser, *entity: int) -> tuple[Weights, State]:
-    """Adapters of a part drawn anew for an entity, and the state of an optimiser before the first step.
+    """Newly drawn adapters of a part, and the initial state of its optimiser.
 
-    What the state is of is all that trains in the part, the head included; it is empty where nothing trains.
+    Args:
+        world: the world, for its streams and its precision.
+        part: the part of the model.
+        optimiser: the optimiser; its state is of all trained parameters of the part, the head included.
+        entity: names of the draw, such as numbers of user and round.
+
+    Returns:
+        The factors by name, and the state; () where nothing in the part is trained.
     """
     adapters = part.adapted.adapters(world.streams, *entity, dtype=world.precision)
     weights = {name: torch.zeros(shape.shape, dtype=world.precision) for name, shape in part.parameters().items()}

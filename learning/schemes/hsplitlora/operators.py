@@ -1,4 +1,4 @@
-"""What HSplitLoRA's server computes: users' adapters combined and added to the backbone."""
+"""Operations of HSplitLoRA: users' adapters are combined and added to the backbone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,19 @@ Over = Literal["all", "participants"]
 def aggregated(
     rule: Rule, over: Over, adapted: Sequence[Adapted], frozen: Tree, trees: list[Tree], weights: tuple[float, ...]
 ) -> tuple[Tree, Tree, Tree]:
-    """The backbone with the users' increments added, the mean of their heads, and the factors of the increments."""
+    """Aggregate users' adapters and heads.
+
+    Args:
+        rule: how adapters are combined; see `HSplitLoRA.aggregation`.
+        over: over which users; see `HSplitLoRA.over`.
+        adapted: the whole model with each user's ranks.
+        frozen: the backbone, by name.
+        trees: each user's trained parameters, by name.
+        weights: each user's weight.
+
+    Returns:
+        The backbone with the increments added, the mean of the heads, and the factors of the increments.
+    """
     factors = combined(rule, over, adapted, trees, weights)
     heads = [
         {name: value for name, value in tree.items() if not each.of_adapter(name)}
@@ -32,9 +44,9 @@ def aggregated(
 
 
 def combined(rule: Rule, over: Over, adapted: Sequence[Adapted], trees: list[Tree], weights: tuple[float, ...]) -> Tree:
-    """Factors of what is added to each weight: exact where users' factors are stacked, else of their mean factors.
+    """Factors of the increment of each weight: exact where users' factors are stacked, else their mean factors.
 
-    Outward factors carry the users' scales into a mean.
+    Up-projections are multiplied by the users' scales before they are averaged. Arguments are those of `aggregated`.
     """
     if rule == "stack":
         return stacked(adapted, trees, weights, over)
@@ -43,7 +55,7 @@ def combined(rule: Rule, over: Over, adapted: Sequence[Adapted], trees: list[Tre
 
 
 def joined(stop: int, messages: list[Tree]) -> Tree:
-    """Increments of several aggregations for the blocks before `stop`, as they are sent."""
+    """Concatenate the increments of several aggregations for the blocks before `stop`, as they are sent."""
     known = [steps.part(message, 0, stop) for message in messages]
     names = sorted({name for message in known for name in message})
     whole = {
@@ -53,5 +65,5 @@ def joined(stop: int, messages: list[Tree]) -> Tree:
 
 
 def received(segment: Segment, frozen: Tree, message: Tree) -> Tree:
-    """The device's frozen blocks with increments added: what merging costs there."""
+    """Add received increments to a device's frozen blocks, an operation by which the merging is charged."""
     return absorb(segment, frozen, message)

@@ -29,9 +29,24 @@ def probed_exchange(
     back: Bound,
     costs: dict[str, float],
 ) -> Process[tuple[Weights, State, Weights]]:
-    """`exchange`, in which both sides score the importance of their weights as they were before the step.
+    """An `exchange` in which device and server score the importance of their weights as they were before the step.
 
-    Where nothing on the device trains, the cut-layer gradient is sent for this alone.
+    Where nothing on the device is trained, the cut-layer gradient is sent for the scores alone.
+
+    Args:
+        world: the world.
+        link: codecs of the messages.
+        user: the user.
+        adapters: trained parameters of the device's part.
+        state: state of the device's optimiser.
+        batch: samples and labels of the mini-batch.
+        replica: the user's server part.
+        front: the device's part of the model.
+        back: the server's part of the model.
+        costs: relative cost of each weight, by its name.
+
+    Returns:
+        New parameters and optimiser state of the device, and the score of each weight by its name.
     """
     seen: list[tuple[Smashed, Weights]] = []
 

@@ -1,16 +1,16 @@
 """Heterogeneous split fine-tuning of adapters. [HSplitLoRA, Lin et al., arXiv 2505.02795]
 
 Every user has its own cut, and its own rank for each weight. A round is `local_steps` mini-batches of every user.
-server           plan: ranks by importance within each budget; cuts, if importance has changed enough
+server           plans: ranks by importance within each budget; cuts, if importance has changed enough
 server -> user   configuration: cut and ranks, if they are new
 server -> user   increments since the user last took part: factors, or full matrices where these are smaller
 user             merges them into its frozen blocks
-server -> user   frozen blocks that it has not yet: the backbone at first, then what a deeper cut adds
+server -> user   frozen blocks that its device lacks: the backbone at first, then what a deeper cut adds
 for each local step, all users side by side:
   user -> server   smashed data, labels
-  server           forward, backward and step on the user's own adapters and head
+  server           forward pass, backward pass and step of the user's own adapters and head
   server -> user   cut-layer gradient
-  user             backward and step of its adapters
+  user             backward pass and step of its adapters
 every `probe_every` rounds, with the first step:
   user -> server   importance of each weight on the device, one number each; the server adds those of its own
 user -> server   adapters of the device part
@@ -51,15 +51,18 @@ class HSplitLoRA(LocalTraining, Scheme):
     """Split fine-tuning of adapters with a cut and ranks for each user, exactly aggregated (Lin et al., 2025)."""
 
     local_steps: Annotated[int, Ge(1)] | None = None
-    """Mini-batches between aggregations: a round (default: 20, unless `local_epochs` is given)."""
+    """Mini-batches in a round, between aggregations (default: 20, unless `local_epochs` is given)."""
     control: RankSettings = RankSettings()
     """How ranks and cuts are chosen."""
     aggregation: operators.Rule = "stack"
-    """Exact mean of increments; or the product of mean factors, padded with zeros where ranks differ, or all equal."""
+    """Aggregation of the adapters: the exact mean of their increments, by factors of all users side by side (`stack`);
+    or the product of the mean factors, padded with zeros where ranks differ (`zero_pad`), or of equal ranks
+    (`average`)."""
     over: operators.Over = "all"
-    """Whether a user without an adapter on a weight counts in the mean of that weight."""
+    """Users over which the increments of a weight are averaged: all, or those that have an adapter on it
+    (`participants`)."""
     draws: Literal["each", "together"] = "each"
-    """Whether every user draws inward factors of its own, or all draw the same."""
+    """Whether the initial down-projections of a round are drawn independently for each user, or once for all users."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     activations: Codec = Identity()
@@ -67,7 +70,7 @@ class HSplitLoRA(LocalTraining, Scheme):
     gradients: Codec = Identity()
     """Codec of the cut-layer gradients."""
     label_bits: Annotated[int, Ge(0)] = 32
-    """Bits of a label: a token, in a language model."""
+    """Bits of one sample's label; in a language model a label is a token."""
 
     one_chain = True
 
@@ -82,7 +85,7 @@ class HSplitLoRA(LocalTraining, Scheme):
 
     @property
     def link(self) -> CutLink:
-        """What crosses the cut."""
+        """Messages across the cut."""
         return CutLink(activations=self.activations, gradients=self.gradients, label_bits=self.label_bits)
 
     def run(self, world: World) -> Process[None]:
@@ -116,7 +119,17 @@ class HSplitLoRA(LocalTraining, Scheme):
         backbone: Backbone,
         costs: dict[str, float] | None,
     ) -> Process[AdapterUpdate]:
-        """A user's round; with `costs`, those of weights, its first step is probed."""
+        """A local round of a user.
+
+        Args:
+            world: the world.
+            user: the user.
+            number: number of the round.
+            plan: cut and ranks of the user.
+            device: what its device holds of the backbone.
+            backbone: the backbone at the server.
+            costs: relative cost of each weight, by its name, if the first step is a probe; else None.
+        """
         yield from self.receive(world, user, plan, device, backbone)
         front, back = backbone.cut(plan)
         entity = (user.number, number) if self.draws == "each" else (number,)
@@ -138,7 +151,7 @@ class HSplitLoRA(LocalTraining, Scheme):
     def receive(
         self, world: World, user: User, plan: RankPlan, device: DeviceBackbone, backbone: Backbone
     ) -> Process[None]:
-        """Cut and ranks, increments since the user last took part, and frozen blocks that its device does not have."""
+        """Download of cut and ranks, of increments since the user last took part, and of blocks that it lacks."""
         server, held = world.server, min(device.blocks, plan.cut)
         if plan != device.plan:
             yield from server.send(user, (plan.cut, plan.device_ranks), "configuration", ENTRY)
@@ -163,5 +176,5 @@ class HSplitLoRA(LocalTraining, Scheme):
         adaptable(world)
 
     def excluded(self, world: World) -> list[User]:
-        """Users whose budget is too small for any device part. Raises ValueError if that is all."""
+        """Users whose budget is too small for any device part. Raises ValueError if that holds for all users."""
         return RankController(self.control, world, self.link).excluded()
