@@ -1,1 +1,1 @@
-"""Every law of the simulated world beside something independent: `make validate` writes docs/validation.md."""
+"""Comparison of the simulated models with independent references: `make validate` writes docs/validation.md."""

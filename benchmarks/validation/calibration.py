@@ -29,7 +29,7 @@ USERS, DROPS, BAND_HZ = 570, 3, 20e6
 
 @dataclass(frozen=True)
 class Layout:
-    """Parameters of TR 38.901 tables 7.2-1 and 7.8-1, and what companies found: a row each, percentiles in order."""
+    """Parameters of TR 38.901 tables 7.2-1 and 7.8-1, and results of four companies: one row each, by percentile."""
 
     name: str
     law: PathLoss
@@ -38,9 +38,9 @@ class Layout:
     min_distance_m: float
     power_dbm: float
     coupling_gains_db: tuple[tuple[float, ...], ...]
-    """Of CATT, ITRI, LGE, and Huawei (UMi) or IDCC (UMa): minus the coupling loss."""
+    """Minus the coupling loss, as reported by CATT, ITRI, LGE, and Huawei (UMi) or IDCC (UMa)."""
     sinrs_db: tuple[tuple[float, ...], ...]
-    """Of Sharp, CATR, ZTE, and Ericsson (UMi) or Samsung (UMa): geometry with noise."""
+    """Geometry with noise, as reported by Sharp, CATR, ZTE, and Ericsson (UMi) or Samsung (UMa)."""
 
     def network(self) -> NetworkDescription:
         antenna = ThreeSectors(elements=10, electrical_downtilt_deg=12.0)
@@ -87,7 +87,7 @@ LAYOUTS = (
 
 
 def findings() -> list[Finding]:
-    """Each percentile of ours beside the middle of the spread; the interval is half of it and that of our sample."""
+    """Compare each percentile with the midpoint of the companies; half their range and our own interval are allowed."""
     found = []
     for layout in LAYOUTS:
         gains_db, sinrs_db = sample(layout)
@@ -112,7 +112,7 @@ def findings() -> list[Finding]:
 
 @cache
 def sample(layout: Layout) -> tuple[Floats, Floats]:
-    """Mean gain from the serving sector, and its power over that of all others and noise, in dB for each user."""
+    """Coupling gain and SINR in dB of every user, from the sector with the largest mean gain: two arrays (users,)."""
     gains_db, sinrs_db = [], []
     for drop in range(DROPS):
         powers = LinkBudget(layout.network(), Streams(drop)).powers
@@ -125,7 +125,7 @@ def sample(layout: Layout) -> tuple[Floats, Floats]:
 
 
 def _half_width(values: Floats, percentile: float) -> float:
-    """Of the 99.9 % confidence interval of a percentile, by its order statistics."""
+    """Half width of the 99.9 % confidence interval of a percentile, by its order statistics."""
     off = 100 * Z * sqrt(percentile / 100 * (1 - percentile / 100) / len(values))
     low, high = np.percentile(values, [max(0.0, percentile - off), min(100.0, percentile + off)])
     return float(high - low) / 2

@@ -1,4 +1,4 @@
-"""Fading: distributions, autocorrelation, and the rates that it leaves, in closed form."""
+"""Fading compared with closed forms: distributions, autocorrelation, outage probability and ergodic rate."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _moving() -> list[Finding]:
         found.append(mean("Jakes, 256 waves", figure, "1 + J0(2 pi f tau)^2", products(power, lag), expected))
     falls = [_falls(row) for row in over_links(np.arange(4000), blocks_per_wavelength=200, links=300)]
     expected = np.sqrt(2 * np.pi * 0.1) * exp(-0.1)
-    return [*found, mean("Jakes", "falls below -10 dB in 1/f", "Rice 1944", falls, expected)]
+    return [*found, mean("Jakes", "crossings below -10 dB per 1/f", "Rice 1944", falls, expected)]
 
 
 def _falls(power: NDArray[np.float64]) -> float:
@@ -62,7 +62,7 @@ def _falls(power: NDArray[np.float64]) -> float:
 
 
 def products(power: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
-    """Power times power `lag` blocks later, a mean over time for each link."""
+    """Mean over time of the product of powers `lag` blocks apart, for each link: (links, blocks) -> (links,)."""
     means: NDArray[np.float64] = (power[:, lag:] * power[:, : power.shape[1] - lag]).mean(axis=1)
     return means
 
@@ -70,13 +70,13 @@ def products(power: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
 def over_links(
     blocks: NDArray[np.int64], waves: int = 32, blocks_per_wavelength: int = 20, links: int = LINKS
 ) -> NDArray[np.float64]:
-    """Power gains of independent links, a row each."""
+    """Power gains of independent links: (links, blocks)."""
     gains = Jakes(3.0, waves, blocks_per_wavelength).at(3e9, np.zeros(1))
     return np.array([gains.power_gains(STREAMS.key("moving", link), blocks) for link in range(links)])
 
 
 def _outage() -> list[Finding]:
-    """Probability that the rate of a block lies below 1 bit/s/Hz at a mean signal-to-noise ratio of 10 dB."""
+    """Probability that the rate of a block is below 1 bit/s/Hz at a mean SNR of 10 dB."""
     laws: list[tuple[str, Gains, float]] = [
         ("Rayleigh", Rayleigh(), 1 - exp(-0.1)),
         ("Nakagami, m = 2", Nakagami(2.0), float(gammainc(2.0, 0.2))),
@@ -105,7 +105,7 @@ def _ergodic(snr: float) -> Finding:
 
 
 def plot() -> Figure:
-    """Distribution functions of power, and the autocorrelation of a moving user's."""
+    """Plot the distribution function of the power, and its autocorrelation for a moving user."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     distribution, autocorrelation = figure.subplots(1, 2)
     probability = (np.arange(2000) + 0.5) / 2000

@@ -1,4 +1,4 @@
-"""Stragglers: distributions, order statistics, bursts in closed form; and energy integrals."""
+"""Slowdowns and energy compared with closed forms: distributions, order statistics, bursts, energy integrals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def findings() -> list[Finding]:
 
 
 def draws(law: SlowdownLaw, users: int = 1) -> NDArray[np.float64]:
-    """Slowdowns by round and user."""
+    """Slowdowns in `ROUNDS` rounds: (rounds, users)."""
     slowdowns = Slowdowns(law, "round", STREAMS)
     return np.array([[slowdowns.draw(user, k)(0.0, 1.0) for user in range(users)] for k in range(ROUNDS)])
 
@@ -42,7 +42,7 @@ def _distributions() -> list[Finding]:
 
 
 def _slowest() -> list[Finding]:
-    """Of ten users. Pareto with alpha <= 2 has no finite variance, so its quantile is compared, not its mean."""
+    """Slowest of ten users; Pareto with alpha <= 2 has no finite variance, so its quantile is compared."""
     harmonic = sum(1 / k for k in range(1, 11))
     slowest = {law: draws(law, 10).max(axis=1) for law in (ShiftedExponential(1.0, 2.0), Weibull(0.0, 1.0, 0.7))}
     (exponential, weibull) = slowest.values()
@@ -76,14 +76,14 @@ def _bursts() -> list[Finding]:
 
 
 def mean_duration_s(work_s: float) -> float:
-    """Counted in work done, idleness ends at rate 1/3 and a burst at rate 4: the mean of the time a unit takes."""
+    """Mean duration in s of a job of `work_s`: per unit of work, idle periods end at rate 1/3 and bursts at rate 4."""
     a, b, p = 1 / 3.0, 4.0, 0.25
     q = a / (a + b)
     return work_s + 3 * (q * work_s + (p - q) * (1 - exp(-(a + b) * work_s)) / (a + b))
 
 
 def _energy() -> list[Finding]:
-    """A meter under random overlapping activities beside plain sums; kappa f^2 beside its formula."""
+    """Compare a meter under random overlapping activities with plain sums, and kappa f^2 with its formula."""
     env = simpy.Environment()
     meter, rng = Meter(env, 0.03), np.random.default_rng(5)
     starts, lengths, powers = rng.uniform(0, 90, 200), rng.exponential(2.0, 200), rng.uniform(0.1, 2.0, 200)
@@ -115,7 +115,7 @@ def _energy() -> list[Finding]:
 
 
 def plot() -> Figure:
-    """Tails of straggler laws, and the mean time of work under bursts."""
+    """Plot the tails of slowdown distributions, and the mean slowdown under bursts."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     tails, times = figure.subplots(1, 2)
     above = 1 - (np.arange(ROUNDS) + 0.5) / ROUNDS

@@ -1,4 +1,4 @@
-"""What a comparison found, and the figures of a sample with their intervals."""
+"""Results of a comparison, and statistics of a sample with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Z = 3.29
 """Half width of a 99.9 % confidence interval in standard errors."""
 
 BATCHES = 30
-"""Stretches of a correlated series."""
+"""Number of batches into which a correlated series is divided."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A figure of ours beside one that comes from elsewhere."""
+    """A simulated figure beside an independent reference."""
 
     law: str
     figure: str
@@ -27,7 +27,7 @@ class Finding:
     ours: float
     expected: float
     interval: float
-    """Half width of the 99.9 % confidence interval of our figure, or the rounding allowed for a deterministic one."""
+    """Half width of the 99.9 % confidence interval, or the rounding error allowed for a deterministic figure."""
 
     @property
     def difference(self) -> float:
@@ -39,7 +39,7 @@ class Finding:
 
 
 def mean(law: str, figure: str, compared_with: str, samples: ArrayLike, expected: float) -> Finding:
-    """The mean of independent samples of finite variance."""
+    """Compare the mean of independent samples of finite variance."""
     values = np.asarray(samples, dtype=float)
     return Finding(law, figure, compared_with, values.mean(), expected, Z * values.std(ddof=1) / np.sqrt(values.size))
 
@@ -47,9 +47,9 @@ def mean(law: str, figure: str, compared_with: str, samples: ArrayLike, expected
 def batch_mean(
     law: str, figure: str, compared_with: str, samples: ArrayLike, expected: float, controls: ArrayLike
 ) -> Finding:
-    """The mean of a correlated series in equilibrium, by the means of 30 batches, which are all but independent.
+    """Compare the mean of a correlated series in equilibrium by the means of 30 nearly independent batches.
 
-    `controls` are columns of which the mean is known to be zero; what of the batches' means follows theirs is taken
+    `controls` are control variates (samples, variates) with mean zero; their effect on the batch means is regressed
     out. Lavenberg, Welch, A perspective on the use of control variables to increase the efficiency of Monte Carlo
     simulations, Management Science 27(3), 1981.
     """
@@ -68,7 +68,7 @@ def _batches(samples: ArrayLike) -> NDArray[np.float64]:
 
 
 def proportion(law: str, figure: str, compared_with: str, hits: ArrayLike, expected: float) -> Finding:
-    """How often something happens; the interval is that of the expected probability."""
+    """Compare a relative frequency; the interval is that of the expected probability."""
     values = np.asarray(hits, dtype=float)
     return Finding(
         law, figure, compared_with, values.mean(), expected, Z * np.sqrt(expected * (1 - expected) / values.size)
@@ -76,7 +76,7 @@ def proportion(law: str, figure: str, compared_with: str, hits: ArrayLike, expec
 
 
 def distance(law: str, compared_with: str, samples: ArrayLike, cdf: Callable[..., ArrayLike]) -> Finding:
-    """The Kolmogorov-Smirnov distance, which for samples of the law stays below 1.95 / sqrt(n) in 99.9 % of cases."""
+    """Compare the Kolmogorov-Smirnov distance with its 99.9 % quantile for samples of the law, 1.95 / sqrt(n)."""
     values = np.asarray(samples, dtype=float)
     limit = 1.95 / np.sqrt(values.size)
     return Finding(law, "Kolmogorov-Smirnov distance", compared_with, float(kstest(values, cdf).statistic), 0.0, limit)

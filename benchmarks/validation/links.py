@@ -1,4 +1,4 @@
-"""What becomes of a transfer: late reports and copies, an outer loop, neighbours that send, handovers, lines."""
+"""Transfers compared with theory: delayed reports, HARQ, outer loop, interference, handover, backhaul queues."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from netsim.trace import Trace
 from netsim.values import Constant
 
 SYMBOLS, BLOCKS = 200.0, 10
-"""Of a resource block of 200 kHz in 1 ms, and resource blocks of a slot."""
+"""Symbols of a resource block of 200 kHz in 1 ms, and resource blocks of a slot."""
 SLOTS, MESSAGES = 10_000, 20_000
 LAW = AdaptiveModulation()
 STREAMS = Streams(17)
@@ -59,7 +59,7 @@ def findings() -> list[Finding]:
 
 
 def slots(snr: Floats, reported: Floats, outer_loop_db: float = 0.0) -> tuple[Floats, Floats, Floats]:
-    """Bits that arrive, attempts that fail, and those that are first ones and fail, slot by slot, of one user."""
+    """Received bits, failed attempts, and failed first attempts (NaN for others) of one user: three arrays (slots,)."""
     coding = Adaptive(LAW, SYMBOLS, STREAMS.key("block errors"), 8, outer_loop_db)
     coding.joined([0])
     rows, bits, failed, first = np.zeros(BLOCKS, np.intp), [], [], []
@@ -76,7 +76,7 @@ def slots(snr: Floats, reported: Floats, outer_loop_db: float = 0.0) -> tuple[Fl
 
 @cache
 def expected(mean_snr: float) -> tuple[float, float]:
-    """Bits a slot, and part of the attempts that fail, where reports know nothing of Rayleigh blocks of one slot.
+    """Expected bits per slot and failure rate of attempts, with reports independent of Rayleigh blocks of one slot.
 
     k copies have k independent exponential ratios, so gamma-distributed sums; blocks follow each other, so bits and
     failures of a block are over its attempts (renewal-reward). The mean is taken over the quantiles of the sums.
@@ -107,28 +107,28 @@ def _late_reports() -> Iterator[Finding]:
         bits, failed, _ = slots(true, known)
         controls = np.column_stack([true - snr, known - snr])
         goodput, lost = expected(snr)
-        law, how = f"late reports, copies, {snr_db:g} dB", "renewal-reward, by quantiles"
-        yield batch_mean(law, "bits a slot", how, bits, goodput, controls)
-        yield batch_mean(law, "part of attempts that fail", how, failed, lost, controls)
+        law, how = f"delayed reports, HARQ, {snr_db:g} dB", "renewal-reward, by quantiles"
+        yield batch_mean(law, "bits per slot", how, bits, goodput, controls)
+        yield batch_mean(law, "failure rate of attempts", how, failed, lost, controls)
 
 
 def _outer_loop() -> Iterator[Finding]:
-    """A failure costs 0.5 dB, a success gives 0.5 / 9 dB, and the offset stays within some 10 dB."""
+    """A failure lowers the offset by 0.5 dB, a success raises it by 0.5 / 9 dB; it stays within some 10 dB."""
     for wrong_db in (3.0, -3.0):
         _, _, first = slots(np.full(5000, 5.0), np.full(5000, 5.0 * 10 ** (wrong_db / 10)), outer_loop_db=0.5)
         first = first[~np.isnan(first)]
-        law, figure = f"outer loop, reports {wrong_db:+g} dB off", "part of first attempts that fail"
-        yield Finding(law, figure, "the target of 0.1", float(first.mean()), 0.1, 10 / 0.5 / len(first))
+        law, figure = f"outer loop, reports {wrong_db:+g} dB off", "failure rate of first attempts"
+        yield Finding(law, figure, "target of 0.1", float(first.mean()), 0.1, 10 / 0.5 / len(first))
 
 
 NEAR, FAR = ((299_792_458.0 / (4 * pi * metres * 1e9)) ** 2 for metres in (100.0, 300.0))
-"""Friis' gains at 1 GHz."""
+"""Power gains by Friis at 1 GHz."""
 NOISE_W = 10 ** (-174 / 10) / 1000 * 1e6
-"""In the band of 1 MHz."""
+"""Thermal noise in W in the band of 1 MHz."""
 
 
 def bps(interference_w: float) -> float:
-    """Of 20 dBm over 100 m."""
+    """Shannon rate in bit/s of 20 dBm over 100 m."""
     return 1e6 * log2(1 + 0.1 * NEAR / (NOISE_W + interference_w))
 
 
@@ -155,7 +155,7 @@ def world(described: NetworkDescription, seed: int = 1) -> tuple[simpy.Environme
 
 @cache
 def disturbed(duty: float, seed: int = 1, seconds: float = 20.0) -> float:
-    """Mean rate in bit/s of a user whose neighbour in the next cell sends in bursts, for a part of the time."""
+    """Mean rate in bit/s of a user whose neighbour in the next cell sends in bursts, for a fraction `duty` of time."""
     env, network, _ = world(two_cells(), seed)
     first, second = network.users
     burst_s = 0.05  # the neighbour is always disturbed, as the first user always sends
@@ -179,15 +179,15 @@ def disturbed(duty: float, seed: int = 1, seconds: float = 20.0) -> float:
 def _neighbour() -> Iterator[Finding]:
     clean, noisy = bps(0.0), bps(0.1 * FAR)
     hand = "Friis and Shannon by hand"
-    yield Finding("a silent neighbour", "Mbit/s", hand, disturbed(0.0) / 1e6, clean / 1e6, 1e-9)
+    yield Finding("silent neighbour", "Mbit/s", hand, disturbed(0.0) / 1e6, clean / 1e6, 1e-9)
     for duty in (0.3, 0.7):
         rates = [disturbed(duty, seed) / 1e6 for seed in range(60)]
         mix = (duty * noisy + (1 - duty) * clean) / 1e6
-        yield mean(f"a neighbour that sends {duty:.0%} of the time", "Mbit/s", hand, rates, mix)
+        yield mean(f"neighbour that sends {duty:.0%} of the time", "Mbit/s", hand, rates, mix)
 
 
 def _handovers() -> Iterator[Finding]:
-    """Where the other station is better by the hysteresis, a look later at most, and the time to trigger."""
+    """Handover at the first update at which the neighbour is better by the hysteresis, plus time to trigger."""
     for speed_kmh, hysteresis_db in ((30.0, 3.0), (120.0, 3.0), (120.0, 0.0), (120.0, 6.0)):
         law = Handover(hysteresis_db, time_to_trigger_s=0.32, interruption_s=0.05)
         moving = MobilityDescription(Straight(1e6, speed_kmh, 0.0), interval_s=0.1)
@@ -199,11 +199,11 @@ def _handovers() -> Iterator[Finding]:
         looks = ceil(better_s / 0.1 + 1e-9) * 0.1
         triggered = ceil((looks + 0.32) / 0.1 - 1e-9) * 0.1
         name = f"handover at {speed_kmh:g} km/h, {hysteresis_db:g} dB"
-        yield Finding(name, "instant, s", "geometry by hand, looks each 0.1 s", row["time_s"], triggered, 1e-9)
+        yield Finding(name, "instant, s", "geometry by hand, updates every 0.1 s", row["time_s"], triggered, 1e-9)
 
 
 def waits(discipline: Discipline, *, fixed: bool) -> pd.DataFrame:
-    """Messages of two kinds on one line, one a second on average, each of mean 0.7 s."""
+    """Waiting times of messages of two kinds on one link: one message per second on average, of mean duration 0.7 s."""
     env, trace = simpy.Environment(), Trace(None, ("transfers",))
     line = Backhaul(env, Journal(env, trace), "core", BackhaulDescription(1e6, 0.25, discipline))
     label = f"{discipline} {fixed}"
@@ -223,13 +223,13 @@ def waits(discipline: Discipline, *, fixed: bool) -> pd.DataFrame:
 
 def _lines() -> Iterator[Finding]:
     first_in = (("M/M/1", False, 0.7 * 0.7 / 0.3), ("M/D/1", True, 0.7 * 0.7 / 0.6))
-    cases = [(f"line, {name}, load 0.7", Fifo(), fixed, None, wait_s) for name, fixed, wait_s in first_in]
+    cases = [(f"backhaul, {name}, load 0.7", Fifo(), fixed, None, wait_s) for name, fixed, wait_s in first_in]
     residual = 0.7 * 0.7
     urgent = residual / (1 - 0.4 * 0.7)
     ranks = Priority(("urgent",))
     cases += [
-        ("line, urgent first: urgent", ranks, False, "urgent", urgent),
-        ("line, urgent first: the rest", ranks, False, "rest", urgent / 0.3),
+        ("backhaul, urgent first: urgent", ranks, False, "urgent", urgent),
+        ("backhaul, urgent first: other", ranks, False, "rest", urgent / 0.3),
     ]
     for law, discipline, fixed, kind, wait_s in cases:
         rows = waits(discipline, fixed=fixed)
@@ -240,7 +240,7 @@ def _lines() -> Iterator[Finding]:
 
 
 def plot() -> Figure:
-    """Goodput under reports that know nothing, and the rate beside a neighbour that sends for a part of the time."""
+    """Plot the goodput with independent reports, and the rate beside a neighbour that sends for a fraction of time."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     reports, neighbours = figure.subplots(1, 2)
     snrs_db = np.arange(-5.0, 26.0, 5.0)

@@ -1,4 +1,4 @@
-"""Ways of users beside their stationary laws in closed form, and the antenna beside Sionna's."""
+"""Mobility models compared with their stationary distributions, and the antenna element with Sionna."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRID = np.linspace(0, 1, 201)
 
 
 def findings() -> list[Finding]:
-    """Random waypoint, Gauss-Markov, power control, antenna."""
+    """Compare random waypoint, Gauss-Markov, power control and antenna."""
     control = PowerControl(-80.0, 0.8)
     lossy = [control.power_dbm(23.0, loss_db) for loss_db in (100.0, 150.0)]
     standard = "TS 38.213 clause 7.1.1 by hand"
@@ -53,21 +53,21 @@ def _waypoint() -> list[Finding]:
     cumulative = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return [
         distance(
-            "random waypoint, distance from the middle", "Hyytia, Lassila, Virtamo 2006", radii,
+            "random waypoint, distance from the centre", "Hyytia, Lassila, Virtamo 2006", radii,
             lambda r: np.interp(r, GRID, cumulative / cumulative[-1]),
         ),
-        mean("random waypoint", "mean speed after long, m/s", "1 / E[1 / V]", speeds, 3 / log(4)),
+        mean("random waypoint", "stationary mean speed, m/s", "1 / E[1 / V]", speeds, 3 / log(4)),
     ]  # fmt: skip
 
 
 def _density() -> Floats:
-    """Of places by area in the unit disc, up to a factor."""
+    """Stationary density per area at the radii `GRID` of the unit disc, up to a factor."""
     chords = [quad(lambda angle, r=r: sqrt(max(0.0, 1 - (r * cos(angle)) ** 2)), 0, pi)[0] for r in GRID]
     return (1 - GRID**2) * np.array(chords)
 
 
 def _velocities(steps: int) -> Floats:
-    """users x steps x 2."""
+    """Velocities in m/s at every step of 1 s: (users, steps, 2)."""
     streams, users = Streams(4), range(3000)
     walks = [Walk(MARKOV.legs(user, (0.0, 0.0), streams), (0.0, 0.0)) for user in users]
     return np.diff(np.array([[walk.at(float(step)) for step in range(steps + 1)] for walk in walks]), axis=1)
@@ -89,7 +89,7 @@ def _markov() -> list[Finding]:
 
 
 def _antenna() -> list[Finding]:
-    """The element over a grid of directions, where Sionna is installed."""
+    """Compare the antenna element over a grid of directions; nothing if Sionna is not installed."""
     try:
         import torch
         from sionna.phy.channel.tr38901 import AntennaElement
@@ -105,7 +105,7 @@ def _antenna() -> list[Finding]:
 
 
 def plot() -> Figure:
-    """Density of the random waypoint, and the memory of Gauss-Markov."""
+    """Plot the density of the random waypoint model, and the velocity correlation of Gauss-Markov."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     places, memory = figure.subplots(1, 2)
     radii = [float(np.hypot(*walk.at(LATE_S))) / 100.0 for walk in _late()]

@@ -1,4 +1,4 @@
-"""Devices that come and go: availability and lifetimes, batteries, heat, clocks and tails beside closed forms."""
+"""Devices compared with closed forms: availability, lifetimes, batteries, throttling, clock energy, radio tail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STREAMS = Streams(44)
 USERS = 4000
 POINTS = OperatingPoints()
 KAPPA = Cycles(POINTS.capacitance_f * POINTS.voltages_v[-1] ** 2 / POINTS.clocks_hz[-1] ** 2)
-"""The shortcut, right at the fastest clock."""
+"""The model kappa f^2, fitted at the fastest clock."""
 HEAT = Throttling(100.0, 0.6)
 
 
@@ -41,14 +41,16 @@ def _availability() -> Iterator[Finding]:
     ):
         there = _there(law, (0.0, 1.0, 25.0))
         for instant_s, column in zip((0, 1, 25), there.T, strict=True):
-            yield proportion(name, f"there at {instant_s} s", "mean on / (mean on + mean off)", column, 0.75)
+            yield proportion(name, f"available at {instant_s} s", "mean on / (mean on + mean off)", column, 0.75)
         if law.on_shape == 1:
             both = 0.75 * (0.75 + 0.25 * exp(-4 / 3))
-            yield proportion(name, "there at 0 and at 1 s", "two-state Markov process", there[:, 0] & there[:, 1], both)
+            yield proportion(
+                name, "available at 0 s and 1 s", "two-state Markov process", there[:, 0] & there[:, 1], both
+            )
         groups = there[:, 2].reshape(-1, 10).sum(axis=1) >= 9
-        yield proportion(name, "9 of 10 or more there", "binomial", groups, 0.75**10 + 10 * 0.75**9 * 0.25)
+        yield proportion(name, "at least 9 of 10 available", "binomial", groups, 0.75**10 + 10 * 0.75**9 * 0.25)
     away_s = [sum(min(high, 1000.0) - low for low, high in _until(spans, 1000.0)) for spans in law.away(100, STREAMS)]
-    yield mean(name, "time away in 1000 s", "1000 s / 4", away_s, 250.0)
+    yield mean(name, "outage time in 1000 s, s", "1000 s / 4", away_s, 250.0)
 
 
 def _there(law: OnOff, instants_s: tuple[float, ...]) -> np.ndarray:
@@ -72,7 +74,7 @@ def _lifetimes() -> Iterator[Finding]:
     chances = STREAMS.uniform("lifetime", index=range(USERS))
     for shape in (1.0, 3.0):
         lives_s = [weibull_s(2.0, shape, chance) for chance in chances.tolist()]
-        yield mean(f"lifetimes, shape {shape:g}", "mean, s", "the mean asked for", lives_s, 2.0)
+        yield mean(f"lifetimes, shape {shape:g}", "mean, s", "specified mean", lives_s, 2.0)
 
 
 def _batteries() -> Iterator[Finding]:
@@ -80,7 +82,7 @@ def _batteries() -> Iterator[Finding]:
     for harvest_w, periods, left_j in ((0.0, 10, 4.0), (0.2, 13, 1.5)):
         expected_s = 10 * periods + left_j / (2.0 - harvest_w)
         name = f"life with a harvest of {harvest_w:g} W, s"
-        yield Finding("battery", name, "whole periods, and what is left", _life_s(99.0, harvest_w), expected_s, 1e-9)
+        yield Finding("battery", name, "whole periods and remainder", _life_s(99.0, harvest_w), expected_s, 1e-9)
 
 
 def _life_s(capacity_j: float, harvest_w: float) -> float:
@@ -114,7 +116,7 @@ def _life_s(capacity_j: float, harvest_w: float) -> float:
 
 
 def _heat() -> Iterator[Finding]:
-    """The governor as a switch in a differential equation, instead of its limit in closed form."""
+    """Compare with a differential equation in which the governor is a switch, instead of its limit in closed form."""
     for work_s in (60.0, 300.0):
         took_s = HEAT.slowdown(Job(0, 0.5, STREAMS, 0.0, work_s)) * work_s
         yield Finding("throttling", f"time of {work_s:g} s of work, s", "solve_ivp", took_s, _by_ode(work_s), 0.05)
@@ -143,7 +145,7 @@ def _clocks() -> Iterator[Finding]:
         ours_j = POINTS.energy_j(4.0, 4.0 * clock_hz)
         missed = 1 - KAPPA.energy_j(4.0, 4.0 * clock_hz) / ours_j
         by_hand = 1 - (clock_hz / 2.362e9) ** 2 / (voltage_v / 1.1) ** 2
-        name = f"{clock_hz / 1e6:.0f} MHz: part that kappa f^2 misses"
+        name = f"{clock_hz / 1e6:.0f} MHz: fraction missed by kappa f^2"
         yield Finding("operating points", name, "V^2 and f^2 by hand", missed, by_hand, 1e-12)
 
 
@@ -165,7 +167,7 @@ def _tail() -> Finding:
 
 
 def plot() -> Figure:
-    """What kappa f^2 misses, and how a hot device slows down."""
+    """Plot the energy per cycle by table and by kappa f^2, and the mean speed of a hot device."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     clocks, speeds = figure.subplots(1, 2)
     megahertz = [clock_hz / 1e6 for clock_hz in POINTS.clocks_hz]

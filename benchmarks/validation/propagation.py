@@ -1,4 +1,4 @@
-"""Path loss and probabilities of a line of sight beside Sionna's, and walls beside the table of the standard."""
+"""Path loss and line-of-sight probability compared with Sionna, penetration loss with the table of the standard."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROUNDING_DB = 0.01
 
 
 def findings() -> list[Finding]:
-    """Against Sionna where it is installed; walls and correlated shadowing always."""
+    """Compare with Sionna if it is installed, and with textbooks, tables and correlation functions."""
     try:
         import sionna.phy  # noqa: F401
     except ImportError:
@@ -70,7 +70,7 @@ def _beside_sionna(
 
 
 def _probability(law: PathLoss, path: Path) -> float:
-    """By bisection of the chance at which the line of sight is lost."""
+    """LOS probability, by bisection of the uniform draw above which the line of sight is obstructed."""
     low, high = 0.0, 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
@@ -105,18 +105,18 @@ def _sionna(name: str, distances: Any, height: float, station: float, carrier_gh
 
 
 def _textbooks() -> list[Finding]:
-    """A metre at 2.4 GHz in free space takes 20 log10(2.4e9) - 147.55 dB; a decade at exponent 3.5 adds 35 dB."""
+    """Free space loss at 1 m and 2.4 GHz is 20 log10(2.4e9) - 147.55 dB; a decade at exponent 3.5 adds 35 dB."""
     near, far = (Path(metres, 5.0, 5.0, 2.4e9) for metres in (1.0, 10.0))
     free_db, law = FreeSpace().loss_db(near, True), LogDistance(exponent=3.5)
     decade_db = law.loss_db(far, True) - law.loss_db(near, True)
     return [
         Finding("free space", "dB at 1 m, 2.4 GHz", "Friis", free_db, 20 * np.log10(2.4e9) - 147.55, 0.005),
-        Finding("log-distance", "dB a decade, exponent 3.5", "10 * exponent", decade_db, 35.0, 1e-9),
+        Finding("log-distance", "dB per decade, exponent 3.5", "10 * exponent", decade_db, 35.0, 1e-9),
     ]
 
 
 def _walls() -> list[Finding]:
-    """Mean loss of indoor users by the integral over depth: E min(U, V) = deepest / 3."""
+    """Mean penetration loss of indoor users, by the integral over depth: E min(U, V) = maximum depth / 3."""
     path = Path(100.0, 25.0, 1.5, 3.5e9)
     streams, law = Streams(1), Buildings(0.8, 0.0, 25.0)
     users = [law.indoors(user, streams) for user in range(20_000)]
@@ -160,7 +160,7 @@ def _shadowing() -> list[Finding]:
 
 
 def plot() -> Figure:
-    """Path losses over distance, and the correlation of shadowing."""
+    """Plot path losses over distance, and the correlation of shadowing."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     losses, correlation = figure.subplots(1, 2)
     for colour, (name, law, near, far, heights, station, carrier_ghz) in enumerate(CASES[:4]):

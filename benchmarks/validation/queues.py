@@ -1,4 +1,4 @@
-"""Queues beside queueing theory: requests in a world in which nothing but the server takes time."""
+"""Queues compared with queueing theory: requests in a simulation in which only the server takes time."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from netsim.traffic.sizes import ConstantSize, ExponentialSize, LognormalSize, U
 from netsim.values import Constant
 
 MANY = 100_000
-"""Requests of a figure."""
+"""Number of requests of each figure."""
 WARM_UP = 0.1
-"""Part of the requests that is left out, because the queue is empty at first."""
+"""Fraction of the requests that is discarded as warm-up, because the queue starts empty."""
 
 EXPONENTIAL, FIXED, UNIFORM, HEAVY = ExponentialSize(1.0), ConstantSize(1.0), UniformSize(0, 2), LognormalSize(1.0, 0.8)
 SECOND_MOMENT = {EXPONENTIAL: 2.0, FIXED: 1.0, UNIFORM: 4 / 3, HEAVY: exp(0.64)}
-"""Of service times, all with mean one."""
+"""Second moments of the service times, all with mean one."""
 
 Measure = Callable[[pd.DataFrame], "pd.Series[float]"]
-"""One number for each request, or none; from its row, with wait_s in the queue and since_s after the one before."""
+"""One number per request, or NaN, from rows with wait_s (time in the queue) and since_s (interarrival time)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A queue, and what theory says of it."""
+    """A queue and the prediction of theory."""
 
     law: str
     figure: str
@@ -58,13 +58,13 @@ class Case:
     rates: dict[str, float] = field(default_factory=dict)
     """Requests per second by stream."""
     size: SizeLaw = EXPONENTIAL
-    """FLOPs of a request, which are seconds at 1 FLOP/s."""
+    """FLOPs of a request, equal to seconds at 1 FLOP/s."""
     discipline: Discipline = field(default_factory=Fifo)
     slots: int = 1
     capacity: int | None = None
 
     def finding(self, requests: int) -> Finding:
-        """The mean of the measure over about so many requests; service and time between arrivals are the controls."""
+        """Compare the mean over about `requests` requests; service and interarrival times are the controls."""
         rows = served(self, requests)
         rows = rows[int(WARM_UP * len(rows)) :]
         controls = np.column_stack([rows["flops"] - 1, rows["since_s"] - 1 / sum(self.rates.values())])
@@ -74,7 +74,7 @@ class Case:
 
 
 def served(case: Case, requests: int) -> pd.DataFrame:
-    """Rows of `requests` by arrival, as a Measure gets them; each case has draws of its own."""
+    """Rows of the table `requests` in order of arrival, as a Measure expects them; each case has its own draws."""
     env = simpy.Environment()
     trace = Trace(None, ("requests", "computations"))
     servers = ServersDescription(1.0, case.slots, case.discipline, case.capacity)
@@ -117,31 +117,31 @@ def longer_than(limit_s: float) -> Measure:
 
 
 def pollaczek_khinchine(rate: float, size: SizeLaw) -> float:
-    """Mean wait of M/G/1 with mean service one."""
+    """Mean waiting time of M/G/1 with mean service time one."""
     return rate * SECOND_MOMENT[size] / (2 * (1 - rate))
 
 
 def erlang_b(servers: int, load: float) -> float:
-    """Part of the requests that M/G/c/c refuses, whatever the law of service."""
+    """Blocking probability of M/G/c/c, for any distribution of service times."""
     terms = [load**k / factorial(k) for k in range(servers + 1)]
     return terms[-1] / sum(terms)
 
 
 def erlang_c(servers: int, load: float) -> float:
-    """Part of the requests that must wait in M/M/c."""
+    """Probability of waiting in M/M/c."""
     blocked = erlang_b(servers, load)
     return blocked / (1 - load / servers * (1 - blocked))
 
 
 def cobham(rates: list[float], size: SizeLaw, standing: int) -> float:
-    """Mean wait of the class `standing` (0 first) under priorities without interruption, mean service one."""
+    """Mean waiting time of a class (0 is the highest) under non-preemptive priorities, mean service time one."""
     residual = sum(rates) * SECOND_MOMENT[size] / 2
     return residual / ((1 - sum(rates[:standing])) * (1 - sum(rates[: standing + 1])))
 
 
 @cache
 def cases() -> list[Case]:
-    """Every law, with mean service one."""
+    """All compared queues, with mean service time one."""
     busy, sharing = {"x": 0.7}, ProcessorSharing()
     classes = {"first": 0.2, "second": 0.3, "third": 0.2}
     ranks = Priority(("request_first", "request_second"))
@@ -191,7 +191,7 @@ def findings() -> list[Finding]:
 
 
 def plot() -> Figure:
-    """Mean waits over load, and the time that requests of a size stay under sharing."""
+    """Plot mean waiting times over load, and mean sojourn times by service requirement under processor sharing."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     waits, stays = figure.subplots(1, 2)
     loads = np.linspace(0.1, 0.8, 8)

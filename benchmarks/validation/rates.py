@@ -1,4 +1,4 @@
-"""Rate laws: short codewords beside bounds, modulation and coding beside Sionna, rates under fading in closed form."""
+"""Rate laws compared with bounds (short codewords), Sionna (modulation and coding) and closed forms (fading)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from netsim.streams import Streams
 STREAMS = Streams(43)
 BLOCKS = np.arange(40_000)
 TABLES = {"qam64": 1, "qam256": 2, "qam64_low_se": 3}
-"""Names of tables, and their numbers in Sionna."""
+"""Names of MCS tables -> their numbers in Sionna."""
 
 
 def findings() -> list[Finding]:
-    """Against Sionna where it is installed; the rest always."""
+    """Compare with closed forms and bounds, and with Sionna if it is installed."""
     found = [*_ergodic(), *_short_codewords(), *_effective()]
     try:
         import sionna.phy  # noqa: F401
@@ -38,7 +38,7 @@ def findings() -> list[Finding]:
 
 
 def _ergodic() -> list[Finding]:
-    """Alouini and Goldsmith 1999: exponential integrals for whole m; Rician power is a Poisson mixture of such."""
+    """Alouini and Goldsmith 1999: exponential integrals for integer m; Rician power is a Poisson mixture of these."""
     found, k = [], 10**0.9
     for snr in (1.0, 100.0):
         weights = poisson(k).pmf(np.arange(120))
@@ -55,7 +55,7 @@ def _ergodic() -> list[Finding]:
 
 
 def _gamma_rate(scale: float, shape: int) -> float:
-    """E log2(1 + x) of a gamma distribution."""
+    """E log2(1 + x) for x with a gamma distribution."""
     return log2(exp(1)) * exp(1 / scale) * sum(float(expn(j, 1 / scale)) for j in range(1, shape + 1))
 
 
@@ -71,7 +71,7 @@ def _short_codewords() -> list[Finding]:
         worst = ncx2.ppf(1 - errors, n, n / snr)
         converse = -ncx2.logcdf(worst / (1 + snr), n, n * (1 + snr) / snr) / log(2) / symbols
         law = FiniteBlocklength(symbols, errors).efficiency(np.array([snr]))[0] / (1 - errors)
-        figure = f"bit a symbol, n = {symbols}, {snr_db:.0f} dB, error {errors:g}, log term added"
+        figure = f"bits per symbol, n = {symbols}, {snr_db:.0f} dB, error {errors:g}, log term added"
         found.append(Finding("finite blocklength", figure, "converse bound", law + log2(n) / n, converse, 8 / symbols))
     return found
 
@@ -88,7 +88,7 @@ def _tables() -> list[Finding]:
         index = torch.arange(len(table.codes))
         order, rate = decode_mcs_index(index, number, is_pusch=False)
         apart = (order.numpy() != table.modulation_order) | (np.abs(rate.numpy() - table.code_rate) > 1e-6)
-        found.append(Finding(f"MCS table {number}", "entries that differ", "Sionna 2.2", float(apart.sum()), 0.0, 0.0))
+        found.append(Finding(f"MCS table {number}", "different entries", "Sionna 2.2", float(apart.sum()), 0.0, 0.0))
     return found
 
 
@@ -105,11 +105,11 @@ def _transport_blocks() -> list[Finding]:
                     num_dmrs_per_prb=156 - elements, num_layers=1, verbose=False,
                 )[0]  # fmt: skip
                 apart, sizes = apart + (int(theirs) != int(bits[row])), sizes + 1
-    return [Finding("transport blocks", f"of {sizes} sizes that differ", "Sionna 2.2", float(apart), 0.0, 0.0)]
+    return [Finding("transport blocks", f"differences in {sizes} sizes", "Sionna 2.2", float(apart), 0.0, 0.0)]
 
 
 def _curves() -> list[Finding]:
-    """How far in dB our curves lie from the raw points of Sionna between 2 % and 80 % block errors."""
+    """Compare our curves in dB with the raw points of Sionna between 2 % and 80 % block error rate."""
     found = []
     for name, number in TABLES.items():
         if name not in MCS_TABLES:
@@ -117,16 +117,21 @@ def _curves() -> list[Finding]:
         for bits in (100, 500, 1000, 2000):
             apart = _apart_db(MCS_TABLES[name], number, bits)
             if len(apart) >= 3:
-                law, figure = f"block errors, table {number}", f"mean dB from {len(apart)} points, {bits} bits"
+                law, figure = (
+                    f"block errors, table {number}",
+                    f"mean difference in dB, {len(apart)} points, {bits} bits",
+                )
                 mean_db, worst_db = (0.1, 0.7) if name == "qam256" else (0.05, 0.15)
                 found.append(Finding(law, figure, "Sionna 2.2, PDSCH", float(apart.mean()), 0.0, mean_db))
                 worst = float(np.abs(apart).max())
-                found.append(Finding(law, f"largest, {bits} bits", "Sionna 2.2, PDSCH", worst, 0.0, worst_db))
+                found.append(
+                    Finding(law, f"largest difference in dB, {bits} bits", "Sionna 2.2, PDSCH", worst, 0.0, worst_db)
+                )
     return found
 
 
 def sionna_points(number: int, bits: int) -> dict[int, NDArray[np.float64]]:
-    """MCS -> rows of (SNR in dB, block error rate)."""
+    """Sionna's points of one table: MCS -> rows of (SNR in dB, block error rate)."""
     import sionna.sys
 
     file = Path(sionna.sys.__file__).parent / "bler_tables" / f"PDSCH_table{number}.json"
@@ -151,7 +156,7 @@ def _apart_db(table: CodeTable, number: int, bits: int) -> NDArray[np.float64]:
 
 
 def _effective() -> list[Finding]:
-    """EESM beside what mutual information says: the flat ratio at which the symbols carry as much as on average."""
+    """Compare EESM with the flat SNR at which the mutual information equals the average over the band."""
     found, rng = [], np.random.default_rng(8)
     for mcs, mean_db in ((4, 1.0), (13, 9.0), (22, 17.0)):
         table = MCS_TABLES["qam64"]
@@ -159,7 +164,7 @@ def _effective() -> list[Finding]:
         ours = table.effective_snr(np.full(300, mcs), snrs)
         theirs = _flat_of_equal_information(snrs, int(table.modulation_order[mcs]))
         apart_db = 10 * np.log10(ours / theirs)
-        figure = f"mean dB over 300 fading bands, MCS {mcs}"
+        figure = f"mean difference in dB, 300 fading bands, MCS {mcs}"
         found.append(Finding("EESM", figure, "mutual information", float(apart_db.mean()), 0.0, 0.5))
     return found
 
@@ -173,7 +178,7 @@ def _flat_of_equal_information(snrs: NDArray[np.float64], order: int) -> NDArray
 
 
 def _information(snr: float, order: int) -> float:
-    """Bits that a square constellation carries in a symbol, by Gauss and Hermite along either axis."""
+    """Mutual information in bits per symbol of a square constellation, by Gauss-Hermite quadrature on each axis."""
     levels = np.arange(2 ** (order // 2)) * 2.0 - (2 ** (order // 2) - 1)
     levels *= np.sqrt(0.5 / (levels**2).mean())
     nodes, weights = np.polynomial.hermite.hermgauss(24)
@@ -184,7 +189,7 @@ def _information(snr: float, order: int) -> float:
 
 
 def plot() -> Figure:
-    """Block error curves over their counts, and what each law makes of a signal-to-noise ratio."""
+    """Plot block error curves with the simulated points, and the goodput of each rate law over SNR."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     errors, laws = figure.subplots(1, 2)
     measured = counts()

@@ -1,4 +1,4 @@
-"""Schedulers: the flow beside the slots, and both beside what theory says of opportunism and fairness."""
+"""Scheduling policies: fluid flow compared with slots, and both with theory of opportunistic and fair scheduling."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from netsim.streams import Streams
 Floats = NDArray[np.float64]
 USERS, BAND_HZ, SECONDS, BITS = 100, 10e6, 20.0, 1.5e6
 MEAN_SNR_DB = np.linspace(0, 25, USERS)
-"""Of the users, their power over the whole band."""
+"""Mean SNR in dB of each user with its power over the whole band."""
 SEEDS, WARM, HARMONIC = 32, 200, 1 + 1 / 2 + 1 / 3 + 1 / 4
 GOODPUT, P95 = 0.02, 0.05
-"""Parts by which slots and flow may differ where both apply."""
+"""Relative differences that are allowed between slots and flow."""
 
 
 def findings() -> list[Finding]:
@@ -42,10 +42,10 @@ def _band(
 
 @cache
 def transfers(law: SchedulingPolicy, fidelity: Fidelity, load: float | None, *, spread: bool) -> tuple[float, Floats]:
-    """Goodput in bit/s, and the times of all transfers, of users who send one after another.
+    """Total goodput in bit/s, and the durations of all transfers in s, of users with one transfer after another.
 
-    Each pauses for exponential times so that it would be sending for a part `load` of the time if it were alone with
-    its share of the band; None does not pause, so that all always have something to send.
+    Each user pauses for exponential times, so that it would send for a fraction `load` of the time if it were alone
+    with its share of the band; None is full buffer, without pauses.
     """
     env, streams = simpy.Environment(), Streams(11)
     sendings: dict[int, list[Transmission]] = {number: [] for number in range(USERS)}
@@ -78,7 +78,7 @@ def transfers(law: SchedulingPolicy, fidelity: Fidelity, load: float | None, *, 
 
 CASES: list[tuple[str, SchedulingPolicy, Slots, bool]] = [
     ("equal, downlink", EqualShares(), Slots(), True),
-    ("equal, uplink, 100 blocks", EqualShares(), Slots(resource_blocks=100), False),
+    ("equal, uplink, 100 resource blocks", EqualShares(), Slots(resource_blocks=100), False),
     ("round robin, downlink", RoundRobin(), Slots(), True),
     ("round robin, uplink", RoundRobin(), Slots(), False),
     ("proportional fair", ProportionalFair(), Slots(), True),
@@ -89,19 +89,19 @@ CASES: list[tuple[str, SchedulingPolicy, Slots, bool]] = [
 def _agreement() -> list[Finding]:
     found = []
     for name, law, slots, spread in CASES:
-        for load, what in ((None, "always sending"), (0.5, "with pauses")):
+        for load, what in ((None, "full buffer"), (0.5, "with pauses")):
             flow_bps, flow_s = transfers(law, Flow(), load, spread=spread)
             slot_bps, slot_s = transfers(law, slots, load, spread=spread)
             for figure, ours, expected, part in (
                 ("mean goodput, Mbit/s", slot_bps / 1e6, flow_bps / 1e6, GOODPUT),
-                ("95 % of transfer times, s", np.percentile(slot_s, 95), np.percentile(flow_s, 95), P95),
+                ("95th percentile of transfer times, s", np.percentile(slot_s, 95), np.percentile(flow_s, 95), P95),
             ):
                 found.append(Finding(name, f"{figure}, {what}", "flow", float(ours), float(expected), part * expected))
     return found
 
 
 def goodputs(law: SchedulingPolicy, fidelity: Fidelity, snrs: Floats, slots: int, seed: int) -> Floats:
-    """In bit/s/Hz, of users who always send over Rayleigh blocks that last a slot of a second, once averages are in."""
+    """Goodput in bit/s/Hz of full-buffer users (users,) over Rayleigh blocks of one 1 s slot, after a warm-up."""
     env = simpy.Environment()
     band = _band(env, law, fidelity, len(snrs), 1.0, spread=True)
     streams = Streams(seed)
@@ -120,7 +120,7 @@ BOTH: tuple[tuple[str, Fidelity], ...] = (("flow", Flow()), ("slot", Slots(1.0, 
 
 
 def _gains() -> list[Finding]:
-    """Sum rates over Rayleigh fading."""
+    """Compare goodputs over Rayleigh fading with order statistics of exponentials."""
     found = []
     for users, snr in ((4, 0.1), (8, 10.0)):
         best = sum(
@@ -135,7 +135,7 @@ def _gains() -> list[Finding]:
         shares = np.array([goodputs(ProportionalFair(100.0), fidelity, low, 300, seed) for seed in range(SEEDS)])
         for user in (0, 3):
             own = shares[:, user] / (low[user] * log2(np.e))
-            figure = f"goodput over own mean, mean {low[user] / low[0]:g}"
+            figure = f"goodput over own mean rate, mean {low[user] / low[0]:g}"
             found.append(
                 mean(f"proportional fair, {name}", figure, "H_4 / 4, low SNR", own, (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
             )
@@ -143,7 +143,7 @@ def _gains() -> list[Finding]:
 
 
 def optimum(snrs: Floats, samples: int = 100_000) -> Floats:
-    """Goodputs that maximise the sum of their logarithms: each block to whose rate is largest over its goodput."""
+    """Goodputs (users,) with the largest sum of logarithms: each block goes to the largest rate over goodput."""
     rates = np.log2(1 + snrs * np.random.default_rng(5).exponential(size=(samples, len(snrs))))
     goodputs = rates.mean(axis=0) / len(snrs)
     for _ in range(60):
@@ -167,7 +167,7 @@ def _fairness() -> list[Finding]:
 
 
 def plot() -> Figure:
-    """Transfer times by both fidelities, and the gain of opportunism over the number of users."""
+    """Plot transfer times by both fidelities, and the multi-user diversity gain over the number of users."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     times, gains = figure.subplots(1, 2)
     for name, law, slots, spread in (CASES[0], CASES[3], CASES[4]):

@@ -1,4 +1,4 @@
-"""Fading over frequency: delay spreads, correlation over frequency, and the goodput that it leaves."""
+"""Frequency-selective fading compared with its delay profiles: delay spread, correlation over frequency and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netsim.streams import Floats, Streams
 STREAMS = Streams(47)
 LINKS = 500
 INSTANTS = 1000 + 4321 * np.arange(40)
-"""Blocks so far apart that a link is another each time."""
+"""Block numbers so far apart that gains are independent."""
 SPACINGS_HZ = (0.18e6, 1.8e6, 7.2e6)
 SPREAD_S = 100e-9
 
@@ -29,18 +29,18 @@ def findings() -> list[Finding]:
 
 
 def over_links(law: Fading, offsets_hz: list[float], later: int = 0) -> Floats:
-    """Power gains of independent links some blocks after each instant: (links, instants, resource blocks)."""
+    """Power gains of independent links `later` blocks after each instant: (links, instants, resource blocks)."""
     gains = law.at(3e9, np.array(offsets_hz))
     return np.array([gains.power_gains(STREAMS.key("link", link), INSTANTS + later) for link in range(LINKS)])
 
 
 def products(one: Floats, other: Floats) -> Floats:
-    """Mean over instants of the product of two powers, for each link."""
+    """Mean over instants of the product of two powers: (links, instants) -> (links,)."""
     return np.asarray((one * other).mean(axis=1))
 
 
 def taps(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Delays over the delay spread, and powers that sum to one."""
+    """Delays relative to the delay spread, and powers that sum to one, of a TDL profile: two arrays (taps,)."""
     delays, decibels = np.array(TDL[name]).T
     powers = 10 ** (decibels / 10)
     return delays, powers / powers.sum()
@@ -65,7 +65,7 @@ def _profile(name: str) -> list[Finding]:
 
 
 def _exponential() -> list[Finding]:
-    """Finite sums lack at most 1 / taps of the product: 256 taps make that small."""
+    """A finite sum is at most 1 / taps of the product too small, which 256 taps make negligible."""
     power = over_links(ExponentialDelays(taps=256, waves=4), [0.0, *SPACINGS_HZ])
     return [
         mean("exponential delays, 256 taps", f"E p(f) p(f + {spacing_hz / 1e6:g} MHz), 100 ns", "1 / (1 + 2 pi i d s)",
@@ -75,7 +75,7 @@ def _exponential() -> list[Finding]:
 
 
 def _moving() -> list[Finding]:
-    """TDL-B over time: every tap has the Jakes spectrum, and lacks what a finite sum of waves lacks."""
+    """TDL-B over time: every tap has the Jakes spectrum; the bias of a finite sum of waves is subtracted."""
     powers, law = taps("B")[1], TappedDelayLine("B", waves=32)
     now = over_links(law, [0.0])[:, :, 0]
     found = []
@@ -84,12 +84,12 @@ def _moving() -> list[Finding]:
         lacks = (powers**2).sum() / 32 * correlation
         power = products(now, over_links(law, [0.0], later=lag)[:, :, 0])
         figure = f"E p(t) p(t + {lag / 20:g}/f)"
-        found.append(mean("TDL-B, 32 waves a tap", figure, "1 + J0(2 pi f tau)^2", power, 1 + correlation - lacks))
+        found.append(mean("TDL-B, 32 waves per tap", figure, "1 + J0(2 pi f tau)^2", power, 1 + correlation - lacks))
     return found
 
 
 def plot() -> Figure:
-    """One link over time and frequency, and the correlation over frequency of all profiles."""
+    """Plot one link over time and frequency, and the correlation over frequency of all profiles."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     link, correlation = figure.subplots(1, 2)
     offsets_hz = np.linspace(-10e6, 10e6, 112)
