@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from scenarios.errors import RunFailed, ScenarioError
+from scenarios.shadowing import hidden
 
 if TYPE_CHECKING:
     from scenarios.families import register
@@ -18,6 +19,8 @@ def __getattr__(name: str) -> Any:
     """Import what needs torch when it is used: `netsim --help` does without."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if sentence := hidden():
+        raise ImportError(sentence)
     from importlib import import_module
 
     return getattr(import_module(f"scenarios.{_HOMES[name]}"), name)

@@ -20,6 +20,7 @@ from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
+from scenarios.shadowing import hidden
 from scenarios.signals import leaving_at_once
 from scenarios.storage import opened, store_folder
 
@@ -86,6 +87,8 @@ def help_(
 ) -> None:
     """Simulate learning over wireless networks."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends every command as Ctrl-C does
+    if sentence := hidden():
+        raise ScenarioError(f"netsim: {sentence}")
     if modules:
         with leaving_at_once():
             from scenarios.plugins import import_own

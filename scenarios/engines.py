@@ -157,7 +157,7 @@ class Ray:
         try:
             self.ray: Any = import_module("ray")
         except ImportError:
-            raise ScenarioError("netsim: --engine ray needs the package ray; install netsim[ray]") from None
+            raise ScenarioError("netsim: --engine ray needs the package ray; install netsim-learning[ray]") from None
         self.jobs = jobs
 
     def run(self, tasks: Sequence[Task]) -> Outcomes:

@@ -32,8 +32,8 @@ from scenarios.schema import Scenario, resolved
 BETWEEN_TICKS_S = 0.1
 """Minimum wall time between two calls of `Observer.ticked`."""
 
-VERSIONED = ("netsim", "numpy", "pyarrow", "scipy", "simpy", "torch")
-"""Packages whose versions `run.json` records: results may depend on them."""
+VERSIONED = {"netsim": "netsim-learning", **{name: name for name in ("numpy", "pyarrow", "scipy", "simpy", "torch")}}
+"""Packages whose versions `run.json` records, as results may depend on them, and the distributions that they are in."""
 
 Status = Literal["running", "complete", "diverged", "stalled", "failed", "interrupted"]
 
@@ -203,7 +203,10 @@ class _Run:
             "name": self.scenario.name,
             "seed": self.scenario.seed,
             "status": status,
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: _version(package) for name, package in VERSIONED.items()},
+            },
             "wall_time_s": round(time.monotonic() - self.begun_s, 3),
             "simulated_time_s": self.totals.time_s,
             "rounds": self.totals.rounds,

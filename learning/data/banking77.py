@@ -71,7 +71,9 @@ class Banking77:
         try:
             library = import_module("tokenizers")
         except ImportError as problem:
-            raise ValueError("a tokenizer.json needs the package tokenizers: pip install 'netsim[hf]'") from problem
+            raise ValueError(
+                "a tokenizer.json needs the package tokenizers: pip install 'netsim-learning[hf]'"
+            ) from problem
         coder = library.Tokenizer.from_file(str(model_folder(self.tokenizer) / "tokenizer.json"))
         coder.no_padding()
         coder.enable_truncation(self.length)

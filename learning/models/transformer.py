@@ -46,7 +46,10 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Transformer:
-    """BERT, ViT or GPT-2 of Hugging Face's transformers: embedding | one block a layer | head. Needs netsim[hf]."""
+    """BERT, ViT or GPT-2 of Hugging Face's transformers: embedding | one block a layer | head.
+
+    Needs the extra netsim-learning[hf].
+    """
 
     # No dropout (the layers are in evaluation mode) and eager attention: pure functions whose products are counted.
 
@@ -135,7 +138,7 @@ def library() -> Any:
     try:
         found = import_module("transformers")
     except ImportError as problem:
-        raise ValueError("models of transformers need that package: pip install 'netsim[hf]'") from problem
+        raise ValueError("models of transformers need that package: pip install 'netsim-learning[hf]'") from problem
     found.utils.logging.disable_progress_bar()
     return found
 

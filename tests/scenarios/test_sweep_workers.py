@@ -131,14 +131,14 @@ def test_ray_that_is_missing_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     said = netsim("sweep", study, "-o", tmp_path / "sweep", "--engine", "ray")
-    assert said == (2, "", "netsim: --engine ray needs the package ray; install netsim[ray]\n")
+    assert said == (2, "", "netsim: --engine ray needs the package ray; install netsim-learning[ray]\n")
     assert not (tmp_path / "sweep").exists()
     code, _, err = netsim("sweep", study, "--engine", "spark")
     assert (code, err.count("\n")) == (2, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="the extra netsim[ray] is not installed")
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra netsim-learning[ray] is not installed")
 def test_ray_runs_the_same_points(study: Path, tmp_path: Path, netsim) -> None:
     with sweeping(study, Path(os.path.relpath(tmp_path / "ray", ROOT)), "--engine", "ray") as process:
         code, out, err = ended(process)
