@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from scenarios.errors import RunFailed, ScenarioError
-from scenarios.shadowing import hidden
+from scenarios.hidden_packages import hidden
 
 if TYPE_CHECKING:
     from scenarios.families import register

@@ -19,8 +19,8 @@ from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
+from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
-from scenarios.shadowing import hidden
 from scenarios.signals import leaving_at_once
 from scenarios.storage import opened, store_folder
 

@@ -138,8 +138,8 @@ def test_a_documented_study_can_begin(
 ) -> None:
     """All its points are read, and the first is built; other tests run the studies of papers, and judge them."""
     monkeypatch.setitem(ENGINES, "local", Idle)
-    build = sweeps._refuse_what_cannot_be_built
-    monkeypatch.setattr(sweeps, "_refuse_what_cannot_be_built", lambda points: build(points[:1]))
+    build = sweeps._check_buildable
+    monkeypatch.setattr(sweeps, "_check_buildable", lambda points: build(points[:1]))
     monkeypatch.setattr("scenarios.reproduce.findings", lambda *_: [])
     monkeypatch.setattr("scenarios.reproduce.draw", lambda *_: [])
     words = [word for word in shlex.split(command) if not word.startswith(("-o", "runs/"))]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.hidden_packages import hidden
 from scenarios.run import VERSIONED
-from scenarios.shadowing import hidden
 
 ROOT = Path(__file__).parents[2]
 
