@@ -188,7 +188,7 @@ class Network:
             "user",
             self._flops_per_s[number],
             slowdown=partial(self._slowdowns.draw, number),
-            worked=partial(self._slowdowns.worked, number) if self._slowdowns.remembers else None,
+            worked=partial(self._slowdowns.worked, number) if self._slowdowns.stateful else None,
             energy=energy.compute.of_user(number),
             meter=meter,
         )

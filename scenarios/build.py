@@ -77,7 +77,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         raise field_error(path, problem) from problem
     traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
-        return Simulation(env, network, None, traffic.beside(None) if traffic else None)
+        return Simulation(env, network, None, traffic.run(None) if traffic else None)
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
     if learning.charge_as is not None and isinstance(material.model, Segment):
@@ -97,7 +97,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         world.exclude(learning.scheme.excluded(world), "budget")
     _check_participation(learning, len(world.eligible), len(world.users))
     scheme = learning.scheme.run(world)
-    return Simulation(env, network, executor, traffic.beside(scheme) if traffic else scheme)
+    return Simulation(env, network, executor, traffic.run(scheme) if traffic else scheme)
 
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:

@@ -120,7 +120,7 @@ def _heat() -> Iterator[Finding]:
     for work_s in (60.0, 300.0):
         took_s = HEAT.slowdown(Job(0, 0.5, STREAMS, 0.0, work_s)) * work_s
         yield Finding("throttling", f"time of {work_s:g} s of work, s", "solve_ivp", took_s, _by_ode(work_s), 0.05)
-    device = HEAT.fresh_device()
+    device = HEAT.new_device()
     device.worked(0.0, 50.0)
     heating = solve_ivp(lambda t, y: (1 - y) / 100.0, (0, 50), [0.0], rtol=1e-10, atol=1e-12).y[0, -1]
     cooled = solve_ivp(lambda t, y: -y / 100.0, (0, 30), [heating], rtol=1e-10, atol=1e-12).y[0, -1]

@@ -89,7 +89,7 @@ def served(case: Case, requests: int) -> pd.DataFrame:
         EnergyDescription(),
     )
     duration_s = requests / sum(case.rates.values())
-    env.run(env.process(Traffic(network, TrafficDescription(streams, duration_s)).beside(None)))
+    env.run(env.process(Traffic(network, TrafficDescription(streams, duration_s)).run(None)))
     rows = trace.frame("requests").to_pandas().sort_values("arrival_s", ignore_index=True)
     jobs = trace.frame("computations").to_pandas().set_index("start_s")["wait_s"]
     waits = rows["arrival_s"].map(jobs)  # no two arrive at one instant

@@ -1,4 +1,4 @@
-"""Where stations and users stand."""
+"""Placements of stations and users."""
 
 from netsim.geometry.point import Point
 from netsim.geometry.stations import STATION_PLACEMENTS, HexagonalGrid, StationPlacement, Stations

@@ -1,4 +1,4 @@
-"""A place on the ground."""
+"""Positions on the ground."""
 
 Point = tuple[float, float]
-"""x and y in metres."""
+"""A position: x and y in metres."""

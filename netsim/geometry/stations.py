@@ -1,4 +1,4 @@
-"""Where base stations stand, and how a layout repeats itself to have no edge."""
+"""Placements of base stations, and the images of a layout that wraps around."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from netsim.geometry.point import Point
 
 
 class StationPlacement(Protocol):
-    """Where the base stations stand."""
+    """A placement of base stations. A site has one station, or one for each sector."""
 
     def sites(self) -> list[Point]:
-        """Positions of sites 0, 1, 2 and so on: of a station each, or of its sectors."""
+        """Return x and y in metres of sites 0, 1, 2 and so on."""
         ...
 
     def images(self) -> list[Point]:
-        """Shifts by which the whole layout repeats itself, first none: of the images of a site the nearest counts."""
+        """Return the shifts in metres by which the layout repeats itself, first (0, 0).
+
+        A user's path to a site is that to the nearest of the site's images.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Stations:
-    """Base stations at given positions; one at the origin unless told otherwise."""
+    """Base stations at given positions; the default is one at the origin."""
 
     positions_m: Annotated[tuple[tuple[float, float], ...], MinLen(1)] = ((0.0, 0.0),)
     """x and y of each station in metres."""
@@ -42,12 +45,12 @@ class HexagonalGrid:
     """One base station at the origin and rings of neighbours around it: 1 + 3 r (r + 1) stations."""
 
     rings: Annotated[int, Ge(0)] = 1
-    """Rings around the middle; 0 is one station."""
+    """Number of rings around the middle; 0 is one station."""
     inter_site_distance_m: Annotated[float, Gt(0)] = 200.0
     """Distance between neighbours in metres (TR 38.901 table 7.2-1: 200 for UMi, 500 for UMa)."""
     wrap_around: bool = False
-    """Whether the grid repeats itself without end, so that every cell has neighbours on all sides: each user sees the
-    nearest of the images of a station (TR 38.901 clause 7.8 calibrates 19 sites so)."""
+    """True repeats the grid in all directions, so that every cell has neighbours on all sides: a user's path to a
+    station is that to its nearest image (as in the calibration with 19 sites of TR 38.901 clause 7.8)."""
 
     def sites(self) -> list[Point]:
         out = [(0.0, 0.0)]
@@ -70,6 +73,6 @@ class HexagonalGrid:
 
 
 CORNERS = [(cos(pi * k / 3), sin(pi * k / 3)) for k in range(6)]
-"""Directions of the six neighbours."""
+"""Unit vectors towards the six neighbours of a site."""
 
 STATION_PLACEMENTS: dict[str, type] = {"list": Stations, "hexagonal_grid": HexagonalGrid}

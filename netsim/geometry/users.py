@@ -1,4 +1,4 @@
-"""Where users are."""
+"""Placements of users."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from netsim.geometry.point import Point
 from netsim.streams import Streams
 
 TRIES = 1000
-"""Draws for one user before a placement with `min_distance_m` counts as impossible."""
+"""Number of draws for one user after which a placement with `min_distance_m` counts as impossible."""
 
 
 class UserPlacement(Protocol):
-    """Where the users are."""
+    """A placement of users."""
 
     def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
-        """Positions of users 0 .. count-1; one more user moves nobody. Raises ValueError where it cannot be."""
+        """Return the positions of users 0 to count - 1.
+
+        Args:
+            count: number of users; the position of a user does not depend on it.
+            stations: positions of the sites in metres.
+            streams: random numbers of the run.
+
+        Returns:
+            x and y of each user in metres.
+
+        Raises:
+            ValueError: the placement does not fit `count` users, or a user cannot keep `min_distance_m`.
+        """
         ...
 
 
@@ -31,7 +43,7 @@ class Disc:
     radius_m: Annotated[float, Gt(0)] = 100.0
     """Radius in metres."""
     min_distance_m: Annotated[float, Ge(0)] = 10.0
-    """Least horizontal distance to any station in metres; users drawn nearer are drawn again."""
+    """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
     def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
         def draw(user: int, attempt: int) -> Point:
@@ -52,7 +64,7 @@ class Hexagon:
     radius_m: Annotated[float, Gt(0)] = 100.0
     """Distance from the middle to a corner in metres."""
     min_distance_m: Annotated[float, Ge(0)] = 10.0
-    """Least horizontal distance to any station in metres; users drawn nearer are drawn again."""
+    """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
     def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
         def draw(user: int, attempt: int) -> Point:
@@ -68,7 +80,7 @@ class Cells:
     radius_m: Annotated[float, Gt(0)] = 115.5
     """Distance from the middle of a cell to a corner in metres: the inter-site distance over sqrt(3)."""
     min_distance_m: Annotated[float, Ge(0)] = 10.0
-    """Least horizontal distance to any station in metres; users drawn nearer are drawn again."""
+    """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
     def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
         def draw(user: int, attempt: int) -> Point:
@@ -94,7 +106,7 @@ class Explicit:
 
 def _in_hexagon(radius_m: float, user: int, attempt: int, streams: Streams) -> Point:
     u, v, w = streams.uniform("position", user, index=range(3 * attempt, 3 * attempt + 3)).tolist()
-    # The hexagon is three equal rhombs around its middle: one is picked, then a point in it.
+    # The hexagon consists of three equal rhombs around its middle: draw one of them, then a point in it.
     first, second = (pi / 6 + 2 * pi / 3 * (int(3 * u) + side) for side in (0, 1))
     return radius_m * (v * cos(first) + w * cos(second)), radius_m * (v * sin(first) + w * sin(second))
 
@@ -102,7 +114,7 @@ def _in_hexagon(radius_m: float, user: int, attempt: int, streams: Streams) -> P
 def _clear_of(
     stations: list[Point], min_distance_m: float, count: int, draw: Callable[[int, int], Point]
 ) -> list[Point]:
-    """For each user the first of its draws that keeps the distance."""
+    """For each user the first of its draws at `min_distance_m` or more from all stations."""
 
     def clear(point: Point) -> bool:
         return min((hypot(point[0] - x, point[1] - y) for x, y in stations), default=inf) >= min_distance_m

@@ -1,4 +1,4 @@
-"""Users that move: laws of their ways."""
+"""Mobility models."""
 
 from netsim.mobility.gauss_markov import GaussMarkov
 from netsim.mobility.recorded import RecordedPaths

@@ -1,4 +1,4 @@
-"""Recorded paths: a table of where which user was when."""
+"""Recorded paths: a table of users, times and positions."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from netsim.streams import Floats, Streams
 
 @dataclass(frozen=True)
 class RecordedPaths:
-    """Each user goes straight from one recorded place to the next, at first from its placement, and stays at the last.
-
-    Users that are not recorded stand still.
-    """
+    """Recorded paths: each user moves in a straight line from its placement to its first recorded position, then from
+    one to the next, and stays at the last. Users that are not recorded stand still."""
 
     file: Annotated[str, MinLen(1), Path]
-    """A Parquet file or a folder of them, or a CSV file with a line of names: columns user (numbers, or names in the
-    order of users), time_s (seconds, timestamps, times of day or durations), x_m and y_m, each user in order."""
+    """A Parquet file or a folder of them, or a CSV file with a header line: columns user (numbers, or names in the
+    order of users), time_s (seconds, timestamps, times of day or durations), x_m and y_m; a user's times must rise."""
     time_origin: TimeOrigin = None
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
-    "2024-03-01 18:15:46"; users are then where they were on their way. null is first_row for timestamps, else zero."""
+    "2024-03-01 18:15:46"; users start at their positions then. null is first_row for timestamps, else zero."""
 
     def span_s(self) -> tuple[float, float]:
+        """Return the first and the last recorded time, in seconds of the run."""
         return Recording.read(self.file).span_s("time_s", self.time_origin)
 
     def check(self, count: int) -> None:
-        """Raises ValueError if the table cannot be read, or a user's times do not rise."""
+        """Raise ValueError if the table cannot be read, names an unknown user, or the times of a user do not rise."""
         for user, rows in _paths(self.file, self.time_origin).items():
             if user < 0 or user >= count:
                 raise ValueError(f"{self.file} moves user {user}, but there are {count} users")
@@ -46,13 +45,13 @@ class RecordedPaths:
         now_s, place = 0.0, start
         times, across, along = _paths(self.file, self.time_origin).get(user, np.empty((3, 0))).tolist()
         for time_s, x, y in zip(times, across, along, strict=True):
-            yield Leg(now_s, time_s, place, (x, y))  # legs that are over when the run begins are passed over
+            yield Leg(now_s, time_s, place, (x, y))  # a walk skips legs that end before the run begins
             now_s, place = time_s, (x, y)
 
 
 @cache
 def _paths(file: str, origin: TimeOrigin) -> dict[int, Floats]:
-    """Times and places of each user, as three rows."""
+    """For each user its times in seconds, x and y in metres: shape (3, rows)."""
     recording = Recording.read(file)
     users = recording.users("user")
     rows = np.array([recording.seconds("time_s", origin), recording.numbers("x_m"), recording.numbers("y_m")])

@@ -1,4 +1,4 @@
-"""Straight ways to and fro, as trains and cars on a road have them."""
+"""Straight motion back and forth, as of trains, or cars on a road."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from netsim.streams import Streams
 
 @dataclass(frozen=True)
 class Straight:
-    """Each user goes straight on, and turns back at the edge of a disc around the origin."""
+    """Straight motion: each user moves along a line, and turns back at the edge of a disc around the origin."""
 
     radius_m: Annotated[float, Gt(0)] = 100.0
-    """Radius of the disc in metres; users who start outside turn back at once."""
+    """Radius of the disc in metres; users that start outside turn back at once."""
     speed_kmh: Annotated[float, Gt(0)] = 30.0
     """Speed in km/h."""
     heading_deg: float | None = None
@@ -33,9 +33,9 @@ class Straight:
         drawn = 2 * pi * streams.uniform("heading", user, index=0)
         heading = drawn if self.heading_deg is None else radians(self.heading_deg)
         x, y = start
-        ahead = x * cos(heading) + y * sin(heading)  # along the way, from the foot of the middle
-        beside = hypot(x - ahead * cos(heading), y - ahead * sin(heading))
-        half = sqrt(max(0.0, self.radius_m**2 - beside**2))
+        ahead = x * cos(heading) + y * sin(heading)  # along the line, from its point nearest to the origin
+        offset = hypot(x - ahead * cos(heading), y - ahead * sin(heading))  # of the line from the origin
+        half = sqrt(max(0.0, self.radius_m**2 - offset**2))
         now_s, place, side = 0.0, start, 1
         while half > 0:
             further = side * half - ahead

@@ -1,4 +1,4 @@
-"""Walks: straight legs one after another, so that a user's place at any instant is exact."""
+"""Walks: sequences of straight legs, so that the position of a user at any instant is exact."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from netsim.streams import Streams
 
 
 class Leg(NamedTuple):
-    """A straight way at constant speed, or a stay where both ends are one place."""
+    """A part of a walk along a straight line at constant speed; a pause if both ends are one position."""
 
     start_s: float
+    """Simulated time of the start."""
     end_s: float
+    """Simulated time of the end."""
     start: Point
+    """Position at the start, x and y in metres."""
     end: Point
+    """Position at the end, x and y in metres."""
 
     def at(self, instant_s: float) -> Point:
-        """The place at an instant of the leg."""
+        """Return the position, in metres, at a simulated time of the leg in seconds."""
         if instant_s >= self.end_s or self.end_s == inf:
             return self.end
         part = (instant_s - self.start_s) / (self.end_s - self.start_s)
@@ -28,30 +32,37 @@ class Leg(NamedTuple):
 
 
 class Mobility(Protocol):
-    """How users move."""
+    """A mobility model."""
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
-        """The legs of a user that is at `start` at time zero, one after another, without end or until the user stays.
+        """Return the legs of a user, each beginning where the one before ended.
 
-        They follow from the seed and the user alone.
+        Args:
+            user: number of the user; its legs do not depend on other users.
+            start: position at time zero, x and y in metres.
+            streams: random numbers of the run.
+
+        Returns:
+            The legs in order, without end, or until the user stands still for good.
         """
         ...
 
     def check(self, count: int) -> None:
-        """Raises ValueError if the law does not fit so many users."""
+        """Raise ValueError if the model does not fit `count` users."""
         ...
 
 
 class Walk:
-    """One user's way. Instants are asked for in order."""
+    """The walk of one user."""
 
     def __init__(self, legs: Iterator[Leg], start: Point) -> None:
+        """Begin a walk at time zero at `start`, x and y in metres; `legs` are its legs in order."""
         self.legs = legs
         self.leg = Leg(0.0, 0.0, start, start)
-        """The present one."""
+        """The present leg."""
 
     def at(self, instant_s: float) -> Point:
-        """Where the user is."""
+        """Return the position, in metres, at a simulated time in seconds, not before that of the last call."""
         while self.leg.end_s <= instant_s:
             following = next(self.legs, None)
             self.leg = following or Leg(self.leg.end_s, inf, self.leg.end, self.leg.end)
@@ -59,6 +70,6 @@ class Walk:
 
 
 def leg(start_s: float, start: Point, end: Point, speed_m_per_s: float) -> Leg:
-    """From one place to another at a speed."""
+    """Return the leg from one position to another, in metres, at a speed in m/s, starting at `start_s` in seconds."""
     length_m = hypot(end[0] - start[0], end[1] - start[1])
     return Leg(start_s, start_s + length_m / speed_m_per_s, start, end)

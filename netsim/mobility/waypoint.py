@@ -1,4 +1,4 @@
-"""The random waypoint: users walk to a place drawn at random, rest there, and walk on."""
+"""Random waypoint mobility: users walk to a random position, pause there, and walk to the next."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from netsim.mobility.walk import Leg, leg
 from netsim.streams import Streams
 
 KMH = 1 / 3.6
-"""A kilometre an hour in m/s."""
+"""One km/h in m/s."""
 
 
 @dataclass(frozen=True)
 class RandomWaypoint:
-    """Walks between places drawn uniformly over a disc around the origin, each at a speed drawn anew, with rests.
+    """Random waypoint: walks to positions drawn uniformly over a disc around the origin, at random speeds, with pauses.
 
-    Users begin where they are placed, at time zero, with a walk. After long they are found near the middle more often
-    than near the edge, and walk more slowly than the mean of the speeds drawn: slow walks last longer (Bettstetter,
-    Hartenstein, Perez-Costa, Stochastic properties of the random waypoint mobility model, Wireless Networks 10, 2004).
+    Users start walking from their placement at time zero. In the long run they are near the middle more often than near
+    the edge, and slower than the mean of the drawn speeds, because slow walks last longer (Bettstetter, Hartenstein,
+    Perez-Costa, Stochastic properties of the random waypoint mobility model, Wireless Networks 10, 2004).
     """
 
     radius_m: Annotated[float, Gt(0)] = 100.0
     """Radius of the disc in metres."""
     min_speed_kmh: Annotated[float, Gt(0)] = 2.0
-    """Least speed in km/h; above zero, or walks would come to last for ever."""
+    """Minimum speed in km/h; above zero, because the mean duration of a walk would be infinite otherwise."""
     max_speed_kmh: Annotated[float, Gt(0)] = 4.0
-    """Largest speed in km/h; uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
+    """Maximum speed in km/h; speeds are uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
     rest_s: Annotated[float, Ge(0)] = 0.0
-    """Rest at each place in seconds."""
+    """Pause at each position in seconds."""
 
     def __post_init__(self) -> None:
         if self.min_speed_kmh > self.max_speed_kmh:

@@ -1,4 +1,4 @@
-"""Queues: jobs that share a processor or a line, by a discipline, with their waiting told apart from their service."""
+"""Queues of jobs at a processor or of messages at a line, with waiting and service times, under a discipline."""
 
 from netsim.queueing.disciplines import DISCIPLINES, Discipline, Fifo, Priority, ProcessorSharing
 from netsim.queueing.line import Line

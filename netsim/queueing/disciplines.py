@@ -1,4 +1,4 @@
-"""Disciplines: whom a server serves when, as scenarios name them."""
+"""Queueing disciplines that a scenario can name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from netsim.queueing.sharing import Sharing
 
 
 class Discipline(Protocol):
-    """Whom a server serves when."""
+    """A queueing discipline: the order in which a server serves jobs."""
 
     def queue(self, env: simpy.Environment, slots: int) -> Queue:
-        """An empty queue of this discipline before so many slots."""
+        """Return an empty queue of this discipline for `slots` jobs served at a time."""
         ...
 
     def rank(self, kind: str, user: int | None) -> int:
-        """Among jobs that wait the lowest goes first."""
+        """Return the rank of a job; of the waiting jobs the one with the lowest rank is served first.
+
+        Args:
+            kind: kind of the job, as in the tables.
+            user: number of the user that it serves; None is no single user.
+        """
         ...
 
     def check(self, count: int) -> None:
-        """Raises ValueError if the discipline does not fit `count` users."""
+        """Raise ValueError if the discipline does not fit `count` users."""
         ...
 
 
@@ -44,17 +49,18 @@ class Fifo:
 
 @dataclass(frozen=True)
 class Priority:
-    """Some jobs go before others, which wait until a slot is free: nobody is interrupted.
+    """Non-preemptive priority: a free slot goes to the waiting job of highest priority; jobs in service are not
+    interrupted.
 
-    A slot that is free at an instant goes to the first of all jobs that have come by then, to within rounding. Jobs
-    of the same standing go in order of arrival; without kinds and users this is first come, first served.
+    A slot that becomes free is assigned when all jobs that arrive at that instant, to within rounding, have arrived.
+    Jobs of equal priority are served in order of arrival; without kinds and users this is first come, first served.
     """
 
     kinds: tuple[str, ...] = ()
-    """Kinds of jobs that go first, the first of them before the second; all others come after them. A request of stream
-    x has the kind request_x; what learning computes is called as in the column kind of the table computations."""
+    """Kinds of jobs in descending priority; other kinds come after them. Requests of stream x have the kind request_x;
+    for the kinds of learning see the column kind of the table computations."""
     users: tuple[int, ...] = ()
-    """Among jobs of one kind, users that go first, the first of them before the second."""
+    """Numbers of users in descending priority, among jobs of one kind; other users come after them."""
 
     def queue(self, env: simpy.Environment, slots: int) -> Queue:
         return Line(env, slots, ranked=True)
@@ -72,10 +78,10 @@ class Priority:
 
 @dataclass(frozen=True)
 class ProcessorSharing:
-    """All jobs are served at once, slots divided equally among them; a job uses at most one slot.
+    """Processor sharing: all jobs are served at once, slots divided equally among them; a job uses at most one slot.
 
-    A job's wait_s is then what it lost to the others. Kleinrock, Time-shared systems: a theoretical treatment, Journal
-    of the ACM 14(2), 1967.
+    The wait_s of a job is the time that it loses to the others. Kleinrock, Time-shared systems: a theoretical
+    treatment, Journal of the ACM 14(2), 1967.
     """
 
     def queue(self, env: simpy.Environment, slots: int) -> Queue:

@@ -13,22 +13,26 @@ from netsim.queueing.queue import Stay
 
 
 class Line:
-    """Slots of equal speed. Without ranks whoever came first goes first; with ranks the lowest, and then the first.
-
-    Of those that come at one instant, the one that is asked for first came first.
-    """
+    """A waiting line before slots of equal speed. Jobs that arrive at one instant are in the order of their calls."""
 
     def __init__(self, env: simpy.Environment, slots: int, *, ranked: bool = False) -> None:
+        """Create an empty line.
+
+        Args:
+            env: the environment.
+            slots: number of jobs served at a time.
+            ranked: True serves the lowest rank first, equal ranks in order of arrival; False ignores ranks.
+        """
         self.env = env
         self._slots = Ranked(env, slots) if ranked else simpy.Resource(env, slots)
 
     @property
     def present(self) -> int:
-        """Jobs that wait or are served."""
+        """Number of jobs that wait or are served."""
         return self._slots.count + len(self._slots.queue)
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
-        """Wait for a slot, then hold it."""
+        """Wait for a slot, then hold it for the seconds that `begin` returns; see `Queue.serve`."""
         asked_s = self.env.now
         begun_s: float | None = None
         interrupt: simpy.Interrupt | None = None
@@ -50,15 +54,15 @@ class Line:
 
 
 class Ranked(simpy.PriorityResource):
-    """Slots go to the lowest ranks of all that are there when everybody who comes in an instant has come."""
+    """A resource that assigns free slots by rank after all jobs of an instant have arrived, not at each arrival."""
 
-    _giving = False
+    _assigning = False
 
     def _trigger_put(self, get_event: Any) -> None:
-        if self.put_queue and not self._giving:
-            self._giving = True
-            After(self._env, self._env.now, SERVE).callbacks.append(self._give)
+        if self.put_queue and not self._assigning:
+            self._assigning = True
+            After(self._env, self._env.now, SERVE).callbacks.append(self._assign)
 
-    def _give(self, _: simpy.Event) -> None:
-        self._giving = False
+    def _assign(self, _: simpy.Event) -> None:
+        self._assigning = False
         super()._trigger_put(None)

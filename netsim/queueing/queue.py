@@ -11,33 +11,39 @@ from netsim.process import Process
 
 
 class Stay(NamedTuple):
-    """How a job fared; `wait_s` and `service_s` add up to the time that it was there."""
+    """The stay of a job in a queue; `wait_s` and `service_s` add up to its sojourn time."""
 
     wait_s: float
-    """Time lost to others: in line, or to those that shared the service."""
+    """Time lost to other jobs, in line or by shared service."""
     service_s: float
-    """Service that it got, in seconds of one slot."""
+    """Service received, in seconds of one slot."""
     begun: bool
+    """True if service began."""
     interrupt: simpy.Interrupt | None
-    """What made it leave before it was done."""
+    """The interrupt that ended the stay before the job was done; None if it is done."""
 
 
 class Full(Exception):
-    """There is no room for one more job."""
+    """A queue has no room for one more job."""
 
 
 class Queue(Protocol):
-    """Where jobs are served."""
+    """A queue in which jobs wait and are served."""
 
     @property
     def present(self) -> int:
-        """Jobs that wait or are served."""
+        """Number of jobs that wait or are served."""
         ...
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
-        """Wait for service and get it; an interrupt ends the stay, and whoever asked must pass it on.
+        """Wait for service and receive it.
 
-        `begin` is called when service begins, and tells how many seconds of one slot the job takes. Of jobs that wait,
-        those of the lowest `rank` go first.
+        Args:
+            rank: of the waiting jobs, one with the lowest rank is served first.
+            begin: called when service begins; returns the service time of the job in seconds of one slot.
+
+        Returns:
+            The stay of the job. An interrupt ends it early and is returned in `Stay.interrupt`; the caller must raise
+            it again.
         """
         ...

@@ -1,8 +1,8 @@
-"""Processor sharing: all jobs are served at once, at speeds that change whenever one comes or goes.
+"""Processor sharing: all jobs are served at once, at a speed that changes with every arrival and departure.
 
-Exact, with events at arrivals and departures alone: all jobs get the same service in the same time, so with the service
-that a job would have got which had been there all along as a clock (virtual time), each job ends at a reading of that
-clock which is known when it comes.
+The simulation is exact, with events only at arrivals and departures. Virtual time is the service that a job which was
+present from the beginning would have received. All jobs receive the same service in the same time, so the virtual time
+at which a job ends is known when it arrives.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from netsim.queueing.queue import Stay
 
 
 class Sharing:
-    """Slots divided equally among the jobs that are there; a job uses one slot at most, and none waits in line."""
+    """Slots divided equally among the jobs that are present; a job uses one slot at most, and no job waits in line."""
 
     def __init__(self, env: simpy.Environment, slots: int) -> None:
+        """Create a queue without jobs; `slots` is the number of slots."""
         self.env, self.slots = env, slots
         self.present = 0
-        self._clock = 0.0  # virtual time
-        self._since_s = env.now  # when the clock was last read
+        """Number of jobs that are served."""
+        self._clock = 0.0  # virtual time in seconds
+        self._since_s = env.now  # simulated time of the last update of the clock
         self._ends: Agenda[simpy.Event] = Agenda()  # in virtual time
         self._alarm: simpy.Event | None = None
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
-        """Be served at once, together with all others; `rank` means nothing here."""
+        """Serve a job at once, together with all others; see `Queue.serve`. `rank` is ignored."""
         asked_s, work_s = self.env.now, begin()
         interrupt: simpy.Interrupt | None = None
         done, end = self._enter(work_s)
@@ -43,8 +45,8 @@ class Sharing:
         return Stay(self.env.now - asked_s - service_s, service_s, True, interrupt)
 
     def _enter(self, work_s: float) -> tuple[simpy.Event, float]:
-        """An event that happens when the job is done, and what the clock reads then."""
-        self._read()
+        """Add a job; returns the event of its end, and the virtual time of its end."""
+        self._update_clock()
         done, end = self.env.event(), self._clock + work_s
         self._ends.put(done, end)
         self.present += 1
@@ -52,36 +54,36 @@ class Sharing:
         return done, end
 
     def _give_up(self, done: simpy.Event, end: float) -> float:
-        """Leave before the end; returns the service that is missing."""
-        self._read()
+        """Remove a job before its end; returns the service that is missing, in seconds."""
+        self._update_clock()
         missing_s = end - self._clock
         self._ends.drop(done)
         self.present -= 1
         self._set_alarm()
         return missing_s
 
-    def _read(self) -> None:
-        """Bring the clock up to date."""
+    def _update_clock(self) -> None:
+        """Advance virtual time to the present instant."""
         self._clock += (self.env.now - self._since_s) * self._speed
         self._since_s = self.env.now
 
     @property
     def _speed(self) -> float:
-        """Service that each job gets in a second."""
+        """Service in seconds that each job receives in a second."""
         return min(1.0, self.slots / self.present) if self.present else 0.0
 
     def _set_alarm(self) -> None:
-        """Ring when the next job is done; an alarm that was set before means nothing any more."""
+        """Set the alarm to the end of the next job; it replaces an earlier alarm."""
         if self.present:
             self._alarm = End(self.env, max(0.0, self._ends.next_s - self._clock) / self._speed)
             self._alarm.callbacks.append(self._ring)
         else:
-            self._alarm, self._clock = None, 0.0  # begin afresh, so that rounding does not grow with time
+            self._alarm, self._clock = None, 0.0  # restart, so that rounding errors do not grow with time
 
     def _ring(self, alarm: simpy.Event) -> None:
         if alarm is not self._alarm:
             return
-        self._clock, self._since_s = self._ends.next_s, self.env.now  # what it reads now, without rounding
+        self._clock, self._since_s = self._ends.next_s, self.env.now  # its present value, without rounding
         while self._ends.next_s <= self._clock:
             self.present -= 1
             self._ends.pop().succeed()

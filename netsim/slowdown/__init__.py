@@ -1,4 +1,4 @@
-"""Stragglers: how much slower than its nominal speed a device does a job."""
+"""Stragglers: laws of the slowdown of jobs on users' devices."""
 
 from netsim.slowdown.bursts import Bursts
 from netsim.slowdown.job import Job, Pace, SlowdownLaw, Slowdowns

@@ -15,21 +15,22 @@ from netsim.slowdown.job import Job
 from netsim.streams import Floats, uniforms
 
 PER_CELL = 8
-"""Mean number of redrawings of the state in a cell of time."""
+"""Mean number of Poisson points in a cell of time."""
 
-MOST = 63
-"""Redrawings in a cell for which draws are kept; more come once in 10^36 cells."""
+MAX_POINTS = 63
+"""Maximum number of points in a cell, by the draws reserved for one; more would come once in 10^36 cells."""
 
-COUNTS = np.cumsum([exp(-PER_CELL) * PER_CELL**k / factorial(k) for k in range(MOST)])
-"""Distribution function of the Poisson law, at 0, 1, 2 and so on."""
+COUNTS = np.cumsum([exp(-PER_CELL) * PER_CELL**k / factorial(k) for k in range(MAX_POINTS)])
+"""Distribution function of the number of points in a cell, at 0, 1, 2 and so on."""
 
 
 @dataclass(frozen=True)
 class Bursts:
-    """Bursts of background load: idle and busy periods alternate, both exponential; the law ignores `redraw`.
+    """Bursts of background load: idle and busy periods alternate, both exponential. `redraw` has no effect.
 
-    A two-state Markov process in equilibrium, for each user its own. A job takes exactly as long as the load that it
-    meets makes it; the slowdown in its row is that of the whole job. Costs time in proportion to the bursts met.
+    A two-state Markov process in equilibrium, independent for each user. The duration of a job follows exactly from the
+    load during the job; the slowdown in its row is that of the whole job. Simulation time grows with the number of
+    bursts per job.
     """
 
     mean_idle_s: Annotated[float, Gt(0)] = 20.0
@@ -50,26 +51,34 @@ class Bursts:
 class Load:
     """The background load of one user.
 
-    At the points of a Poisson process the state is drawn afresh, busy with its probability in equilibrium: for two
-    states this is the Markov process whose rates add up to that of the points. Time is cut into cells, and the points
-    of a cell are named draws, so the state at any instant can be had without the past.
+    At the points of a Poisson process the state is drawn again, busy with its equilibrium probability. For two states
+    this is the Markov process whose transition rates add up to the rate of the points. Time is divided into cells, and
+    the points of a cell are named draws, so that the state at any instant can be computed without the past.
     """
 
     def __init__(self, law: Bursts, key: int) -> None:
+        """Prepare a load; `key` names its stream of random numbers."""
         self.key = key
         self.busy_part = law.mean_burst_s / (law.mean_idle_s + law.mean_burst_s)
         self.cell_s = PER_CELL / (1 / law.mean_idle_s + 1 / law.mean_burst_s)
         self._burst_speed = 1 / law.burst_slowdown
 
     def points(self, cell: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """The instants in a cell at which the state is drawn, in order, and whether it is busy from then on."""
-        draws = uniforms(self.key, 2 * (MOST + 1) * cell + np.arange(2 * MOST + 1))
-        count = min(int(COUNTS.searchsorted(draws[0])), MOST)
+        """Return the Poisson points of a cell, and the state from each on.
+
+        Args:
+            cell: number of the cell; cell n begins at n `cell_s`.
+
+        Returns:
+            The points in seconds, ascending, shape (points,); True where the state is busy from then on, same shape.
+        """
+        draws = uniforms(self.key, 2 * (MAX_POINTS + 1) * cell + np.arange(2 * MAX_POINTS + 1))
+        count = min(int(COUNTS.searchsorted(draws[0])), MAX_POINTS)
         instants_s = (cell + np.sort(draws[1 : 1 + count])) * self.cell_s
-        return instants_s, draws[1 + MOST : 1 + MOST + count] < self.busy_part
+        return instants_s, draws[1 + MAX_POINTS : 1 + MAX_POINTS + count] < self.busy_part
 
     def busy(self, instant_s: float) -> bool:
-        """Whether there is background load at an instant."""
+        """Return True if there is background load at an instant in seconds."""
         cell = floor(instant_s / self.cell_s)
         instants_s, states = self.points(cell)
         before = int(instants_s.searchsorted(instant_s, "right"))
@@ -80,7 +89,7 @@ class Load:
         return bool(states[before - 1])
 
     def duration_s(self, start_s: float, work_s: float) -> float:
-        """How long work takes that begins at an instant and would take `work_s` without load."""
+        """Return the duration in seconds of work that begins at `start_s` and would take `work_s` without load."""
         busy, cell, since_s = self.busy(start_s), floor(start_s / self.cell_s), 0.0
         while True:
             integral = self._speeds(busy, cell, start_s, since_s)
@@ -91,7 +100,7 @@ class Load:
             busy, since_s, cell = integral.values[-1] < 1, integral.borders_s[-1], cell + 1
 
     def _speeds(self, busy: bool, cell: int, start_s: float, since_s: float) -> Integral:
-        """Speed over the rest of a cell; times count from `start_s`, so that short jobs late in a run stay exact."""
+        """Speed over the rest of a cell. Times count from `start_s`, so that short jobs late in a run are exact."""
         instants_s, states = self.points(cell)
         left = instants_s - start_s > since_s
         end_s = max((cell + 1) * self.cell_s - start_s, since_s)

@@ -1,4 +1,4 @@
-"""What a straggler law is told of a job, and the draws that belong to it."""
+"""Interface of slowdown laws: a job as a law sees it, and the random numbers of jobs."""
 
 from __future__ import annotations
 
@@ -9,80 +9,90 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from netsim.streams import Streams
 
 Pace = Callable[[float, float], float]
-"""The slowdown of a job that begins at an instant and takes so many seconds at nominal speed."""
+"""A function that returns the slowdown of a job: (start in seconds, duration at nominal speed in seconds) -> factor."""
 
 
 class Job(NamedTuple):
     """A job on a user's device at the instant at which it begins."""
 
     user: int
+    """Number of the user."""
     chance: float
-    """Uniform in (0, 1), drawn for the round or for the job."""
+    """Uniform draw in (0, 1), of the round or of the job."""
     streams: Streams
+    """Random numbers of the run."""
     start_s: float
+    """Simulated time of the start in seconds."""
     nominal_s: float
-    """What it takes at nominal speed."""
+    """Duration at nominal speed in seconds."""
 
 
 class SlowdownLaw(Protocol):
-    """How much longer jobs take than FLOPs over FLOP/s."""
+    """A law of slowdowns: the factors by which jobs take longer than FLOPs over FLOP/s."""
 
     def slowdown(self, job: Job) -> float:
-        """The factor > 0 by which the whole job takes longer."""
+        """Return the factor > 0 by which the whole job takes longer than at nominal speed."""
         ...
 
     def check(self, count: int) -> None:
-        """Raises ValueError if the law does not fit `count` users."""
+        """Raise ValueError if the law does not fit `count` users."""
         ...
 
 
-class Memory(Protocol):
-    """What a device remembers of its past."""
+class DeviceState(Protocol):
+    """The state of one device, such as its temperature, on which its slowdowns depend."""
 
     def slowdown(self, job: Job) -> float:
-        """The factor for a job on this very device."""
+        """Return the factor > 0 by which the whole job takes longer than at nominal speed."""
         ...
 
     def worked(self, start_s: float, end_s: float) -> None:
-        """The device did a job from then until then, and none since the one before."""
+        """Update the state: the device did a job from `start_s` to `end_s`, and none between the last one and this."""
         ...
 
 
 @runtime_checkable
-class Remembers(Protocol):
-    """A law under which devices have a past."""
+class StatefulLaw(Protocol):
+    """A slowdown law under which slowdowns depend on the earlier jobs of a device."""
 
-    def fresh_device(self) -> Memory:
-        """A device at the beginning."""
+    def new_device(self) -> DeviceState:
+        """Return the state of a device at the beginning of a run."""
         ...
 
 
 class Slowdowns:
-    """Draws slowdowns by name: (user, round), or (user, round, number of the job in that round)."""
+    """The slowdowns of all users' devices. A draw is named by user and round, or by user, round and job."""
 
     def __init__(self, law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> None:
+        """Prepare the draws.
+
+        Args:
+            law: the slowdown law.
+            redraw: "round" draws once for each user and round, "job" for each job.
+            streams: random numbers of the run.
+        """
         self.law, self.redraw, self.streams = law, redraw, streams
-        self.remembers = law if isinstance(law, Remembers) else None
-        """The law, if devices have a past under it."""
-        self._devices: dict[int, Memory] = {}
+        self.stateful = law if isinstance(law, StatefulLaw) else None
+        """The law, if devices have a state under it."""
+        self._devices: dict[int, DeviceState] = {}
         self._jobs: dict[int, tuple[int, int]] = {}
 
     def draw(self, user: int, round_number: int) -> Pace:
-        """How fast the user's next job in a round will go, whenever it begins."""
+        """Draw for the next job of a user in a round; returns its slowdown as a function of start and duration."""
         return partial(self._slowdown, user, self._chance(user, round_number))
 
     def _slowdown(self, user: int, chance: float, start_s: float, nominal_s: float) -> float:
         job = Job(user, chance, self.streams, start_s, nominal_s)
-        return (self.law if self.remembers is None else self._device(self.remembers, user)).slowdown(job)
+        return (self.law if self.stateful is None else self._device(self.stateful, user)).slowdown(job)
 
     def worked(self, user: int, start_s: float, end_s: float) -> None:
-        """A job of the user's has been on the processor from then until then, done or given up."""
-        if self.remembers is not None:
-            self._device(self.remembers, user).worked(start_s, end_s)
+        """Report that a job of a user was on the processor from `start_s` to `end_s`, completed or abandoned."""
+        if self.stateful is not None:
+            self._device(self.stateful, user).worked(start_s, end_s)
 
-    def _device(self, law: Remembers, user: int) -> Memory:
+    def _device(self, law: StatefulLaw, user: int) -> DeviceState:
         if user not in self._devices:
-            self._devices[user] = law.fresh_device()
+            self._devices[user] = law.new_device()
         return self._devices[user]
 
     def _chance(self, user: int, round_number: int) -> float:

@@ -1,4 +1,4 @@
-"""Slowdowns without memory: each follows from one uniform number by the inverse of a distribution function."""
+"""Slowdown laws without state: a slowdown is one uniform draw, by the inverse of a distribution function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netsim.slowdown.job import Job
 
 @dataclass(frozen=True)
 class NoSlowdown:
-    """Devices keep their nominal speed."""
+    """No slowdown: devices work at their nominal speed."""
 
     def slowdown(self, job: Job) -> float:
         return 1.0
@@ -25,12 +25,12 @@ class NoSlowdown:
 
 @dataclass(frozen=True)
 class ShiftedExponential:
-    """Shift plus an exponential (Lee et al., Speeding up distributed machine learning using codes, 2018)."""
+    """Shifted exponential slowdowns (Lee et al., Speeding up distributed machine learning using codes, 2018)."""
 
     shift: Annotated[float, Ge(0)] = 1.0
-    """Least slowdown; 1 is nominal speed."""
+    """Minimum slowdown; 1 is nominal speed."""
     rate: Annotated[float, Gt(0)] = 1.0
-    """Rate of the exponential; its mean is 1/rate. A very large rate leaves the shift alone."""
+    """Rate of the exponential, whose mean is 1/rate; the slowdown tends to the shift for large rates."""
 
     def slowdown(self, job: Job) -> float:
         return self.shift - log1p(-job.chance) / self.rate
@@ -41,7 +41,7 @@ class ShiftedExponential:
 
 @dataclass(frozen=True)
 class Lognormal:
-    """Lognormal with median one."""
+    """Lognormal slowdowns with median 1."""
 
     sigma: Annotated[float, Ge(0)] = 0.5
     """Standard deviation of the logarithm; 0 is nominal speed."""
@@ -55,7 +55,7 @@ class Lognormal:
 
 @dataclass(frozen=True)
 class Pareto:
-    """Pareto with minimum one: heavy tails; the mean is infinite for alpha <= 1, the variance for alpha <= 2."""
+    """Pareto slowdowns with minimum 1. Their mean is infinite for alpha <= 1, their variance for alpha <= 2."""
 
     alpha: Annotated[float, Gt(0)] = 3.0
     """Tail exponent: P(slowdown > x) = x^-alpha."""
@@ -69,14 +69,14 @@ class Pareto:
 
 @dataclass(frozen=True)
 class Weibull:
-    """Shift plus a Weibull: tails heavier than exponential for shapes below one, lighter above."""
+    """Shifted Weibull slowdowns: tails heavier than exponential for shapes below 1, lighter above."""
 
     shift: Annotated[float, Ge(0)] = 1.0
-    """Least slowdown; 1 is nominal speed."""
+    """Minimum slowdown; 1 is nominal speed."""
     scale: Annotated[float, Gt(0)] = 1.0
-    """Scale of the Weibull: beyond the shift, 63 % of draws lie below it."""
+    """Scale of the Weibull: 63 % of slowdowns are below shift plus scale."""
     shape: Annotated[float, Gt(0)] = 0.7
-    """Shape; 1 is the shifted exponential of rate 1/scale."""
+    """Shape of the Weibull; 1 is the shifted exponential of rate 1/scale."""
 
     def slowdown(self, job: Job) -> float:
         return self.shift + self.scale * float((-log1p(-job.chance)) ** (1 / self.shape))
@@ -87,10 +87,10 @@ class Weibull:
 
 @dataclass(frozen=True)
 class ListedSlowdowns:
-    """A given factor for each user, without chance."""
+    """A constant slowdown for each user."""
 
     factors: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
-    """Slowdown of users 0, 1, 2 and so on; as many as there are users."""
+    """Slowdowns of users 0, 1, 2 and so on; as many as there are users."""
 
     def slowdown(self, job: Job) -> float:
         return self.factors[job.user]

@@ -1,4 +1,4 @@
-"""Devices as different as recorded ones: a column of a table of phones."""
+"""Recorded slowdowns: users are devices of a table of measured speeds or times."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from netsim.streams import Floats
 
 @dataclass(frozen=True)
 class RecordedSlowdowns:
-    """Each user is a device of a recorded table, drawn once; nominal speed is that of the median device."""
+    """Recorded slowdowns: each user is a device of a table, drawn once. The median device has the nominal speed."""
 
     file: Annotated[str, MinLen(1), Path]
-    """A Parquet file or a folder of them, or a CSV file with a line of names, one row a device."""
+    """A Parquet file or a folder of them, or a CSV file with a header line, one row for each device."""
     column: Annotated[str, MinLen(1)]
-    """The column that tells how fast a device is; all its numbers must be positive."""
+    """Column with the time or speed of each device; all numbers must be positive."""
     measures: Literal["time", "speed"] = "time"
-    """Whether large numbers are slow devices (time), or fast ones (speed, such as scores)."""
+    """Meaning of the column: a time, so that large numbers are slow devices, or a speed such as a benchmark score."""
     device: str | None = None
-    """The column that names the devices where they have several rows, such as layers: the median of a device's rows
-    counts. Null is a row for each device."""
+    """Column with the names of the devices, if a device has several rows, such as layers: its number is the median of
+    its rows. null is one row for each device."""
 
     def slowdown(self, job: Job) -> float:
         factors = self._factors()
@@ -44,7 +44,7 @@ class RecordedSlowdowns:
 
 @cache
 def _factors(file: str, name: str, measures: str, device: str | None) -> Floats:
-    """Raises ValueError, in one sentence, unless the columns are there and what counts is positive."""
+    """Slowdowns of the recorded devices, shape (devices,). Raises ValueError unless all numbers are positive."""
     recording = Recording.read(file)
     recorded = recording.numbers(name)
     if device is not None:

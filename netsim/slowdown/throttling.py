@@ -1,4 +1,4 @@
-"""Thermal throttling: a device that works gets hot, and slows down to what it can sustain."""
+"""Thermal throttling: a device that works becomes hot, and slows down to the speed that it can sustain."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from netsim.slowdown.job import Job
 
 @dataclass(frozen=True)
 class Throttling:
-    """Thermal throttling: heat goes up by work and down by rest; a hot device goes only as fast as keeps it there.
+    """Thermal throttling: work heats a device, rest cools it; a hot device is limited to its sustained speed.
 
     One thermal resistance and capacitance (Skadron et al., Temperature-aware microarchitecture, ISCA 2003) and a
-    governor that holds the temperature below a threshold. Heat is temperature above that of rest, in parts of what full
-    speed would lead to in the end: `time_constant_s * d heat/dt = speed - heat`. The threshold is then the speed that
-    can be sustained. Throttling of CPU inference: Benoit-Cattin et al., Electronics 9(12), 2020. `redraw` is ignored.
+    governor that holds the temperature below a threshold. Heat is the temperature above that at rest, as a part of its
+    limit at full speed: `time_constant_s * d heat/dt = speed - heat`, with speed as a part of the nominal one. So the
+    threshold equals the sustained speed. Throttling of CPU inference: Benoit-Cattin et al., Electronics 9(12), 2020.
+    `redraw` has no effect.
     """
 
     time_constant_s: Annotated[float, Gt(0)] = 120.0
-    """Seconds after which 63 % of a change of temperature are over (our choice)."""
+    """Thermal time constant in seconds, after which 63 % of a temperature change are over (our choice)."""
     sustained_speed: Annotated[float, Gt(0), Le(1)] = 0.6
-    """Part of its nominal speed that a hot device keeps; 1 is no throttling (our choice)."""
+    """Speed of a hot device as a part of its nominal speed; 1 is no throttling (our choice)."""
     initial_heat: Annotated[float, Ge(0), Le(1)] = 0.0
-    """Part of the threshold at which devices begin; 0 is cold."""
+    """Initial heat of devices as a part of the threshold; 0 is cold."""
 
     def slowdown(self, job: Job) -> float:
-        """That of a device that has rested until then."""
-        return self.fresh_device().slowdown(job)
+        """Return the slowdown of a job on a device that has rested since the beginning of the run."""
+        return self.new_device().slowdown(job)
 
-    def fresh_device(self) -> Heat:
-        """A device at the beginning."""
+    def new_device(self) -> Heat:
+        """Return the heat of a device at the beginning of a run."""
         return Heat(self)
 
     def check(self, count: int) -> None:
@@ -48,20 +49,20 @@ class Heat:
         self._heat, self._since_s = law.initial_heat * law.sustained_speed, 0.0
 
     def slowdown(self, job: Job) -> float:
-        """Full speed until the device is hot, the sustained one from then on."""
+        """Return the slowdown of a job: full speed until the device is hot, then its sustained speed."""
         full_s = min(self._until_hot_s(job.start_s), job.nominal_s)
         return (full_s + (job.nominal_s - full_s) / self._law.sustained_speed) / job.nominal_s
 
     def worked(self, start_s: float, end_s: float) -> None:
-        """The device was busy from then until then, and idle before."""
+        """Update the heat: the device worked from `start_s` to `end_s` in seconds, and rested since its last job."""
         cold = (1 - self.at(start_s)) * exp(-(end_s - start_s) / self._law.time_constant_s)
         self._heat, self._since_s = min(1 - cold, self._law.sustained_speed), end_s
 
     def at(self, instant_s: float) -> float:
-        """Heat after a rest until an instant."""
+        """Return the heat at an instant in seconds, after rest since the last job."""
         return self._heat * exp(-(instant_s - self._since_s) / self._law.time_constant_s)
 
     def _until_hot_s(self, start_s: float) -> float:
-        """How long full speed lasts."""
+        """Seconds of full speed until the device is hot, if it starts to work at `start_s`."""
         threshold = self._law.sustained_speed
         return inf if threshold == 1 else self._law.time_constant_s * log((1 - self.at(start_s)) / (1 - threshold))

@@ -1,4 +1,4 @@
-"""Traffic: streams of requests that users make of the server, beside learning or alone."""
+"""Traffic: streams of requests of users to the servers, with or without learning."""
 
 from netsim.traffic.arrivals import Arrival, Arrivals, OnOff, Periodic, Poisson
 from netsim.traffic.recorded import RecordedArrivals

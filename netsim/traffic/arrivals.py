@@ -1,4 +1,4 @@
-"""When requests arrive."""
+"""Arrival processes of requests."""
 
 from __future__ import annotations
 
@@ -15,36 +15,45 @@ from netsim.values import PerUser
 
 
 class Arrival(NamedTuple):
-    """A request that arrives; sizes that its law does not know are those of the stream."""
+    """The arrival of one request. A size of None is drawn by the size law of the stream."""
 
     instant_s: float
-    """When it arrives, in seconds of the run."""
+    """Simulated time of the arrival in seconds."""
     uplink_bits: float | None = None
-    """Bits to the server."""
+    """Size of the request in bits."""
     flops: float | None = None
     """Floating-point operations at the server."""
     downlink_bits: float | None = None
-    """Bits of the answer."""
+    """Size of the answer in bits."""
 
 
 class Arrivals(Protocol):
-    """When requests arrive."""
+    """An arrival process of requests."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
-        """For each of these users, of `count` in all, its requests.
+        """Return the requests of each user of a stream.
 
-        They come in the order of their instants, and perhaps without end; no other user asks. `stream` names the draws.
-        Raises ValueError, in one sentence, if the law does not fit the users.
+        Args:
+            users: numbers of the users that make requests.
+            count: number of all users.
+            streams: random numbers of the run.
+            stream: name of the request stream, which names the draws.
+
+        Returns:
+            For each of `users` its arrivals in order of time, possibly without end.
+
+        Raises:
+            ValueError: the process does not fit the users; the message is one sentence.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Poisson:
-    """Independent requests: exponential times between them."""
+    """Poisson process: independent requests, with exponential times between them."""
 
     rate_per_s: PerUser
-    """Mean number of requests of a user in a second; 0 is none."""
+    """Mean number of requests of a user per second; 0 is none."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
@@ -53,12 +62,12 @@ class Poisson:
 
 @dataclass(frozen=True)
 class Periodic:
-    """One request a period, late by some jitter; where in the period a user begins is drawn."""
+    """Periodic requests: one per period, delayed by jitter; the phase of each user is drawn uniformly."""
 
     period_s: PerUser
-    """Time from one request of a user to its next in seconds, without jitter."""
+    """Period of a user's requests in seconds."""
     jitter_s: Annotated[float, Ge(0)] = 0.0
-    """Most that a request comes late, drawn uniformly for each, in seconds; at most the period. 0 is a clock."""
+    """Maximum delay of a request in seconds, drawn uniformly for each; at most the period. 0 is no jitter."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         periods = self.period_s.of_users(count, streams, f"period of {stream}")
@@ -78,20 +87,20 @@ class Periodic:
 
 @dataclass(frozen=True)
 class OnOff:
-    """Bursts: each user alternates between on and off, both exponential, with Poisson requests at a rate for each.
+    """Bursts of requests: each user alternates between on and off, for exponential times, with a Poisson rate for each.
 
-    A Markov-modulated Poisson process of two states, in equilibrium from the beginning. Fischer, Meier-Hellstern, The
+    A Markov-modulated Poisson process with two states, in equilibrium from the beginning. Fischer, Meier-Hellstern, The
     Markov-modulated Poisson process (MMPP) cookbook, Performance Evaluation 18(2), 1993.
     """
 
     rate_per_s: PerUser
-    """Mean number of requests of a user in a second that is on."""
+    """Mean number of requests of a user per second while it is on."""
     mean_on_s: Annotated[float, Gt(0)] = 10.0
-    """Mean length of a period that is on, in seconds (our choice)."""
+    """Mean duration of a time on, in seconds (our choice)."""
     mean_off_s: Annotated[float, Gt(0)] = 30.0
-    """Mean length of a period that is off, in seconds (our choice)."""
+    """Mean duration of a time off, in seconds (our choice)."""
     off_rate_per_s: Annotated[float, Ge(0)] = 0.0
-    """Mean number of requests of a user in a second that is off; that of on leaves a plain Poisson process."""
+    """Mean number of requests of a user per second while it is off; with `rate_per_s` it is a plain Poisson process."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
@@ -100,7 +109,7 @@ class OnOff:
         return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in users]
 
     def _instants(self, rate: float, on: bool, streams: Streams, stream: str, user: int) -> Iterator[Arrival]:
-        """Requests are a Poisson process of rate one on a clock that runs at the rate of the moment."""
+        """Arrivals as a Poisson process of rate 1 on a clock that runs at the rate of the present state."""
         gaps = exponential_draws(streams.key("arrivals", stream, user))
         lengths = exponential_draws(streams.key("periods", stream, user))
         due, now_s = next(gaps), 0.0
@@ -118,7 +127,7 @@ class OnOff:
 
 
 def checked(rates: list[float], field: str) -> list[float]:
-    """Rates that can be. Raises ValueError for any other."""
+    """Return the rates unchanged. Raises ValueError, which names `field`, if one is negative, infinite or NaN."""
     for user, rate in enumerate(rates):
         if not 0 <= rate < inf:
             raise ValueError(f"{field} of user {user} is {rate:g}; it must not be negative")

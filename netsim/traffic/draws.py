@@ -1,4 +1,4 @@
-"""Draws one after another, each named by its position."""
+"""Sequences of random draws, each named by its position in a stream."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from netsim.streams import exponentials, uniforms
 
 CHUNK = 64
-"""Draws that are made at a time."""
+"""Number of draws computed at a time."""
 
 
 def uniform_draws(key: int) -> Iterator[float]:
-    """Uniform numbers of a stream, without end."""
+    """Yield the uniform numbers in (0, 1) of the stream `key` in order, without end."""
     return chain.from_iterable(uniforms(key, first + np.arange(CHUNK)).tolist() for first in count(0, CHUNK))
 
 
 def exponential_draws(key: int) -> Iterator[float]:
-    """Exponential numbers of a stream with mean one, without end."""
+    """Yield the exponential numbers with mean 1 of the stream `key` in order, without end."""
     return chain.from_iterable(exponentials(key, first + np.arange(CHUNK)).tolist() for first in count(0, CHUNK))

@@ -1,4 +1,4 @@
-"""Requests as somebody recorded them."""
+"""Recorded requests."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from netsim.traffic.arrivals import Arrival
 
 @dataclass(frozen=True)
 class RecordedArrivals:
-    """Requests at recorded instants, and of recorded sizes if the table has them, once through the table."""
+    """Recorded requests: arrival times, and optionally sizes, from a table that is played once."""
 
     file: Annotated[str, MinLen(1), Path]
-    """A Parquet file or a folder of them, or a CSV file with a line of names, one row a request."""
+    """A Parquet file or a folder of them, or a CSV file with a header line, one row for each request."""
     time_column: Annotated[str, MinLen(1)] = "time_s"
-    """The column of instants, in any order: seconds, timestamps, times of day or durations."""
+    """Column of arrival times, in any order: seconds, timestamps, times of day or durations."""
     user_column: str | None = None
-    """The column of the user that asks, of whom those in the stream do: its number, or names of which the first is the
-    first user of the stream, and so on. null deals the requests in turn to the users of the stream."""
+    """Column of users: numbers, of which those of the stream's users count, or names, of which the first to occur is
+    the first user of the stream, and so on. null assigns the requests to the users of the stream in turn."""
     time_origin: TimeOrigin = None
     """The recorded time at which the run begins: first_row (the earliest), zero, a number of seconds, or a time such as
-    "2024-03-01 18:15:46"; requests before are left out. null is first_row for timestamps, else zero."""
+    "2024-03-01 18:15:46"; earlier requests are skipped. null is first_row for timestamps, else zero."""
 
     uplink_bits_column: str | None = None
-    """The column of bits to the server; null takes `uplink_bits` of the stream."""
+    """Column of the requests' sizes in bits; null uses `uplink_bits` of the stream."""
     flops_column: str | None = None
-    """The column of floating-point operations at the server; null takes `flops` of the stream."""
+    """Column of floating-point operations at the server; null uses `flops` of the stream."""
     downlink_bits_column: str | None = None
-    """The column of bits of the answer; null takes `downlink_bits` of the stream."""
+    """Column of the answers' sizes in bits; null uses `downlink_bits` of the stream."""
 
     def span_s(self) -> tuple[float, float]:
+        """Return the first and the last recorded time, in seconds of the run."""
         return Recording.read(self.file).span_s(self.time_column, self.time_origin)
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
@@ -48,12 +49,12 @@ class RecordedArrivals:
         order = np.argsort(instants_s, kind="stable")
         order = order[instants_s[order] >= 0]
         if self.user_column is None:
-            asks = np.asarray(users)[np.arange(len(order)) % len(users)]
+            user_of = np.asarray(users)[np.arange(len(order)) % len(users)]
         else:
-            asks = self._users(recording, self.user_column, users, count)[order]
+            user_of = self._users(recording, self.user_column, users, count)[order]
         names = self.uplink_bits_column, self.flops_column, self.downlink_bits_column  # in the order of an arrival's
         sizes = [self._sizes(recording, name) for name in names]
-        return [self._arrivals(instants_s, sizes, order[asks == user]) for user in users]
+        return [self._arrivals(instants_s, sizes, order[user_of == user]) for user in users]
 
     def _sizes(self, recording: Recording, name: str | None) -> Floats | None:
         if name is None:
@@ -66,18 +67,18 @@ class RecordedArrivals:
     def _arrivals(
         self, instants_s: Floats, sizes: Sequence[Floats | None], rows: NDArray[np.int64]
     ) -> Iterator[Arrival]:
-        """Those in these rows."""
+        """The arrivals in these rows of the table, in order."""
         columns = [repeat(None) if each is None else each[rows].tolist() for each in sizes]
         return (Arrival(*row) for row in zip(instants_s[rows].tolist(), *columns, strict=False))
 
     def _users(self, recording: Recording, name: str, users: Sequence[int], count: int) -> NDArray[np.int64]:
-        """Who makes each request."""
+        """The number of the user of each row, shape (rows,)."""
         recorded = recording.users(name)
         if recording.named(name):
             if len(recorded) and recorded.max() >= len(users):
                 raise ValueError(
-                    f'the column "{name}" of {self.file} names {recorded.max() + 1} users, but {len(users)} ask; leave '
-                    "user_column out to deal the requests to these in turn"
+                    f'the column "{name}" of {self.file} names {recorded.max() + 1} users, but the stream has '
+                    f"{len(users)}; leave user_column out to assign the requests to these in turn"
                 )
             return np.asarray(users)[recorded]
         if not np.isin(recorded, np.arange(count)).all():

@@ -1,4 +1,4 @@
-"""Requests on their way: bits up, work at the server, bits down, until they are served, refused, late or lost."""
+"""Requests at work: uplink, computation at the server, downlink, until served, refused, timed out or lost."""
 
 from __future__ import annotations
 
@@ -19,22 +19,30 @@ from netsim.traffic.arrivals import Arrival
 from netsim.traffic.draws import uniform_draws
 
 TIMED_OUT = "timed out"
-"""Cause of the interrupt with which a request is given up."""
+"""Cause of the interrupt of a request at its timeout."""
 
 Outcome = Process[str]
-"""What spends a request's time and then tells how it ended: served, refused, timed_out or lost."""
+"""A process that returns the outcome of a request: served, refused, timed_out or lost."""
 
 
 class Traffic:
-    """The request streams of a scenario, at work in a network.
-
-    Raises ValueError, in one sentence, if they do not fit its users.
-    """
+    """The request streams of a scenario, at work in a network."""
 
     def __init__(self, network: Network, traffic: TrafficDescription) -> None:
+        """Prepare the streams; `run` runs them.
+
+        Args:
+            network: users and servers.
+            traffic: the section `traffic` of the scenario.
+
+        Raises:
+            ValueError: a stream does not fit the users; the message is one sentence.
+        """
         self.network, self.env, self.duration_s = network, network.env, traffic.duration_s
         self.until_s = inf if traffic.duration_s is None else traffic.duration_s
-        self.going_on: dict[simpy.Event, None] = {}  # a set in order of arrival
+        """Simulated time in seconds from which no more requests are made."""
+        self.ongoing: dict[simpy.Event, None] = {}  # an ordered set
+        """Processes of the ongoing requests, in order of arrival."""
         self._sources: list[Source] = []
         for name, stream in traffic.streams.items():
             network.journal.request_kinds.add(f"request_{name}")
@@ -42,18 +50,22 @@ class Traffic:
 
     def _of_stream(self, name: str, stream: RequestStream) -> Iterator[Source]:
         users = self.network.users
-        asking = range(len(users)) if stream.users is None else stream.users
-        for number in asking:
+        numbers = range(len(users)) if stream.users is None else stream.users
+        for number in numbers:
             if number >= len(users):
                 raise ValueError(f"stream {name} names user {number}; there are {len(users)}, from 0")
-        arrivals = stream.arrivals.of_users(asking, len(users), self.network.streams, name)
-        for number, own in zip(asking, arrivals, strict=True):
+        arrivals = stream.arrivals.of_users(numbers, len(users), self.network.streams, name)
+        for number, own in zip(numbers, arrivals, strict=True):
             yield Source(self, name, stream, users[number], own)
 
-    def beside(self, scheme: Process[Any] | None) -> Process[None]:
-        """Make requests until their time is over; without a time of their own, until the scheme ends.
+    def run(self, scheme: Process[Any] | None) -> Process[None]:
+        """Make requests until `duration_s`, or without it until the scheme ends, and run the scheme meanwhile.
 
-        It has ended when scheme and requests have.
+        Args:
+            scheme: the process of learning; None is no learning.
+
+        Returns:
+            A process that ends when the scheme, the duration and all requests have ended.
         """
         for source in self._sources:
             self.env.process(source.run())
@@ -63,17 +75,17 @@ class Traffic:
             self.until_s = self.env.now
         elif self.env.now < self.duration_s:
             yield self.env.timeout(self.duration_s - self.env.now)
-        while self.going_on:
-            yield self.env.all_of(list(self.going_on))
+        while self.ongoing:
+            yield self.env.all_of(list(self.ongoing))
         self.network.journal.end_traffic()
 
-    def over(self, request: simpy.Event) -> None:
-        """A request has ended."""
-        del self.going_on[request]
+    def finished(self, request: simpy.Event) -> None:
+        """Remove the process of a request that has ended."""
+        del self.ongoing[request]
 
 
 class Source:
-    """One user's requests of one stream."""
+    """The source of one user's requests of one stream."""
 
     def __init__(
         self, traffic: Traffic, name: str, stream: RequestStream, user: User, arrivals: Iterator[Arrival]
@@ -83,7 +95,7 @@ class Source:
         self.kind = f"request_{name}"
 
     def run(self) -> Process[None]:
-        """Begin a request whenever one arrives."""
+        """Start a request at each arrival until the traffic ends."""
         streams, number = self.traffic.network.streams, self.user.number
         keys = [streams.key("request", self.name, what, number) for what in ("uplink_bits", "flops", "downlink_bits")]
         chances = zip(*map(uniform_draws, keys), strict=True)
@@ -94,8 +106,8 @@ class Source:
             if self.env.now >= self.traffic.until_s:
                 return
             process = self.env.process(self._request(request, arrival, drawn))
-            process.callbacks.append(self.traffic.over)
-            self.traffic.going_on[process] = None
+            process.callbacks.append(self.traffic.finished)
+            self.traffic.ongoing[process] = None
 
     def _request(self, number: int, arrival: Arrival, chances: tuple[float, ...]) -> Process[None]:
         laws = (self.stream.uplink_bits, self.stream.flops, self.stream.downlink_bits)
@@ -104,7 +116,7 @@ class Source:
         request = Request(self, *(law.size(number, chance) if size is None else size for size, law, chance in sizes))
         arrival_s = self.env.now
         outcome = (
-            yield from request.served() if self.stream.timeout_s is None else request.hurried(self.stream.timeout_s)
+            yield from request.serve() if self.stream.timeout_s is None else request.serve_within(self.stream.timeout_s)
         )
         self.traffic.network.journal.requested(
             RequestRow(
@@ -124,7 +136,7 @@ class Source:
 
 
 class Request:
-    """A request and its answer."""
+    """One request and its answer."""
 
     def __init__(self, source: Source, uplink_bits: float, flops: float, downlink_bits: float) -> None:
         self.source = source
@@ -132,29 +144,29 @@ class Request:
         network, user = source.traffic.network, source.user
         self.server = network.server_of(user) if source.stream.at == "nearest" else network.server
         self.start_s: float | None = None
-        """When it had reached the server."""
+        """Simulated time in seconds at which the request reached the server; None before."""
 
-    def hurried(self, timeout_s: float) -> Outcome:
-        """Be served within a time, or be given up."""
+    def serve_within(self, timeout_s: float) -> Outcome:
+        """Serve the request, but abandon it after `timeout_s` in seconds."""
         env = self.source.env
-        work = env.process(self.served())
+        work = env.process(self.serve())
         yield work | After(env, env.now + timeout_s, GIVE_UP)
         if work.is_alive:
             work.interrupt(TIMED_OUT)
         outcome: str = yield work
         return outcome
 
-    def served(self) -> Outcome:
-        """All the way to the server and back, as long as the user's device is there."""
+    def serve(self) -> Outcome:
+        """Send the request, compute and answer it; it is lost if the user's device goes away or a link fails."""
         try:
-            yield from self.source.user.attend(self._way())
+            yield from self.source.user.attend(self._steps())
         except Full:
             return "refused"
         except simpy.Interrupt as interrupt:
             return "timed_out" if interrupt.cause == TIMED_OUT else "lost"
         return "served"
 
-    def _way(self) -> Process[None]:
+    def _steps(self) -> Process[None]:
         user, server, kind = self.source.user, self.server, self.source.kind
         yield from user.send(server, self.uplink_bits, kind)
         self.start_s = self.source.env.now

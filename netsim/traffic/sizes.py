@@ -1,4 +1,4 @@
-"""How large requests are: bits or FLOPs, for each request anew."""
+"""Laws of the sizes of requests, in bits or FLOPs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from scipy.special import ndtri
 
 
 class SizeLaw(Protocol):
-    """A size for each request; a bare number is the same for all, a bare list is gone through again and again."""
+    """A law of sizes of requests. A bare number is the same size for all, a bare list is repeated cyclically."""
 
     def size(self, number: int, chance: float) -> float:
-        """Of a user's request `number`; `chance` is uniform in (0, 1), drawn for this request and quantity."""
+        """Return the size of a request, in bits or FLOPs.
+
+        Args:
+            number: number of the request among those of the user in the stream, from 0.
+            chance: uniform draw in (0, 1) for this request and quantity.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ConstantSize:
-    """The same for all requests."""
+    """The same size for all requests."""
 
     value: Annotated[float, Ge(0)]
-    """The size."""
+    """Size of every request."""
 
     def size(self, number: int, chance: float) -> float:
         return self.value
@@ -31,10 +36,10 @@ class ConstantSize:
 
 @dataclass(frozen=True)
 class ListedSizes:
-    """Given sizes, for a user's first request, its second and so on, then from the beginning again."""
+    """Given sizes for the first request of each user, the second and so on, repeated cyclically."""
 
     values: Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)]
-    """The sizes."""
+    """Sizes in order."""
 
     def size(self, number: int, chance: float) -> float:
         return self.values[number % len(self.values)]
@@ -42,7 +47,7 @@ class ListedSizes:
 
 @dataclass(frozen=True)
 class ExponentialSize:
-    """Exponential."""
+    """Exponential sizes."""
 
     mean: Annotated[float, Gt(0)]
     """Mean size."""
@@ -53,7 +58,7 @@ class ExponentialSize:
 
 @dataclass(frozen=True)
 class UniformSize:
-    """Uniform between two bounds."""
+    """Uniform sizes between two bounds."""
 
     low: Annotated[float, Ge(0)]
     """Lower bound."""
@@ -70,12 +75,12 @@ class UniformSize:
 
 @dataclass(frozen=True)
 class LognormalSize:
-    """Lognormal: many small requests, and a few that are very large."""
+    """Lognormal sizes: many small requests and a few very large ones."""
 
     mean: Annotated[float, Gt(0)]
     """Mean size."""
     sigma: Annotated[float, Ge(0)] = 1.0
-    """Standard deviation of the logarithm; 0 is the mean for all."""
+    """Standard deviation of the logarithm; 0 is the mean size for all requests."""
 
     def size(self, number: int, chance: float) -> float:
         return self.mean * exp(self.sigma * float(ndtri(chance)) - self.sigma**2 / 2)

@@ -124,7 +124,7 @@ def test_a_server_at_no_station_is_refused() -> None:
 def requests(w: World, **fields: Any) -> list[dict[str, Any]]:
     """One request each, that keeps a server busy for 1 s."""
     stream = RequestStream(Periodic(Constant(10.0)), ConstantSize(1e5), ConstantSize(1e11), **fields)
-    w.run(Traffic(w.network, TrafficDescription({"x": stream}, 10.0)).beside(None))
+    w.run(Traffic(w.network, TrafficDescription({"x": stream}, 10.0)).run(None))
     return sorted(w.rows("requests"), key=lambda row: row["user"])
 
 

@@ -12,7 +12,7 @@ from worlds import world
 
 from netsim.description import ComputeDescription, DevicesDescription, StragglersDescription
 from netsim.slowdown import Bursts, Job
-from netsim.slowdown.bursts import COUNTS, MOST, Load
+from netsim.slowdown.bursts import COUNTS, MAX_POINTS, Load
 from netsim.streams import Streams
 from netsim.values import Constant
 from stats import assert_ks, assert_mean, assert_proportion
@@ -110,7 +110,7 @@ def test_degenerate_bursts() -> None:
 def test_draws_of_cells_do_not_overlap() -> None:
     """More redrawings than a cell has room for would be cut off; the law says how rare that is."""
     assert 1 - COUNTS[-1] < 1e-15
-    assert len(load(0).points(0)[0]) <= MOST
+    assert len(load(0).points(0)[0]) <= MAX_POINTS
     first, second = (set(load(0).points(cell)[0] % load(0).cell_s) for cell in (0, 1))
     assert not first & second
 

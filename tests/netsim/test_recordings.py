@@ -240,7 +240,7 @@ def test_names_of_users_are_numbered_as_they_come(tmp_path: Path) -> None:
         assert TIMED[law](named, "first_row") == TIMED[law](numbered, "first_row")
     some = RecordedArrivals(named, user_column="user").of_users((5, 3), 6, STREAMS, "x")
     assert [[arrival.instant_s for arrival in own] for own in some] == [[0.0, 1.25], [2.0, 4.5]]
-    with pytest.raises(ValueError, match=r'the column "user" of .* names 2 users, but 1 ask'):
+    with pytest.raises(ValueError, match=r'the column "user" of .* names 2 users, but the stream has 1;'):
         RecordedArrivals(named, user_column="user").of_users((5,), 6, STREAMS, "x")
 
 

@@ -62,7 +62,7 @@ def test_a_cold_device_by_hand() -> None:
 
 
 def test_heat_goes_with_rest() -> None:
-    device = LAW.fresh_device()
+    device = LAW.new_device()
     device.worked(0.0, 100.0)
     assert device.at(100.0) == 0.5
     assert device.at(110.0) == pytest.approx(0.5 * exp(-1))

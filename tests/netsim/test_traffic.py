@@ -85,7 +85,7 @@ def test_requests_are_no_part_of_a_round() -> None:
         w.journal.end_round(1, 0)
 
     traffic = TrafficDescription({"x": RequestStream(At(1.0, 5.0), ConstantSize(1e5))})
-    w.run(Traffic(w.network, traffic).beside(scheme()))  # type: ignore[arg-type]
+    w.run(Traffic(w.network, traffic).run(scheme()))  # type: ignore[arg-type]
     (row,) = w.rows("rounds")
     up_s = 1e5 / flat_rates_bps(2)[0]
     assert row["uplink_bits"] == 1e5
@@ -290,10 +290,10 @@ def test_storms(streams: dict[str, RequestStream], discipline: Discipline, slots
     w = world(compute=replace(flat_compute(), servers=servers), users=3)
     traffic = Traffic(w.network, TrafficDescription(streams, 8.0))
     queue = w.network.server.processor.queue
-    over = w.env.process(traffic.beside(None))
+    over = w.env.process(traffic.run(None))
     there_s = present_s = busy_s = 0.0
     while not over.processed:
-        before_s, open_, present = w.env.now, len(traffic.going_on), queue.present
+        before_s, open_, present = w.env.now, len(traffic.ongoing), queue.present
         w.env.step()
         there_s += open_ * (w.env.now - before_s)
         present_s += present * (w.env.now - before_s)
@@ -310,7 +310,7 @@ def test_storms(streams: dict[str, RequestStream], discipline: Discipline, slots
     assert sum(job["end_s"] - job["start_s"] for job in jobs) == pytest.approx(present_s)
     assert sum(job["service_s"] for job in jobs) == pytest.approx(busy_s)  # work is conserved, utilisation is <= 1
     assert queue.present == 0
-    assert not traffic.going_on
+    assert not traffic.ongoing
     if isinstance(discipline, Fifo):
         begun = [(job["start_s"], job["start_s"] + job["wait_s"]) for job in jobs if not job["interrupted"]]
         assert all(a[1] <= b[1] + 1e-9 for a, b in zip(sorted(begun), sorted(begun)[1:], strict=False))

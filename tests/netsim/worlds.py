@@ -140,7 +140,7 @@ class At:
 
 def ask(w: World, duration_s: float, **streams: RequestStream) -> list[dict[str, Any]]:
     """Run request streams, nothing else; the rows of `requests`."""
-    w.run(Traffic(w.network, TrafficDescription(streams, duration_s)).beside(None))
+    w.run(Traffic(w.network, TrafficDescription(streams, duration_s)).run(None))
     return w.rows("requests")
 
 
