@@ -1,14 +1,14 @@
-"""Three ways to distribute a model: to each user, to all at the weakest's rate, or rateless, each at its own rate.
+"""Distribution of a model by unicast, by broadcast at the rate of the weakest user, or by rateless broadcast.
 
     python examples/rateless.py
 
-server -> users  model: unicast, broadcast or rateless broadcast       a user trains as soon as it has received it
+server -> users  model: unicast, broadcast or rateless broadcast       a user trains once it has received the model
 user             local steps on the whole model
 user -> server   model
 server           mean of the models, weighted by samples
 
-Over a rateless code the base station transmits one stream of ever new coded bits. A user has the model when the mutual
-information that it has received reaches the model's bits, and does not wait for those that hear the station less well.
+With a rateless code the base station transmits one stream of coded bits. A user has received the model when its
+accumulated mutual information reaches the bits of the model, and does not wait for users with worse channels.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ CELL = Path(__file__).parents[1] / "scenarios" / "quickstart.yaml"
 
 @dataclass(frozen=True)
 class DistributedAveraging(LocalTraining, Scheme):
-    """Federated averaging whose downlink is one of three kinds. All users are there all the time."""
+    """Federated averaging with one of three kinds of downlink, for users that are always available."""
 
     downlink: Downlink = "rateless"
-    """How the model goes to the users: one message each, one to all at one rate, or one rateless stream."""
+    """Distribution of the model: one message per user, one broadcast at a common rate, or one rateless stream."""
 
     def run(self, world: World) -> Process[None]:
         model = world.initial(world.whole)
@@ -53,7 +53,7 @@ class DistributedAveraging(LocalTraining, Scheme):
             world.models(model)
 
     def distribute(self, world: World, users: Sequence[User], model: Any) -> dict[User, Process[Any]]:
-        """For each user a process that is over when the user has the model."""
+        """User -> process that ends when the user has received the model."""
         if self.downlink == "unicast":
             return {user: world.server.send(user, model, "model") for user in users}
         if self.downlink == "broadcast":
@@ -64,7 +64,7 @@ class DistributedAveraging(LocalTraining, Scheme):
     def local_round(
         self, world: World, user: User, number: int, model: Any, states: dict[User, Any], receive: Process[Any]
     ) -> Process[Any]:
-        """Download, local training, upload; the model that the server receives."""
+        """One user's round: download, local training, upload; returns the model that the server receives."""
         yield from receive
         data = user.batches.stack(self.positions(user, number))
         trained, states[user] = yield from descend(world, world.whole, user, model, states[user], *data)
@@ -75,7 +75,7 @@ register("scheme", "distributed_averaging", DistributedAveraging)
 
 
 def run(downlink: Downlink, rounds: int = 10) -> Result:
-    """A run of the quickstart in a cell of 400 m with little band for the downlink."""
+    """Simulate the quickstart in a cell of 400 m radius with a downlink of 0.5 MHz."""
     scheme = {"name": "distributed_averaging", "downlink": downlink}
     cell = {"network.users.placement.radius_m": 400, "network.sharing.downlink.bandwidth_mhz": 0.5}
     return simulate(load(CELL, {"learning.scheme": scheme, "learning.stop.rounds": rounds, **cell}))

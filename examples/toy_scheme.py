@@ -1,11 +1,11 @@
-"""A scheme from outside the packages: gradient descent by majority vote, one bit a weight on the uplink.
+"""A scheme defined outside the packages: signSGD with majority vote, one bit per weight on the uplink.
 
     python examples/toy_scheme.py
 
 server -> user   model
 user             gradient of one mini-batch
-user -> server   its signs, one bit a weight
-server           w - step * majority of the signs
+user -> server   signs of the gradient, one bit per weight
+server           w <- w - step * majority of the signs
 
 After Bernstein et al., "signSGD with majority vote is communication efficient and fault tolerant", ICLR 2019.
 """
@@ -30,10 +30,10 @@ from scenarios import load, register, simulate
 
 @dataclass(frozen=True)
 class MajorityVote(Scheme):
-    """Signed gradient descent by majority vote: a user's update is one bit a weight."""
+    """SignSGD with majority vote: the update of a user has one bit per weight."""
 
     step: Annotated[float, Gt(0)] = 0.002
-    """What every weight moves in a round."""
+    """Change of every weight in a round."""
 
     def run(self, world: World) -> Process[None]:
         model = world.initial(world.whole)

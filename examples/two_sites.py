@@ -1,10 +1,10 @@
 """A mixture of experts at two sites, an edge server and a distant cloud: python examples/two_sites.py
 
-server -> user   the trunk: features of a sample, and a gate's score of each expert
-user             forward pass of a mini-batch; the best scored expert of each sample is read
-user <-> site    an expert's samples and its logits, later their gradients: all experts side by side
+server -> user   trunk, which maps a sample to features and to the gate's score of each expert
+user             trunk, forward; the expert with the highest score is read for each sample
+user <-> site    samples and logits of each expert, then their gradients: all experts in parallel
 user -> server   gradients of the trunk
-server, sites    a step along the mean of the gradients [Fedus, Zoph, Shazeer: Switch transformers, JMLR 2022]
+server, sites    step on the mean of the gradients [Fedus, Zoph, Shazeer: Switch transformers, JMLR 2022]
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def expert(weights: steps.Parameters, z: Tensor) -> Tensor:
 
 
 def balanced(z: Tensor, dz: Tensor) -> Tensor:
-    """Adds the gradient of the load-balancing loss: experts x share of samples x mean score, summed over experts."""
+    """Add the gradient of the load-balancing loss: experts x share of samples x mean score, summed over experts."""
     share = (chosen(z) == torch.arange(EXPERTS, device=z.device)).to(z.dtype).mean(0)
     return dz + torch.func.grad(lambda z: 0.05 * EXPERTS * (share * z[:, WIDTH:].softmax(-1).mean(0)).sum())(z)
 
@@ -56,7 +56,7 @@ class SwitchModel:
 
 @dataclass(frozen=True)
 class TwoSites(Scheme):
-    """Joint training of a mixture of experts: `at_edge` has those at the edge, the others are in the cloud."""
+    """Joint training of a mixture of experts; those in `at_edge` are at the edge server, the others in the cloud."""
 
     at_edge: tuple[int, ...] = (0, 1)
     stand_in = "uniform routing"

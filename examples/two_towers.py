@@ -1,17 +1,17 @@
-"""Two modalities, a tower for each at the users and a fusion network at the server; half of the users lack one.
+"""Two modalities: towers at the users, a fusion network at the server; half of the users lack one modality.
 
     python examples/two_towers.py
 
-server -> user   the towers of the modalities that the user holds
+server -> user   towers of the modalities that the user has
 user             towers, forward
 user -> server   features of each modality, with their presence masks; labels
-server           fusion network: forward and backward
+server           fusion network, forward and backward
 server -> user   gradient of the features
-user             towers: backward and step
-user -> server   its towers
-server           step of the fusion network on the mean of all gradients; each tower is the mean over those who hold it
+user             towers, backward; step
+user -> server   towers
+server           step of the fusion network on the mean of all gradients; mean of each tower over the users that have it
 
-The modalities are the upper and the lower half of images of digits. Fusion of features: Ngiam et al., ICML 2011.
+The modalities are the upper and lower halves of images of digits. Fusion of features: Ngiam et al., ICML 2011.
 """
 
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ TOWER = {"model": {"name": "mlp", "hidden": [32]}}
 
 @dataclass(frozen=True)
 class Halves:
-    """Upper and lower halves of the digits from several sources, of which every second one lacks the lower halves."""
+    """Upper and lower halves of the digits, divided among sources; every second source lacks the lower halves."""
 
     sources: int = 8
-    """How many; with the partition `natural` each is a user."""
+    """Number of sources; with the partition `natural` each source is a user."""
     lacking: bool = True
-    """False gives all sources both halves."""
+    """Whether every second source lacks the lower halves; False gives all sources both."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         digits = Digits().load(folder, dtype)
@@ -54,7 +54,7 @@ class Halves:
 
 @dataclass(frozen=True)
 class TwoTowers(Scheme):
-    """Split federated learning of towers and a fusion network; each user has the towers of what it holds."""
+    """Split federated learning of towers and a fusion network; each user has the towers of its modalities."""
 
     def run(self, world: World) -> Process[None]:
         towers: dict[str, Any] = {name: world.initial(part) for name, part in world.parts.items()}
@@ -91,7 +91,7 @@ register("scheme", "two_towers", TwoTowers)
 
 if __name__ == "__main__":
     accuracy = {}
-    for held in (("upper", "lower"), ("upper",), ("lower",)):  # of a single half, all users have it
+    for held in (("upper", "lower"), ("upper",), ("lower",)):  # all users have a half that is used alone
         setting = {"learning.towers": dict.fromkeys(held, TOWER), "learning.data.lacking": len(held) == 2}
         scenario = load(Path(__file__).with_name("two_towers.yaml"), setting)
         result = simulate(scenario, out=Path("runs", "two_towers", "_and_".join(held)))

@@ -1,19 +1,19 @@
-"""U-shaped split learning: the first and the last part of the model are at the user, so that labels never leave it.
+"""U-shaped split learning: first and last part of the model are at the user, so that labels never leave it.
 
     python examples/u_shaped.py
 
-server -> user   front and tail            per round
-for each mini-batch, all users side by side:
+server -> user   front and tail            once per round
+for each mini-batch, users in parallel:
   user             front, forward
   user -> server   activations
-  server           middle, forward, on the user's own replica
+  server           middle, forward, with the user's own replica
   server -> user   activations
-  user             tail: forward, loss, backward, step
+  user             tail, forward, loss, backward; step
   user -> server   gradient of the tail's input
-  server           middle: backward, step
+  server           middle, backward; step
   server -> user   gradient of the front's output
-  user             front: backward, step
-user -> server   front and tail            per round
+  user             front, backward; step
+user -> server   front and tail            once per round
 server           mean of each part
 
 After Vepakomma et al., "Split learning for health", arXiv 1812.00564, configuration (b).
@@ -36,7 +36,7 @@ from scenarios import load, register, simulate
 
 @dataclass(frozen=True)
 class UShaped(LocalTraining, Scheme):
-    """U-shaped split federated learning: front and tail at the user, the middle at the server or at a site."""
+    """U-shaped split federated learning: front and tail at the user, middle at the server or a site."""
 
     placeable = True
 
@@ -77,13 +77,13 @@ class UShaped(LocalTraining, Scheme):
         return front, middle, tail
 
     def check(self, world: World) -> None:
-        """Raises ValueError unless the model has three parts, the outer ones at the user."""
+        """Raise ValueError unless the model has three parts with only the outer ones at the user."""
         super().check(world)
         if len(world.parts) != 3 or [part for part, host in world.placement.items() if host == "user"] != [
             "front",
             "tail",
         ]:
-            raise ValueError("a U-shaped split has two cuts, as in cut: [1, 2], and only front and tail at the user")
+            raise ValueError("a U-shaped split needs two cuts, as in cut: [1, 2], with only front and tail at the user")
 
 
 register("scheme", "u_shaped", UShaped)

@@ -80,7 +80,7 @@ def test_it_follows_policies_and_survives_faults(by: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"learning.cut": 1}, "a U-shaped split has two cuts"),
+        ({"learning.cut": 1}, "a U-shaped split needs two cuts"),
         ({"learning.placement": {"tail": "server"}}, "only front and tail at the user"),
         (
             {"learning.placement": {"head": "user"}},
