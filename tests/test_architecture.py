@@ -15,6 +15,8 @@ FORBIDDEN = {
     "scenarios": set[str](),
 }
 BUILDERS = {"build.py"}  # the one place that knows both worlds
+EMPTY_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "tools", "stuff", "base_classes"}
+"""Names of files and folders that say nothing about what is in them."""
 SEEDED = re.compile(r"random\.seed\(|np\.random\.(seed|rand|randn|normal|uniform|choice)\(|torch\.manual_seed\(")
 FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 
@@ -127,6 +129,19 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
     bad.write_text("import torch.nn\nfrom learning.world import World\ntorch.manual_seed(0)\n")
     assert imported(bad) == {"torch.nn", "learning.world"}
     assert SEEDED.search(bad.read_text())
+
+
+def test_every_name_says_what_is_inside() -> None:
+    named = {part for file in FILES for part in file.relative_to(ROOT).with_suffix("").parts}
+    assert not named & EMPTY_NAMES
+
+
+def test_files_that_the_design_names_exist() -> None:
+    """Whole paths, or paths within one of the packages."""
+    named = set(re.findall(r"(?<![\w./])(?:[\w.]+/)+[\w.]+\.py\b", (ROOT / "docs" / "design.md").read_text()))
+    places = [ROOT, *(ROOT / room for room in ROOMS)]
+    assert len(named) > 20
+    assert {path for path in named if not any((place / path).is_file() for place in places)} == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
