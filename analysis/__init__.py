@@ -1,4 +1,4 @@
-"""Analysis of runs: from the Parquet tables of a run directory, and nothing else, to numbers and pictures."""
+"""Analysis of runs: numbers, comparisons, reports and figures from the files of a run directory alone."""
 
 from analysis.comparison import Comparison, NotComparable, compare
 from analysis.measures import NotRecorded

@@ -1,4 +1,4 @@
-"""Claims about a sweep, with the rule that decides about each written down before anything is run."""
+"""Claims about the results of a sweep, each with a rule that is fixed before the sweep is run."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ Verdict = Literal["holds", "partly", "does not hold"]
 
 
 class NotJudged(ValueError):
-    """A claim about an arm or measure that a sweep does not have."""
+    """A claim is about an arm or a measure that the sweep does not have."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper, and what must be measured for it to hold.
+    """A claim of a paper, and the measured values for which it holds.
 
-    It *holds* if the whole interval keeps to the bounds, *partly* if only the mean does, and *does not hold* otherwise.
-    The interval is that of the mean at 95 % from five seeds on, and the range of the seeds' own values for fewer.
+    The verdict is *holds* if the whole confidence interval is within the bounds, *partly* if only the mean is, and
+    *does not hold* otherwise. The interval is the 95 % confidence interval of the mean for five or more seeds, and the
+    range of the values for fewer.
     """
 
     says: str
     """The claim in words."""
     arm: str
-    """Label of the setting that it is about."""
+    """Label of the setting that the claim is about."""
     measure: str
-    """What is measured: a measure of `netsim compare`, `late_value` (the mean of the last third of the evaluations), a
-    total of the run, or `decision NAME` (its mean)."""
+    """The measure: one of `netsim compare`, `late_value` (mean over the last third of the evaluations), a total of the
+    run, or `decision NAME` (mean of the decision)."""
     against: str | None = None
-    """Label of the setting that it is held against, seed by seed; null judges the arm's own value."""
+    """Label of the setting to compare with, paired by seed; null judges the value of the arm itself."""
     relative: bool = False
-    """Whether the difference is taken as a share of the other's value: -0.2 is 20 % less."""
+    """Whether the difference is relative to the value of the other setting: -0.2 is 20 % less."""
     at_least: float | None = None
-    """Least value that agrees with the claim."""
+    """Minimum value or difference for which the claim holds; null for no minimum."""
     at_most: float | None = None
-    """Greatest value that agrees with the claim."""
+    """Maximum value or difference for which the claim holds; null for no maximum."""
     figure: str | None = None
-    """The paper's own figure, where one was read."""
+    """The value in the paper, if it could be read there."""
     metric: str | None = None
-    """Metric of the final value and of the target, if not that of the study."""
+    """Metric of the final value and of the target (default: that of the study)."""
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:
-            raise ValueError("a claim needs at_least or at_most, or both: the rule that decides about it")
+            raise ValueError("a claim needs at_least or at_most, or both")
         if self.relative and self.against is None:
-            raise ValueError("a relative claim needs `against`: the setting that it is held against")
+            raise ValueError("a relative claim needs `against`, the setting to compare with")
 
     @property
     def rule(self) -> str:
@@ -64,34 +65,46 @@ class Claim:
         return f"{what} {' and '.join(f'{word} {bound:g}' for word, bound in bounds.items() if bound is not None)}"
 
     def admits(self, value: float) -> bool:
-        """Whether a value keeps to the bounds."""
+        """Return whether a value is within the bounds."""
         low = -inf if self.at_least is None else self.at_least
         high = inf if self.at_most is None else self.at_most
         return low <= value <= high
 
 
 class Finding(NamedTuple):
-    """What was measured for a claim."""
+    """Measured values for a claim, and the verdict."""
 
     claim: Claim
     mean: float
+    """Mean over seeds of the value or difference."""
     low: float
     high: float
+    """Ends of its 95 % confidence interval, or of the range of the values for fewer than five seeds."""
     seeds: int
+    """Number of seeds, or of pairs of runs with equal seeds."""
     verdict: Verdict
 
 
 def judge(claims: Sequence[Claim], runs: Mapping[tuple[str, int], Run], goal: Goal) -> list[Finding]:
-    """A finding for each claim, from the runs of a sweep by (label, seed).
+    """Judge claims by the runs of a sweep.
 
-    Raises NotJudged for a claim about a setting or measure that is not there.
+    Args:
+        claims: the claims.
+        runs: complete runs by (label of the setting, seed), as in `Sweep.runs`.
+        goal: metric and target of claims about a target or a final value.
+
+    Returns:
+        One finding per claim.
+
+    Raises:
+        NotJudged: a claim is about a setting or a measure that the runs do not have.
     """
     return [_finding(claim, _values(claim, runs, goal)) for claim in claims]
 
 
 def _finding(claim: Claim, values: Sequence[float]) -> Finding:
     array = np.array(values)
-    with np.errstate(invalid="ignore"):  # of infinities of both signs there is no mean
+    with np.errstate(invalid="ignore"):  # the mean of infinities of both signs is NaN
         mean = float(array.mean()) if len(array) else nan
     low, high = intervals.mean(array) if np.isfinite(array).all() else intervals.NONE
     if not isfinite(low):
@@ -103,7 +116,7 @@ def _finding(claim: Claim, values: Sequence[float]) -> Finding:
 
 
 def _values(claim: Claim, runs: Mapping[tuple[str, int], Run], goal: Goal) -> list[float]:
-    """One value for each seed that ran in all arms concerned."""
+    """Value of each seed that all settings of the claim have."""
     if claim.metric is not None:
         goal = Goal(claim.metric, goal.target, goal.split)
     own = _outcomes(claim.arm, claim.measure, runs, goal)
@@ -114,12 +127,12 @@ def _values(claim: Claim, runs: Mapping[tuple[str, int], Run], goal: Goal) -> li
 
 
 def _own(outcome: Outcome, claim: Claim) -> float:
-    """What missed the target would have spent more, nobody knows how much; for ever, where it diverged."""
+    """Value of the claim's own arm; infinite for an upper bound if the target was missed: the true value is larger."""
     return inf if claim.at_most is not None and not outcome.reached else outcome.value
 
 
 def _difference(own: Outcome, other: Outcome, claim: Claim) -> float:
-    """Whichever missed the target counts against the claim: a claim is never credited with what was not seen."""
+    """Difference of two runs. A run that missed the target counts against the claim, as its true value is unknown."""
     if claim.at_least is not None and not other.reached:
         return -inf
     value = _own(own, claim)
@@ -141,7 +154,7 @@ def _outcome(run: Run, measure: str, goal: Goal) -> Outcome:
     except NotRecorded as error:
         raise NotJudged(str(error)) from error
     if measure not in found:
-        raise NotJudged(f'nothing called "{measure}" was measured; there are {_named([*found, *TOTALS])}')
+        raise NotJudged(f'no measure is called "{measure}"; allowed: {_named([*found, *TOTALS])}')
     return found[measure]
 
 

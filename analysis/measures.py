@@ -1,4 +1,4 @@
-"""What a run's tables say: time, energy and bits to a target, who and what decided the rounds, who spent what."""
+"""Measures of a run from its tables: costs to a target, latency, critical paths, utilisation, energy and traffic."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import numpy as np
 import pandas as pd
 
 ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]
+"""Columns of the table `energy` that sum to a user's energy."""
 
 
 class NotRecorded(ValueError):
-    """A metric or split that a run never evaluated."""
+    """A run never evaluated the metric on the split."""
 
 
 def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") -> pd.DataFrame:
-    """The evaluations of one metric in the order of simulated time.
+    """Return the evaluations of one metric in order of simulated time.
 
-    Raises NotRecorded when there are none, naming the metrics that there are.
+    Args:
+        evaluations: the table `evaluations`.
+        metric: name of the metric, such as accuracy or loss.
+        split: data that the model was evaluated on (default: the test set).
+
+    Raises:
+        NotRecorded: the run has none; the message lists the metrics that it has.
     """
     history = evaluations[(evaluations["metric"] == metric) & (evaluations["split"] == split)]
     if history.empty:
@@ -27,31 +34,46 @@ def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") 
     return history.sort_values("time_s", kind="stable")
 
 
-def falls(metric: str) -> bool:
-    """Whether less is better: of losses and perplexities, and of nothing else."""
+def lower_is_better(metric: str) -> bool:
+    """Return whether a metric improves by decreasing: losses and perplexities do."""
     return metric.startswith(("loss", "perplexity"))
 
 
 def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = "test") -> float | None:
-    """Simulated seconds until the first evaluation at which `metric` is at least `target`, or at most where it `falls`.
+    """Return the simulated time, s, of the first evaluation at which a metric reaches a target.
 
-    None when it never is; where nothing was computed (dry runs), the values are missing and reach no target.
+    Args:
+        evaluations: the table `evaluations`.
+        metric: name of the metric.
+        target: value to reach from below, or from above if `lower_is_better`.
+        split: data that the model was evaluated on (default: the test set).
+
+    Returns:
+        The time; None if the target is never reached, as in a dry run, which has no values.
+
+    Raises:
+        NotRecorded: the run never evaluated the metric.
     """
     history = metric_history(evaluations, metric, split)
-    reached = history["value"] <= target if falls(metric) else history["value"] >= target
+    reached = history["value"] <= target if lower_is_better(metric) else history["value"] >= target
     times = history.loc[reached, "time_s"]
     return None if times.empty else float(times.iloc[0])
 
 
 def has_values(evaluations: pd.DataFrame) -> bool:
-    """Whether values were computed; in a dry run all are missing. Where some are there, a missing one is a NaN."""
+    """Return whether the run computed values. In a dry run all are missing; otherwise a missing value is a NaN."""
     return bool(evaluations["value"].notna().any())
 
 
 def diverged_from(evaluations: pd.DataFrame, split: str = "test") -> int | None:
-    """Round of the first evaluation since which the loss has been infinite or NaN.
+    """Return the round of the first evaluation from which on the loss is infinite or NaN.
 
-    None where the last loss is finite, and where none was computed.
+    Args:
+        evaluations: the table `evaluations`.
+        split: data that the model was evaluated on (default: the test set).
+
+    Returns:
+        The round; None if the last loss is finite, or if no values were computed.
     """
     losses = evaluations[(evaluations["metric"] == "loss") & (evaluations["split"] == split)]
     losses = losses.sort_values("time_s", kind="stable")
@@ -60,21 +82,21 @@ def diverged_from(evaluations: pd.DataFrame, split: str = "test") -> int | None:
     return int(losses["round"].iloc[first]) if has_values(evaluations) and first < len(losses) else None
 
 
-def late(values: pd.Series[float]) -> float:
-    """Mean of the last third of a run's evaluations, at least one: less a matter of luck than the last alone.
+def late_mean(values: pd.Series[float]) -> float:
+    """Return the mean over the last third of a run's evaluations (at least one), which varies less than the last value.
 
-    NaN where one of them is.
+    NaN if one of them is NaN.
     """
     return float(values.tail(ceil(len(values) / 3)).mean(skipna=False))
 
 
-def spent_until(rounds: pd.DataFrame, time_s: float) -> pd.Series[float]:
-    """energy_j, uplink_bits and downlink_bits of all rounds that were over at `time_s`."""
+def totals_until(rounds: pd.DataFrame, time_s: float) -> pd.Series[float]:
+    """Return the sums of energy_j, uplink_bits and downlink_bits over all rounds that ended by `time_s`."""
     return rounds.loc[rounds["end_s"] <= time_s, ["energy_j", "uplink_bits", "downlink_bits"]].sum()
 
 
 def round_latency(rounds: pd.DataFrame) -> pd.Series[float]:
-    """mean_s, median_s, p95_s and max_s of the round latency."""
+    """Return mean_s, median_s, p95_s (95th percentile) and max_s of the round latency, from the table `rounds`."""
     latency = rounds["latency_s"]
     return pd.Series(
         {
@@ -87,19 +109,23 @@ def round_latency(rounds: pd.DataFrame) -> pd.Series[float]:
 
 
 def time_by(critical_path: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Seconds on the critical paths (`duration_s`) and their `share`, by one or several columns; most first.
+    """Return time on the critical paths (`duration_s`) and its `share`, grouped by columns, largest first.
 
-    A round's critical path is the chain of activities that decided when the round ended; its segments sum to the
-    round's latency. Node, kind and user are missing while nothing was going on.
+    A round's critical path is the chain of activities that determined when the round ended; the durations of its
+    segments sum to the round's latency. Node, kind and user are missing for segments without activity.
+
+    Args:
+        critical_path: the table `critical_path`.
+        columns: names of the columns to group by, such as cause or kind.
     """
     seconds = critical_path.groupby(columns, dropna=False)["duration_s"].sum().sort_values(ascending=False)
     return pd.DataFrame({"duration_s": seconds, "share": seconds / seconds.sum()})
 
 
 def deciding_user(critical_path: pd.DataFrame) -> pd.Series[int]:
-    """By round, the user with the most seconds on its critical path (of equals the smallest number).
+    """Return the user with the most time on each round's critical path, by round; of equals the smallest number.
 
-    Rounds with no user on the path are missing.
+    Rounds without a user on the path are missing.
     """
     seconds = critical_path.dropna(subset="user").groupby(["round", "user"])["duration_s"].sum().reset_index()
     seconds = seconds.sort_values(["round", "duration_s", "user"], ascending=[True, False, True])
@@ -108,9 +134,9 @@ def deciding_user(critical_path: pd.DataFrame) -> pd.Series[int]:
 
 
 def time_by_user(critical_path: pd.DataFrame) -> pd.DataFrame:
-    """By user: `duration_s` and `share` of the critical paths, and `rounds_decided` (see `deciding_user`).
+    """Return `duration_s` and `share` of the critical paths and `rounds_decided` (see `deciding_user`), by user.
 
-    The missing user stands for segments that belong to none, such as an aggregation or a deadline.
+    Segments that belong to no user, such as an aggregation or a deadline, are in a row whose user is missing.
     """
     table = time_by(critical_path, ["user"])
     decided = deciding_user(critical_path).value_counts()
@@ -118,9 +144,14 @@ def time_by_user(critical_path: pd.DataFrame) -> pd.DataFrame:
 
 
 def utilisation(computations: pd.DataFrame, duration_s: float, slots: Mapping[str, int]) -> pd.DataFrame:
-    """By processor (node_kind, node): `busy_s`, `jobs`, mean `wait_s`, and `utilisation` = busy_s / (duration_s slots).
+    """Return `busy_s`, `jobs`, mean `wait_s` and `utilisation` of each processor, by node_kind and node.
 
-    `slots` has the number of slots of nodes by name; every other node has one, as users' devices have.
+    The utilisation is busy_s / (duration_s * slots).
+
+    Args:
+        computations: the table `computations`.
+        duration_s: simulated time of the run.
+        slots: number of jobs that a node can run at a time, by name (default for nodes not listed: 1).
     """
     nodes = computations.groupby(["node_kind", "node"], dropna=False)
     table = nodes.agg(busy_s=("service_s", "sum"), jobs=("service_s", "size"), wait_s=("wait_s", "mean"))
@@ -129,34 +160,39 @@ def utilisation(computations: pd.DataFrame, duration_s: float, slots: Mapping[st
 
 
 def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Requests by one or several columns: how many were asked and ended how, and the latency of those served.
+    """Return numbers of requests by outcome, and latencies of the served ones, grouped by columns.
 
-    Columns asked, served, refused, timed_out, lost; mean_s, median_s, p95_s, p99_s, which are missing where none was
-    served.
+    Args:
+        requests: the table `requests`.
+        columns: names of the columns to group by, such as stream or user.
+
+    Returns:
+        One row per group with the columns requested (all of them), served, refused, timed_out and lost, and mean_s,
+        median_s, p95_s and p99_s of the latency, which are missing if no request was served.
     """
     counts = requests.groupby([*columns, "outcome"]).size().unstack("outcome", fill_value=0)
     counts = counts.reindex(columns=["served", "refused", "timed_out", "lost"], fill_value=0)
     latency = requests[requests["outcome"] == "served"].groupby(columns)["latency_s"]
     percentiles = {"median_s": latency.median(), "p95_s": latency.quantile(0.95), "p99_s": latency.quantile(0.99)}
-    counts.insert(0, "asked", counts.sum(axis="columns"))
+    counts.insert(0, "requested", counts.sum(axis="columns"))
     return counts.rename_axis(columns=None).assign(mean_s=latency.mean(), **percentiles)
 
 
 def energy_by_user(energy: pd.DataFrame) -> pd.DataFrame:
-    """Joules by user: transmit_j, receive_j, compute_j, idle_j, tail_j, total_j."""
+    """Return the energy of each user in J by component, in the columns ENERGY_COMPONENTS and total_j."""
     table = energy.groupby("user")[ENERGY_COMPONENTS].sum()
     return table.assign(total_j=table.sum(axis="columns"))
 
 
 def bits_by(transfers: pd.DataFrame, columns: list[str]) -> pd.Series[float]:
-    """Bits delivered, by one or several columns; a broadcast counts for each receiver."""
+    """Return delivered bits, grouped by columns of the table `transfers`; a broadcast counts for each receiver."""
     delivered = transfers["bits"] - transfers["lost"]
     return delivered.groupby([transfers[column] for column in columns]).sum()
 
 
 def participation(rounds: pd.DataFrame) -> pd.Series[float]:
-    """Mean `participants` of a round, total `dropped`, and `dropped_share` of all participations asked for."""
-    dropped, asked = rounds["dropped"].sum(), (rounds["participants"] + rounds["dropped"]).sum()
+    """Return mean `participants` of a round, total `dropped`, and `dropped_share` of participants and dropped users."""
+    dropped, begun = rounds["dropped"].sum(), (rounds["participants"] + rounds["dropped"]).sum()
     return pd.Series(
-        {"participants": rounds["participants"].mean(), "dropped": dropped, "dropped_share": dropped / max(asked, 1)}
+        {"participants": rounds["participants"].mean(), "dropped": dropped, "dropped_share": dropped / max(begun, 1)}
     )

@@ -14,43 +14,54 @@ import pyarrow.parquet as pq
 T = TypeVar("T")
 
 ATTEMPTS = 40
-"""Looks at a folder in which files come and go: a run that ends replaces the parts of a table by one merged file."""
+"""Attempts to read a table while its files change: a run that ends merges the parts of each table into one file."""
 PAUSE_S = 0.05
-"""Wall seconds between two looks."""
+"""Wall time between two attempts."""
 
 DESCRIPTION = ["table", "rows", "column", "type", "unit", "meaning"]
+"""Columns of `describe`."""
 
 Where = Sequence[tuple[str, str, Any]]
-"""Conditions on rows, all of which hold: ("round", "<=", 10)."""
+"""Conditions that selected rows all satisfy, as (column, operator, value): ("round", "<=", 10)."""
 
 
 class NoSuchTable(ValueError, AttributeError):
-    """A table that a run does not have, or not yet."""
+    """A run does not have the table, or has not written it yet."""
 
 
 def written(traces: Path) -> list[str]:
-    """Names of the tables that have been written under `traces`."""
+    """Return the names of the tables that have been written to the folder `traces`."""
     return sorted(folder.name for folder in traces.glob("*/") if _parts(folder))
 
 
 def read(folder: Path, columns: Sequence[str] | None = None, where: Where | None = None) -> pd.DataFrame:
-    """The rows of one table; integers that may be missing become nullable integers, not floats.
+    """Read one table. Integers that may be missing become nullable integers, not floats.
 
-    Raises NoSuchTable when `folder` holds none.
+    Args:
+        folder: folder with the Parquet files of the table.
+        columns: names of the columns to read (default: all).
+        where: conditions on the rows to read (default: all rows).
+
+    Raises:
+        NoSuchTable: the folder has no files of a table.
     """
     wanted = list(columns) if columns is not None else None
     filters = list(where) if where else None
     table = pa.concat_tables(
-        _each(folder, lambda part: pq.read_table(part, columns=wanted, filters=filters, partitioning=None))
+        _from_parts(folder, lambda part: pq.read_table(part, columns=wanted, filters=filters, partitioning=None))
     )
     gaps = [field.name for field in table.schema if pa.types.is_integer(field.type) and field.nullable]
-    frame: pd.DataFrame = table.to_pandas()  # which turns integers with gaps into floats
+    frame: pd.DataFrame = table.to_pandas()  # turns integers with missing values into floats
     return frame.astype(dict.fromkeys(gaps, "Int64"))
 
 
 def describe(folder: Path) -> pd.DataFrame:
-    """One row for each column of one table: table, rows, column, type, unit, meaning."""
-    footers = _each(folder, pq.read_metadata)
+    """Return one row for each column of a table, with the columns DESCRIPTION.
+
+    Raises:
+        NoSuchTable: the folder has no files of a table.
+    """
+    footers = _from_parts(folder, pq.read_metadata)
     rows = sum(footer.num_rows for footer in footers)
     return pd.DataFrame(
         [
@@ -69,14 +80,14 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(part for part in folder.glob("*.parquet") if not part.name.startswith("."))
 
 
-def _each(folder: Path, look: Callable[[Path], T]) -> list[T]:
-    """What `look` finds in every file of a table, at an instant when none of them goes."""
+def _from_parts(folder: Path, read: Callable[[Path], T]) -> list[T]:
+    """Results of `read` for all files of a table, repeated until no file was removed meanwhile."""
     for _ in range(ATTEMPTS):
         parts = _parts(folder)
         if not parts and not any(folder.glob(".*.parquet")):
             break
         try:
-            found = [look(part) for part in parts]
+            found = [read(part) for part in parts]
         except FileNotFoundError:
             found = []
         if found and all(part.exists() for part in parts):

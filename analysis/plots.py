@@ -1,4 +1,4 @@
-"""Figures for papers: drawn with matplotlib, sized for one column, ready for `savefig("figure.pdf")`."""
+"""Matplotlib figures of runs for papers, one column wide, ready for `savefig("figure.pdf")`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from analysis.run import Run
 
 WIDTH_IN, HEIGHT_IN = 5.0, 3.1
 """Size of a figure in inches."""
-PAST = 1.03
-"""How far an axis goes, in units of the last value on it."""
+MARGIN = 1.03
+"""End of an axis relative to the last value on it."""
 
 
 def learning_curves(runs: Mapping[str, Run], metric: str = "accuracy", split: str = "test") -> Figure:
-    """One metric over simulated time, one line for each run, by its label.
+    """Draw a metric over simulated time, one line per run.
 
-    Raises NotRecorded when a run never evaluated the metric.
+    Args:
+        runs: runs by label for the legend.
+        metric: name of the metric.
+        split: data that the model was evaluated on (default: the test set).
+
+    Raises:
+        NotRecorded: a run never evaluated the metric.
     """
     histories = {label: measures.metric_history(run.evaluations, metric, split) for label, run in runs.items()}
     last_s = max(history["time_s"].max() for history in histories.values())
@@ -37,7 +43,11 @@ def learning_curves(runs: Mapping[str, Run], metric: str = "accuracy", split: st
 
 
 def round_time(runs: Mapping[str, Run]) -> Figure:
-    """Where the time of a mean round went, by cause: one stacked bar for each run, by its label."""
+    """Draw the time of a mean round by cause on its critical path, one stacked bar per run.
+
+    Args:
+        runs: runs by label for the axis.
+    """
     mean_s = {
         label: run.time_by_cause()["duration_s"].reindex(list(style.CAUSES), fill_value=0.0) / len(run.rounds)
         for label, run in runs.items()
@@ -56,12 +66,19 @@ def round_time(runs: Mapping[str, Run]) -> Figure:
     return figure
 
 
-def labelled_axes(until: float, along: str, upwards: str, *, percent: bool) -> tuple[Figure, Axes]:
-    """An empty figure with titled axes, the first from zero to a little past `until`; `percent` writes shares so."""
+def labelled_axes(last: float, x_title: str, y_title: str, *, percent: bool) -> tuple[Figure, Axes]:
+    """Return an empty figure and its axes.
+
+    Args:
+        last: largest value on the x axis, which begins at 0.
+        x_title: title of the x axis.
+        y_title: title of the y axis.
+        percent: whether values on the y axis are shares to be shown in percent.
+    """
     figure, axes = _figure(HEIGHT_IN)
-    axes.set_xlabel(along)
-    axes.set_ylabel(upwards)
-    axes.set_xlim(0, until * PAST if until > 0 else 1)
+    axes.set_xlabel(x_title)
+    axes.set_ylabel(y_title)
+    axes.set_xlim(0, last * MARGIN if last > 0 else 1)
     axes.grid(alpha=0.3, linewidth=0.6)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

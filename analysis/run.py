@@ -1,4 +1,4 @@
-"""A run directory as pandas DataFrames, loaded when they are asked for."""
+"""A run directory as pandas DataFrames, loaded on first use."""
 
 from __future__ import annotations
 
@@ -16,22 +16,26 @@ from analysis import measures, parquet
 from analysis.parquet import Where
 
 ENDED = ("complete", "diverged")
-"""Statuses of runs that came to the end that their scenarios ask for: `diverged` where that was to stop there."""
+"""Statuses of runs that ended by a stop criterion of their scenario, which may be divergence."""
 
 EDGE_SERVER = re.compile(r"server\d+")
 """Names of the servers of `compute.edge_servers`."""
 
 
 class NotARun(FileNotFoundError):
-    """A folder that holds no run."""
+    """The folder does not exist or does not hold a run."""
 
 
 def load(run_dir: str | Path) -> Run:
-    """The run in `run_dir`, whether complete, still going on, interrupted or dead.
+    """Load the run in a directory; it may be complete, running, interrupted or failed.
 
-    Tables are read on first use and then kept: load the run again to see what it has written since.
+    A table is read on first use and kept; load a running run again to get its new rows.
 
-    Raises NotARun when the folder does not exist or holds no run.
+    Args:
+        run_dir: the folder that `netsim run` wrote.
+
+    Raises:
+        NotARun: the folder does not exist or does not hold a run.
     """
     path = Path(run_dir)
     if not path.is_dir():
@@ -40,9 +44,10 @@ def load(run_dir: str | Path) -> Run:
 
 
 class Run:
-    """One run: every table is an attribute (`run.transfers`, `run.rounds`, ...), a DataFrame in SI units.
+    """One run. Each table is an attribute (`run.transfers`, `run.rounds`, ...), a DataFrame in SI units.
 
-    `describe()` tells columns, units and meanings. A table that this run does not have raises NoSuchTable.
+    `describe()` lists columns, units and meanings. An attribute for a table that the run does not have raises
+    NoSuchTable.
     """
 
     users: pd.DataFrame
@@ -60,18 +65,18 @@ class Run:
         self.path = path
         """The run directory."""
         self.info = info
-        """run.json: name, seed, status, versions, times, and the rows of each table."""
+        """Content of run.json: name, seed, status, versions, times, and the number of rows of each table."""
         self.scenario_text = scenario_text
-        """scenario.yaml as it stands."""
+        """Content of scenario.yaml."""
 
     @property
     def name(self) -> str:
-        """What the scenario is called, else the folder."""
+        """Name of the scenario, else of the folder."""
         return str(self.info.get("name") or self.path.resolve().name)
 
     @cached_property
     def scenario(self) -> dict[str, Any]:
-        """The resolved scenario, every default filled in."""
+        """The scenario with all defaults, as plain values."""
         return dict(yaml.safe_load(self.scenario_text))
 
     @property
@@ -80,14 +85,20 @@ class Run:
         return parquet.written(self.path / "traces")
 
     def table(self, name: str, columns: Sequence[str] | None = None, where: Where | None = None) -> pd.DataFrame:
-        """One table read afresh; of a long run perhaps some columns or rows only: `where=[("round", "<=", 10)]`.
+        """Read a table from the files, or a part of it.
 
-        Raises NoSuchTable when the run has no such table.
+        Args:
+            name: name of the table.
+            columns: names of the columns to read (default: all).
+            where: conditions on the rows to read, such as `[("round", "<=", 10)]` (default: all rows).
+
+        Raises:
+            NoSuchTable: the run does not have the table.
         """
         return parquet.read(self.path / "traces" / name, columns, where)
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name.startswith("_"):  # what pickle, copy and IPython ask for; never a table
+        if name.startswith("_"):  # pickle, copy and IPython look these up; no table begins with an underscore
             raise AttributeError(name)
         frame = self.table(name)
         setattr(self, name, frame)
@@ -100,44 +111,58 @@ class Run:
         return f"<Run {self.name!r} in {self.path}>"
 
     def describe(self) -> pd.DataFrame:
-        """One row for each column of each table: table, rows, column, type, unit, meaning."""
+        """Return one row for each column of each table: table, rows, column, type, unit, meaning."""
         frames = [parquet.describe(self.path / "traces" / name) for name in self.tables]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=parquet.DESCRIPTION)
 
     def time_to(self, metric: str, target: float, split: str = "test") -> float | None:
-        """Simulated seconds until `metric` first reaches `target`, or None if it never does."""
+        """Return the simulated time, s, at which `metric` first reaches `target`; None if it never does.
+
+        A loss or perplexity reaches the target from above, any other metric from below.
+
+        Raises:
+            NotRecorded: the run never evaluated the metric on `split`.
+        """
         return measures.time_to(self.evaluations, metric, target, split)
 
     def diverged_from(self, split: str = "test") -> int | None:
-        """Round of the first evaluation since which the loss has not been finite; None where the last one is."""
+        """Return the round of the first evaluation from which on the loss is not finite; None if the last one is."""
         return measures.diverged_from(self.evaluations, split) if "evaluations" in self.tables else None
 
     def energy_to(self, metric: str, target: float, split: str = "test") -> float | None:
-        """Joules that all users together have spent when `metric` first reaches `target`, or None."""
+        """Return the energy of all users, J, until `metric` first reaches `target`; None if it never does.
+
+        Raises:
+            NotRecorded: the run never evaluated the metric on `split`.
+        """
         time_s = self.time_to(metric, target, split)
-        return None if time_s is None else float(measures.spent_until(self.rounds, time_s)["energy_j"])
+        return None if time_s is None else float(measures.totals_until(self.rounds, time_s)["energy_j"])
 
     def bits_to(self, metric: str, target: float, split: str = "test") -> float | None:
-        """Bits sent, uplink and downlink, when `metric` first reaches `target`, or None."""
+        """Return the number of bits sent up and down until `metric` first reaches `target`; None if it never does.
+
+        Raises:
+            NotRecorded: the run never evaluated the metric on `split`.
+        """
         time_s = self.time_to(metric, target, split)
         if time_s is None:
             return None
-        return float(measures.spent_until(self.rounds, time_s)[["uplink_bits", "downlink_bits"]].sum())
+        return float(measures.totals_until(self.rounds, time_s)[["uplink_bits", "downlink_bits"]].sum())
 
     def round_latency(self) -> pd.Series[float]:
-        """Mean, median, 95th percentile and greatest round latency in seconds."""
+        """Return mean_s, median_s, p95_s (95th percentile) and max_s of the round latency, s."""
         return measures.round_latency(self.rounds)
 
     def time_by_cause(self) -> pd.DataFrame:
-        """Seconds on the rounds' critical paths by cause: what the rounds' time went into."""
+        """Return time on the rounds' critical paths, s, and its share, by cause."""
         return measures.time_by(self.critical_path, ["cause"])
 
     def time_by_user(self) -> pd.DataFrame:
-        """Seconds on the rounds' critical paths by user, and how many rounds each user decided."""
+        """Return time on the rounds' critical paths, s, its share, and the number of rounds decided, by user."""
         return measures.time_by_user(self.critical_path)
 
     def utilisation(self) -> pd.DataFrame:
-        """Busy share of every processor over the simulated time."""
+        """Return busy time, jobs, mean waiting time and utilisation of each processor over the simulated time."""
         compute = self.scenario["compute"]
         edge = compute.get("edge_servers") or {"slots": 1}
         slots = {
@@ -149,15 +174,15 @@ class Run:
         return measures.utilisation(self.computations, float(end_s), slots)
 
     def requests_by(self, *columns: str) -> pd.DataFrame:
-        """Requests by columns of `requests`, by stream if none is named: how they ended, and latency percentiles."""
+        """Return numbers of requests by outcome and latency percentiles, s, grouped by columns (default: stream)."""
         return measures.requests_by(self.requests, list(columns or ("stream",)))
 
     def energy_by_user(self) -> pd.DataFrame:
-        """Joules by user and component: transmit, receive, compute, idle, and their total."""
+        """Return the energy of each user, J, by component: transmit, receive, compute, idle, tail, and their total."""
         return measures.energy_by_user(self.energy)
 
     def participation(self) -> pd.Series[float]:
-        """Mean participants a round, and how many participations were dropped."""
+        """Return the mean number of participants of a round, and the number and share of users that were dropped."""
         return measures.participation(self.rounds)
 
 

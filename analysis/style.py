@@ -1,7 +1,7 @@
-"""How quantities and kinds of work look in every picture: units, names and colours.
+"""Units, names and colours in all figures.
 
-The colours are those of Okabe and Ito ("Color universal design", 2008), told apart with any colour vision and readable
-on light and on dark paper; what is mere waiting is grey.
+The colours are those of Okabe and Ito ("Color universal design", 2008), which people with any colour vision can
+distinguish, on a light or dark background; waiting is grey.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CAUSES = {
     "retransmit": ("Retransmission", PURPLE),
     "wait": ("Waiting", GREY),
 }
-"""Causes of the critical path: name and colour."""
+"""Name and colour of each cause in the table `critical_path`."""
 
 ENERGY = {
     "transmit_j": ("Transmit", ORANGE),
@@ -26,41 +26,45 @@ ENERGY = {
     "idle_j": ("Idle", GREY),
     "tail_j": ("Radio tail", GREY),
 }
-"""Components of a user's energy: name and colour."""
+"""Name and colour of each component of a user's energy."""
 
 DIRECTIONS = {"up": ("Uplink", ORANGE), "down": ("Downlink", PURPLE), "backhaul": ("Backhaul", BROWN)}
-"""Directions of transfers: name and colour."""
+"""Name and colour of each direction of a transfer."""
 
 SERIES = [BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION]
-"""Colours of runs or metrics side by side."""
+"""Colours of runs or metrics in one figure, in this order."""
 
 PREFIXES = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")]
+"""Sizes and symbols of SI prefixes."""
 TIMES = [(86400.0, "d", 2 * 86400.0), (3600.0, "h", 7200.0), (60.0, "min", 600.0), (1.0, "s", 1.0), (1e-3, "ms", 1e-3)]
 
 
 def scale(largest: float, unit: str) -> tuple[float, str]:
-    """The (size, symbol) of the multiple of `unit` in which values up to `largest` read best.
+    """Choose the multiple of a unit for values up to `largest`.
 
     Seconds become minutes, hours and days from 600 s, 7200 s and 2 days on; other units take SI prefixes.
+
+    Returns:
+        Size of the multiple in `unit`, and its symbol.
     """
     if unit == "s":
-        return next(((size, symbol) for size, symbol, least in TIMES if largest >= least), (1e-6, "µs"))
+        return next(((size, symbol) for size, symbol, minimum in TIMES if largest >= minimum), (1e-6, "µs"))
     return next(((size, symbol + unit) for size, symbol in PREFIXES if largest >= size), (1.0, unit))
 
 
 def quantity(value: float, unit: str) -> str:
-    """A quantity for reading, to three digits: quantity(12345.0, "J") is "12.3 kJ"."""
+    """Format a quantity with three significant digits: quantity(12345.0, "J") is "12.3 kJ"."""
     size, symbol = scale(abs(value), unit)
     return f"{number(value / size)} {symbol}"
 
 
 def words(name: str) -> str:
-    """A name of the tables for reading: words("client_forward") is "Client forward"."""
+    """Format a name of the tables: words("client_forward") is "Client forward"."""
     return name.replace("_", " ").capitalize()
 
 
 def number(value: float) -> str:
-    """A number to three digits, without an exponent, thousands set apart."""
+    """Format a number with three significant digits, commas between thousands, and an exponent only if extreme."""
     if value == 0 or not 1e-3 <= abs(value) < 1e15:
         return f"{value:.3g}"
     digits = max(0, 2 - int(f"{value:e}".split("e")[1]))

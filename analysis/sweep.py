@@ -1,4 +1,4 @@
-"""A sweep directory: many runs of one study, found by label and seed."""
+"""A sweep directory: the runs of a study, by label and seed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ import pandas as pd
 from analysis.run import ENDED, Run, load
 
 INDEX = "sweep.json"
+"""Name of the file that lists the points of a sweep."""
 
 POINT = ["label", "seed", "status", "path", "error"]
-"""What is known of every point of a sweep."""
+"""Columns of `Sweep.points` that every sweep has."""
 
 
 class NotASweep(FileNotFoundError):
-    """A folder that holds no sweep."""
+    """The folder does not exist or does not hold a sweep."""
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether the folder claims to hold a sweep."""
+    """Return whether a folder has the index file of a sweep."""
     return (path / INDEX).is_file()
 
 
 def load_sweep(sweep_dir: str | Path) -> Sweep:
-    """The sweep in `sweep_dir`, whether complete, still going on, or with failed points.
+    """Load the sweep in a directory; it may be complete, running, interrupted, or have failed points.
 
-    Raises NotASweep when the folder does not exist or holds no sweep.
+    Args:
+        sweep_dir: the folder that `netsim sweep` wrote.
+
+    Raises:
+        NotASweep: the folder does not exist or does not hold a sweep.
     """
     path = Path(sweep_dir)
     if not path.is_dir():
@@ -43,22 +48,22 @@ def load_sweep(sweep_dir: str | Path) -> Sweep:
 
 
 class Sweep:
-    """One sweep: `points` is a DataFrame, `runs` those that came to their end, by label and seed."""
+    """One sweep: `points` is a DataFrame of all points, `runs` has the runs that ended, by label and seed."""
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path = path
         """The sweep directory."""
         self.info = info
-        """sweep.json: name, status and points."""
+        """Content of sweep.json: name, status and points."""
 
     @property
     def name(self) -> str:
-        """What the study is called, else the folder."""
+        """Name of the study, else of the folder."""
         return str(self.info.get("name") or self.path.resolve().name)
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """One row for each point: label, seed, status, path, error, then one column for each field overridden."""
+        """One row per point: label, seed, status, path and error, then one column per overridden field."""
         rows = [
             {
                 **{field: point.get(field) for field in POINT},
@@ -72,9 +77,12 @@ class Sweep:
 
     @cached_property
     def runs(self) -> dict[tuple[str, int], Run]:
-        """The runs of all points that came to their end (`ENDED`), in the order of the study, by (label, seed).
+        """Runs of all points that ended (see `ENDED`), by (label, seed), in the order of the study.
 
-        Their tables load on first use. Raises NotARun when the folder of such a point holds none.
+        Their tables load on first use.
+
+        Raises:
+            NotARun: the folder of such a point does not hold a run.
         """
         done = self.points[self.points["status"].isin(ENDED)]
         return {

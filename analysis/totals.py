@@ -1,4 +1,4 @@
-"""What a whole run took, as single numbers that claims can be about."""
+"""Totals of a whole run, for claims."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "device_flops": _flops("user"),
     "server_flops": _flops("server"),
 }
-"""Totals of a run: bits delivered, energy of all users, time, users dropped, peak working memory, work done."""
+"""Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum
+memory of a job on a user's device, and FLOPs of users' devices and of the server."""
 
 
 def total(run: Run, name: str) -> float:
-    """One of TOTALS, or the mean of a decision: `decision NAME`. Missing where a controller never chose it."""
+    """Return one of TOTALS, or the mean of a decision for `decision NAME`; NaN if no such decision was made."""
     if name in TOTALS:
         return TOTALS[name](run)
     chosen = run.decisions.loc[run.decisions["name"] == name.removeprefix("decision "), "value"]

@@ -1,4 +1,4 @@
-"""Comparison of runs by paired seeds, with intervals and sentences of what can and cannot be said."""
+"""Comparison of runs paired by seed, with confidence intervals and one sentence per result."""
 
 from analysis.comparison.compare import Comparison, NotComparable, compare
 

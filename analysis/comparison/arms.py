@@ -1,4 +1,4 @@
-"""Arms of a comparison: runs that differ in nothing but their seed."""
+"""Arms of a comparison: sets of runs that differ in their seed only."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from analysis.run import ENDED, NotARun, Run, load
 from analysis.sweep import Sweep, is_sweep, load_sweep
 
 Item = Run | Sweep | str | Path
-"""What can be compared: runs and sweeps, or their directories."""
+"""Items that can be compared: runs and sweeps, or their directories."""
 
-NOT_PART_OF_AN_ARM = ("name", "seed")
+IGNORED_FIELDS = ("name", "seed")
 """Fields of a scenario in which runs of one arm may differ."""
 
 MAX_FIELDS = 3
-"""Fields in which arms may differ to be called by them."""
+"""Maximum number of differing fields in a label."""
 MAX_NAMED = 5
-"""Runs or points named in one warning."""
+"""Maximum number of runs or points named in one warning."""
 
 
 @dataclass
 class Arm:
-    """Runs under the same circumstances, by seed."""
+    """Runs of the same scenario, by seed."""
 
     label: str
     runs: dict[int, Run] = field(default_factory=dict)
@@ -35,16 +35,26 @@ class Arm:
 class _Entry(NamedTuple):
     key: str
     label: str
-    """Empty for a plain run: what it is called depends on what it is compared with."""
+    """Label of the setting in a sweep; empty for a single run, whose label depends on the other runs."""
     seed: int
     run: Run
 
 
 def arms(items: Iterable[Item]) -> tuple[list[Arm], list[str]]:
-    """The arms in the order in which they first appear, labelled apart, and warnings of what was left out.
+    """Group runs into arms.
 
-    Within a sweep an arm is a label; plain runs are of one arm when their resolved scenarios differ in seed and name
-    only. Raises NotARun or NotASweep, as `load` and `load_sweep` do.
+    In a sweep, each label is an arm. Single runs are of the same arm if their scenarios differ in seed and name only.
+
+    Args:
+        items: runs, sweeps, or their directories.
+
+    Returns:
+        The arms with unique labels, in the order in which they first appear, and a warning for each run or set of
+        points that is left out.
+
+    Raises:
+        NotARun: a directory holds neither a run nor a sweep.
+        NotASweep: the index of a sweep cannot be read.
     """
     warnings: list[str] = []
     entries = [entry for number, item in enumerate(items) for entry in _entries(number, _opened(item), warnings)]
@@ -56,7 +66,7 @@ def arms(items: Iterable[Item]) -> tuple[list[Arm], list[str]]:
         else:
             arm.runs[seed] = run
     _label([arm for arm in grouped.values() if not arm.label])
-    _tell_apart(list(grouped.values()))
+    _make_unique(list(grouped.values()))
     return list(grouped.values()), warnings
 
 
@@ -77,7 +87,7 @@ def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_E
     elif (status := item.info.get("status")) not in ENDED:
         warnings.append(f"{item.path} is left out: it is {status}, not complete")
     else:
-        same = {name: value for name, value in item.scenario.items() if name not in NOT_PART_OF_AN_ARM}
+        same = {name: value for name, value in item.scenario.items() if name not in IGNORED_FIELDS}
         yield _Entry(json.dumps(same, sort_keys=True), "", int(item.scenario["seed"]), item)
 
 
@@ -93,15 +103,15 @@ def _unfinished(sweep: Sweep) -> list[str]:
 
 
 def listed(names: Sequence[object], separator: str = ", ") -> str:
-    """Names for a sentence: the first few, and how many more there are."""
+    """Join names for a sentence: the first MAX_NAMED, and the number of the others."""
     more = len(names) - MAX_NAMED
     return separator.join(map(str, names[:MAX_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _label(plain: list[Arm]) -> None:
-    """Call arms of plain runs by their scenarios' names if these tell them apart, else by the fields that differ.
+    """Label arms of single runs by the names of their scenarios if these are unique, else by the fields that differ.
 
-    Arms that differ in many fields go by the directory of their first run.
+    If more than MAX_FIELDS fields differ, the label is the directory of the first run.
     """
     first = [next(iter(arm.runs.values())) for arm in plain]
     names = [{run.name for run in arm.runs.values()} for arm in plain]
@@ -114,7 +124,7 @@ def _label(plain: list[Arm]) -> None:
 
 
 def _differences(scenarios: list[dict[str, Any]]) -> list[str]:
-    fields = dict.fromkeys(field for scenario in scenarios for field in scenario if field not in NOT_PART_OF_AN_ARM)
+    fields = dict.fromkeys(field for scenario in scenarios for field in scenario if field not in IGNORED_FIELDS)
     differing = [field for field in fields if len({json.dumps(each.get(field)) for each in scenarios}) > 1]
     if len(differing) > MAX_FIELDS:
         return [""] * len(scenarios)
@@ -125,7 +135,7 @@ def _differences(scenarios: list[dict[str, Any]]) -> list[str]:
 
 
 def _flat(section: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Values by the dotted path of their field."""
+    """Values of a scenario by dotted path of field."""
     flat: dict[str, Any] = {}
     for name, value in section.items():
         path = f"{above}{name}"
@@ -134,11 +144,11 @@ def _flat(section: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _short(path: str) -> str:
-    """The end of a field's path that a reader needs: `policy` for `learning.policy.name`."""
+    """The end of a field's path, for labels: `policy` for `learning.policy.name`."""
     return ".".join(path.removesuffix(".name").split(".")[-1 if path.endswith(".name") else -2 :])
 
 
-def _tell_apart(every: list[Arm]) -> None:
+def _make_unique(every: list[Arm]) -> None:
     seen: Counter[str] = Counter()
     for arm in every:
         seen[arm.label] += 1

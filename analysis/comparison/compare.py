@@ -1,4 +1,4 @@
-"""Comparing arms under common random numbers: a table, sentences, and warnings of what weakens them."""
+"""Comparison of arms under common random numbers: a table, sentences, and warnings about their validity."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ import pandas as pd
 
 from analysis.comparison.arms import Arm, Item, arms, listed
 from analysis.comparison.contrast import Contrast, contrast, reference
-from analysis.comparison.intervals import FEWEST
+from analysis.comparison.intervals import MIN_VALUES
 from analysis.comparison.outcomes import MEASURES, Goal, Outcome, observe
 from analysis.comparison.sentences import sentence
 from analysis.comparison.text import tables
 
 MANY_INTERVALS = 20
-"""Intervals at 95 % from which on one is expected to miss by chance alone."""
+"""Number of 95 % intervals of which one is expected to miss the true value by chance."""
 
 NOTE = (
     "Differences are between runs of the same seed; percentages are geometric means over these pairs.\n"
-    "Variance less by: what pairing took off the variance of the mean difference."
+    "Variance less by: reduction of the variance of the mean difference by pairing."
 )
+"""Explanation printed below the tables."""
 
 Outcomes = dict[str, dict[int, dict[str, Outcome]]]
 """Outcomes by arm, seed and measure."""
 
 
 class NotComparable(ValueError):
-    """Runs of which fewer than two arms are left to compare."""
+    """The runs form fewer than two arms."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; printing it shows all of it as plain text."""
+    """Result of `compare`; `print` shows all of it as plain text."""
 
     goal: Goal
     confidence: float
+    """Confidence level of each interval."""
     rows: list[Contrast]
-    """One for each measure and arm, the reference first."""
+    """One row per measure and arm; for each measure, the reference arm first."""
     warnings: list[str]
-    """What was left out, and what makes the intervals weaker than they look."""
+    """Runs that are left out, and reasons why the intervals are less reliable than they seem."""
     outcomes: pd.DataFrame
-    """What was compared: arm, seed, measure, value, reached (see `Outcome`)."""
+    """The values compared, one row each: arm, seed, measure, value, reached (see `Outcome`)."""
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row for each measure and arm, with the columns of `Contrast`."""
+        """One row per measure and arm, with the columns of `Contrast`."""
         return pd.DataFrame(self.rows, columns=Contrast._fields)
 
     @property
     def sentences(self) -> list[str]:
-        """What can be said, one sentence for each measure and arm but the reference, arm by arm."""
-        held = sorted((row for row in self.rows if row.reference), key=lambda row: self.arms.index(row.arm))
-        return [sentence(row, self.goal, self.confidence) for row in held]
+        """One sentence for each measure and each arm except the reference, in the order of the arms."""
+        compared = sorted((row for row in self.rows if row.reference), key=lambda row: self.arms.index(row.arm))
+        return [sentence(row, self.goal, self.confidence) for row in compared]
 
     @property
     def arms(self) -> list[str]:
-        """Labels, the reference first."""
+        """Labels of the arms, the reference first."""
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def __str__(self) -> str:
@@ -72,23 +74,39 @@ def compare(
     split: str = "test",
     confidence: float = 0.95,
 ) -> Comparison:
-    """Time, energy and bits until `metric` reaches `target`, its final value, and round latency, arm against arm.
+    """Compare runs in time, energy and bits to a target, in the final value of a metric, and in round latency.
 
-    `items` are runs, sweeps, or their directories. Their runs form arms (see `arms`); every other arm is compared with
-    the first, pairing runs of the same seed, which see the same users, channels and slowdowns. Intervals are those of
-    `intervals`, each at `confidence` by itself.
+    Runs form arms (see `arms`), and each arm is compared with the first, the reference. Runs with the same seed have
+    the same users, channels and slowdowns and are compared in pairs.
 
-    Raises NotComparable when fewer than two arms are left, NotRecorded when a run evaluated only other metrics,
-    NotARun and NotASweep for folders that are neither.
+    Args:
+        items: runs, sweeps, or their directories.
+        target: value of the metric until which time, energy and bits are counted.
+        metric: name of the metric.
+        split: data that the model was evaluated on.
+        confidence: confidence level of each single interval (see `intervals`).
+
+    Raises:
+        NotComparable: there are fewer than two arms.
+        NotRecorded: a run evaluated other metrics only.
+        NotARun: a directory holds neither a run nor a sweep.
+        NotASweep: the index of a sweep cannot be read.
     """
     found, warnings = arms(items)
     if len(found) < 2:
         raise NotComparable("; ".join([_why_not(found), *warnings]))
-    return contrasted(found, warnings, Goal(metric, target, split), confidence)
+    return compare_arms(found, warnings, Goal(metric, target, split), confidence)
 
 
-def contrasted(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, confidence: float = 0.95) -> Comparison:
-    """Every arm held against the first; with one arm only, the means alone."""
+def compare_arms(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, confidence: float = 0.95) -> Comparison:
+    """Compare each arm with the first; a single arm has means only.
+
+    Args:
+        found: the arms.
+        warnings: warnings from the grouping into arms, which the result includes.
+        goal: metric, target and split.
+        confidence: confidence level of each single interval.
+    """
     outcomes = {arm.label: {seed: observe(run, goal) for seed, run in sorted(arm.runs.items())} for arm in found}
     rows = list(_rows(outcomes, confidence))
     weak = [*_diverged(found, goal), *_weaknesses(rows, outcomes, goal)]
@@ -134,13 +152,13 @@ def _weaknesses(rows: Sequence[Contrast], outcomes: Outcomes, goal: Goal) -> Ite
         unknown = [seed for seed, found in seeds.items() if "final_value" not in found]
         if unknown:
             yield f"{arm} has no {goal.metric} on {goal.split} with seed {listed(unknown)}"
-    few = {row.arm: row.pairs for row in rows if row.reference and row.pairs < FEWEST}
+    few = {row.arm: row.pairs for row in rows if row.reference and row.pairs < MIN_VALUES}
     if few:
         pairs = listed([f"{arm} ({pairs})" for arm, pairs in few.items()])
-        yield f"too few paired seeds for an interval, at least {FEWEST} are needed: {pairs}"
+        yield f"too few paired seeds for an interval, at least {MIN_VALUES} are needed: {pairs}"
     intervals = sum(row.low == row.low for row in rows)
     if intervals >= MANY_INTERVALS:
-        yield f"of {intervals} intervals some miss by chance alone: a single one that excludes zero proves little"
+        yield f"of {intervals} intervals some miss by chance: a single one that excludes zero is weak evidence"
 
 
 def _unpaired(arm: str, seeds: set[int], other: str) -> Iterator[str]:

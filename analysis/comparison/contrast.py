@@ -1,4 +1,4 @@
-"""One arm held against the reference in one measure: numbers only."""
+"""Comparison of one arm with the reference in one measure, as numbers."""
 
 from __future__ import annotations
 
@@ -12,53 +12,62 @@ from analysis.comparison.intervals import Values
 from analysis.comparison.outcomes import Outcome
 
 BySeed = Mapping[int, Outcome]
+"""Outcomes of an arm in one measure, by seed."""
 
 
 class Contrast(NamedTuple):
-    """A row of a comparison. Means and differences are in `unit`; what cannot be told is missing (NaN)."""
+    """One row of a comparison. Means and differences are in `unit`; unknown numbers are NaN."""
 
     measure: str
-    """A name of MEASURES."""
+    """Name of the measure, a key of MEASURES."""
     unit: str
     arm: str
     reference: str
-    """The arm that this one is compared with; empty for the reference itself."""
+    """Label of the arm that this one is compared with; empty for the reference itself."""
     seeds: int
-    """Seeds that recorded the measure."""
+    """Number of seeds that recorded the measure."""
     reached: int
-    """Of these, seeds that reached the target; where there is none to reach, seeds whose value is finite."""
+    """Number of these seeds that reached the target or, for a measure without target, whose value is finite."""
     mean: float
-    """Mean over these seeds."""
+    """Mean over the seeds that reached the target."""
     mean_low: float
     mean_high: float
-    """Interval for that mean."""
+    """Ends of the confidence interval of the mean."""
     pairs: int
-    """Seeds that recorded the measure in both arms."""
+    """Number of seeds that recorded the measure in both arms."""
     pairs_reached: int
-    """Of these, pairs in which both did: differences are over them."""
+    """Number of these pairs in which both runs reached the target; differences are over these pairs."""
     difference: float
     """Mean paired difference, this arm minus the reference."""
     low: float
     high: float
-    """Interval for the mean difference."""
+    """Ends of the confidence interval of the mean difference."""
     relative: float
-    """Geometric mean of the pairs' ratios to the reference, minus one: -0.12 is 12 % less. Missing unless all values
+    """Geometric mean of the ratios to the reference over the pairs, minus 1: -0.12 is 12 % less. NaN unless all values
     are positive."""
     relative_low: float
     relative_high: float
-    """Interval for it, from the mean of the logarithms: effects that multiply are told from fewer seeds so."""
+    """Ends of its confidence interval, from the mean of the logarithms: multiplicative effects need fewer seeds so."""
     variance_reduction: float
-    """Share of the variance of the difference that pairing by seed took away."""
+    """Share by which pairing by seed reduced the variance of the difference."""
     equal: int
-    """Pairs with exactly the same value."""
+    """Number of pairs with exactly the same value."""
     less: int
     more: int
-    """Pairs in which this arm's value is certainly less, or more: where one of two missed the target, only if the
-    other reached it before the first had to give up."""
+    """Numbers of pairs in which the value of this arm is certainly less, or more. If one run of a pair missed the
+    target, this is known only if the other reached it before the first one ended."""
 
 
 def reference(measure: str, unit: str, arm: str, own: BySeed, confidence: float) -> Contrast:
-    """The reference's own row."""
+    """Return the row of the reference arm, with its mean and no differences.
+
+    Args:
+        measure: name of the measure.
+        unit: its unit.
+        arm: label of the reference arm.
+        own: outcomes of the arm.
+        confidence: confidence level of the interval.
+    """
     reached = _reached(own)
     mean = intervals.mean(reached, confidence)
     nothing = (np.nan,) * 7
@@ -68,7 +77,17 @@ def reference(measure: str, unit: str, arm: str, own: BySeed, confidence: float)
 def contrast(
     measure: str, unit: str, arm: str, own: BySeed, to: str, others: BySeed, confidence: float = 0.95
 ) -> Contrast:
-    """The outcomes `own` of an arm, by seed, held against the outcomes `others` of the arm called `to`."""
+    """Compare an arm with the reference in one measure.
+
+    Args:
+        measure: name of the measure.
+        unit: its unit.
+        arm: label of the arm.
+        own: outcomes of the arm.
+        to: label of the reference arm.
+        others: outcomes of the reference arm.
+        confidence: confidence level of the intervals.
+    """
     reached = _reached(own)
     paired = [(own[seed], others[seed]) for seed in sorted(own.keys() & others.keys())]
     both = np.array([(a.value, b.value) for a, b in paired if a.reached and b.reached]).reshape(-1, 2)
@@ -104,7 +123,7 @@ def _mean(values: Values) -> float:
 
 
 def _without_rounding(values: Values, reference: Values) -> Values:
-    """Values that differ from the reference by rounding only are the reference's."""
+    """Replace values that differ from the reference by rounding only by those of the reference."""
     size = np.maximum(np.abs(values), np.abs(reference))
     return np.where(np.abs(values - reference) <= intervals.ROUNDING * size, reference, values)
 
@@ -118,7 +137,7 @@ def _relative(values: Values, base: Values, confidence: float) -> tuple[float, f
 
 
 def _order(own: Outcome, other: Outcome) -> int:
-    """-1 where the own value is certainly less, 1 where it is certainly more, else 0: equal, or not known."""
+    """-1 if the own value is certainly less, 1 if it is certainly more, 0 if it is equal or the order is unknown."""
     if own.reached and other.reached:
         equal = abs(own.value - other.value) <= intervals.ROUNDING * max(abs(own.value), abs(other.value))
         return 0 if equal else int(np.sign(own.value - other.value))

@@ -1,4 +1,4 @@
-"""What one run achieved: the numbers that runs are compared by, and how a reader is told of them."""
+"""Outcomes of a run: the measures by which runs are compared, with their wording."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from analysis.run import Run
 
 
 class Outcome(NamedTuple):
-    """One number of one run."""
+    """Value of one measure of one run."""
 
     value: float
     reached: bool = True
-    """Where false, the target was not reached before the last evaluation, when `value` had been spent; it is infinite
-    where the training had diverged, so that the target never will be. Or the value itself is not finite."""
+    """False if the target was not reached, or if the value is not finite. `value` is then what had been spent at the
+    last evaluation, and infinite if the training had diverged, so that the target would never be reached."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """The learning target up to which time, energy and bits are counted."""
+    """The learning target until which time, energy and bits are counted."""
 
     metric: str = "accuracy"
     target: float = 0.8
     split: str = "test"
+    """Data that the model is evaluated on."""
 
     def __str__(self) -> str:
         if self.metric == "accuracy":
@@ -39,14 +40,16 @@ class Goal:
 
 @dataclass(frozen=True)
 class Measure:
-    """One row group of a comparison; in the texts {goal} and {metric} are filled in, {amount} is the difference."""
+    """Wording of a measure, with the placeholders {goal}, {metric} and, in `less` and `more`, {amount}."""
 
     title: str
     unit: str
     less: str
+    """Statement about an arm whose value is smaller by {amount} than that of the reference."""
     more: str
+    """Statement about an arm whose value is larger by {amount} than that of the reference."""
     relative: bool = True
-    """Whether differences read best as a share of the reference."""
+    """Whether differences are shown as a share of the reference."""
 
 
 MEASURES = {
@@ -72,13 +75,16 @@ MEASURES = {
         "has a 95th percentile of round latency {amount} higher",
     ),
 }
-"""What runs are compared by, in the order of the tables."""
+"""Measures by which runs are compared, by name, in the order of the tables."""
 
 
 def observe(run: Run, goal: Goal) -> dict[str, Outcome]:
-    """The outcomes of a run, by the names of MEASURES, and `late_value`; those that it did not record are absent.
+    """Return the outcomes of a run by measure: those of MEASURES, and `late_value` (see `measures.late_mean`).
 
-    Raises NotRecorded when the run evaluated other metrics, but never the goal's.
+    Measures that the run did not record are absent.
+
+    Raises:
+        NotRecorded: the run evaluated other metrics, but not that of the goal.
     """
     return {**_learning(run, goal), **_latency(run)}
 
@@ -90,7 +96,7 @@ def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
     time_s = measures.time_to(run.evaluations, goal.metric, goal.target, goal.split)
     reached = time_s is not None
     until_s = float(history["time_s"].iloc[-1]) if time_s is None else time_s
-    spent = measures.spent_until(run.rounds, until_s)
+    spent = measures.totals_until(run.rounds, until_s)
     to_target = {
         "time_to_target_s": until_s,
         "energy_to_target_j": float(spent["energy_j"]),
@@ -100,15 +106,15 @@ def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
     return {
         **{name: Outcome(math.inf if never else value, reached) for name, value in to_target.items()},
         "final_value": _reached_value(float(history["value"].iloc[-1]), goal),
-        "late_value": _reached_value(measures.late(history["value"]), goal),
+        "late_value": _reached_value(measures.late_mean(history["value"]), goal),
     }
 
 
 def _reached_value(value: float, goal: Goal) -> Outcome:
-    """A loss that is not a number is above all others, like one that is infinite."""
+    """Outcome of a final value; a loss that is NaN counts as infinite."""
     if math.isfinite(value):
         return Outcome(value)
-    return Outcome(math.inf if measures.falls(goal.metric) else value, reached=False)
+    return Outcome(math.inf if measures.lower_is_better(goal.metric) else value, reached=False)
 
 
 def _latency(run: Run) -> dict[str, Outcome]:
@@ -122,16 +128,29 @@ def _latency(run: Run) -> dict[str, Outcome]:
 
 
 def values(run: Run, goal: Goal) -> pd.DataFrame:
-    """The goal's evaluations in order of time, NaN and infinity included; none of a run that computed no values."""
+    """Return the evaluations of the goal's metric in order of time, with NaN and infinity; none for a dry run.
+
+    Raises:
+        NotRecorded: the run evaluated other metrics, but not that of the goal.
+    """
     if "evaluations" not in run.tables or run.evaluations.empty:
         return pd.DataFrame(columns=["time_s", "value"])
     history = measures.metric_history(run.evaluations, goal.metric, goal.split)
     return history if measures.has_values(run.evaluations) else history.iloc[:0]
 
 
-def within_reach(runs: Iterable[Run], metric: str = "accuracy", split: str = "test") -> Goal:
-    """The hardest target, to two digits, that each of the runs that did not diverge reached at some time."""
-    falling = measures.falls(metric)
+def hardest_common_goal(runs: Iterable[Run], metric: str = "accuracy", split: str = "test") -> Goal:
+    """Return the hardest target, with two significant digits, that all runs reached; diverged runs are ignored.
+
+    Args:
+        runs: the runs.
+        metric: name of the metric.
+        split: data that the model was evaluated on.
+
+    Returns:
+        The target; the default of `Goal` if no run has values.
+    """
+    falling = measures.lower_is_better(metric)
     sound = [run for run in runs if run.diverged_from(split) is None]
     seen = [values(run, Goal(metric, split=split))["value"].astype(float) for run in sound]
     histories = [finite for each in seen if len(finite := each[np.isfinite(each)])]

@@ -1,4 +1,4 @@
-"""What can and what cannot be said about one contrast, in a sentence."""
+"""One sentence per contrast, which claims a difference only if it is significant."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import math
 from typing import NamedTuple
 
 from analysis.comparison.contrast import Contrast
-from analysis.comparison.intervals import FEWEST, Interval, sign_test
+from analysis.comparison.intervals import MIN_VALUES, Interval, sign_test
 from analysis.comparison.outcomes import MEASURES, Goal
 from analysis.style import number, scale
 
 
 def sentence(row: Contrast, goal: Goal, confidence: float) -> str:
-    """What `row` says: a difference is claimed only when its interval does not cover zero.
+    """Describe a contrast in a sentence.
 
-    Where the target was missed in some pairs, the sentence says in how many, and what their order tells.
+    A difference is claimed only if its interval does not contain 0. If the target was missed in some pairs, the
+    sentence gives their number and the result of a sign test.
+
+    Args:
+        row: a contrast with a reference.
+        goal: metric, target and split of the comparison.
+        confidence: confidence level of the intervals.
     """
     if not row.pairs:
         return f"{row.arm} and {row.reference} have no seed in common that recorded {title(row, goal)}."
@@ -32,17 +38,17 @@ def sentence(row: Contrast, goal: Goal, confidence: float) -> str:
 
 
 def targeted(row: Contrast) -> bool:
-    """Whether the measure of `row` is what a target costs."""
+    """Return whether the measure of `row` is a cost until a target is reached."""
     return "to_target" in row.measure
 
 
 def title(row: Contrast, goal: Goal) -> str:
-    """The measure of `row` in words."""
+    """Return the name of the measure of `row` in words."""
     return MEASURES[row.measure].title.format(goal=goal, metric=goal.metric)
 
 
 class Shown(NamedTuple):
-    """A difference and the ends of its interval, in the unit in which they read best."""
+    """A difference and the ends of its interval, in the unit in which they are shown."""
 
     difference: float
     low: float
@@ -51,7 +57,8 @@ class Shown(NamedTuple):
 
 
 def shown(row: Contrast, goal: Goal) -> Shown:
-    """The difference of `row` for reading: relative to the reference where the measure is, else in units."""
+    """Return the difference of `row` as it is shown: in percent of the reference if the measure is relative, else in
+    a multiple of its unit."""
     if MEASURES[row.measure].relative and math.isfinite(row.relative):
         return Shown(100 * row.relative, 100 * row.relative_low, 100 * row.relative_high, "%")
     if row.measure == "final_value" and goal.metric == "accuracy":
@@ -68,25 +75,25 @@ def _claim(row: Contrast, goal: Goal, confidence: float) -> str:
     measure = MEASURES[row.measure]
     text, amount = measure.less if difference < 0 else measure.more, f"{number(abs(difference))}{unit}"
     change = f"{row.arm} {text.format(amount=amount, goal=goal, metric=goal.metric)} than {row.reference}"
-    if row.pairs_reached < FEWEST:
-        return f"{change} ({seeds}: too few, at least {FEWEST} are needed for an interval)"
-    least, most = sorted((abs(low), abs(high)))
+    if row.pairs_reached < MIN_VALUES:
+        return f"{change} ({seeds}: too few, at least {MIN_VALUES} are needed for an interval)"
+    smaller, larger = sorted((abs(low), abs(high)))
     if not Interval(low, high).covers(0.0):
-        return f"{change} ({confidence:.0%} CI {number(least)} to {number(most)}{unit}, {seeds})"
+        return f"{change} ({confidence:.0%} CI {number(smaller)} to {number(larger)}{unit}, {seeds})"
     return (
-        f"no difference in {title(row, goal)} between {row.arm} and {row.reference} can be told apart from chance "
+        f"no significant difference in {title(row, goal)} between {row.arm} and {row.reference} "
         f"({confidence:.0%} CI {number(abs(low))}{unit} less to {number(high)}{unit} more, {seeds})"
     )
 
 
 def _order(row: Contrast, goal: Goal) -> str:
-    """Which of two came first, over all pairs in which that is certain, and how likely so uneven a count is."""
+    """Numbers of pairs with certain order, and the p-value of the sign test."""
     certain = row.less + row.more
     if not certain:
-        return f"in no pair is it known which has the lesser {title(row, goal)}"
+        return f"in no pair is it known which arm has the lower {title(row, goal)}"
     verdict = f"sign test p = {sign_test(row.less, row.more):.2g}"
     return (
-        f"{row.arm} has the lesser {title(row, goal)} in {row.less} of {certain} pairs whose order is known ({verdict})"
+        f"{row.arm} has the lower {title(row, goal)} in {row.less} of {certain} pairs whose order is known ({verdict})"
     )
 
 

@@ -14,20 +14,20 @@ from analysis.comparison.sentences import shown, targeted, title
 from analysis.style import number, scale
 
 DASH = "–"
-"""Stands where nothing can be told."""
+"""Text of a cell without a value."""
 
 
 def tables(rows: Sequence[Contrast], goal: Goal, confidence: float) -> str:
-    """Every measure's arms under its name."""
+    """Format a comparison as one text table per measure, each under the name of the measure."""
     blocks = []
     for _, group in groupby(rows, key=lambda row: row.measure):
         arms = list(group)
-        blocks.append(f"{capital(title(arms[0], goal))}\n{_aligned(for_reading(arms, goal, confidence))}")
+        blocks.append(f"{capital(title(arms[0], goal))}\n{_aligned(formatted(arms, goal, confidence))}")
     return "\n\n".join(blocks)
 
 
-def for_reading(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.DataFrame:
-    """The arms of one measure as strings: mean, difference and its interval, pairs, what pairing gave."""
+def formatted(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.DataFrame:
+    """Format the rows of one measure: mean, difference and its interval, pairs, and variance reduction, as text."""
     size, symbol = unit(rows, goal)
     return pd.DataFrame(
         {
@@ -43,7 +43,7 @@ def for_reading(rows: Sequence[Contrast], goal: Goal, confidence: float) -> pd.D
 
 
 def _aligned(frame: pd.DataFrame) -> str:
-    """Columns two spaces apart, the first flush left, the others flush right."""
+    """Format a table with columns two spaces apart, the first aligned left and the others right."""
     lines = [list(frame), *frame.to_numpy().tolist()]
     first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -53,13 +53,14 @@ def _aligned(frame: pd.DataFrame) -> str:
 
 
 def unit(rows: Sequence[Contrast], goal: Goal) -> tuple[float, str]:
+    """Return size and symbol of the unit in which the means of one measure are shown."""
     if rows[0].unit:
         return scale(max((row.mean for row in rows if math.isfinite(row.mean)), default=0.0), rows[0].unit)
     return (0.01, "%") if goal.metric == "accuracy" else (1.0, "")
 
 
 def capital(text: str) -> str:
-    """Text that begins a line; the rest of it keeps its case."""
+    """Capitalise the first letter and leave the others as they are."""
     return text[:1].upper() + text[1:]
 
 

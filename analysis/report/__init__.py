@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run or a sweep, with interactive plots."""
+"""Report of a run or a sweep: one self-contained HTML page with interactive figures."""
 
 from analysis.report.write import write
 

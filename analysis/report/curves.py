@@ -1,4 +1,4 @@
-"""Learning curves of arms: the mean over seeds, and the range that the seeds span."""
+"""Panel of the learning curves of arms: mean and range over seeds."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from analysis.seeds import over_seeds
 
 
 def panel(arms: Sequence[Arm], colours: Mapping[str, str]) -> Panel:
-    """Each metric over simulated time, one curve for each arm; metrics are selected by name."""
+    """Draw each metric over simulated time, one curve per arm; the reader selects the metric."""
     values = {arm.label: [values_on_test(run) for run in arm.runs.values()] for arm in arms}
     metrics = dict.fromkeys(metric for seeds in values.values() for seed in seeds for metric in seed["metric"])
     shown = [metric for metric in metrics if not metric.endswith(("_min", "_max"))]
     if not shown:
-        return Panel("Learning", "These runs recorded no values.")
+        return Panel("Learning", "These runs have no values.")
     caption = (
-        "On the test set, over simulated time: the mean over seeds, interpolated between evaluations, and the range "
-        "that the seeds span. A curve lasts as long as all of its seeds do."
+        "On the test set, over simulated time: mean and range over seeds, interpolated between evaluations. A curve "
+        "ends with the shortest run of its arm."
     )
     return Panel("Learning", caption, {style.words(metric): _figure(values, metric, colours) for metric in shown})
 
@@ -44,7 +44,7 @@ def _figure(values: Mapping[str, Sequence[pd.DataFrame]], metric: str, colours: 
 
 
 def _traces(arm: str, curve: pd.DataFrame, colour: str) -> list[go.Scatter]:
-    outline = pd.concat([curve["least"], curve["greatest"][::-1]])
+    outline = pd.concat([curve["min"], curve["max"][::-1]])
     band = go.Scatter(
         x=outline.index,
         y=outline.to_numpy(),

@@ -1,4 +1,4 @@
-"""Dot plots of arms: the mean of a measure with its interval, and every seed."""
+"""Panel of dot plots of arms: the mean of each measure with its interval, and the value of each seed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ from analysis.comparison.sentences import targeted, title
 from analysis.comparison.text import capital, unit
 from analysis.report.panel import Panel
 
-NARROW = 20
-"""Letters in a line below a plot: on a small screen it is no wider."""
+TITLE_WIDTH = 20
+"""Maximum number of letters in a line of a plot's title, so that it fits on a small screen."""
 
 
 def panel(
     heading: str, caption: str, comparison: Comparison, measures: Sequence[str], colours: Mapping[str, str]
 ) -> Panel:
-    """One plot for each of the measures that were recorded, side by side."""
+    """Draw one plot for each measure that was recorded, side by side.
+
+    Args:
+        heading: title of the panel.
+        caption: description of the panel.
+        comparison: the arms compared.
+        measures: names of the measures.
+        colours: colour of each arm by label.
+    """
     recorded = {name: rows for name in measures if (rows := [row for row in comparison.rows if row.measure == name])}
     if not recorded:
-        return Panel(heading, "These runs did not record it.")
+        return Panel(heading, "These runs have not recorded any of these measures.")
     figure = make_subplots(cols=len(recorded), shared_yaxes=True, horizontal_spacing=0.03)
     for column, rows in enumerate(recorded.values(), start=1):
         size, symbol = unit(rows, comparison.goal)
         words = capital(title(rows[0], comparison.goal)) + (f" ({symbol})" if symbol else "")
-        figure.update_xaxes(title="<br>".join(wrap(words, NARROW)), row=1, col=column)
+        figure.update_xaxes(title="<br>".join(wrap(words, TITLE_WIDTH)), row=1, col=column)
         for row in rows:
             figure.add_trace(_seeds(row, comparison, size, colours[row.arm]), row=1, col=column)
             figure.add_trace(_mean(row, size, colours[row.arm]), row=1, col=column)
@@ -44,8 +52,8 @@ def panel(
 
 def _note(recorded: Mapping[str, Sequence[Contrast]]) -> str:
     missed = max(sum(row.seeds - row.reached for row in rows) for rows in recorded.values())
-    aimed = any(targeted(rows[0]) for rows in recorded.values())
-    why = "did not reach the target" if aimed else "ended in a value that is not finite"
+    has_target = any(targeted(rows[0]) for rows in recorded.values())
+    why = "did not reach the target" if has_target else "ended in a value that is not finite"
     return f"{missed} runs {why} and have no dot." if missed else ""
 
 
@@ -62,12 +70,12 @@ def _seeds(row: Contrast, comparison: Comparison, size: float, colour: str) -> g
 
 
 def _mean(row: Contrast, size: float, colour: str) -> go.Scatter:
-    reach = (row.mean_high - row.mean_low) / 2 / size
+    margin = (row.mean_high - row.mean_low) / 2 / size
     return go.Scatter(
         x=[row.mean / size],
         y=[row.arm],
         mode="markers",
         marker={"color": colour, "size": 10},
-        error_x={"array": [reach], "color": colour, "thickness": 2, "width": 4, "visible": math.isfinite(reach)},
+        error_x={"array": [margin], "color": colour, "thickness": 2, "width": 4, "visible": math.isfinite(margin)},
         hovertemplate="mean %{x:.4g}<extra>%{y}</extra>",
     )

@@ -1,4 +1,4 @@
-"""The round timeline: one row for each user, one bar for each stretch of work or waiting, and the critical path."""
+"""Panel of round timelines: one row per user, one bar per interval of work or waiting, and the critical path."""
 
 from __future__ import annotations
 
@@ -12,33 +12,40 @@ from analysis.report.timeline import ACTIVITIES, intervals
 from analysis.run import Run
 
 MAX_ROUNDS = 6
-"""Rounds to choose from."""
+"""Maximum number of rounds that the reader can select."""
 MAX_USERS = 40
-"""Rows in the picture of a round."""
+"""Maximum number of rows of a timeline."""
 MAX_BARS = 3000
-"""Bars in the picture of a round."""
+"""Maximum number of bars of a timeline."""
 
 SERVER = -1
-"""Row key of what the server does for no user in particular."""
+"""Row of the server's work that belongs to no user."""
 
 
 def panel(run: Run) -> Panel:
-    """The timelines of a few rounds: all of a short run, else the first, the last and some of typical latencies."""
+    """Draw the timelines of `representative` rounds; the reader selects one."""
     chosen = representative(run.rounds)
     pictures = {label: _round_picture(run, number) for label, number in chosen.items()}
     notes = [f"{len(chosen)} of {len(run.rounds)} rounds can be selected."] if len(chosen) < len(run.rounds) else []
     notes += [note for _, left_out in pictures.values() for note in left_out]
     return Panel(
         "Round timeline",
-        "What each user, and the server on its behalf, was doing. The thin red line follows the critical path, the "
-        "chain of activities that decided when the round ended. Hatched bars were cut off.",
+        "Activities of each user, and of the server on its behalf. The thin red line marks the critical path, the "
+        "chain of activities that determined when the round ended. Hatched bars were interrupted.",
         {label: figure for label, (figure, _) in pictures.items()},
         " ".join(dict.fromkeys(notes)),
     )
 
 
 def representative(rounds: pd.DataFrame) -> dict[str, int]:
-    """At most MAX_ROUNDS rounds by label; the slowest comes first."""
+    """Choose at most MAX_ROUNDS rounds: all of a short run, else the first, the last and some by latency.
+
+    Args:
+        rounds: the table `rounds`.
+
+    Returns:
+        Numbers of rounds by label; in a long run, the slowest comes first.
+    """
     ranked = rounds.sort_values(["latency_s", "round"], ascending=[False, True])["round"].tolist()
     if len(ranked) <= MAX_ROUNDS:
         return {f"Round {number}": number for number in sorted(ranked)}
@@ -66,11 +73,18 @@ def _with_row(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def thinned(bars: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """At most MAX_USERS rows, those done last, and MAX_BARS bars, the longest; and notes on what is left out."""
+    """Limit a timeline to the MAX_USERS rows that ended last and the MAX_BARS longest bars.
+
+    Args:
+        bars: intervals with the columns row, start_s and end_s.
+
+    Returns:
+        The intervals that are kept, and a sentence for each limit that was exceeded.
+    """
     notes = []
     latest = bars.groupby("row")["end_s"].max().sort_values(ascending=False, kind="stable")
     if len(latest) > MAX_USERS:
-        notes.append(f"Only the {MAX_USERS} users that were done last are drawn.")
+        notes.append(f"Only the {MAX_USERS} users that finished last are drawn.")
         bars = bars[bars["row"].isin(latest.index[:MAX_USERS])]
     if len(bars) > MAX_BARS:
         notes.append(f"Only the {MAX_BARS} longest intervals of a round are drawn.")

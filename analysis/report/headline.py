@@ -1,4 +1,4 @@
-"""The numbers at the top of a report, and the table of users at its end."""
+"""Headline numbers and table of users in the report of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.style import number, quantity, scale
 
 
 class Tile(NamedTuple):
-    """One number for the eye."""
+    """One headline number."""
 
     label: str
     value: str
@@ -20,7 +20,7 @@ class Tile(NamedTuple):
 
 
 def facts(run: Run) -> str:
-    """Who ran what, in a line: scheme, executor and seed."""
+    """Return scheme, executor and seed of a run in one line."""
     learning: dict[str, Any] = run.scenario.get("learning") or {}
     scheme, seed = learning.get("scheme", {}).get("name"), run.info.get("seed")
     return " · ".join(
@@ -33,7 +33,7 @@ def facts(run: Run) -> str:
 
 
 def tiles(run: Run) -> list[Tile]:
-    """Headline numbers of a run in which at least one round has ended."""
+    """Return the headline numbers of a run in which at least one round has ended."""
     rounds, latency, part = run.rounds, run.round_latency(), run.participation()
     energy = run.energy_by_user()["total_j"]
     p95_s, dropped_share = quantity(latency["p95_s"], "s"), part["dropped_share"]
@@ -71,11 +71,11 @@ def _best(values: pd.DataFrame) -> list[Tile]:
 
 
 def _diverged(since: int | None) -> list[Tile]:
-    return [] if since is None else [Tile("Diverged", f"round {since}", "the loss is not finite from there on")]
+    return [] if since is None else [Tile("Diverged", f"round {since}", "the loss is not finite from this round on")]
 
 
 def users(run: Run) -> pd.DataFrame:
-    """One row for each user, for reading: where it is, how fast, how much it worked, waited for and spent."""
+    """Return one row per user, as text: position, device, samples, share of time busy, rounds decided, energy."""
     known = run.users.set_index("user")
     on_device = run.computations[run.computations["node_kind"] == "user"]
     busy = on_device.groupby("user")["service_s"].sum() / run.rounds["end_s"].max()

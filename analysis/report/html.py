@@ -1,4 +1,4 @@
-"""Panels, numbers and tables put into one HTML file that opens offline, in light and in dark."""
+"""Assembly of panels, headline numbers and tables in one HTML file that works offline, with light and dark theme."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ TEMPLATE = Path(__file__).with_name("page.html")
 def document(
     name: str, status: str, facts: str, tiles: Iterable[Tile], panels: Sequence[Panel], details: Iterable[str]
 ) -> str:
-    """The whole page; `details` is HTML that `folded` made."""
+    """Return the page as HTML.
+
+    Args:
+        name: title.
+        status: status of the run or sweep.
+        facts: a line below the title.
+        tiles: headline numbers.
+        panels: panels in the order of the page.
+        details: sections at its end, from `folded`.
+    """
     views = {_identity(panel): [figure.to_dict() for figure in panel.views.values()] for panel in panels if panel.views}
     return Template(TEMPLATE.read_text("utf-8")).substitute(
         name=escape(name),
@@ -29,19 +38,19 @@ def document(
         tiles="".join(map(_tile, tiles)),
         panels="".join(map(_section, panels)),
         details="".join(details),
-        views=to_json_plotly(views).replace("<", "\\u003c"),  # no string may close the script element it stands in
+        views=to_json_plotly(views).replace("<", "\\u003c"),  # else a string could close the script element
         plotly=get_plotlyjs(),
     )
 
 
 def folded(title: str, content: pd.DataFrame | str) -> str:
-    """A table or plain text that a reader unfolds."""
+    """Return a table or plain text as an HTML section that is closed at first."""
     inner = f"<pre>{escape(content)}</pre>" if isinstance(content, str) else _table(content)
     return f"<details><summary>{escape(title)}</summary>{inner}</details>\n"
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """Every cell as it prints, nothing where it is missing; lines within a cell stay lines."""
+    """HTML of a table; a missing value is an empty cell, and line breaks in cells are kept."""
     rows = [("th", list(frame)), *(("td", row) for row in frame.astype(object).to_numpy().tolist())]
     lines = ["".join(f"<{tag}>{_cell(value)}</{tag}>" for value in row) for tag, row in rows]
     return f'<div class="scroll"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'

@@ -1,4 +1,4 @@
-"""Learning curves: what the test set said, over simulated time and over energy."""
+"""Panel of learning curves on the test set, over simulated time and over energy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from analysis.report.panel import Panel
 from analysis.run import Run
 
 MAX_MARKERS = 60
-"""Evaluations up to which each has a marker on the line."""
+"""Maximum number of evaluations for which each has a marker."""
 
 
 def values_on_test(run: Run) -> pd.DataFrame:
-    """The evaluations on the test set that have a finite value; none in a dry run, or before the first."""
+    """Return the evaluations on the test set with finite values; a dry run has none."""
     if "evaluations" not in run.tables:
         return pd.DataFrame(columns=["metric", "value"])
     evaluations = run.evaluations
@@ -25,14 +25,14 @@ def values_on_test(run: Run) -> pd.DataFrame:
 
 
 def panel(run: Run) -> Panel:
-    """Each metric over simulated time and over the energy spent so far; metrics are selected by name."""
+    """Draw each metric over simulated time and over the energy of all users; the reader selects the metric."""
     values = values_on_test(run)
     metrics = [metric for metric in values["metric"].unique() if not metric.endswith(("_min", "_max"))]
     if not metrics:
-        return Panel("Learning", "This run recorded no values: it was dry, or ended before its first evaluation.")
-    caption = "On the test set, over simulated time and over the energy that all users had spent."
+        return Panel("Learning", "This run has no values: it was dry, or ended before its first evaluation.")
+    caption = "On the test set, over simulated time and over the energy of all users."
     if values["metric"].str.endswith("_min").any():
-        caption += " The shaded band spans the users' own models."
+        caption += " The shaded band is the range over the users' own models."
     if (since := run.diverged_from()) is not None:
         caption += f" The training diverged: the loss is not finite from round {since} on, and has no points there."
     spent = _with_energy(values, run.rounds)
@@ -61,10 +61,10 @@ def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:
 
 
 def _traces(evaluations: pd.DataFrame, metric: str) -> list[go.Scatter]:
-    history, least, greatest = (
+    history, low, high = (
         evaluations[evaluations["metric"] == name] for name in (metric, f"{metric}_min", f"{metric}_max")
     )
-    return [*([_band(least, greatest)] if len(least) else []), _line(history)]
+    return [*([_band(low, high)] if len(low) else []), _line(history)]
 
 
 def _line(history: pd.DataFrame) -> go.Scatter:
@@ -79,8 +79,8 @@ def _line(history: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _band(least: pd.DataFrame, greatest: pd.DataFrame) -> go.Scatter:
-    outline = pd.concat([least, greatest[::-1]])
+def _band(low: pd.DataFrame, high: pd.DataFrame) -> go.Scatter:
+    outline = pd.concat([low, high[::-1]])
     return go.Scatter(
         x=outline["x"].to_numpy(),
         y=outline["value"].to_numpy(),

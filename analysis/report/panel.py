@@ -1,4 +1,4 @@
-"""One item of a report: a title, what it shows, and a picture or several to choose from, a table, or lines of text."""
+"""A panel of a report: title, caption, and figures, a table or lines of text."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import plotly.graph_objects as go
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled part of a report."""
+    """A panel of a report."""
 
     title: str
     caption: str
-    """What is shown, in a sentence."""
+    """Description of the content, in a sentence."""
     views: dict[str, go.Figure] = field(default_factory=dict)
-    """Pictures by the label under which a reader selects them."""
+    """Figures by label; if there are several, the reader selects one."""
     note: str = ""
-    """What was left out or averaged."""
+    """Sentences about what is left out or averaged."""
     table: pd.DataFrame | None = None
-    """Shown below the picture."""
+    """Table below the figure."""
     lines: Sequence[str] = ()
-    """A list, below picture and table."""
+    """List of sentences below figure and table."""

@@ -1,4 +1,4 @@
-"""How requests fared: latencies as distributions, outcomes and percentiles as a table."""
+"""Panel of requests: distributions of latency, and a table of outcomes and percentiles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from analysis import measures, style
 from analysis.report.panel import Panel
 
 POINTS = 200
-"""Points of a distribution at most."""
+"""Maximum number of points of a distribution function."""
 
 
 def panel(requests: pd.DataFrame) -> Panel:
-    """The latency of served requests by stream, and how all of them ended."""
+    """Draw the distribution of latency of served requests by stream, above a table of the outcomes of all requests."""
     served = requests[requests["outcome"] == "served"]
     latencies = {str(stream): of_stream["latency_s"].to_numpy() for stream, of_stream in served.groupby("stream")}
-    caption = "The part of the served requests of each stream that took no longer, from asking to the whole answer."
+    caption = "Distribution function of the latency of served requests, from the request to the end of the response."
     figures = {"": _figure(latencies)} if latencies else {}
     return Panel("Requests", caption, figures, table=_table(measures.requests_by(requests, ["stream"])))
 
@@ -34,16 +34,16 @@ def _figure(latencies: Mapping[str, np.ndarray]) -> go.Figure:
             x=np.quantile(latency, parts) / size, y=parts, name=stream, mode="lines", line={"color": colour, "width": 2}
         )
     figure.update_xaxes(title=f"Latency ({symbol})", rangemode="tozero")
-    figure.update_yaxes(title="Part of the requests", tickformat=".0%", range=[0, 1.01])
+    figure.update_yaxes(title="Share of requests", tickformat=".0%", range=[0, 1.01])
     return figure.update_layout(height=340, showlegend=True)
 
 
-def _table(fared: pd.DataFrame) -> pd.DataFrame:
-    """For reading."""
-    names = [str(name) for name in fared]
-    counts = {style.words(name): fared[name].map("{:,}".format) for name in names if not name.endswith("_s")}
-    shown = {style.words(name[:-2]): fared[name].map(_latency) for name in names if name.endswith("_s")}
-    return pd.DataFrame({"Stream": fared.index, **counts, **shown})
+def _table(by_stream: pd.DataFrame) -> pd.DataFrame:
+    """Counts and latencies as text."""
+    names = [str(name) for name in by_stream]
+    counts = {style.words(name): by_stream[name].map("{:,}".format) for name in names if not name.endswith("_s")}
+    latencies = {style.words(name[:-2]): by_stream[name].map(_latency) for name in names if name.endswith("_s")}
+    return pd.DataFrame({"Stream": by_stream.index, **counts, **latencies})
 
 
 def _latency(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Where the rounds' time went: their critical paths by cause, by kind of work, and by user."""
+"""Panels of the time of rounds: critical paths by cause, by kind of work, and by user."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from analysis.report.bars import plain, stacked
 from analysis.report.panel import Panel
 
 MAX_ROUNDS = 240
-"""Bars side by side; longer runs show means of consecutive rounds."""
+"""Maximum number of bars; in a longer run, bars are means of consecutive rounds."""
 MAX_USERS = 30
-"""Users in the picture of who decided the rounds."""
+"""Maximum number of users in a figure."""
 
 
 def by_round(critical_path: pd.DataFrame) -> Panel:
-    """The seconds of each round by cause."""
+    """Draw the time of each round by cause."""
     seconds = critical_path.pivot_table(index="round", columns="cause", values="duration_s", aggfunc="sum").fillna(0.0)
     shown, each = _means(seconds)
     figure, symbol = stacked(shown, style.CAUSES, "s")
     figure.update_layout(height=360, xaxis={"title": "Round"}, yaxis={"title": f"Time ({symbol})"})
     note = f"Each bar is the mean of {each} consecutive rounds." if each > 1 else ""
-    return Panel("Where each round's time went", "The critical path of each round, by cause.", {"": figure}, note)
+    return Panel("Time of each round", "Critical path of each round, by cause.", {"": figure}, note)
 
 
 def _means(of_rounds: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -34,7 +34,7 @@ def _means(of_rounds: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def by_kind(critical_path: pd.DataFrame) -> Panel:
-    """The seconds of all rounds together by kind of work and cause."""
+    """Draw the time of all rounds together by kind of work and cause."""
     kinds = critical_path.assign(kind=critical_path["kind"].fillna("nothing"))
     seconds = measures.time_by(kinds, ["kind", "cause"])["duration_s"].unstack("cause").fillna(0.0)
     seconds = seconds.loc[seconds.sum(axis="columns").sort_values().index].rename(index=style.words)
@@ -42,25 +42,25 @@ def by_kind(critical_path: pd.DataFrame) -> Panel:
     figure.update_layout(height=150 + 30 * len(seconds), xaxis={"title": f"Time ({symbol})"})
     shares = measures.time_by(critical_path, ["cause"])["share"]
     causes = ", ".join(f"{style.CAUSES[str(cause)][0].lower()} {share:.1%}" for cause, share in shares.items())
-    caption = f"The critical paths of all rounds together, by kind of work and by cause: {causes}."
-    return Panel("Where all rounds' time went", caption, {"": figure})
+    caption = f"Critical paths of all rounds together, by kind of work and by cause: {causes}."
+    return Panel("Time of all rounds", caption, {"": figure})
 
 
 def by_user(critical_path: pd.DataFrame) -> Panel:
-    """How many rounds each user decided, and its seconds on the critical paths."""
+    """Draw the number of rounds that each user decided, and its time on the critical paths."""
     table = measures.time_by_user(critical_path).reset_index().dropna(subset="user")
     shown = table.sort_values(["rounds_decided", "duration_s"], ascending=False).head(MAX_USERS)
     note = f"The first {MAX_USERS} of {len(table)} users are shown." if len(table) > MAX_USERS else ""
     if shown.empty:
-        return Panel("Which users the rounds waited for", "No user's work was on a critical path.")
+        return Panel("Stragglers", "No user's work was on a critical path.")
     caption = (
         "A round is decided by the user with the most time on its critical path. "
-        "Left, how often that was; right, the user's time on all critical paths."
+        "Left, the number of rounds that each user decided; right, its time on all critical paths."
     )
-    return Panel("Which users the rounds waited for", caption, {"": _deciders(shown)}, note)
+    return Panel("Stragglers", caption, {"": _stragglers(shown)}, note)
 
 
-def _deciders(shown: pd.DataFrame) -> go.Figure:
+def _stragglers(shown: pd.DataFrame) -> go.Figure:
     size, symbol = style.scale(shown["duration_s"].max(), "s")
     labels = [f"User {user}" for user in shown["user"]]
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.05)

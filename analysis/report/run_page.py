@@ -1,4 +1,4 @@
-"""The page about one run."""
+"""Report of one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAFFIC_COLUMNS = ["user", "direction", "kind", "bits", "lost"]
 
 
 def render(run: Run) -> str:
-    """The report of a run as HTML text, as far as its tables reach."""
+    """Return the report of a run as HTML, with the panels for which its tables have rows."""
     begun = _has_a_round(run)
     return document(
         run.name,
@@ -31,14 +31,14 @@ def render(run: Run) -> str:
 
 
 def _has_a_round(run: Run) -> bool:
-    """Whether a first round has reached every table that the pictures need; tables are not written all at once."""
+    """Whether all tables that the figures need have their first round; tables are not written simultaneously."""
     rows = run.describe().groupby("table")["rows"].first()
-    full, there = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
-    return bool((rows.reindex(full, fill_value=0) > 0).all() and set(there) <= set(rows.index))
+    filled, present = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
+    return bool((rows.reindex(filled, fill_value=0) > 0).all() and set(present) <= set(rows.index))
 
 
 def _requests(run: Run) -> list[Panel]:
-    """A panel where there are requests."""
+    """The panel of requests, if there are any."""
     return [requests.panel(run.requests)] if "requests" in run.tables and len(run.requests) else []
 
 

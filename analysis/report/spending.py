@@ -1,4 +1,4 @@
-"""What each user spent: joules by component, bits by direction and by kind of payload."""
+"""Panels of the energy and the traffic of each user."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from analysis.report.panel import Panel
 
 
 def energy(rows: pd.DataFrame) -> Panel:
-    """Each user's joules by component, from the table `energy`."""
+    """Draw the energy of each user by component, from the table `energy`."""
     picture = _by_user(measures.energy_by_user(rows), style.ENERGY, "Energy", "J")
-    return Panel("Energy", "What each user spent over the whole run, by component.", {"": picture})
+    return Panel("Energy", "Energy of each user over the whole run, by component.", {"": picture})
 
 
 def traffic(transfers: pd.DataFrame) -> Panel:
-    """Bits delivered from and to each user, by direction or by kind of payload."""
+    """Draw the bits delivered from and to each user, by direction or by kind of payload."""
     if transfers.empty:
         return Panel("Traffic", "Nothing was sent.")
     caption = "Bits delivered from and to each user; a broadcast counts for each of its receivers."

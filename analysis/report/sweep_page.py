@@ -1,4 +1,4 @@
-"""The page about a sweep: its arms side by side."""
+"""Report of a sweep: comparison of its arms."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from plotly.colors import sample_colorscale
 
 from analysis import style
 from analysis.comparison.arms import Arm, arms
-from analysis.comparison.compare import Comparison, contrasted
-from analysis.comparison.intervals import FEWEST
-from analysis.comparison.outcomes import MEASURES, Goal, within_reach
+from analysis.comparison.compare import Comparison, compare_arms
+from analysis.comparison.intervals import MIN_VALUES
+from analysis.comparison.outcomes import MEASURES, Goal, hardest_common_goal
 from analysis.comparison.sentences import title
-from analysis.comparison.text import capital, for_reading
+from analysis.comparison.text import capital, formatted
 from analysis.report import curves, dots
 from analysis.report.headline import Tile
 from analysis.report.html import document, folded
@@ -24,9 +24,9 @@ from analysis.sweep import Sweep
 
 
 def render(sweep: Sweep) -> str:
-    """The report of a sweep as HTML text; points that did not come to their end are left out and named."""
+    """Return the report of a sweep as HTML. Points that have not ended are left out, and named in a warning."""
     found, warnings = arms([sweep])
-    comparison = contrasted(found, warnings, _goal(found)) if found else None
+    comparison = compare_arms(found, warnings, _goal(found)) if found else None
     return document(
         sweep.name,
         str(sweep.info.get("status", "status unknown")),
@@ -38,10 +38,10 @@ def render(sweep: Sweep) -> str:
 
 
 def _goal(found: Sequence[Arm]) -> Goal:
-    """As hard a target as every run reached: of the accuracy, or else of the first metric evaluated."""
+    """Hardest target that all runs reached, in accuracy or, without it, in the first metric evaluated."""
     runs = [run for arm in found for run in arm.runs.values()]
     metrics = list(dict.fromkeys(metric for run in runs for metric in values_on_test(run)["metric"]))
-    return within_reach(runs, "accuracy" if "accuracy" in metrics or not metrics else metrics[0])
+    return hardest_common_goal(runs, "accuracy" if "accuracy" in metrics or not metrics else metrics[0])
 
 
 def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:
@@ -49,33 +49,33 @@ def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:
     target = [name for name in MEASURES if "to_target" in name]
     others = [name for name in MEASURES if name not in target]
     caption = (
-        f"Large, the mean over seeds, with its {comparison.confidence:.0%} interval from {FEWEST} seeds on; small, "
-        f"each seed; dotted, the mean of {comparison.arms[0]}. Overlap says little: arms are told apart by the "
-        "paired differences in the table below."
+        f"Large: mean over seeds, with its {comparison.confidence:.0%} interval if there are at least {MIN_VALUES}; "
+        f"small: each seed; dotted: mean of {comparison.arms[0]}. Intervals that overlap do not mean that arms are "
+        "equal: see the paired differences in the table below."
     )
-    pace = "The same for where the runs ended, and for how long their rounds took."
+    latency = "As above, for the final value and the round latency."
     return [
         curves.panel(found, colours),
         dots.panel("Cost of learning", caption, comparison, target, colours),
-        dots.panel("End and pace", pace, comparison, others, colours),
+        dots.panel("Final value and latency", latency, comparison, others, colours),
         Panel(
             "Arms",
             f"Means over seeds; below each, the paired difference to {comparison.arms[0]} "
             f"and its {comparison.confidence:.0%} interval.",
             table=_table(comparison),
         ),
-        Panel("What can be said", "Each interval stands by itself.", lines=comparison.sentences),
-        *_mind(comparison.warnings),
+        Panel("Results", "The confidence level holds for each interval separately.", lines=comparison.sentences),
+        *_warnings(comparison.warnings),
     ]
 
 
-def _mind(warnings: Sequence[str]) -> list[Panel]:
+def _warnings(warnings: Sequence[str]) -> list[Panel]:
     lines = [f"{capital(warning)}." for warning in warnings]
-    return [Panel("Mind", "What weakens these results.", lines=lines)] if lines else []
+    return [Panel("Warnings", "Reasons why these results are less reliable.", lines=lines)] if lines else []
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
-    """Few arms are told apart by hue, many shaded in their order."""
+    """Colour of each arm: a distinct hue if there are few arms, else a shade of a colour scale in their order."""
     if len(labels) <= len(style.SERIES):
         return dict(zip(labels, style.SERIES, strict=False))
     places = [0.9 * place / (len(labels) - 1) for place in range(len(labels))]
@@ -86,12 +86,12 @@ def _tiles(sweep: Sweep, found: Sequence[Arm], comparison: Comparison) -> list[T
     seeds = [len(arm.runs) for arm in found]
     total, done = len(sweep.points), sum(seeds)
     diverged = any(run.diverged_from() is not None for arm in found for run in arm.runs.values())
-    sound = " that did not diverge" if diverged else ""
+    which = " that did not diverge" if diverged else ""
     return [
         Tile("Arms", str(len(found))),
         Tile("Seeds", f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else str(seeds[0]), "per arm"),
         Tile("Runs", f"{done:,}", f"of {total:,} points"),
-        Tile("Target", str(comparison.goal), f"within reach of every run{sound}"),
+        Tile("Target", str(comparison.goal), f"reached by every run{which}"),
     ]
 
 
@@ -100,7 +100,7 @@ def _table(comparison: Comparison) -> pd.DataFrame:
     for name in MEASURES:
         rows = [row for row in comparison.rows if row.measure == name]
         if rows:
-            frame = for_reading(rows, comparison.goal, comparison.confidence)
+            frame = formatted(rows, comparison.goal, comparison.confidence)
             head = f"{capital(title(rows[0], comparison.goal))}\n{frame.columns[1].removeprefix('Mean ')}"
             cells = zip(frame.iloc[:, 1], frame["Difference"], frame[f"{comparison.confidence:.0%} CI"], strict=True)
             columns[head] = [f"{mean}\n{difference}\n{interval}" for mean, difference, interval in cells]

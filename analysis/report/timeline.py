@@ -1,4 +1,4 @@
-"""Who did what when: every stretch of work and waiting in a round, as rows of a table."""
+"""Intervals of work and waiting of all users in a round, for timelines."""
 
 from __future__ import annotations
 
@@ -19,17 +19,24 @@ ACTIVITIES = {
     "Server queue": style.DARK_GREY,
     "Waiting": style.GREY,
 }
-"""Activities in the legend's order, and their colours. "Waiting" is for the medium or for the own processor."""
+"""Colour of each activity, in the order of the legend. "Waiting" is for the medium or for the own processor."""
 
 
 def intervals(transfers: pd.DataFrame, computations: pd.DataFrame) -> pd.DataFrame:
-    """Every stretch of work or waiting: user, activity, kind, start_s, end_s, lost, amount.
+    """Return all intervals of work or waiting, in the order of their beginning.
 
-    A job that waited gives two stretches, the waiting first. The user is missing where the server worked for itself,
-    `lost` marks what was interrupted or not delivered, `amount` tells bits or FLOPs for reading.
+    A transfer or job that waited gives two intervals, waiting and work.
+
+    Args:
+        transfers: rows of the table `transfers`.
+        computations: rows of the table `computations`.
+
+    Returns:
+        One row per interval: user (missing for work of the server that belongs to no user), activity (one of
+        ACTIVITIES), kind, start_s, end_s, lost (interrupted or not delivered) and amount (bits or FLOPs, as text).
     """
-    stretches = pd.concat([_of_transfers(transfers), _of_computations(computations)], ignore_index=True)
-    return stretches[stretches["end_s"] > stretches["start_s"]].sort_values("start_s", ignore_index=True)
+    every = pd.concat([_of_transfers(transfers), _of_computations(computations)], ignore_index=True)
+    return every[every["end_s"] > every["start_s"]].sort_values("start_s", ignore_index=True)
 
 
 def _of_transfers(transfers: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +52,7 @@ def _of_transfers(transfers: pd.DataFrame) -> pd.DataFrame:
             "amount": [style.quantity(bits, "bit") for bits in transfers["bits"]],
         }
     )
-    return _waiting_apart(jobs, transfers["wait_s"], "Waiting")
+    return _with_waiting(jobs, transfers["wait_s"], "Waiting")
 
 
 def _of_computations(computations: pd.DataFrame) -> pd.DataFrame:
@@ -65,10 +72,10 @@ def _of_computations(computations: pd.DataFrame) -> pd.DataFrame:
             "amount": [style.quantity(flops, "FLOP") for flops in computations["flops"]],
         }
     )
-    return _waiting_apart(jobs, computations["wait_s"], np.where(on_device, "Waiting", "Server queue"))
+    return _with_waiting(jobs, computations["wait_s"], np.where(on_device, "Waiting", "Server queue"))
 
 
-def _waiting_apart(jobs: pd.DataFrame, wait_s: pd.Series[float], waiting: str | np.ndarray) -> pd.DataFrame:
+def _with_waiting(jobs: pd.DataFrame, wait_s: pd.Series[float], waiting: str | np.ndarray) -> pd.DataFrame:
     served_from = jobs["start_s"] + wait_s
     return pd.concat(
         [jobs.assign(activity=waiting, end_s=served_from, lost=False, amount=""), jobs.assign(start_s=served_from)]

@@ -1,4 +1,4 @@
-"""Writing the report of a run or of a sweep."""
+"""Writing the report of a run or sweep."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from analysis.sweep import is_sweep, load_sweep
 
 
 def write(directory: str | Path, out: Path | None = None) -> Path:
-    """Write the report of a run or sweep to `out` (default: report.html in its directory); returns the path.
+    """Write the report of a run or sweep; one that is running or has failed is reported as far as it got.
 
-    What is still going on, or died, is reported as far as it got. Raises NotARun as `load` does, and NotASweep as
-    `load_sweep` does.
+    Args:
+        directory: directory of the run or sweep.
+        out: HTML file to write (default: report.html in the directory).
+
+    Returns:
+        The file.
+
+    Raises:
+        NotARun: the directory holds neither a run nor a sweep.
+        NotASweep: the index of the sweep cannot be read.
     """
     path = Path(directory)
     out = out or path / "report.html"

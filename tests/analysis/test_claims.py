@@ -84,7 +84,7 @@ def test_totals_of_whole_runs(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotJudged, match='no complete run of "quick"; there are runs of slow, fast, lazy'):
         found(tmp_path, arm="quick", measure="energy_j", at_most=1)
-    with pytest.raises(NotJudged, match=r'nothing called "speed" was measured; there are time_to_target_s, .*energy_j'):
+    with pytest.raises(NotJudged, match=r'no measure is called "speed"; allowed: time_to_target_s, .*energy_j'):
         found(tmp_path / "2", arm="slow", measure="speed", at_most=1)
     with pytest.raises(NotJudged, match="perplexity on test was never evaluated"):
         found(tmp_path / "3", "perplexity", arm="slow", measure="final_value", at_most=1)

@@ -16,7 +16,7 @@ import analysis
 from analysis import measures, plots, report, sweep_plots
 from analysis.claims import Claim, judge
 from analysis.comparison.arms import arms
-from analysis.comparison.outcomes import Goal, Outcome, observe, within_reach
+from analysis.comparison.outcomes import Goal, Outcome, hardest_common_goal, observe
 from analysis.seeds import over_seeds
 from netsim.tables import EvaluationRow
 
@@ -78,8 +78,8 @@ def test_losses_that_are_not_finite_are_above_all_others(tmp_path: Path) -> None
     run = made(tmp_path, MadeUp(accuracies=(0.5,) * 4, losses=(1.0, 2.0, 3.0, nan)))
     found = observe(run, Goal("loss", 0.1))
     assert found["final_value"] == found["late_value"] == (inf, False)
-    assert isnan(measures.late(pd.Series([1.0, 2.0, 3.0, nan])))
-    assert measures.late(pd.Series([1.0, nan, 2.0])) == 2.0
+    assert isnan(measures.late_mean(pd.Series([1.0, 2.0, 3.0, nan])))
+    assert measures.late_mean(pd.Series([1.0, nan, 2.0])) == 2.0
 
 
 def test_a_comparison_says_who_diverged_and_since_when(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_comparison_says_who_diverged_and_since_when(tmp_path: Path) -> None:
         "Warning: lost diverged in 2 of 6 runs, which reach no target any more: the loss is not finite from round 1 on "
         "with seed 1, from round 2 on with seed 2." in text
     )
-    assert "80% accuracy was not reached by one arm or both in 2 of 6 pairs: lost has the lesser time to" in text
-    assert "lost has the lesser time to 80% accuracy in 0 of 2 pairs whose order is known (sign test p = 0.5)." in text
+    assert "80% accuracy was not reached by one arm or both in 2 of 6 pairs: lost has the lower time to" in text
+    assert "lost has the lower time to 80% accuracy in 0 of 2 pairs whose order is known (sign test p = 0.5)." in text
 
 
 def test_a_mean_of_final_losses_says_how_many_are_none(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_mean_of_final_losses_says_how_many_are_none(tmp_path: Path) -> None:
     assert "Finite in" in text
     assert "4 of 6" in text
     assert (
-        "the final loss of one arm or both is not finite in 2 of 6 pairs: lost has the lesser final loss in 0 of 2"
+        "the final loss of one arm or both is not finite in 2 of 6 pairs: lost has the lower final loss in 0 of 2"
         in text
     )
     assert "Finite in" not in str(analysis.compare([sweep(tmp_path / "other", seeds=6)]))
@@ -120,10 +120,10 @@ def test_runs_that_stopped_are_compared_like_those_that_went_on(tmp_path: Path) 
 
 def test_the_target_within_reach_is_that_of_runs_that_did_not_diverge(tmp_path: Path) -> None:
     runs = list(analysis.load_sweep(sweep(tmp_path, seeds=2)).runs.values())
-    assert within_reach(runs).target == 0.9
-    assert within_reach(runs, "loss").target == 0.25
+    assert hardest_common_goal(runs).target == 0.9
+    assert hardest_common_goal(runs, "loss").target == 0.25
     lost = [run for run in runs if run.diverged_from() is not None]
-    assert within_reach(lost, "loss") == Goal("loss")
+    assert hardest_common_goal(lost, "loss") == Goal("loss")
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_infinities_of_both_signs_have_no_mean(tmp_path: Path) -> None:
 def test_the_report_of_a_sweep_says_it(tmp_path: Path) -> None:
     html = report.write(sweep(tmp_path, seeds=6)).read_text("utf-8")
     assert "Lost diverged in 2 of 6 runs, which reach no target any more" in html
-    assert "within reach of every run that did not diverge" in html
+    assert "reached by every run that did not diverge" in html
     assert "2 runs did not reach the target and have no dot." in html
-    assert all(name in views(html) for name in ("learning", "cost-of-learning", "end-and-pace"))
+    assert all(name in views(html) for name in ("learning", "cost-of-learning", "final-value-and-latency"))
 
 
 def test_the_report_of_losses_alone_says_which_have_no_dot(tmp_path: Path) -> None:

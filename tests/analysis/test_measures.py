@@ -61,15 +61,15 @@ def test_a_metric_never_evaluated_is_an_error_that_names_the_others() -> None:
 
 @pytest.mark.parametrize(("values", "mean"), [([0.2, 0.8, 0.7, 0.9], 0.8), ([0.2, 0.8, 0.7], 0.7), ([0.4], 0.4)])
 def test_late_is_the_last_third_at_least_one(values: list[float], mean: float) -> None:
-    assert measures.late(pd.Series(values)) == pytest.approx(mean)
+    assert measures.late_mean(pd.Series(values)) == pytest.approx(mean)
 
 
 def test_spending_counts_the_rounds_that_are_over() -> None:
     rounds = pd.DataFrame(
         {"end_s": [1.0, 2.0, 3.0], "energy_j": [1.0, 10.0, 100.0], "uplink_bits": 1.0, "downlink_bits": 2.0}
     )
-    assert measures.spent_until(rounds, 2.0).to_dict() == {"energy_j": 11.0, "uplink_bits": 2.0, "downlink_bits": 4.0}
-    assert measures.spent_until(rounds, 0.5).to_dict() == {"energy_j": 0.0, "uplink_bits": 0.0, "downlink_bits": 0.0}
+    assert measures.totals_until(rounds, 2.0).to_dict() == {"energy_j": 11.0, "uplink_bits": 2.0, "downlink_bits": 4.0}
+    assert measures.totals_until(rounds, 0.5).to_dict() == {"energy_j": 0.0, "uplink_bits": 0.0, "downlink_bits": 0.0}
 
 
 def test_latency_percentile_interpolates_between_order_statistics() -> None:

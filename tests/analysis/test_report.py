@@ -63,7 +63,7 @@ def test_names_are_shown_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_dry_run_says_that_it_has_no_values(tmp_path: Path) -> None:
     html = report.write(Synthetic(values=False).write(tmp_path)).read_text("utf-8")
-    assert "This run recorded no values" in html
+    assert "This run has no values" in html
     assert "Test accuracy" not in html
     assert "learning" not in views(html)
 
@@ -71,7 +71,7 @@ def test_a_dry_run_says_that_it_has_no_values(tmp_path: Path) -> None:
 def test_a_run_without_an_evaluations_table_is_like_a_dry_one(tmp_path: Path) -> None:
     path = Synthetic().write(tmp_path)
     (path / "traces" / "evaluations" / "part-000000.parquet").unlink()
-    assert "This run recorded no values" in report.write(path).read_text("utf-8")
+    assert "This run has no values" in report.write(path).read_text("utf-8")
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -109,7 +109,7 @@ def test_rounds_of_the_server_alone(tmp_path: Path) -> None:
     html = report.write(path).read_text("utf-8")
     assert "Nothing was sent." in html
     assert escape("No user's work was on a critical path.") in html
-    bars = views(html)["where-all-rounds-time-went"][0]["data"]
+    bars = views(html)["time-of-all-rounds"][0]["data"]
     assert [bar["y"] for bar in bars] == [["Aggregation", "Nothing"]] * 2
     assert "waiting 97.4%, compute 2.6%" in html
 

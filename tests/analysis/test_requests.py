@@ -40,15 +40,15 @@ def test_outcomes_and_percentiles() -> None:
         }
     )
     fared = measures.requests_by(rows, ["stream"])
-    assert fared.loc["a", ["asked", "served", "refused", "timed_out", "lost"]].tolist() == [5, 3, 1, 1, 0]
+    assert fared.loc["a", ["requested", "served", "refused", "timed_out", "lost"]].tolist() == [5, 3, 1, 1, 0]
     assert fared.loc["a", ["mean_s", "median_s", "p95_s", "p99_s"]].tolist() == pytest.approx([3.0, 2.0, 5.6, 5.92])
-    assert fared.loc["b", "asked"] == 1
+    assert fared.loc["b", "requested"] == 1
     assert np.isnan(fared.loc["b", "mean_s"])
 
 
 def test_a_run_of_requests_alone(run: analysis.Run) -> None:
     fared = run.requests_by()
-    assert fared["asked"].sum() == len(run.requests)
+    assert fared["requested"].sum() == len(run.requests)
     assert (fared.loc["chat", ["served", "refused", "timed_out"]] > 0).all()
     busy = run.computations.groupby("node")["service_s"].sum()
     used = run.utilisation().droplevel("node_kind")["utilisation"]

@@ -33,7 +33,7 @@ def test_one_file_that_loads_nothing(tmp_path: Path) -> None:
     html = out.read_text("utf-8")
     assert out == path / "report.html"
     assert not re.search(r"""(src|href)\s*=|url\(|@import""", without_plotly(html))
-    assert list(views(html)) == ["learning", "cost-of-learning", "end-and-pace"]
+    assert list(views(html)) == ["learning", "cost-of-learning", "final-value-and-latency"]
     assert html.count('class="plot"') == 3
     assert re.findall(r'<div class="value">(.*?)</div>', html) == ["2", "6", "12", "90% accuracy"]
     assert "<li>fast reaches 90% accuracy 50.0% sooner than slow (95% CI 50.0 to 50.0%, 6 paired seeds).</li>" in html
@@ -54,8 +54,8 @@ def test_curves_last_as_long_as_all_seeds(tmp_path: Path) -> None:
     runs = [MadeUp(float(seed)).write(tmp_path / str(seed), seed) for seed in (1, 2)]
     curve = over_seeds([accuracies(run) for run in runs])
     assert (curve.index[0], curve.index[-1]) == (2.0, 3.0)
-    assert curve.iloc[0].to_dict() == pytest.approx({"mean": 0.65, "least": 0.5, "greatest": 0.8})
-    assert curve.iloc[-1].to_dict() == pytest.approx({"mean": 0.775, "least": 0.65, "greatest": 0.9})
+    assert curve.iloc[0].to_dict() == pytest.approx({"mean": 0.65, "min": 0.5, "max": 0.8})
+    assert curve.iloc[-1].to_dict() == pytest.approx({"mean": 0.775, "min": 0.65, "max": 0.9})
 
 
 @pytest.mark.parametrize("along", sweep_plots.ALONG)
@@ -84,8 +84,8 @@ def test_a_single_arm_has_a_page_without_differences(tmp_path: Path) -> None:
 def test_dry_runs_have_their_pace(tmp_path: Path) -> None:
     arm = {seed: MadeUp(accuracies=(None, None)) for seed in (1, 2)}
     html = report.write(write_sweep(tmp_path / "sweep", {"a": arm, "b": arm})).read_text("utf-8")
-    assert list(views(html)) == ["end-and-pace"]
-    assert "These runs recorded no values." in html
+    assert list(views(html)) == ["final-value-and-latency"]
+    assert "These runs have no values." in html
 
 
 def test_a_sweep_without_a_complete_point_says_so(tmp_path: Path) -> None:

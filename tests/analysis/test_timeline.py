@@ -48,7 +48,7 @@ def test_rows_done_last_and_bars_that_are_longest_are_kept(monkeypatch: pytest.M
     kept, notes = gantt.thinned(bars)
     assert sorted(kept.index) == [2, 3, 4]
     assert notes == [
-        "Only the 2 users that were done last are drawn.",
+        "Only the 2 users that finished last are drawn.",
         "Only the 3 longest intervals of a round are drawn.",
     ]
 
