@@ -1,4 +1,4 @@
-"""An agenda: things that are due at instants, each at one, which may be put off, brought forward or dropped."""
+"""An agenda: items with one due time each, which can be rescheduled or removed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 SPARE = 64
-"""Outdated entries that an agenda may hold beside one for each thing that is due."""
+"""Number of outdated entries that an agenda may hold before it is rebuilt."""
 
 
 class Agenda(Generic[T]):
-    """A heap with lazy deletion: one valid entry for each thing, outdated ones until they surface or are too many.
+    """A priority queue of hashable items by due time: a heap with lazy deletion of outdated entries.
 
-    Things that are due at the same instant come in the order in which they were put down for it.
+    Items that are due at the same time are in the order in which they were scheduled for it.
     """
 
     def __init__(self) -> None:
@@ -25,38 +25,38 @@ class Agenda(Generic[T]):
         self._order = count()
 
     def __len__(self) -> int:
-        """Entries held, outdated ones included."""
+        """Number of entries of the heap, with outdated ones."""
         return len(self._entries)
 
     @property
     def next_s(self) -> float:
-        """When the first thing is due; inf if nothing ever is."""
+        """Due time of the first item; inf if the agenda is empty."""
         self._trim()
         return self._entries[0][0] if self._entries else inf
 
-    def put(self, thing: T, due_s: float) -> None:
-        """A thing is due at this instant and at no other; at inf it never is."""
-        known = self._valid.get(thing)
+    def put(self, item: T, due_s: float) -> None:
+        """Schedule or reschedule an item for the time `due_s`; inf removes it."""
+        known = self._valid.get(item)
         if known is not None and known[0] == due_s:
             return
-        self.drop(thing)
+        self.drop(item)
         if due_s < inf:
-            entry = self._valid[thing] = due_s, next(self._order), thing
+            entry = self._valid[item] = due_s, next(self._order), item
             heapq.heappush(self._entries, entry)
 
-    def drop(self, thing: T) -> None:
-        """A thing is not due any more; one that was not due may be dropped as well."""
-        self._valid.pop(thing, None)
+    def drop(self, item: T) -> None:
+        """Remove an item, if it is on the agenda."""
+        self._valid.pop(item, None)
 
     def pop(self) -> T:
-        """Take the first thing off the agenda. Raises IndexError if there is none."""
+        """Remove and return the first item. Raises IndexError if the agenda is empty."""
         self._trim()
-        thing = heapq.heappop(self._entries)[2]
-        del self._valid[thing]
-        return thing
+        item = heapq.heappop(self._entries)[2]
+        del self._valid[item]
+        return item
 
     def _trim(self) -> None:
-        """Let go of outdated entries: those in front, and all of them where there are many."""
+        """Delete outdated entries: those in front, and all of them if they are many."""
         if len(self._entries) > len(self._valid) + SPARE:
             self._entries = list(self._valid.values())
             heapq.heapify(self._entries)

@@ -1,4 +1,4 @@
-"""Which chain of work decided when a round ended, and what its time went into."""
+"""The critical path of a round: the chain of work and waits that decided when the round ended."""
 
 from __future__ import annotations
 
@@ -8,36 +8,58 @@ from typing import NamedTuple
 
 
 class Activity(NamedTuple):
-    """A job or a transfer, asked for at `start_s`: it waited, then was served as planned, then was slowed down."""
+    """A job or a transfer: requested at `start_s`, it waits, is served at nominal speed, then is slowed down."""
 
     user: int | None
+    """Number of the user; None if it serves no single user."""
     node: str
+    """Name of the node."""
     kind: str
-    cause: str  # what the planned service is: compute or airtime
+    """Kind of computation or payload."""
+    cause: str
+    """Cause of the time in service: compute or airtime."""
     start_s: float
+    """Simulated time of the request."""
     wait_s: float
+    """Waiting time."""
     straggle_s: float
+    """Part of the service time by which it exceeds that at nominal speed."""
     end_s: float
+    """Simulated time of the end."""
     completed: bool
+    """False if it was abandoned."""
 
 
 class PathSegment(NamedTuple):
-    """A part of the chain with one cause."""
+    """A part of a critical path with one cause."""
 
     user: int | None
+    """Number of the user; None for waits, and for work that serves no single user."""
     node: str | None
+    """Name of the node; None for waits."""
     kind: str | None
-    cause: str  # compute, straggle, queue, airtime or wait
+    """Kind of computation or payload; None for waits."""
+    cause: str
+    """compute, straggle, queue, airtime or wait."""
     start_s: float
     end_s: float
 
 
 def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) -> list[PathSegment]:
-    """The chain that decided `end_s`, from `start_s` on, without gaps.
+    """Return the chain of work that decided when a round ended.
 
-    Walks back from the end: whatever ended at exactly this instant was waited for, and before it whatever ended when it
-    was asked for. Of several, completed work goes before work given up, then the same user's, then the same node's,
-    then what was recorded first. Where nothing ended, time passed waiting (for a timer).
+    The chain is traced back from the end. An activity that ended exactly then was waited for, before it one that ended
+    when this one was requested, and so on. Of several such activities, completed ones are preferred to abandoned ones,
+    then those of the same user, then those of the same node, then the one recorded first. Where no activity ended, the
+    time is a wait, for example for a timer.
+
+    Args:
+        activities: all activities of the round, in the order of recording.
+        start_s: simulated time of the round's start.
+        end_s: simulated time of the round's end.
+
+    Returns:
+        Segments from `start_s` to `end_s` in order of time, without gaps.
     """
     ending: dict[float, list[Activity]] = {}
     for activity in activities:
@@ -61,7 +83,7 @@ def critical_path(activities: Sequence[Activity], start_s: float, end_s: float) 
 
 
 def _waited_for(candidates: list[Activity], after: Activity | None) -> Activity:
-    """The first of the best: `min` keeps the order of recording among equals."""
+    """The activity that `after` waited for, by the order of preference; `min` takes the first of equals."""
 
     def rank(activity: Activity) -> tuple[bool, bool, bool]:
         if after is None:
@@ -72,7 +94,7 @@ def _waited_for(candidates: list[Activity], after: Activity | None) -> Activity:
 
 
 def _split(activity: Activity, from_s: float) -> Iterator[PathSegment]:
-    """The parts of an activity after `from_s`, empty ones left out."""
+    """The segments of an activity after `from_s`, without empty ones."""
     served_s = min(activity.start_s + activity.wait_s, activity.end_s)
     planned_s = max(activity.end_s - activity.straggle_s, served_s)
     causes = {"queue": (activity.start_s, served_s), activity.cause: (served_s, planned_s)}

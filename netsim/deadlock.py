@@ -1,4 +1,4 @@
-"""Deadlocks: which processes wait for what when no event is left that could wake them."""
+"""Deadlocks: which processes wait for which events when no scheduled event is left."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ import simpy
 from simpy.resources.base import Get, Put
 
 MAX_LISTED = 8
-"""Processes named in a sentence; the rest is counted."""
+"""Number of processes named in a message; the others are counted."""
 
 ROOT = Path(__file__).parents[1]
+"""Folder of the packages, to which paths in messages are relative."""
 
 
 def describe(env: simpy.Environment) -> str:
-    """One sentence: who is out of range, and which processes of a world wait, where, and for what.
+    """Return one sentence about a deadlock: which users are out of range, and which processes wait for what.
 
-    Processes are looked for only now, in all of memory, so that a run that goes well pays nothing for it.
+    The processes of `env` are found among all objects in memory, so that runs without a deadlock keep no list of them.
     """
-    processes = [each for each in gc.get_objects() if issubclass(type(each), simpy.Process)]  # asks no proxy
+    # `type` instead of `isinstance`, which would evaluate the attributes of lazy proxies
+    processes = [each for each in gc.get_objects() if issubclass(type(each), simpy.Process)]
     alive = [process for process in processes if process.env is env and process.is_alive]
-    unheard = sorted({sentence for process in alive for sentence in _out_of_range(process)})
+    out_of_range = sorted({sentence for process in alive for sentence in _out_of_range(process)})
     waiting = sorted(_sentence(process) for process in alive)
-    first = f"{_listed(unheard)}; " if unheard else ""
+    first = f"{_listed(out_of_range)}; " if out_of_range else ""
     return f"{first}nothing is going to happen any more, and the scheme has not ended: {_listed(waiting)}"
 
 
@@ -36,21 +38,21 @@ def _listed(sentences: list[str]) -> str:
 
 
 def _out_of_range(process: simpy.Process) -> list[str]:
-    """What a transfer that the process waits for says of its receivers."""
+    """Sentences about receivers out of range, if the process waits for a transfer."""
     transmission = _first(list(_frames(process)), "transmission")
     return [] if transmission is None else transmission.out_of_range(process.env.now)
 
 
 def _sentence(process: simpy.Process) -> str:
     frames = list(_frames(process))
-    who = _first(frames, "user")
-    number = getattr(who, "number", who)
+    user = _first(frames, "user")
+    number = getattr(user, "number", user)
     name = f"user {number}" if isinstance(number, int) else frames[0].f_code.co_qualname
     return f"{name} waits in {_place(frames[-1])} for {_event(process.target, frames)}"
 
 
 def _frames(process: simpy.Process) -> Iterator[FrameType]:
-    """Where a process is, from the outside in."""
+    """The frames of a process, from the outermost generator to the innermost."""
     generator: Any = process._generator
     while isinstance(generator, GeneratorType) and generator.gi_frame is not None:
         yield generator.gi_frame
@@ -64,14 +66,14 @@ def _place(frame: FrameType) -> str:
 
 
 def _event(event: simpy.Event | None, frames: list[FrameType]) -> str:
-    """What a process waits for, with the node and the kind of work that its frames know of."""
+    """The event that a process waits for, with the node and the kind of work from the variables of its frames."""
     kind = _first(frames, "kind")
     about = f" ({kind})" if isinstance(kind, str) else ""
     node = next((each for frame in frames[::-1] if isinstance(each := _node(frame), str)), None)
     at = f" at {node}" if node else ""
     if isinstance(event, simpy.events.Condition):
-        left = sum(not each.triggered for each in event._events)
-        return f"{left} of {len(event._events)} events{about}"
+        missing = sum(not each.triggered for each in event._events)
+        return f"{missing} of {len(event._events)} events{about}"
     if isinstance(event, Put | Get):
         return f"a {type(event.resource).__name__}{at}{about}"
     return f"{'a process' if isinstance(event, simpy.Process) else 'an event'}{at}{about}"

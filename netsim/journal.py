@@ -1,4 +1,4 @@
-"""The journal: rounds as the learning side tells them, work as the nodes report it, all of it rows of the trace."""
+"""The journal: it writes the rows of the trace, rounds as reported by learning and work as reported by the nodes."""
 
 from __future__ import annotations
 
@@ -25,25 +25,35 @@ from netsim.trace import Trace
 
 
 class Observer(Protocol):
-    """Who wants to hear at once, such as a progress display."""
+    """An observer of a run, such as a progress display. Its methods get each new row of a table as a mapping."""
 
-    def round_ended(self, row: Mapping[str, Any]) -> None: ...
+    def round_ended(self, row: Mapping[str, Any]) -> None:
+        """Observe a row of `rounds`."""
+        ...
 
-    def evaluated(self, row: Mapping[str, Any]) -> None: ...
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """Observe a row of `evaluations`."""
+        ...
 
-    def requested(self, row: Mapping[str, Any]) -> None: ...
+    def requested(self, row: Mapping[str, Any]) -> None:
+        """Observe a row of `requests`."""
+        ...
 
 
 class Journal:
-    """Writes every table but `users`. `round` is the number of the round that is open, or of the latest; -1 before."""
+    """The journal of a run: it writes the rows of the tables of work, rounds, evaluations, energy and requests."""
 
     def __init__(self, env: simpy.Environment, trace: Trace) -> None:
+        """Begin a journal before the first round; `trace` receives the rows."""
         self.env, self.trace = env, trace
         self.round = -1
+        """Number of the open round, or of the latest one; -1 before the first."""
         self.meters: list[Meter] = []
+        """Energy meters of the users' devices, in order."""
         self.observers: list[Observer] = []
+        """Observers of this run."""
         self.request_kinds: set[str] = set()
-        """Kinds of work that requests ask for: it is nobody's part of a round."""
+        """Kinds of work of requests, which is not part of a round's bits and critical path."""
         self._local_rounds: dict[int, int] = {}
         self._open = False
         self._start_s = 0.0
@@ -51,7 +61,7 @@ class Journal:
         self._activities: list[Activity] = []
 
     def begin_round(self, number: int) -> None:
-        """From now on rows belong to this round."""
+        """Begin round `number`, to which rows belong from now on. Raises RuntimeError if a round is open."""
         if self._open:
             raise RuntimeError(f"round {number} begins, but round {self.round} has not ended")
         self.round, self._open = number, True
@@ -60,15 +70,24 @@ class Journal:
         self._activities = []
 
     def local_round(self, user: int | None) -> int:
-        """The round after which a user's draws are named: its own if it goes on by itself, else that of all."""
+        """Return the round that names a user's draws: its local round under an asynchronous policy, else the round."""
         return self.round if user is None else self._local_rounds.get(user, self.round)
 
     def begin_local_round(self, user: int, number: int) -> None:
-        """From now on the user goes on by itself, and begins its local round `number`; rows still belong to rounds."""
+        """Begin the local round `number` of a user, independently of other users; rows still belong to rounds."""
         self._local_rounds[user] = number
 
     def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
-        """Close the round now: its row, its critical path, and each user's energy since the round before ended."""
+        """End the open round: write its row, its critical path, and each user's energy since the previous round's end.
+
+        Args:
+            participants: number of users whose work was used.
+            dropped: number of selected users whose work was not used.
+            staleness_mean: mean staleness of the updates used, in rounds.
+
+        Raises:
+            RuntimeError: no round is open.
+        """
         if not self._open:
             raise RuntimeError("a round ends that has not begun")
         start_s, end_s = self._start_s, self.env.now
@@ -91,20 +110,35 @@ class Journal:
             observer.round_ended(row._asdict())
 
     def end_traffic(self) -> None:
-        """The last request is over: each user's energy since the last round ended."""
+        """Write each user's energy since the end of the last round; call when all requests have ended."""
         self._write_energy(self.round + 1)
 
     def evaluation(
         self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
     ) -> None:
-        """A metric of the model after a round; None where the run computes no values."""
+        """Write a metric of the model.
+
+        Args:
+            split: data that the model was evaluated on.
+            metric: name of the metric.
+            value: value of the metric; None if learning is not computed.
+            samples: number of samples that the model was evaluated on.
+            round: round after which the model was evaluated; -1 for pretraining.
+            time_s: simulated time of the evaluation in seconds.
+        """
         row = EvaluationRow(round=round, time_s=time_s, split=split, metric=metric, value=value, samples=samples)
         self.trace.add("evaluations", *row)
         for observer in self.observers:
             observer.evaluated(row._asdict())
 
     def decision(self, user: int | None, name: str, value: float) -> None:
-        """What a controller chose in this round; `user` is None if it concerns all."""
+        """Write a decision of a controller in the present round.
+
+        Args:
+            user: number of the user that the decision concerns; None is all.
+            name: name of the decided quantity.
+            value: decided value, in the unit that the name gives.
+        """
         self.trace.add("decisions", *DecisionRow(self.round, user, name, float(value)))
 
     def expert_call(
@@ -125,7 +159,7 @@ class Journal:
         hit: bool,
         interrupted: bool,
     ) -> None:
-        """A call of an expert is over now, done or given up; the arguments are the columns of `expert_calls`."""
+        """Write a call of an expert that ends now; the arguments are the columns of `expert_calls`."""
         row = ExpertCallRow(
             round=round,
             user=user,
@@ -146,24 +180,24 @@ class Journal:
         self.trace.add("expert_calls", *row)
 
     def outage(self, row: OutageRow) -> None:
-        """A device was away."""
+        """Write an outage of a device."""
         self.trace.add("outages", *row)
 
     def requested(self, row: RequestRow) -> None:
-        """A request is over, served or not."""
+        """Write a request that has ended, served or not."""
         self.trace.add("requests", *row)
         for observer in self.observers:
             observer.requested(row._asdict())
 
     def computed(self, row: ComputationRow) -> None:
-        """A job is over, done or given up."""
+        """Write a job that has ended, completed or abandoned."""
         self.trace.add("computations", *row)
-        # What goes faster than nominal does not straggle: all of it is computing.
+        # A job that is faster than at nominal speed has no straggling part.
         straggle_s = row.service_s - row.service_s / max(row.slowdown, 1.0)
         self._record("compute", row, straggle_s, completed=not row.interrupted)
 
     def transferred(self, row: TransferRow) -> None:
-        """A transfer is over, complete or not."""
+        """Write a transfer that has ended, complete or not."""
         self.trace.add("transfers", *row)
         if row.kind not in self.request_kinds:
             self._bits[row.direction] += (row.bits - row.lost) / row.receivers
@@ -185,7 +219,7 @@ class Journal:
         end_s, total_j = self.env.now, 0.0
         for user, meter in enumerate(self.meters):
             since_s = meter.since_s
-            spent = meter.take()
-            self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *spent, *meter.stored()))
-            total_j += sum(spent)
+            consumption = meter.take()
+            self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *consumption, *meter.stored()))
+            total_j += sum(consumption)
         return total_j

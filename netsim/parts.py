@@ -1,4 +1,4 @@
-"""Everything of the simulated world that a scenario can name: families of described parts."""
+"""The parts of the simulated world that a scenario can name, by family."""
 
 from netsim.energy import ComputeEnergy, Cycles, JoulesPerFlop, OperatingPoints
 from netsim.faults import AVAILABILITIES, Availability

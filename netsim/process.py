@@ -1,4 +1,4 @@
-"""What spends simulated time."""
+"""The type of processes: generators that take simulated time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import simpy
 T = TypeVar("T")
 
 Process = Generator[simpy.Event, Any, T]
-"""A generator of simulated time that returns a T: `result = yield from process`.
+"""A generator that takes simulated time and returns a T: `result = yield from process`.
 
-An interrupt releases whatever it holds. What an event sends into it has no type in SimPy.
+An interrupt releases all resources that it holds. Values sent into it by events have no type in SimPy.
 """

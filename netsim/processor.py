@@ -16,12 +16,12 @@ from netsim.tables import ComputationRow
 
 
 def nominal(round_number: int) -> Pace:
-    """The pace of a processor that keeps its speed."""
+    """Return the pace of a processor without slowdown: the factor 1."""
     return lambda start_s, nominal_s: 1.0
 
 
 class Processor:
-    """Does jobs at `flops_per_s` a slot, each stretched by its slowdown. Without an energy model, energies are null."""
+    """A processor: a queue of jobs for one or several slots of equal speed."""
 
     def __init__(
         self,
@@ -39,9 +39,21 @@ class Processor:
         energy: ComputeEnergy | None = None,
         meter: Meter | None = None,
     ) -> None:
-        """First come, first served unless a discipline says otherwise; `capacity` counts waiting and served jobs.
+        """Create an idle processor.
 
-        `worked` is told from when until when a job was on the processor.
+        Args:
+            env: the environment.
+            journal: receives a row of `computations` for each job.
+            node: name of the node in the tables.
+            node_kind: user or server.
+            flops_per_s: nominal speed of a slot in FLOP/s.
+            slots: number of jobs served at a time.
+            discipline: queueing discipline; None is first come, first served.
+            capacity: maximum number of jobs, waiting or in service, for refusable jobs; None is no limit.
+            slowdown: returns the pace of the next job in a round with a given number.
+            worked: called with start and end (seconds) of each job on the processor; None is no call.
+            energy: energy model of the node; None leaves the energies of jobs null.
+            meter: energy meter of the device; None is none.
         """
         self.env, self.journal = env, journal
         self.node, self.node_kind = node, node_kind
@@ -53,17 +65,29 @@ class Processor:
     def compute(
         self, flops: float, kind: str, memory_bytes: int, user: int | None, *, refusable: bool = False
     ) -> Process[Stay]:
-        """Queue and be served; return how long each took. No operations take no time and leave no row.
+        """Do a job: wait in the queue, then occupy a slot. A job of 0 FLOPs takes no time and leaves no row.
 
-        Raises ValueError if `flops` is negative or no number, and Full at once if the job is `refusable` and there is
-        no room for it; any other job waits, room or not.
+        Args:
+            flops: floating-point operations.
+            kind: kind of computation, for the tables.
+            memory_bytes: peak memory in bytes, for the tables.
+            user: number of the user that computes or is served; None is no single user.
+            refusable: True refuses the job if the queue is full; False lets it wait in any case.
+
+        Returns:
+            Waiting and service time of the job.
+
+        Raises:
+            ValueError: `flops` is negative or NaN.
+            Full: the job is `refusable` and the queue is full.
+            simpy.Interrupt: the job was interrupted; its row is written.
         """
         if not flops >= 0:
             raise ValueError(f"{kind}: {flops} FLOPs cannot be computed")
         if flops == 0:
             return Stay(0.0, 0.0, begun=False, interrupt=None)
         if refusable and self._full:
-            yield After(self.env, self.env.now, ARRIVE)  # who leaves makes room before who comes
+            yield After(self.env, self.env.now, ARRIVE)  # jobs that leave now make room first
             if self._full:
                 raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, asked_s = self.journal.round, self.env.now
@@ -98,7 +122,7 @@ class Processor:
 
 
 class _Job:
-    """A job and how fast it goes, which is known when it begins."""
+    """A job of a processor; its slowdown is drawn when it begins."""
 
     def __init__(self, processor: Processor, flops: float, pace: Pace) -> None:
         self.processor, self._pace = processor, pace
@@ -109,11 +133,11 @@ class _Job:
 
     @property
     def planned_s(self) -> float:
-        """What it takes of one slot."""
+        """Service time in seconds of one slot."""
         return self._nominal_s * self.slowdown
 
     def begin(self) -> float:
-        """Tells what it takes; the meter runs from now on."""
+        """Begin service: draw the slowdown and start the meter. Returns the service time in seconds."""
         self._begun_s = self.processor.env.now
         self.slowdown = self._pace(self._begun_s, self._nominal_s)
         if self.processor.meter is not None and self.work_j is not None:
@@ -122,9 +146,9 @@ class _Job:
         return self.planned_s
 
     def end(self, begun: bool) -> None:
-        """It is over, done or not."""
+        """End the job, completed or not; `begun` is False if it never was in service."""
         if not begun:
-            self.slowdown = self._pace(self.processor.env.now, self._nominal_s)  # what it would have been
+            self.slowdown = self._pace(self.processor.env.now, self._nominal_s)  # for its row
             return
         if self.processor.worked is not None:
             self.processor.worked(self._begun_s, self.processor.env.now)

@@ -1,4 +1,4 @@
-"""Devices by name: speed, memory and power together, from their makers' data sheets or measurements."""
+"""Profiles of real devices: speed, memory and power together, from data sheets or measurements."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from netsim.streams import Streams
 
 
 class DeviceProfile(NamedTuple):
-    """What data sheets say of a device."""
+    """The data sheet of a device."""
 
     peak_flops_per_s: float
-    """Peak rate of floating-point operations."""
+    """Peak speed in FLOP/s."""
     memory_bytes: float
+    """Memory in bytes."""
     power_w: float
-    """Power while it computes, or the power limit."""
+    """Power in W while the device computes, or its power limit."""
     source: str
-    """The data sheet or white paper, and the number format of the peak rate."""
+    """The data sheet or white paper, and the number format of the peak speed."""
     idle_power_w: float | None = None
-    """Power while it does nothing, by the same source; None where that does not say."""
+    """Power in W while the device is idle, by the same source; None if that does not give it."""
 
 
 DEVICES: dict[str, DeviceProfile] = {
@@ -68,7 +69,7 @@ DEVICES: dict[str, DeviceProfile] = {
     "a100": DeviceProfile(19.5e12, 40e9, 400.0, "NVIDIA A100 white paper: 19.5 TFLOP/s (32 bit), SXM4"),
     "h100": DeviceProfile(66.9e12, 80e9, 700.0, "NVIDIA H100 white paper: 66.9 TFLOP/s (32 bit), SXM5"),
 }
-"""Real devices by name."""
+"""Device profiles by name."""
 
 DeviceName = Literal[
     "nrf52840",
@@ -82,22 +83,26 @@ DeviceName = Literal[
     "a100",
     "h100",
 ]
+"""Name of a device profile, a key of `DEVICES`."""
 
 
 @dataclass(frozen=True)
 class Profiled:
-    """Real devices: their speed where FLOP/s are asked for, their memory where bytes are, and their idle power.
+    """Profiles of real devices: their speed, memory or idle power, whichever the field is.
 
-    The energy of computing belongs to it: `energy.compute` takes the same section.
+    Use it together with the energy of computing of the same devices: `energy.compute` takes the same section.
     """
 
     devices: Annotated[tuple[DeviceName, ...], MinLen(1)]
-    """Devices of users 0, 1, 2 and so on, and from the first one again (`netsim list profiles`)."""
+    """Devices of users 0, 1, 2 and so on, repeated cyclically (`netsim list profiles`)."""
     utilisation: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Part of the peak speed that training reaches; well below one on real devices."""
+    """Part of the peak speed that training reaches; well below 1 on real devices."""
 
     def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
-        """Raises ValueError where something else is asked for, or where it is not known."""
+        """Return the quantity that `purpose` names for each user: device speed, device memory or idle power.
+
+        Raises ValueError for any other purpose, or if a profile has no idle power.
+        """
         own = [DEVICES[self.devices[user % len(self.devices)]] for user in range(count)]
         if purpose == "device speed":
             return [self.utilisation * device.peak_flops_per_s for device in own]
@@ -105,26 +110,26 @@ class Profiled:
             return [device.memory_bytes for device in own]
         if purpose == "idle power":
             return [self._idle_w(name) for name, _ in zip(cycle(self.devices), range(count), strict=False)]
-        raise ValueError(f"profiles of devices tell their speed, their memory and their idle power, but no {purpose}")
+        raise ValueError(f"device profiles have a speed, a memory and an idle power, but no {purpose}")
 
     def _idle_w(self, name: DeviceName) -> float:
         idle_w = DEVICES[name].idle_power_w
         if idle_w is None:
-            raise ValueError(f"the profile of {name} tells no idle power; give energy.idle_power_w as a number")
+            raise ValueError(f"the profile of {name} has no idle power; give energy.idle_power_w as a number")
         return idle_w
 
 
 @dataclass(frozen=True)
 class ProfiledEnergy:
-    """Real devices: the power that each draws while it computes, over its speed. Name those of `compute.devices`."""
+    """Profiles of real devices: energy per FLOP is power over speed. Name the same devices as in `compute.devices`."""
 
     devices: Annotated[tuple[DeviceName, ...], MinLen(1)]
-    """Devices of users 0, 1, 2 and so on, and from the first one again (`netsim list profiles`)."""
+    """Devices of users 0, 1, 2 and so on, repeated cyclically (`netsim list profiles`)."""
     utilisation: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Part of the peak speed that training reaches: a device draws its power whether it waits for memory or not."""
+    """Part of the peak speed that training reaches; a device draws its full power even while it waits for memory."""
 
     def energy_j(self, flops: float, flops_per_s: float) -> float:
-        """That of the first device."""
+        """Return the energy in J of a job on the device of user 0."""
         return self.of_user(0).energy_j(flops, flops_per_s)
 
     def of_user(self, user: int) -> JoulesPerFlop:

@@ -1,9 +1,10 @@
 """Rateless broadcast: one coded stream on the air, and every receiver listens until it has accumulated all bits.
 
-A rateless code has ever new coded bits to send, so a receiver has the message as soon as the mutual information that it
-has received, at the rate of its own link, reaches the message's bits: Castura and Mao, Rateless Coding over Fading
-Channels, IEEE Communications Letters 10(1), 2006; Draper, Liu, Molisch and Yedidia, Cooperative Transmission for
-Wireless Networks Using Mutual-Information Accumulation, IEEE Transactions on Information Theory 57(8), 2011.
+A rateless code generates an unlimited number of coded bits, so a receiver has the message as soon as the mutual
+information that it has received, at the rate of its own link, reaches the size of the message: Castura and Mao,
+Rateless Coding over Fading Channels, IEEE Communications Letters 10(1), 2006; Draper, Liu, Molisch and Yedidia,
+Cooperative Transmission for Wireless Networks Using Mutual-Information Accumulation, IEEE Transactions on Information
+Theory 57(8), 2011.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from netsim.transfer import AirInterface
 
 
 class RatelessStream:
-    """A message to several receivers at one station, each of which ends by itself; a late one may still join.
+    """A message to several receivers at one station, each of which ends independently; a late receiver can still join.
 
-    The stream is one claim on the band, as an ordinary broadcast is, of those that still listen. It is off the air when
-    the last of them has ended. A receiver that is handed over goes on with what it lacks at its next station, which
-    then transmits a stream of the same message.
+    For the scheduler of the band the stream is one transmission, as an ordinary broadcast is, to the receivers that
+    still listen. It ends when the last of them has ended. A receiver that is handed over receives the missing bits at
+    its next station, which then transmits a stream of the same message.
     """
 
     def __init__(
@@ -36,27 +37,34 @@ class RatelessStream:
         deadline_s: float,
         fetch: Callable[[], Process[None]],
     ) -> None:
-        """Prepare a stream; nothing happens before the first receiver listens.
+        """Prepare a stream; it starts when the first receiver listens.
 
         Args:
             air: the downlink of the station.
             bits: size of the message.
-            kind: what the message is, for the table `transfers`.
-            receivers: how many receivers there are; each counts for this part of the bits on the air.
-            deadline_s: seconds after which the stream ends, from when the first receiver asks for it; inf is never.
-            fetch: brings the message to the station, once for all receivers.
+            kind: kind of payload, for the table `transfers`.
+            receivers: number of receivers, which share the bits on the air equally in the table.
+            deadline_s: seconds from the first request of a receiver after which the stream ends; inf is never.
+            fetch: process that brings the message to the station, once for all receivers.
         """
         self.env, self.air, self.bits, self.kind = air.env, air, bits, kind
         self.receivers, self.deadline_s = receivers, deadline_s
         self._fetch = fetch
         self._fetching: simpy.Process | None = None
-        self._waiting = 0  # receivers that wait for it
+        self._waiting = 0  # receivers that wait until the station has the message
         self._over: simpy.Event | None = None
 
     def receive(self, radio: Radio) -> Process[bool]:
-        """Listen until all bits are received; returns whether they were before the deadline.
+        """Listen until all bits are received.
 
-        Raises simpy.Interrupt if the radio link of this receiver fails.
+        Args:
+            radio: downlink radio of the receiver.
+
+        Returns:
+            True if all bits were received before the deadline, False if the stream ended first.
+
+        Raises:
+            simpy.Interrupt: the receiver was interrupted, or its radio link failed.
         """
         if self.deadline_s == inf:
             yield from self._listen(radio)
@@ -86,7 +94,7 @@ class RatelessStream:
         yield from self.air.transfer(radio, self.bits, self.kind, stream=self, receivers=self.receivers)
 
     def _fetched(self) -> Process[None]:
-        """Wait until the station has the message. When no receiver waits any more, it is not fetched."""
+        """Wait until the station has the message. If no receiver waits any more, fetching is interrupted."""
         if self._fetching is None:
             self._fetching = self.env.process(_interrupt_of(self._fetch()))
         fetching = self._fetching
@@ -105,7 +113,7 @@ class RatelessStream:
 
 
 def _interrupt_of(work: Process[None]) -> Process[simpy.Interrupt | None]:
-    """Do some work; returns what interrupted it, None if nothing did."""
+    """Do some work; returns the interrupt that ended it, or None if it is complete."""
     try:
         yield from work
     except simpy.Interrupt as interrupt:

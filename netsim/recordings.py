@@ -1,7 +1,7 @@
-"""Tables that somebody else recorded: Parquet or CSV files as people have them, read column by column.
+"""Recorded tables: Parquet or CSV files from other sources, read column by column.
 
-All recorded laws read their files here: links, paths, availability, requests and slowdowns. docs/recordings.md is their
-manual.
+All recorded laws read their files by this module: links, paths, availability, requests and slowdowns.
+docs/recordings.md documents the formats.
 """
 
 from __future__ import annotations
@@ -20,30 +20,33 @@ from pyarrow import csv, parquet
 from netsim.streams import Floats
 
 DATA_FOLDER = "NETSIM_DATA"
-"""Environment variable that names the folder of data where a scenario names none."""
+"""Environment variable with the folder of data files whose path is not found from the scenario's folder."""
 
 PARQUET = {".parquet", ".parq", ".pq"}
+"""Endings of Parquet files."""
 TEXT = {".csv", ".tsv", ".txt"}
+"""Endings of CSV files."""
 COMPRESSED = {".gz", ".bz2", ".zst", ".lz4"}
+"""Endings of compressed files, after the ending of the format."""
 
 DELIMITERS = ",;\t"
-"""What may stand between columns of a text; the one that the first line has most of does."""
+"""Delimiters of columns in a CSV file; the most frequent one in the header line is used."""
 
 HEAD_BYTES = 1 << 16
-"""Bytes in which the first line of a text ends."""
+"""Maximum length of the header line of a CSV file in bytes."""
 
-LARGEST_SECOND = 2**53
-"""Whole numbers from here on are no seconds but perhaps nanoseconds; floating point does not tell them apart."""
+MAX_SECONDS = 2**53
+"""Limit of integer times in seconds, from which floating point is inexact; larger integers may be nanoseconds."""
 
-FARTHEST_S = 2**63 / 1e9
-"""Seconds that nanoseconds count in 64 bits: 292 years."""
+MAX_ORIGIN_S = 2**63 / 1e9
+"""Limit of a time in seconds that has to fit into 64 bits of nanoseconds: 292 years."""
 
 TimeOrigin = Literal["first_row", "zero"] | float | str | None
-"""Which recorded time is the beginning of the run.
+"""The recorded time at which the run begins.
 
-`first_row` is the earliest of the recording; `zero` is 0, midnight or 1970, whatever the times count from; a number is
-seconds counted in the same way; a text is an instant such as 2024-03-01 18:15:46, or a time of day such as 07:00:00.
-null is `first_row` for instants of the calendar, and `zero` for all others.
+`first_row` is the earliest time of the recording; `zero` is time 0 of the recording: 0, midnight, or 1970 for
+timestamps; a number is a time in seconds from there; a text is a timestamp such as 2024-03-01 18:15:46, or a time of
+day such as 07:00:00. null is `first_row` for timestamps, and `zero` otherwise.
 """
 
 KINDS = (
@@ -52,11 +55,18 @@ KINDS = (
     ("durations", (pa.types.is_duration,)),
     ("lists", (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)),
 )
-"""Words for types of columns."""
+"""Names of column types for messages, with the functions that recognise them."""
 
 
 def find(file: str) -> Path:
-    """Where a file or folder of files is: by its path, or in the folder of data. Raises ValueError if in neither."""
+    """Return the path of a file, or of a folder of files.
+
+    Args:
+        file: a path; if it does not exist, it is relative to the folder that NETSIM_DATA names.
+
+    Raises:
+        ValueError: the file is in neither place.
+    """
     folder = os.environ.get(DATA_FOLDER)
     for path in (Path(file), *([Path(folder) / file] if folder else [])):
         if path.exists():
@@ -68,7 +78,7 @@ def find(file: str) -> Path:
 
 
 def read_text(file: str) -> str:
-    """A text, compressed perhaps. Raises ValueError, in one sentence, if it cannot be read."""
+    """Return the contents of a text file, which may be compressed. Raises ValueError if it cannot be read."""
     path = find(file)
     try:
         with pa.input_stream(path) as stream:
@@ -83,32 +93,38 @@ class Timed(Protocol):
     """A law that plays a recording with times."""
 
     file: str
+    """Path of the recording."""
 
     def span_s(self) -> tuple[float, float]:
-        """The first and the last time of the recording, in seconds of the run."""
+        """Return the first and the last recorded time, in seconds of the run."""
         ...
 
 
 class Recording:
-    """A table, and what its columns say. All methods raise ValueError, in one sentence, for what cannot be read."""
+    """A recorded table. All methods raise ValueError, with one sentence, if a column is missing or unreadable."""
 
     def __init__(self, table: pa.Table, name: str) -> None:
-        """`name` is that of the file, and perhaps of the part of it, for messages."""
+        """Wrap a table; `name` stands for it in messages, such as the name of its file."""
         self.table, self.name = table, name
 
     @classmethod
     def read(cls, file: str) -> Recording:
-        """The table in a file or folder."""
+        """Read the table in a Parquet or CSV file, or in a folder of Parquet files; see `find` for the path."""
         path = find(file)
         about = path.stat()
         return cls(_read(file, path, about.st_mtime_ns, about.st_size), file)
 
     def where(self, rows: Any, name: str | None = None) -> Recording:
-        """Those rows for which a column of truth values says so."""
+        """Return the recording of some rows.
+
+        Args:
+            rows: truth values, one for each row.
+            name: name of the new recording in messages; None is the present one.
+        """
         return Recording(self.table.filter(rows), name or self.name)
 
     def values(self, name: str) -> pa.ChunkedArray:
-        """A column as it is."""
+        """Return a column as recorded, text without surrounding blanks."""
         columns = self.table.column_names
         if name not in columns:
             numbers = any(_is_number(column) for column in columns)
@@ -124,7 +140,7 @@ class Recording:
         return pc.utf8_trim_whitespace(values) if _is_text(values.type) else values
 
     def numbers(self, name: str) -> Floats:
-        """A column of finite numbers, none of which is missing."""
+        """Return a column of finite numbers without missing ones, shape (rows,)."""
         values = self.values(name)
         try:
             found = values.cast(pa.float64(), safe=False)
@@ -133,9 +149,12 @@ class Recording:
         return self._complete(np.asarray(found.to_numpy(), dtype=np.float64), name)
 
     def seconds(self, name: str, origin: TimeOrigin) -> Floats:
-        """A column of times in seconds since the origin: numbers, instants of the calendar, times of day or durations.
+        """Return a column of times in seconds since the origin, shape (rows,).
 
-        Times before the origin are refused, unless the origin is a time that somebody chose.
+        Args:
+            name: name of the column: numbers in seconds, timestamps, times of day or durations.
+            origin: the recorded time that becomes 0. With `zero`, negative times raise ValueError; with a number or a
+                text, times before the origin are negative.
         """
         values = self.values(name)
         ticks = _nanoseconds(values)
@@ -146,7 +165,7 @@ class Recording:
                     "seconds are needed, or times such as 2024-03-01 18:15:46 or 07:00:00"
                 )
             times, in_a_second = self.numbers(name), 1.0
-            if pa.types.is_integer(values.type) and len(times) and np.abs(times).max() >= LARGEST_SECOND:
+            if pa.types.is_integer(values.type) and len(times) and np.abs(times).max() >= MAX_SECONDS:
                 raise ValueError(
                     f'the column "{name}" of {self.name} holds whole numbers such as {values[0]}, nanoseconds perhaps; '
                     "seconds or timestamps are needed"
@@ -165,12 +184,12 @@ class Recording:
         return since_s
 
     def span_s(self, name: str, origin: TimeOrigin) -> tuple[float, float]:
-        """The first and the last time of a column, in seconds since the origin; zeros of a table without rows."""
+        """Return the first and the last time of a column in seconds since the origin; (0, 0) for an empty table."""
         times_s = self.seconds(name, origin)
         return (float(times_s.min()), float(times_s.max())) if len(times_s) else (0.0, 0.0)
 
     def _origin(self, name: str, origin: float | str, times: NDArray[Any], ticks: pa.ChunkedArray | None) -> Any:
-        """In the unit of the times."""
+        """The origin in the unit of `times`, seconds or nanoseconds; `ticks` are the times in nanoseconds, if any."""
         if origin == "first_row":
             return times.min()
         if origin == "zero":
@@ -181,7 +200,7 @@ class Recording:
             written = _nanoseconds(pa.chunked_array([[origin]]))
             if written is not None and written.type.equals(ticks.type):
                 return written[0].cast(pa.int64()).as_py()
-        elif ticks is not None and abs(float(origin)) < FARTHEST_S:
+        elif ticks is not None and abs(float(origin)) < MAX_ORIGIN_S:
             return round(float(origin) * 1e9)
         kind = "numbers" if ticks is None else _kind(ticks)
         raise ValueError(
@@ -190,7 +209,7 @@ class Recording:
         )
 
     def users(self, name: str) -> NDArray[np.int64]:
-        """A column of users: numbers as they are, and names numbered from 0 in the order in which they come first."""
+        """Return a column of users as numbers, shape (rows,); names are numbered from 0 by first occurrence."""
         values = self.values(name)
         if values.null_count:
             raise self._missing(name)
@@ -204,11 +223,11 @@ class Recording:
         return numbers.astype(np.int64)
 
     def named(self, name: str) -> bool:
-        """Whether a column holds text."""
+        """Return True if a column holds text."""
         return _is_text(self.values(name).type)
 
     def labels(self, name: str) -> pa.ChunkedArray:
-        """A column of names as text; a name that is missing is null."""
+        """Return a column of names as text; missing names are null."""
         values = self.values(name)
         try:
             return values.cast(pa.string())
@@ -226,7 +245,7 @@ class Recording:
 
 @lru_cache(maxsize=4)
 def _read(file: str, path: Path, changed_ns: int, size: int) -> pa.Table:
-    """The table in a file, read once for as long as it stays as it is."""
+    """The table in a file, cached until the file's time of change or size differs."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSED]
     ending = suffixes[-1] if suffixes else ""
     try:
@@ -245,7 +264,7 @@ def _read_csv(path: Path) -> pa.Table:
     with pa.input_stream(path) as stream:
         first_line = stream.read(HEAD_BYTES).partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     delimiter = max(DELIMITERS, key=first_line.count)
-    # Where semicolons part the columns, commas are for decimals; what has points is text, and read as numbers later.
+    # With semicolons as delimiters, commas are decimal commas; numbers with points are read as text and cast later.
     table = csv.read_csv(
         path,
         parse_options=csv.ParseOptions(delimiter=delimiter),
@@ -255,14 +274,14 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _nanoseconds(values: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Times of a column as timestamps, times of day or durations in nanoseconds; None if they are something else."""
+    """Times of a column as timestamps, times of day or durations in nanoseconds; None for other types."""
     kind = values.type
     if pa.types.is_duration(kind):
         return values.cast(pa.duration("ns"))
     if pa.types.is_time(kind):
         return values.cast(pa.time64("ns"))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _cast(values, pa.timestamp("ns"))  # which ends in 2262
+        return _cast(values, pa.timestamp("ns"))  # fails for years after 2262
     if not _is_text(kind) or _cast(values, pa.float64()) is not None:
         return None
     for zone in (None, "UTC"):
@@ -280,7 +299,7 @@ def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
 
 
 def _odd_time(texts: pa.ChunkedArray) -> str:
-    """The first text that is neither a number nor a time, or that is not of the same sort as the first one."""
+    """The first text that is neither a number nor a time, or that is not of the same type as the first one."""
     sorts: list[object] = []
     for text in texts.drop_null().unique().to_pylist():
         ticks = _nanoseconds(pa.chunked_array([[text]]))
@@ -303,7 +322,7 @@ def _is_number(text: str) -> bool:
 
 
 def _kind(values: pa.ChunkedArray) -> str:
-    """In words, what a column holds."""
+    """The type of a column in words, for messages."""
     if _is_text(values.type):
         for text in values.drop_null().to_pylist():
             if not _is_number(text):

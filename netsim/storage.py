@@ -1,4 +1,4 @@
-"""Storage: named contents of known sizes in a space of limited bytes."""
+"""Storage: named items of known sizes in a limited number of bytes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,36 @@ from math import inf
 
 
 class Storage:
-    """The contents that a node holds, such as the weights of experts, each under a name of its own.
+    """The storage of a node: items such as the weights of experts, each with a name and a size.
 
-    Sizes alone are kept, not the contents. Storing and deleting take no simulated time; what is fetched to be stored
-    takes the time of its transfer.
+    Only sizes are kept, not the items themselves. Storing and deleting take no simulated time; the transfer by which an
+    item is fetched does.
     """
 
     def __init__(self, node: str, capacity_bytes: float | None = None) -> None:
-        """`node` is the name of the node in messages; `capacity_bytes` is its space in bytes, None is no limit."""
+        """Create an empty storage.
+
+        Args:
+            node: name of the node, for messages.
+            capacity_bytes: capacity in bytes; None is no limit.
+        """
         self.node = node
         self.capacity_bytes = inf if capacity_bytes is None else capacity_bytes
         self._sizes_bytes: dict[Hashable, int] = {}
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of all contents."""
+        """Total size of all items."""
         return sum(self._sizes_bytes.values())
 
     def holds(self, name: Hashable) -> bool:
-        """Return whether there is a content of this name."""
+        """Return True if an item of this name is stored."""
         return name in self._sizes_bytes
 
     def put(self, name: Hashable, size_bytes: int) -> None:
-        """Store a content of `size_bytes` bytes; one of the same name is replaced.
+        """Store an item of `size_bytes` bytes; it replaces an item of the same name.
 
-        Raises ValueError, and changes nothing, if the size is negative or there is not so much space.
+        Raises ValueError, and changes nothing, if the size is negative or exceeds the free space.
         """
         if size_bytes < 0:
             raise ValueError(f"{name} cannot have {size_bytes} bytes; a size is not negative")
@@ -44,7 +49,7 @@ class Storage:
         self._sizes_bytes[name] = size_bytes
 
     def drop(self, name: Hashable) -> None:
-        """Delete a content. Raises ValueError if there is none of this name."""
+        """Delete an item. Raises ValueError if no item of this name is stored."""
         if name not in self._sizes_bytes:
             raise ValueError(f"{self.node} does not hold {name}, so it cannot be dropped")
         del self._sizes_bytes[name]

@@ -1,8 +1,8 @@
-"""Named random numbers: a draw is a function of (seed, purpose, entity, index), never of order.
+"""Named random numbers: a draw is a function of (seed, purpose, entity, index), not of the order of draws.
 
-Adding a user, a station or a table moves nobody else's draw, and any draw can be had at any time: value number `index`
-of a stream is the finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA
-2014) applied to key + index * golden ratio; the key is a hash of the name.
+An additional user, station or table does not change other draws, and any draw can be computed at any time: value number
+`index` of a stream is the finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+OOPSLA 2014) applied to key + index * golden ratio; the key is a hash of the name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 Floats = NDArray[np.float64]
+"""An array of 64-bit floating-point numbers."""
 Index = int | Sequence[int] | NDArray[np.integer]
 """Position in a stream, or an array of positions."""
 
 LARGEST_UNIFORM = 1 - 2.0**-53
-"""No uniform number is larger, and none is smaller than what it lacks of one."""
+"""Largest uniform number; the smallest is 1 minus it."""
 LARGEST_EXPONENTIAL = 53 * log(2)
-"""No exponential number is larger."""
+"""Largest exponential number with mean 1."""
 
 _WORD = 2**64 - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -33,9 +34,13 @@ _30, _27, _31, _12 = (np.uint64(shift) for shift in (30, 27, 31, 12))
 
 
 def uniforms(key: int, index: NDArray[np.integer]) -> Floats:
-    """Uniform numbers of the stream `key` at the positions `index`, in the open interval (0, 1), 52 bits each.
+    """Return uniform numbers in the open interval (0, 1), with 52 random bits each.
 
-    The ends are left out, so that every inverse transform of a draw is finite and positive.
+    The ends of the interval are excluded, so that inverse transforms of draws are finite and positive.
+
+    Args:
+        key: key of the stream, from `Streams.key`.
+        index: positions in the stream, of any shape; the result has the same shape.
     """
     word = index.astype(np.uint64)  # a copy; negative positions wrap around
     word *= _GOLDEN
@@ -50,23 +55,27 @@ def uniforms(key: int, index: NDArray[np.integer]) -> Floats:
 
 
 def exponentials(key: int, index: NDArray[np.integer]) -> Floats:
-    """Exponential numbers with mean one."""
+    """Return exponential numbers with mean 1; arguments as in `uniforms`."""
     return -np.log(uniforms(key, index))
 
 
 def normals(key: int, index: NDArray[np.integer]) -> Floats:
-    """Standard normal numbers."""
+    """Return standard normal numbers; arguments as in `uniforms`."""
     return np.asarray(ndtri(uniforms(key, index)), dtype=np.float64)
 
 
 class Streams:
-    """The random numbers of one seed."""
+    """The random numbers of one seed, as named streams.
+
+    A stream is named by a purpose, such as "fading", and an entity, such as the numbers of a user and a station. Draws
+    are values of a stream at the positions `index`, from 0.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def key(self, purpose: str, *entity: int | str) -> int:
-        """A 64-bit number that names a stream, seed included."""
+        """Return the key of a stream: a 64-bit hash of seed, purpose and entity."""
         name = (self.seed, purpose, *(part if isinstance(part, str) else int(part) for part in entity))
         return int.from_bytes(blake2b(repr(name).encode(), digest_size=8).digest(), "little")
 
@@ -75,7 +84,7 @@ class Streams:
     @overload
     def uniform(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
     def uniform(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
-        """Uniform in (0, 1), of the shape of `index`."""
+        """Return uniform numbers in (0, 1), of the shape of `index`; a float for a single position."""
         return _shaped(uniforms(self.key(purpose, *entity), np.atleast_1d(index)), index)
 
     @overload
@@ -83,7 +92,7 @@ class Streams:
     @overload
     def exponential(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
     def exponential(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
-        """Exponential with mean one, of the shape of `index`."""
+        """Return exponential numbers with mean 1, of the shape of `index`; a float for a single position."""
         return _shaped(exponentials(self.key(purpose, *entity), np.atleast_1d(index)), index)
 
     @overload
@@ -91,11 +100,11 @@ class Streams:
     @overload
     def normal(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
     def normal(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
-        """Standard normal, of the shape of `index`."""
+        """Return standard normal numbers, of the shape of `index`; a float for a single position."""
         return _shaped(normals(self.key(purpose, *entity), np.atleast_1d(index)), index)
 
     def generator(self, purpose: str, *entity: int | str) -> np.random.Generator:
-        """A fresh generator at the beginning of the stream, for permutations and whole tensors."""
+        """Return a new NumPy generator with the key of a stream, for permutations and whole tensors."""
         return np.random.Generator(np.random.Philox(key=self.key(purpose, *entity)))
 
 

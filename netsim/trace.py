@@ -1,4 +1,4 @@
-"""The trace of a run: tables streamed to disk in parts that can be read at any time, merged when the run is over."""
+"""The trace of a run: tables written to disk in parts that can be read at any time, and merged at the end."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ import pyarrow.parquet as pq
 from netsim.tables import TABLES
 
 PENDING_ROWS = 4096
-"""Rows of a table held back before a part is written."""
+"""Maximum number of rows of a table that are buffered before a part is written."""
 PENDING_S = 2.0
-"""Seconds of wall time after which whatever is held back is written."""
+"""Wall time in seconds after which buffered rows of all tables are written."""
 GROUP_ROWS = 65_536
-"""Rows of a row group in a merged file, and of a step of the content hash."""
+"""Number of rows of a row group in a merged file, and of a step of the content hash."""
 
 
 class Trace:
-    """Rows by table. `directory` gets a folder a table; without one, rows stay in memory.
-
-    A new trace replaces the parts and merged files of an old one in the same directory.
-    """
+    """The rows of all tables of a run."""
 
     def __init__(self, directory: Path | None, tables: Collection[str] | None = None) -> None:
-        """Rows of other tables than `tables` are dropped; by default all tables are kept."""
+        """Start empty tables.
+
+        Args:
+            directory: gets a folder for each table, whose files of an earlier trace are deleted; None keeps the rows in
+                memory.
+            tables: names of the tables to keep; rows of others are dropped. None keeps all tables.
+        """
         self.directory = directory
         kept = [table for table in TABLES if tables is None or table in tables]
         self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in kept}
@@ -43,7 +46,7 @@ class Trace:
             self._write(table)  # an empty part: every table can be read from the beginning
 
     def add(self, table: str, *values: Any) -> None:
-        """Append a row, values in the order of the table's schema."""
+        """Append a row to a table; `values` are in the order of its columns."""
         pending = self._pending.get(table)
         if pending is None:
             return
@@ -54,21 +57,23 @@ class Trace:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held back, so that readers see all rows."""
+        """Write all buffered rows, so that readers of the folder see them."""
         for table, pending in self._pending.items():
             if pending:
                 self._write(table)
         self._written_s = monotonic()
 
     def frame(self, table: str) -> pa.Table:
-        """All rows of a table so far."""
+        """Return all rows of a table so far."""
         self.flush()
         return pa.concat_tables(self._read(table)).combine_chunks()
 
     def close(self) -> dict[str, dict[str, int | str]]:
-        """Merge each table into one file, the same bytes for the same rows.
+        """Merge the parts of each table into one file, which has the same bytes for the same rows.
 
-        Returns for each table the number of rows and the hash of the data, which does not depend on the file format.
+        Returns:
+            For each table its number of `rows`, and `sha256`, a hash of the data that does not depend on the file
+            format.
         """
         self.flush()
         return {table: self._merge(table) for table in self._parts}
@@ -115,7 +120,7 @@ class Trace:
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """A file to write that appears under its name when it is complete; until then readers of the folder skip it."""
+    """Return a hidden path to write to, which is renamed to `path` at the end; readers of the folder skip it before."""
     hidden = path.with_name(f".{path.name}")
     yield hidden
     hidden.replace(path)
@@ -129,7 +134,7 @@ def _clear(folder: Path) -> None:
 
 
 def _regroup(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in groups of equal size, so that nothing depends on when parts were written."""
+    """The same rows in groups of equal size, so that files and hashes do not depend on when parts were written."""
     held = schema.empty_table()
     for part in parts:
         held = pa.concat_tables([held, part])

@@ -1,4 +1,4 @@
-"""Numbers that differ from user to user."""
+"""Numbers that can differ between users: constant, listed or drawn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from netsim.streams import Streams
 
 
 class PerUser(Protocol):
-    """One number for each user: a bare number means the same for all, a bare list one each."""
+    """One number for each user. A bare number is the same for all users, a bare list is one number for each."""
 
     def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
-        """The numbers of users 0 .. count-1; `purpose` names the draws. ValueError if there are too few or many."""
+        """Return the numbers of users 0 to count - 1.
+
+        Args:
+            count: number of users.
+            streams: random numbers of the run.
+            purpose: name of the quantity, such as "device speed"; it names the draws, and occurs in messages.
+
+        Raises:
+            ValueError: a list has not `count` numbers, or the quantity is not available.
+        """
         ...
 
 
@@ -24,7 +33,7 @@ class Constant:
     """The same number for every user."""
 
     value: float
-    """The number."""
+    """Number of every user."""
 
     def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
         return [self.value] * count
@@ -35,7 +44,7 @@ class Listed:
     """One number for each user, in order."""
 
     values: Annotated[tuple[float, ...], MinLen(1)]
-    """The numbers of users 0, 1, 2 and so on; as many as there are users."""
+    """Numbers of users 0, 1, 2 and so on; as many as there are users."""
 
     def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
         if len(self.values) != count:
@@ -45,7 +54,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Drawn for each user, uniform between two bounds."""
+    """Drawn independently for each user, uniform between two bounds."""
 
     low: float
     """Lower bound."""
@@ -62,7 +71,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Drawn for each user, its logarithm uniform between two bounds: a spread of factors."""
+    """Drawn independently for each user, log-uniform between two bounds: the logarithm is uniform."""
 
     low: Annotated[float, Gt(0)]
     """Lower bound."""

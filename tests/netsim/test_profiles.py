@@ -18,7 +18,7 @@ def test_speed_and_memory_in_turn() -> None:
     law = Profiled(("jetson_nano", "a100"), utilisation=0.5)
     assert law.of_users(3, Streams(0), "device speed") == [236e9, 9.75e12, 236e9]
     assert law.of_users(3, Streams(0), "device memory") == [4e9, 40e9, 4e9]
-    with pytest.raises(ValueError, match="tell their speed, their memory and their idle power, but no transmit power"):
+    with pytest.raises(ValueError, match="have a speed, a memory and an idle power, but no transmit power"):
         law.of_users(3, Streams(0), "transmit power")
 
 
@@ -49,7 +49,7 @@ def test_each_user_has_the_power_of_its_device() -> None:
 
 
 def test_an_idle_power_that_nobody_tells_is_asked_for() -> None:
-    with pytest.raises(ValueError, match="the profile of h100 tells no idle power"):
+    with pytest.raises(ValueError, match="the profile of h100 has no idle power"):
         Profiled(("h100",)).of_users(1, Streams(0), "idle power")
     with pytest.raises(ValueError, match=r"the idle power of user 1 is -1 W; it must not be negative"):
         world(energy=replace(ENERGY, idle_power_w=Listed((0.1, -1.0))))
