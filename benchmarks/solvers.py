@@ -85,7 +85,7 @@ def token_problem() -> TokenProblem:
     return TokenProblem(
         importance=(-np.sort(-attention, axis=2)).sum(axis=1),
         gain_hz_per_w=rng.uniform(5, 200, USERS) ** -2.5 * rng.uniform(0.5, 2, USERS) / NOISE_W_PER_HZ,
-        room_s=rng.uniform(5, 20, USERS),
+        time_left_s=rng.uniform(5, 20, USERS),
         token_bits=1_572_864.0 * 64 / 196,
         total_hz=5e7,
         max_power_w=0.2,

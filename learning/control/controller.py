@@ -1,4 +1,4 @@
-"""What all controllers share: how their decisions are written into the table `decisions`."""
+"""Recording of controllers' decisions in the table `decisions`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from learning.ports import Journal
 
 
 def record(journal: Journal, user: User | None, decisions: Mapping[str, float]) -> None:
-    """Write named decisions about one user, or about the whole system (None), into the table `decisions`.
+    """Write decisions into the table `decisions`.
 
-    Numbers that are not finite stand for no prediction or no limit, and are left out.
+    Args:
+        journal: the journal of the run.
+        user: the user that they concern; None for the whole system.
+        decisions: numbers by name; those that are not finite mean no prediction or no limit, and are not written.
     """
     for name, value in decisions.items():
         if isfinite(value):

@@ -1,4 +1,4 @@
-"""What a controller knows of each user before it decides: its device, its data and its radio links."""
+"""Observations: what a controller knows of each user before it decides, about its device, data and radio links."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Csi = Literal["instantaneous", "average"]
 """Channel state information: gains at the instant of the decision, or on average over fading."""
 
 Shapes = tuple[TreeSpec, tuple[tuple[torch.Size, torch.dtype], ...]]
-"""Form of a tree of arrays, and shape and type of each of them."""
+"""Structure of a tree of arrays, and shape and dtype of each of them."""
 
 
 class ObservedChannel(NamedTuple):
     """One direction of a user's radio link, as a controller knows it."""
 
     bandwidth_hz: float
-    """Width of the station's whole band in this direction."""
+    """Bandwidth of the station's whole band in this direction."""
     max_power_w: float
     """Maximum radiated power of the sender: the user on the uplink, the station on the downlink."""
     gain_hz_per_w: float
@@ -36,40 +36,50 @@ class ObservedChannel(NamedTuple):
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one user before a decision; no two users need be alike in any of it."""
+    """What a controller knows of one user before a decision; users may differ in all of it."""
 
     user: User
-    """The user itself, whose number names its draws and its rows in the tables."""
+    """The user, whose number names its draws and its rows in the tables."""
     flops_per_s: float
-    """Nominal speed of its processor."""
+    """Nominal speed of its device's processor."""
     memory_bytes: float
-    """What its device can hold; infinite where nothing limits it."""
+    """Memory of its device; infinite where it is not limited."""
     samples: int
     """Size of its data set."""
     batch_size: int
     """Samples in its largest mini-batch under the scenario's `batch_size`."""
     uplink: ObservedChannel
+    """Its uplink."""
     downlink: ObservedChannel
+    """Its downlink."""
     sample_shapes: Shapes
-    """Of one of its samples and the label; where these are equal, so is what a mini-batch costs."""
+    """Shapes of one of its samples and the label; where these are equal, equally large mini-batches cost the same."""
 
     def upload_bps(self, share: float) -> float:
-        """Shannon's rate when it puts its maximum power into this share (0 to 1) of the band."""
+        """Shannon's rate in bit/s at the user's maximum power in a share (0 to 1) of the band."""
         up = self.uplink
         return float(rate_bps(share * up.bandwidth_hz, up.max_power_w, up.gain_hz_per_w))
 
     def download_bps(self, share: float) -> float:
-        """Shannon's rate of this share (0 to 1) of the band, over which the station spreads its power evenly."""
+        """Shannon's rate in bit/s in a share (0 to 1) of the band, over which the station spreads its power evenly."""
         down = self.downlink
         return float(rate_bps(share * down.bandwidth_hz, share * down.max_power_w, down.gain_hz_per_w))
 
     def mini_batch(self, samples: int | None = None) -> tuple[Inputs, Rows]:
-        """Samples and labels of one of its mini-batches, for their shapes alone: `samples` of them, or `batch_size`."""
+        """Samples and labels of a mini-batch, used for their shapes only: `samples` of them (default: `batch_size`)."""
         return self.user.batches.run(range(self.batch_size if samples is None else samples))
 
 
 def observe(users: Iterable[User], csi: Csi = "average") -> list[Observation]:
-    """What is known at this instant of each of these users, in their order."""
+    """Observe users at this instant.
+
+    Args:
+        users: the users.
+        csi: which gain of their radio links is known.
+
+    Returns:
+        An observation of each user, in their order.
+    """
     return [
         Observation(
             user=user,
@@ -86,7 +96,7 @@ def observe(users: Iterable[User], csi: Csi = "average") -> list[Observation]:
 
 
 def observe_channel(channel: Channel, csi: Csi) -> ObservedChannel:
-    """One direction of a radio link at this instant, with the gain that `csi` names."""
+    """Observe one direction of a radio link at this instant; `csi` is which gain is known."""
     instantaneous, average = channel.instantaneous_gain_over_noise_hz_per_w, channel.gain_over_noise_hz_per_w
     return ObservedChannel(
         channel.bandwidth_hz, channel.max_power_w, instantaneous if csi == "instantaneous" else average

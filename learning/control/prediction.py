@@ -1,6 +1,7 @@
-"""What an exchange over a cut will cost a user, told from shapes before anything is computed.
+"""Prediction of what an exchange over a cut costs a user, from shapes alone.
 
-FLOPs and memory come from the executor and bits from the wire: the very functions by which the clock charges.
+FLOPs and memory come from the executor and bits from the wire: the same functions by which operations and messages are
+charged.
 """
 
 from __future__ import annotations
@@ -20,36 +21,43 @@ from learning.world import World
 
 
 class ExchangeTime(NamedTuple):
-    """Seconds of an exchange where no other user keeps processors or links busy."""
+    """Times of an exchange in which no other user occupies processors or links."""
 
     before_s: float
-    """Forward pass on the device, and smashed data up."""
+    """Time of the forward pass on the device and the upload of smashed data."""
     server_s: float
-    """Forward and backward pass at the server."""
+    """Time of the forward and backward pass at the server."""
     after_s: float
-    """Gradient down, and backward pass on the device."""
+    """Time of the download of the gradient and the backward pass on the device."""
 
 
 class ExchangeCost(NamedTuple):
     """FLOPs and bits of the stages of `learning.protocols.split.exchange`, in their order."""
 
     forward_flops: float
-    """Forward pass on the device."""
+    """FLOPs of the forward pass on the device."""
     up_bits: float
-    """Smashed data and labels."""
+    """Bits of smashed data and labels."""
     server_flops: float
-    """Forward and backward pass at the server."""
+    """FLOPs of the forward and backward pass at the server."""
     down_bits: float
-    """Cut-layer gradient."""
+    """Bits of the cut-layer gradient; 0 where nothing on the device is trained."""
     backward_flops: float
-    """Backward pass on the device."""
+    """FLOPs of the backward pass on the device; 0 where nothing there is trained."""
 
     def per_sample(self, samples: int) -> ExchangeCost:
-        """One sample's part of a mini-batch of so many."""
+        """One sample's part of the cost of a mini-batch of `samples`."""
         return ExchangeCost(*(each / samples for each in self))
 
     def time(self, flops_per_s: float, up_bps: float, server_flops_per_s: float, down_bps: float) -> ExchangeTime:
-        """Seconds at these speeds of device and server and these rates of the user's uplink and downlink."""
+        """Times of the exchange.
+
+        Args:
+            flops_per_s: speed of the device.
+            up_bps: rate of the user's uplink in bit/s.
+            server_flops_per_s: speed of the server.
+            down_bps: rate of the user's downlink in bit/s.
+        """
         return ExchangeTime(
             self.forward_flops / flops_per_s + self.up_bits / up_bps,
             self.server_flops / server_flops_per_s,
@@ -58,9 +66,15 @@ class ExchangeCost(NamedTuple):
 
 
 class ExchangePredictor:
-    """What mini-batches cost over one cut of the model, without reduction of tokens; equal shapes are counted once.
+    """Predicts costs of mini-batches at one cut of the model, without reduction of tokens.
 
-    `front` and `back` are the device's and the server's part of the model, `link` is what crosses the cut.
+    Mini-batches of equal shapes are counted once.
+
+    Args:
+        world: the world, for its executor, its wire and its optimisers.
+        link: codecs of the messages across the cut.
+        front: the device's part of the model.
+        back: the server's part of the model.
     """
 
     def __init__(self, world: World, link: CutLink, front: Part, back: Part) -> None:
@@ -69,10 +83,7 @@ class ExchangePredictor:
         self._memory_bytes: dict[tuple[Shapes, int], int] = {}
 
     def cost(self, user: Observation, samples: int | None = None) -> ExchangeCost:
-        """What a mini-batch of a user costs: of so many samples, or of its `batch_size`.
-
-        Where nothing of the device's part trains, no gradient comes back.
-        """
+        """Cost of a mini-batch of a user, of `samples` samples (default: its `batch_size`)."""
         count = user.batch_size if samples is None else samples
         key = user.sample_shapes, count
         if key not in self._costs:
@@ -80,7 +91,7 @@ class ExchangePredictor:
         return self._costs[key]
 
     def memory_bytes(self, user: Observation, samples: int | None = None) -> int:
-        """What the user's device must hold in a backward pass and step with so many samples, or its `batch_size`."""
+        """Memory that a backward pass and step take on a user's device, with `samples` (default: its `batch_size`)."""
         count = user.batch_size if samples is None else samples
         key = user.sample_shapes, count
         if key not in self._memory_bytes:
@@ -108,10 +119,10 @@ class ExchangePredictor:
 
 
 def trainable_shapes(world: World, part: Part) -> dict[str, torch.Tensor]:
-    """What trains of a part of the model, by name: meta tensors of the run's precision."""
+    """Trained parameters of a part of the model by name, as meta tensors of the run's precision."""
     return {name: value.to(world.precision) for name, value in part.parameters().items()}
 
 
 def message_bits(world: World, tree: Message) -> int:
-    """Bits of a tree of tensors that is sent as it is, by the shapes that are charged."""
+    """Bits of a tree of tensors that is sent without a codec, by the shapes that are charged."""
     return world.server.wire.bits(tree, PLAIN)

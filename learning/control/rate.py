@@ -1,4 +1,4 @@
-"""Shannon's rate and its inverses: the bandwidth, power or energy that it takes to send so many bits in so much time.
+"""Shannon's rate and its inverses: bandwidth, power or energy for sending a number of bits within a time.
 
 Everywhere R = W log2(1 + p g / W): rate R in bit/s, bandwidth W in Hz, power p in W, and g the power gain of the
 channel over the noise power density, in Hz/W. Arguments are numbers or arrays that broadcast; a result is infinite
@@ -61,7 +61,7 @@ def power_w(rate: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) 
 
 
 def energy_j(bits: ArrayLike, seconds: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
-    """Radiated energy in J of sending bits in exactly that time.
+    """Radiated energy in J of sending `bits` in exactly `seconds`.
 
     It depends on time and bandwidth through their product alone, convex and falling, with `min_energy_j` its limit.
     """
@@ -79,7 +79,7 @@ def min_energy_j(bits: ArrayLike, gain_hz_per_w: ArrayLike) -> Floats:
 def power_for_energy_w(
     bits: ArrayLike, budget_j: ArrayLike, bandwidth_hz: ArrayLike, gain_hz_per_w: ArrayLike
 ) -> Floats:
-    """The largest power in W at which sending bits radiates no more than an energy budget.
+    """The largest power in W at which sending `bits` radiates at most an energy budget.
 
     Zero where the budget is no more than `min_energy_j`.
     """

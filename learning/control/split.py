@@ -1,4 +1,4 @@
-"""Division of a bandwidth among users with the least radiated energy together."""
+"""Division of a bandwidth among users that minimises their total radiated energy."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ POLISHING = 3
 
 
 def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
-    """The least number from `low` to `high`, both positive, from which on a monotone condition holds.
+    """The smallest number from which on a monotone condition holds, by bisection in geometric steps.
 
-    `enough(high)` is assumed to hold. The steps are geometric, so the result is exact to a relative 1e-15.
+    Args:
+        low: lower bound of the result, positive.
+        high: upper bound of the result, for which the condition holds.
+        enough: the condition; once true, it is true for all larger numbers.
+
+    Returns:
+        The number, to a relative 1e-15.
     """
     if enough(low):
         return low
@@ -34,14 +40,17 @@ def bisect(low: float, high: float, enough: Callable[[float], bool]) -> float:
 def min_energy_split(
     bits: Floats, seconds: Floats, gain_hz_per_w: Floats, min_hz: Floats, total_hz: float
 ) -> Floats | None:
-    """(users,): bandwidths of a given sum with which users radiate the least energy together.
+    """Bandwidths (users,) of a given sum that minimise the total radiated energy; None where `min_hz` exceed the sum.
 
-    Each user sends `bits` in `seconds`, (users,), over a channel of `gain_hz_per_w`, (users,), and needs at least
-    `min_hz`, (users,), because of its power limit. None where the sum of `min_hz` exceeds `total_hz`.
-
-    The method is a root search for the price of a hertz: at the optimum one more hertz saves the same energy for every
-    user whose bandwidth exceeds its minimum.
+    Args:
+        bits: (users,): bits that each user sends.
+        seconds: (users,): time in which it sends them.
+        gain_hz_per_w: (users,): power gain of its channel over the noise power density.
+        min_hz: (users,): bandwidth that it needs because of its power limit.
+        total_hz: sum of the bandwidths.
     """
+    # A root search for the price of a hertz: at the optimum one more hertz saves the same energy for every user whose
+    # bandwidth exceeds its minimum.
     excess_hz = total_hz - float(min_hz.sum())
     if excess_hz < 0:
         return None

@@ -1,4 +1,4 @@
-"""Which numbers that training produces a controller may decide by: a diverged training yields none."""
+"""Which numbers from training a controller may base decisions on: those of a diverged training are excluded."""
 
 from __future__ import annotations
 

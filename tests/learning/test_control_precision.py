@@ -88,7 +88,7 @@ def test_only_time_or_only_energy_counts() -> None:
     plan = with_best_power(hurry, hurry.equal(np.full(3, 6)))
     assert plan.power_w.max() == pytest.approx(0.2, rel=1e-9)
     assert hurry.latency_s(plan) == pytest.approx(hurry.latency_s(hurry.equal(plan.bits)), rel=1e-12)
-    patient = instance(1, time_weight=0.0, longest_s=30.0)
+    patient = instance(1, time_weight=0.0, max_latency_s=30.0)
     slow = with_best_power(patient, patient.equal(np.full(3, 6)))
     assert patient.latency_s(slow) == pytest.approx(30.0, rel=1e-6)
     floor = float(min_energy_j(patient.payload(slow.bits), patient.gain_hz_per_w).sum())

@@ -95,10 +95,10 @@ def test_relative_costs() -> None:
 def test_history_by_hand() -> None:
     history = History(early=0.5, fluctuation=0.25, min_weight=0.1)
     before, now = np.array([1.0, 1.0, 1.0]), np.array([1.0, 2.0, 9.0])
-    assert history.mixed(None, now, 0.0).tolist() == now.tolist()
+    assert history.averaged(None, now, 0.0).tolist() == now.tolist()
     # shares: 0.4; 0.4 + 0.25; 0.4 + 2, at most 1
-    np.testing.assert_allclose(history.mixed(before, now, 0.2), [1.0, 1.65, 9.0], rtol=1e-9)
-    np.testing.assert_allclose(history.mixed(before, np.array([1.1, 1.0, 1.0]), 1.0), [1.01, 1.0, 1.0], rtol=1e-9)
+    np.testing.assert_allclose(history.averaged(before, now, 0.2), [1.0, 1.65, 9.0], rtol=1e-9)
+    np.testing.assert_allclose(history.averaged(before, np.array([1.1, 1.0, 1.0]), 1.0), [1.01, 1.0, 1.0], rtol=1e-9)
 
 
 def test_what_counts_as_changed() -> None:

@@ -29,7 +29,7 @@ def instance(seed: int, users: int, patches: int, energy_j: float = 0.8, **chang
     settings: dict[str, Any] = {
         "importance": importance.sum(axis=1),
         "gain_hz_per_w": gain,
-        "room_s": rng.uniform(5, 20, users),
+        "time_left_s": rng.uniform(5, 20, users),
         "token_bits": 1_572_864.0 * 64 / patches,
         "total_hz": 1e7,
         "max_power_w": 0.2,
@@ -74,7 +74,7 @@ def test_some_of_the_users_keep_their_own_bits() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_with_unequal_mini_batches_solvers_find_the_best_of_all_combinations(seed: int) -> None:
     """A search over the latency; and for a given band and power, the published step."""
-    problem = instance(seed, 3, 6, 1.5, room_s=np.full(3, 60.0), **UNEQUAL)
+    problem = instance(seed, 3, 6, 1.5, time_left_s=np.full(3, 60.0), **UNEQUAL)
     assert len(admissible(problem)) == 3
     best = problem.efficiency(exhaustive(problem))
     assert problem.efficiency(by_latency(problem)) == pytest.approx(best, rel=1e-9)
@@ -98,7 +98,7 @@ def test_each_block_is_solved_exactly(seed: int) -> None:
     assert shared.bandwidth_hz.sum() == pytest.approx(problem.total_hz)
     assert problem.excess(shared) < 1e-9
     seconds = problem.seconds(shared)
-    free = (seconds < problem.room_s * 0.999) & (seconds * shared.power_w < problem.max_energy_j * 0.999)
+    free = (seconds < problem.time_left_s * 0.999) & (seconds * shared.power_w < problem.max_energy_j * 0.999)
     if free.all():  # no other limit: all are done at once
         assert np.ptp(seconds) < 1e-6 * seconds.max()
     chosen = with_best_tokens(problem, shared)
@@ -125,10 +125,12 @@ def test_the_token_step_is_exact_on_two_hundred_instances(hurried: bool) -> None
         start = with_best_power(problem, first(problem, 3))
         if hurried:
             factor = np.random.default_rng(seed).uniform(1.01, 1.6, 3)
-            problem = replace(problem, room_s=factor * problem.seconds(start))
+            problem = replace(problem, time_left_s=factor * problem.seconds(start))
         width, power, gain = start.bandwidth_hz, start.power_w, problem.gain_hz_per_w
         seconds = problem.token_bits * (tokens + 2) / (width * np.log2(1 + power * gain / width))
-        allowed = ((seconds <= problem.room_s) & (seconds * power <= problem.max_energy_j * (1 + 1e-9))).all(axis=1)
+        allowed = ((seconds <= problem.time_left_s) & (seconds * power <= problem.max_energy_j * (1 + 1e-9))).all(
+            axis=1
+        )
         mass = np.cumsum(problem.importance, axis=1)[np.arange(3), tokens - 1].sum(axis=1)
         best = float((mass / seconds.max(axis=1))[allowed].max())
         assert problem.efficiency(with_best_tokens(problem, start)) == pytest.approx(best, rel=1e-9)
@@ -141,7 +143,9 @@ def test_more_energy_is_never_less_power() -> None:
     for seed in range(5):
         powers = []
         for energy_j in (0.1, 0.2, 0.4, 0.8):
-            problem = instance(seed, 3, 7, energy_j, gain_hz_per_w=np.geomspace(1e9, 1e12, 3), room_s=np.full(3, 60.0))
+            problem = instance(
+                seed, 3, 7, energy_j, gain_hz_per_w=np.geomspace(1e9, 1e12, 3), time_left_s=np.full(3, 60.0)
+            )
             start = first(problem, 3)
             powers.append(with_best_power(problem, start).power_w)
             width = start.bandwidth_hz
@@ -198,7 +202,7 @@ def best_of_grid(problem: TokenProblem, energy_j: float, shares: Floats, powers:
             for b, w, p, g in zip(bits, widths, (p0, p1), problem.gain_hz_per_w, strict=True)
         ]
         allowed = (seconds[0] * p0 <= energy_j) & (seconds[1] * p1 <= energy_j)
-        allowed &= (seconds[0] <= problem.room_s[0]) & (seconds[1] <= problem.room_s[1])
+        allowed &= (seconds[0] <= problem.time_left_s[0]) & (seconds[1] <= problem.time_left_s[1])
         mass = problem.importance[0, :k0].sum() + problem.importance[1, :k1].sum()
         best = max(best, float(np.where(allowed, mass / np.maximum(*seconds), 0).max()))
     return best
@@ -211,7 +215,11 @@ def test_the_optimum_is_no_worse_than_a_fine_grid() -> None:
     assert 0.97 * problem.efficiency(exhaustive(problem)) < best < problem.efficiency(exhaustive(problem)) * 1.000001
 
 
-ABLATED = [{"own_power": False}, {"own_width": False}, {"own_power": False, "own_width": False}]
+ABLATED = [
+    {"optimise_power": False},
+    {"optimise_bandwidth": False},
+    {"optimise_power": False, "optimise_bandwidth": False},
+]
 
 
 @pytest.mark.parametrize("changed", ABLATED)
@@ -222,16 +230,16 @@ def test_without_a_choice_solvers_reach_the_best_of_a_grid_and_no_more(
     """Two users: all formulas written out again, with powers and shares on a grid or at what is not chosen."""
     cells = (feasible(10 * seed + more, 2, 5, energy_j, **changed) for more in range(10))
     problem = next(cell for cell in cells if cell.users == 2)
-    shares = np.linspace(0.02, 0.98, 193) if problem.own_width else np.array([0.5])
-    powers = np.geomspace(1e-3, 0.2, 200) if problem.own_power else np.array([0.2])
+    shares = np.linspace(0.02, 0.98, 193) if problem.optimise_bandwidth else np.array([0.5])
+    powers = np.geomspace(1e-3, 0.2, 200) if problem.optimise_power else np.array([0.2])
     best = best_of_grid(problem, energy_j, shares, powers)
     for solve, least in ((exhaustive, 0.999), (by_latency, 0.999), (alternating, 0.6)):
         found = solve(problem)
         assert problem.excess(found) < 1e-9
         assert least * best < problem.efficiency(found) < best * 1.03
-        if not problem.own_power:
+        if not problem.optimise_power:
             assert (found.power_w == 0.2).all()
-        if not problem.own_width:
+        if not problem.optimise_bandwidth:
             assert found.bandwidth_hz == pytest.approx(problem.total_hz / 2)
 
 
@@ -253,13 +261,13 @@ def test_a_choice_less_is_never_better(changed: dict[str, bool], energy_j: float
 def test_endless_time_and_tight_energy(seed: int) -> None:
     """Whoever spends all its energy is within limits, rounding apart, however long it may take."""
     endless = np.full(3, np.inf)
-    problem = feasible(seed, 3, 7, 0.05, room_s=endless)
+    problem = feasible(seed, 3, 7, 0.05, time_left_s=endless)
     published, best = (problem.efficiency(solve(problem)) for solve in (alternating, exhaustive))
     assert 0.6 * best < published <= best * (1 + 1e-9)
 
 
 def test_limits() -> None:
-    rich = feasible(1, 4, 24, 1e9, room_s=np.full(4, 1e9))
+    rich = feasible(1, 4, 24, 1e9, time_left_s=np.full(4, 1e9))
     assert (by_latency(rich).power_w == 0.2).all()
     for seed in range(3):
         narrow, wide = (feasible(seed, 4, 24, 0.2, total_hz=width) for width in (1e7, 2e7))
@@ -277,8 +285,8 @@ def test_who_cannot_send_is_left_out() -> None:
     far = np.array([1e13, 1e3, 1e13])
     problem = instance(0, 3, 7, gain_hz_per_w=far)
     assert admissible(problem).tolist() == [0, 2]
-    assert admissible(instance(0, 3, 7, gain_hz_per_w=far, room_s=np.array([1.0, 1.0, 0.0]))).tolist() == [0]
-    rising = {"gain_hz_per_w": np.array([1e12, 2e12, 3e12]), "room_s": np.full(3, 2.0)}
+    assert admissible(instance(0, 3, 7, gain_hz_per_w=far, time_left_s=np.array([1.0, 1.0, 0.0]))).tolist() == [0]
+    rising = {"gain_hz_per_w": np.array([1e12, 2e12, 3e12]), "time_left_s": np.full(3, 2.0)}
     for total_hz, staying in ((1e6, []), (1.2e6, [2]), (2.4e6, [1, 2]), (4e6, [0, 1, 2])):  # the worst channel first
         crowded = instance(0, 3, 7, total_hz=total_hz, **rising)
         assert admissible(crowded).tolist() == staying

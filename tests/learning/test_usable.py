@@ -85,11 +85,11 @@ def test_scores_of_other_users_make_the_importance(bad: float) -> None:
         importance=None,
     )
     well, other, lost = ({"v": torch.tensor(v), "q": torch.tensor(q)} for q, v in ((4.0, 2.0), (8.0, 6.0), (bad, 1.0)))
-    RankController.learn(controller, [lost], (1.0,), 0.0)
+    RankController.update(controller, [lost], (1.0,), 0.0)
     assert controller.importance is None
-    RankController.learn(controller, [well, lost, other], (0.25, 0.5, 0.25), 0.0)
+    RankController.update(controller, [well, lost, other], (0.25, 0.5, 0.25), 0.0)
     assert controller.importance.tolist() == written == [6, 4]
-    RankController.learn(controller, [lost, lost], (0.5, 0.5), 0.0)
+    RankController.update(controller, [lost, lost], (0.5, 0.5), 0.0)
     assert controller.importance.tolist() == written == [6, 4]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from fakes import digits, world
 from learning.codecs import Uniform
-from learning.control.cuts.controller import AdaptSFL, Fixed, Hasfl, Proportional, Random
+from learning.control.cuts.controller import AdaptSFL, Fixed, Hasfl, Proportional, RandomCuts
 from learning.control.cuts.estimates import BoundConstants, BoundEstimates, statistics
 from learning.control.observation import observe
 from learning.models import Mlp, whole
@@ -270,7 +270,7 @@ def test_a_scheme_that_decides_by_estimates_says_what_stands_in_for_them(control
     assert HASFL(controller).stand_in is None
 
 
-@pytest.mark.parametrize("controller", [Hasfl("random", "random"), Fixed(), Random(), Proportional()])
+@pytest.mark.parametrize("controller", [Hasfl("random", "random"), Fixed(), RandomCuts(), Proportional()])
 def test_controllers_that_go_by_no_bound_need_no_stand_in(controller):
     """Plans with gradients are those of a dry run."""
     scheme = HASFL(controller, constants=BoundConstants(estimate=True))
@@ -300,8 +300,8 @@ def test_where_estimates_put_the_target_out_of_reach_the_last_plan_stays():
 
 
 def test_random_choices_differ_by_user_and_interval_and_fit():
-    batches = np.array(decided(HASFL(Random(max_samples=20)), "batch_size", rounds=40))
-    cuts = np.array(decided(HASFL(Random(max_samples=20)), "cut", rounds=40))
+    batches = np.array(decided(HASFL(RandomCuts(max_samples=20)), "batch_size", rounds=40))
+    cuts = np.array(decided(HASFL(RandomCuts(max_samples=20)), "cut", rounds=40))
     assert batches.shape == (40, 3)
     assert (batches.min(), batches.max()) == (1, 20)
     assert set(cuts.flatten()) == {1, 2}
@@ -324,7 +324,7 @@ def test_single_knobs():
 
 def test_adaptsfl_keeps_batches_and_chooses_the_interval():
     """Hardly any drift: as long as it may be; much of it: every round."""
-    calm = HASFL(AdaptSFL(longest_interval=4), interval=2, constants=BoundConstants(squared_norm=1e-9))
+    calm = HASFL(AdaptSFL(max_interval=4), interval=2, constants=BoundConstants(squared_norm=1e-9))
     assert decided(calm, "batch_size", rounds=9)[0] == [8, 8, 8]
     journal = world(calm, **{**SETTING, "rounds": 9}).journal
     assert [(n, value) for n, _, name, value in journal.decisions if name == "interval"] == [(0, 4), (4, 4), (8, 4)]

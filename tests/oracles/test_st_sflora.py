@@ -240,14 +240,14 @@ def test_the_weakest_sender_bounds_everybodys_power() -> None:
 def test_who_leaves_the_cell_is_not_admitted() -> None:
     everybody = ran({})
     last = float(table(everybody, "rounds")["latency_s"].max())
-    short = {"dwell_time": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 0.01 * last}}
+    short = {"dwell_time": {"min_speed_m_per_s": 0.0, "max_speed_m_per_s": 0.0, "max_s": 0.01 * last}}
     soon = ran(short)
     assert list(table(soon, "rounds")["participants"]) == [0, 0]
     assert len(table(soon, "transfers")) == 0
     assert list(table(soon, "rounds")["latency_s"]) == [1.0, 1.0]
     sooner = ran(short, learning__policy={"name": "deadline", "deadline_s": 0.25})
     assert list(table(sooner, "rounds")["latency_s"]) == [0.25, 0.25]
-    late = ran({"dwell_time": {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": 100 * last}})
+    late = ran({"dwell_time": {"min_speed_m_per_s": 0.0, "max_speed_m_per_s": 0.0, "max_s": 100 * last}})
     assert losses(late) == losses(everybody)
 
 
@@ -255,7 +255,7 @@ def test_uploads_end_before_users_leave() -> None:
     """A dwell time in which all users can send some, and not all, of its tokens, after what went before."""
     free = ran({"tokens": PATCHES, "attention": "flat"}, network__users__count=4)
     limit = 0.8 * float(table(free, "rounds")["latency_s"].min())
-    dwell_time = {"slowest_m_per_s": 0.0, "fastest_m_per_s": 0.0, "longest_s": limit}
+    dwell_time = {"min_speed_m_per_s": 0.0, "max_speed_m_per_s": 0.0, "max_s": limit}
     result = ran({"dwell_time": dwell_time, "attention": "flat", "min_tokens": 1}, network__users__count=4)
     begun = table(result, "rounds").set_index("round")["start_s"]
     up = uploads(result)
@@ -397,7 +397,7 @@ def test_the_solver_asked_for_decides(solver: str, monkeypatch: pytest.MonkeyPat
         ({}, {"network__sharing__uplink__scheduler": "equal"}, "only where the band's scheduling policy is controlled"),
         ({"min_tokens": 17}, {}, "min_tokens is 17, but there are 16 patches"),
         ({"solver": "brute"}, {"network__users__count": 6}, "6 users with 13 choices each are more than"),
-        ({"dwell_time": {"slowest_m_per_s": 20.0}}, {}, "at most fastest_m_per_s, 15, is allowed"),
+        ({"dwell_time": {"min_speed_m_per_s": 20.0}}, {}, "at most max_speed_m_per_s, 15, is allowed"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(scheme: dict[str, Any], changed: dict[str, Any], sentence: str) -> None:

@@ -8,7 +8,7 @@ Mini-batches, cuts and interval are each solved exactly for given others, where 
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
 from learning.control.cuts.problem import ConvergenceBound, CutChoice, CutProblem, OutOfReach
-from learning.control.cuts.solvers import SOLVERS, adapt, alike, alternating, exhaustive
+from learning.control.cuts.solvers import SOLVERS, adapt, alternating, equal_choice, exhaustive
 from learning.control.cuts.splits import best_cuts
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "CutProblem",
     "OutOfReach",
     "adapt",
-    "alike",
     "alternating",
     "best_batches",
     "best_cuts",
     "best_interval",
+    "equal_choice",
     "exhaustive",
 ]

@@ -13,12 +13,13 @@ import numpy as np
 from learning.control.cuts.problem import CutChoice, CutProblem, Floats, Integers
 
 MAX_LIMITS = 40
-"""Up to so many limits of one kind are all tried; of more, so many in equal ratios, followed by a local search."""
+"""Maximum number of limits of one kind that are all tried; where there are more, this many in equal ratios are tried,
+followed by a local search."""
 ITERATIONS = 60
 
 
 def best_batches(problem: CutProblem, cuts: Integers) -> CutChoice | None:
-    """The best mini-batches at these cuts; None where no mini-batch reaches the target or fits."""
+    """The best mini-batches at the cuts (users,); None where no mini-batches reach the target or fit the devices."""
     before, server, after, most = problem.per_sample(cuts)
     if (most < 1).any():
         return None
@@ -32,11 +33,11 @@ def best_batches(problem: CutProblem, cuts: Integers) -> CutChoice | None:
     if not len(batches):
         return None
     best = problem.best_of(_at(cuts, np.unique(batches, axis=0)))
-    return problem.stepped(best, _one_sample_apart) if np.isfinite(problem.cost(best)) else None
+    return problem.local_search(best, _one_sample_apart) if np.isfinite(problem.cost(best)) else None
 
 
 def _limits(seconds: Floats, most: Integers) -> Floats:
-    """Limits that differ in what they allow: multiples of single users' seconds a sample."""
+    """Limits that allow different mini-batches: multiples of single users' seconds a sample."""
     if most.sum() <= MAX_LIMITS:
         return np.unique(
             np.concatenate([np.arange(1, top + 1) * each for each, top in zip(seconds, most, strict=True)])
@@ -54,7 +55,7 @@ def _within(limits: Floats, seconds: Floats) -> Integers:
 def _dinkelbach(
     problem: CutProblem, cuts: Integers, caps: Integers, before: Floats, server: Floats, after: Floats
 ) -> Integers:
-    """The best integers under each row of caps; rows that cannot reach the target are left out."""
+    """The best integers under each row of caps, without rows that cannot reach the target."""
     noise = problem.bound.noise(problem.users)
     left = problem.bound.target - problem.bound.drift[cuts.max()]
     overhead = problem.aggregation_s(cuts) / problem.bound.interval

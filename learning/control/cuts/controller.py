@@ -18,7 +18,7 @@ class CutPlan(NamedTuple):
     """Mini-batches and cuts of all users for the rounds of one interval."""
 
     choice: CutChoice
-    """Samples in a mini-batch and blocks on the device, of each user."""
+    """Samples in a mini-batch and blocks on the device, for each user."""
     interval: int
     """Rounds until device parts are aggregated."""
     objective: float = nan
@@ -26,12 +26,17 @@ class CutPlan(NamedTuple):
 
 
 class CutController(Protocol):
-    """Decides on mini-batches and cuts before each interval."""
+    """A controller of mini-batches, cuts and interval, which decides before each interval."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
-        """The plan of interval `number`, from 0; by that number random choices are drawn.
+        """Decide for one interval.
 
-        Raises ValueError, in one sentence, where there can be none.
+        Args:
+            forecast: predicted times of all users and cuts, and the bound on convergence.
+            number: number of the interval, from 0, by which random choices are drawn.
+
+        Raises:
+            ValueError: there is no feasible plan; the message is one sentence.
         """
         ...
 
@@ -43,28 +48,28 @@ class CutController(Protocol):
 
 @dataclass(frozen=True)
 class Hasfl(CutController):
-    """Mini-batches and cuts with the least predicted time to the target; or one of the two, the other random.
+    """Mini-batches and cuts that minimise the predicted time to the target; or one of the two, the other random.
 
     Raises OutOfReach where both are optimised and no choice reaches the target.
     """
 
     batches: Literal["best", "random"] = "best"
-    """Whether mini-batches are optimised, or drawn for each interval."""
+    """Whether mini-batches are optimised (`best`), or drawn for each interval (`random`)."""
     cuts: Literal["best", "random"] = "best"
-    """Whether cuts are optimised, or drawn for each interval."""
+    """Whether cuts are optimised (`best`), or drawn for each interval (`random`)."""
     tune_interval: bool = False
     """Whether the aggregation interval is optimised as well, as AdaptSFL does."""
     max_samples: Annotated[int, Ge(1)] = 64
     """Upper bound on a mini-batch, in samples."""
-    longest_interval: Annotated[int, Ge(1)] = 50
-    """Upper bound on an interval that is optimised, in rounds."""
+    max_interval: Annotated[int, Ge(1)] = 50
+    """Upper bound on an optimised interval, in rounds."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         problem = forecast.problem(self.max_samples)
         choice = self._choice(forecast, problem, number)
         interval = forecast.interval
         if self.tune_interval:
-            interval = min(best_interval(problem, choice), self.longest_interval)
+            interval = min(best_interval(problem, choice), self.max_interval)
         return CutPlan(choice, interval, problem.with_interval(interval).cost(choice))
 
     @property
@@ -84,16 +89,16 @@ class Hasfl(CutController):
 
 @dataclass(frozen=True)
 class AdaptSFL(CutController):
-    """Cuts and aggregation interval with the least predicted time to the target, at the scenario's mini-batches."""
+    """Cuts and aggregation interval that minimise the predicted time to the target, at the scenario's mini-batches."""
 
-    longest_interval: Annotated[int, Ge(1)] = 50
+    max_interval: Annotated[int, Ge(1)] = 50
     """Upper bound on the interval, in rounds."""
 
     def plan(self, forecast: CutForecast, number: int) -> CutPlan:
         problem = forecast.problem(forecast.batch_sizes)
         cuts = problem.easiest.cuts
         choice, interval = adapt(problem, CutChoice(problem.per_sample(cuts)[3], cuts))
-        interval = min(interval, self.longest_interval)
+        interval = min(interval, self.max_interval)
         return CutPlan(choice, interval, problem.with_interval(interval).cost(choice))
 
     @property
@@ -120,7 +125,7 @@ class Fixed(CutController):
 
 
 @dataclass(frozen=True)
-class Random(CutController):
+class RandomCuts(CutController):
     """Mini-batches and cuts drawn for each user and interval, uniformly among those that fit its device."""
 
     max_samples: Annotated[int, Ge(1)] = 64
@@ -148,7 +153,7 @@ CONTROLLERS: dict[str, type] = {
     "hasfl": Hasfl,
     "adaptsfl": AdaptSFL,
     "fixed": Fixed,
-    "random": Random,
+    "random": RandomCuts,
     "proportional": Proportional,
 }
 

@@ -1,4 +1,4 @@
-"""The constants of the bound on convergence: as a scenario states them, or as gradients show them during training."""
+"""Constants of the bound on convergence: as a scenario states them, or estimated from gradients during training."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ Parameters = dict[str, Tensor]
 Mixed = TypeVar("Mixed", float, Floats)
 
 MICRO_BATCHES = 4
-"""Parts of a mini-batch whose gradients are compared."""
+"""Equal parts of a mini-batch whose gradients are compared."""
 KEPT = 0.5
-"""Weight of the estimates so far against those of the latest aggregation."""
+"""Weight of the former estimates against those of the latest aggregation."""
 MIN_SMOOTHNESS = 0.1
+"""Lower bound on the estimate of the Lipschitz constant."""
 
 
 @dataclass(frozen=True)
 class BoundConstants:
-    """What the bound on convergence (`ConvergenceBound`) must know of model, data and goal."""
+    """Constants of the bound on convergence (`ConvergenceBound`), and the target."""
 
     smoothness: Annotated[float, Gt(0)] = 1.0
     """Lipschitz constant of the gradient."""
@@ -42,16 +43,21 @@ class BoundConstants:
     squared_norm: Annotated[float, Gt(0)] = 0.01
     """Mean squared norm of a mini-batch's gradient, all blocks together."""
     target: Annotated[float, Gt(0)] | None = None
-    """Squared gradient norm to be reached (default: 1.2 times what 16 samples and two blocks for all users lose)."""
+    """Squared gradient norm to be reached (default: 1.2 times the noise and drift terms where all users have 16 samples
+    and two blocks)."""
     estimate: bool = False
-    """Whether, from the first aggregation on, the first three are estimated from gradients. Decisions then depend on
-    values; the dry executor, which has none, goes by the ones stated here."""
+    """Whether the first three constants are estimated from gradients from the first aggregation on. Decisions then
+    depend on values; a dry run, which has none, uses the ones stated here."""
 
 
 class BoundEstimates:
-    """The constants as they are known by now, by block of the model.
+    """Present estimates of the constants, by block of the model.
 
-    `weights` are those of the whole model before training, from which the first change of gradients is counted.
+    Args:
+        world: the world.
+        constants: the constants as stated.
+        weights: weights of the whole model before training, against which the first change of gradients is measured;
+            None where nothing is estimated.
     """
 
     def __init__(self, world: World, constants: BoundConstants, weights: Weights | None) -> None:
@@ -62,15 +68,23 @@ class BoundEstimates:
         self._before, self._kept = weights, 0.0
 
     def bound(self, interval: int, target: float = 0.0) -> ConvergenceBound:
-        """The bound at these constants, for aggregations every `interval` rounds."""
+        """The bound with these constants.
+
+        Args:
+            interval: rounds between aggregations.
+            target: squared gradient norm to be reached.
+        """
         rate = self.world.optimiser.learning_rate
         return ConvergenceBound(self.smoothness, rate, self.variances, self.squared_norms, target, interval)
 
     def update(self, weights: Weights, mini_batches: Mapping[User, range]) -> None:
-        """Take in the gradients at aggregated weights: of a mini-batch of each user, by its places in the user's data.
+        """Update the estimates with gradients at aggregated weights; not charged, since users compute such gradients.
 
-        Users whose gradients are not usable (`learning.control.usable`) are left out; if all are, nothing is taken in.
-        Not charged: gradients of mini-batches are at hand anyway.
+        Users whose gradients are not usable (`learning.control.usable`) are ignored.
+
+        Args:
+            weights: weights of the whole model as aggregated.
+            mini_batches: a mini-batch of each user, by positions in its sequence of samples.
         """
         if not (self.constants.estimate and self.world.executor.computes):
             return
@@ -99,10 +113,19 @@ class BoundEstimates:
 def statistics(
     segment: Segment, blocks: int, weights: Parameters, before: Parameters, x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the bound needs to know, from one mini-batch in `MICRO_BATCHES` equal parts.
+    """Estimate the constants of the bound from one mini-batch in `MICRO_BATCHES` equal parts.
 
-    (blocks,): variance of one sample's gradient; (blocks,): squared norm of the mini-batch's gradient; and the change
-    of the gradient over the change of the weights since `before`, zero where they did not change.
+    Args:
+        segment: the whole model.
+        blocks: its number of blocks.
+        weights: its parameters, by name.
+        before: its parameters at the last aggregation.
+        x: samples, (samples, ...).
+        y: labels, (samples,).
+
+    Returns:
+        (blocks,): variance of one sample's gradient; (blocks,): squared norm of the mini-batch's gradient; and the
+        ratio of the change of the gradient to that of the parameters since `before`, 0 where they did not change.
     """
 
     def loss(parameters: Parameters, x: Tensor, y: Tensor) -> Tensor:
@@ -120,7 +143,7 @@ def statistics(
 
 
 def _squares(tree: Parameters, blocks: int) -> Tensor:
-    """(blocks,): squared norms."""
+    """(blocks,): squared norms of the entries of each block."""
     some = next(iter(tree.values()))
     sums = [
         sum((v.square().sum() for n, v in tree.items() if steps.block(n) == each), some.new_zeros(()))

@@ -1,4 +1,4 @@
-"""What is known before a decision on cuts and mini-batches, and the problem that follows from it."""
+"""The forecast on which decisions on cuts and mini-batches are based, and the problem that follows from it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import numpy as np
 
 from learning.control.cuts.estimates import BoundEstimates
 from learning.control.cuts.problem import CutChoice, CutProblem, Integers
-from learning.control.cuts.solvers import alike
+from learning.control.cuts.solvers import equal_choice
 from learning.control.observation import Observation, observe
 from learning.control.prediction import ExchangePredictor, message_bits, trainable_shapes
 from learning.protocols.split import CutLink
 from learning.world import World
 
 MODERATE, MARGIN = (16, 2), 1.2
-"""Samples and blocks of a moderate choice, and how much more than what it loses is the target by default."""
+"""(Samples, blocks) of a moderate choice for all users; default target over the noise and drift terms of that."""
 
 
 @dataclass
 class CutForecast:
-    """What training would take at every cut of the model, by user, and the bound on convergence as it is known by now.
+    """Predicted times of training at every cut of the model, for each user, and the present bound on convergence.
 
-    Users are observed anew for each decision; cuts are 1, 2, ... blocks on the device.
+    Users are observed again for each decision; cuts are 1, 2, ... blocks on the device.
     """
 
     world: World
+    """The world."""
     link: CutLink
     """Messages across the cut."""
     interval: int
@@ -35,6 +36,7 @@ class CutForecast:
     between_servers_bps: float
     """Rate in bit/s between the server that trains and the one that averages."""
     estimates: BoundEstimates
+    """Estimates of the constants of the bound."""
 
     @cached_property
     def cuts(self) -> list[ExchangePredictor]:
@@ -53,10 +55,13 @@ class CutForecast:
         return np.array([user.batches.largest for user in self.world.users])
 
     def max_samples(self, largest: Integers | int) -> Integers:
-        """(users, cuts): the largest mini-batch by what is allowed, what a user has, and what its device can hold.
+        """(users, cuts): largest mini-batch within an upper bound, the user's data set and the memory of its device.
 
-        `largest` is what is allowed: one number for all users, or one for each. A device that can hold nothing is
-        given one sample at the first cut that trains; whether that is refused is not decided here.
+        A device whose memory is too small at all cuts gets one sample at the first cut that trains; whether such a
+        user is rejected is not decided here.
+
+        Args:
+            largest: upper bound in samples: one number for all users, or (users,).
         """
         allowed = np.broadcast_to(largest, len(self.world.users))
         rows = [
@@ -68,7 +73,7 @@ class CutForecast:
         return fitting
 
     def problem(self, largest: Integers | int) -> CutProblem:
-        """The problem of this instant, with mini-batches up to `largest` as in `max_samples`."""
+        """The problem at this instant, with mini-batches up to `largest` as in `max_samples`."""
         world, users, share = self.world, self.users, 1 / self.world.cohort_size
         upload_bps = [user.upload_bps(share) for user in users]
         download_bps = [user.download_bps(share) for user in users]
@@ -94,7 +99,7 @@ class CutForecast:
         return replace(problem, bound=replace(bound, target=target))
 
     def _fitting(self, user: Observation, cut: ExchangePredictor, largest: int) -> int:
-        """Samples, at most `largest`, with which training at this cut fits the device; 0 where nothing there trains."""
+        """Samples, at most `largest`, with which training at this cut fits the device; 0 if it would train nothing."""
         if not _trains(cut):
             return 0
         if user.memory_bytes == np.inf:
@@ -109,5 +114,5 @@ def _trains(cut: ExchangePredictor) -> bool:
 
 
 def _moderate(problem: CutProblem) -> CutChoice:
-    choice = alike(problem, *MODERATE)
+    choice = equal_choice(problem, *MODERATE)
     return choice if (choice.batches > 0).all() else problem.easiest

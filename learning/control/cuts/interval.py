@@ -9,10 +9,11 @@ import numpy as np
 from learning.control.cuts.problem import CutChoice, CutProblem
 
 MAX_ROUNDS = 10_000
+"""Upper bound on an interval."""
 
 
 def best_interval(problem: CutProblem, choice: CutChoice) -> int:
-    """Rounds between aggregations for which the time to the target is least.
+    """The number of rounds between aggregations that minimises the time to the target.
 
     With k = 4 beta^2 gamma^2 sum G^2 and e = eps less the noise, a stationary point of (T_S + T_A / I) / (e - k I^2)
     solves 2 k T_S I^3 + 3 k T_A I^2 - T_A e = 0, which has one positive root; the best integer is next to it, or one,

@@ -1,4 +1,4 @@
-"""The least time to a target: seconds of a round over its progress, by a bound on convergence."""
+"""The cut problem: minimise the time to a target, which is the time of a round times a bound on the rounds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Integers = NDArray[np.int64]
 
 
 class OutOfReach(ValueError):
-    """No choice of mini-batches and cuts reaches the target."""
+    """Error of a problem in which no choice of mini-batches and cuts reaches the target."""
 
 
 class CutChoice(NamedTuple):
     """Mini-batch size and cut of each user.
 
-    The last axis is that of users; axes before it hold many choices at once, each of which gets its own value.
+    The last axis is that of users; axes before it are for many choices at once, each of which is evaluated separately.
     """
 
     batches: Integers
@@ -53,7 +53,7 @@ class ConvergenceBound:
 
     @cached_property
     def drift(self) -> Floats:
-        """(blocks + 1,): the drift term for a deepest cut of 0, 1, ... blocks; zero if every round aggregates."""
+        """(blocks + 1,): drift term for a deepest cut of 0, 1, ... blocks; zero if every round has an aggregation."""
         scale = 4 * (self.smoothness * self.learning_rate * self.interval) ** 2 if self.interval > 1 else 0.0
         return scale * np.concatenate([[0.0], np.cumsum(self.squared_norms)])
 
@@ -62,12 +62,12 @@ class ConvergenceBound:
         return float(self.smoothness * self.learning_rate * self.variances.sum() / users**2)
 
     def rounds(self, choice: CutChoice, loss_to_go: float) -> float:
-        """Rounds to the target from a loss `loss_to_go` above the least one; infinite where it is out of reach."""
+        """Rounds to the target from a loss `loss_to_go` above the minimum; infinite where it is out of reach."""
         left = float(self.progress(choice))
         return float(2 * loss_to_go / (self.learning_rate * left)) if left > 0 else float("inf")
 
     def progress(self, choice: CutChoice) -> Floats:
-        """The target less noise and drift terms, one number a choice; not positive where it is out of reach."""
+        """(...,): the target less noise and drift terms for each choice; not positive where it is out of reach."""
         with np.errstate(divide="ignore"):  # a user that can hold no sample at a cut has a mini-batch of 0
             noise = self.noise(choice.batches.shape[-1]) * (1 / choice.batches).sum(axis=-1)
         return np.asarray(self.target - noise - self.drift[choice.cuts.max(axis=-1)])
@@ -75,18 +75,19 @@ class ConvergenceBound:
 
 @dataclass(frozen=True)
 class CutProblem:
-    """Seconds of split training by user and cut, and the bound; column l of every table is a cut after l + 1 blocks.
+    """Times of split training by user and cut, and the bound; column l of every table is a cut after l + 1 blocks.
 
-    Raises ValueError where a user can hold no part of the model.
+    Raises ValueError where no part of the model fits a user's device.
     """
 
     bound: ConvergenceBound
+    """Bound on the rounds to the target."""
     before_s: Floats
-    """(users, cuts): seconds a sample takes before the server: forward pass and smashed data."""
+    """(users, cuts): time of a sample before the server: forward pass and upload of smashed data."""
     server_s: Floats
-    """(users, cuts): seconds a sample takes at the server."""
+    """(users, cuts): time of a sample at the server."""
     after_s: Floats
-    """(users, cuts): seconds a sample takes after the server: gradient and backward pass."""
+    """(users, cuts): time of a sample after the server: download of the gradient and backward pass."""
     device_bits: Floats
     """(cuts,): size of the device part in bits."""
     upload_bps: Floats
@@ -114,17 +115,19 @@ class CutProblem:
 
     @cached_property
     def easiest(self) -> CutChoice:
-        """Of the choices with the shallowest possible cuts, the one with the largest mini-batches."""
+        """The choice with the largest mini-batches among those with the shallowest possible cuts."""
         shallow = int(max(np.argmax(row > 0) for row in self.max_samples))
         rows = self.max_samples[:, : shallow + 1]
         return CutChoice(rows.max(axis=1), np.argmax(rows, axis=1) + 1)
 
     @property
     def users(self) -> int:
+        """Number of users."""
         return int(self.before_s.shape[0])
 
     @property
     def cuts(self) -> int:
+        """Number of possible cuts."""
         return int(self.before_s.shape[1])
 
     def per_sample(self, cuts: Integers) -> tuple[Floats, Floats, Floats, Integers]:
@@ -133,14 +136,14 @@ class CutProblem:
         return self.before_s[own], self.server_s[own], self.after_s[own], self.max_samples[own]
 
     def step_s(self, choice: CutChoice) -> Floats:
-        """Seconds of a step: barriers before and after the server, which serves one user after another."""
+        """(...,): time of a step, with barriers before and after the server, which serves one user after another."""
         before, server, after, _ = self.per_sample(choice.cuts)
         batches = choice.batches
         barriers = (batches * before).max(axis=-1) + (batches * after).max(axis=-1)
         return np.asarray(barriers + (batches * server).sum(axis=-1))
 
     def aggregation_s(self, cuts: Integers) -> Floats:
-        """Seconds of an aggregation: device parts over the air, and at the same time private copies between servers.
+        """(...,): time of an aggregation: device parts over the air, and concurrently private copies between servers.
 
         A user with a shallower cut than the deepest has the blocks in between as a private copy at the server.
         """
@@ -151,12 +154,12 @@ class CutProblem:
         return np.asarray(sum(np.maximum(each, between) for each in radio))
 
     def feasible(self, choice: CutChoice) -> NDArray[np.bool_]:
-        """Whether every mini-batch fits its device and the target can be reached."""
+        """(...,): whether all mini-batches of a choice fit their devices, and the target can be reached."""
         fits = (choice.batches >= 1) & (choice.batches <= self.per_sample(choice.cuts)[3])
         return np.asarray(fits.all(axis=-1) & (self.bound.progress(choice) > 0))
 
     def costs(self, choice: CutChoice) -> Floats:
-        """Seconds to the target, up to a constant: seconds of a round over progress; infinite if it cannot be."""
+        """(...,): time to the target, up to a constant: time of a round over progress; infinite if infeasible."""
         seconds = self.step_s(choice) + self.aggregation_s(choice.cuts) / self.bound.interval
         with np.errstate(divide="ignore"):
             return np.where(self.feasible(choice), seconds / self.bound.progress(choice), np.inf)
@@ -166,12 +169,17 @@ class CutProblem:
         return float(self.costs(choice))
 
     def best_of(self, choices: CutChoice) -> CutChoice:
-        """Of many choices, one a row, the first with the least cost."""
+        """The first choice with the lowest cost among many, one a row."""
         best = int(np.argmin(self.costs(choices)))
         return CutChoice(choices.batches[best], choices.cuts[best])
 
-    def stepped(self, choice: CutChoice, neighbours: Callable[[CutChoice], CutChoice]) -> CutChoice:
-        """Local search: go to the best of the rows of `neighbours(choice)`, at least one, as long as it is better."""
+    def local_search(self, choice: CutChoice, neighbours: Callable[[CutChoice], CutChoice]) -> CutChoice:
+        """Improve a choice by local search, until none of its neighbours has a lower cost.
+
+        Args:
+            choice: where the search starts.
+            neighbours: returns neighbours of a choice, one a row, at least one.
+        """
         while True:
             best = self.best_of(neighbours(choice))
             if self.cost(best) >= self.cost(choice) * (1 - 1e-12):

@@ -1,4 +1,4 @@
-"""Solvers of the whole problem: HASFL's and AdaptSFL's alternations, and brute force."""
+"""Solvers of the cut problem: HASFL's and AdaptSFL's alternating optimisation, and exhaustive search."""
 
 from __future__ import annotations
 
@@ -19,19 +19,32 @@ MAX_COMBINATIONS = 200_000
 
 
 def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutChoice:
-    """HASFL's choice: mini-batches and cuts in turn, each solved exactly; the best from several starts.
+    """HASFL's alternating optimisation: mini-batches for given cuts, then cuts for given mini-batches, each exactly.
 
-    `starts` are tried beside the usual three: moderate, shallow with large mini-batches, and deep. Raises OutOfReach
-    where no choice reaches the target.
+    Args:
+        problem: the problem.
+        starts: initial choices that are tried beside the usual four: moderate, shallow with large mini-batches, deep,
+            and the easiest of the problem.
+
+    Returns:
+        The best choice from all starts.
+
+    Raises:
+        OutOfReach: no choice reaches the target.
     """
     problem.check()
-    usual = [alike(problem, 16, 2), alike(problem, 2**31, 1), alike(problem, 8, problem.cuts), problem.easiest]
+    usual = [
+        equal_choice(problem, 16, 2),
+        equal_choice(problem, 2**31, 1),
+        equal_choice(problem, 8, problem.cuts),
+        problem.easiest,
+    ]
     paths = [descent(problem, start) for start in [*starts, *usual] if problem.feasible(start)]
     return min((path[-1] for path in paths), key=problem.cost)
 
 
 def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
-    """The choices that alternation goes through, from `choice` on, one a pass; the cost never rises."""
+    """The initial choice and that after each pass of the alternation; the cost never rises."""
     path = [choice]
     while len(path) <= MAX_PASSES:
         now = best_batches(problem, path[-1].cuts) or path[-1]
@@ -44,7 +57,7 @@ def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
 
 
 def adapt(problem: CutProblem, choice: CutChoice) -> tuple[CutChoice, int]:
-    """AdaptSFL's cuts and aggregation interval, solved in turn with the mini-batches of `choice`."""
+    """AdaptSFL's alternating optimisation of cuts and aggregation interval, with the mini-batches of `choice`."""
     interval = problem.bound.interval
     for _ in range(MAX_PASSES):
         now = problem.with_interval(interval)
@@ -71,11 +84,12 @@ def exhaustive(problem: CutProblem) -> CutChoice:
     return min((CutChoice(np.array(b), np.array(c)) for b, c in every), key=problem.cost)
 
 
-def alike(problem: CutProblem, samples: int, cut: int) -> CutChoice:
-    """The same number of samples and blocks for all users, or as many samples as fit."""
+def equal_choice(problem: CutProblem, samples: int, cut: int) -> CutChoice:
+    """The choice of `samples` samples, or as many as fit, and `cut` blocks for all users."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
     return CutChoice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
 
 
 SOLVERS = {"improved": alternating, "brute": exhaustive}
-"""Exact blocks in turn, and all combinations. The published inner iterations reach the same blocks by other ways."""
+"""Solvers by name: alternating optimisation, and exhaustive search. The papers' inner iterations have the same optima
+as the exact steps."""

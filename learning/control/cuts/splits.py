@@ -26,7 +26,7 @@ def best_cuts(problem: CutProblem, batches: Integers) -> CutChoice | None:
         best: CutChoice | None = problem.best_of(_with(batches, every))
     else:
         swept = sorted(_swept(problem, batches), key=problem.cost)
-        polished = [problem.stepped(found, partial(_one_cut_apart, problem.cuts)) for found in swept[:POLISHED]]
+        polished = [problem.local_search(found, partial(_one_cut_apart, problem.cuts)) for found in swept[:POLISHED]]
         best = min(polished, key=problem.cost, default=None)
     return best if best is not None and np.isfinite(problem.cost(best)) else None
 
@@ -40,7 +40,7 @@ def fastest_cuts(before: Floats, server: Floats, after: Floats) -> Integers:
 
 
 def _swept(problem: CutProblem, batches: Integers) -> list[CutChoice]:
-    """For each deepest cut, the fastest cuts up to there, with the user at it for whom that costs least."""
+    """For each deepest cut, the fastest cuts up to it, where the user for whom it costs least has the deepest one."""
     scaled = [batches[:, None] * table for table in (problem.before_s, problem.server_s, problem.after_s)]
     fits = problem.max_samples >= batches[:, None]
     before, server, after = (np.where(fits, table, np.inf) for table in scaled)
@@ -71,7 +71,7 @@ def _sweep(before: Floats, server: Floats, after: Floats, first: Floats, last: F
 
 
 def _thinned(table: Floats) -> Floats:
-    """The finite times of a table; where they are many, as many as can be tried, the last one included."""
+    """The finite times of a table, ascending; of many at most MAX_LIMITS, the largest included."""
     times = np.unique(table[np.isfinite(table)])
     if len(times) <= MAX_LIMITS:
         return times
@@ -79,7 +79,7 @@ def _thinned(table: Floats) -> Floats:
 
 
 def _one_cut_apart(cuts: int, choice: CutChoice) -> CutChoice:
-    """Choices, one a row, in which a single user has another cut; the choice itself is among them."""
+    """Choices, one a row, in which a single user has another cut, and the choice itself."""
     users = len(choice.cuts)
     moved = np.where(np.eye(users, dtype=bool)[:, None], np.arange(1, cuts + 1)[:, None], choice.cuts)
     return _with(choice.batches, moved.reshape(-1, users))

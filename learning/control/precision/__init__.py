@@ -1,4 +1,4 @@
-"""How finely each user quantises what it sends, over what bandwidth and with what power: latency against energy.
+"""Control of each user's bits of an activation, bandwidth and power: a trade-off of latency and energy.
 
 Qiang, Liu, Zhang, Chang, Liang, Deploying Large AI Models on Resource-Limited Devices with Split Federated Learning,
 arXiv 2504.09114. The paper names the controls, the two objectives and the methods (block coordinate descent, successive

@@ -1,7 +1,8 @@
-"""The best bits of each user, with power and bandwidth fixed.
+"""The optimal bits of each user, with power and bandwidth fixed.
 
-Energy and time grow in proportion to the bits, and the error falls convexly. A latency caps each user's bits; below the
-caps, users step up in descending order of the ratio of the fall of the error to the rise of the energy.
+Energy and time grow in proportion to the bits, and the error falls convexly. A latency is an upper bound on each user's
+bits; within the bounds, users step up in descending order of the ratio of the fall of the error to the rise of the
+energy.
 """
 
 from __future__ import annotations

@@ -90,9 +90,9 @@ def with_best_radio(problem: PrecisionProblem, bits: Bits) -> PrecisionPlan:
     def enough(latency_s: float) -> bool:
         return float(problem.min_width_hz(bits, latency_s).sum()) <= problem.total_hz
 
-    if not enough(problem.longest_s):
+    if not enough(problem.max_latency_s):
         return problem.equal(bits)
-    return _over_latency(problem, at(bisect(low, problem.longest_s, enough) * (1 + 1e-12)), at)
+    return _over_latency(problem, at(bisect(low, problem.max_latency_s, enough) * (1 + 1e-12)), at)
 
 
 def _over_latency(
@@ -105,7 +105,7 @@ def _over_latency(
     measure = problem.cost if cost is None else cost
     fastest = problem.latency_s(start._replace(power_w=np.full(problem.users, problem.max_power_w)))
     second, _ = problem.prices
-    cap_s = problem.longest_s if second == 0 else min(problem.longest_s, fastest + problem.cost(start) / second)
+    cap_s = problem.max_latency_s if second == 0 else min(problem.max_latency_s, fastest + problem.cost(start) / second)
     if cap_s <= fastest:
         return start
     margin_s = np.log([max(fastest - problem.fixed_s.max(), 1e-12), cap_s - problem.fixed_s.max()])

@@ -1,4 +1,4 @@
-"""Bits of an activation, power and part of the band of each user, decided before a round."""
+"""The controller of each user's bits of an activation, power and share of the band, which decides before a round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Interval, Le
 from learning.control.observation import Csi, Observation
 from learning.control.precision.bits import with_best_bits
 from learning.control.precision.blocks import with_best_power, with_best_power_by_approximation
-from learning.control.precision.matching import dealt
+from learning.control.precision.matching import random_assignment
 from learning.control.precision.problem import PrecisionPlan, PrecisionProblem
 from learning.control.precision.round_cost import RoundCost
 from learning.control.precision.solvers import SOLVERS, matched_descent
@@ -24,50 +24,51 @@ ROUNDING = 1e-9
 
 
 class PrecisionGrant(NamedTuple):
-    """How a user sends its activations in a round."""
+    """What is granted to a user for a round."""
 
     bits: int
-    """Bits of an element."""
+    """Bits of an element of the smashed data."""
     share: float
-    """Part of the uplink band, 0 to 1."""
+    """Share of the uplink band, 0 to 1."""
     power_w: float
     """Transmit power in W."""
 
 
 @dataclass(frozen=True)
 class PrecisionController:
-    """Choice of bits, powers and bandwidths for the least weighted sum of a round's latency and radiated energy.
+    """Choice of bits, powers and bandwidths that minimises a weighted sum of a round's latency and radiated energy.
 
-    A round is taken as one upload of all of a user's mini-batches and of its part of the model. Beside the upload it
-    takes the downlink, over an equal part of the band, and all computing, at nominal speed and without a queue.
+    A round is modelled as one upload of all of a user's mini-batches and of its part of the model. Its other times are
+    those of the downlink, over an equal share of the band, and of all computing, at nominal speed and without a queue.
 
-    Raises ValueError for weights that are both zero, bits that do not rise or cannot keep to the error budget, and
-    brute force over subchannels.
+    Raises ValueError where both weights are zero, where choices of bits do not ascend or cannot keep to the error
+    budget, and for brute force over subchannels.
     """
 
     bits: Annotated[int, Interval(ge=1, le=16)] | Literal[32, "optimised"] = "optimised"
-    """Bits of an activation, the same for all users, or chosen for each; 32 sends activations as they are."""
+    """Bits of an activation, the same for all users, or chosen for each (`optimised`); 32 is no quantisation."""
     choices: tuple[Annotated[int, Interval(ge=1, le=16)], ...] = (2, 4, 6, 8, 16)
-    """Bits that may be chosen, ascending."""
+    """Bits among which is chosen, ascending."""
     solver: Literal["joint", "published", "brute", "fixed"] = "joint"
-    """Power and bandwidth jointly; one after the other by successive convex approximation, as published; all
-    combinations of bits; or full power over equal parts of the band."""
+    """How powers and bandwidths are found: jointly; alternately, by successive convex approximation, as published; for
+    all combinations of bits (`brute`); or as full power over equal shares of the band (`fixed`)."""
     bandwidth: Literal["continuous", "matching", "random"] = "continuous"
-    """Whether the band is divided continuously, or in subchannels that are matched with users or assigned at random."""
+    """Whether the band is divided continuously, or into subchannels that are matched with users or assigned at
+    random."""
     subchannels: Annotated[int, Ge(1)] = 20
-    """Number of subchannels, all of the same width."""
+    """Number of subchannels, all of the same bandwidth."""
     downlink: Literal["shared", "parts"] = "shared"
-    """Whether the scenario's scheduler shares the downlink, or all users of a round keep equal parts of it until the
-    round's end, as the problem takes it; that needs the scheduler `controlled` there as well."""
+    """Whether the scenario's scheduler divides the downlink, or all users of a round have equal shares of it until the
+    round's end (`parts`), as the problem assumes; that needs the scheduler `controlled` on the downlink too."""
     time_weight: Annotated[float, Ge(0)] = 0.5
-    """Weight of the latency, in units of that of eight bits at full power over equal parts of the band."""
+    """Weight of the latency, in units of the latency of eight bits at full power over equal shares of the band."""
     energy_weight: Annotated[float, Ge(0)] = 0.5
-    """Weight of the radiated energy, in the same units."""
+    """Weight of the radiated energy, in units of the energy of the same reference."""
     error_budget_bits: Annotated[float, Gt(0), Le(16)] = 6.0
-    """Bound on the error of quantisation: that of so many bits for every user."""
+    """Upper bound on the sum of quantisation errors: the sum if every user had this number of bits."""
     ranges: Literal["observed", "equal"] = "observed"
-    """Whether the error of a user counts by the range of its activations in its last round, so that decisions depend on
-    values, or all ranges are taken to be equal, as they are before any is observed and by the dry executor."""
+    """Whether a user's error is weighted by the range of its activations in its last round, so that decisions depend on
+    values; or all ranges are taken as equal, as before any is observed and in a dry run."""
     csi: Csi = "instantaneous"
     """Channel state information: gains at the first instant of the round, or on average over fading."""
 
@@ -98,7 +99,7 @@ class PrecisionController:
 
     @property
     def allowed(self) -> tuple[int, ...]:
-        """Bits that a user may get, ascending."""
+        """Bits that a user may be granted, ascending."""
         return self.choices if self.bits == "optimised" else (self.bits,)
 
     def problem(
@@ -109,10 +110,17 @@ class PrecisionController:
         weights: Sequence[float],
         ranges: Floats,
     ) -> PrecisionProblem:
-        """The problem of a round of users with these costs of their rounds.
+        """The problem of a round.
 
-        The error of a user counts by its weight in the aggregation, (users,), and the square of the range of its
-        activations, (users,). Raises ValueError where even the finest bits exceed the error budget.
+        Args:
+            users: observations of the users that take part.
+            costs: what the round costs each of them, apart from the bits of its activations.
+            server_flops_per_s: speed of the server.
+            weights: (users,): weights in the aggregation, by which errors are weighted.
+            ranges: (users,): ranges of the users' activations, by whose squares errors are weighted.
+
+        Raises:
+            ValueError: even the largest number of bits exceeds the error budget.
         """
         device_flops, server_flops, elements, overhead_bits, down_bits = np.array(costs, dtype=float).T
         flops_per_s = np.array([user.flops_per_s for user in users])
@@ -134,13 +142,18 @@ class PrecisionController:
         )
 
     def solve(self, problem: PrecisionProblem, draw: np.random.Generator) -> PrecisionPlan:
-        """The plan of a round; `draw` assigns subchannels where that is random.
+        """Solve the problem of a round.
 
-        Raises ValueError with fewer subchannels than users, or too many combinations for brute force.
+        Args:
+            problem: the problem.
+            draw: random generator that assigns subchannels, where they are assigned at random.
+
+        Raises:
+            ValueError: there are fewer subchannels than users, or too many combinations for brute force.
         """
         if self.bandwidth != "continuous":
             powers = {"joint": with_best_power, "published": with_best_power_by_approximation}
-            owner = dealt(problem.users, self.subchannels, draw) if self.bandwidth == "random" else None
+            owner = random_assignment(problem.users, self.subchannels, draw) if self.bandwidth == "random" else None
             return matched_descent(problem, self.subchannels, powers.get(self.solver), owner)
         if self.solver == "fixed":
             return with_best_bits(problem, problem.equal(np.full(problem.users, problem.choices[-1])))
@@ -148,7 +161,7 @@ class PrecisionController:
 
 
 def grants(problem: PrecisionProblem, plan: PrecisionPlan) -> list[PrecisionGrant]:
-    """What a plan means for each user of the problem, in its order."""
+    """The grants of a plan, one for each user of the problem, in its order."""
     shares = np.minimum(plan.bandwidth_hz / problem.total_hz, 1.0)
     columns = plan.bits.tolist(), shares.tolist(), plan.power_w.tolist()
     return [PrecisionGrant(*each) for each in zip(*columns, strict=True)]

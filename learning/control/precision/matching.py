@@ -11,13 +11,23 @@ from learning.control.rate import Floats
 
 
 def match(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats) -> Bits:
-    """The user of each subchannel, (subchannels,), at least one for each user.
+    """Match users with subchannels, at least one for each user.
 
-    `bits` and `power_w`, (users,), are fixed; a user divides its power equally among its subchannels, all of which have
-    the same width. `gains_hz_per_w` is (users, subchannels). The search ends where neither an exchange of two
-    subchannels nor a move of one lowers the cost. Raises ValueError with fewer subchannels than users.
+    The search ends where neither an exchange of two subchannels nor a move of one lowers the cost.
+
+    Args:
+        problem: the problem.
+        bits: (users,): bits of an element, fixed.
+        power_w: (users,): transmit power, fixed; a user divides it equally among its subchannels.
+        gains_hz_per_w: (users, subchannels): gains over the noise power density; all subchannels have the same width.
+
+    Returns:
+        (subchannels,): number of the user that has each subchannel.
+
+    Raises:
+        ValueError: there are fewer subchannels than users.
     """
-    enough(*gains_hz_per_w.shape)
+    check_subchannels(*gains_hz_per_w.shape)
     table = _Table(problem, bits, power_w, gains_hz_per_w)
     owner = table.first()
     cost = table.cost(owner)
@@ -29,20 +39,23 @@ def match(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w
         owner, cost = candidate, now
 
 
-def dealt(users: int, subchannels: int, draw: np.random.Generator) -> Bits:
-    """The user of each subchannel, assigned at random, at least one for each user. Raises ValueError with too few."""
-    enough(users, subchannels)
+def random_assignment(users: int, subchannels: int, draw: np.random.Generator) -> Bits:
+    """(subchannels,): number of the user of each subchannel, assigned at random, at least one for each user.
+
+    Raises ValueError with fewer subchannels than users.
+    """
+    check_subchannels(users, subchannels)
     return draw.permutation(np.concatenate([np.arange(users), draw.integers(0, users, subchannels - users)]))
 
 
-def enough(users: int, subchannels: int) -> None:
+def check_subchannels(users: int, subchannels: int) -> None:
     """Raises ValueError with fewer subchannels than users."""
     if subchannels < users:
         raise ValueError(f"{users} users cannot have one of {subchannels} subchannels each")
 
 
 def cost_of(problem: PrecisionProblem, bits: Bits, power_w: Floats, gains_hz_per_w: Floats, owner: Bits) -> float:
-    """The objective of an assignment `owner`, (subchannels,): the user of each subchannel."""
+    """The objective of an assignment `owner`, (subchannels,): number of the user of each subchannel."""
     return _Table(problem, bits, power_w, gains_hz_per_w).cost(owner)
 
 

@@ -15,7 +15,7 @@ Bits = NDArray[np.int64]
 
 
 class PrecisionPlan(NamedTuple):
-    """What is decided for each user of a round."""
+    """Decisions for all users of a round."""
 
     bits: Bits
     """(users,): bits of an element of the smashed data."""
@@ -27,16 +27,16 @@ class PrecisionPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class PrecisionProblem:
-    """Users that each upload quantised activations once in a round, in one uplink band.
+    """Users that upload quantised activations in one uplink band, each once in a round.
 
-    Raises ValueError where even the finest bits exceed the error budget, where choices of bits do not rise, or where a
-    weight is negative or both are zero.
+    Raises ValueError where even the largest number of bits exceeds the error budget, where choices of bits do not
+    ascend, or where a weight is negative or both are zero.
     """
 
     gain_hz_per_w: Floats
     """(users,): power gain of the uplink over the noise power density."""
     fixed_s: Floats
-    """(users,): seconds that a user's round takes beside the upload: computing, and the downlink."""
+    """(users,): time of a user's round without the upload: computing, and the downlink."""
     elements: Floats
     """(users,): elements of the smashed data to be uploaded."""
     error_weight: Floats
@@ -55,7 +55,7 @@ class PrecisionProblem:
     """Weight of the latency, in units of `reference`."""
     energy_weight: float = 0.5
     """Weight of the radiated energy, in units of `reference`."""
-    longest_s: float = 1e6
+    max_latency_s: float = 1e6
     """Upper bound on the latency of a round."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class PrecisionProblem:
         return len(self.elements)
 
     def payload(self, bits: Bits) -> Floats:
-        """(users,): bits that each user uploads, with so many bits an element."""
+        """(users,): bits of each user's upload, with `bits` (users,) for an element."""
         return np.asarray(self.elements * bits + self.overhead_bits, dtype=float)
 
     def error(self, bits: Bits) -> float:
@@ -87,7 +87,7 @@ class PrecisionProblem:
         return self.payload(plan.bits) / rate_bps(plan.bandwidth_hz, plan.power_w, self.gain_hz_per_w)
 
     def latency_s(self, plan: PrecisionPlan) -> float:
-        """Latency of the round: when the last upload ends."""
+        """Latency of the round in seconds: when the last upload ends."""
         return float((self.fixed_s + self.seconds(plan)).max())
 
     def energy_j(self, plan: PrecisionPlan) -> float:
@@ -102,14 +102,14 @@ class PrecisionProblem:
         return self.latency_s(plan), self.energy_j(plan)
 
     def equal(self, bits: Bits) -> PrecisionPlan:
-        """These bits, at full power over equal bandwidths."""
+        """The plan of these bits at full power over equal bandwidths."""
         return PrecisionPlan(
             bits, np.full(self.users, self.total_hz / self.users), np.full(self.users, self.max_power_w)
         )
 
     @cached_property
     def prices(self) -> tuple[float, float]:
-        """What a second of latency and a joule add to the objective."""
+        """Increase of the objective by a second of latency, and by a joule."""
         latency_s, energy_j = self.reference
         return self.time_weight / latency_s, self.energy_weight / energy_j
 
@@ -121,7 +121,7 @@ class PrecisionProblem:
         return second * self.latency_s(plan) + joule * self.energy_j(plan)
 
     def predicted(self, plan: PrecisionPlan) -> dict[str, float]:
-        """What a plan is expected to lead to, by the names that the table `decisions` has for it."""
+        """Predicted consequences of a plan, by their names in the table `decisions`."""
         return {
             "predicted_latency_s": self.latency_s(plan),
             "predicted_radiated_j": self.energy_j(plan),
@@ -136,7 +136,7 @@ class PrecisionProblem:
         return np.where(np.isfinite(rate), bandwidth_hz(rate, self.max_power_w, self.gain_hz_per_w), np.inf)
 
     def just_in_time(self, bits: Bits, width_hz: Floats, latency_s: float) -> PrecisionPlan:
-        """Each user ends just at a latency, with the least power for that, but never above its limit."""
+        """The plan in which each user ends just at a latency, at the lowest power for that, within its limit."""
         needed = power_w(
             self.payload(bits) / np.maximum(latency_s - self.fixed_s, 1e-300), width_hz, self.gain_hz_per_w
         )

@@ -1,4 +1,4 @@
-"""What a round will cost a user, apart from the bits of its activations, told from shapes before it is computed."""
+"""Prediction of what a round costs a user, apart from the bits of its activations, from shapes alone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from learning.control.prediction import ExchangePredictor, message_bits, trainab
 
 
 class RoundCost(NamedTuple):
-    """All mini-batches of a user's round together, and its part of the model down and up."""
+    """Cost of all mini-batches of a user's round together, and of its part of the model down and up."""
 
     device_flops: float
-    """Forward and backward passes on the device."""
+    """FLOPs of forward and backward passes on the device."""
     server_flops: float
-    """Forward and backward passes at the server."""
+    """FLOPs of forward and backward passes at the server."""
     elements: float
-    """Elements of the smashed data, each of which is sent in so many bits as are decided."""
+    """Elements of the smashed data, each of which is sent with the bits that are decided."""
     overhead_bits: float
-    """Sent beside them: quantisers' ranges, labels and the device's part of the model."""
+    """Further bits of the upload: quantisers' ranges, labels and the device's part of the model."""
     down_bits: float
-    """The device's part of the model, and cut-layer gradients."""
+    """Bits of the downlink: the device's part of the model, and cut-layer gradients."""
 
 
 def round_cost(predictor: ExchangePredictor, bits: int, user: Observation, sizes: Iterable[int]) -> RoundCost:
-    """The cost of a round of mini-batches of these sizes, in samples.
+    """The cost of a round.
 
-    `bits` are those of an element of the smashed data over the predictor's link.
+    Args:
+        predictor: predicts the cost of an exchange.
+        bits: bits of an element of the smashed data over the predictor's link.
+        user: the user.
+        sizes: samples of each mini-batch of the round.
     """
     world = predictor.world
     model_bits = message_bits(world, trainable_shapes(world, predictor.front))
@@ -45,7 +49,7 @@ def round_cost(predictor: ExchangePredictor, bits: int, user: Observation, sizes
 
 
 def _elements(predictor: ExchangePredictor, user: Observation, samples: int) -> int:
-    """Of a mini-batch's smashed data, as charged."""
+    """Number of elements of a mini-batch's smashed data, as charged."""
     world, (x, _) = predictor.world, user.mini_batch(samples)
     forward = world.executor.plan(steps.front, predictor.front, trainable_shapes(world, predictor.front), x)
     return world.executor.charged(forward.profile.outputs[0].tree).numel

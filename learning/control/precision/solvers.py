@@ -42,9 +42,16 @@ def matched_descent(
 ) -> PrecisionPlan:
     """Descent over three blocks: bits, power, and the subchannels of each user.
 
-    `power` is the block for the power; None leaves every user at its limit. All subchannels have the same width and
-    gains, so only their number for each user matters. `owner`, (subchannels,), is the user of each where these are
-    given; by default users and subchannels are matched. Raises ValueError with fewer subchannels than users.
+    All subchannels have the same width and gains, so that only their number for each user matters.
+
+    Args:
+        problem: the problem.
+        subchannels: number of subchannels.
+        power: the step that optimises the power; None leaves every user at its limit.
+        owner: (subchannels,): number of the user of each subchannel (default: users and subchannels are matched).
+
+    Raises:
+        ValueError: there are fewer subchannels than users.
     """
     gains = np.tile(problem.gain_hz_per_w[:, None], (1, subchannels))
 

@@ -1,4 +1,4 @@
-"""How much of a device part is pruned: by a latency budget; and a convergence bound that orders settings of FedSL-PQ.
+"""Control of the pruning rate by a latency budget, and a convergence bound that orders settings of FedSL-PQ.
 
 Zhang, Ni, Wang, Federated Split Learning with Model Pruning and Gradient Quantization in Wireless Networks, arXiv
 2412.06414.

@@ -1,7 +1,7 @@
-"""A bound on the mean squared gradient norm that FedSL-PQ reaches, for the prediction of orderings only.
+"""A bound on the mean squared gradient norm that FedSL-PQ reaches, for predicting the order of settings only.
 
 The first three terms have the shape of AdaptSFL's bound (arXiv 2403.13101); the terms of pruning, quantisation and
-dropout are this project's. Their constants are not claimed: they are to be fitted, or used for orderings alone.
+dropout are this project's. Their constants are unknown: they must be fitted, or the bound used for orderings alone.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class LayerStatistics:
     weights: int
     """d: number of weights."""
     gradient_range: float
-    """R: largest minus least gradient entry."""
+    """R: largest minus smallest gradient entry."""
 
 
 @dataclass(frozen=True)
 class BoundSetting:
-    """Hyper-parameters of the scheme, and what is assumed of the loss function."""
+    """Hyper-parameters of the scheme, and assumptions on the loss function."""
 
     interval: int
     """I: rounds between aggregations of the device parts."""
@@ -41,11 +41,11 @@ class BoundSetting:
     users: int
     """K: users that take part in a round."""
     learning_rate: float
-    """gamma."""
+    """gamma: learning rate."""
     smoothness: float
     """beta: Lipschitz constant of the gradient."""
     initial_gap: float
-    """f(w_0) - f*."""
+    """f(w_0) - f*: initial loss above the minimum."""
     weight_square: float
     """||w_c||^2: squared norm of the device part."""
     activation_square: float

@@ -1,6 +1,6 @@
-"""Which weights get how large adapters, and where each user's model is cut: importance, ranks under budgets, cuts.
+"""Control of the ranks of adapters and of each user's cut: importance of weights, ranks under budgets, cuts.
 
-HSplitLoRA: Lin, Zhang, Chen, Fang, Chen, Vepakomma, Ni, Luo, Gao, arXiv 2505.02795. Its equations were not at hand;
+HSplitLoRA: Lin, Zhang, Chen, Fang, Chen, Vepakomma, Ni, Luo, Gao, arXiv 2505.02795. Its equations were not available;
 what is described in words is made precise here (docs/systems/hsplitlora.md says how).
 """
 

@@ -1,4 +1,4 @@
-"""Who decides on ranks and cuts: importance as users report it, then cuts and ranks within the budgets of all."""
+"""The controller of ranks and cuts: by the importance of weights that users report, within the budgets of all users."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from learning.world import World
 
 @dataclass(frozen=True)
 class RankBudgets:
-    """Ranks of adapters by what devices can afford."""
+    """The allowed ranks of adapters, and the budgets of users."""
 
     ranks: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = (1, 2, 4, 8)
     """Ranks that an adapter can have, ascending; in `hsplitlora` a weight can also have none."""
     budget: Resource = "memory"
-    """What is limited of training on a device: its bytes, or its FLOPs in a mini-batch."""
+    """What the budgets limit: the memory of training on a device, or its FLOPs in a mini-batch."""
     budgets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
-    """Budgets as fractions of what the device part of a split model costs with the largest rank everywhere, cut as the
-    scenario says, in the largest mini-batch of any user: one number for all users, or one for each (default: the
-    devices' memory, where it is limited). Users that cannot afford the least are left out of the run."""
+    """Budgets as fractions of the cost of the device part of a split model with the largest rank everywhere, at the
+    scenario's cut, in the largest mini-batch of any user: one number for all users, or one for each (default: the
+    devices' memory, where it is limited). Users that cannot afford the lowest rank are excluded from the run."""
 
     def __post_init__(self) -> None:
         if list(self.ranks) != sorted(set(self.ranks)):
@@ -42,24 +42,26 @@ class RankBudgets:
 
 @dataclass(frozen=True)
 class RankSettings(RankBudgets):
-    """How a rank for each weight and a cut for each user are chosen, by importance and within budgets."""
+    """Choice of a rank for each weight and a cut for each user, by importance and within budgets."""
 
     importance: Literal["rngwp", "random", "uniform"] = "rngwp"
-    """Gradient times weight for its cost, as seen in probes; drawn afresh as often as that; or all alike. Under
-    `rngwp` decisions depend on values; the dry executor, which has none, takes all weights to be alike."""
+    """Importance of a weight: gradient times weight over its cost, as measured in probes (`rngwp`); drawn at random, as
+    often as a probe would be; or the same for all. Under `rngwp` decisions depend on values; a dry run, which has none,
+    takes all weights as equally important."""
     probe_every: Annotated[int, Ge(1)] = 2
     """Rounds from one probe of importance to the next."""
     history: History = History()
-    """How scores of several probes are mixed."""
+    """Moving average over the scores of several probes."""
     configuration: Literal["adaptive", "uniform", "fixed"] = "adaptive"
-    """A cut for each user and a rank for each of its weights; at the scenario's cut one rank for all weights of a
-    device, as its budget allows; or the adapter's rank for all users, without those that cannot afford it."""
+    """What is chosen: a cut for each user and a rank for each of its weights; at the scenario's cut one rank for all
+    weights of a device, within its budget (`uniform`); or the adapter's rank for all users that can afford it
+    (`fixed`)."""
     threshold: Annotated[float, Ge(0)] = 0.2
-    """Relative change of importance beyond which cuts are chosen anew."""
+    """Relative change of importance beyond which cuts are chosen again."""
     time_weight: Annotated[float, Ge(0)] = 1.0
-    """What the mean time of a mini-batch counts, against the largest rank everywhere."""
+    """Weight of the time of a mini-batch, relative to its mean, against the value of the largest rank everywhere."""
     server_budget: Annotated[float, Gt(0)] = 1.0
-    """What the server can afford, as a fraction of the cost of the largest rank everywhere for all users."""
+    """Budget of the server, as a fraction of the cost of the largest rank everywhere for all users."""
 
     def probes(self, number: int) -> bool:
         """Whether users report importance in round `number`."""
@@ -67,7 +69,7 @@ class RankSettings(RankBudgets):
 
     @property
     def stand_in(self) -> str | None:
-        """What decides about ranks and cuts in a dry run, where that is reported importance in any other."""
+        """Equal importance of all weights, where decisions otherwise depend on reported importance; else None."""
         reported = self.importance == "rngwp" and self.configuration == "adaptive"
         return "equal importance of all weights" if reported else None
 
@@ -80,24 +82,30 @@ class RankPlan(NamedTuple):
     device_ranks: dict[str, int]
     """Rank of each weight on the device that may have an adapter, by its name; 0 is no adapter."""
     server_ranks: dict[str, int]
-    """Likewise of the weights at the server."""
+    """Rank of each such weight at the server, by its name; 0 is no adapter."""
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Those of all weights, in the order of the model."""
+        """Ranks of all weights by name, in the order of the model."""
         return self.device_ranks | self.server_ranks
 
 
 class RankController:
-    """Decides for all users at the beginning of a round, by the importance of weights as it is known by then.
+    """Decides for all users at the beginning of a round, by the importance of weights that is known at that time.
 
-    `link` is what crosses the cut. Raises ValueError as `adaptable` does, and for a wrong number of budgets.
+    Args:
+        settings: how ranks and cuts are chosen.
+        world: the world.
+        link: codecs of the messages across the cut.
+
+    Raises:
+        ValueError: as `adaptable`, and for a wrong number of budgets.
     """
 
     def __init__(self, settings: RankSettings, world: World, link: CutLink) -> None:
         self.settings, self.world, self.model = settings, world, adaptable(world)
         self.importance: Floats | None = None
-        """(weights,): as it is known by now; None before anything was reported."""
+        """(weights,): present importance of the weights; None before any was reported."""
         costs, users = CutCosts(world, self.model, link, settings.budget), observe(world.users)
         self._base_cost = np.array([costs.device(user).base for user in users])
         self._unit_cost = np.array([costs.device(user).unit for user in users])
@@ -112,7 +120,7 @@ class RankController:
         self._plans: dict[User, RankPlan] = {}
 
     def excluded(self) -> list[User]:
-        """Users whose budget is too small whatever is important. Raises ValueError if that is all."""
+        """Users whose budget is too small for any importance. Raises ValueError if that holds for all users."""
         problem = self._problem()
         if self.settings.configuration == "adaptive":
             able = np.array([bool(problem.feasible(user)) for user in range(len(self._budgets))])
@@ -125,7 +133,7 @@ class RankController:
         return [user for user in self.world.eligible if not able[user.number]]
 
     def plans(self, number: int) -> dict[User, RankPlan]:
-        """Plans for round `number`, without users whose budget is too small; those that are new are recorded."""
+        """Plans for round `number` of all users whose budget suffices; plans that have changed are recorded."""
         if self.settings.importance == "random" and number % self.settings.probe_every == 0:
             draw = self.world.streams.generator("importance", number)
             self.importance = draw.random(len(self.model.sides))
@@ -140,12 +148,15 @@ class RankController:
                 self._record(user, plan)
         return self._plans
 
-    def learn(self, reports: Sequence[Weights], weights: tuple[float, ...], progress: float) -> None:
-        """Take in users' deferred scores of all weights, by name, when a share `progress` of the training is over.
+    def update(self, reports: Sequence[Weights], weights: tuple[float, ...], progress: float) -> None:
+        """Update the importance with scores that users have reported; in a dry run, which has no values, it stays.
 
-        What counts is their mean with these `weights`, which sum to one. Scores that are not usable
-        (`learning.control.usable`) are left out; if all are, nothing changes. Nor does it under the dry executor, which
-        has no values.
+        Scores that are not usable (`learning.control.usable`) are ignored.
+
+        Args:
+            reports: each user's scores of all weights, by name; deferred.
+            weights: weights of the users in the mean of their scores, which sum to one.
+            progress: fraction of the training that is over.
         """
         if not self.world.executor.computes:
             return
@@ -157,12 +168,12 @@ class RankController:
         mean = np.asarray(sum(share * each for share, each in used))
         if len(used) < len(scores):
             mean = mean / sum(share for share, _ in used)
-        self.importance = self.settings.history.mixed(self.importance, mean, progress)
+        self.importance = self.settings.history.averaged(self.importance, mean, progress)
         for weight, value in zip(self.model.sides, self.importance, strict=True):
             record(self.world.journal, None, {f"importance {weight}": float(value)})
 
     def _problem(self) -> CutRankProblem:
-        """What is to be decided now."""
+        """The present problem."""
         return CutRankProblem(
             importance=np.ones(len(self.model.sides)) if self.importance is None else self.importance,
             unit_cost=self._unit_cost,

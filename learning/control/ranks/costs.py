@@ -1,4 +1,4 @@
-"""What cutting a model with adapters costs users: the device part in the unit of budgets, and time of a mini-batch.
+"""Costs of the cuts of a model with adapters: the device part in the unit of budgets, and the time of a mini-batch.
 
 The device part's cost is linear in the ranks: its cost without adapters, and that of each unit of a weight's rank. Both
 are those of the user's own largest mini-batch.
@@ -38,19 +38,22 @@ def adaptable(world: World) -> AdaptableModel:
 
 
 class DeviceCost(NamedTuple):
-    """What the device part costs in a user's largest mini-batch, in the unit of its budget."""
+    """Cost of the device part in a user's largest mini-batch, in the unit of its budget."""
 
     base: Floats
-    """(cuts,): without adapters."""
+    """(cuts,): cost without adapters."""
     unit: Floats
-    """(weights,): for each unit of rank."""
+    """(weights,): additional cost of each unit of rank."""
 
 
 class CutCosts:
-    """Costs of all cuts, by the shapes of users' mini-batches; equal shapes are counted once.
+    """Costs of all cuts, from the shapes of users' mini-batches; equal shapes are counted once.
 
-    `link` is what crosses the cut, `resource` what budgets limit: the bytes of a training step on the device, or the
-    FLOPs of a mini-batch there.
+    Args:
+        world: the world.
+        model: the model with adapters.
+        link: codecs of the messages across the cut.
+        resource: what budgets limit: the memory of a training step on the device, or the FLOPs of a mini-batch there.
     """
 
     def __init__(self, world: World, model: AdaptableModel, link: CutLink, resource: Resource) -> None:
@@ -59,7 +62,7 @@ class CutCosts:
         self._known: dict[tuple[Shapes, int], DeviceCost] = {}
 
     def device(self, user: Observation) -> DeviceCost:
-        """Costs of the user's device part; those of activations are as if every weight there had an adapter."""
+        """Costs of the user's device part, those of activations as if every weight there had an adapter."""
         shapes = user.sample_shapes, user.batch_size
         if shapes not in self._known:
             unit, model = self._unit(user), self.model
@@ -68,10 +71,17 @@ class CutCosts:
         return self._known[shapes]
 
     def budgets(self, users: Sequence[Observation], fractions: Sequence[float] | None, max_rank: int) -> Floats:
-        """(users,): `fractions` of the reference, one for all or one for each; or the devices' memory; or infinite.
+        """(users,): budgets of users, in the unit of the resource.
 
-        The reference is one for all users: the cost of `max_rank` everywhere at the scenario's cut, or the nearest
-        possible one, in the largest mini-batch of any user. Raises ValueError for a wrong number of fractions.
+        Args:
+            users: the users.
+            fractions: budgets as fractions of a reference that is the same for all users: the cost of `max_rank`
+                everywhere at the scenario's cut, or the nearest possible one, in the largest mini-batch of any user;
+                one number for all, or one for each. None: the memory of the devices, or infinite.
+            max_rank: rank of the reference.
+
+        Raises:
+            ValueError: there is neither one fraction nor one for each user.
         """
         if fractions is None:
             return np.array([user.memory_bytes if self.resource == "memory" else inf for user in users])
@@ -88,7 +98,7 @@ class CutCosts:
         return np.broadcast_to(np.array(fractions) * reference, (len(users),)).copy()
 
     def seconds(self, user: Observation) -> Floats:
-        """(cuts,): mean time of the user's mini-batches, alone, with an equal part of the band for each participant."""
+        """(cuts,): mean time of the user's mini-batches, without queues, at an equal share of the band for a cohort."""
         share, server_flops_per_s = 1 / self.world.cohort_size, self.world.server.node.flops_per_s
         speeds = user.flops_per_s, user.upload_bps(share), server_flops_per_s, user.download_bps(share)
         sizes = user.user.batches.sizes(range(user.user.batches.per_epoch))
@@ -100,7 +110,7 @@ class CutCosts:
         return np.array([mean_s(self._predictor(cut)) for cut in self.model.cuts])
 
     def _unit(self, user: Observation) -> Floats:
-        """(weights,): for rank 2 instead of 1 on this weight alone; alike in all layers but the first."""
+        """(weights,): additional cost of rank 2 instead of 1 on one weight; the same in all layers but the first."""
         first = self.model.block(next(iter(self.model.sides)))
         known: dict[tuple[bool, str], float] = {}
         costs = []
@@ -113,7 +123,7 @@ class CutCosts:
         return np.array(costs)
 
     def _part(self, user: Observation, cut: int, larger: str | None = None) -> float:
-        """The device part with adapters of rank 1 on all weights, but of rank 2 on the one named `larger`."""
+        """Cost of the device part with adapters of rank 1 on all weights, but of rank 2 on the one named `larger`."""
         predictor = self._predictor(cut, larger)
         if self.resource == "memory":
             return float(predictor.memory_bytes(user))
@@ -133,7 +143,15 @@ class CutCosts:
 
 
 def training_cost(world: World, model: Bound, xs: list[Inputs], ys: list[Rows], resource: Resource) -> float:
-    """What local training of a whole model on stacks of mini-batches takes a device: bytes held at once, or FLOPs."""
+    """Cost of local training of a whole model on stacks of mini-batches: peak memory in bytes, or FLOPs.
+
+    Args:
+        world: the world.
+        model: the whole model with adapters.
+        xs: stacks of samples.
+        ys: stacks of labels.
+        resource: which of the two costs.
+    """
     weights = trainable_shapes(world, model)
     work = (steps.train, model, world.optimiser, weights, world.optimiser.init(weights), xs, ys)
     cost = world.executor.cost(world.executor.plan(*work))

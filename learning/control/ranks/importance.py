@@ -51,7 +51,16 @@ def front_scores(part: Adapted, costs: dict[str, float], parameters: Tree, froze
 
 
 def back_scores(part: Adapted, costs: dict[str, float], parameters: Tree, frozen: Tree, z: Tensor, y: Tensor) -> Tree:
-    """Importance of the weights at the server, from smashed data (samples, tokens, width) and labels; else the same."""
+    """Importance of the weights at the server, as `front_scores`.
+
+    Args:
+        part: the server's part of the model.
+        costs: relative cost of each weight, by its name.
+        parameters: trained parameters of the part.
+        frozen: the part's frozen weights.
+        z: smashed data, (samples, tokens, width).
+        y: labels of the samples.
+    """
     one = torch.ones((), dtype=z.dtype, device=z.device)
     return _scores(part, costs, frozen, lambda some: steps.mean_loss(part(parameters, some, z), y), one, _tokens(z))
 
@@ -82,7 +91,7 @@ def _tokens(activations: Tensor) -> int:
 
 
 def _place(part: Adapted, weight: str) -> tuple[str, slice]:
-    """The parameter that a weight lies in, and its rows there."""
+    """The parameter that contains a weight, and the rows of the weight in it."""
     name, _, target = weight.rpartition(".")
     projection = modules(part.segment).get_submodule(name)
     assert isinstance(projection, Projection)
@@ -102,10 +111,13 @@ class History:
     min_weight: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """Lower limit of the weight of a new score; the upper limit is 1."""
 
-    def mixed(self, before: Floats | None, now: Floats, progress: float) -> Floats:
-        """(weights,): the average after new scores `now` (weights,), when a share `progress` of the training is over.
+    def averaged(self, before: Floats | None, now: Floats, progress: float) -> Floats:
+        """(weights,): the moving average after new scores.
 
-        Without scores `before` it is the new ones.
+        Args:
+            before: (weights,): the average before; None if there is none, and the new scores are returned.
+            now: (weights,): the new scores.
+            progress: fraction of the training that is over.
         """
         if before is None:
             return now
@@ -115,5 +127,11 @@ class History:
 
 
 def changed(before: Floats | None, now: Floats, threshold: float) -> bool:
-    """Whether importance (weights,) has changed in sum by more than this share of it, or was not known before."""
+    """Whether the importance of weights has changed by more than a threshold, or was not known before.
+
+    Args:
+        before: (weights,): importance before; None if it was not known.
+        now: (weights,): present importance.
+        threshold: the change is compared with it as the sum of absolute differences over the sum of `before`.
+    """
     return before is None or float(np.abs(now - before).sum()) > threshold * float(before.sum())

@@ -1,11 +1,11 @@
-"""Which ranks the adapters of a model get, and where each user's model is cut, under the budgets of all.
+"""The problem of ranks and cuts: ranks of a model's adapters and each user's cut, under the budgets of all users.
 
 Ranks of one user, given its cut: maximise sum_w H_w log2(1 + r_w) over r_w in {0} and the allowed ranks, subject to
 sum_w m_w r_w <= budget. H_w is the importance of weight w, and m_w the cost of a unit of its rank.
 
-Cuts: a user's cut is worth what its ranks on both sides are worth, as a share of the largest rank everywhere, less the
-time of one of its mini-batches in mean times of all users and cuts. The server has one rank for all weights above the
-cuts.
+Cuts: the objective of a user's cut is the value of its ranks on both sides, as a fraction of the value of the largest
+rank everywhere, less the time of one of its mini-batches over the mean time of all users and cuts. The server has one
+rank for all weights above the cuts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RankProblem:
     """Ranks of a user's weights under one budget. Raises ValueError unless the allowed ranks ascend from 1 or more."""
 
     importance: Floats
-    """(weights,): without unit; only ratios matter."""
+    """(weights,): importance of the weights, without unit; only ratios matter."""
     unit_cost: Floats
     """(weights,): cost of a unit of rank, in the unit of the budget."""
     ranks: tuple[int, ...]
@@ -38,15 +38,15 @@ class RankProblem:
             raise ValueError(f"ranks {list(self.ranks)} do not ascend from 1 or more")
 
     def value(self, ranks: Integers) -> float:
-        """The objective, which is to be maximised."""
+        """The objective of these ranks, (weights,), which is to be maximised."""
         return float(self.importance @ utility(ranks))
 
     def cost(self, ranks: Integers) -> float:
-        """What must not exceed the budget."""
+        """Cost of these ranks, (weights,), which must not exceed the budget."""
         return float(self.unit_cost @ ranks)
 
     def limited(self, rank: int) -> Integers:
-        """As the function `limited`, of these weights."""
+        """(weights,): `rank` everywhere, or the largest of the allowed ranks that a weight has room for; 0 if none."""
         return limited(rank, self.ranks, self.max_ranks)
 
 
@@ -55,7 +55,7 @@ class CutRankProblem:
     """Cuts and ranks of all users; weights in the order of the model, cuts from the shallowest to the deepest."""
 
     importance: Floats
-    """(weights,): the same for all users."""
+    """(weights,): importance of the weights, the same for all users."""
     unit_cost: Floats
     """(users, weights): cost of a unit of rank in a user's mini-batches, in the unit of its budget."""
     ranks: tuple[int, ...]
@@ -67,21 +67,21 @@ class CutRankProblem:
     base_cost: Floats
     """(users, cuts): cost of the device part without adapters, in the unit of the budgets."""
     budgets: Floats
-    """(users,): what each device can afford; may be infinite."""
+    """(users,): budgets of the devices; may be infinite."""
     seconds: Floats
-    """(users, cuts): time of a mini-batch in which no other user keeps processors or links busy."""
+    """(users, cuts): time of a mini-batch in which no other user occupies processors or links."""
     server_budget: float
-    """For the adapters of all users at the server, in the unit of the budgets."""
+    """Budget of the adapters of all users at the server, in the unit of the budgets."""
     time_weight: float = 1.0
-    """What the mean time of a mini-batch counts, against the largest rank everywhere."""
+    """Weight of the mean time of a mini-batch, against the value of the largest rank everywhere."""
 
     def of_user(self, user: int, weights: int | None = None) -> RankProblem:
-        """The ranks of one user: of so many weights from the first on, or of all."""
+        """The rank problem of one user: of the first `weights` weights, or of all."""
         part = slice(weights)
         return RankProblem(self.importance[part], self.unit_cost[user, part], self.ranks, self.max_ranks[part])
 
     def limited(self, rank: int) -> Integers:
-        """As the function `limited`, of all weights."""
+        """(weights,): `rank` everywhere, or the largest of the allowed ranks that a weight has room for; 0 if none."""
         return limited(rank, self.ranks, self.max_ranks)
 
     def feasible(self, user: int) -> list[int]:
@@ -97,12 +97,12 @@ class CutRankProblem:
 
 
 class CutRankChoice(NamedTuple):
-    """Where all users are cut, and their ranks."""
+    """Cuts and ranks of all users."""
 
     cuts: Integers
     """(users,): index of a cut; -1 where none fits the user's budget."""
     ranks: Integers
-    """(users, weights): on the device below the cut, at the server above it; 0 for users without a cut."""
+    """(users, weights): ranks, on the device below the cut and at the server above it; 0 for users without a cut."""
 
 
 def limited(rank: int, ranks: tuple[int, ...], max_ranks: Integers) -> Integers:
@@ -111,5 +111,5 @@ def limited(rank: int, ranks: tuple[int, ...], max_ranks: Integers) -> Integers:
 
 
 def utility(ranks: Integers) -> Floats:
-    """What ranks are worth on weights of importance one: log2(1 + rank), so that each further unit is worth less."""
+    """Value of ranks on weights of importance one: log2(1 + rank), a concave function of the rank."""
     return np.asarray(np.log2(1.0 + ranks))

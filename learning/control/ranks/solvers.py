@@ -13,7 +13,7 @@ PASSES = 2
 
 
 def greedy(problem: RankProblem, budget: float) -> Integers:
-    """(weights,): repeatedly the step to the next rank that is worth most for its cost, among those that fit."""
+    """(weights,): ranks by greedy steps to the next rank with the best ratio of value to cost, within the budget."""
     ranks = np.zeros(len(problem.importance), dtype=np.int64)
     spent = 0.0
     while True:
@@ -33,9 +33,9 @@ def greedy(problem: RankProblem, budget: float) -> Integers:
 
 
 def exact(problem: RankProblem, budget: float) -> Integers:
-    """(weights,): the best ranks, by dynamic programming over weights.
+    """(weights,): the optimal ranks, by dynamic programming over weights.
 
-    Of partial choices those are kept that no cheaper one beats.
+    Partial choices are kept unless a cheaper one has at least the same value.
     """
     states: list[tuple[float, float, tuple[int, ...]]] = [(0.0, 0.0, ())]
     for weight, importance in enumerate(problem.importance):
@@ -53,13 +53,13 @@ def exact(problem: RankProblem, budget: float) -> Integers:
 
 
 def uniform(problem: RankProblem, budget: float) -> Integers:
-    """(weights,): the largest rank that all weights can have alike."""
+    """(weights,): the largest equal rank of all weights within the budget."""
     fitting = [rank for rank in (0, *problem.ranks) if problem.cost(problem.limited(rank)) <= budget]
     return problem.limited(max(fitting, default=0))
 
 
 def coordinate_ascent(problem: CutRankProblem) -> CutRankChoice:
-    """Each user's best cut given those of the others, smallest budgets first; of equally good ones the shallowest."""
+    """Coordinate ascent: each user's best cut given those of the others, smallest budgets first; ties go to shallow."""
     users = range(len(problem.budgets))
     feasible = [problem.feasible(user) for user in users]
     cuts = np.array([cuts[0] if cuts else -1 for cuts in feasible], dtype=np.int64)
@@ -72,7 +72,7 @@ def coordinate_ascent(problem: CutRankProblem) -> CutRankChoice:
 
 
 def uniform_per_user(problem: CutRankProblem, cut: int) -> CutRankChoice:
-    """One cut for all users that can afford it, and on each device the largest rank that all its weights can have."""
+    """One cut for all users that can afford it, and on each device the largest equal rank within its budget."""
     left, below = problem.budgets - problem.base_cost[:, cut], problem.below[cut]
     cuts = np.where(left >= 0, cut, -1)
     above = problem.limited(server_rank(problem, cuts))[below:]
@@ -83,7 +83,7 @@ def uniform_per_user(problem: CutRankProblem, cut: int) -> CutRankChoice:
 def equal_for_all(problem: CutRankProblem, cut: int, rank: int) -> CutRankChoice:
     """One cut and one rank for all weights, on the device and at the server, of all users that can afford it.
 
-    The rank need not be one of those allowed; a weight with a shorter side gets that.
+    The rank need not be one of those allowed; a weight with a shorter side gets its length as rank.
     """
     ranks, below = np.minimum(rank, problem.max_ranks), problem.below[cut]
     needed = problem.base_cost[:, cut] + problem.unit_cost[:, :below] @ ranks[:below]
@@ -91,12 +91,12 @@ def equal_for_all(problem: CutRankProblem, cut: int, rank: int) -> CutRankChoice
 
 
 def with_ranks(problem: CutRankProblem, cuts: Integers) -> CutRankChoice:
-    """These cuts (users,), and the ranks that follow."""
+    """The choice of these cuts (users,), and the best ranks for them."""
     return CutRankChoice(cuts, np.array([user_ranks(problem, user, cuts) for user in range(len(cuts))]))
 
 
 def user_ranks(problem: CutRankProblem, user: int, cuts: Integers) -> Integers:
-    """(weights,): a user's ranks on both sides of its cut, greedily on the device; all 0 where it has no cut."""
+    """(weights,): a user's ranks on both sides of its cut, greedy on the device; all 0 where it has no cut."""
     cut = cuts[user]
     if cut < 0:
         return np.zeros_like(problem.max_ranks)

@@ -1,4 +1,4 @@
-"""How many tokens each user sends, over what bandwidth and with what power: semantic transmission efficiency.
+"""Control of each user's tokens, bandwidth and power, for the highest semantic transmission efficiency.
 
 Qiang, Chang, Min, Semantic-aware Token Selection and Resource Optimization for Communication-efficient Split Federated
 Fine-tuning in Edge Intelligence, arXiv 2605.26120.

@@ -1,7 +1,8 @@
-"""The published alternation over power, bandwidth and tokens (algorithms 2 to 4), from three starts.
+"""The published alternating optimisation of power, bandwidth and tokens (algorithms 2 to 4), from three starts.
 
-Every step solves its block exactly, so the efficiency never falls. It can get stuck: the power step spends the whole
-energy on the present tokens, and the token step can then raise none. Hence the starts at few, half and all tokens.
+Every step solves its block exactly, so the efficiency never falls. The alternation can end in a local optimum: the
+power step uses the whole energy for the present tokens, and the token step can then increase none. Hence the starts at
+the fewest, half and all tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SETTLED = 1e-9
 
 
 def alternating(problem: TokenProblem) -> TokenAllocation:
-    """The best of the alternations from the least, half of and all tokens."""
+    """The best result of the alternations from the fewest, half and all tokens."""
     starts = (problem.min_tokens, max(problem.patches // 2, problem.min_tokens), problem.patches)
     return max((ascent(problem, first(problem, start))[-1] for start in starts), key=problem.efficiency)
 
@@ -56,7 +57,7 @@ def first(problem: TokenProblem, tokens: int) -> TokenAllocation:
 
 def with_best_power(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
     """The best power with tokens and bandwidth fixed: the largest allowed, at which uploads are shortest (Eq. 27)."""
-    if not problem.own_power:
+    if not problem.optimise_power:
         return allocation._replace(power_w=np.full(problem.users, problem.max_power_w))
     bits = problem.bits(allocation.tokens)
     within = power_for_energy_w(bits, problem.max_energy_j, allocation.bandwidth_hz, problem.gain_hz_per_w)
@@ -64,11 +65,11 @@ def with_best_power(problem: TokenProblem, allocation: TokenAllocation) -> Token
 
 
 def with_best_bandwidth(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
-    """The best bandwidth with tokens and power fixed: shortest latency, by bisection; what is left is shared out."""
-    if not problem.own_width:
+    """The best bandwidth with tokens and power fixed: shortest latency, by bisection; the rest is distributed."""
+    if not problem.optimise_bandwidth:
         return allocation
     bits, power = problem.bits(allocation.tokens), allocation.power_w
-    slowest = np.maximum(power * bits / problem.max_energy_j, bits / problem.room_s)
+    slowest = np.maximum(power * bits / problem.max_energy_j, bits / problem.time_left_s)
 
     def needed(latency_s: float) -> Floats:
         return bandwidth_hz(np.maximum(bits / latency_s, slowest), power, problem.gain_hz_per_w)
@@ -82,10 +83,10 @@ def with_best_bandwidth(problem: TokenProblem, allocation: TokenAllocation) -> T
 
 
 def with_best_tokens(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
-    """The best tokens with bandwidth and power fixed: all latencies at which one more token fits are tried (Eq. 41)."""
+    """The best tokens with bandwidth and power fixed: tries all latencies at which one more token fits (Eq. 41)."""
     rate = rate_bps(allocation.bandwidth_hz, allocation.power_w, problem.gain_hz_per_w)
     most = np.minimum(_sendable(problem, rate * problem.max_energy_j / allocation.power_w), problem.patches)
-    most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.room_s)), allocation.tokens)
+    most = np.maximum(np.minimum(most, _sendable(problem, rate * problem.time_left_s)), allocation.tokens)
     ends = problem.bits(np.arange(problem.patches + 1)[:, None]).T / rate[:, None]
     earliest = ends[:, problem.min_tokens].max()
     latencies = np.unique(ends[ends >= earliest])
@@ -97,7 +98,7 @@ def with_best_tokens(problem: TokenProblem, allocation: TokenAllocation) -> Toke
 
 
 def _sendable(problem: TokenProblem, bits: Floats) -> Counts:
-    """(..., users): patch tokens that fit into so many bits, (..., users); an exact fit counts as one."""
+    """(..., users): patch tokens that fit into `bits`, (..., users); an exact fit counts as fitting."""
     whole = np.floor((bits * (1 + 1e-12) - problem.overhead_bits) / problem.token_bits) - problem.extra_tokens
     counts: Counts = np.clip(whole, problem.min_tokens, problem.patches).astype(np.int64)
     return counts

@@ -1,4 +1,4 @@
-"""Admission to a round, and the tokens, the part of the band and the power that each user gets."""
+"""The controller of admission to a round, and of each user's tokens, share of the band and power."""
 
 from __future__ import annotations
 
@@ -21,52 +21,55 @@ from learning.ports import Streams
 
 
 class TokenGrant(NamedTuple):
-    """What a user is allowed to send, and how."""
+    """What is granted to a user for a round."""
 
     tokens: int
-    """Patch tokens."""
+    """Number of patch tokens that it sends."""
     share: float
-    """Part of the uplink band, 0 to 1."""
+    """Share of the uplink band, 0 to 1."""
     power_w: float
     """Transmit power in W."""
 
 
 class UplinkBand(NamedTuple):
-    """The band that users share, as the controller takes it: the weakest sender bounds the power of all."""
+    """The uplink band of a problem's users, as the controller models it: all have the weakest sender's power limit."""
 
     gain_hz_per_w: Floats
     """(users,): power gain over the noise power density."""
     total_hz: float
+    """Bandwidth that all users share."""
     max_power_w: float
+    """Upper bound on every user's transmit power."""
 
     def equal_bps(self) -> Floats:
-        """(users,): rates over equal parts of the band at the largest power."""
+        """(users,): rates in bit/s over equal shares of the band at the maximum power."""
         return rate_bps(self.total_hz / len(self.gain_hz_per_w), self.max_power_w, self.gain_hz_per_w)
 
 
 @dataclass(frozen=True)
 class TokenController:
-    """Choice of tokens, bandwidth and power for the most attention mass delivered per second [ST-SFLora, Eq. 20]."""
+    """Choice of tokens, bandwidth and power that maximises attention mass delivered per second [ST-SFLora, Eq. 20]."""
 
     solver: Literal["published", "improved", "brute"] = "published"
-    """The paper's alternation, a search over the latency, or all combinations (for few users and patches)."""
+    """The paper's alternating optimisation (`published`), a search over the latency (`improved`), or exhaustive search,
+    for few users and patches (`brute`)."""
     tokens: Annotated[int, Ge(1)] | None = None
-    """Patch tokens that every user sends, or all that there are (default: the solver decides)."""
+    """Patch tokens that every user sends; where there are no more than these, all (default: the solver decides)."""
     min_tokens: Annotated[int, Ge(1)] = 4
     """Lower bound on the patch tokens of a user, where the solver decides."""
     attention: Literal["reported", "flat"] = "reported"
-    """What the solver goes by: reports of the users, or equal importance of all patches. With reports decisions depend
-    on values; the dry executor, which has none, goes by equal importance."""
+    """Importance of the patches for the solver: as users report it; or equal (`flat`). With reports, decisions depend
+    on values; a dry run, which has none, takes equal importance."""
     max_energy_j: Annotated[float, Gt(0)] = 0.8
     """Upper bound on the energy that a user radiates for an upload."""
     fixed_power: Annotated[float, Interval(gt=0, le=1)] | None = None
-    """Part of the maximum power at which every user sends (default: the solver chooses powers)."""
+    """Fraction of the maximum power at which every user sends (default: the solver chooses powers)."""
     bandwidth: Literal["chosen", "equal"] = "chosen"
-    """Whether the solver divides the band, or all users that send have equal parts."""
+    """Whether the solver divides the band, or all users that send have equal shares."""
     csi: Csi = "instantaneous"
     """Channel state information of the solver: gains at the instant of the decision, or on average over fading."""
     dwell_time: DwellTime | None = None
-    """How long users stay in the cell; a user that cannot finish by then is not admitted (default: for ever)."""
+    """How long users stay in the cell; a user that cannot finish in that time is not admitted (default: unlimited)."""
 
     def check(self, users: int, patches: int) -> None:
         """Raises ValueError where `min_tokens` exceeds the patches, or brute force has too many combinations."""
@@ -82,7 +85,7 @@ class TokenController:
             )
 
     def dwell_s(self, user: User, number: int, streams: Streams) -> float:
-        """How long a user stays in the cell from the beginning of round `number`."""
+        """Dwell time in seconds of a user from the beginning of round `number`; infinite where it is unlimited."""
         return inf if self.dwell_time is None else self.dwell_time.seconds(user.number, number, streams)
 
     def admitted(
@@ -90,8 +93,12 @@ class TokenController:
     ) -> list[User]:
         """Users whose dwell time suffices for the forward pass and the smallest upload [Eq. 9].
 
-        Devices are taken to compute at nominal speed, and uploads to have equal parts of the band. `extra_tokens` are
-        sent beside the patch tokens.
+        Devices are assumed to compute at nominal speed, and uploads to have equal shares of the band.
+
+        Args:
+            dwell_s: dwell time of each candidate.
+            costs: cost of its upload.
+            extra_tokens: tokens that are sent beside the patch tokens.
         """
         if self.dwell_time is None:
             return list(dwell_s)
@@ -117,16 +124,20 @@ class TokenController:
     def problem(
         self, importance: Floats, costs: Mapping[User, UploadCost], left_s: Mapping[User, float], extra_tokens: int
     ) -> TokenProblem:
-        """The problem of the users of `left_s`, the seconds that each has left for its upload.
+        """The problem of a round.
 
-        `importance` is (users, patches), in the order of `left_s`.
+        Args:
+            importance: (users, patches): importance of the patches by rank, in the order of `left_s`.
+            costs: cost of each user's upload.
+            left_s: seconds that are left for it; its users are those of the problem.
+            extra_tokens: tokens that are sent beside the patch tokens.
         """
         users = list(left_s)
         band = self.band(users)
         problem = TokenProblem(
             importance=importance,
             gain_hz_per_w=band.gain_hz_per_w,
-            room_s=np.array(list(left_s.values())),
+            time_left_s=np.array(list(left_s.values())),
             token_bits=np.array([costs[user].token_bits for user in users]),
             total_hz=band.total_hz,
             max_power_w=band.max_power_w,
@@ -134,15 +145,21 @@ class TokenController:
             min_tokens=self.min_tokens,
             extra_tokens=extra_tokens,
             overhead_bits=np.array([float(costs[user].label_bits) for user in users]),
-            own_power=self.fixed_power is None,
-            own_width=self.bandwidth == "chosen",
+            optimise_power=self.fixed_power is None,
+            optimise_bandwidth=self.bandwidth == "chosen",
         )
         return problem if self.tokens is None else with_tokens(problem, self.tokens)
 
     def grants(self, problem: TokenProblem, users: Sequence[User]) -> tuple[dict[User, TokenGrant], float]:
-        """What each admissible user of the problem may send, and the semantic transmission efficiency to be expected.
+        """Solve the problem of a round.
 
-        The efficiency is attention mass delivered per second [Eq. 20]; zero where no user is admissible.
+        Args:
+            problem: the problem.
+            users: its users, in its order.
+
+        Returns:
+            The grant of each admissible user, and the predicted semantic transmission efficiency, which is attention
+            mass delivered per second [Eq. 20]; 0 where no user is admissible.
         """
         places = admissible(problem)
         if not len(places):
@@ -156,6 +173,6 @@ class TokenController:
 
 
 def with_tokens(problem: TokenProblem, tokens: int) -> TokenProblem:
-    """The problem in which every user sends exactly so many patch tokens, or all that there are."""
+    """The problem in which every user sends exactly `tokens` patch tokens, or all if there are fewer."""
     count = min(tokens, problem.patches)
     return replace(problem, importance=problem.importance[:, :count], min_tokens=count)

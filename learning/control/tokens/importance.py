@@ -1,4 +1,4 @@
-"""The importance of patch tokens to a token problem: as a user reports it, or equal for all patches."""
+"""Importance of patch tokens for a token problem: as a user reports it, or equal for all patches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from learning.control.usable import usable
 
 
 def importance_by_rank(samples: int, patches: int, report: Tensor | None = None) -> Floats:
-    """(patches,): attention that a mini-batch of so many samples pays to its patches, largest first, summed by rank.
+    """(patches,): attention to the patches of a mini-batch, sorted in each sample and summed over samples by rank.
 
-    That is the `report` of the user, (patches,). Without one, or where it is not usable (`learning.control.usable`),
-    all patches are taken to get the same attention, which sums to one for each sample.
+    Args:
+        samples: samples of the mini-batch.
+        patches: patches of a sample.
+        report: (patches,): what the user reports. Without it, or where it is not usable (`learning.control.usable`),
+            all patches are assumed to get the same attention, which sums to one for each sample.
     """
     if report is None or not usable(report):
         return np.full(patches, samples / patches)

@@ -1,8 +1,8 @@
-"""A search over the latency: for a given one, tokens go where their mass costs the least bandwidth.
+"""A search over the latency: for a given one, tokens are granted where their mass costs the least bandwidth.
 
-Within a latency, an upload needs the least bandwidth if it lasts just so long at the largest power that the limits of
-power and energy allow. That bandwidth rises convexly with the tokens, while their mass rises concavely. The greedy
-choice by the ratio of mass to bandwidth is then optimal but for the last token, which does not fit whole.
+Within a latency, an upload needs the least bandwidth if it takes exactly that time at the maximum power that the limits
+of power and energy allow. That bandwidth rises convexly with the tokens, while their mass rises concavely. The greedy
+choice by the ratio of mass to bandwidth is then optimal except for the last token, of which only a fraction fits.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from learning.control.tokens.alternating import ascent
 from learning.control.tokens.problem import Counts, TokenAllocation, TokenProblem
 
 POINTS = 40
-"""Latencies tried in equal ratios, and again between the neighbours of the best."""
+"""Number of latencies that are tried in equal ratios, and again between the neighbours of the best one."""
 
 
 def by_latency(problem: TokenProblem) -> TokenAllocation:
     """The best choice over a grid of latencies, improved by the alternation, which cannot lower its efficiency."""
     few, many = (np.full(problem.users, count) for count in (problem.min_tokens, problem.patches))
     shortest, longest = problem.shortest_s(np.stack([few, many]))
-    grid = np.geomspace(shortest, min(longest, float(np.max(problem.room_s)), 1e9), POINTS)
+    grid = np.geomspace(shortest, min(longest, float(np.max(problem.time_left_s)), 1e9), POINTS)
     best = _best(problem, grid)
     centre, ratio = float(problem.seconds(best).max()), grid[1] / grid[0]
     closer = _best(problem, np.geomspace(centre / ratio, centre * ratio, POINTS))
@@ -37,7 +37,7 @@ def _tokens(problem: TokenProblem, latency_s: float) -> Counts:
     counts = np.arange(problem.min_tokens, problem.patches + 1)
     grid = np.broadcast_to(counts[:, None], (len(counts), problem.users))
     width = problem.min_width_hz(grid, latency_s).T  # (users, counts)
-    if not problem.own_width:
+    if not problem.optimise_bandwidth:
         fitting: Counts = (width <= problem.total_hz / problem.users).sum(axis=1)
         return problem.min_tokens - 1 + np.maximum(fitting, 1)
     left = float(problem.total_hz - width[:, 0].sum())
@@ -59,7 +59,7 @@ def _greedy(gain: Floats, width: Floats, left: float) -> Counts:
 
 
 def _filled_up(more: Counts, cost: Floats, worth: Floats, left: float) -> Counts:
-    """(users,): the same with those that still fit into the rest of the band, largest mass per hertz first."""
+    """(users,): further tokens, with those that still fit into the rest of the band, largest mass per hertz first."""
     users, last = np.arange(len(more)), cost.shape[1] - 1
     while last >= 0:
         following = users, np.minimum(more, last)

@@ -14,7 +14,7 @@ Counts = NDArray[np.int64]
 
 
 class TokenAllocation(NamedTuple):
-    """What is decided for each user of a round."""
+    """Decisions for all users of a round."""
 
     tokens: Counts
     """(users,): patch tokens sent."""
@@ -35,8 +35,8 @@ class TokenProblem:
     """(users, patches): attention of a mini-batch's patches, ranked within each sample and summed by rank (Eq. 18)."""
     gain_hz_per_w: Floats
     """(users,): power gain of the uplink over the noise power density."""
-    room_s: Floats
-    """(users,): seconds left for the upload: the dwell time less what precedes the upload (Eq. 7, 9)."""
+    time_left_s: Floats
+    """(users,): time left for the upload: the dwell time less what precedes the upload (Eq. 7, 9)."""
     token_bits: Floats | float
     """(users,), or one number for all: bits of one token of all samples of the mini-batch."""
     total_hz: float
@@ -51,10 +51,10 @@ class TokenProblem:
     """Tokens sent beside the patches: the class token and the merged one."""
     overhead_bits: Floats | float = 0.0
     """(users,), or one number for all: bits sent beside the tokens, such as labels."""
-    own_power: bool = True
-    """Whether power is chosen; else all users send at `max_power_w`, and keep to their energy by ending earlier."""
-    own_width: bool = True
-    """Whether bandwidth is chosen; else all users have equal parts."""
+    optimise_power: bool = True
+    """Whether power is optimised; else all users send at `max_power_w`, and keep to their energy by ending earlier."""
+    optimise_bandwidth: bool = True
+    """Whether bandwidth is optimised; else all users have equal shares."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_tokens <= self.patches:
@@ -76,7 +76,7 @@ class TokenProblem:
         return np.concatenate([np.zeros((self.users, 1)), np.cumsum(self.importance, axis=1)], axis=1)
 
     def bits(self, tokens: Counts) -> Floats:
-        """(..., users): bits of an upload of so many patch tokens, (..., users)."""
+        """(..., users): bits of an upload of `tokens` patch tokens, (..., users)."""
         return np.asarray(self.token_bits * (tokens + self.extra_tokens) + self.overhead_bits, dtype=float)
 
     def seconds(self, allocation: TokenAllocation) -> Floats:
@@ -90,25 +90,25 @@ class TokenProblem:
         return float(delivered / self.seconds(allocation).max())
 
     def power_within(self, seconds: Floats) -> Floats:
-        """(..., users): the largest power within the limits of power and energy, for uploads of so many seconds."""
-        if not self.own_power:
+        """(..., users): the maximum power within the limits of power and energy, for uploads of `seconds`."""
+        if not self.optimise_power:
             return np.full_like(seconds, self.max_power_w)
         return np.minimum(self.max_power_w, self.max_energy_j / seconds)
 
     def seconds_within(self, latency_s: Floats | float) -> Floats:
-        """(..., users): longest upload within a latency, the time left and, where power is not chosen, the energy."""
-        full_s = np.inf if self.own_power else self.max_energy_j / self.max_power_w
-        return np.minimum(np.minimum(latency_s, self.room_s), full_s)
+        """(..., users): longest upload within a latency, the time left and, if power is fixed, the energy."""
+        full_s = np.inf if self.optimise_power else self.max_energy_j / self.max_power_w
+        return np.minimum(np.minimum(latency_s, self.time_left_s), full_s)
 
     def fits(self, width_hz: Floats) -> NDArray[np.bool_]:
-        """(...,): whether the band, chosen or in equal parts, holds the bandwidths that users need, (..., users)."""
-        if self.own_width:
+        """(...,): whether the band, optimised or in equal shares, has the bandwidths that users need, (..., users)."""
+        if self.optimise_bandwidth:
             return np.asarray(width_hz.sum(axis=-1) <= self.total_hz)
         return np.asarray(width_hz.max(axis=-1) <= self.total_hz / self.users)
 
     def shared(self, width_hz: Floats) -> Floats:
-        """(users,): parts of the whole band in proportion to these widths; equal parts where they are not chosen."""
-        parts = width_hz if self.own_width else np.ones(self.users)
+        """(users,): division of the whole band in proportion to these widths; equal where it is not optimised."""
+        parts = width_hz if self.optimise_bandwidth else np.ones(self.users)
         return np.asarray(parts * (self.total_hz / parts.sum()))
 
     def min_width_hz(self, tokens: Counts, latency_s: Floats | float) -> Floats:
@@ -122,9 +122,9 @@ class TokenProblem:
     def shortest_s(self, tokens: Counts) -> Floats:
         """(choices,): shortest latency at which each row of `tokens`, (choices, users), fits the band; else infinite.
 
-        All choices are bisected at once, to a relative 1e-12.
+        All choices are solved at once by bisection, to a relative 1e-12.
         """
-        longest = float(min(np.max(self.room_s), 1e9))
+        longest = float(min(np.max(self.time_left_s), 1e9))
         low, high = np.full(len(tokens), 1e-9), np.full(len(tokens), longest)
         for _ in range(100):
             middle = np.sqrt(low * high)
@@ -154,7 +154,7 @@ class TokenProblem:
             allocation.bandwidth_hz.sum() / self.total_hz,
             (allocation.power_w / self.max_power_w).max(),
             (allocation.power_w * seconds / self.max_energy_j).max(),
-            (seconds / self.room_s).max(),
+            (seconds / self.time_left_s).max(),
         ]
         return float(max(used) - 1)
 
@@ -164,14 +164,14 @@ class TokenProblem:
             self,
             importance=self.importance[users],
             gain_hz_per_w=self.gain_hz_per_w[users],
-            room_s=self.room_s[users],
+            time_left_s=self.time_left_s[users],
             token_bits=_of(self.token_bits, users),
             overhead_bits=_of(self.overhead_bits, users),
         )
 
 
 def _of(numbers: Floats | float, users: Counts) -> Floats | float:
-    """Those of some of the users, or the one for all."""
+    """The numbers of some of the users, or the one number for all."""
     return numbers[users] if isinstance(numbers, np.ndarray) else numbers
 
 
@@ -182,7 +182,7 @@ def admissible(problem: TokenProblem) -> Counts:
     """
     tokens = np.full(problem.users, problem.min_tokens)
     floor_j = min_energy_j(problem.bits(tokens), problem.gain_hz_per_w)
-    staying = np.flatnonzero((problem.room_s > 0) & (floor_j < problem.max_energy_j))
+    staying = np.flatnonzero((problem.time_left_s > 0) & (floor_j < problem.max_energy_j))
     while len(staying):
         some = problem.of(staying)
         if some.fits(some.min_width_hz(tokens[staying], np.inf)):

@@ -1,4 +1,4 @@
-"""What the upload of a mini-batch's tokens will cost a user, told from shapes before anything is computed."""
+"""Prediction of what the upload of a mini-batch's tokens costs a user, from shapes alone."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from learning.world import World
 
 
 class UploadCost(NamedTuple):
-    """A mini-batch's size, the forward pass before its upload, and the bits that the upload consists of."""
+    """Size of a mini-batch, cost of the forward pass before its upload, and bits of the upload."""
 
     forward_flops: float
-    """Forward pass on the device."""
+    """FLOPs of the forward pass on the device."""
     samples: int
-    """Samples of the mini-batch."""
+    """Number of samples of the mini-batch."""
     patches: int
-    """Patch tokens of a sample."""
+    """Number of patch tokens of a sample."""
     token_bits: float
-    """One token of all samples."""
+    """Bits of one token of all samples."""
     label_bits: float
-    """Labels of all samples."""
+    """Bits of the labels of all samples."""
 
 
 def upload_cost(world: World, batch: tuple[Inputs, Rows], bits_per_label: int) -> UploadCost:
-    """The cost of a user's mini-batch, samples and labels: FLOPs by the executor, bits by the wire, as charged."""
+    """Predict the cost of a user's mini-batch: FLOPs by the executor, bits by the wire, as charged.
+
+    Args:
+        world: the world.
+        batch: samples and labels, of which only the shapes are used.
+        bits_per_label: bits of one sample's label.
+    """
     x, y = batch
     forward = world.executor.plan(steps.scored_front, world.front, trainable_shapes(world, world.front), x)
     h = forward.profile.outputs[0].tree

@@ -106,7 +106,7 @@ class HSplitLoRA(LocalTraining, Scheme):
                 backbone.merge(*(yield from world.server.do(*work_of, kind="aggregation")))
                 backbone.forget(devices.values())
                 if costs:
-                    controller.learn(scores, shares, number / (world.stop.rounds or number + 1))
+                    controller.update(scores, shares, number / (world.stop.rounds or number + 1))
             world.models(backbone.whole)
 
     def user(
