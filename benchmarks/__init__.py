@@ -1,1 +1,1 @@
-"""Benchmarks: ratios measured within one run, because a machine's absolute speed drifts."""
+"""Benchmarks, which report ratios of times within one process, since the absolute speed of a machine varies."""

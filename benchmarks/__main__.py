@@ -1,4 +1,4 @@
-"""Run every benchmark: `python -m benchmarks`, or some by name: `python -m benchmarks coupling`."""
+"""Run all benchmarks: `python -m benchmarks`, or some by name: `python -m benchmarks coupling`."""
 
 import sys
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""What coupling learning to simulated time costs: SFL-V1 through the simulator against the same steps in plain torch.
+"""Overhead of the simulation: SFL-V1 in the simulator, compared with the same training steps in a plain torch loop.
 
-Prints wall time over that of the plain loop (1 is free; below 1, stacking look-alikes has won more than the coupling
-costs), and the time of a dry run, which is the network alone.
+Prints wall time relative to the plain loop: 1 is no overhead, and less than 1 means that the batched executor saves
+more than the simulation costs. The dry executor gives the time of the network simulation alone.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from scenarios.run import one_thread
 from scenarios.schema import Scenario
 
 USERS, STEPS, ROUNDS, BATCH = 12, 5, 20, 16
-"""Small enough for minutes, large enough that imports and set-up do not count."""
+"""Sizes for a duration of minutes in which set-up is negligible."""
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def plain(architecture: Architecture) -> None:
-    """Every user's local steps on a copy of the whole model, then the mean: SFL-V1 without a network."""
+    """Train as SFL-V1 does, without a network: local steps of each user on a copy of the whole model, then the mean."""
     with one_thread():
         data, streams = Digits().load(None, torch.float32), Streams(0)
         segment = whole(architecture, data)
@@ -63,7 +63,7 @@ def train(segment: Any, start: dict[str, torch.Tensor], user: Batches, round_num
 
 
 def simulated(architecture: Architecture, executor: Any) -> None:
-    """The same learning, through the simulator."""
+    """Train in the simulator as `plain` does, with an executor by name."""
     learning = LearningDescription(
         scheme=SFLV1(local_steps=STEPS),
         stop=Stop(rounds=ROUNDS),

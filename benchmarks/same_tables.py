@@ -1,10 +1,11 @@
-"""Whether runs have the tables that they had at another commit: `python -m benchmarks.same_tables COMMIT`.
+"""Compare the tables of runs with those at another commit: `python -m benchmarks.same_tables COMMIT`.
 
-Every scheme under every policy that it allows on the tiny scenario of the tests, and the runs of same_tables.yaml, are
-run by the code of that commit and by the code here. What differs is named: the table, its first column and row that
-differ, and both values. Exit code 1 if anything does. A new table in which a run has no rows is no difference.
+The cases are each scheme under each policy that it allows, on the tiny scenario of the tests, and those of
+same_tables.yaml. They are run with the code of the commit and with the code here. For each table that differs, the
+first different column, row and both values are printed, and the exit code is 1. A new table without rows is no
+difference.
 
-`--renamed FILE` names a YAML file for commits between which names have changed, old names to new ones:
+`--renamed FILE` is for commits between which names have changed. The YAML file maps old names to new ones:
 
     tables: {outages: absences}
     columns: {rounds: {dropped: excluded}}            # by the table's new name
@@ -33,7 +34,7 @@ CASES = "benchmarks/same_tables.yaml"
 
 
 def main() -> None:
-    """Compare, or with --write run the cases of the tree in which this process stands."""
+    """Compare two trees, or with --write run the cases with the tree that is the working directory."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     arguments.add_argument("commit")
     arguments.add_argument("--renamed", type=Path, help="names that have changed since")
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def checked_out(commit: str, tree: Path) -> Path:
-    """The files of a commit, in a folder of their own."""
+    """Write the files of a commit to the folder `tree`, and return it."""
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as files:
         files.extractall(tree, filter="data")
@@ -62,25 +63,25 @@ def checked_out(commit: str, tree: Path) -> Path:
 
 
 def started(tree: Path, out: Path) -> subprocess.Popen[bytes]:
-    """A process that runs all cases by the code of a tree."""
+    """Start a process that runs all cases with the code of a tree and writes the runs to `out`."""
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "tests")])}
     return subprocess.Popen([sys.executable, __file__, "-", "--write", out], cwd=tree, env=paths)
 
 
 def write(out: Path) -> None:
-    """Run all cases; one that fails leaves its error in place of tables."""
+    """Run all cases; one that fails writes its error instead of tables."""
     from scenarios import load, simulate
 
     for name, (file, overrides) in cases().items():
         try:
             simulate(load(file, overrides), out=out / name)
-        except Exception as error:  # whatever it is, it is what the other tree is compared with
+        except Exception as error:  # the error, of any type, is compared with the result of the other tree
             (out / name).mkdir(parents=True, exist_ok=True)
             (out / name / "error.txt").write_text(f"{type(error).__name__}: {error}")
 
 
 def cases() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Scenario file and overrides of each case, in the words of the tree in which this process stands."""
+    """Scenario file and overrides of each case, with the field names of the tree that is the working directory."""
     from learning.policies import IN_ROUNDS, POLICIES
     from learning.schemes import SCHEMES
     from runs import TINY, adjusted, policy
@@ -99,12 +100,12 @@ def cases() -> dict[str, tuple[Path, dict[str, Any]]]:
 
 
 def names(*folders: Path) -> list[str]:
-    """Cases that any of the folders has."""
+    """Names of the cases in any of the folders."""
     return sorted({case.name for folder in folders for case in folder.iterdir()})
 
 
 def differences(then: Path, now: Path, case: str, renamed: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each table of a case that is not what it was, or for its failure."""
+    """Yield one sentence for each table of a case that differs, or for its failure."""
     errors = {word: folder / case / "error.txt" for word, folder in (("then", then), ("now", now))}
     failed = [f"{word} it failed, {error.read_text()}" for word, error in errors.items() if error.exists()]
     if failed:
@@ -119,7 +120,7 @@ def differences(then: Path, now: Path, case: str, renamed: Mapping[str, Any]) ->
         if old is None or name not in hashes[1]:
             yield f"table {name} is {'new' if old is None else 'gone'}"
         elif hashes[0][old] != hashes[1][name]:
-            before = in_new_words(read(then / case, old), name, renamed)
+            before = with_new_names(read(then / case, old), name, renamed)
             yield from (f"{name}: {what}" for what in first_difference(before, read(now / case, name)))
 
 
@@ -127,8 +128,8 @@ def read(run: Path, table: str) -> pd.DataFrame:
     return pd.read_parquet(run / "traces" / table)
 
 
-def in_new_words(frame: pd.DataFrame, table: str, renamed: Mapping[str, Any]) -> pd.DataFrame:
-    """An old table with the names that its columns and their values have now."""
+def with_new_names(frame: pd.DataFrame, table: str, renamed: Mapping[str, Any]) -> pd.DataFrame:
+    """Rename columns and values of an old table as they are now."""
     frame = frame.rename(columns=renamed.get("columns", {}).get(table, {}))
     for place, words in renamed.get("values", {}).items():
         of, _, column = place.partition(".")
@@ -138,7 +139,7 @@ def in_new_words(frame: pd.DataFrame, table: str, renamed: Mapping[str, Any]) ->
 
 
 def first_difference(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[str]:
-    """In what two tables differ, if they do, in a sentence; types and the order of columns count for nothing."""
+    """Yield a sentence about the first difference of two tables; types and the order of columns are ignored."""
     if set(before) != set(after):
         yield f"columns {sorted(set(before) ^ set(after))} are new or gone"
     elif len(before) != len(after):

@@ -1,4 +1,4 @@
-"""Time of the controllers' solvers where fifty users have to be served, in parts of the second allowed."""
+"""Wall time of the controllers' solvers for 50 users, relative to the allowed time of one second."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def solvers() -> dict[str, Callable[[], object]]:
-    """What is solved once a round, by name; every call begins anew."""
+    """Solvers that run once per round, by name, each with a random problem."""
     cuts, precision, tokens = cut_problem(), precision_problem(), token_problem()
     plain = CutChoice(np.full(USERS, 16), np.full(USERS, 2))
     matched = partial(matched_descent, subchannels=2 * USERS, power=with_best_power)
@@ -43,7 +43,7 @@ def solvers() -> dict[str, Callable[[], object]]:
 
 
 def cut_problem() -> CutProblem:
-    """Six places to cut, up to 64 samples, devices whose speeds spread by thirty."""
+    """A problem with six possible cuts, up to 64 samples, and device speeds that differ by a factor of up to 30."""
     rng = np.random.default_rng(9)
     flops, bits, activations, variances = rng.uniform(0.5, 2, (4, 7))
     bound = ConvergenceBound(1.0, 0.1, variances, rng.uniform(0.01, 0.05, 7), 1.0, 3)
@@ -64,7 +64,8 @@ def cut_problem() -> CutProblem:
 
 
 def precision_problem() -> PrecisionProblem:
-    """A megabit each over 100 MHz, at 20 to 300 m under Rayleigh fading; the errors of six bits are allowed."""
+    """A problem of about a megabit per user over 100 MHz, at 20 to 300 m with Rayleigh fading, and the errors of six
+    bits allowed."""
     rng = np.random.default_rng(7)
     weight = rng.uniform(0.5, 2, USERS)
     return PrecisionProblem(
@@ -79,7 +80,7 @@ def precision_problem() -> PrecisionProblem:
 
 
 def token_problem() -> TokenProblem:
-    """196 patches, 50 MHz and 0.8 J, as in the paper; 5 to 200 m, so that everybody can take part."""
+    """A problem with 196 patches, 50 MHz and 0.8 J, as in the paper, at 5 to 200 m, where all users can participate."""
     rng = np.random.default_rng(2)
     attention = rng.dirichlet(np.full(196, 0.5), size=(USERS, 8))
     return TokenProblem(

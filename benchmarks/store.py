@@ -1,10 +1,11 @@
-"""What keys and store cost a first run of the quickstart, and what they save a second one.
+"""Overhead of the result cache in a first run of the quickstart, and its saving in a second run.
 
-Two measurements. The share is read off inside a first run: the time in which a key is computed, or the store opened,
-written, refreshed or closed, over the time of the run. A busy machine slows both alike, so it is steady. The ratio is
-that of a first run's processor time to that of a run without a store just before it: the median over pairs, and the
-least and the largest, between which the true median lies with a confidence of 1 - 2 / 2^pairs (98 % for seven). It
-holds everything that a store causes, and the noise of the machine.
+Two measurements. The share is measured within a first run: the time in which keys are computed, and the store is
+opened, written, refreshed or closed, relative to the time of the run. A busy machine slows both equally, so it varies
+little.
+The ratio is the processor time of a first run relative to that of a run without a store just before it: the median over
+pairs, and the smallest and largest value, between which the true median lies with a confidence of 1 - 2 / 2^pairs (98 %
+for seven). It includes all effects of the store, and the noise of the machine.
 """
 
 import shutil
@@ -41,17 +42,17 @@ def _shares(scenario: Scenario, folder: Path) -> str:
     for _ in range(3):
         keys, store = Stopwatch(), Stopwatch()
         with keys.on(identity, IN_KEYS), store.on(Store, IN_STORE):
-            run_s = _seconds(lambda: _with_store(scenario, folder, anew=True), time.perf_counter)
+            run_s = _seconds(lambda: _with_store(scenario, folder, empty=True), time.perf_counter)
         found.append((keys.spent_s / run_s, store.spent_s / run_s))
     keys_share, store_share = min(found, key=sum)
     shares = f"keys {keys_share:.2%} + store {store_share:.2%} = {keys_share + store_share:.2%}"
-    return f"of a first run of the quickstart, wall time in {shares} (least of {len(found)} runs)"
+    return f"share of the wall time of a first run of the quickstart: {shares} (minimum of {len(found)} runs)"
 
 
 def _ratios(scenario: Scenario, folder: Path) -> str:
     other = load(QUICKSTART, {"network.sharing.uplink.bandwidth_mhz": 7})
     candidates: dict[str, Callable[[], None]] = {
-        "first run": lambda: _with_store(scenario, folder, anew=True),
+        "first run": lambda: _with_store(scenario, folder, empty=True),
         "another network": lambda: _with_store(other, folder),
     }
     ratios: dict[str, list[float]] = {name: [] for name in candidates}
@@ -59,8 +60,8 @@ def _ratios(scenario: Scenario, folder: Path) -> str:
         without_s = _seconds(lambda: simulate(scenario), time.process_time)
         for name, candidate in candidates.items():
             ratios[name].append(_seconds(candidate, time.process_time) / without_s)
-    said = [f"{name} {_median_and_range(each)}" for name, each in ratios.items()]
-    return f"processor time over that of a run without, {PAIRS} pairs: {', '.join(said)}"
+    results = [f"{name} {_median_and_range(each)}" for name, each in ratios.items()]
+    return f"processor time relative to a run without store, {PAIRS} pairs: {', '.join(results)}"
 
 
 def _median_and_range(values: list[float]) -> str:
@@ -68,7 +69,7 @@ def _median_and_range(values: list[float]) -> str:
 
 
 class Stopwatch:
-    """Time spent in functions, from outside of them; a call from one into another counts once."""
+    """Wall time spent in a set of functions; nested calls count once."""
 
     def __init__(self) -> None:
         self.spent_s = 0.0
@@ -76,7 +77,7 @@ class Stopwatch:
 
     @contextmanager
     def on(self, owner: Any, names: tuple[str, ...]) -> Iterator[None]:
-        """Time these functions of a class or module."""
+        """Context in which the functions `names` of a class or module are timed."""
         with ExitStack() as stack:
             for name in names:
                 stack.enter_context(patch.object(owner, name, self._timed(getattr(owner, name))))
@@ -102,8 +103,9 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - begun_s
 
 
-def _with_store(scenario: Scenario, folder: Path, *, anew: bool = False) -> None:
-    if anew:
+def _with_store(scenario: Scenario, folder: Path, *, empty: bool = False) -> None:
+    """Run a scenario with a store in `folder`, which is deleted first if `empty`."""
+    if empty:
         shutil.rmtree(folder, ignore_errors=True)
     store = Store(folder)
     simulate(scenario, store=store)

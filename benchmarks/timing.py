@@ -1,4 +1,4 @@
-"""Best of several interleaved runs, so that a disturbance hits all candidates alike."""
+"""Minimum wall time over several interleaved runs, so that a disturbance affects all candidates equally."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,7 +7,12 @@ REPEATS = 3
 
 
 def best_s(candidates: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
-    """Least wall time of each candidate over `repeats` rounds in which each runs once; one round before warms up."""
+    """Measure the minimum wall time of each candidate, s.
+
+    Args:
+        candidates: functions without arguments, by name.
+        repeats: number of rounds in which each candidate runs once, after one round for warming up.
+    """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats + 1):
         for name, candidate in candidates.items():

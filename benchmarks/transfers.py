@@ -1,7 +1,7 @@
-"""Transfers a wall second through the simulated radio, alone: users that send one payload after another.
+"""Throughput of the simulated radio alone, with users that send one payload after another.
 
-Prints, for each fidelity, scheduling policy and number of users, transfers per second and their cost in SimPy timeouts
-of the same run.
+Prints, for each fidelity, scheduling policy and number of users, the simulated transfers per second of wall time, and
+the wall time of one transfer in units of a SimPy timeout.
 """
 
 import simpy
@@ -27,7 +27,7 @@ from netsim.streams import Streams
 from netsim.trace import Trace
 
 TRANSFERS, IN_SLOTS = 2400, 240
-"""As a flow, and slot by slot."""
+"""Number of transfers with fluid flow, and slot by slot."""
 BITS = 200_000.0
 CASES: dict[str, tuple[SchedulingPolicy, Fidelity, RateLaw]] = {
     "flow, equal": (EqualShares(), Flow(), Shannon()),
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def count(fidelity: Fidelity, users: int) -> int:
-    """Transfers of a case, equally many of each user."""
+    """Number of transfers of a case, the same for each user."""
     return users * ((TRANSFERS if isinstance(fidelity, Flow) else IN_SLOTS) // users)
 
 
 def timeouts() -> None:
-    """What the event engine itself takes."""
+    """Run 100,000 timeouts of the event engine alone."""
     env = simpy.Environment()
 
     def tick() -> Process[None]:
@@ -67,10 +67,10 @@ def timeouts() -> None:
     env.run()
 
 
-def send_all(law: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
-    """All users send side by side, each its part of the transfers."""
+def send_all(scheduler: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
+    """Simulate all transfers of a case; all users send simultaneously."""
     env = simpy.Environment()
-    band = BandDescription(scheduler=law, fidelity=fidelity)
+    band = BandDescription(scheduler=scheduler, fidelity=fidelity)
     description = NetworkDescription(
         users=UsersDescription(count=users),
         channel=ChannelDescription(rate=rate),

@@ -1,7 +1,7 @@
-"""Fits a curve to the counts of each code, and writes netsim/radio/nr/awgn.csv.
+"""Fit a curve to the block errors of each code, and write netsim/radio/nr/awgn.csv.
 
-The curve is a normal distribution function in dB, as the normal approximation of coding has it near the threshold: the
-block error rate is Q((SNR - threshold) / width). Fitted by greatest likelihood of the counts.
+The block error rate is Q((SNR - threshold) / width) in dB, which is the normal approximation of coding near the
+threshold, fitted by maximum likelihood.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Code = tuple[int, float, int]
 
 
 def counts() -> dict[Code, np.ndarray]:
-    """Rows of (SNR in dB, blocks in error, blocks) of each code."""
+    """Read the counts of each code: rows of SNR in dB, blocks in error, and blocks, shape (points, 3)."""
     found: dict[Code, list[tuple[float, float, float]]] = defaultdict(list)
     with COUNTS.open() as lines:
         for row in csv.DictReader(line for line in lines if not line.startswith("#")):
@@ -31,7 +31,11 @@ def counts() -> dict[Code, np.ndarray]:
 
 
 def fit(points: np.ndarray) -> tuple[float, float]:
-    """Threshold (block error rate 1/2) and width in dB."""
+    """Fit a curve to the counts of a code, shape (points, 3).
+
+    Returns:
+        Threshold, at which the block error rate is 1/2, and width, in dB.
+    """
     snr_db, errors, blocks = points.T
 
     def unlikely(parameters: np.ndarray) -> float:

@@ -1,10 +1,10 @@
-"""Counts block errors of one code over white noise, with the encoder and decoder of Sionna 2.2 as the instrument.
+"""Count the block errors of a code over white Gaussian noise, with the encoder and decoder of Sionna 2.2.
 
     python -m benchmarks.block_errors.simulate 8 797 1000 --blocks 400 >> benchmarks/block_errors/counts.csv
 
-QAM with the labelling of 5G NR, a-posteriori demapping, 20 iterations of belief propagation (boxplus-phi); the ratio is
-that of a complex symbol. Code rates below 1/5 were had by sending the code of rate 1/5 over and over and adding its
-log-likelihoods. A search for the threshold comes first, then five points from there on.
+QAM with the labelling of 5G NR, a-posteriori demapping, 20 iterations of belief propagation (boxplus-phi); the SNR is
+that of a complex symbol. For code rates below 1/5, the code of rate 1/5 is repeated, and its log-likelihoods are added.
+A search for the threshold precedes the five points around it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 BATCH = 100_000
-"""Information bits decoded at a time."""
+"""Number of information bits that are decoded in one call."""
 
 
 class Chain:
@@ -30,14 +30,14 @@ class Chain:
         self.bits, self.draws = bits, torch.Generator().manual_seed(bits + order)
         once = min(coded, 5 * bits // order * order)
         self.sent = torch.arange(coded) % once
-        """Which bit of the code each bit on the air is."""
+        """Index of the code bit of each transmitted bit."""
         self.encode: Any = LDPC5GEncoder(bits, once, num_bits_per_symbol=order)
         self.decode: Any = LDPC5GDecoder(self.encode, num_iter=20, cn_update="boxplus-phi", hard_out=True)
         self.modulate: Any = Mapper("qam", order)
         self.demodulate: Any = Demapper("app", "qam", order)
 
     def errors(self, snr_db: float, blocks: int) -> int:
-        """How many of so many blocks fail."""
+        """Simulate `blocks` blocks at an SNR, and return the number of those in error."""
         failed, batch = 0, max(1, BATCH // self.bits)
         for begun in range(0, blocks, batch):
             sent = torch.randint(0, 2, (min(batch, blocks - begun), self.bits), generator=self.draws).float()
@@ -51,7 +51,7 @@ class Chain:
         return failed
 
     def threshold_db(self, low_db: float, high_db: float) -> float:
-        """About where three blocks in ten fail."""
+        """Search for the SNR in dB at which about three of ten blocks are in error, by bisection between two SNRs."""
         for _ in range(6):
             middle_db = (low_db + high_db) / 2
             low_db, high_db = (middle_db, high_db) if self.errors(middle_db, 60) > 18 else (low_db, middle_db)
@@ -59,12 +59,12 @@ class Chain:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("order", type=int, help="bits a symbol")
-    asked.add_argument("rate", type=float, help="code rate times 1024")
-    asked.add_argument("bits", type=int, help="bits of a code block")
-    asked.add_argument("--blocks", type=int, default=1000, help="blocks at each point")
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("order", type=int, help="bits per symbol")
+    parser.add_argument("rate", type=float, help="code rate times 1024")
+    parser.add_argument("bits", type=int, help="bits of a code block")
+    parser.add_argument("--blocks", type=int, default=1000, help="blocks at each point")
+    given = parser.parse_args()
     chain = Chain(given.order, given.rate / 1024, given.bits)
     capacity_db = 10 * torch.tensor(2 ** (given.order * given.rate / 1024) - 1).log10().item()
     middle_db = chain.threshold_db(capacity_db, capacity_db + 6)
