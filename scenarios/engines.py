@@ -1,4 +1,4 @@
-"""Who works on the points of a sweep: worker processes of this machine, or a Ray cluster."""
+"""Engines that run the points of a sweep: worker processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -30,59 +30,67 @@ from scenarios.storage import opened
 
 @dataclass(frozen=True)
 class Task:
-    """A point to run."""
+    """A point of a sweep that is to be run."""
 
     number: int
-    """Of the point in its sweep."""
+    """Index of the point in its sweep."""
     scenario: Scenario
     folder: Path
+    """Folder of the run."""
     store: Path | None
+    """Folder of the result cache; None disables it."""
     registered: Sequence[Registration] = ()
-    """Parts that the process that runs the sweep has given names."""
+    """Parts that were registered in the process of the sweep, to be registered in the worker."""
     driver: int | None = None
-    """The process that runs the sweep, and started this worker on the same machine."""
+    """Process id of the sweep that started the worker on this machine; None for a worker elsewhere."""
 
     @property
     def orphaned(self) -> bool:
-        """Whether the sweep has died: nobody is left to hear of this task, and the next sweep wants its folder."""
+        """Whether the process of the sweep has died, so that the outcome of this task cannot be received."""
         return self.driver not in (None, os.getpid(), os.getppid())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a point ended."""
+    """Outcome of a point."""
 
     number: int
+    """Index of the point in its sweep."""
     status: str
     """complete, diverged, failed or interrupted."""
     error: str | None = None
+    """One sentence, for a point that failed."""
     reached: RunningTotals | None = None
+    """Totals of the run; None if it failed."""
     operations: Mapping[str, int] = field(default_factory=dict)
+    """Number of torch operations that were `asked` (requested), `run` (executed) and `stored` (found in the cache)."""
     wall_time_s: float = 0.0
     notes: Sequence[str] = ()
-    """What the store said, and warnings of the run."""
+    """Messages about the result cache, and warnings of the run."""
 
 
 Outcomes = Generator[Outcome, None, None]
-"""As they come; to close it is to stop what is still going on."""
+"""Outcomes in the order in which points end; closing the generator stops the points that are still running."""
 
 
 class Engine(Protocol):
-    """Runs tasks."""
+    """Runs tasks, several at a time."""
 
-    def __init__(self, jobs: int | None) -> None: ...
+    def __init__(self, jobs: int | None) -> None:
+        """`jobs` is the number of tasks that run at a time; None leaves it to the engine."""
+        ...
 
     def run(self, tasks: Sequence[Task]) -> Outcomes:
-        """Run them, several at a time."""
+        """Run tasks and yield their outcomes."""
         ...
 
     def close(self) -> None:
-        """End the workers, which stay at hand between one `run` and the next."""
+        """End the workers, which are kept between calls of `run`."""
         ...
 
 
 def perform(task: Task) -> Outcome:
-    """Run a point; what goes wrong is its outcome and stops no other."""
+    """Run a point. An error is its outcome and does not stop other points."""
     notes: list[str] = []
     warnings.simplefilter("ignore", BrokenPlugIn)  # the process of the sweep has given the warning
     for each in task.registered:
@@ -103,7 +111,7 @@ def perform(task: Task) -> Outcome:
 
 
 def work(task: Task) -> Outcome:
-    """Run a point in a worker process, which does not outlive its sweep, with work or without."""
+    """Run a point in a worker process, which ends when the process of its sweep ends."""
     if task.driver is not None and task.driver not in (os.getpid(), *_WATCHED):
         _WATCHED.append(task.driver)
         threading.Thread(target=end_after, args=(task.driver,), daemon=True).start()
@@ -114,20 +122,22 @@ def work(task: Task) -> Outcome:
 
 
 _WATCHED: list[int] = []
-"""Sweeps with which this worker process ends."""
+"""Process ids of the sweeps whose end is awaited by a thread of this worker."""
 
 
 class Local:
     """Worker processes on this machine."""
 
     def __init__(self, jobs: int | None) -> None:
-        """So many workers, by default one for each core."""
+        """`jobs` is the number of worker processes (default: one per core)."""
         self.jobs = jobs or joblib.cpu_count()
 
     def run(self, tasks: Sequence[Task]) -> Outcomes:
-        """When a worker dies, killed for its memory perhaps, all are lost, and nobody knows which task was to blame.
+        """Run tasks and yield their outcomes.
 
-        Each one that had begun runs again in a pool of its own, where another death is its failure.
+        If a worker process dies, for instance killed by the system for its memory, the whole pool is lost, and the task
+        at fault is unknown. Each task that was running is then run again in a pool of its own; if its worker dies
+        again, the task has failed.
         """
         left = {task.number: task for task in tasks}
         try:
@@ -141,15 +151,16 @@ class Local:
             yield from self.run(list(left.values()))
 
     def close(self) -> None:
-        if self.jobs > 1:  # else there was no process but this one
+        """End the worker processes."""
+        if self.jobs > 1:  # else tasks ran in this process
             get_reusable_executor().shutdown(kill_workers=True)
 
 
 class Ray:
-    """The Ray cluster that RAY_ADDRESS names, else one on this machine. All its machines see the same folders."""
+    """The Ray cluster named by RAY_ADDRESS, else one on this machine. All its machines must share the folders used."""
 
     def __init__(self, jobs: int | None) -> None:
-        """`jobs` is the number of cores of a cluster on this machine.
+        """`jobs` is the number of cores of a cluster on this machine (default: all).
 
         Raises:
             ScenarioError: Ray is not installed.
@@ -161,7 +172,7 @@ class Ray:
         self.jobs = jobs
 
     def run(self, tasks: Sequence[Task]) -> Outcomes:
-        """A Ray task for each, of one core."""
+        """Run each task as a Ray task on one core, and yield the outcomes."""
         ray = self.ray
         if not ray.is_initialized():
             cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs}
@@ -178,6 +189,7 @@ class Ray:
                 yield Outcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
 
     def close(self) -> None:
+        """Disconnect from the cluster, and end it if it was started here."""
         self.ray.shutdown()
 
 
@@ -192,7 +204,7 @@ def perform_packed(folders: Sequence[str], packed: bytes) -> Outcome:
 
 
 def _absolute(task: Task) -> Task:
-    """For a worker with another working directory."""
+    """Make the paths of a task absolute, for a worker with another working directory."""
     return replace(task, folder=task.folder.absolute(), store=task.store and task.store.absolute())
 
 
@@ -203,10 +215,10 @@ def _pool(tasks: Sequence[Task], jobs: int) -> Outcomes:
 
 def _alone(task: Task) -> Outcome:
     try:
-        return next(_pool([task], jobs=2))  # with one job there would be no process but this one
+        return next(_pool([task], jobs=2))  # joblib runs a single job in this process
     except BrokenProcessPool:
         return Outcome(task.number, "failed", "its process died; did the machine run out of memory?")
 
 
 ENGINES: dict[str, type[Engine]] = {"local": Local, "ray": Ray}
-"""Names after `--engine`."""
+"""Engines by the name that `--engine` takes."""

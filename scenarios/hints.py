@@ -1,4 +1,4 @@
-"""Type hints of described parts: taken apart, and put into words for messages and documentation."""
+"""Type hints and docstrings of the dataclasses that describe parts, in words for messages and documentation."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ WORDS = {
     NoneType: "null",
     Any: "any value",
 }
+"""Words for the plain types."""
 
 
 @cache
 def hints(part: type) -> dict[str, Any]:
-    """Field name -> type hint, ranges included."""
+    """Type hint of each field by name, with the ranges of `Annotated`."""
     return get_type_hints(part, include_extras=True)
 
 
 @cache
 def documentation(part: type) -> dict[str, str]:
-    """Field name -> the docstring under the field, inherited ones included."""
+    """Docstring under each field by name, with those of inherited fields."""
     out: dict[str, str] = {}
     for owner in reversed(part.__mro__):
         if is_dataclass(owner):
@@ -54,17 +55,17 @@ def _source(part: type) -> str:
 
 
 def described(part: type) -> str:
-    """A part's docstring, as the reference has it."""
+    """Docstring of a part, as in the scenario reference."""
     return inspect.getdoc(part) or ""
 
 
 def summary(part: type) -> str:
-    """The first line of a part's docstring: what `netsim list` says about it."""
+    """First line of a part's docstring, as in `netsim list`."""
     return described(part).partition("\n")[0]
 
 
 def unwrap(hint: Any) -> tuple[Any, list[Any]]:
-    """A hint without its annotations, and those annotations one by one."""
+    """Split a hint into the type without annotations and the list of its annotations."""
     if get_origin(hint) is not Annotated:
         return hint, []
     flat: list[Any] = []
@@ -74,13 +75,18 @@ def unwrap(hint: Any) -> tuple[Any, list[Any]]:
 
 
 def members(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union; a hint that is no union is its own and only alternative."""
+    """Alternatives of a union; a hint that is not a union is its only alternative."""
     bare, _ = unwrap(hint)
     return get_args(bare) if get_origin(bare) in (Union, UnionType) else (hint,)
 
 
 def allowed(hint: Any, families: Mapping[type, Iterable[str]] | None = None) -> str:
-    """What may be written for a hint: `a whole number >= 1`; a member of `families` is written by one of its names."""
+    """Describe the values that a hint allows, such as `a whole number >= 1`.
+
+    Args:
+        hint: type hint of a field.
+        families: names of the parts of each family of parts; a family is described as `one of NAMES`.
+    """
     bare, metadata = unwrap(hint)
     if families and bare in families:
         return f"one of {', '.join(families[bare])}"
@@ -98,9 +104,9 @@ def allowed(hint: Any, families: Mapping[type, Iterable[str]] | None = None) -> 
 
 
 def _sequence(items: tuple[Any, ...], metadata: list[Any]) -> str:
-    least = next((item.min_length for item in metadata if isinstance(item, bounds.MinLen)), 0)
+    minimum = next((item.min_length for item in metadata if isinstance(item, bounds.MinLen)), 0)
     if len(items) == 1 or items[-1] is Ellipsis:
-        return f"a list{f' of at least {least}' if least else ''}, each item {allowed(items[0])}"
+        return f"a list{f' of at least {minimum}' if minimum else ''}, each item {allowed(items[0])}"
     return f"a list of {len(items)}: {', '.join(allowed(item) for item in items)}"
 
 
@@ -117,7 +123,7 @@ def _ranges(metadata: list[Any]) -> Iterator[str]:
                 yield f"<= {bound}"
             case bounds.MultipleOf(multiple_of=step):
                 yield f"a multiple of {step}"
-            case bounds.MinLen(min_length=least):
-                yield f"of at least {least} characters"
+            case bounds.MinLen(min_length=minimum):
+                yield f"of at least {minimum} characters"
             case _:
-                pass  # a bound without words still holds
+                pass  # other bounds are checked as well, and have no words here
