@@ -41,7 +41,7 @@ class Backhaul:
         """
         if bits == 0:
             return
-        round_number, asked_s = self.journal.round, self.env.now
+        round_number, requested_s = self.journal.round, self.env.now
         user = users[0] if len(users) == 1 else None
         stay = yield from self.queue.serve(self.line.discipline.rank(kind, user), lambda: bits / self.line.rate_bps)
         interrupt = stay.interrupt
@@ -50,7 +50,7 @@ class Backhaul:
                 yield End(self.env, self.line.delay_s)
             except simpy.Interrupt as cause:
                 interrupt = cause
-        airtime_s = self.env.now - asked_s - stay.wait_s
+        airtime_s = self.env.now - requested_s - stay.wait_s
         for number in users:
             self.journal.transferred(
                 TransferRow(
@@ -60,7 +60,7 @@ class Backhaul:
                     direction="backhaul",
                     kind=kind,
                     bits=float(bits),
-                    start_s=asked_s,
+                    start_s=requested_s,
                     end_s=self.env.now,
                     wait_s=stay.wait_s,
                     airtime_s=airtime_s,

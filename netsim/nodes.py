@@ -1,4 +1,4 @@
-"""Users and servers: what spends simulated time."""
+"""Nodes of the network: stations, users' devices and servers, with their work, which takes simulated time."""
 
 from __future__ import annotations
 
@@ -25,27 +25,33 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Station:
-    """A base station, with lines to and from the core where there is a backhaul that takes time."""
+    """A base station, or one sector of a site with several."""
 
     number: int
     uplink: AirInterface
     downlink: AirInterface
     to_core: Backhaul | None = None
+    """Line to the core; None takes no time."""
     from_core: Backhaul | None = None
+    """Line from the core; None takes no time."""
 
 
 class Terminus(Protocol):
-    """Where the backhaul ends: a station, or a server in the core. None is a line that takes no time."""
+    """An end of the backhaul: a station, or a server in the core."""
 
     @property
-    def to_core(self) -> Backhaul | None: ...
+    def to_core(self) -> Backhaul | None:
+        """Line to the core; None takes no time."""
+        ...
 
     @property
-    def from_core(self) -> Backhaul | None: ...
+    def from_core(self) -> Backhaul | None:
+        """Line from the core; None takes no time."""
+        ...
 
 
 def lines(origin: Terminus, destination: Terminus) -> list[Backhaul]:
-    """The lines that a message crosses from one end of the backhaul to another, in their order."""
+    """Return the lines that a message crosses from one end of the backhaul to another, in order."""
     if origin is destination:
         return []
     return [line for line in (origin.to_core, destination.from_core) if line is not None]
@@ -53,36 +59,52 @@ def lines(origin: Terminus, destination: Terminus) -> list[Backhaul]:
 
 @dataclass(eq=False)
 class User:
-    """A user's device: one processor, one radio, one energy meter.
+    """A user's device: processor, radio and energy meter.
 
-    What it does is given up when it goes away, and what is on its way to it or from it, wherever that is.
+    When the device goes away, its work is abandoned, with all messages to and from it, wherever they are:
+    simpy.Interrupt is raised in these processes.
     """
 
     number: int
     station: Station
+    """The serving station at present."""
     presence: Presence
     processor: Processor
     uplink: Radio
     downlink: Radio
     memory_bytes: float | None = None
-    """Memory of the device in bytes; None where nothing limits it."""
+    """Memory of the device in bytes; None is no limit."""
     samples: int | None = field(default=None, init=False)
-    """Number of training samples, set by the learning side; for the `users` table alone."""
+    """Number of training samples for the table `users`, set by the learning side; None without learning."""
 
     @property
     def flops_per_s(self) -> float:
-        """Nominal speed."""
+        """Nominal speed of the processor in FLOP/s."""
         return self.processor.flops_per_s
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
-        """Occupy the processor, first come first served, for as long as its speed and slowdown say."""
+        """Do a job on the device's processor, first come, first served.
+
+        Args:
+            flops: floating-point operations; 0 takes no time and leaves no row.
+            kind: kind of computation, for the tables.
+            memory_bytes: peak memory of the job in bytes, for the tables.
+
+        Returns:
+            Waiting and service time of the job.
+        """
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
     def send(self, to: Server, bits: float, kind: str) -> Process[None]:
-        """Transmit `bits` on the uplink to the station, and from there to the server.
+        """Send a message to a server: on the uplink to the station, then over the backhaul.
 
-        To a server on another user's device they go over that user's downlink at last. To one on the user's own device
-        they take no time.
+        A server on another user's device is reached over that user's downlink at the end; one on the user's own device
+        without a message.
+
+        Args:
+            to: the server.
+            bits: size of the message; 0 takes no time and leaves no row.
+            kind: kind of payload, for the tables.
         """
         return self.attend(self._send(to, bits, kind))
 
@@ -96,86 +118,101 @@ class User:
             yield from to.place.receive(bits, kind)
 
     def transmit(self, bits: float, kind: str) -> Process[None]:
-        """Transmit `bits` to the station."""
+        """Transmit a message of `bits` bits on the uplink to the serving station."""
         return self.attend(self.station.uplink.transfer(self.uplink, bits, kind))
 
     def receive(self, bits: float, kind: str) -> Process[None]:
-        """Receive `bits` from the station."""
+        """Receive a message of `bits` bits on the downlink from the serving station."""
         return self.attend(self.station.downlink.transfer(self.downlink, bits, kind))
 
     def attend(self, work: Process[T]) -> Process[T]:
-        """Do work that needs the device: simpy.Interrupt is raised in it when the device goes away, or if it is."""
+        """Do work that needs the device: simpy.Interrupt is raised in it if the device is away or goes away."""
         return self.presence.attend(work)
 
     @property
     def away(self) -> bool:
-        """Whether the device is not there."""
+        """True while the device is away."""
         return self.presence.away
 
     @property
     def gone(self) -> bool:
-        """Whether it will never be there again."""
+        """True if the device will never return."""
         return self.presence.gone
 
     @property
     def back(self) -> simpy.Event:
-        """Happens when a device that is away returns, or is gone for ever."""
+        """Event of the next return of the device, or of its being gone; a new event after each."""
         return self.presence.back
 
     def exclude(self, cause: str) -> None:
-        """The device takes no part in the run: it is away from now on, and for ever."""
+        """Exclude the device from the run: it is away permanently from now on, by `cause` in the table `outages`."""
         self.presence.steady = False
         self.presence.leave(cause, permanently=True)
 
 
 @dataclass(eq=False)
 class Server:
-    """A server: a queue before slots, and storage.
+    """A server: a processor with a queue, and storage.
 
-    It is at a station, on a user's device, whose processor it then uses, or in the core behind all stations.
+    It is at a station, in the core behind all stations, or on a user's device, whose processor it then uses.
     """
 
     env: simpy.Environment
     processor: Processor
     storage: Storage
     place: Station | User | None = None
-    """None is the core."""
+    """Station or device of the server; None is the core."""
     to_core: Backhaul | None = None
-    """The line of a server in the core that is far from the others, and of no other server."""
+    """Line to the rest of the core, for a distant server in the core; None takes no time."""
     from_core: Backhaul | None = None
-    """The same in the other direction."""
+    """Line from the rest of the core, for a distant server in the core; None takes no time."""
 
     @property
     def name(self) -> str:
-        """Its name in the tables."""
+        """Name of the server in the tables."""
         return self.processor.node
 
     @property
     def flops_per_s(self) -> float:
-        """Nominal speed of each slot."""
+        """Nominal speed of each slot in FLOP/s."""
         return self.processor.flops_per_s
 
     @property
     def terminus(self) -> Terminus:
-        """The end of the backhaul at which it is: its station, that of its user at present, or itself."""
+        """The end of the backhaul at the server: its station, its user's present station, or (in the core) itself."""
         if self.place is None:
             return self
         return self.place.station if isinstance(self.place, User) else self.place
 
     def is_on(self, user: User) -> bool:
-        """Return whether it is on this user's device, so that the user reaches it without a message."""
+        """Return True if the server is on this user's device, so that the user reaches it without a message."""
         return self.place is user
 
     def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
-        """Queue for a slot and hold it for the job, on behalf of `user`, if given."""
+        """Do a job on the server's processor.
+
+        Args:
+            flops: floating-point operations; 0 takes no time and leaves no row.
+            kind: kind of computation, for the tables.
+            memory_bytes: peak memory of the job in bytes, for the tables.
+            user: number of the user that the job serves; None is no single user.
+
+        Returns:
+            Waiting and service time of the job.
+        """
         work = self.processor.compute(flops, kind, memory_bytes, user)
         return self.place.attend(work) if isinstance(self.place, User) else work
 
     def send(self, to: User, bits: float, kind: str) -> Process[None]:
-        """Transmit `bits` to a user's station, and from there to the user on the downlink.
+        """Send a message to a user: over the backhaul to the user's station, then on the downlink.
 
-        From a server on another user's device they go over that user's uplink first. From one on the user's own device
-        they take no time.
+        From a server on another user's device it crosses that user's uplink first; from one on the user's own device
+        there is no message.
+
+        Args:
+            to: the user.
+            bits: size of the message; 0 takes no time and leaves no row.
+            kind: kind of payload, for the tables.
         """
         return to.attend(self._send(to, bits, kind))
 
@@ -188,7 +225,14 @@ class Server:
         yield from to.receive(bits, kind)
 
     def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
-        """Transmit `bits` once to another server over what lies between them, for one user or several."""
+        """Send one message to another server over the backhaul; to itself it takes no time.
+
+        Args:
+            to: the other server.
+            bits: size of the message; 0 takes no time and leaves no row.
+            kind: kind of payload, for the tables.
+            users: numbers of the users that it serves, at least one; each has a row in `transfers`.
+        """
         if to is self:
             return
         yield from self._leave(bits, kind)
@@ -198,15 +242,22 @@ class Server:
             yield from to.place.receive(bits, kind)
 
     def _leave(self, bits: float, kind: str) -> Process[None]:
-        """Transmit `bits` to the station, where a server is on a user's device."""
+        """Transmit a message to the station first, if the server is on a user's device."""
         if isinstance(self.place, User):
             yield from self.place.transmit(bits, kind)
 
     def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Process[list[User]]:
-        """Transmit `bits` once a station to all its users among `to`, at the rate of the worst, block by block.
+        """Broadcast a message: each station transmits it once to its users among `to`, at the rate of the weakest link.
 
-        Over when every station is done; returns the users that got all of it. Who is away gets nothing. Before that
-        none of them is handed over to another station.
+        Users that are away receive nothing. No receiver is handed over before the broadcast ends.
+
+        Args:
+            to: the receivers.
+            bits: size of the message; 0 takes no time and leaves no row.
+            kind: kind of payload, for the tables.
+
+        Returns:
+            When all stations have ended, the users that received the whole message.
         """
         yield from self._leave(bits, kind)
         cells: dict[Station, list[Radio]] = {}
@@ -221,17 +272,18 @@ class Server:
     def broadcast_rateless(
         self, to: Sequence[User], bits: float, kind: str, deadline_s: float = inf
     ) -> dict[User, Process[bool]]:
-        """Transmit `bits` as one rateless-coded stream a station; each user receives at the rate of its own link.
+        """Broadcast a message as one rateless-coded stream per station; each user receives at the rate of its own link.
 
         Args:
             to: the receivers.
             bits: size of the message.
-            kind: what the message is, for the table `transfers`.
-            deadline_s: seconds after which a station's stream ends, from when its first receiver listens; inf is never.
+            kind: kind of payload, for the tables.
+            deadline_s: seconds after which the stream of a station ends, from the time at which its first receiver
+                listens; inf is never.
 
         Returns:
-            For each user a process that it runs to listen, by itself: it is over when this user has received all bits
-            (True), or the stream has ended before (False). It raises simpy.Interrupt as `send` does.
+            For each user a process by which it listens independently: it returns True when this user has received all
+            bits, and False if the stream has ended before. It raises simpy.Interrupt as `send` does.
         """
         stations = dict.fromkeys(user.station for user in to)
         streams = {station: self._stream(station, to, bits, kind, deadline_s) for station in stations}
@@ -263,14 +315,14 @@ class Server:
             running = [process for process in processes if process.is_alive]
             for process in running:
                 process.interrupt(interrupt.cause)
-            yield self.env.all_of(running)  # at this very instant
+            yield self.env.all_of(running)  # they end at this instant
             raise
         return [done[process] for process in processes]
 
 
 @contextmanager
 def _staying(radios: Sequence[Radio]) -> Iterator[None]:
-    """A context in which these users keep their stations."""
+    """Return a context in which the users of these radios are not handed over."""
     for radio in radios:
         radio.staying += 1
     try:

@@ -90,7 +90,7 @@ class Processor:
             yield After(self.env, self.env.now, ARRIVE)  # jobs that leave now make room first
             if self._full:
                 raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
-        round_number, asked_s = self.journal.round, self.env.now
+        round_number, requested_s = self.journal.round, self.env.now
         job = _Job(self, flops, self.slowdown(self.journal.local_round(user)))
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
         job.end(stay.begun)
@@ -102,7 +102,7 @@ class Processor:
                 node_kind=self.node_kind,
                 kind=kind,
                 flops=float(flops),  # a count beyond 2^53 would not fit otherwise
-                start_s=asked_s,
+                start_s=requested_s,
                 end_s=self.env.now,
                 wait_s=stay.wait_s,
                 service_s=stay.service_s,

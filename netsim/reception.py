@@ -1,4 +1,4 @@
-"""Receptions: each receiver's part of a transfer, with its own end, bits, energy and row of the table `transfers`."""
+"""Receptions: the part of one receiver in a transfer, with an end, bits, energy and a row of `transfers`."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ from netsim.units import to_db
 
 @dataclass(frozen=True)
 class Payload:
-    """The payload of a transfer, and for how many receivers it is."""
+    """The payload of a transfer and the number of its receivers."""
 
     kind: str
+    """Kind of payload, for the tables."""
     bits: float
+    """Size of the payload."""
     direction: Literal["up", "down"]
+    """From users to the station, or from the station to users."""
     receivers: int
-    """Receivers of the signal; each counts for this part of the bits on the air."""
+    """Number of receivers of the signal, which share the bits on the air equally in the table."""
     round: int
-    """Round in which it was asked for."""
-    asked_s: float
-    """Simulated time in seconds at which it was asked for."""
+    """Round in which the transfer was requested."""
+    requested_s: float
+    """Simulated time in seconds at which the transfer was requested."""
 
 
 @dataclass(eq=False)
 class Reception:
-    """One user's part of a transfer: what it receives over its own link, or what its station receives from it.
+    """One user's part of a transfer, on the downlink or the uplink.
 
-    The receptions of a multicast share one transmission, at the rate of the weakest; otherwise each has its own, which
-    follows the user's radio from band to band.
+    The receptions of a multicast share one transmission at the rate of the weakest link; any other reception has a
+    transmission of its own, which moves with the user's radio from band to band.
     """
 
     radio: Radio
     payload: Payload
     transmission: Transmission | None = field(default=None, init=False)
     """The ongoing transmission; None before it begins."""
-    _band: Band = field(init=False)  # the one that it is in
+    _band: Band = field(init=False)  # band of the transmission
 
     def begin(self, stream: Hashable | None = None) -> Transmission:
-        """Begin with a transmission of its own, perhaps of a stream that others listen to."""
+        """Begin with a new transmission; `stream` is the rateless stream to which it belongs, None is none."""
         self.radio.begin()
         radiate = self.radio.radiate if self.radio.activity == "transmit" else None
         self._band = self.radio.band
@@ -51,42 +54,42 @@ class Reception:
         return self.transmission
 
     def share(self, transmission: Transmission) -> None:
-        """Begin with a part in a multicast, for which the radio has begun."""
+        """Begin with the common transmission of a multicast; the radio must have begun already."""
         self._band, self.transmission = self.radio.band, transmission
 
     @property
     def failed_link(self) -> bool:
-        """Whether the transmission was given up because the radio link has failed."""
+        """True if the transmission was abandoned because the radio link failed."""
         return self.transmission is not None and self.transmission.failed_link
 
     def leave(self) -> None:
-        """The user leaves its station: wait until `arrive`. What is complete is over."""
+        """Suspend the transmission until `arrive`, because the user leaves its station."""
         if self.transmission is not None:
             self._band.suspend(self.transmission)
             self.radio.end()
 
     def arrive(self) -> None:
-        """The user is at its next station: go on with the rest in the band of that, over the link to it."""
+        """Resume the rest of the transmission in the band of the user's next station, unless it is complete."""
         if self.transmission is not None and not self.transmission.done.triggered:
             self.radio.resume()
             self._band, self.transmission.link = self.radio.band, self.radio.link
             self._band.resume(self.transmission)
 
     def stop(self) -> None:
-        """Receive no more of a multicast that goes on for others."""
+        """End this reception of a multicast that continues for other receivers."""
         if self.transmission is not None:
             self._band.update(self.transmission)
             self.radio.end()
 
     def end(self) -> None:
-        """The transmission is over, complete or not: leave the band that it is in."""
+        """End the reception, complete or not, and remove its transmission from the band."""
         if self.transmission is not None:
             self._band.end(self.transmission)
             self.radio.reception = None
             self.radio.end()
 
     def row(self, now_s: float) -> TransferRow:
-        """The row of a reception that ends now."""
+        """Return the row of `transfers` of a reception that ends at `now_s`, in seconds."""
         payload, transmission = self.payload, self.transmission
         begun_s = now_s if transmission is None else transmission.start_s
         gap_s = 0.0 if transmission is None else transmission.handover_gap.until_s(now_s)
@@ -101,9 +104,9 @@ class Reception:
             direction=payload.direction,
             kind=payload.kind,
             bits=float(payload.bits),  # a count beyond 2^53 would not fit otherwise
-            start_s=payload.asked_s,
+            start_s=payload.requested_s,
             end_s=now_s,
-            wait_s=begun_s - payload.asked_s + gap_s,
+            wait_s=begun_s - payload.requested_s + gap_s,
             airtime_s=airtime_s,
             attempts=0 if transmission is None else transmission.attempts,
             failed=0 if transmission is None else transmission.failed,

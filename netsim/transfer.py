@@ -1,4 +1,4 @@
-"""Transfers over the air: one receiver, several at the rate of the weakest, or several that each end by themselves."""
+"""Transfers over the air: unicast, multicast at the rate of the weakest receiver, and parts of rateless streams."""
 
 from __future__ import annotations
 
@@ -19,27 +19,35 @@ from netsim.tables import OutageRow
 
 
 class AirInterface:
-    """One direction between a station, whose name in the tables is `node`, and its users."""
+    """The air interface between a station and its users in one direction."""
 
     def __init__(self, journal: Journal, band: Band, node: str, direction: Literal["up", "down"]) -> None:
+        """Create an air interface.
+
+        Args:
+            journal: receives a row of `transfers` for each user of a transfer.
+            band: the station's band in this direction.
+            node: name of the station in the tables.
+            direction: "up" from users to the station, "down" from the station to users.
+        """
         self.env, self.journal, self.band, self.node, self.direction = band.env, journal, band, node, direction
 
     def transfer(
         self, radio: Radio, bits: float, kind: str, stream: Hashable | None = None, receivers: int = 1
     ) -> Process[None]:
-        """Transmit `bits` from or to one user. No bits take no time and leave no row.
+        """Transmit a payload from or to one user. A payload of 0 bits takes no time and leaves no row.
 
         Args:
             radio: the user's radio in this direction.
             bits: size of the payload.
-            kind: what the payload is, for the table `transfers`.
+            kind: kind of payload, for the table `transfers`.
             stream: the rateless stream to which the user listens; all transfers of one stream share its signal on the
-                air, and each ends by itself. None is a signal of its own.
-            receivers: how many users the stream is for; each counts for this part of the bits on the air.
+                air, and each ends independently. None is a signal for this transfer only.
+            receivers: number of users of the stream, which share the bits on the air equally in the table.
 
         Raises:
-            ValueError: `bits` is negative or no number.
-            simpy.Interrupt: the radio link has failed.
+            ValueError: `bits` is negative or NaN.
+            simpy.Interrupt: the transfer was interrupted, or the radio link failed.
         """
         if not self._has_bits(bits, kind):
             return
@@ -61,22 +69,34 @@ class AirInterface:
             raise interrupt
 
     def broadcast(self, radios: Iterable[Radio], bits: float, kind: str) -> Process[list[Radio]]:
-        """Transmit `bits` once to all of these users that are there; returns those that got all of it.
+        """Transmit a payload once to all of these users that are not away, at the rate of the weakest link.
 
-        A user that goes away meanwhile gets no more. The station does not notice: it keeps the rate that it chose for
-        all until the last has gone. Where the radio link fails, no user gets any more.
+        A user that goes away meanwhile receives no more. The station does not adapt to this: the transmission keeps its
+        rate until all users have gone. If the radio link fails, no user receives any more.
+
+        Args:
+            radios: the downlink radios of the users.
+            bits: size of the payload; 0 takes no time and leaves no row.
+            kind: kind of payload, for the table `transfers`.
+
+        Returns:
+            The radios of the users that received the whole payload.
+
+        Raises:
+            ValueError: `bits` is negative or NaN.
+            simpy.Interrupt: the broadcast was interrupted.
         """
-        there = [radio for radio in radios if not radio.presence.away]
-        there.sort(key=lambda radio: radio.user)  # one order for all, so that locks cannot deadlock
-        if not self._has_bits(bits, kind) or not there:
-            return there
-        payload = self._payload(bits, kind, len(there))
-        receptions = [Reception(radio, payload) for radio in there]
+        available = [radio for radio in radios if not radio.presence.away]
+        available.sort(key=lambda radio: radio.user)  # the same order in all broadcasts, so that locks cannot deadlock
+        if not self._has_bits(bits, kind) or not available:
+            return available
+        payload = self._payload(bits, kind, len(available))
+        receptions = [Reception(radio, payload) for radio in available]
         transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
         all_gone = self.env.event()
 
-        def went(reception: Reception) -> None:
+        def on_leave(reception: Reception) -> None:
             receptions.remove(reception)
             reception.stop()
             self.journal.transferred(reception.row(self.env.now))
@@ -85,7 +105,7 @@ class AirInterface:
 
         with ExitStack() as held:
             for reception in receptions:
-                held.enter_context(reception.radio.presence.watched(partial(went, reception)))
+                held.enter_context(reception.radio.presence.watched(partial(on_leave, reception)))
             try:
                 for reception in list(receptions):
                     yield held.enter_context(reception.radio.lock.request())
@@ -111,7 +131,7 @@ class AirInterface:
         return reached
 
     def _has_bits(self, bits: float, kind: str) -> bool:
-        """Return whether there are any bits. Raises ValueError if there cannot be so many."""
+        """Return True if `bits` is positive. Raises ValueError if it is negative or NaN."""
         if not bits >= 0:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
         return bits > 0
@@ -120,7 +140,7 @@ class AirInterface:
         return Payload(kind, bits, self.direction, receivers, self.journal.round, self.env.now)
 
     def _multicast(self, receptions: Sequence[Reception], bits: float) -> Transmission:
-        """One transmission for all, at the rate of the weakest."""
+        """Begin one transmission for all receptions, at the rate of the weakest link."""
         for reception in receptions:
             reception.radio.begin()
         links = [reception.radio.link for reception in receptions]
@@ -131,7 +151,7 @@ class AirInterface:
         return transmission
 
     def _failed(self, radios: Sequence[Radio]) -> simpy.Interrupt:
-        """The radio link has failed; a scheme sees it as if the devices had gone away for an instant."""
+        """Record a radio link failure. Returns an interrupt, so that schemes see it as a momentary absence."""
         for radio in radios:
             self.journal.outage(OutageRow(radio.user, self.env.now, self.env.now, "radio_link"))
         return simpy.Interrupt(f"the radio link of user {', '.join(str(radio.user) for radio in radios)} has failed")

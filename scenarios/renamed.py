@@ -35,6 +35,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "most_samples": ("max_samples",),
     "probe_every": ("control.probe_every",),
     "ranks": ("control.ranks",),
+    "rest_s": ("pause_s",),
     "server_budget": ("control.server_budget",),
     "slowest_kmh": ("min_speed_kmh",),
     "slowest_m_per_s": ("min_speed_m_per_s",),

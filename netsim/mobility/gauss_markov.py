@@ -33,7 +33,7 @@ class GaussMarkov:
     """Duration of a step in seconds."""
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         scale = self.speed_kmh * KMH / sqrt(pi / 2)  # standard deviation of a component

@@ -27,7 +27,7 @@ class Straight:
     """Direction in degrees counterclockwise from the x axis; null draws one for each user."""
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         drawn = 2 * pi * streams.uniform("heading", user, index=0)

@@ -32,7 +32,7 @@ class RandomWaypoint:
     """Minimum speed in km/h; above zero, because the mean duration of a walk would be infinite otherwise."""
     max_speed_kmh: Annotated[float, Gt(0)] = 4.0
     """Maximum speed in km/h; speeds are uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
-    rest_s: Annotated[float, Ge(0)] = 0.0
+    pause_s: Annotated[float, Ge(0)] = 0.0
     """Pause at each position in seconds."""
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class RandomWaypoint:
             )
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         now_s, place, walk = 0.0, start, 0
@@ -53,6 +53,6 @@ class RandomWaypoint:
             going = leg(now_s, place, (radius * cos(angle), radius * sin(angle)), speed)
             yield going
             now_s, place, walk = going.end_s, going.end, walk + 1
-            if self.rest_s:
-                yield Leg(now_s, now_s + self.rest_s, place, place)
-                now_s += self.rest_s
+            if self.pause_s:
+                yield Leg(now_s, now_s + self.pause_s, place, place)
+                now_s += self.pause_s

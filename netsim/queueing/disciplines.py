@@ -44,7 +44,7 @@ class Fifo:
         return 0
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ProcessorSharing:
         return 0
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 DISCIPLINES: dict[str, type] = {"fifo": Fifo, "priority": Priority, "processor_sharing": ProcessorSharing}

@@ -33,7 +33,7 @@ class Line:
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
         """Wait for a slot, then hold it for the seconds that `begin` returns; see `Queue.serve`."""
-        asked_s = self.env.now
+        arrival_s = self.env.now
         begun_s: float | None = None
         interrupt: simpy.Interrupt | None = None
         with self._request(rank) as slot:
@@ -45,7 +45,7 @@ class Line:
                 interrupt = cause
         end_s = self.env.now
         served_from_s = end_s if begun_s is None else begun_s
-        return Stay(served_from_s - asked_s, end_s - served_from_s, begun_s is not None, interrupt)
+        return Stay(served_from_s - arrival_s, end_s - served_from_s, begun_s is not None, interrupt)
 
     def _request(self, rank: int) -> simpy.resources.resource.Request:
         if isinstance(self._slots, Ranked):

@@ -32,7 +32,7 @@ class Sharing:
 
     def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
         """Serve a job at once, together with all others; see `Queue.serve`. `rank` is ignored."""
-        asked_s, work_s = self.env.now, begin()
+        arrival_s, work_s = self.env.now, begin()
         interrupt: simpy.Interrupt | None = None
         done, end = self._enter(work_s)
         try:
@@ -41,8 +41,8 @@ class Sharing:
             interrupt = cause
         finally:
             missing_s = 0.0 if done.triggered else self._give_up(done, end)
-        service_s = min(work_s - missing_s, self.env.now - asked_s)
-        return Stay(self.env.now - asked_s - service_s, service_s, True, interrupt)
+        service_s = min(work_s - missing_s, self.env.now - arrival_s)
+        return Stay(self.env.now - arrival_s - service_s, service_s, True, interrupt)
 
     def _enter(self, work_s: float) -> tuple[simpy.Event, float]:
         """Add a job; returns the event of its end, and the virtual time of its end."""

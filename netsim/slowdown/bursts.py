@@ -45,7 +45,7 @@ class Bursts:
         return load.duration_s(job.start_s, job.nominal_s) / job.nominal_s
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 class Load:

@@ -20,7 +20,7 @@ class NoSlowdown:
         return 1.0
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ShiftedExponential:
         return self.shift - log1p(-job.chance) / self.rate
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Lognormal:
         return exp(self.sigma * float(ndtri(job.chance)))
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Pareto:
         return exp(-log1p(-job.chance) / self.alpha)
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Weibull:
         return self.shift + self.scale * float((-log1p(-job.chance)) ** (1 / self.shape))
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 @dataclass(frozen=True)

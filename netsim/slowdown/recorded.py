@@ -35,7 +35,7 @@ class RecordedSlowdowns:
         return float(factors[device])
 
     def check(self, count: int) -> None:
-        """Fits any number of users, if the file can be read."""
+        """Accept any number of users; raise ValueError if the file cannot be read."""
         self._factors()
 
     def _factors(self) -> Floats:

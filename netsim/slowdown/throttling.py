@@ -38,7 +38,7 @@ class Throttling:
         return Heat(self)
 
     def check(self, count: int) -> None:
-        """Fits any number of users."""
+        """Accept any number of users."""
 
 
 class Heat:

@@ -40,7 +40,7 @@ def test_random_waypoint_in_the_long_run() -> None:
 
 
 def test_random_waypoint_rests() -> None:
-    law = RandomWaypoint(radius_m=100.0, min_speed_kmh=3.6, max_speed_kmh=3.6, rest_s=50.0)
+    law = RandomWaypoint(radius_m=100.0, min_speed_kmh=3.6, max_speed_kmh=3.6, pause_s=50.0)
     legs = law.legs(0, (10.0, 0.0), STREAMS)
     walk, rest, onward = next(legs), next(legs), next(legs)
     assert walk.end_s == pytest.approx(np.hypot(*np.subtract(walk.end, (10.0, 0.0))), rel=1e-12)  # at 1 m/s
