@@ -18,7 +18,7 @@ from learning.ports import Process
 from learning.protocols.expert_layer import ExpertLayer
 from learning.protocols.rounds import gather
 from learning.protocols.split import JointPart
-from learning.routing import UniformRouting
+from learning.routing import Routing, UniformRouting
 from learning.scheme import Scheme
 from learning.world import World
 from scenarios import load, register, simulate
@@ -59,7 +59,8 @@ class TwoSites(Scheme):
     """Joint training of a mixture of experts; those in `at_edge` are at the edge server, the others in the cloud."""
 
     at_edge: tuple[int, ...] = (0, 1)
-    stand_in = "uniform routing"
+    routing: Routing = UniformRouting()  # in a dry run
+    stand_in = "routing distribution"
 
     def run(self, world: World) -> Process[None]:
         edge, cloud, start = world.sites["edge"], world.sites["cloud"], world.initial(world.whole)
@@ -79,7 +80,7 @@ class TwoSites(Scheme):
         (x, y), submit = user.batch(number), world.executor.submit
         mine = yield from world.server.send(user, trunk.weights, "model")
         z = yield from user.do(steps.front, world.front, mine, x, kind="client_forward")
-        law = UniformRouting(EXPERTS).stand_in(world.streams, user.number, number)
+        law = self.routing.stand_in(world.streams, EXPERTS, user.number, number)
         routed = layer.route(user, (yield from user.read(submit(chosen, z), law)))
         logits = yield from routed.forward(z)
         dz = submit(balanced, z, (yield from routed.backward(submit(steps.loss_gradient, logits, y))))

@@ -13,6 +13,7 @@ from learning.optimisers import OPTIMISERS, Optimiser
 from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
 from learning.reducers import TOKEN_REDUCERS, TokenReducer
+from learning.routing import ROUTINGS, Routing
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 
@@ -29,4 +30,5 @@ FAMILIES: dict[type, dict[str, type]] = {
     StalenessWeight: STALENESS_WEIGHTS,
     CutController: CONTROLLERS,
     Epochs: EPOCHS,
+    Routing: ROUTINGS,
 }

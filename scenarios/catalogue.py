@@ -30,6 +30,7 @@ GROUPS = {
     "codecs": ("Codec",),
     "reducers": ("TokenReducer",),
     "controllers": ("CutController",),
+    "routing": ("Routing",),
     "numbers": ("PerUser", "Epochs"),
 }
 """What users call a group of parts -> the Protocols of the families in it; every family is in one group."""

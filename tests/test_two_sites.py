@@ -178,7 +178,7 @@ def test_a_dry_run_draws_its_routing_and_check_says_so() -> None:
     assert calls(first).expert.nunique() == EXPERTS
     predicted = predict(load(EXAMPLES / "two_sites.yaml"))
     assert isinstance(predicted, Cost)
-    assert predicted.stand_in == "uniform routing"
+    assert predicted.stand_in == "routing distribution"
 
 
 @pytest.mark.usefixtures("two_sites")
