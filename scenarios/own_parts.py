@@ -20,9 +20,8 @@ SEPARATOR = ":"
 
 MAIN = "__main__"
 
-
 WORDS = {"Architecture": "model", "DatasetLoader": "dataset"}
-"""Families that users call otherwise than by the name of their Protocol."""
+"""Protocols whose families have another name in `register` and in messages."""
 
 
 def word(family: type) -> str:
@@ -43,20 +42,20 @@ def part_at(path: str) -> type:
         ValueError: it has not been, or there is no such class in it; the message is one sentence.
     """
     module, _, name = path.partition(SEPARATOR)
+    loaded = sys.modules.get(MAIN if module == _script_module() else module)
+    part: Any = loaded
+    for step in name.split("."):
+        part = getattr(part, step, None)
+    if isinstance(part, type):
+        return part
     if module == MAIN or "<locals>" in name:
         raise ValueError(f"found {found(path)}, which cannot be imported; define the class at the top of a .py file")
-    loaded: Any = sys.modules.get(MAIN if module == _script_module() else module)
     if loaded is None:
         raise ValueError(
             f"found {found(path)}, a part in code that is not loaded; write netsim --import {module} "
             f"(or the path of its .py file), in Python import {module} first"
         )
-    part = loaded
-    for step in name.split("."):
-        part = getattr(part, step, None)
-    if not isinstance(part, type):
-        raise ValueError(f"found {found(path)}, but there is no such class in the module {module}")
-    return part
+    raise ValueError(f"found {found(path)}, but there is no such class in the module {module}")
 
 
 def check_part(family: type, part: object) -> None:
@@ -81,9 +80,9 @@ def _members(family: type) -> Iterator[str]:
 
 
 def _script_module() -> str:
-    """The module name of what runs as `__main__`; in a notebook or shell that has no file it is `__main__` itself."""
+    """The module name of what runs as `__main__`; in a notebook or shell, which has no .py file, `__main__` itself."""
     main = sys.modules[MAIN]
     if main.__spec__ is not None:
         return main.__spec__.name
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file else MAIN
+    file = Path(getattr(main, "__file__", None) or MAIN)
+    return file.stem if file.suffix == ".py" else MAIN

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from conftest import SMALL
 from learning.codecs import CODECS, Identity, Lossless, Uniform
 from runs import frame
 from scenarios import ScenarioError, load, register, simulate
@@ -101,14 +100,15 @@ def run_netsim(folder: Path, *arguments: str, path: str = "") -> subprocess.Comp
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
+def own(tmp_path: Path, small: Path) -> Path:
     """A folder with a module of one's own, and a scenario that names its class by import path."""
+    text = small.read_text()
     (tmp_path / "narrow.py").write_text(OWN)
     (tmp_path / "names.py").write_text(REGISTERS + "\n\nparts()\n")
     (tmp_path / "path.yaml").write_text(
-        SMALL.replace("local_steps: 1", "local_steps: 1, link: {activations: narrow:Narrow}")
+        text.replace("local_steps: 1", "local_steps: 1, link: {activations: narrow:Narrow}")
     )
-    (tmp_path / "word.yaml").write_text(SMALL.replace("local_steps: 1", "local_steps: 1, link: {activations: narrow}"))
+    (tmp_path / "word.yaml").write_text(text.replace("local_steps: 1", "local_steps: 1, link: {activations: narrow}"))
     return tmp_path
 
 
@@ -279,6 +279,46 @@ def test_the_command_line_imports_runs_repeats_and_sweeps_with_own_parts(own: Pa
     written = sorted(own.glob("elsewhere/sweep/points/*/*/scenario.yaml"))
     assert len(written) == 2
     assert all("activations: {name: narrow, width: 5}" in file.read_text() for file in written)
+
+
+SCRIPT = """
+from dataclasses import dataclass, replace
+
+from narrow import Narrow
+
+from scenarios import load, simulate
+
+
+@dataclass(frozen=True)
+class Mine(Narrow):
+    pass
+
+
+if __name__ == "__main__":
+    base = load("path.yaml")
+    scheme = replace(base.learning.scheme, link=replace(base.learning.scheme.link, activations=Mine()))
+    scenario = replace(base, learning=replace(base.learning, scheme=scheme))
+    simulate(scenario, out="run")
+    assert load("run/scenario.yaml") == scenario
+"""
+
+
+@pytest.mark.parametrize("arguments", [["mine.py"], ["-"]])
+def test_a_class_of_a_script_is_named_by_its_file_and_one_of_a_shell_cannot_be_read_elsewhere(
+    own: Path, arguments: list[str]
+) -> None:
+    (own / "mine.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{own}"}
+    subprocess.run([sys.executable, *arguments], cwd=own, env=environment, input=SCRIPT, text=True, check=True)
+    repeated = run_netsim(own, "--import", "mine.py", "run", "--check", "run", "--quiet")
+    if arguments == ["mine.py"]:
+        assert (repeated.returncode, repeated.stdout) == (0, "identical\n")
+    else:
+        assert repeated.returncode == 2
+        assert (
+            'found "__main__:Mine", which cannot be imported; define the class at the top of a .py file'
+            in repeated.stderr
+        )
 
 
 def test_a_process_elsewhere_gets_modules_and_names_with_its_task(own: Path) -> None:
