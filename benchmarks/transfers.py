@@ -18,7 +18,7 @@ from netsim.description import (
 )
 from netsim.journal import Journal
 from netsim.network import Network
-from netsim.nodes import Server, User
+from netsim.nodes import ServerNode, UserNode
 from netsim.process import Process
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
@@ -83,6 +83,6 @@ def send_all(scheduler: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, use
     env.run()
 
 
-def sender(user: User, server: Server, count: int) -> Process[None]:
+def sender(user: UserNode, server: ServerNode, count: int) -> Process[None]:
     for _ in range(count):
         yield from user.send(server, BITS, "activation")

@@ -13,16 +13,16 @@ from netsim.exogenous import ExogenousEvents
 from netsim.faults.presence import Presence
 from netsim.instants import reached
 from netsim.streams import Streams
-from netsim.values import Constant, PerUser
+from netsim.values import ConstantPerUser, PerUser
 
 
 @dataclass(frozen=True)
 class BatteryDescription:
     """Batteries of the users' devices. A device whose battery is empty is off and away."""
 
-    capacity_j: PerUser = field(default_factory=lambda: Constant(55_440.0))
+    capacity_j: PerUser = field(default_factory=lambda: ConstantPerUser(55_440.0))
     """Capacity of the battery in J (our choice: 4,000 mAh at 3.85 V, a phone)."""
-    initial_charge: PerUser = field(default_factory=lambda: Constant(1.0))
+    initial_charge: PerUser = field(default_factory=lambda: ConstantPerUser(1.0))
     """Initial state of charge: part of the capacity, from 0 to 1."""
     harvest_power_w: Annotated[float, Ge(0)] = 0.0
     """Power in W that charges the battery all the time, from the sun or a charger; a full battery stores no more."""

@@ -30,7 +30,7 @@ from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
 from netsim.units import Decibels, NonNegativeDecibels
-from netsim.values import Constant, PerUser
+from netsim.values import ConstantPerUser, PerUser
 
 NODES = re.compile(r"core|server\d*|station\d+|user\d+")
 """Names in the tables that belong to built-in nodes; a site cannot have one of them."""
@@ -64,7 +64,7 @@ class UsersDescription:
     """Positions of the users; their first positions if they move."""
     height_m: Annotated[float, Gt(0)] = 1.5
     """Antenna height in metres."""
-    tx_power_dbm: PerUser = field(default_factory=lambda: Constant(23.0))
+    tx_power_dbm: PerUser = field(default_factory=lambda: ConstantPerUser(23.0))
     """Transmit power in dBm, all of it within the user's share of the band (TR 38.101-1, power class 3: 23)."""
     power_control: PowerControl | None = None
     """Uplink power control, by which users near their station transmit with less; null is `tx_power_dbm` for all."""
@@ -209,7 +209,7 @@ class NetworkDescription:
 class DevicesDescription:
     """Processors and memory of the users' devices. A processor does one job at a time, first come, first served."""
 
-    flops_per_s: PerUser = field(default_factory=lambda: Constant(8e9))
+    flops_per_s: PerUser = field(default_factory=lambda: ConstantPerUser(8e9))
     """Nominal speed in FLOP/s (our choice: a mobile CPU core at 2 GHz and 4 FLOPs a cycle)."""
     memory_bytes: PerUser | None = None
     """Memory for one job in bytes: operands, results (with weights and optimiser state) and activations; null is no
@@ -317,7 +317,7 @@ class EnergyDescription:
     """Power of the other transmit circuits in W while transmitting (Cui et al.: 98.2 mW)."""
     receive_power_w: Annotated[float, Ge(0)] = 0.1125
     """Power of the receive circuits in W while receiving (Cui et al.: about 112.5 mW)."""
-    idle_power_w: PerUser = field(default_factory=lambda: Constant(0.01))
+    idle_power_w: PerUser = field(default_factory=lambda: ConstantPerUser(0.01))
     """Power in W while a device neither transmits, receives nor computes (our choice: light sleep)."""
     tail: RadioTail | None = None
     """Tail energy: power of radios after a transfer, before they sleep; null is sleep at once."""

@@ -24,7 +24,7 @@ from netsim.tables import (
 from netsim.trace import Trace
 
 
-class Observer(Protocol):
+class JournalObserver(Protocol):
     """An observer of a run, such as a progress display. Its methods get each new row of a table as a mapping."""
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ class Journal:
         """Number of the open round, or of the latest one; -1 before the first."""
         self.meters: list[Meter] = []
         """Energy meters of the users' devices, in order."""
-        self.observers: list[Observer] = []
+        self.observers: list[JournalObserver] = []
         """Observers of this run."""
         self.request_kinds: set[str] = set()
         """Kinds of work of requests, which is not part of a round's bits and critical path."""

@@ -12,7 +12,7 @@ from netsim.budget import LinkBudget
 from netsim.description import MobilityDescription
 from netsim.handover import Handover, Triggers
 from netsim.journal import Journal
-from netsim.nodes import Station, User
+from netsim.nodes import Station, UserNode
 from netsim.tables import HandoverRow, PositionRow
 
 
@@ -24,7 +24,7 @@ class Motion:
         env: simpy.Environment,
         journal: Journal,
         budget: LinkBudget,
-        users: Sequence[User],
+        users: Sequence[UserNode],
         stations: Sequence[Station],
         mobility: MobilityDescription,
         handover: Handover | None,
@@ -89,7 +89,7 @@ class Motion:
                 triggers.forget(number)
                 self._hand_over(user, self.stations[station])
 
-    def _hand_over(self, user: User, to: Station) -> None:
+    def _hand_over(self, user: UserNode, to: Station) -> None:
         assert self._handover is not None
         source, gap_s = user.station, self._handover.interruption_s
         row = HandoverRow(user.number, self.env.now, source.number, to.number, gap_s)
@@ -107,6 +107,6 @@ class Motion:
         else:
             arrive()
 
-    def _arrive(self, user: User, _: simpy.Event | None = None) -> None:
+    def _arrive(self, user: UserNode, _: simpy.Event | None = None) -> None:
         user.uplink.arrive()
         user.downlink.arrive()

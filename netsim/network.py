@@ -28,7 +28,7 @@ from netsim.faults import Presence
 from netsim.faults.causes import install_faults
 from netsim.journal import Journal
 from netsim.motion import Motion
-from netsim.nodes import Server, Station, User
+from netsim.nodes import ServerNode, Station, UserNode
 from netsim.processor import Processor
 from netsim.radio.band import Band
 from netsim.radio.device import Radio
@@ -176,7 +176,7 @@ class Network:
             spread=direction == "down",
         )
 
-    def _user(self, number: int) -> User:
+    def _user(self, number: int) -> UserNode:
         energy = self._energy
         meter = Meter(self.env, self._idle_w[number], energy.tail)
         presence = Presence(self.env, self.journal, number, meter)
@@ -220,23 +220,23 @@ class Network:
             presence=presence,
         )
         memory_bytes = None if self.memory_bytes is None else self.memory_bytes[number]
-        user = User(number, station, presence, processor, uplink, downlink, memory_bytes)
+        user = UserNode(number, station, presence, processor, uplink, downlink, memory_bytes)
         if self._network.mobility is not None and self._network.users.power_control is not None:
             uplink.control_power = partial(self._control_power, user)
         return user
 
-    def _control_power(self, user: User) -> None:
+    def _control_power(self, user: UserNode) -> None:
         """Set the user's transmit power by its present coupling loss; called when a transfer begins."""
         self.budget.control_power(user.number)
         power_w = self.budget.power_w("up", user.number)
         user.uplink.max_power_w, user.uplink.amplifier_power_w = power_w, power_w / self._energy.amplifier_efficiency
         self.budget.update_link(user.uplink.link, "up", user.number)
 
-    def server_of(self, user: User) -> Server:
+    def server_of(self, user: UserNode) -> ServerNode:
         """Return the edge server at the user's present station, or the central server if the station has none."""
         return self.edge_servers.get(user.station.number, self.server)
 
-    def _server(self, name: str, server: ServerDescription, station: int | None, delay_s: float = 0.0) -> Server:
+    def _server(self, name: str, server: ServerDescription, station: int | None, delay_s: float = 0.0) -> ServerNode:
         if station is not None and station >= len(self.stations):
             raise ValueError(f"{name} stands at station {station}; there are {len(self.stations)}, from 0")
         server.discipline.check(len(self.users))
@@ -252,14 +252,14 @@ class Network:
             energy=self._energy.server_compute,
         )
         place = None if station is None else self.stations[station]
-        built = Server(self.env, processor, Storage(name, server.storage_bytes), place)
+        built = ServerNode(self.env, processor, Storage(name, server.storage_bytes), place)
         if delay_s > 0:
             line = BackhaulDescription(inf, delay_s)
             built.to_core = Backhaul(self.env, self.journal, "core", line)
             built.from_core = Backhaul(self.env, self.journal, name, line)
         return built
 
-    def _edge_servers(self) -> dict[int, Server]:
+    def _edge_servers(self) -> dict[int, ServerNode]:
         """The edge servers by the number of their station."""
         edge = self._compute.edge_servers
         if edge is None:
@@ -267,7 +267,7 @@ class Network:
         places = range(len(self.stations)) if edge.stations is None else edge.stations
         return {station: self._server(f"server{station}", edge, station) for station in places}
 
-    def _sites(self, described: Mapping[str, SiteDescription]) -> dict[str, Server]:
+    def _sites(self, described: Mapping[str, SiteDescription]) -> dict[str, ServerNode]:
         """All sites by name: the servers of the scenario, and one on each user's device."""
         sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
         for name, site in described.items():
@@ -276,5 +276,5 @@ class Network:
         spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")
         for user, space_bytes in zip(self.users, spaces, strict=True):
             name = user.processor.node
-            sites[name] = Server(self.env, user.processor, Storage(name, space_bytes), user)
+            sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes), user)
         return sites

@@ -58,7 +58,7 @@ def lines(origin: Terminus, destination: Terminus) -> list[Backhaul]:
 
 
 @dataclass(eq=False)
-class User:
+class UserNode:
     """A user's device: processor, radio and energy meter.
 
     When the device goes away, its work is abandoned, with all messages to and from it, wherever they are:
@@ -95,7 +95,7 @@ class User:
         """
         return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
 
-    def send(self, to: Server, bits: float, kind: str) -> Process[None]:
+    def send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         """Send a message to a server: on the uplink to the station, then over the backhaul.
 
         A server on another user's device is reached over that user's downlink at the end; one on the user's own device
@@ -108,13 +108,13 @@ class User:
         """
         return self.attend(self._send(to, bits, kind))
 
-    def _send(self, to: Server, bits: float, kind: str) -> Process[None]:
+    def _send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         if to.is_on(self):
             return
         yield from self.transmit(bits, kind)
         for line in lines(self.station, to.terminus):
             yield from line.transfer(bits, kind, [self.number])
-        if isinstance(to.place, User):
+        if isinstance(to.place, UserNode):
             yield from to.place.receive(bits, kind)
 
     def transmit(self, bits: float, kind: str) -> Process[None]:
@@ -151,7 +151,7 @@ class User:
 
 
 @dataclass(eq=False)
-class Server:
+class ServerNode:
     """A server: a processor with a queue, and storage.
 
     It is at a station, in the core behind all stations, or on a user's device, whose processor it then uses.
@@ -160,7 +160,7 @@ class Server:
     env: simpy.Environment
     processor: Processor
     storage: Storage
-    place: Station | User | None = None
+    place: Station | UserNode | None = None
     """Station or device of the server; None is the core."""
     to_core: Backhaul | None = None
     """Line to the rest of the core, for a distant server in the core; None takes no time."""
@@ -182,9 +182,9 @@ class Server:
         """The end of the backhaul at the server: its station, its user's present station, or (in the core) itself."""
         if self.place is None:
             return self
-        return self.place.station if isinstance(self.place, User) else self.place
+        return self.place.station if isinstance(self.place, UserNode) else self.place
 
-    def is_on(self, user: User) -> bool:
+    def is_on(self, user: UserNode) -> bool:
         """Return True if the server is on this user's device, so that the user reaches it without a message."""
         return self.place is user
 
@@ -201,9 +201,9 @@ class Server:
             Waiting and service time of the job.
         """
         work = self.processor.compute(flops, kind, memory_bytes, user)
-        return self.place.attend(work) if isinstance(self.place, User) else work
+        return self.place.attend(work) if isinstance(self.place, UserNode) else work
 
-    def send(self, to: User, bits: float, kind: str) -> Process[None]:
+    def send(self, to: UserNode, bits: float, kind: str) -> Process[None]:
         """Send a message to a user: over the backhaul to the user's station, then on the downlink.
 
         From a server on another user's device it crosses that user's uplink first; from one on the user's own device
@@ -216,7 +216,7 @@ class Server:
         """
         return to.attend(self._send(to, bits, kind))
 
-    def _send(self, to: User, bits: float, kind: str) -> Process[None]:
+    def _send(self, to: UserNode, bits: float, kind: str) -> Process[None]:
         if self.is_on(to):
             return
         yield from self._leave(bits, kind)
@@ -224,7 +224,7 @@ class Server:
             yield from line.transfer(bits, kind, [to.number])
         yield from to.receive(bits, kind)
 
-    def forward(self, to: Server, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
+    def forward(self, to: ServerNode, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
         """Send one message to another server over the backhaul; to itself it takes no time.
 
         Args:
@@ -238,15 +238,15 @@ class Server:
         yield from self._leave(bits, kind)
         for line in lines(self.terminus, to.terminus):
             yield from line.transfer(bits, kind, users)
-        if isinstance(to.place, User):
+        if isinstance(to.place, UserNode):
             yield from to.place.receive(bits, kind)
 
     def _leave(self, bits: float, kind: str) -> Process[None]:
         """Transmit a message to the station first, if the server is on a user's device."""
-        if isinstance(self.place, User):
+        if isinstance(self.place, UserNode):
             yield from self.place.transmit(bits, kind)
 
-    def broadcast(self, to: Sequence[User], bits: float, kind: str) -> Process[list[User]]:
+    def broadcast(self, to: Sequence[UserNode], bits: float, kind: str) -> Process[list[UserNode]]:
         """Broadcast a message: each station transmits it once to its users among `to`, at the rate of the weakest link.
 
         Users that are away receive nothing. No receiver is handed over before the broadcast ends.
@@ -270,8 +270,8 @@ class Server:
         return [user for user in to if user.number in heard]
 
     def broadcast_rateless(
-        self, to: Sequence[User], bits: float, kind: str, deadline_s: float = inf
-    ) -> dict[User, Process[bool]]:
+        self, to: Sequence[UserNode], bits: float, kind: str, deadline_s: float = inf
+    ) -> dict[UserNode, Process[bool]]:
         """Broadcast a message as one rateless-coded stream per station; each user receives at the rate of its own link.
 
         Args:
@@ -290,7 +290,7 @@ class Server:
         return {user: user.attend(streams[user.station].receive(user.downlink)) for user in to}
 
     def _stream(
-        self, station: Station, to: Sequence[User], bits: float, kind: str, deadline_s: float
+        self, station: Station, to: Sequence[UserNode], bits: float, kind: str, deadline_s: float
     ) -> RatelessStream:
         here = [user for user in to if user.station is station]
         users = [user.number for user in here if not user.away] or [user.number for user in here]

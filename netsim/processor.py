@@ -10,7 +10,7 @@ from netsim.energy import ComputeEnergy, Meter
 from netsim.instants import ARRIVE, After
 from netsim.journal import Journal
 from netsim.process import Process
-from netsim.queueing import Discipline, Fifo, Full, Stay
+from netsim.queueing import Discipline, Fifo, QueueFull, Stay
 from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
 
@@ -89,7 +89,7 @@ class Processor:
         if refusable and self._full:
             yield After(self.env, self.env.now, ARRIVE)  # jobs that leave now make room first
             if self._full:
-                raise Full(f"{self.node} has no room for more than {self.capacity} jobs")
+                raise QueueFull(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, requested_s = self.journal.round, self.env.now
         job = _Job(self, flops, self.slowdown(self.journal.local_round(user)))
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)

@@ -29,7 +29,7 @@ class PerUser(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantPerUser:
     """The same number for every user."""
 
     value: float
@@ -40,7 +40,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedPerUser:
     """One number for each user, in order."""
 
     values: Annotated[tuple[float, ...], MinLen(1)]
@@ -53,7 +53,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformPerUser:
     """Drawn independently for each user, uniform between two bounds."""
 
     low: float
@@ -70,7 +70,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniformPerUser:
     """Drawn independently for each user, log-uniform between two bounds: the logarithm is uniform."""
 
     low: Annotated[float, Gt(0)]
@@ -87,4 +87,9 @@ class LogUniform:
         return [self.low * exp(ratio * u) for u in streams.uniform(purpose, index=range(count)).tolist()]
 
 
-PER_USER: dict[str, type] = {"constant": Constant, "list": Listed, "uniform": Uniform, "log_uniform": LogUniform}
+PER_USER: dict[str, type] = {
+    "constant": ConstantPerUser,
+    "list": ListedPerUser,
+    "uniform": UniformPerUser,
+    "log_uniform": LogUniformPerUser,
+}

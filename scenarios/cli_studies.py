@@ -17,7 +17,7 @@ from scenarios.signals import end_children, ending_children, leaving_at_once
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
-    from scenarios.plan import Plan
+    from scenarios.plan import SweepPlan
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -75,15 +75,15 @@ def reproduce(
     return DONE
 
 
-def _sweep(planned: Plan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
+def _sweep(planned: SweepPlan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
     """Run the points that are not complete and print the outcome; returns the exit code."""
     with leaving_at_once():
         from scenarios.engines import ENGINES
-        from scenarios.sweep import Sweep
+        from scenarios.sweep import SweepRunner
         from scenarios.sweep_display import SweepDisplay
 
     workers = ENGINES[engine](jobs)
-    points = Sweep(planned, folder)
+    points = SweepRunner(planned, folder)
     with opened(where) as kept:  # every run opens it again: here it shows whether that can be
         where = where if kept else None
     with ending_children() as signalled:

@@ -32,7 +32,7 @@ MAX_PROBED_FLOPS = 2e11
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """Predicted cost of a run: means per round over its first rounds, and the wall time of pretraining."""
 
     rounds: int | None
@@ -54,7 +54,7 @@ class Cost:
     """What replaced the computed values by which the scheme decides in a run; None if it reads none."""
 
 
-def predict(scenario: Scenario) -> Cost | str:
+def predict(scenario: Scenario) -> RunCost | str:
     """Predict the cost of a run, or say why that is not possible.
 
     What `simulate` would reject is rejected here as well: the same world is built.
@@ -83,7 +83,7 @@ def predict(scenario: Scenario) -> Cost | str:
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
     watch = _timed(scenario, learning) if flops <= MAX_PROBED_FLOPS else None
-    return Cost(
+    return RunCost(
         rounds=_rounds(learning.stop, time_s),
         simulated_time_s=time_s,
         uplink_bits=reached.uplink_bits / reached.rounds,

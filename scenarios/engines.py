@@ -51,7 +51,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PointOutcome:
     """Outcome of a point."""
 
     number: int
@@ -69,7 +69,7 @@ class Outcome:
     """Messages about the result cache, and warnings of the run."""
 
 
-Outcomes = Generator[Outcome, None, None]
+Outcomes = Generator[PointOutcome, None, None]
 """Outcomes in the order in which points end; closing the generator stops the points that are still running."""
 
 
@@ -89,7 +89,7 @@ class Engine(Protocol):
         ...
 
 
-def perform(task: Task) -> Outcome:
+def perform(task: Task) -> PointOutcome:
     """Run a point. An error is its outcome and does not stop other points."""
     notes: list[str] = []
     warnings.simplefilter("ignore", BrokenPlugIn)  # the process of the sweep has given the warning
@@ -99,8 +99,8 @@ def perform(task: Task) -> Outcome:
         with opened(task.store, notes.append) as store:
             result = simulate(task.scenario, task.folder, store=store)
     except (ScenarioError, RunFailed) as error:
-        return Outcome(task.number, "failed", str(error), notes=notes)
-    return Outcome(
+        return PointOutcome(task.number, "failed", str(error), notes=notes)
+    return PointOutcome(
         task.number,
         result.status,
         reached=result.reached,
@@ -110,7 +110,7 @@ def perform(task: Task) -> Outcome:
     )
 
 
-def work(task: Task) -> Outcome:
+def work(task: Task) -> PointOutcome:
     """Run a point in a worker process, which ends when the process of its sweep ends."""
     if task.driver is not None and task.driver not in (os.getpid(), *_WATCHED):
         _WATCHED.append(task.driver)
@@ -125,7 +125,7 @@ _WATCHED: list[int] = []
 """Process ids of the sweeps whose end is awaited by a thread of this worker."""
 
 
-class Local:
+class LocalEngine:
     """Worker processes on this machine."""
 
     def __init__(self, jobs: int | None) -> None:
@@ -156,7 +156,7 @@ class Local:
             get_reusable_executor().shutdown(kill_workers=True)
 
 
-class Ray:
+class RayEngine:
     """The Ray cluster named by RAY_ADDRESS, else one on this machine. All its machines must share the folders used."""
 
     def __init__(self, jobs: int | None) -> None:
@@ -186,14 +186,14 @@ class Ray:
             try:
                 yield ray.get(done)
             except ray.exceptions.RayError as error:
-                yield Outcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
+                yield PointOutcome(number, "failed", f"its Ray task failed: {' '.join(str(error).split())}")
 
     def close(self) -> None:
         """Disconnect from the cluster, and end it if it was started here."""
         self.ray.shutdown()
 
 
-def perform_packed(folders: Sequence[str], packed: bytes) -> Outcome:
+def perform_packed(folders: Sequence[str], packed: bytes) -> PointOutcome:
     """Run a pickled task in a process that is to find modules in the same `folders` as the process of the sweep.
 
     Pickled by the sweep itself: Ray would unpickle the task before those folders are known.
@@ -213,12 +213,12 @@ def _pool(tasks: Sequence[Task], jobs: int) -> Outcomes:
     yield from pool(joblib.delayed(work)(replace(task, driver=os.getpid())) for task in tasks)
 
 
-def _alone(task: Task) -> Outcome:
+def _alone(task: Task) -> PointOutcome:
     try:
         return next(_pool([task], jobs=2))  # joblib runs a single job in this process
     except BrokenProcessPool:
-        return Outcome(task.number, "failed", "its process died; did the machine run out of memory?")
+        return PointOutcome(task.number, "failed", "its process died; did the machine run out of memory?")
 
 
-ENGINES: dict[str, type[Engine]] = {"local": Local, "ray": Ray}
+ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
 """Engines by the name that `--engine` takes."""

@@ -41,7 +41,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A study and its points."""
 
     study: Study
@@ -56,7 +56,7 @@ class Plan:
         return dump({name: value for name, value in written.items() if value})
 
 
-def plan(file: str | Path, *, quick: bool = False) -> Plan:
+def plan(file: str | Path, *, quick: bool = False) -> SweepPlan:
     """Read a study file and its base scenario.
 
     Args:
@@ -83,7 +83,7 @@ def plan(file: str | Path, *, quick: bool = False) -> Plan:
             f"{read.place(())}: found {len(found)} settings with {len(seeds)} seeds each; "
             f"at most {MAX_POINTS} runs are allowed"
         )
-    return Plan(study, base, list(_points(scenario, found, seeds)))
+    return SweepPlan(study, base, list(_points(scenario, found, seeds)))
 
 
 def _points(base: Document, found: Sequence[Setting], seeds: Sequence[int]) -> Iterator[Point]:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.claims import Finding
-    from scenarios.cost import Cost
+    from scenarios.cost import RunCost
     from scenarios.progress import RunningTotals
     from scenarios.repeat import Difference
     from scenarios.run import Result
     from scenarios.study import Reproduction
-    from scenarios.sweep import Sweep
+    from scenarios.sweep import SweepRunner
 
 
 def print_summary(result: Result) -> None:
@@ -109,7 +109,7 @@ def operations(counts: Mapping[str, int]) -> str:
     return f"{counts['run']} executed of {counts['asked']} requested, {counts['stored']} from cache"
 
 
-def print_sweep(sweep: Sweep) -> None:
+def print_sweep(sweep: SweepRunner) -> None:
     """Print the outcome of a sweep."""
     before = f" ({sweep.skipped} of them before)" if sweep.skipped else ""
     diverged = f", {sweep.count('diverged')} stopped as diverged" if sweep.count("diverged") else ""
@@ -165,7 +165,7 @@ def print_difference(difference: Difference) -> None:
     console().print(table)
 
 
-def print_cost(cost: Cost | str) -> None:
+def print_cost(cost: RunCost | str) -> None:
     """Print the predicted cost of a scenario, or why it cannot be predicted."""
     if isinstance(cost, str):
         print(cost)

@@ -23,7 +23,7 @@ ABSENT = "absent"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell of a row, in the recorded table and in that of the repetition."""
 
     column: str
@@ -43,7 +43,7 @@ class Difference:
     """Name of the table."""
     row: int
     """Number of the row, from 0."""
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     """All cells of the row."""
 
 
@@ -106,7 +106,7 @@ def compare(name: str, before: pa.Table, now: pa.Table) -> Difference | None:
     for column in columns:
         old, new = _shown(before, column, first), _shown(now, column, first)
         differs = old != new or (first < rows and _first_difference(before, now, column, rows) == first)
-        cells.append(Cell(column, old, new, differs))
+        cells.append(TableCell(column, old, new, differs))
     return Difference(name, first, tuple(cells))
 
 

@@ -14,7 +14,7 @@ from analysis.claims import Finding, NotJudged, judge
 from analysis.comparison.outcomes import Goal
 from scenarios.catalogue import FOLDERS, shipped
 from scenarios.errors import ScenarioError, unknown
-from scenarios.plan import Plan
+from scenarios.plan import SweepPlan
 from scenarios.study import Reproduction
 
 
@@ -30,7 +30,7 @@ def study_of(system: str) -> Path:
     return FOLDERS["reproductions"] / f"{system}.yaml"
 
 
-def claims_of(plan: Plan) -> Reproduction:
+def claims_of(plan: SweepPlan) -> Reproduction:
     """Return the claims of a study, after a check that it has the settings which they are about.
 
     Raises:

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 from scenarios.build import build, without_values
 from scenarios.directory import ENDED, check_replaceable, locked, record, replace, write_errors
-from scenarios.engines import Engine, Outcome, Task
+from scenarios.engines import Engine, PointOutcome, Task
 from scenarios.errors import FieldError, RunFailed
 from scenarios.families import registered
-from scenarios.plan import Plan, Point
+from scenarios.plan import Point, SweepPlan
 from scenarios.schema import resolved
 
 
 @dataclass
-class State:
+class PointState:
     """State of a point, as in sweep.json."""
 
     label: str
@@ -39,19 +39,19 @@ class State:
 class SweepObserver(Protocol):
     """Callbacks of a sweep."""
 
-    def begun(self, sweep: Sweep) -> None:
+    def begun(self, sweep: SweepRunner) -> None:
         """Receive the sweep at its beginning, when the points that ended in an earlier one are known."""
         ...
 
-    def ended(self, state: State, outcome: Outcome) -> None:
+    def ended(self, state: PointState, outcome: PointOutcome) -> None:
         """Receive the new state and the outcome of a point that has ended."""
         ...
 
 
-class Sweep:
+class SweepRunner:
     """One sweep and its folder: sweep.json, study.yaml, and a run directory under `points/` for each point."""
 
-    def __init__(self, plan: Plan, directory: Path) -> None:
+    def __init__(self, plan: SweepPlan, directory: Path) -> None:
         """Check the points and the folder; nothing is written yet.
 
         A point that has ended in the folder with the same scenario is not run again.
@@ -62,7 +62,9 @@ class Sweep:
         self.name, self.directory = plan.study.name, directory
         check_replaceable(directory, "sweep.json", "sweep")
         self._plan = plan
-        self.points = [State(p.label, dict(p.overrides), p.scenario.seed, p.path, self._found(p)) for p in plan.points]
+        self.points = [
+            PointState(p.label, dict(p.overrides), p.scenario.seed, p.path, self._found(p)) for p in plan.points
+        ]
         self.skipped = self.count(*ENDED)
         self.operations: Counter[str] = Counter(asked=0, run=0, stored=0)
         self.wall_time_s = 0.0
@@ -97,7 +99,7 @@ class Sweep:
                 self.wall_time_s = time.monotonic() - begun_s
                 self._write(status)
 
-    def failed(self) -> list[State]:
+    def failed(self) -> list[PointState]:
         """The points that failed."""
         return [point for point in self.points if point.status == "failed"]
 
@@ -137,7 +139,7 @@ class Sweep:
         point = self._plan.points[number]
         return Task(number, point.scenario, self.directory / point.path, store, registered())
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: PointOutcome) -> None:
         if outcome.status == "interrupted":  # a signal to a worker is meant for the whole sweep
             raise KeyboardInterrupt
         point = self.points[outcome.number]

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from scenarios.directory import record
-from scenarios.engines import Outcome
-from scenarios.sweep import State, Sweep
+from scenarios.engines import PointOutcome
+from scenarios.sweep import PointState, SweepRunner
 
 COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "diverged": "magenta", "complete": "green"}
 """Colour of each status, in the order in which statuses are shown."""
@@ -24,7 +24,7 @@ class SweepDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._sweep: Sweep | None = None
+        self._sweep: SweepRunner | None = None
         self._printed: set[str] = set()
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2, transient=True)
 
@@ -39,13 +39,13 @@ class SweepDisplay:
         if self._console.is_terminal:
             self._live.stop()
 
-    def begun(self, sweep: Sweep) -> None:
+    def begun(self, sweep: SweepRunner) -> None:
         """Show the points, and print how many of them ended in an earlier sweep."""
         self._sweep = sweep
         if sweep.skipped:
             self._print_line(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points have ended already")
 
-    def ended(self, state: State, outcome: Outcome) -> None:
+    def ended(self, state: PointState, outcome: PointOutcome) -> None:
         """Print new notes of an outcome and, without a terminal, a line about it."""
         for note in outcome.notes:
             if note not in self._printed:
@@ -76,7 +76,7 @@ class SweepDisplay:
             table.add_row(Text(label), _words(count))
         return Group(Text(f"{self._sweep.name}: ") + _words(total), table)
 
-    def _status(self, point: State) -> str:
+    def _status(self, point: PointState) -> str:
         """Status of a point; that of a pending one is read from its folder, since it may be running."""
         assert self._sweep is not None
         if point.status == "pending" and (record(self._sweep.directory / point.path) or {}).get("status") == "running":

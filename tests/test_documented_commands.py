@@ -24,9 +24,9 @@ from netsim.recordings import DATA_FOLDER
 from scenarios import load, simulate
 from scenarios.catalogue import shipped
 from scenarios.cli import app, main
-from scenarios.engines import ENGINES, Outcome
+from scenarios.engines import ENGINES, PointOutcome
 from scenarios.plan import plan
-from scenarios.sweep import Sweep
+from scenarios.sweep import SweepRunner
 from scenarios.sweep_display import SweepDisplay
 
 ROOT = Path(__file__).parents[1]
@@ -81,7 +81,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(yaml.safe_dump(base))
     study = {"base": "small.yaml", "list": [{"label": "a"}, {"label": "b", "network.users.count": 3}], "seeds": 2}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    sweep = Sweep(plan(folder / "study.yaml"), folder / "swept")
+    sweep = SweepRunner(plan(folder / "study.yaml"), folder / "swept")
     sweep.run(ENGINES["local"](1), None, SweepDisplay(Console(quiet=True)))
     for command in whole("compare", "report", "describe"):
         for word in shlex.split(command):
@@ -126,8 +126,8 @@ class Idle:
 
     def __init__(self, jobs: int | None) -> None: ...
 
-    def run(self, tasks: Any) -> Iterator[Outcome]:
-        yield from (Outcome(task.number, "complete") for task in tasks)
+    def run(self, tasks: Any) -> Iterator[PointOutcome]:
+        yield from (PointOutcome(task.number, "complete") for task in tasks)
 
     def close(self) -> None: ...
 

@@ -37,7 +37,7 @@ from netsim.geometry import Explicit
 from netsim.radio.fading import NoFading
 from netsim.radio.pathloss import FreeSpace
 from netsim.radio.scheduling import FixedShares
-from netsim.values import Constant, Listed, PerUser
+from netsim.values import ConstantPerUser, ListedPerUser, PerUser
 from runs import frame
 from scenarios import RunFailed, ScenarioError, simulate
 from scenarios.run import Result
@@ -86,13 +86,13 @@ def ran(
     network = NetworkDescription(
         stations=StationsDescription(height_m=5.0, tx_power_dbm=30.0, noise_figure_db=0.0),
         users=UsersDescription(
-            USERS, Explicit(((100.0, 0.0), (-100.0, 0.0))), 5.0, Constant(20.0), noise_figure_db=0.0
+            USERS, Explicit(((100.0, 0.0), (-100.0, 0.0))), 5.0, ConstantPerUser(20.0), noise_figure_db=0.0
         ),
         channel=ChannelDescription(carrier_ghz=1.0, path_loss=FreeSpace(), fading=NoFading()),
         sharing=SharingDescription(BandDescription(1.0, FixedShares()), BandDescription(2.0, FixedShares())),
         backhaul=LINE,
     )
-    compute = ComputeDescription(DevicesDescription(Constant(1e6), memory_bytes), sites=SITES)
+    compute = ComputeDescription(DevicesDescription(ConstantPerUser(1e6), memory_bytes), sites=SITES)
     learning = LearningDescription(
         Scripted(told), Stop(rounds=1), Digits(train_samples=40, test_samples=40), executor=executor
     )
@@ -183,9 +183,9 @@ def test_what_an_expert_needs_is_memory_of_the_device_that_it_is_on() -> None:
         there.hold(A, WEIGHTS)
         yield from call(world, world.users[0], A, [there], TOKEN, product, WEIGHTS, kind="x")
 
-    ran(script, memory_bytes=Listed((1.0, 1e4)))
+    ran(script, memory_bytes=ListedPerUser((1.0, 1e4)))
     with pytest.raises(ScenarioError, match="user 1 has 1 bytes, and its largest job takes 1792;"):
-        ran(script, memory_bytes=Listed((1e4, 1.0)))
+        ran(script, memory_bytes=ListedPerUser((1e4, 1.0)))
 
 
 def test_an_expert_that_no_site_holds_is_told() -> None:

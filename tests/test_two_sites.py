@@ -18,7 +18,7 @@ from learning.store import Store
 from learning.world import World
 from runs import frame
 from scenarios import load, simulate
-from scenarios.cost import Cost, predict
+from scenarios.cost import RunCost, predict
 from scenarios.run import Result
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -177,7 +177,7 @@ def test_a_dry_run_draws_its_routing_and_check_says_so() -> None:
     assert first.tables != ran("dry", seed=6).tables
     assert calls(first).expert.nunique() == EXPERTS
     predicted = predict(load(EXAMPLES / "two_sites.yaml"))
-    assert isinstance(predicted, Cost)
+    assert isinstance(predicted, RunCost)
     assert predicted.stand_in == "routing distribution"
 
 

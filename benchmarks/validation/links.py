@@ -45,7 +45,7 @@ from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.coding import Sent
 from netsim.streams import Floats, Streams
 from netsim.trace import Trace
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 SYMBOLS, BLOCKS = 200.0, 10
 """Symbols of a resource block of 200 kHz in 1 ms, and resource blocks of a slot."""
@@ -137,7 +137,7 @@ def two_cells(users: int = 2) -> NetworkDescription:
     band = BandDescription(1.0)
     return NetworkDescription(
         StationsDescription(Stations(((0.0, 0.0), (400.0, 0.0))), 5.0, noise_figure_db=0.0),
-        UsersDescription(users, Explicit(((100.0, 0.0), (300.0, 0.0))[:users]), 5.0, Constant(20.0)),
+        UsersDescription(users, Explicit(((100.0, 0.0), (300.0, 0.0))[:users]), 5.0, ConstantPerUser(20.0)),
         ChannelDescription(1.0, FreeSpace(), fading=NoFading()),
         SharingDescription(band, band),
         Interference(),

@@ -14,13 +14,13 @@ from benchmarks.validation.findings import Finding, mean, proportion
 from netsim.battery import BatteryDescription, install_batteries
 from netsim.energy import Cycles, Meter, OperatingPoints, RadioTail
 from netsim.exogenous import ExogenousEvents
-from netsim.faults import OnOff, Presence
+from netsim.faults import OnOffAvailability, Presence
 from netsim.faults.availability import weibull_s
 from netsim.journal import Journal
-from netsim.slowdown import Job, Throttling
+from netsim.slowdown import DeviceJob, Throttling
 from netsim.streams import Streams
 from netsim.trace import Trace
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 STREAMS = Streams(44)
 USERS = 4000
@@ -36,8 +36,8 @@ def findings() -> list[Finding]:
 
 def _availability() -> Iterator[Finding]:
     for name, law in (
-        ("on-off, exponential", OnOff(3.0, 1.0)),
-        ("on-off, Weibull 0.6 and 2", OnOff(3.0, 1.0, 0.6, 2.0)),
+        ("on-off, exponential", OnOffAvailability(3.0, 1.0)),
+        ("on-off, Weibull 0.6 and 2", OnOffAvailability(3.0, 1.0, 0.6, 2.0)),
     ):
         there = _there(law, (0.0, 1.0, 25.0))
         for instant_s, column in zip((0, 1, 25), there.T, strict=True):
@@ -53,7 +53,7 @@ def _availability() -> Iterator[Finding]:
     yield mean(name, "outage time in 1000 s, s", "1000 s / 4", away_s, 250.0)
 
 
-def _there(law: OnOff, instants_s: tuple[float, ...]) -> np.ndarray:
+def _there(law: OnOffAvailability, instants_s: tuple[float, ...]) -> np.ndarray:
     rows = []
     for spans in law.away(USERS, STREAMS):
         away = _until(spans, max(instants_s) + 1e-9)
@@ -92,7 +92,7 @@ def _life_s(capacity_j: float, harvest_w: float) -> float:
     exogenous = ExogenousEvents(env)
     exogenous.awaited.append(lambda: True)
     install_batteries(
-        BatteryDescription(Constant(capacity_j), harvest_power_w=harvest_w), [presence], exogenous, STREAMS
+        BatteryDescription(ConstantPerUser(capacity_j), harvest_power_w=harvest_w), [presence], exogenous, STREAMS
     )
     ends_s: list[float] = []
 
@@ -118,7 +118,7 @@ def _life_s(capacity_j: float, harvest_w: float) -> float:
 def _heat() -> Iterator[Finding]:
     """Compare with a differential equation in which the governor is a switch, instead of its limit in closed form."""
     for work_s in (60.0, 300.0):
-        took_s = HEAT.slowdown(Job(0, 0.5, STREAMS, 0.0, work_s)) * work_s
+        took_s = HEAT.slowdown(DeviceJob(0, 0.5, STREAMS, 0.0, work_s)) * work_s
         yield Finding("throttling", f"time of {work_s:g} s of work, s", "solve_ivp", took_s, _by_ode(work_s), 0.05)
     device = HEAT.new_device()
     device.worked(0.0, 50.0)
@@ -179,7 +179,7 @@ def plot() -> Figure:
     works = np.linspace(1.0, 600.0, 60)
     for sustained in (0.8, 0.6, 0.4):
         law = Throttling(100.0, sustained)
-        means = [1 / law.slowdown(Job(0, 0.5, STREAMS, 0.0, work_s)) for work_s in works.tolist()]
+        means = [1 / law.slowdown(DeviceJob(0, 0.5, STREAMS, 0.0, work_s)) for work_s in works.tolist()]
         speeds.plot(works, means, label=f"sustains {sustained:g}")
     speeds.set(xlabel="work without rest (s at nominal speed)", ylabel="mean speed", ylim=(0, 1.05))
     speeds.legend(fontsize=7)

@@ -28,10 +28,10 @@ from netsim.network import Network
 from netsim.queueing import Discipline, Fifo, Priority, ProcessorSharing
 from netsim.streams import Streams
 from netsim.trace import Trace
-from netsim.traffic import Poisson, SizeLaw
+from netsim.traffic import PoissonArrivals, SizeLaw
 from netsim.traffic.requests import Traffic
 from netsim.traffic.sizes import ConstantSize, ExponentialSize, LognormalSize, UniformSize
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 MANY = 100_000
 """Number of requests of each figure."""
@@ -79,7 +79,10 @@ def served(case: Case, requests: int) -> pd.DataFrame:
     trace = Trace(None, ("requests", "computations"))
     servers = ServersDescription(1.0, case.slots, case.discipline, case.capacity)
     one = NetworkDescription(users=UsersDescription(count=1))
-    streams = {name: RequestStream(Poisson(Constant(rate)), flops=case.size) for name, rate in case.rates.items()}
+    streams = {
+        name: RequestStream(PoissonArrivals(ConstantPerUser(rate)), flops=case.size)
+        for name, rate in case.rates.items()
+    }
     network = Network(
         env,
         Streams(crc32(f"{case.law}, {case.figure}".encode())),

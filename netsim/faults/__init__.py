@@ -1,6 +1,6 @@
 """Devices that go away: by laws of availability, in listed outages, or permanently when they die."""
 
-from netsim.faults.availability import AlwaysAvailable, Availability, Daily, OnOff, Span
+from netsim.faults.availability import AlwaysAvailable, Availability, DailyAvailability, OnOffAvailability, Span
 from netsim.faults.outages import Outage
 from netsim.faults.presence import Presence
 from netsim.faults.recorded import RecordedAvailability
@@ -9,8 +9,8 @@ __all__ = [
     "AVAILABILITIES",
     "AlwaysAvailable",
     "Availability",
-    "Daily",
-    "OnOff",
+    "DailyAvailability",
+    "OnOffAvailability",
     "Outage",
     "Presence",
     "RecordedAvailability",
@@ -19,7 +19,7 @@ __all__ = [
 
 AVAILABILITIES: dict[str, type] = {
     "always": AlwaysAvailable,
-    "on_off": OnOff,
-    "daily": Daily,
+    "on_off": OnOffAvailability,
+    "daily": DailyAvailability,
     "recorded": RecordedAvailability,
 }

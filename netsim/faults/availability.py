@@ -12,7 +12,7 @@ from annotated_types import Gt
 from scipy.special import gammaincinv
 
 from netsim.streams import Streams
-from netsim.values import Constant, PerUser
+from netsim.values import ConstantPerUser, PerUser
 
 Span = tuple[float, float]
 """Start and end of a time for which a device is away, in seconds; the end is inf if it never returns."""
@@ -46,7 +46,7 @@ class AlwaysAvailable:
 
 
 @dataclass(frozen=True)
-class OnOff:
+class OnOffAvailability:
     """Alternating renewal process: each device is alternately available and away, for independent Weibull times.
 
     Weibull laws fit the availability of machines: Nurmi, Brevik, Wolski, Modeling machine availability in enterprise
@@ -85,13 +85,13 @@ class OnOff:
 
 
 @dataclass(frozen=True)
-class Daily:
+class DailyAvailability:
     """Devices are away for the same part of every day; the run starts at the beginning of a day.
 
     Phones that train at night, idle and charging: Bonawitz et al., Towards federated learning at scale, MLSys 2019.
     """
 
-    away_from_s: PerUser = field(default_factory=lambda: Constant(7 * 3600.0))
+    away_from_s: PerUser = field(default_factory=lambda: ConstantPerUser(7 * 3600.0))
     """Time of day at which a device leaves, in seconds from the beginning of the day (our choice)."""
     away_for_s: Annotated[float, Gt(0)] = 16 * 3600.0
     """Duration of the absence in seconds (our choice)."""

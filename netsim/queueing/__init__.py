@@ -2,18 +2,18 @@
 
 from netsim.queueing.disciplines import DISCIPLINES, Discipline, Fifo, Priority, ProcessorSharing
 from netsim.queueing.line import Line
-from netsim.queueing.queue import Full, Queue, Stay
+from netsim.queueing.queue import Queue, QueueFull, Stay
 from netsim.queueing.sharing import Sharing
 
 __all__ = [
     "DISCIPLINES",
     "Discipline",
     "Fifo",
-    "Full",
     "Line",
     "Priority",
     "ProcessorSharing",
     "Queue",
+    "QueueFull",
     "Sharing",
     "Stay",
 ]

@@ -23,7 +23,7 @@ class Stay(NamedTuple):
     """The interrupt that ended the stay before the job was done; None if it is done."""
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """A queue has no room for one more job."""
 
 

@@ -104,7 +104,7 @@ class Band(Protocol):
         """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
 
         `radiate` is called with the part of the sender's power that is on the air whenever that changes; at first it is
-        nothing. All transmissions of one `stream` are one claim on the band and have the same part of it, in which each
+        nothing. All transmissions of one `stream` are scheduled as one and have the same part of it, in which each
         receives at the rate of its own link.
         """
         ...

@@ -16,7 +16,7 @@ from netsim.radio.rate import AdaptiveModulation, RateLaw
 from netsim.radio.scheduling import ProportionalFair, Scheduler, SchedulingPolicy
 from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.coding import Coding, Ideal
-from netsim.radio.slot.dealing import BestLinks, Dealer, Parts
+from netsim.radio.slot.dealing import BestLinks, Dealer, GrantedShares
 from netsim.radio.slot.medium import SlotMedium
 
 
@@ -114,7 +114,7 @@ class Slots:
 
     def _dealer(self, law: SchedulingPolicy, scheduler: Scheduler) -> Dealer:
         if not scheduler.follows_fading:
-            return Parts(self.resource_blocks, lent=scheduler.contended)
+            return GrantedShares(self.resource_blocks, lent=scheduler.contended)
         memory_s = law.forgetting_time_s if isinstance(law, ProportionalFair) else None
         return BestLinks(self.resource_blocks, None if memory_s is None else -expm1(-self.tti_s / memory_s))
 

@@ -110,7 +110,7 @@ class Downlink:
             yield (received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist()
 
 
-class Channel:
+class FrequencyChannel:
     """One direction of the stations that use a channel."""
 
     def __init__(self, env: simpy.Environment, direction: Direction) -> None:
@@ -165,6 +165,6 @@ def couple_interference(
 
     `media` and `channels` have an entry for each station, in order: its band in this direction, and its channel.
     """
-    on = {channel: Channel(env, direction) for channel in channels}
+    on = {channel: FrequencyChannel(env, direction) for channel in channels}
     for station, (medium, channel) in enumerate(zip(media, channels, strict=True)):
         on[channel].add(station, medium)

@@ -69,7 +69,7 @@ class CorrelatedShadowing:
         return sqrt(self.station_correlation) * common.at(place) + sqrt(1 - self.station_correlation) * own.at(place)
 
     @lru_cache(maxsize=1024)  # noqa: B019  asked for again at every step of moving users; a law is small and lives on
-    def field_of(self, key: int, decorrelation_m: float) -> Field:
+    def field_of(self, key: int, decorrelation_m: float) -> ShadowingField:
         """Wave numbers spread as the spectrum of exp(-r / D) in the plane: P(k < x) = 1 - 1 / sqrt(1 + (x D)^2).
 
         One of them in each of equally likely ranges, and directions that keep apart: each is still distributed as it
@@ -79,11 +79,13 @@ class CorrelatedShadowing:
         likely = (np.arange(self.waves) + draws[: self.waves]) / self.waves
         numbers = np.sqrt(1 / (1 - likely) ** 2 - 1) / decorrelation_m
         directions = 2 * np.pi * (draws[-1] + GOLDEN * np.arange(self.waves))
-        return Field(numbers * np.cos(directions), numbers * np.sin(directions), 2 * np.pi * draws[self.waves : -1])
+        return ShadowingField(
+            numbers * np.cos(directions), numbers * np.sin(directions), 2 * np.pi * draws[self.waves : -1]
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class ShadowingField:
     """Plane waves of equal power: wave numbers along both axes in radians per metre, and phases."""
 
     along_x: Floats

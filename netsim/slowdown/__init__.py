@@ -1,7 +1,7 @@
 """Stragglers: laws of the slowdown of jobs on users' devices."""
 
 from netsim.slowdown.bursts import Bursts
-from netsim.slowdown.job import Job, Pace, SlowdownLaw, Slowdowns
+from netsim.slowdown.job import DeviceJob, Pace, SlowdownLaw, Slowdowns
 from netsim.slowdown.laws import ListedSlowdowns, Lognormal, NoSlowdown, Pareto, ShiftedExponential, Weibull
 from netsim.slowdown.recorded import RecordedSlowdowns
 from netsim.slowdown.throttling import Throttling
@@ -9,7 +9,7 @@ from netsim.slowdown.throttling import Throttling
 __all__ = [
     "SLOWDOWN_LAWS",
     "Bursts",
-    "Job",
+    "DeviceJob",
     "ListedSlowdowns",
     "Lognormal",
     "NoSlowdown",

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from netsim.integral import Integral
-from netsim.slowdown.job import Job
+from netsim.slowdown.job import DeviceJob
 from netsim.streams import Floats, uniforms
 
 PER_CELL = 8
@@ -40,7 +40,7 @@ class Bursts:
     burst_slowdown: Annotated[float, Ge(1)] = 4.0
     """Factor by which work takes longer during a burst; 1 is no slowdown."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         load = Load(self, job.streams.key("background load", job.user))
         return load.duration_s(job.start_s, job.nominal_s) / job.nominal_s
 

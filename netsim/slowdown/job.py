@@ -12,7 +12,7 @@ Pace = Callable[[float, float], float]
 """A function that returns the slowdown of a job: (start in seconds, duration at nominal speed in seconds) -> factor."""
 
 
-class Job(NamedTuple):
+class DeviceJob(NamedTuple):
     """A job on a user's device at the instant at which it begins."""
 
     user: int
@@ -30,7 +30,7 @@ class Job(NamedTuple):
 class SlowdownLaw(Protocol):
     """A law of slowdowns: the factors by which jobs take longer than FLOPs over FLOP/s."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         """Return the factor > 0 by which the whole job takes longer than at nominal speed."""
         ...
 
@@ -42,7 +42,7 @@ class SlowdownLaw(Protocol):
 class DeviceState(Protocol):
     """The state of one device, such as its temperature, on which its slowdowns depend."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         """Return the factor > 0 by which the whole job takes longer than at nominal speed."""
         ...
 
@@ -82,7 +82,7 @@ class Slowdowns:
         return partial(self._slowdown, user, self._chance(user, round_number))
 
     def _slowdown(self, user: int, chance: float, start_s: float, nominal_s: float) -> float:
-        job = Job(user, chance, self.streams, start_s, nominal_s)
+        job = DeviceJob(user, chance, self.streams, start_s, nominal_s)
         return (self.law if self.stateful is None else self._device(self.stateful, user)).slowdown(job)
 
     def worked(self, user: int, start_s: float, end_s: float) -> None:

@@ -9,14 +9,14 @@ from typing import Annotated
 from annotated_types import Ge, Gt, MinLen
 from scipy.special import ndtri
 
-from netsim.slowdown.job import Job
+from netsim.slowdown.job import DeviceJob
 
 
 @dataclass(frozen=True)
 class NoSlowdown:
     """No slowdown: devices work at their nominal speed."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return 1.0
 
     def check(self, count: int) -> None:
@@ -32,7 +32,7 @@ class ShiftedExponential:
     rate: Annotated[float, Gt(0)] = 1.0
     """Rate of the exponential, whose mean is 1/rate; the slowdown tends to the shift for large rates."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return self.shift - log1p(-job.chance) / self.rate
 
     def check(self, count: int) -> None:
@@ -46,7 +46,7 @@ class Lognormal:
     sigma: Annotated[float, Ge(0)] = 0.5
     """Standard deviation of the logarithm; 0 is nominal speed."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return exp(self.sigma * float(ndtri(job.chance)))
 
     def check(self, count: int) -> None:
@@ -60,7 +60,7 @@ class Pareto:
     alpha: Annotated[float, Gt(0)] = 3.0
     """Tail exponent: P(slowdown > x) = x^-alpha."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return exp(-log1p(-job.chance) / self.alpha)
 
     def check(self, count: int) -> None:
@@ -78,7 +78,7 @@ class Weibull:
     shape: Annotated[float, Gt(0)] = 0.7
     """Shape of the Weibull; 1 is the shifted exponential of rate 1/scale."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return self.shift + self.scale * float((-log1p(-job.chance)) ** (1 / self.shape))
 
     def check(self, count: int) -> None:
@@ -92,7 +92,7 @@ class ListedSlowdowns:
     factors: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
     """Slowdowns of users 0, 1, 2 and so on; as many as there are users."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         return self.factors[job.user]
 
     def check(self, count: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import MinLen
 
 from netsim.recordings import Recording
-from netsim.slowdown.job import Job
+from netsim.slowdown.job import DeviceJob
 from netsim.streams import Floats
 
 
@@ -29,7 +29,7 @@ class RecordedSlowdowns:
     """Column with the names of the devices, if a device has several rows, such as layers: its number is the median of
     its rows. null is one row for each device."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         factors = self._factors()
         device = int(job.streams.uniform("recorded device", job.user, index=0) * len(factors))
         return float(factors[device])

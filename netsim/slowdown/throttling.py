@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from netsim.slowdown.job import Job
+from netsim.slowdown.job import DeviceJob
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Throttling:
     initial_heat: Annotated[float, Ge(0), Le(1)] = 0.0
     """Initial heat of devices as a part of the threshold; 0 is cold."""
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         """Return the slowdown of a job on a device that has rested since the beginning of the run."""
         return self.new_device().slowdown(job)
 
@@ -48,7 +48,7 @@ class Heat:
         self._law = law
         self._heat, self._since_s = law.initial_heat * law.sustained_speed, 0.0
 
-    def slowdown(self, job: Job) -> float:
+    def slowdown(self, job: DeviceJob) -> float:
         """Return the slowdown of a job: full speed until the device is hot, then its sustained speed."""
         full_s = min(self._until_hot_s(job.start_s), job.nominal_s)
         return (full_s + (job.nominal_s - full_s) / self._law.sustained_speed) / job.nominal_s

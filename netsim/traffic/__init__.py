@@ -1,6 +1,6 @@
 """Traffic: streams of requests of users to the servers, with or without learning."""
 
-from netsim.traffic.arrivals import Arrival, Arrivals, OnOff, Periodic, Poisson
+from netsim.traffic.arrivals import Arrival, Arrivals, OnOffArrivals, PeriodicArrivals, PoissonArrivals
 from netsim.traffic.recorded import RecordedArrivals
 from netsim.traffic.sizes import SIZE_LAWS, SizeLaw
 
@@ -9,16 +9,16 @@ __all__ = [
     "SIZE_LAWS",
     "Arrival",
     "Arrivals",
-    "OnOff",
-    "Periodic",
-    "Poisson",
+    "OnOffArrivals",
+    "PeriodicArrivals",
+    "PoissonArrivals",
     "RecordedArrivals",
     "SizeLaw",
 ]
 
 ARRIVALS: dict[str, type] = {
-    "poisson": Poisson,
-    "periodic": Periodic,
-    "on_off": OnOff,
+    "poisson": PoissonArrivals,
+    "periodic": PeriodicArrivals,
+    "on_off": OnOffArrivals,
     "recorded": RecordedArrivals,
 }

@@ -49,7 +49,7 @@ class Arrivals(Protocol):
 
 
 @dataclass(frozen=True)
-class Poisson:
+class PoissonArrivals:
     """Poisson process: independent requests, with exponential times between them."""
 
     rate_per_s: PerUser
@@ -61,7 +61,7 @@ class Poisson:
 
 
 @dataclass(frozen=True)
-class Periodic:
+class PeriodicArrivals:
     """Periodic requests: one per period, delayed by jitter; the phase of each user is drawn uniformly."""
 
     period_s: PerUser
@@ -86,7 +86,7 @@ class Periodic:
 
 
 @dataclass(frozen=True)
-class OnOff:
+class OnOffArrivals:
     """Bursts of requests: each user alternates between on and off, for exponential times, with a Poisson rate for each.
 
     A Markov-modulated Poisson process with two states, in equilibrium from the beginning. Fischer, Meier-Hellstern, The

@@ -11,9 +11,9 @@ import simpy
 from netsim.description import RequestStream, TrafficDescription
 from netsim.instants import ARRIVE, GIVE_UP, After, reached
 from netsim.network import Network
-from netsim.nodes import User
+from netsim.nodes import UserNode
 from netsim.process import Process
-from netsim.queueing import Full
+from netsim.queueing import QueueFull
 from netsim.tables import RequestRow
 from netsim.traffic.arrivals import Arrival
 from netsim.traffic.draws import uniform_draws
@@ -88,7 +88,7 @@ class Source:
     """The source of one user's requests of one stream."""
 
     def __init__(
-        self, traffic: Traffic, name: str, stream: RequestStream, user: User, arrivals: Iterator[Arrival]
+        self, traffic: Traffic, name: str, stream: RequestStream, user: UserNode, arrivals: Iterator[Arrival]
     ) -> None:
         self.traffic, self.name, self.stream, self.user, self.arrivals = traffic, name, stream, user, arrivals
         self.env = traffic.env
@@ -160,7 +160,7 @@ class Request:
         """Send the request, compute and answer it; it is lost if the user's device goes away or a link fails."""
         try:
             yield from self.source.user.attend(self._steps())
-        except Full:
+        except QueueFull:
             return "refused"
         except simpy.Interrupt as interrupt:
             return "timed_out" if interrupt.cause == TIMED_OUT else "lost"

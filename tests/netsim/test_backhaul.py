@@ -16,10 +16,10 @@ from netsim.description import (
 )
 from netsim.geometry import Explicit, Stations
 from netsim.queueing import Priority
-from netsim.traffic import Periodic
+from netsim.traffic import PeriodicArrivals
 from netsim.traffic.requests import Traffic
 from netsim.traffic.sizes import ConstantSize
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 LINE = BackhaulDescription(rate_bps=1e6, delay_s=0.25)
 EDGE = EdgeServersDescription(1e11, stations=(1,))
@@ -123,7 +123,7 @@ def test_a_server_at_no_station_is_refused() -> None:
 
 def requests(w: World, **fields: Any) -> list[dict[str, Any]]:
     """One request each, that keeps a server busy for 1 s."""
-    stream = RequestStream(Periodic(Constant(10.0)), ConstantSize(1e5), ConstantSize(1e11), **fields)
+    stream = RequestStream(PeriodicArrivals(ConstantPerUser(10.0)), ConstantSize(1e5), ConstantSize(1e11), **fields)
     w.run(Traffic(w.network, TrafficDescription({"x": stream}, 10.0)).run(None))
     return sorted(w.rows("requests"), key=lambda row: row["user"])
 

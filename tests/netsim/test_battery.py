@@ -10,7 +10,7 @@ from worlds import ENERGY, Process, World, flat_rates_bps, world
 
 from netsim.battery import BatteryDescription
 from netsim.energy import RadioTail
-from netsim.values import Constant, Listed
+from netsim.values import ConstantPerUser, ListedPerUser
 
 TASKS = st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(0, 2), st.floats(0.01, 5.0)), max_size=12)
 """When, what and for how many seconds: computing, sending or receiving."""
@@ -29,7 +29,7 @@ def attempt(work: Process, ended: list[float], env: simpy.Environment) -> Proces
 
 def test_the_instant_of_emptiness_is_exact() -> None:
     """2 s idle at 0.03 W, then computing at 0.1 W: 1 J is gone after 2 + (1 - 0.06) / 0.1 s."""
-    cell, ended = powered(BatteryDescription(Constant(1.0))), []
+    cell, ended = powered(BatteryDescription(ConstantPerUser(1.0))), []
     (user,) = cell.network.users
 
     def work() -> Process:
@@ -51,7 +51,7 @@ def test_the_instant_of_emptiness_is_exact() -> None:
 
 def test_a_harvesting_device_returns() -> None:
     """Full at 1 J, computing at 0.1 W against 0.05 W of harvest: off after 20 s, back at 0.4 J after 8 s more."""
-    cell, ended = powered(BatteryDescription(Constant(1.0), harvest_power_w=0.05, returns_at=0.4)), []
+    cell, ended = powered(BatteryDescription(ConstantPerUser(1.0), harvest_power_w=0.05, returns_at=0.4)), []
     (user,) = cell.network.users
     returned: list[float] = []
 
@@ -67,10 +67,12 @@ def test_a_harvesting_device_returns() -> None:
 
 
 def test_idling_empties_a_battery_and_being_full_wastes_the_sun() -> None:
-    cell = powered(BatteryDescription(Listed((0.3, 0.3)), Listed((1.0, 0.5)), harvest_power_w=0.0), users=2)
+    cell = powered(
+        BatteryDescription(ListedPerUser((0.3, 0.3)), ListedPerUser((1.0, 0.5)), harvest_power_w=0.0), users=2
+    )
     cell.env.run(until=cell.env.timeout(7.0))
     assert [user.away for user in cell.network.users] == [False, True]
-    sunny = powered(BatteryDescription(Constant(0.3), harvest_power_w=1.0))
+    sunny = powered(BatteryDescription(ConstantPerUser(0.3), harvest_power_w=1.0))
     sunny.env.run(5.0)
     sunny.journal.begin_round(0)
     sunny.journal.end_round(0, 0)
@@ -82,7 +84,7 @@ def test_a_tail_drains_a_battery() -> None:
     """Receiving 1 s at 0.2 W, then a tail of 1 W: 0.7 J are gone at 1.5 s; one of 0.3 s leaves 0.2 J to idle on."""
     _, down_bps = flat_rates_bps(1)
     for duration_s, empty_s in ((2.0, 1.5), (0.3, 1.3 + 0.2 / 0.03)):
-        energy = replace(ENERGY, battery=BatteryDescription(Constant(0.7)), tail=RadioTail(1.0, duration_s))
+        energy = replace(ENERGY, battery=BatteryDescription(ConstantPerUser(0.7)), tail=RadioTail(1.0, duration_s))
         cell = world(energy=energy, users=1)
         cell.run(cell.network.server.send(cell.network.users[0], down_bps, "model"))
         cell.env.run(30.0)
@@ -91,7 +93,7 @@ def test_a_tail_drains_a_battery() -> None:
 
 
 def test_an_empty_battery_is_empty_from_the_beginning() -> None:
-    cell, ended = powered(BatteryDescription(Constant(1.0), Constant(0.0))), []
+    cell, ended = powered(BatteryDescription(ConstantPerUser(1.0), ConstantPerUser(0.0))), []
     cell.run(attempt(cell.network.users[0].compute(1e9, "work"), ended, cell.env))
     assert ended == [0.0]
 
@@ -101,7 +103,7 @@ def test_an_empty_battery_is_empty_from_the_beginning() -> None:
 def test_no_joule_is_made_or_lost(
     tasks: list[tuple[float, int, float]], capacity_j: float, harvest_w: float, returns_at: float
 ) -> None:
-    law = BatteryDescription(Constant(capacity_j), Constant(0.7), harvest_w, returns_at)
+    law = BatteryDescription(ConstantPerUser(capacity_j), ConstantPerUser(0.7), harvest_w, returns_at)
     cell = powered(law, users=2)
     user, server = cell.network.users[0], cell.network.server
 
@@ -133,6 +135,6 @@ def test_no_joule_is_made_or_lost(
 
 def test_batteries_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="the battery of user 0 holds 0 J; it must be positive"):
-        powered(BatteryDescription(Constant(0.0)))
+        powered(BatteryDescription(ConstantPerUser(0.0)))
     with pytest.raises(ValueError, match=r"the initial charge of user 0 is 1\.5; 0 to 1 is allowed"):
-        powered(BatteryDescription(Constant(1.0), Constant(1.5)))
+        powered(BatteryDescription(ConstantPerUser(1.0), ConstantPerUser(1.5)))

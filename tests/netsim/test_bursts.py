@@ -11,10 +11,10 @@ from scipy.stats import expon
 from worlds import world
 
 from netsim.description import ComputeDescription, DevicesDescription, StragglersDescription
-from netsim.slowdown import Bursts, Job
+from netsim.slowdown import Bursts, DeviceJob
 from netsim.slowdown.bursts import COUNTS, MAX_POINTS, Load
 from netsim.streams import Streams
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 from stats import assert_ks, assert_mean, assert_proportion
 
 STREAMS = Streams(23)
@@ -100,11 +100,11 @@ def test_work_adds_up(user: int, start_s: float, first_s: float, second_s: float
 
 
 def test_degenerate_bursts() -> None:
-    assert Bursts(burst_slowdown=1.0).slowdown(Job(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(1.0, rel=1e-12)
+    assert Bursts(burst_slowdown=1.0).slowdown(DeviceJob(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(1.0, rel=1e-12)
     rare = Bursts(mean_idle_s=1e12, mean_burst_s=1.0)
-    assert rare.slowdown(Job(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(1.0, rel=1e-12)
+    assert rare.slowdown(DeviceJob(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(1.0, rel=1e-12)
     always = Bursts(mean_idle_s=0.01, mean_burst_s=1e6, burst_slowdown=3.0)
-    assert always.slowdown(Job(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(3.0)
+    assert always.slowdown(DeviceJob(0, 0.5, STREAMS, 3.0, 7.0)) == pytest.approx(3.0)
 
 
 def test_draws_of_cells_do_not_overlap() -> None:
@@ -117,7 +117,7 @@ def test_draws_of_cells_do_not_overlap() -> None:
 
 def test_a_row_tells_the_slowdown_that_was_met() -> None:
     """In the middle of a job, for the job that waited as from the instant at which it was its turn."""
-    compute = ComputeDescription(DevicesDescription(Constant(1e9)), stragglers=StragglersDescription(LAW))
+    compute = ComputeDescription(DevicesDescription(ConstantPerUser(1e9)), stragglers=StragglersDescription(LAW))
     w = world(compute=compute, users=1)
     user = w.network.users[0]
     w.run(user.compute(5e9, "a"), user.compute(2e9, "b"))

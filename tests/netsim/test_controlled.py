@@ -8,9 +8,8 @@ import pytest
 import simpy
 from worlds import World, flat_network, flat_rates_bps, world
 
-from learning.ports import UserNode
 from netsim.description import BandDescription, NetworkDescription, SharingDescription
-from netsim.nodes import User
+from netsim.nodes import UserNode
 from netsim.radio.fading import Rayleigh
 from netsim.radio.rate import Shannon
 from netsim.radio.scheduling import Controlled
@@ -34,7 +33,7 @@ def down_bps(user: UserNode, share: float) -> float:
     return share * DOWN_HZ * log2(1 + channel.max_power_w * channel.gain_over_noise_hz_per_w / DOWN_HZ)
 
 
-def upload(w: World, user: User, bits: float, after_s: float = 0.0) -> simpy.events.ProcessGenerator:
+def upload(w: World, user: UserNode, bits: float, after_s: float = 0.0) -> simpy.events.ProcessGenerator:
     yield w.env.timeout(after_s)
     yield from user.send(w.network.server, bits, "x")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worlds import ENERGY, world
 
 from netsim.energy import Activity, Cycles, JoulesPerFlop, Meter, OperatingPoints, RadioTail
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 
 def test_switched_capacitance() -> None:
@@ -133,7 +133,7 @@ def test_a_tail_ends_with_the_device() -> None:
 def test_a_tail_goes_on_while_a_device_is_away_unless_it_is_off(cause: str) -> None:
     """A tail of 3 s from 1 s on; away from 2 s to 2.5 s, for that cause and for another within."""
     off = cause in ("death", "battery")
-    w = world(energy=replace(ENERGY, idle_power_w=Constant(0.5), tail=RadioTail(2.0, 3.0)))
+    w = world(energy=replace(ENERGY, idle_power_w=ConstantPerUser(0.5), tail=RadioTail(2.0, 3.0)))
     presence = w.network.users[0].presence
     meter = presence.meter
     meter.begin("receive", 1.0)

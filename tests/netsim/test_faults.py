@@ -15,11 +15,11 @@ from worlds import Process, World, flat_network, flat_rates_bps, world
 
 from netsim.description import FaultsDescription
 from netsim.exogenous import ExogenousEvents
-from netsim.faults import Daily, OnOff, Outage, RecordedAvailability
+from netsim.faults import DailyAvailability, OnOffAvailability, Outage, RecordedAvailability
 from netsim.faults.availability import Span, weibull_s
 from netsim.faults.outages import merged
 from netsim.streams import Streams
-from netsim.values import Listed
+from netsim.values import ListedPerUser
 from stats import assert_mean, assert_proportion
 
 
@@ -133,7 +133,7 @@ def test_a_receiver_that_left_a_broadcast_may_leave_again() -> None:
 
 def test_background_ends_with_the_world() -> None:
     """Devices come and go for ever, and yet the world comes to an end when nobody waits."""
-    cell = faulty(availability=OnOff(1.0, 1.0))
+    cell = faulty(availability=OnOffAvailability(1.0, 1.0))
     cell.env.run()
     assert cell.env.peek() == inf
     waiting = ExogenousEvents(simpy.Environment())
@@ -156,7 +156,7 @@ def test_an_earlier_appointment_comes_first() -> None:
 
 @pytest.mark.parametrize(("on_shape", "off_shape"), [(1.0, 1.0), (0.6, 2.0)])
 def test_on_off_is_in_equilibrium_at_any_instant(on_shape: float, off_shape: float) -> None:
-    law = OnOff(3.0, 1.0, on_shape, off_shape)
+    law = OnOffAvailability(3.0, 1.0, on_shape, off_shape)
     users = [until(spans, 40.0) for spans in law.away(2000, Streams(5))]
     for instant_s in (0.0, 0.5, 4.0, 37.0):
         away = sum(any(low <= instant_s < high for low, high in spans) for spans in users)
@@ -165,7 +165,7 @@ def test_on_off_is_in_equilibrium_at_any_instant(on_shape: float, off_shape: flo
 
 
 def test_on_off_from_the_beginning() -> None:
-    spans = [next(each) for each in OnOff(3.0, 1.0, start="on").away(4000, Streams(5))]
+    spans = [next(each) for each in OnOffAvailability(3.0, 1.0, start="on").away(4000, Streams(5))]
     assert_mean([low for low, _ in spans], 3.0)
     assert_mean([high - low for low, high in spans], 1.0)
 
@@ -179,7 +179,7 @@ def test_weibull_times() -> None:
 
 
 def test_days() -> None:
-    early, late = Daily(Listed((5.0, 20.0)), away_for_s=8.0, day_s=24.0).away(2, Streams(1))
+    early, late = DailyAvailability(ListedPerUser((5.0, 20.0)), away_for_s=8.0, day_s=24.0).away(2, Streams(1))
     assert [span for span in until(early, 50.0) if span[1] > 0] == [(5.0, 13.0), (29.0, 37.0)]
     assert [span for span in until(late, 50.0) if span[1] > 0] == [(-4.0, 4.0), (20.0, 28.0), (44.0, 52.0)]
 

@@ -19,7 +19,7 @@ from netsim.description import (
 from netsim.geometry import Explicit, Point, Stations
 from netsim.handover import Handover, Triggers
 from netsim.mobility import Straight
-from netsim.nodes import User
+from netsim.nodes import UserNode
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
 from netsim.radio.power_control import PowerControl
@@ -241,10 +241,10 @@ def test_what_is_given_up_after_a_handover_leaves_the_next_station_to_others(
         w = world(replace(network, sharing=SharingDescription(band, band)))
         user, other = w.network.users
 
-        def transfer(of: User, bits: float, w: World = w) -> Process:
+        def transfer(of: UserNode, bits: float, w: World = w) -> Process:
             yield from of.send(w.network.server, bits, "x") if way == "up" else w.network.server.send(of, bits, "x")
 
-        def later(w: World = w, other: User = other, transfer: Callable[..., Process] = transfer) -> Process:
+        def later(w: World = w, other: UserNode = other, transfer: Callable[..., Process] = transfer) -> Process:
             yield w.env.timeout(2.0)
             assert not [one for s in w.network.stations for b in (s.uplink, s.downlink) for one in b.band.sending()]
             yield from transfer(other, 1e6)

@@ -13,7 +13,7 @@ from worlds import ENERGY, Process, interrupted, listen, world
 
 from netsim.description import BandDescription, FaultsDescription, SharingDescription
 from netsim.energy import RadioTail
-from netsim.faults import OnOff
+from netsim.faults import OnOffAvailability
 from netsim.handover import Handover
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
@@ -40,7 +40,11 @@ actions = st.lists(
     st.booleans(),
     st.sampled_from([Flow(), Slots(0.01, 4)]),
     st.sampled_from(
-        [None, FaultsDescription(OnOff(2.0, 0.3)), FaultsDescription(OnOff(2.0, 0.3), mean_lifetime_s=4.0)]
+        [
+            None,
+            FaultsDescription(OnOffAvailability(2.0, 0.3)),
+            FaultsDescription(OnOffAvailability(2.0, 0.3), mean_lifetime_s=4.0),
+        ]
     ),
     st.one_of(st.none(), st.builds(RadioTail, st.floats(0.1, 2.0), st.floats(0.01, 3.0))),
 )

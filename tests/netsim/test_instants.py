@@ -18,7 +18,7 @@ from netsim.faults import Outage
 from netsim.instants import ARRIVE, CHANGE, GIVE_UP, ROUNDING, SERVE, After, End
 from netsim.queueing import DISCIPLINES, Discipline, Fifo, Priority
 from netsim.traffic.sizes import ConstantSize
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 PERIODS_S = (1.0, 0.1, 1 / 3, 0.7, 1e-3)
 COUNT = 150
@@ -152,7 +152,7 @@ def test_what_ends_when_its_device_goes_is_done(period_s: float) -> None:
 
 def test_a_battery_that_is_empty_at_the_end_of_a_job_has_done_it() -> None:
     """0.1 J at 0.1 W; ten jobs of a tenth of a second add up to one and a bit less."""
-    cell = world(energy=replace(ENERGY, battery=BatteryDescription(Constant(0.1))), users=1)
+    cell = world(energy=replace(ENERGY, battery=BatteryDescription(ConstantPerUser(0.1))), users=1)
 
     def work() -> Process:
         for _ in range(10):

@@ -9,7 +9,7 @@ from worlds import Process, World, flat_rates_bps, world
 
 from netsim.description import ComputeDescription, DevicesDescription, StragglersDescription
 from netsim.slowdown import ListedSlowdowns
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 
 class Heard:
@@ -77,7 +77,7 @@ def test_the_critical_path_of_a_round() -> None:
 
 def test_what_goes_faster_than_nominal_is_all_computing() -> None:
     compute = ComputeDescription(stragglers=StragglersDescription(ListedSlowdowns((0.5, 2.0))))
-    w = world(compute=replace(compute, devices=DevicesDescription(Constant(1e9))))
+    w = world(compute=replace(compute, devices=DevicesDescription(ConstantPerUser(1e9))))
 
     def scheme() -> Process:
         for number, user in enumerate(w.network.users):

@@ -27,7 +27,7 @@ from netsim.radio.pathloss import UrbanMicro
 from netsim.radio.rate import Shannon
 from netsim.radio.scheduling import FixedShares, SchedulingPolicy
 from netsim.slowdown import ListedSlowdowns, Lognormal, ShiftedExponential
-from netsim.values import Constant, Listed, LogUniform
+from netsim.values import ConstantPerUser, ListedPerUser, LogUniformPerUser
 from stats import assert_ks, assert_mean, assert_proportion
 
 DEFAULT = NetworkDescription()
@@ -35,7 +35,7 @@ FLAT = flat_network(2)
 
 
 def users_table(network: NetworkDescription) -> list[dict[str, object]]:
-    w = world(network, ComputeDescription(DevicesDescription(LogUniform(1e9, 1e10))))
+    w = world(network, ComputeDescription(DevicesDescription(LogUniformPerUser(1e9, 1e10))))
     w.network.record_users()
     return w.rows("users")
 
@@ -266,18 +266,18 @@ def test_shares_that_do_not_fit_are_refused(law: SchedulingPolicy) -> None:
 
 def test_numbers_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="device speed of user 1 is 0 FLOP/s; it must be positive"):
-        world(compute=ComputeDescription(DevicesDescription(Listed((1e9, 0.0)))))
+        world(compute=ComputeDescription(DevicesDescription(ListedPerUser((1e9, 0.0)))))
     with pytest.raises(ValueError, match="3 slowdown factors are given, but there are 2 users"):
         world(compute=ComputeDescription(stragglers=StragglersDescription(ListedSlowdowns((1.0, 1.0, 1.0)))))
     with pytest.raises(ValueError, match="transmit power has 1 numbers, but there are 2 users"):
-        world(replace(FLAT, users=replace(FLAT.users, tx_power_dbm=Listed((20.0,)))))
+        world(replace(FLAT, users=replace(FLAT.users, tx_power_dbm=ListedPerUser((20.0,)))))
 
 
 def test_listed_shares_and_powers_reach_the_radio() -> None:
     flat = flat_network(2)
     network = replace(
         flat,
-        users=replace(flat.users, tx_power_dbm=Listed((20.0, 10.0))),
+        users=replace(flat.users, tx_power_dbm=ListedPerUser((20.0, 10.0))),
         sharing=SharingDescription(BandDescription(1.0, FixedShares((0.5, 0.05))), flat.sharing.downlink),
     )
     w = world(network)
@@ -304,4 +304,4 @@ def test_every_default_belongs_to_a_family() -> None:
         EnergyDescription().compute,
     ):
         assert type(default) in named
-    assert Constant in named
+    assert ConstantPerUser in named

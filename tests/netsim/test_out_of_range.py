@@ -20,7 +20,7 @@ from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
 from netsim.radio.scheduling import Controlled, EqualShares, MaxRate, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM
-from netsim.values import Listed
+from netsim.values import ListedPerUser
 
 FREE_SPACE_DB = 20 * log10(4 * pi * 100 * 1e9 / 299_792_458.0)
 NOISE_DBM = -174 + 60
@@ -39,7 +39,7 @@ def network(
 ) -> NetworkDescription:
     """Users 100 m away in free space, each with its ratio on the whole uplink of 1 MHz."""
     flat = flat_network(len(snrs_db))
-    powers = Listed(tuple(snr_db + FREE_SPACE_DB + NOISE_DBM for snr_db in snrs_db))
+    powers = ListedPerUser(tuple(snr_db + FREE_SPACE_DB + NOISE_DBM for snr_db in snrs_db))
     band = BandDescription(1.0, law or EqualShares(), fidelity)
     return replace(
         flat,

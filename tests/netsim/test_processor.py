@@ -10,11 +10,11 @@ from worlds import Process, World, world
 
 from netsim.description import ComputeDescription, DevicesDescription, ServersDescription, StragglersDescription
 from netsim.slowdown import ListedSlowdowns
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 
 def server_world(slots: int) -> World:
-    return world(compute=ComputeDescription(DevicesDescription(Constant(1e9)), ServersDescription(1.0, slots)))
+    return world(compute=ComputeDescription(DevicesDescription(ConstantPerUser(1e9)), ServersDescription(1.0, slots)))
 
 
 def job(w: World, start_s: float, flops: float, patience_s: float | None = None) -> Process:
@@ -85,7 +85,7 @@ def test_interrupted_in_the_queue_leaves_it() -> None:
 
 def test_a_device_takes_flops_over_speed_times_slowdown() -> None:
     compute = ComputeDescription(
-        DevicesDescription(Constant(1e9)), stragglers=StragglersDescription(ListedSlowdowns((1.0, 2.5)))
+        DevicesDescription(ConstantPerUser(1e9)), stragglers=StragglersDescription(ListedSlowdowns((1.0, 2.5)))
     )
     w = world(compute=compute)
     w.run(*(user.compute(2e9, "step", memory_bytes=77) for user in w.network.users))

@@ -9,7 +9,7 @@ from worlds import ENERGY, flat_compute, world
 from netsim.description import DevicesDescription
 from netsim.profiles import DEVICES, DeviceName, Profiled, ProfiledEnergy
 from netsim.streams import Streams
-from netsim.values import Listed
+from netsim.values import ListedPerUser
 from scenarios.catalogue import entries
 from scenarios.schema import load
 
@@ -52,7 +52,7 @@ def test_an_idle_power_that_nobody_tells_is_asked_for() -> None:
     with pytest.raises(ValueError, match="the profile of h100 has no idle power"):
         Profiled(("h100",)).of_users(1, Streams(0), "idle power")
     with pytest.raises(ValueError, match=r"the idle power of user 1 is -1 W; it must not be negative"):
-        world(energy=replace(ENERGY, idle_power_w=Listed((0.1, -1.0))))
+        world(energy=replace(ENERGY, idle_power_w=ListedPerUser((0.1, -1.0))))
 
 
 def test_every_device_can_be_named_and_has_a_source() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worlds import Process, World, flat_compute, world
 
 from netsim.agenda import SPARE
-from netsim.queueing import DISCIPLINES, Discipline, Fifo, Full, Priority, ProcessorSharing, Sharing
+from netsim.queueing import DISCIPLINES, Discipline, Fifo, Priority, ProcessorSharing, QueueFull, Sharing
 
 ARRIVALS = st.lists(
     st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=12, unique_by=lambda one: one[0]
@@ -151,7 +151,7 @@ def test_what_may_be_refused_is_refused_where_there_is_no_room(discipline: Disci
         yield w.env.timeout(start_s)
         try:
             yield from w.network.server.processor.compute(flops, "request", 0, 0, refusable=True)
-        except Full:
+        except QueueFull:
             refused.append(w.env.now)
 
     w.run(asked(0, 4), asked(1, 4), asked(2, 4), asked(7.5, 4))

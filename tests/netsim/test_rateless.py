@@ -16,7 +16,7 @@ from worlds import Process, World, flat_network, interrupted, listen, world
 from netsim import deadlock
 from netsim.description import BackhaulDescription, BandDescription, NetworkDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
-from netsim.nodes import User
+from netsim.nodes import UserNode
 from netsim.radio.fading import Fading, NoFading, Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.interference import Interference
@@ -345,7 +345,7 @@ def test_a_radio_link_that_fails_is_one_receivers_alone() -> None:
     far.downlink.link.mean_power_over_noise_hz = 10**-2.9 * BAND_HZ
     heard: dict[int, str] = {}
 
-    def body(user: User, reception: Process) -> Process:
+    def body(user: UserNode, reception: Process) -> Process:
         try:
             heard[user.number] = str((yield from reception))
         except simpy.Interrupt as interrupt:

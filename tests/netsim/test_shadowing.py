@@ -11,7 +11,7 @@ from worlds import flat_network, world
 from netsim.geometry import Disc, Point, Stations
 from netsim.radio.pathloss import UrbanMacro, UrbanMicro
 from netsim.radio.pathloss.buildings import Buildings
-from netsim.radio.shadowing import CorrelatedShadowing, Field, IndependentShadowing, Shadowing
+from netsim.radio.shadowing import CorrelatedShadowing, IndependentShadowing, Shadowing, ShadowingField
 from netsim.streams import Streams
 from stats import assert_ks, assert_mean, assert_uncorrelated
 
@@ -93,7 +93,7 @@ def test_one_more_user_or_station_changes_nobody(law: Shadowing) -> None:
 
 def test_a_field_is_a_sum_of_waves() -> None:
     """By hand: cos(0.5 * 2 + 1 * 3 + 0.1) and cos(-0.2 * 2 + 0 * 3 + 0.7), times sqrt(2 / 2)."""
-    field = Field(np.array([0.5, -0.2]), np.array([1.0, 0.0]), np.array([0.1, 0.7]))
+    field = ShadowingField(np.array([0.5, -0.2]), np.array([1.0, 0.0]), np.array([0.1, 0.7]))
     assert field.at((2.0, 3.0)) == pytest.approx(np.cos(4.1) + np.cos(0.3))
 
 

@@ -8,7 +8,7 @@ from worlds import World, flat_compute, flat_network, flat_rates_bps, world
 
 from netsim.description import BackhaulDescription, EdgeServersDescription, SiteDescription
 from netsim.geometry import Explicit, Stations
-from netsim.values import Listed
+from netsim.values import ListedPerUser
 
 LINE = BackhaulDescription(rate_bps=1e6, delay_s=0.25)
 LINE_S = 0.1 + 0.25  # of 1e5 bits
@@ -118,7 +118,7 @@ def test_a_device_that_goes_away_takes_down_what_it_does_for_others() -> None:
 
 
 def test_storage_of_sites_and_devices() -> None:
-    devices = replace(flat_compute().devices, storage_bytes=Listed((10.0, 20.0)))
+    devices = replace(flat_compute().devices, storage_bytes=ListedPerUser((10.0, 20.0)))
     w = two_cells(sites={"edge": SiteDescription(storage_bytes=30)}, devices=devices)
     spaces = [w.network.sites[name].storage.capacity_bytes for name in ("edge", "user0", "user1", "server")]
     assert spaces == [30, 10, 20, float("inf")]

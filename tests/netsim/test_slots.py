@@ -27,7 +27,7 @@ from netsim.radio.scheduling import (
     SchedulingGrant,
     SchedulingPolicy,
 )
-from netsim.radio.slot.dealing import BestLinks, Parts
+from netsim.radio.slot.dealing import BestLinks, GrantedShares
 from netsim.radio.slot.medium import SlotMedium
 from netsim.radio.slot.transmission import SlotTransmission
 from netsim.radio.window import Window
@@ -42,7 +42,7 @@ def nothing_promised() -> NDArray[np.float64]:
     raise AssertionError("grants alone decide")
 
 
-def dealt(parts: Parts, slots: int, start: int = 0) -> NDArray[np.int64]:
+def dealt(parts: GrantedShares, slots: int, start: int = 0) -> NDArray[np.int64]:
     """The owner of each resource block (columns) in each slot."""
     return np.array([parts.owners(start + number, nothing_promised) for number in range(slots)])
 
@@ -54,7 +54,7 @@ shares = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12).map(lambda part
 @given(shares, st.integers(1, 20), st.floats(0.3, 1.0), st.integers(0, 10**6))
 def test_every_slot_deals_parts_of_the_band(parts: NDArray[np.float64], blocks: int, used: float, start: int) -> None:
     """Each gets its number of blocks rounded up or down, over many slots its part, and nobody the rest."""
-    dealer, slots = Parts(blocks), 200
+    dealer, slots = GrantedShares(blocks), 200
     dealer.joined([SchedulingGrant(part * used) for part in parts.tolist()], nothing_promised)
     owners = dealt(dealer, slots, start)
     for row, part in enumerate((parts * used).tolist()):
@@ -69,7 +69,7 @@ def test_every_slot_deals_parts_of_the_band(parts: NDArray[np.float64], blocks: 
 @given(shares, st.floats(0.3, 1.0))
 def test_slots_go_to_whoever_is_owed_most(times: NDArray[np.float64], used: float) -> None:
     """After any number of slots nobody lags behind its part of them by more than a round of the others."""
-    dealer, slots = Parts(4), 300
+    dealer, slots = GrantedShares(4), 300
     dealer.joined([SchedulingGrant(1.0, time * used * 0.999) for time in times.tolist()], nothing_promised)
     owners = dealt(dealer, slots)
     assert (owners == owners[:, :1]).all()
@@ -79,7 +79,7 @@ def test_slots_go_to_whoever_is_owed_most(times: NDArray[np.float64], used: floa
 
 
 def test_round_robin_is_in_turns_also_after_somebody_left_and_another_came() -> None:
-    dealer = Parts(3)
+    dealer = GrantedShares(3)
     dealer.joined([SchedulingGrant(1.0, 1 / 4)] * 4, nothing_promised)
     assert dealt(dealer, 8)[:, 0].tolist() == [0, 1, 2, 3] * 2
     dealer.keep(np.array([True, False, True, True]))
@@ -93,7 +93,7 @@ def test_round_robin_is_in_turns_also_after_somebody_left_and_another_came() -> 
 
 def test_newcomers_are_not_behind_for_what_they_missed() -> None:
     """A thousand come and go; who comes then gets its turn within a round."""
-    dealer = Parts(1)
+    dealer = GrantedShares(1)
     dealer.joined([SchedulingGrant(1.0, 0.5)] * 2, nothing_promised)
     for _ in range(1000):
         while dealt(dealer, 1)[0, 0] != 1:

@@ -15,13 +15,13 @@ from worlds import ENERGY, Process, World, flat_compute, flat_network, listen, w
 from netsim.battery import BatteryDescription
 from netsim.description import BackhaulDescription, BandDescription, FaultsDescription, SharingDescription
 from netsim.energy import RadioTail
-from netsim.faults import OnOff, Outage
+from netsim.faults import OnOffAvailability, Outage
 from netsim.radio.fading import Fading, NoFading, Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow, Slots
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
 from netsim.radio.scheduling import EqualShares, FixedShares, MaxRate, ProportionalFair, RoundRobin, SchedulingPolicy
 from netsim.slowdown import Throttling
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 USERS = 3
 MIDDLE_S, END_S = 15.0, 40.0
@@ -78,14 +78,14 @@ outages = st.builds(
 )
 faults = st.builds(
     FaultsDescription,
-    availability=st.builds(OnOff, st.floats(1.0, 20.0), st.floats(0.5, 5.0), st.just(0.7), st.just(1.5)),
+    availability=st.builds(OnOffAvailability, st.floats(1.0, 20.0), st.floats(0.5, 5.0), st.just(0.7), st.just(1.5)),
     outages=st.lists(outages, max_size=3).map(tuple),
     mean_lifetime_s=st.one_of(st.none(), st.floats(5.0, 100.0)),
 )
 batteries = st.builds(
     BatteryDescription,
-    st.floats(0.2, 5.0).map(Constant),
-    st.floats(0.0, 1.0).map(Constant),
+    st.floats(0.2, 5.0).map(ConstantPerUser),
+    st.floats(0.0, 1.0).map(ConstantPerUser),
     st.floats(0.0, 0.5),
     st.floats(0.1, 1.0),
 )

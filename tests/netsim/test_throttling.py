@@ -11,15 +11,15 @@ from scipy.integrate import solve_ivp
 from worlds import Process, flat_compute, world
 
 from netsim.description import DevicesDescription, StragglersDescription
-from netsim.slowdown import Job, Throttling
+from netsim.slowdown import DeviceJob, Throttling
 from netsim.streams import Streams
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 LAW = Throttling(10.0, 0.5)
 
 
-def job(start_s: float, nominal_s: float) -> Job:
-    return Job(0, 0.5, Streams(1), start_s, nominal_s)
+def job(start_s: float, nominal_s: float) -> DeviceJob:
+    return DeviceJob(0, 0.5, Streams(1), start_s, nominal_s)
 
 
 def by_ode(jobs: list[tuple[float, float]], law: Throttling) -> list[float]:
@@ -75,7 +75,7 @@ def test_jobs_and_rests_as_the_differential_equation_says(law: Throttling) -> No
     rng = np.random.default_rng(2)
     starts = np.cumsum(rng.exponential(20.0, 12))
     jobs = list(zip(starts.tolist(), rng.exponential(12.0, 12).tolist(), strict=True))
-    devices = DevicesDescription(Constant(1e9))
+    devices = DevicesDescription(ConstantPerUser(1e9))
     compute = replace(flat_compute(), devices=devices, stragglers=StragglersDescription(law))
     cell = world(compute=compute, users=1)
 

@@ -17,10 +17,18 @@ from netsim.description import FaultsDescription, RequestStream, ServersDescript
 from netsim.faults import Outage
 from netsim.queueing import DISCIPLINES, Discipline, Fifo
 from netsim.streams import Streams
-from netsim.traffic import Arrival, Arrivals, OnOff, Periodic, Poisson, RecordedArrivals, SizeLaw
+from netsim.traffic import (
+    Arrival,
+    Arrivals,
+    OnOffArrivals,
+    PeriodicArrivals,
+    PoissonArrivals,
+    RecordedArrivals,
+    SizeLaw,
+)
 from netsim.traffic.requests import Traffic
 from netsim.traffic.sizes import ConstantSize, ExponentialSize, ListedSizes, LognormalSize, UniformSize
-from netsim.values import Constant, Listed
+from netsim.values import ConstantPerUser, ListedPerUser
 from stats import assert_ks, assert_mean, assert_proportion
 
 STREAMS = Streams(5)
@@ -106,16 +114,16 @@ def first(arrivals: Arrivals, count: int, users: int = 1) -> list[np.ndarray]:  
 
 
 def test_poisson_arrivals() -> None:
-    silent, busy = first(Poisson(Listed((0.0, 4.0))), 4000, users=2)
+    silent, busy = first(PoissonArrivals(ListedPerUser((0.0, 4.0))), 4000, users=2)
     assert not len(silent)
     assert_ks(np.diff(busy, prepend=0.0), expon(scale=0.25).cdf)
 
 
 def test_periodic_arrivals() -> None:
-    clocks = first(Periodic(Constant(2.0)), 3, users=500)
+    clocks = first(PeriodicArrivals(ConstantPerUser(2.0)), 3, users=500)
     assert all(np.diff(each) == pytest.approx(2.0) for each in clocks)
     assert_ks(np.array([each[0] for each in clocks]), uniform(0, 2).cdf)
-    (late,) = first(Periodic(Constant(2.0), jitter_s=2.0), 4000)
+    (late,) = first(PeriodicArrivals(ConstantPerUser(2.0), jitter_s=2.0), 4000)
     assert (np.diff(late) >= 0).all()
     phase = STREAMS.uniform("phase", "x", index=0)
     assert_ks(late - 2.0 * (phase + np.arange(4000)), uniform(0, 2).cdf)
@@ -123,7 +131,7 @@ def test_periodic_arrivals() -> None:
 
 def test_on_off_arrivals() -> None:
     """Mean and variance of the number in an interval, in equilibrium: Fischer and Meier-Hellstern 1993."""
-    law = OnOff(Constant(5.0), mean_on_s=2.0, mean_off_s=6.0, off_rate_per_s=0.5)
+    law = OnOffArrivals(ConstantPerUser(5.0), mean_on_s=2.0, mean_off_s=6.0, off_rate_per_s=0.5)
     length_s, users = 10.0, 1500
     numbers = [
         sum(1 for _ in takewhile(lambda arrival: arrival.instant_s < length_s, each))
@@ -137,9 +145,9 @@ def test_on_off_arrivals() -> None:
 
 
 def test_on_off_with_one_rate_is_poisson() -> None:
-    (instants,) = first(OnOff(Constant(3.0), 1.0, 1.0, off_rate_per_s=3.0), 4000)
+    (instants,) = first(OnOffArrivals(ConstantPerUser(3.0), 1.0, 1.0, off_rate_per_s=3.0), 4000)
     assert_ks(np.diff(instants, prepend=0.0), expon(scale=1 / 3).cdf)
-    (bursts,) = first(OnOff(Constant(3.0), 1.0, 1.0), 4000)
+    (bursts,) = first(OnOffArrivals(ConstantPerUser(3.0), 1.0, 1.0), 4000)
     assert_proportion(int((np.diff(bursts) > 2.0).sum()), len(bursts), longer_than_two())
 
 
@@ -212,9 +220,9 @@ def test_recorded_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "law",
     [
-        Poisson(Listed((1.0, 2.0, 3.0, 4.0))),
-        Periodic(Listed((1.0, 2.0, 3.0, 4.0)), 0.5),
-        OnOff(Listed((1.0, 2.0, 3.0, 4.0)), 2.0, 2.0),
+        PoissonArrivals(ListedPerUser((1.0, 2.0, 3.0, 4.0))),
+        PeriodicArrivals(ListedPerUser((1.0, 2.0, 3.0, 4.0)), 0.5),
+        OnOffArrivals(ListedPerUser((1.0, 2.0, 3.0, 4.0)), 2.0, 2.0),
     ],
 )
 def test_whether_others_ask_changes_no_users_requests(law: Arrivals) -> None:
@@ -227,9 +235,9 @@ def test_whether_others_ask_changes_no_users_requests(law: Arrivals) -> None:
 @pytest.mark.parametrize(
     ("arrivals", "sentence"),
     [
-        (Poisson(Listed((1.0, -1.0))), "rate_per_s of user 1 is -1"),
-        (Periodic(Constant(0.0)), "the period of user 0 is 0 s"),
-        (Periodic(Constant(1.0), jitter_s=2.0), "no less than jitter_s"),
+        (PoissonArrivals(ListedPerUser((1.0, -1.0))), "rate_per_s of user 1 is -1"),
+        (PeriodicArrivals(ConstantPerUser(0.0)), "the period of user 0 is 0 s"),
+        (PeriodicArrivals(ConstantPerUser(1.0), jitter_s=2.0), "no less than jitter_s"),
     ],
 )
 def test_arrivals_that_cannot_be(arrivals: Arrivals, sentence: str) -> None:
@@ -255,7 +263,7 @@ def test_sizes() -> None:
 
 
 def test_one_more_user_or_stream_moves_no_request() -> None:
-    stream = RequestStream(Poisson(Constant(1.0)), ExponentialSize(1e4), ExponentialSize(1e9))
+    stream = RequestStream(PoissonArrivals(ConstantPerUser(1.0)), ExponentialSize(1e4), ExponentialSize(1e9))
     one = ask(world(users=2), 20.0, a=stream)
     more = ask(world(flat_network(3)), 20.0, a=stream, b=stream)
     wanted = ("arrival_s", "bits", "flops", "user", "number")
@@ -269,7 +277,13 @@ LAWS = st.sampled_from([ConstantSize(0.0), ConstantSize(2e4), ExponentialSize(3e
 WORK = st.sampled_from([ConstantSize(0.0), ConstantSize(0.2), ExponentialSize(0.3)])
 REQUESTS = st.builds(
     RequestStream,
-    st.sampled_from([Poisson(Constant(1.0)), Periodic(Constant(0.7), 0.3), OnOff(Constant(4.0), 1.0, 2.0)]),
+    st.sampled_from(
+        [
+            PoissonArrivals(ConstantPerUser(1.0)),
+            PeriodicArrivals(ConstantPerUser(0.7), 0.3),
+            OnOffArrivals(ConstantPerUser(4.0), 1.0, 2.0),
+        ]
+    ),
     LAWS,
     WORK,
     LAWS,

@@ -27,7 +27,7 @@ from netsim.energy import JoulesPerFlop
 from netsim.geometry import Explicit
 from netsim.journal import Journal
 from netsim.network import Network
-from netsim.nodes import User
+from netsim.nodes import UserNode
 from netsim.radio.fading import NoFading
 from netsim.radio.pathloss import FreeSpace
 from netsim.radio.scheduling import FixedShares
@@ -35,7 +35,7 @@ from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic import Arrival
 from netsim.traffic.requests import Traffic
-from netsim.values import Constant
+from netsim.values import ConstantPerUser
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -43,7 +43,7 @@ ENERGY = EnergyDescription(
     amplifier_efficiency=0.5,
     circuit_power_w=0.1,
     receive_power_w=0.2,
-    idle_power_w=Constant(0.03),
+    idle_power_w=ConstantPerUser(0.03),
     compute=JoulesPerFlop(1e-10),
 )
 
@@ -88,7 +88,7 @@ def flat_network(users: int) -> NetworkDescription:
     return NetworkDescription(
         stations=StationsDescription(height_m=5.0, tx_power_dbm=30.0, noise_figure_db=0.0),
         users=UsersDescription(
-            count=users, placement=circle(users), height_m=5.0, tx_power_dbm=Constant(20.0), noise_figure_db=0.0
+            count=users, placement=circle(users), height_m=5.0, tx_power_dbm=ConstantPerUser(20.0), noise_figure_db=0.0
         ),
         channel=ChannelDescription(carrier_ghz=1.0, path_loss=FreeSpace(), fading=NoFading()),
         sharing=SharingDescription(
@@ -99,7 +99,7 @@ def flat_network(users: int) -> NetworkDescription:
 
 def flat_compute() -> ComputeDescription:
     """Devices of 1 GFLOP/s, a server of 100 GFLOP/s with one slot."""
-    return ComputeDescription(DevicesDescription(Constant(1e9)), ServersDescription(1e11))
+    return ComputeDescription(DevicesDescription(ConstantPerUser(1e9)), ServersDescription(1e11))
 
 
 def world(
@@ -160,11 +160,11 @@ def interrupted(w: World, work: Process, after_s: float) -> Process:
         yield process
 
 
-def listen(w: World, users: Sequence[User], bits: float, deadline_s: float = inf) -> Process:
+def listen(w: World, users: Sequence[UserNode], bits: float, deadline_s: float = inf) -> Process:
     """Broadcast to these without a rate; returns which got all, those left out that were interrupted or went away."""
     reached: dict[int, bool] = {}
 
-    def body(user: User, reception: Process) -> Process:
+    def body(user: UserNode, reception: Process) -> Process:
         with suppress(simpy.Interrupt):
             reached[user.number] = yield from reception
 

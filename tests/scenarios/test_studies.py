@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scenarios import load
 from scenarios.catalogue import shipped
 from scenarios.labels import LABEL, labels
-from scenarios.plan import Plan, plan
+from scenarios.plan import SweepPlan, plan
 
 UPLINK, DOWNLINK = (f"network.sharing.{way}.bandwidth_mhz" for way in ("uplink", "downlink"))
 
 
-def planned(small: Path, **study: Any) -> Plan:
+def planned(small: Path, **study: Any) -> SweepPlan:
     file = small.parent / "study.yaml"
     file.write_text(yaml.safe_dump({"base": "small.yaml", **study}, sort_keys=False))
     return plan(file)

@@ -16,9 +16,9 @@ from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from scenarios import load, simulate
 from scenarios.cost import predict
-from scenarios.engines import Outcome, Task
+from scenarios.engines import PointOutcome, Task
 from scenarios.plan import plan
-from scenarios.sweep import Sweep
+from scenarios.sweep import SweepRunner
 from scenarios.sweep_display import SweepDisplay
 
 ROOT = Path(__file__).parents[2]
@@ -53,14 +53,14 @@ def test_looking_ahead_pretrains_nothing(study: Path, small: Path, tmp_path: Pat
     model = "  model: {name: vit, width: 8, depth: 1, heads: 2}\n  adapter: {rank: 2}\n"
     pretrained = f"learning:\n  pretraining: {{data: digits, steps: 100000}}\n{model}"
     small.write_text(small.read_text().replace("learning:\n", pretrained, 1))
-    assert len(Sweep(plan(study), tmp_path / "sweep").points) == 6
+    assert len(SweepRunner(plan(study), tmp_path / "sweep").points) == 6
     assert predict(load(small)).wall_time_s is not None
 
 
 @pytest.mark.parametrize("stop", ["{accuracy: 0.99}", "{accuracy: 0.99, rounds: 2}", "{time_s: 1, accuracy: 0.99}"])
 def test_points_that_stop_at_an_accuracy_can_be_looked_at(stop: str, study: Path, small: Path, tmp_path: Path) -> None:
     small.write_text(small.read_text().replace("{rounds: 2}", stop))
-    assert len(Sweep(plan(study), tmp_path / "sweep").points) == 6
+    assert len(SweepRunner(plan(study), tmp_path / "sweep").points) == 6
 
 
 def test_the_folder_of_a_sweep(study: Path, tmp_path: Path, netsim) -> None:
@@ -167,11 +167,11 @@ def test_pilots_go_ahead_of_the_points_that_share_their_learning(small: Path, tm
 
         def run(self, tasks: Any) -> Any:
             waves.append(list(tasks))
-            yield from (Outcome(task.number, "complete") for task in tasks)
+            yield from (PointOutcome(task.number, "complete") for task in tasks)
 
         def close(self) -> None: ...
 
-    Sweep(plan(tmp_path / "study.yaml"), tmp_path / "out").run(Recording(None), None, quiet())
+    SweepRunner(plan(tmp_path / "study.yaml"), tmp_path / "out").run(Recording(None), None, quiet())
     pilots, others = waves
     assert Counter(
         (task.scenario.seed, task.scenario.learning.scheme) for task in pilots if task.scenario.learning
@@ -200,7 +200,7 @@ def test_another_folder_is_refused(study: Path, tmp_path: Path, netsim) -> None:
 
 def test_the_table_of_points_is_live_on_a_terminal(study: Path, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
-    sweep = Sweep(plan(study), tmp_path / "sweep")
+    sweep = SweepRunner(plan(study), tmp_path / "sweep")
     display = SweepDisplay(console)
     display.begun(sweep)
     for number, status in enumerate(["complete", "complete", "failed"]):

@@ -16,7 +16,7 @@ from sweeps import BANDS, index, records
 from processes import ROOT, Process, children, ended, started, until
 from scenarios import engines, load
 from scenarios.directory import record
-from scenarios.engines import Local, Outcome, Task
+from scenarios.engines import LocalEngine, PointOutcome, Task
 from scenarios.plan import plan
 
 
@@ -92,11 +92,11 @@ def test_workers_end_when_their_sweep_is_killed(endless: Path, tmp_path: Path) -
         assert (record(run) or {})["status"] == "interrupted"
 
 
-def fatal(task: Task) -> Outcome:
+def fatal(task: Task) -> PointOutcome:
     """A worker dies at its second task."""
     if task.number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(task.number, "complete")
+    return PointOutcome(task.number, "complete")
 
 
 def test_a_worker_that_dies_is_one_failed_point(
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_is_one_failed_point(
     monkeypatch.setattr(engines, "work", fatal)
     point = plan(study).points[0]
     tasks = [Task(number, point.scenario, tmp_path / str(number), None) for number in range(5)]
-    workers = Local(2)
+    workers = LocalEngine(2)
     try:
         outcomes = {outcome.number: outcome for outcome in workers.run(tasks)}
     finally:

@@ -1,4 +1,4 @@
-"""A rateless stream in a band that is a fluid flow: one claim on the band, several transmissions that listen to it."""
+"""A rateless stream in a band that is a fluid flow: scheduled as one, with several receiving transmissions."""
 
 from __future__ import annotations
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netsim.radio.scheduling.policy import NOTHING, ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import (
+    NOTHING,
+    ROUNDING,
+    Receivers,
+    ScheduledTransmission,
+    Scheduler,
+    SchedulingGrant,
+)
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,11 @@ class Allocations:
         else:
             self._shares[user] = share
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
         """Raises ValueError if the shares of those that are transmitting exceed the band."""
-        users = [user for claim in active for user in claim.receivers]
+        users = [user for each in active for user in each.receivers]
         taken = sum(self._shares.get(user, 0.0) for user in users)
         if taken > 1 + ROUNDING:
             raise ValueError(
@@ -51,7 +60,7 @@ class Allocations:
             )
         unset = sum(user not in self._shares for user in users)
         rest = (1 - taken) / unset if unset and taken < 1 - ROUNDING else 0.0
-        return [self._of(claim.receivers, rest) for claim in active]
+        return [self._of(each.receivers, rest) for each in active]
 
     def _of(self, receivers: Receivers, rest: float) -> SchedulingGrant:
         band = sum(self._shares.get(user, rest) for user in receivers)

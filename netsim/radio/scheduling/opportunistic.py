@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.scheduling.policy import NOTHING, Claim, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import NOTHING, ScheduledTransmission, Scheduler, SchedulingGrant
 from netsim.streams import Floats
 
 
@@ -27,9 +27,11 @@ class MaxRate:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        best = max(active, key=lambda claim: claim.efficiency(now_s))
-        return [SchedulingGrant(1.0) if claim is best else NOTHING for claim in active]
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
+        best = max(active, key=lambda each: each.efficiency(now_s))
+        return [SchedulingGrant(1.0) if each is best else NOTHING for each in active]
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Fits every station."""
@@ -63,26 +65,28 @@ class FairAverages:
 
     def __init__(self, forgetting_time_s: float) -> None:
         self.forgetting_time_s = forgetting_time_s
-        self._served: WeakKeyDictionary[Claim, tuple[float, float, float]] = WeakKeyDictionary()
+        self._served: WeakKeyDictionary[ScheduledTransmission, tuple[float, float, float]] = WeakKeyDictionary()
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        rates = np.array([claim.efficiency(now_s) for claim in active])
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
+        rates = np.array([each.efficiency(now_s) for each in active])
         averages = np.array(
-            [self._average(claim, now_s, rate / len(active)) for claim, rate in zip(active, rates, strict=True)]
+            [self._average(each, now_s, rate / len(active)) for each, rate in zip(active, rates, strict=True)]
         )
-        ahead_s = min(claim.border_s(now_s) for claim in active) - now_s
+        ahead_s = min(each.border_s(now_s) for each in active) - now_s
         kept = exp(-ahead_s / self.forgetting_time_s)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = np.where(rates > 0, kept * averages / ((1 - kept) * rates), inf)
         times = filled(levels)
-        for claim, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
-            self._served[claim] = now_s, average, rate
+        for each, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
+            self._served[each] = now_s, average, rate
         return [SchedulingGrant(1.0, time) if time else NOTHING for time in times.tolist()]
 
-    def _average(self, claim: Claim, now_s: float, first: float) -> float:
-        if claim not in self._served:
+    def _average(self, transmission: ScheduledTransmission, now_s: float, first: float) -> float:
+        if transmission not in self._served:
             return first
-        since_s, average, rate = self._served[claim]
+        since_s, average, rate = self._served[transmission]
         kept = exp(-(now_s - since_s) / self.forgetting_time_s)
         return kept * average + (1 - kept) * rate
 

@@ -32,7 +32,7 @@ NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
 """The grant of a transmission that has to wait."""
 
 
-class Claim(Protocol):
+class ScheduledTransmission(Protocol):
     """A transmission that is going on, as a scheduler sees it."""
 
     @property
@@ -60,7 +60,9 @@ class Scheduler(Protocol):
         """Whether a grant depends on the channels, and so holds only until a fading block ends."""
         ...
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
         """The grants of the active transmissions from now on, in order; `attached` are all users of the station."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import ROUNDING, Claim, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import ROUNDING, Receivers, ScheduledTransmission, Scheduler, SchedulingGrant
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class FixedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        return [SchedulingGrant(self.owned(claim.receivers, attached)) for claim in active]
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
+        return [SchedulingGrant(self.owned(each.receivers, attached)) for each in active]
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
         """The part of the band that these users own together."""
@@ -54,7 +56,9 @@ class EqualShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
         return [SchedulingGrant(1 / len(active))] * len(active)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
@@ -76,8 +80,10 @@ class WeightedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        weights = [sum(self.weights_of_users[user] for user in claim.receivers) for claim in active]
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
+        weights = [sum(self.weights_of_users[user] for user in each.receivers) for each in active]
         total = sum(weights)
         return [SchedulingGrant(weight / total) for weight in weights]
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import Claim, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import ScheduledTransmission, Scheduler, SchedulingGrant
 from netsim.radio.scheduling.shares import FixedShares
 
 
@@ -26,8 +26,10 @@ class FixedTimes(FixedShares):
     shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
     """Part of the time of users 0, 1, 2 and so on; null means equal parts for the users of a station."""
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
-        return [SchedulingGrant(1.0, self.owned(claim.receivers, attached)) for claim in active]
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
+        return [SchedulingGrant(1.0, self.owned(each.receivers, attached)) for each in active]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class RoundRobin:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[Claim], attached: Sequence[int], now_s: float) -> list[SchedulingGrant]:
+    def grants(
+        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
+    ) -> list[SchedulingGrant]:
         return [SchedulingGrant(1.0, 1 / len(active))] * len(active)
 
     def check(self, count: int, attached: Sequence[int]) -> None:

@@ -55,7 +55,7 @@ class Dealer(Protocol):
         ...
 
 
-class Parts:
+class GrantedShares:
     """Deals out what grants say: parts of the band in every slot, or whole slots where all have the whole band.
 
     Parts of the band go by systematic sampling: in every slot a transmission gets its number of blocks, rounded up or
