@@ -1,4 +1,4 @@
-"""Everything that a scenario can name, one line each: what `netsim list` prints."""
+"""List of all parts, scenarios and studies with one line each, for `netsim list`."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ GROUPS = {
     "routing": ("Routing",),
     "numbers": ("PerUser", "Epochs"),
 }
-"""What users call a group of parts -> the Protocols of the families in it; every family is in one group."""
+"""Names of the Protocols of the families in each group; each family is in one group."""
 
 SCENARIOS = Path(__file__).parent
 FOLDERS = {"studies": SCENARIOS / "studies", "reproductions": SCENARIOS / "reproductions"}
-"""Folders whose files are no scenarios."""
+"""Folders whose files are not scenarios."""
 CELLS = SCENARIOS / "cells"
 FILES = ("scenarios", *FOLDERS)
 """Groups of files."""
 
 
 def entries(kind: str | None = None) -> Iterator[tuple[str, str, str]]:
-    """(group, name, one line) of all that can be named, or of one group.
+    """Yield group, name and description of all parts, scenarios and studies, or of one group.
 
     Raises:
         ScenarioError: there is no such group.
@@ -64,20 +64,20 @@ def _lines(group: str) -> Iterator[tuple[str, str]]:
 
 
 def shipped(group: str) -> list[Path]:
-    """The files of a group that come with the program: scenarios, studies, or reproductions."""
+    """Return the files of a group that are shipped with the package: scenarios, studies, or reproductions."""
     if group in FOLDERS:
         return sorted(FOLDERS[group].glob("*.yaml"))
     return [file for file in sorted(SCENARIOS.rglob("*.yaml")) if file.parent not in FOLDERS.values()]
 
 
 def _files(group: str) -> Iterator[tuple[str, str]]:
-    """Path, or name of the system, and first comment of each."""
+    """Path, or name of the system, and first comment of each file."""
     for file in shipped(group):
         yield file.stem if group == "reproductions" else _near(file), _first_comment(file)
 
 
 def _near(file: Path) -> str:
-    """The file's path from where the user is, if it lies below."""
+    """Path of a file, relative to the working directory if it is inside."""
     return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
@@ -86,7 +86,7 @@ def _first_comment(file: Path) -> str:
 
 
 def _profiles() -> Iterator[tuple[str, str]]:
-    """Real devices, and cells as the standards describe them."""
+    """Profiles of real devices, and cells of standards."""
     for name, device in DEVICES.items():
         speed, memory = device.peak_flops_per_s / 1e9, device.memory_bytes / 1e9
         idle = "" if device.idle_power_w is None else f", {device.idle_power_w:g} W idle"

@@ -1,4 +1,4 @@
-"""Checks that raise whole sentences: strict scalars, shorthands, unknown and missing fields."""
+"""Validation of fields with messages that are sentences: strict scalars, shorthands, unknown and missing fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scenarios.own_parts import import_path
 from scenarios.renamed import new_name, new_value
 
 Family = Mapping[str, type]
-"""Name in a scenario -> the part's dataclass."""
+"""Parts of a family: dataclass by name in a scenario."""
 
 SCALARS = {
     int: Annotated[int, Strict()],
@@ -24,36 +24,47 @@ SCALARS = {
     str: Annotated[str, Strict()],
     bool: Annotated[bool, Strict()],
 }
-"""No conversions: "12" is not a number, true is not one either; but a whole number is a number."""
+"""Strict types: neither "12" nor true is a number; an integer is allowed where a float is."""
 
 BARE = {int: "constant", float: "constant", list: "list"}
-"""Type of a bare value -> the part of a family whose only field it is, in families that have such a part."""
+"""Name of the part whose only field is a value of this type, by type, for families that have such a part."""
 
 QUANTITY = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*[^\W\d_][\w/%]*$")
-"""A number with a unit behind it."""
+"""A number followed by a unit."""
 
 
 SENTENCES = ("refused", "value_error")
-"""Types of errors whose message is a whole sentence: of a check in this file, and of a part's `__post_init__`."""
+"""Types of errors whose message is a sentence: those of this file, and of a part's `__post_init__`."""
 
 
-def refusal(sentence: str, *inside: str) -> PydanticCustomError:
-    """An error whose message is `sentence`; `inside` names the field at fault in the section that raises it."""
+def rejection(sentence: str, *inside: str) -> PydanticCustomError:
+    """Return an error for pydantic.
+
+    Args:
+        sentence: the message.
+        inside: path of the invalid field relative to the section that is validated.
+    """
     return PydanticCustomError("refused", "{sentence}", {"sentence": sentence, "inside": inside})
 
 
 def default_of(field: Field[Any]) -> Any:
-    """A field's default, or MISSING."""
+    """Return the default of a field, or MISSING."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def name_of(family: Family, part: type) -> str:
-    """The name under which a part is listed, or the import path of one that is not."""
+    """Return the name of a part in its family, or its import path if it is not registered."""
     return next((name for name, candidate in family.items() if candidate is part), import_path(part))
 
 
 def expand(value: Any, family: Family, default_name: str | None) -> dict[str, Any]:
-    """A section with a `name`, from whichever shorthand was written."""
+    """Expand a shorthand to a section with a `name`.
+
+    Args:
+        value: the value in the scenario: a section, a name, or a bare value.
+        family: the parts that are allowed.
+        default_name: name of the part of a section without `name`; None if it must be given.
+    """
     choices = ", ".join(family)
     if isinstance(value, str):
         return {"name": value}
@@ -61,47 +72,58 @@ def expand(value: Any, family: Family, default_name: str | None) -> dict[str, An
         (only,) = fields(family[bare])
         return {"name": bare, only.name: value}
     if not isinstance(value, dict):
-        raise refusal(f"found {found(value)}; one of {choices} is allowed")
+        raise rejection(f"found {found(value)}; one of {choices} is allowed")
     if "name" in value:
         return value
     if default_name is None:
-        raise refusal(f"the field name is missing; one of {choices} is needed")
+        raise rejection(f"the field name is missing; one of {choices} is needed")
     for key in value:
         owners = [name for name, part in family.items() if key in hints(part)]
         if owners and default_name not in owners:
-            raise refusal(f"the field {key} belongs to {' and '.join(owners)}; add name: {owners[0]}", key)
+            raise rejection(f"the field {key} belongs to {' and '.join(owners)}; add name: {owners[0]}", key)
     return {"name": default_name, **value}
 
 
 def section(part: type, named: bool, families: Mapping[type, Family]) -> Callable[[Any], Any]:
-    """A check that refuses what is no section of `part`: unknown fields, and fields that must be there and are not."""
+    """Return a check of a section, which rejects unknown and missing fields.
+
+    Args:
+        part: dataclass that the section describes.
+        named: whether the section has a `name`.
+        families: all families, for messages.
+    """
     names = [*(["name"] if named else []), *(field.name for field in fields(part))]
     needed = [field.name for field in fields(part) if default_of(field) is MISSING]
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
             what = f"a section with {', '.join(names)}" if names else "an empty section {}"
-            raise refusal(f"found {found(value)}; {what} is allowed")
+            raise rejection(f"found {found(value)}; {what} is allowed")
         for key, given in value.items():
             if key not in names:
                 new = new_name(part, str(key))
                 sentence = f"the field {key} was renamed to {new}" if new else unknown("field", str(key), names)
-                raise refusal(sentence, str(key))
+                raise rejection(sentence, str(key))
             if new := new_value(key, given):
-                raise refusal(f"the value {given} was renamed to {new}", key)
+                raise rejection(f"the value {given} was renamed to {new}", key)
         for name in needed:
             if name not in value:
-                raise refusal(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")
+                raise rejection(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")
         return value
 
     return check
 
 
 def guarded(bare: Any, metadata: list[Any], hint: Any) -> Any:
-    """Turn whatever pydantic says about the value itself into `found ...; ... is allowed`.
+    """Return a validated type whose error messages are `found ...; ... is allowed` instead of pydantic's.
 
-    What a part inside the value says in a sentence of its own stands: a refusal, or the ValueError of a part whose
+    Messages of parts inside the value are kept if they are sentences: a rejection, or the ValueError of a part whose
     fields do not fit each other.
+
+    Args:
+        bare: the type without annotations.
+        metadata: its annotations, such as ranges.
+        hint: the type hint of the field, for messages.
     """
 
     def guard(value: Any, validate: Any) -> Any:
@@ -110,13 +132,13 @@ def guarded(bare: Any, metadata: list[Any], hint: Any) -> Any:
         except ValidationError as error:
             if any(inner["type"] in SENTENCES for inner in error.errors(include_url=False, include_input=False)):
                 raise
-        raise refusal(f"found {found(value)}; {allowed(hint)} is allowed{_advice(value, hint)}")
+        raise rejection(f"found {found(value)}; {allowed(hint)} is allowed{_advice(value, hint)}")
 
     return Annotated[bare, *metadata, WrapValidator(guard)]
 
 
 def strict(hint: Any) -> Any:
-    """A hint of plain values with strict scalars throughout."""
+    """Return the hint of a plain value with strict scalars at all levels."""
     bare, metadata = unwrap(hint)
     if len(alternatives := members(bare)) > 1:
         bare = Union[tuple(strict(member) for member in alternatives)]  # noqa: UP007  built from a tuple
@@ -128,7 +150,7 @@ def strict(hint: Any) -> Any:
 
 
 def annotated(bare: Any, metadata: list[Any]) -> Any:
-    """A hint put together again."""
+    """Return a type with annotations."""
     return Annotated[bare, *metadata] if metadata else bare
 
 

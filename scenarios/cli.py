@@ -21,7 +21,7 @@ from scenarios.document import Document, assignments
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
-from scenarios.signals import leaving_at_once
+from scenarios.signals import exiting_on_signal
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def help_(
     if sentence := hidden():
         raise ScenarioError(f"netsim: {sentence}")
     if modules:
-        with leaving_at_once():
+        with exiting_on_signal():
             from scenarios.plugins import import_own
 
             for module in modules:
@@ -118,7 +118,7 @@ def run(
 
     After a crash, repeat the command: results are read from the result cache, and the tables are the same.
     """
-    with leaving_at_once():
+    with exiting_on_signal():
         import scenarios.run  # noqa: F401  takes seconds, with torch
     if repeats:
         if out or settings or store or seed is not None:
@@ -141,7 +141,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
 
     What `run` rejects, or what fails in its first rounds, ends with the same message and exit code here.
     """
-    with leaving_at_once():
+    with exiting_on_signal():
         from scenarios.cost import predict
         from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, warnings
         from scenarios.schema import resolved

@@ -1,4 +1,4 @@
-"""Commands that read what runs and sweeps have written: `netsim compare`, `describe` and `report`."""
+"""Commands that read the results of runs and sweeps: `netsim compare`, `describe` and `report`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False)],
-    target: Annotated[float, typer.Option(help="Value that the metric is to reach.")] = 0.8,
-    metric: Annotated[str, typer.Option(help="Metric that decides when.")] = "accuracy",
+    target: Annotated[float, typer.Option(help="Target value of the metric.")] = 0.8,
+    metric: Annotated[str, typer.Option(help="Metric of the target and of the final value.")] = "accuracy",
 ) -> None:
-    """Compare runs seed by seed, with confidence intervals: what they took to a target, accuracy, latency."""
+    """Compare runs paired by seed, with confidence intervals: cost to a target, final value, round latency."""
     import analysis
 
     with _sentences_of_analysis():
@@ -30,7 +30,7 @@ def compare(
 
 @app.command()
 def describe(folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]) -> None:
-    """The tables of a run: columns, units, meanings, row counts."""
+    """Print the tables of a run: columns, units, meanings, numbers of rows."""
     import analysis
 
     with _sentences_of_analysis():
@@ -55,7 +55,7 @@ def report(
 
 @contextmanager
 def _sentences_of_analysis() -> Iterator[None]:
-    """What analysis cannot do with the folders it was given is wrong input."""
+    """Context in which errors of `analysis` about its input are raised as ScenarioError."""
     import analysis
 
     problems = (

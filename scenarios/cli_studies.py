@@ -13,7 +13,7 @@ from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.directory import ENDED
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
-from scenarios.signals import end_children, ending_children, leaving_at_once
+from scenarios.signals import end_children, ending_children, exiting_on_signal
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def sweep(
     store: StoreFolder = None,
     no_store: NoStore = False,
 ) -> int:
-    """Simulate all points of a study. Repeating the command runs those that are not complete."""
-    with leaving_at_once():
+    """Run all points of a study. Repeat the command to run those that are not complete."""
+    with exiting_on_signal():
         from scenarios.plan import plan
 
     where = store_folder(store, no_store)
@@ -59,8 +59,8 @@ def reproduce(
     store: StoreFolder = None,
     no_store: NoStore = False,
 ) -> int:
-    """Run the study of a paper; print each claim, its figure there and here, and the verdict by a rule set before."""
-    with leaving_at_once():
+    """Run the study of a paper; print for each claim the paper's figure, the measured one, and the verdict."""
+    with exiting_on_signal():
         from scenarios.plan import plan
         from scenarios.reproduce import claims_of, draw, findings, study_of
 
@@ -77,14 +77,14 @@ def reproduce(
 
 def _sweep(planned: SweepPlan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
     """Run the points that are not complete and print the outcome; returns the exit code."""
-    with leaving_at_once():
+    with exiting_on_signal():
         from scenarios.engines import ENGINES
         from scenarios.sweep import SweepRunner
         from scenarios.sweep_display import SweepDisplay
 
     workers = ENGINES[engine](jobs)
     points = SweepRunner(planned, folder)
-    with opened(where) as kept:  # every run opens it again: here it shows whether that can be
+    with opened(where) as kept:  # only a check: each run opens it again
         where = where if kept else None
     with ending_children() as signalled:
         try:
@@ -93,7 +93,7 @@ def _sweep(planned: SweepPlan, folder: Path, jobs: int | None, engine: str, wher
             interrupted = signalled()
         except KeyboardInterrupt:
             interrupted = True
-        except Exception:  # of workers that were ended
+        except Exception:  # workers that were ended raise various errors
             if not (interrupted := signalled()):
                 raise
     if interrupted:

@@ -1,4 +1,4 @@
-"""What a user reads when something is wrong: one sentence with the place, what was found and what is allowed."""
+"""Exceptions and their messages: one sentence with the place, what was found and what is allowed."""
 
 import math
 from collections.abc import Iterable
@@ -9,23 +9,24 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of the command line."""
 
 Path = tuple[str | int, ...]
-"""The way to a field: names of sections, positions in lists."""
+"""Path of a field in a scenario: names of sections and indices of lists."""
 
-LONGEST_QUOTE = 40
-"""Characters of a value that are repeated in a message."""
+MAX_QUOTE = 40
+"""Maximum number of characters of a value that a message quotes."""
 
 MAX_NAMES = 20
-"""Names that a message lists before it stops."""
+"""Maximum number of allowed names that a message lists."""
 
 
 class ScenarioError(Exception):
-    """The input is wrong; the message is one sentence that says where, what was found and what is allowed."""
+    """The input is invalid; the message is one sentence with the place, what was found and what is allowed."""
 
 
 class FieldError(ScenarioError):
-    """A field that is fine by itself does not fit the data or other fields; `path` leads to it, as in the message."""
+    """A field that is valid on its own does not fit the data or other fields."""
 
     path: Path = ()
+    """Path of the field; empty if no single field is known to be wrong."""
 
 
 class BrokenPlugIn(UserWarning):
@@ -33,49 +34,49 @@ class BrokenPlugIn(UserWarning):
 
 
 class RunFailed(Exception):
-    """A run failed on its way; the message says what, at which simulated time and round."""
+    """A run failed; the message gives the error, the simulated time and the round."""
 
 
 class Interrupted(Exception):
-    """A command was told to stop; the message says how far it came."""
+    """A command was interrupted by a signal; the message gives its progress."""
 
 
 class Stalled(Exception):
-    """Nothing is going to happen in a simulated world any more; the message says who waits for what."""
+    """A simulation has no further events before its end; the message lists the waiting processes."""
 
 
-def told(error: BaseException) -> str:
-    """A failure on one line: the type of what was raised first, what it says, and the notes added on its way."""
+def one_line(error: BaseException) -> str:
+    """Return type, message and notes of the `original` exception on one line."""
     cause = original(error)
     what = str(cause) if isinstance(cause, Stalled) else f"{type(cause).__name__}: {cause}"
     return " ".join(" ".join([what, *getattr(cause, "__notes__", [])]).split())
 
 
 def original(error: BaseException) -> BaseException:
-    """What was raised first: SimPy raises a copy wherever an exception passes from one process to another."""
+    """Return the exception that was raised first: SimPy raises a copy for each process that an exception passes."""
     while type(cause := error.__cause__) is type(error) and cause.args == error.args:
         error = cause
     return error
 
 
 def dotted(path: Path) -> str:
-    """`network.stations.positions[2]`, as fields are written in messages and after `--set`."""
+    """Write the path of a field as in messages and after `--set`: `network.stations.positions[2]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{quotable(step)}" for step in path)
     return text.removeprefix(".")
 
 
 def quotable(text: str) -> str:
-    """Text that may be quoted in a message: short, and on one line."""
-    return printable(text) if len(text) <= LONGEST_QUOTE else printable(text[:LONGEST_QUOTE]) + "..."
+    """Shorten a text to MAX_QUOTE characters on one line, for a message."""
+    return printable(text) if len(text) <= MAX_QUOTE else printable(text[:MAX_QUOTE]) + "..."
 
 
 def printable(text: str) -> str:
-    """Text with an escape in place of whatever is no printable character."""
+    """Replace characters that are not printable by escape sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def found(value: Any) -> str:
-    """How a value is quoted in a message."""
+    """Write a value for a message, after the word "found"."""
     match value:
         case None:
             return "nothing"
@@ -89,13 +90,19 @@ def found(value: Any) -> str:
             return f"a list of {len(value)}" if value else "an empty list"
         case float() if not math.isfinite(value):
             return {math.inf: "infinity", -math.inf: "minus infinity"}.get(value, "not-a-number")
-        case int() if abs(value) > 10**LONGEST_QUOTE:  # str() of a huge integer is slow, and refused beyond 4300 digits
+        case int() if abs(value) > 10**MAX_QUOTE:  # str() of a huge integer is slow, and refused beyond 4300 digits
             return "an enormous number"
     return quotable(str(value))
 
 
 def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
-    """`unknown scheme "sfl_v3"; nearest is "sfl_v2"; allowed: ...`."""
+    """Return the message for an unknown name: `unknown scheme "sfl_v3"; nearest is "sfl_v2"; allowed: ...`.
+
+    Args:
+        what: kind of the thing that is named, such as scheme or field.
+        name: the unknown name.
+        allowed: the known names.
+    """
     allowed = list(allowed)
     close = get_close_matches(name, allowed, n=1)
     nearest = f'nearest is "{close[0]}"; ' if close else ""

@@ -1,4 +1,4 @@
-"""All families of parts with the names of their parts, and `register`, which adds a part of one's own."""
+"""All families of parts, and `register`, which adds a part to a family."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ NAME = re.compile(r"[a-z]\w*")
 """A part's name in a scenario."""
 
 Registration = tuple[str, str, type]
-"""Word of the family, name of the part, class of the part."""
+"""Name of the family, name of the part, and class of the part."""
 
 
 def families() -> dict[type, dict[str, type]]:
-    """Protocol of a family -> name in a scenario -> dataclass. The inner mappings are those that `register` adds to."""
+    """Return the dataclasses of each family by name in a scenario, by Protocol. `register` adds to the inner ones."""
     return {**netsim.parts.FAMILIES, **learning.parts.FAMILIES}
 
 
 def register(family: str, name: str, cls: type) -> None:
-    """Give a part of one's own a name: after `register("codec", "my_codec", MyCodec)` scenarios can say `my_codec`.
+    """Register a part: after `register("codec", "my_codec", MyCodec)`, scenarios can name `my_codec`.
+
+    A class may be registered again under its name, for instance when the cell of a notebook is run again.
 
     Args:
-        family: what kind of part it is, such as `scheme`, `model`, `dataset`, `partition`, `codec`, `policy`, `fading`
-            or `slowdown_law`.
-        name: the name in scenarios: a lower-case letter, then letters, digits and underscores.
-        cls: a frozen dataclass with the methods of that kind's Protocol. Its fields are the fields of the scenario,
-            with their defaults; a range is written as `Annotated[float, Gt(0)]`, documentation as a docstring below.
+        family: name of the family, such as `scheme`, `model`, `dataset`, `partition`, `codec`, `policy`, `fading` or
+            `slowdown_law`.
+        name: name in scenarios: a lower-case letter, then letters, digits and underscores.
+        cls: a frozen dataclass with the methods of the family's Protocol. Its fields are the fields in a scenario, with
+            their defaults; a range is written as `Annotated[float, Gt(0)]`, documentation as a docstring below a field.
 
     Raises:
-        ScenarioError: there is no such family, the name is taken by another class, or `cls` cannot be such a part. The
-            same class may be registered again, as when a cell of a notebook defines it anew.
+        ScenarioError: there is no such family, the name is taken by another class, or `cls` cannot be such a part.
     """
     at = f"register({family!r}, {name!r})"
     by_word = {word(protocol): protocol for protocol in families()}
@@ -57,7 +58,7 @@ def register(family: str, name: str, cls: type) -> None:
 
 
 def registered() -> tuple[Registration, ...]:
-    """Parts that do not come with the program, for a worker process to register them too."""
+    """Return the parts that are not shipped with the package, for worker processes to register."""
     return tuple(
         (word(protocol), name, cls)
         for protocol, known in families().items()

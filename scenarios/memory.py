@@ -13,7 +13,7 @@ from learning.policies import WaitForAll
 from learning.stop import Stop
 from netsim.description import FaultsDescription
 from netsim.trace import Trace
-from scenarios.errors import FieldError, RunFailed, told
+from scenarios.errors import FieldError, RunFailed, one_line
 from scenarios.field_errors import field_error
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
@@ -70,7 +70,7 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     try:
         probe.env.run(probe.env.process(probe.process) if probe.process else None)
     except Exception as error:
-        raise RunFailed(f"failed in a first round without values, which measures memory: {told(error)}") from error
+        raise RunFailed(f"failed in a first round without values, which measures memory: {one_line(error)}") from error
     jobs = probe.journal.trace.frame("computations")
     own = jobs.filter(pc.equal(jobs["node_kind"], "user")).group_by("node").aggregate([("memory_bytes", "max")])
     users = (int(node.removeprefix("user")) for node in own["node"].to_pylist())

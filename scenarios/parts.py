@@ -1,8 +1,9 @@
-"""Described dataclasses as validators: their fields are the schema, their docstrings its documentation.
+"""Dataclasses as validators: their fields are the schema of a scenario, their docstrings its documentation.
 
-A field typed by a family's Protocol takes any part of that family, chosen by `name`. Shorthands: `fading: rayleigh` is
-`fading: {name: rayleigh}`; in a family with parts `constant` and `list`, a bare number is the one and a bare list the
-other; a section without `name` is of the default part. A part without a name is written by its import path.
+A field whose type is the Protocol of a family takes any part of that family, selected by `name`. Shorthands:
+`fading: rayleigh` is `fading: {name: rayleigh}`; in a family with parts `constant` and `list`, a number is the first
+and a list the second; a section without `name` is of the default part. A part that is not registered is written by its
+import path.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from scenarios.checks import (
     expand,
     guarded,
     name_of,
-    refusal,
+    rejection,
     section,
     strict,
 )
@@ -51,16 +52,20 @@ class Parts:
     """Reads parts from documents and writes them as plain values."""
 
     def __init__(self, families: Mapping[type, Family]) -> None:
-        """`families` maps a Protocol to the parts that a field of that type takes."""
+        """`families` has the parts of each family by Protocol."""
         self.families = families
         self._section = cache(self._new_section)
         self._adapters: dict[type, TypeAdapter[Any]] = {}
 
     def read(self, part: type[T], document: Document) -> T:
-        """The part that a document describes.
+        """Interpret a document as a part.
+
+        Args:
+            part: dataclass that the document describes.
+            document: the document.
 
         Raises:
-            ScenarioError: it describes none.
+            ScenarioError: a field is invalid.
         """
         try:
             result: T = self.adapter(part).validate_python(document.content)
@@ -69,13 +74,17 @@ class Parts:
         return result
 
     def adapter(self, part: type) -> TypeAdapter[Any]:
-        """What validates a section, and knows its JSON Schema."""
+        """Return the validator of a section, which also generates its JSON Schema."""
         if part not in self._adapters:
             self._adapters[part] = TypeAdapter(self._section(part, None))
         return self._adapters[part]
 
     def check_fields(self, part: type) -> None:
-        """Raises ValueError, with one sentence, if a field of a part has a type that no scenario file can hold."""
+        """Check that all fields of a part have types that a scenario file can express.
+
+        Raises:
+            ValueError: a field does not; the message is one sentence.
+        """
         try:
             self.adapter(part)
         except (PydanticUserError, NameError, TypeError) as error:
@@ -85,7 +94,7 @@ class Parts:
             ) from error
 
     def family(self, hint: Any) -> Family | None:
-        """The parts that a field takes, if it is typed by a family."""
+        """Return the parts that a field takes if its type is a family, else None."""
         return next((self.families[bare] for m in members(hint) if (bare := unwrap(m)[0]) in self.families), None)
 
     def plain(self, value: Any, hint: Any) -> Any:
@@ -116,7 +125,7 @@ class Parts:
         return next(iter(written.values())) if name in BARE.values() else {"name": name, **written}
 
     def _annotation(self, hint: Any, default: Any = MISSING) -> Any:
-        """What pydantic validates a field with."""
+        """Type by which pydantic validates a field."""
         bare, metadata = unwrap(hint)
         choices = members(bare)
         if any(self._is_structure(choice) for choice in choices):
@@ -124,7 +133,7 @@ class Parts:
         return guarded(self._plain(bare), metadata, hint)
 
     def _plain(self, bare: Any) -> Any:
-        """Plain values, and lists and sections of anything, each item of which says by itself what is wrong with it."""
+        """Type of plain values, lists and sections, whose items are validated separately."""
         choices = members(bare)
         if len(choices) == 2 and NoneType in choices:
             inner, metadata = unwrap(next(choice for choice in choices if choice is not NoneType))
@@ -147,7 +156,7 @@ class Parts:
         return None if bare is NoneType else self._section(bare, None)
 
     def _choice(self, protocol: type, default: Any) -> Any:
-        """One part of a family, by name."""
+        """Type of a part of a family, selected by name."""
         family = self.families[protocol]
         sections = {name: self._section(part, name) for name, part in family.items()}
         adapters = {name: TypeAdapter(each) for name, each in sections.items()}
@@ -157,11 +166,11 @@ class Parts:
             content = expand(value, family, default_name)
             name = content["name"]
             if not isinstance(name, str):
-                raise refusal(f"found {found(name)}; one of {', '.join(family)} is allowed", "name")
+                raise rejection(f"found {found(name)}; one of {', '.join(family)} is allowed", "name")
             if SEPARATOR in name:
                 return self._unregistered(name, protocol).validate_python(content)
             if name not in family:
-                raise refusal(unknown(word(protocol).replace("_", " "), name, family), "name")
+                raise rejection(unknown(word(protocol).replace("_", " "), name, family), "name")
             return adapters[name].validate_python(content)
 
         bare = [self._annotation(*hints(part).values()) for name, part in family.items() if name in BARE.values()]
@@ -169,17 +178,17 @@ class Parts:
         return Annotated[Any, PlainValidator(choose, json_schema_input_type=written)]
 
     def _unregistered(self, path: str, protocol: type) -> TypeAdapter[Any]:
-        """What validates the section of a part that is named by its import path."""
+        """Validator of the section of a part that is named by its import path."""
         try:
             part = part_at(path)
             check_part(protocol, part)
             self.check_fields(part)
         except ValueError as error:
-            raise refusal(str(error), "name") from None
+            raise rejection(str(error), "name") from None
         return TypeAdapter(self._section(part, path))
 
     def _new_section(self, part: type, name: str | None) -> Any:
-        """A mapping with the fields of `part` (and its `name` in a family) that becomes a `part`."""
+        """Type of a section with the fields of `part` (and `name` in a family), from which a `part` is made."""
         own: dict[str, Any] = {"name": (Literal[name], ...)} if name else {}
         own |= {field.name: self._field(part, field) for field in fields(part)}
         config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -192,7 +201,7 @@ class Parts:
         hint, default = hints(part)[field.name], default_of(field)
 
         def describe(schema: dict[str, Any]) -> None:
-            """For the JSON Schema alone: docstrings of fields are read from the sources, which is slow."""
+            """Add documentation to the JSON Schema; only there, as reading docstrings from the sources is slow."""
             if text := documentation(part).get(field.name):
                 schema["description"] = text
             if default is not MISSING:
@@ -210,9 +219,9 @@ def _builder(part: type) -> Callable[[Any], Any]:
 
 
 def _sentence(error: ValidationError, document: Document) -> ScenarioError:
-    """The first thing that is wrong, and how many more there are.
+    """The first error in a sentence, with the number of the others.
 
-    What the library says by itself only follows from that: a list is too short where its items were refused.
+    Pydantic's own errors are left out, since they only follow from these: a list is too short if its items are invalid.
     """
     first, *others = (each for each in error.errors(include_url=False) if each["type"] in SENTENCES)
     path: Path = first["loc"]

@@ -1,4 +1,4 @@
-"""Code of a user's own that has parts: modules after `netsim --import`, and installed packages with entry points."""
+"""Loading of code with parts: modules after `netsim --import`, and installed packages with entry points."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ named after family and part: `"codec.my_codec" = "my_package.codecs:MyCodec"`.
 
 
 def import_own(name: str) -> None:
-    """Import a module by its name, or by the path of its .py file; it may be in the working directory.
+    """Import a module, which may be in the working directory.
 
-    Its folder is put behind all others in `sys.path`: no file in it takes the place of an installed package.
+    Its folder is appended to `sys.path`, so that no file in it hides an installed package.
+
+    Args:
+        name: name of the module, or path of its .py file.
 
     Raises:
-        ScenarioError: it cannot be imported.
+        ScenarioError: the module cannot be imported.
     """
     file = Path(name) if name.endswith(".py") else None
     if file and not file.is_file():
@@ -49,7 +52,7 @@ def import_own(name: str) -> None:
 
 @cache
 def load_installed() -> None:
-    """Load the parts of installed packages, once in a process. A package that fails is a warning."""
+    """Load the parts of installed packages, once per process; a package that cannot be loaded is a BrokenPlugIn."""
     for point in entry_points(group=GROUP):
         try:
             _load(point)
@@ -69,7 +72,7 @@ def _load(point: EntryPoint) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong and, unless the message stands alone, where."""
+    """Message of an error and, unless it is complete in itself, the place in the code."""
     if isinstance(error, ScenarioError):
         return str(error)
     last = extract_tb(error.__traceback__)[-1]

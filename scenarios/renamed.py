@@ -1,4 +1,4 @@
-"""Old names of fields and values: a scenario that has one is told the new one. CHANGELOG.md has the same table."""
+"""Old and new names of fields and values, for error messages. CHANGELOG.md has the same table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "weights": ("weighting",),
     "when_full": ("on_out_of_memory",),
 }
-"""Old name of a field -> the new ones; of several, that is meant which the section has. A dot leads into a section."""
+"""New names of a field by its old name; of several, the one that the section has. A dot leads into a section."""
 
 VALUES: Mapping[tuple[str, str], str] = {
     ("csi", "mean"): "average",
@@ -58,16 +58,16 @@ VALUES: Mapping[tuple[str, str], str] = {
     ("ranges", "stated"): "equal",
     ("weighting", "data"): "by_samples",
 }
-"""Field and its old value -> its new value."""
+"""New value by field and old value."""
 
 
 def new_name(part: type, field: str) -> str | None:
-    """What an unknown field of a part is called now; None if it was never one."""
+    """Return the new name of an unknown field of a part; None if it is not an old name."""
     return next((new for new in FIELDS.get(field, ()) if _has(part, new)), None)
 
 
 def new_value(field: str, value: Any) -> str | None:
-    """What the value of a field is called now; None if it was not renamed."""
+    """Return the new name of the value of a field; None if it is not an old value."""
     return VALUES.get((field, value)) if isinstance(value, str) else None
 
 

@@ -24,7 +24,7 @@ from netsim import deadlock
 from netsim.trace import Trace
 from scenarios.build import build
 from scenarios.directory import RunDirectory
-from scenarios.errors import RunFailed, Stalled, original, told
+from scenarios.errors import RunFailed, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
 from scenarios.sanity import spans, warnings
 from scenarios.schema import Scenario, resolved
@@ -176,7 +176,7 @@ class _Run:
 
     def _failure(self, error: Exception) -> RunFailed:
         """Record a failure as far as that is still possible, and return the exception that reports it."""
-        what, number = told(error), self.simulation.journal.round
+        what, number = one_line(error), self.simulation.journal.round
         in_round = f" in round {number}" if number >= 0 else ""
         where = f"at simulated time {self.simulation.env.now:.6g} s{in_round}"
         tables: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The scenario: what one file describes, from YAML to dataclasses and back."""
+"""The scenario as a dataclass, read from YAML and written to it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from scenarios.plugins import load_installed
 from scenarios.yaml12 import dump
 
 NAME = re.compile(r"\w[\w.-]*")
-"""What can name a folder everywhere."""
+"""Valid names of folders on all file systems."""
 
 
 @dataclass(frozen=True)
 class TraceDescription:
-    """What a run writes down."""
+    """The tables that a run records."""
 
     tables: tuple[str, ...] | None = None
-    """Names of the tables to record, as in [rounds, evaluations]; all by default. Leaving one out changes no other."""
+    """Names of the tables, as in [rounds, evaluations] (default: all). Which tables are recorded does not change their
+    content."""
 
     def __post_init__(self) -> None:
         for table in self.tables or ():
@@ -41,31 +42,31 @@ class TraceDescription:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One experiment: a cell, its devices, and what they learn."""
+    """One experiment: a wireless network, the users' devices, and their learning or traffic."""
 
     name: str = "scenario"
     """Name of the run and, under `runs/`, of its folder (default: the name of the file)."""
 
     seed: Annotated[int, Ge(0)] = 0
-    """All random draws follow from it: equal scenarios with equal seeds give equal tables."""
+    """Seed of all random draws: equal scenarios with equal seeds give equal tables."""
 
     network: NetworkDescription = field(default_factory=NetworkDescription)
     """Base stations, users and the radio channel between them."""
 
     compute: ComputeDescription = field(default_factory=ComputeDescription)
-    """Processors of devices and of the edge server."""
+    """Processors of users' devices, servers and sites."""
 
     energy: EnergyDescription = field(default_factory=EnergyDescription)
-    """What transmitting, receiving, computing and waiting cost."""
+    """Energy of transmission, reception, computation and idle time, and batteries."""
 
     learning: LearningDescription | None = None
-    """Data, model and learning system; without it, and without traffic, nothing happens in the cell."""
+    """Data, model and learning system; null for none."""
 
     traffic: TrafficDescription | None = None
-    """Requests that users make of the server, beside learning or alone; without it there are none."""
+    """Requests of users to servers, with learning or without; null for none."""
 
     trace: TraceDescription = field(default_factory=TraceDescription)
-    """The tables of the run."""
+    """The tables that the run records."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -74,41 +75,52 @@ class Scenario:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless a folder can have this name."""
+    """Check that a name is a valid name of a folder.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not NAME.fullmatch(name):
         raise ValueError(f'the name "{name}" cannot name a folder; use letters, digits, - and _')
 
 
 def default_name(file: str | Path) -> str:
-    """What is named after its file."""
+    """Return the name of a scenario or study that has none: that of its file."""
     return "-".join(re.findall(r"[\w.-]+", Path(file).stem.lstrip(".-"))) or "scenario"
 
 
 def parts() -> Parts:
-    """Everything that a scenario can name at this moment, parts of installed packages and of the user included."""
+    """Return the families of parts that a scenario can name, with registered parts and those of installed packages."""
     load_installed()
     return _parts(tuple((protocol, tuple(family.items())) for protocol, family in families().items()))
 
 
 @cache
 def _parts(listed: tuple[tuple[type, tuple[tuple[str, type], ...]], ...]) -> Parts:
-    """Built once for the same lists: a study reads hundreds of scenarios."""
+    """Build them once for each set of parts, since a study reads hundreds of scenarios."""
     return Parts({protocol: dict(family) for protocol, family in listed})
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
-    """Read a scenario file; `overrides` maps dotted paths to values, as in {"network.users.count": 50}.
+    """Read a scenario file.
 
-    An override `x.name` that changes the name resets `x` to the defaults of the part of that name.
+    Args:
+        path: the file (YAML).
+        overrides: values by dotted path, as in {"network.users.count": 50}. An override `x.name` that changes the name
+            resets `x` to the defaults of the part of that name.
 
     Raises:
-        ScenarioError: the file or an override is wrong; the message is one sentence.
+        ScenarioError: the file or an override is invalid; the message is one sentence.
     """
     return interpret(document(path, overrides or {}))
 
 
 def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
-    """The file's content after overrides, named after the file unless it says otherwise."""
+    """Read the content of a scenario file and apply overrides; the default name is that of the file.
+
+    Raises:
+        ScenarioError: the file cannot be read, is a study, or an override is invalid.
+    """
     read = Document.read(path)
     if "base" in read.content:
         raise ScenarioError(f"{read.source}: this is a study; `netsim sweep` runs it")
@@ -118,20 +130,20 @@ def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
 
 
 def interpret(document: Document) -> Scenario:
-    """The scenario that a document describes; its paths are absolute, and counted from the document's folder.
+    """Interpret a document as a scenario, whose paths become absolute.
 
     Raises:
-        ScenarioError: it describes none.
+        ScenarioError: a field is invalid.
     """
     return located(parts().read(Scenario, document), Path(document.source).parent)
 
 
 def resolved(scenario: Scenario) -> str:
-    """YAML with every default written out; loading it gives an equal scenario."""
+    """Return a scenario as YAML with all defaults; loading it gives an equal scenario."""
     return dump(parts().plain(scenario, Scenario))
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of scenario files, for editors."""
+    """Return the JSON Schema of scenario files, for editors."""
     schema = parts().adapter(Scenario).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

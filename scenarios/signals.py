@@ -25,7 +25,7 @@ POLL_INTERVAL_S = 0.1
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exiting_on_signal() -> Iterator[None]:
     """Context in which a signal ends the process immediately, for imports at the beginning of a command.
 
     A KeyboardInterrupt in the middle of the import of a package such as torch would be swallowed there, and show as

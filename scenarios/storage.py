@@ -1,4 +1,4 @@
-"""Which store a command uses, and what is said about it."""
+"""The result cache of a command: its folder, its opening, and messages about it."""
 
 from __future__ import annotations
 
@@ -19,59 +19,72 @@ if TYPE_CHECKING:
     from learning.store import Store
 
 STORE_FOLDER = "NETSIM_STORE"
-"""Environment variable that names the folder of the store where the command line does not."""
+"""Environment variable with the folder of the result cache, for commands without `--store`."""
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)(?:B|bytes)?", re.IGNORECASE)
 
-Tell = Callable[[str], None]
-"""Passes a line on to the user."""
+Report = Callable[[str], None]
+"""Function that shows a line to the user."""
 
 
 def on_stderr(line: str) -> None:
-    """Print it there."""
+    """Print a line on stderr."""
     print(line, file=sys.stderr)
 
 
 def store_folder(given: Path | None, without: bool = False) -> Path | None:
-    """The folder that `--store` names, or NETSIM_STORE, or else a cache folder of the user; None with `--no-store`.
+    """Return the folder of the result cache.
+
+    Args:
+        given: the folder after `--store`; None for that of NETSIM_STORE, else the user's cache folder.
+        without: whether `--no-store` is given.
+
+    Returns:
+        The folder; None with `--no-store`.
 
     Raises:
         ScenarioError: both options are given.
     """
     if without and given is not None:
         raise ScenarioError("netsim: --store and --no-store exclude each other; give one of them")
-    return None if without else given or _usual()
+    return None if without else given or _default_folder()
 
 
 @contextmanager
-def opened(folder: Path | None, tell: Tell = on_stderr) -> Iterator[Store | None]:
-    """The store in a folder; None without a folder, and where the cache folder, for which nobody asked, is unusable.
+def opened(folder: Path | None, report: Report = on_stderr) -> Iterator[Store | None]:
+    """Context of the result cache in a folder.
+
+    Its value is None without a folder, and if the user's cache folder, which was not named explicitly, is unusable.
+
+    Args:
+        folder: the folder.
+        report: shows warnings.
 
     Raises:
-        ScenarioError: the folder cannot hold a store.
+        ScenarioError: the folder cannot hold a result cache.
     """
     with ExitStack() as stack:
         store = None
         try:
-            store = stack.enter_context(kept(folder, tell)) if folder is not None else None
+            store = stack.enter_context(kept(folder, report)) if folder is not None else None
         except ScenarioError as error:
-            if folder != _cache():
+            if folder != _cache_folder():
                 raise
-            tell(f"{error}; going on without")
+            report(f"{error}; the result cache is not used")
         yield store
 
 
 @contextmanager
-def kept(folder: Path, tell: Tell = on_stderr) -> Iterator[Store]:
-    """The store in a folder, closed in the end; it tells of damage in plain lines.
+def kept(folder: Path, report: Report = on_stderr) -> Iterator[Store]:
+    """Context of the result cache in a folder, which is closed at the end; damage is reported in one line.
 
     Raises:
-        ScenarioError: the folder cannot hold a store.
+        ScenarioError: the folder cannot hold a result cache.
     """
     from learning.store import Store, StoreUnusable
 
-    with _telling_of_damage(tell):
+    with _reporting_damage(report):
         try:
             store = Store(folder)
         except StoreUnusable as error:
@@ -83,10 +96,10 @@ def kept(folder: Path, tell: Tell = on_stderr) -> Iterator[Store]:
 
 
 def existing(folder: Path) -> Path:
-    """A folder that holds a store already: looking into a store, or emptying it, makes none.
+    """Check that a folder holds a result cache, and return it; to inspect or empty a cache must not create one.
 
     Raises:
-        ScenarioError: there is none.
+        ScenarioError: it does not.
     """
     from learning.store import is_store
 
@@ -96,10 +109,10 @@ def existing(folder: Path) -> Path:
 
 
 def size_in_bytes(text: str) -> int:
-    """`500MB`, `2 GB` or `1000000` as bytes.
+    """Convert a size such as `500MB`, `2 GB` or `1000000` to bytes.
 
     Raises:
-        ScenarioError: it is no size.
+        ScenarioError: the text is not a size.
     """
     match = SIZE.fullmatch(text.strip())
     if match is None:
@@ -109,7 +122,7 @@ def size_in_bytes(text: str) -> int:
 
 
 def size_in_words(size_bytes: int) -> str:
-    """`1.5 GB`."""
+    """Write a size with three significant digits: `1.5 GB`."""
     size, power = float(size_bytes), 0
     while size >= 1000 and power < len(UNITS) - 1:
         size, power = size / 1000, power + 1
@@ -117,27 +130,27 @@ def size_in_words(size_bytes: int) -> str:
 
 
 @contextmanager
-def _telling_of_damage(tell: Tell) -> Iterator[None]:
+def _reporting_damage(report: Report) -> Iterator[None]:
     from learning.store import StoreDamage
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", StoreDamage)
         show = warnings.showwarning
 
-        def plainly(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        def show_line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, StoreDamage):
-                tell(str(message))
+                report(str(message))
             else:
                 show(message, category, *where, **more)
 
-        warnings.showwarning = plainly
+        warnings.showwarning = show_line
         yield
 
 
-def _usual() -> Path:
+def _default_folder() -> Path:
     named = os.environ.get(STORE_FOLDER)
-    return Path(named) if named else _cache()
+    return Path(named) if named else _cache_folder()
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     return user_cache_path("netsim", appauthor=False)

@@ -104,7 +104,7 @@ def test_a_cache_folder_that_nobody_asked_for_stops_nobody(
     monkeypatch.setattr(scenarios.storage, "user_cache_path", lambda *_, **__: small)
     code, _, err = netsim("run", small, "-o", tmp_path / "run", "--quiet")
     assert (code, err.count("\n")) == (0, 1)
-    assert err.endswith("; going on without\n")
+    assert err.endswith("; the result cache is not used\n")
 
 
 def test_damage_is_one_plain_line(small: Path, tmp_path: Path, store: Path, netsim) -> None:
