@@ -1,6 +1,6 @@
 """Families of parts: everything of learning that a scenario can select by name.
 
-To add a part from outside, put its class into its family's table before a scenario is loaded.
+`scenarios.register` adds parts from outside.
 """
 
 from learning.codecs import CODECS, Codec

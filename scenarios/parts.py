@@ -97,27 +97,34 @@ class Parts:
         """Return the parts that a field takes if its type is a family, else None."""
         return next((self.families[bare] for m in members(hint) if (bare := unwrap(m)[0]) in self.families), None)
 
-    def plain(self, value: Any, hint: Any) -> Any:
-        """A value of a field as plain values, every default written out; reading them gives an equal value.
+    def plain(self, value: Any, hint: Any, path: Path = ()) -> Any:
+        """A value as plain values, every default written out; reading them gives an equal value.
+
+        Args:
+            value: a section, a part, or a plain value.
+            hint: the type of the field that holds it.
+            path: the way to that field, for the message.
 
         Raises:
             ScenarioError: a value is none that a scenario file can hold.
         """
         if isinstance(value, tuple | list):
             items = get_args(unwrap(hint)[0])
-            return [self.plain(one, items[0] if items else Any) for one in value]
+            return [self.plain(one, items[0] if items else Any, (*path, n)) for n, one in enumerate(value)]
         if isinstance(value, dict):
             items = get_args(unwrap(hint)[0]) if get_origin(unwrap(hint)[0]) is dict else (Any, Any)
-            return {name: self.plain(one, items[1]) for name, one in value.items()}
+            return {name: self.plain(one, items[1], (*path, name)) for name, one in value.items()}
         part: type = type(value)
         if value is None or part in SCALARS:
             return value
         if not is_dataclass(value):
             raise ScenarioError(
-                f"found an object of the class {part.__qualname__}, which no scenario can hold; "
+                f"{dotted(path)}: found an object of the class {part.__qualname__}, which no scenario can hold; "
                 "plain values and frozen dataclasses are allowed"
             )
-        written = {f.name: self.plain(getattr(value, f.name), hints(part)[f.name]) for f in fields(value)}
+        written = {
+            f.name: self.plain(getattr(value, f.name), hints(part)[f.name], (*path, f.name)) for f in fields(value)
+        }
         family = self.family(hint)
         if family is None:
             return written

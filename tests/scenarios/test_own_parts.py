@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -176,8 +177,10 @@ def test_a_scenario_of_unregistered_parts_alone_runs_and_is_read_back(small: Pat
 
 def test_what_a_scenario_cannot_hold_is_said_before_a_folder_is_made(small: Path, tmp_path: Path) -> None:
     scenario = with_codec(load(small), HoldsATensor(torch.ones(2)))
-    with pytest.raises(ScenarioError, match="found an object of the class Tensor, which no scenario can hold; plain"):
+    with pytest.raises(ScenarioError) as refused:
         simulate(scenario, out=tmp_path / "run")
+    sentence = "found an object of the class Tensor, which no scenario can hold; plain values and frozen dataclasses"
+    assert str(refused.value) == f"{ACTIVATIONS}.mask: {sentence} are allowed"
     assert not (tmp_path / "run").exists()
 
 
@@ -222,6 +225,8 @@ def test_a_class_that_a_notebook_defines_anew_takes_its_own_place() -> None:
 def test_every_family_has_a_word_of_its_own() -> None:
     words = [word(protocol) for protocol in families()]
     assert len(set(words)) == len(words)
+    listed = (ROOT / "docs" / "extending.md").read_text().partition("`family` is one word for its kind: ")[2]
+    assert sorted(re.findall(r"`(\w+)`", listed.partition(".")[0])) == sorted(words)
     assert {"scheme", "model", "dataset", "partition", "codec", "policy", "slowdown_law", "path_loss"} <= set(words)
 
 
