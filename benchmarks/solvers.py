@@ -1,4 +1,4 @@
-"""Wall time of the controllers' solvers for 50 users, relative to the allowed time of one second."""
+"""Wall time of the controllers' solvers relative to the allowed time: rounds of 50 users, and placements of experts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ import numpy as np
 from benchmarks.timing import best_s
 from learning.control.cuts import ConvergenceBound, CutChoice, CutProblem, adapt
 from learning.control.cuts import alternating as cuts_and_batches
+from learning.control.placement import Activations, PlacementProblem, accelerated, auto, greedy
+from learning.control.placement.convolution import divide_and_conquer, smawk, where_concave
+from learning.control.placement.decomposition import decomposition
+from learning.control.placement.knapsack import by_convolution
+from learning.control.placement.profiles import chained
 from learning.control.precision import PrecisionProblem, block_descent, joint_descent, matched_descent
 from learning.control.precision.blocks import with_best_power
 from learning.control.tokens import TokenProblem, by_latency
 from learning.control.tokens import alternating as published_tokens
 
 USERS, ALLOWED_S = 50, 1.0
+SERVERS, LAYERS, EXPERTS, ALLOWED_PLACEMENT_S = 10, 32, 64, 10.0
 NOISE_W_PER_HZ = 10 ** (-174 / 10) / 1000
 
 
@@ -24,6 +30,10 @@ def main() -> None:
     print(f"\nsolvers, {USERS} users: wall time over the {ALLOWED_S:g} s that is allowed")
     for name, seconds in best_s(solvers()).items():
         print(f"  {name:<40} {seconds / ALLOWED_S:6.3f}")
+    size = f"{SERVERS} servers, {LAYERS} layers, {EXPERTS} experts"
+    print(f"\nplacements, {size}: wall time over the {ALLOWED_PLACEMENT_S:g} s that are allowed")
+    for name, seconds in best_s(placements(), repeats=1).items():
+        print(f"  {name:<40} {seconds / ALLOWED_PLACEMENT_S:6.3f}")
 
 
 def solvers() -> dict[str, Callable[[], object]]:
@@ -40,6 +50,40 @@ def solvers() -> dict[str, Callable[[], object]]:
         "st_sflora: published alternation": lambda: published_tokens(tokens),
         "st_sflora: search over the latency": lambda: by_latency(tokens),
     }
+
+
+def placements() -> dict[str, Callable[[], object]]:
+    """What is solved when experts are placed, by name; with K = 1, convolutions of concave profiles only."""
+    single, pair = placement_problem(1), placement_problem(2)
+    by_name = {"divide and conquer": divide_and_conquer, "SMAWK": smawk}
+    candidates: dict[str, Callable[[], object]] = {
+        "K = 1: greedy": lambda: greedy(single),
+        "K = 1: accelerated": lambda: accelerated(single),
+        "K = 2: greedy": lambda: greedy(pair),
+        "K = 2: accelerated": lambda: accelerated(pair),
+        "K = 2: auto": lambda: auto(pair),
+    }
+    for name, method in by_name.items():
+        knapsack = partial(by_convolution, convolve=where_concave(method))
+        candidates[f"K = 1: accelerated, {name}"] = partial(decomposition, single, chained, knapsack)
+    return candidates
+
+
+def placement_problem(top_k: int) -> PlacementProblem:
+    """Twenty users of skewed interests, 200 tokens each; all servers together store every expert once."""
+    rng, users, tokens = np.random.default_rng(4), 20, 200
+    user, layer = np.indices((users, LAYERS)).reshape(2, -1).repeat(tokens, axis=1)
+    scores = np.log(rng.dirichlet(np.full(EXPERTS, 0.3), users * LAYERS) + 1e-9).repeat(tokens, axis=0)
+    chosen = (scores + rng.gumbel(size=scores.shape)).argsort(axis=1)[:, -top_k:]
+    return PlacementProblem(
+        size_bytes=np.full((LAYERS, EXPERTS), 1),
+        storage_bytes=np.full(SERVERS, LAYERS * EXPERTS // SERVERS + 1),
+        server_s=rng.uniform(0.002, 0.02, (users, SERVERS)),
+        cloud_s=np.full(users, 0.06),
+        device_s=np.full(users, 0.1),
+        held=np.zeros((users, LAYERS, EXPERTS), dtype=np.bool_),
+        activations=Activations.counted(user, layer, chosen),
+    )
 
 
 def cut_problem() -> CutProblem:

@@ -1,0 +1,27 @@
+"""Which experts of a mixture of experts edge servers cache: expected latency, solvers, baselines.
+
+SlimCaching: Q. Chen, X. Chen, Huang, arXiv 2507.06567. Its equations were not at hand; what is described in words is
+made precise here, so that no equation carries the paper's number: greedy for K = 1, successive greedy decomposition
+with dynamic programming for K >= 1, and the acceleration by max-plus convolution. That a server's saving is
+supermodular, and ties by potential, are ours.
+"""
+
+from learning.control.placement.access import cloud_access_s, edge_access_s
+from learning.control.placement.decomposition import accelerated, best_of_orders, decomposition
+from learning.control.placement.greedy import greedy
+from learning.control.placement.problem import Activations, Placement, PlacementProblem
+from learning.control.placement.solvers import auto, brute_force
+
+__all__ = [
+    "Activations",
+    "Placement",
+    "PlacementProblem",
+    "accelerated",
+    "auto",
+    "best_of_orders",
+    "brute_force",
+    "cloud_access_s",
+    "decomposition",
+    "edge_access_s",
+    "greedy",
+]
