@@ -1,4 +1,4 @@
-"""What a scenario says about learning: the dataclass is the YAML section."""
+"""The section `learning` of a scenario; the fields of the dataclass are the YAML fields."""
 
 from __future__ import annotations
 
@@ -32,55 +32,54 @@ class LearningDescription:
     data: DatasetLoader = field(default_factory=Digits)
     """Training and test data."""
     data_folder: Annotated[str, Path] | None = None
-    """Where data sets lie that no package ships (default: the folder named by NETSIM_DATA, else `data`)."""
+    """Folder of data sets that need files (default: the folder in NETSIM_DATA, else `data`)."""
     partition: Partition = field(default_factory=Iid)
-    """How the training samples are dealt out to users."""
+    """How the training samples are distributed among users."""
     model: Architecture = field(default_factory=Mlp)
-    """The model, as a sequence of blocks; with `towers`, the fusion network on their features."""
+    """The model, a sequence of blocks; with `towers`, the fusion network on their features."""
     towers: dict[str, Tower] = field(default_factory=dict, hash=False)
-    """A tower for each modality, by its name, where samples have several modalities."""
+    """A tower for each modality, by name of the modality, if samples have several."""
     pretraining: Pretraining | None = None
-    """What the model has learnt before the run begins (default: nothing, or what the model brings along)."""
+    """Training of the model before the run (default: none; a model with pretrained weights keeps them)."""
     charge_as: Large | None = None
-    """Charge FLOPs, bits and memory of this large model, of the same family, which the small one stands for."""
+    """Charge the FLOPs, bits and memory of this large model of the same family, while the small one is trained."""
     adapter: Lora | None = None
-    """Adapters that train in place of the weights, which are frozen; every scheme then fine-tunes, sends and averages
-    adapters (and the head) alone. Null trains everything."""
+    """Low-rank adapters on frozen weights: every scheme then trains, sends and averages only the adapters and the head.
+    Null trains all weights."""
     cut: Annotated[int, Ge(1)] | Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)] = 1
-    """Blocks on the device where a scheme splits the model; other schemes train the whole model and ignore it. A list
-    cuts the model more often: `[1, 3]` gives the parts `front` (block 0), `middle` (blocks 1 and 2) and `tail` (the
-    others). A model with towers is cut behind them."""
+    """Number of blocks on the device if the scheme splits the model; other schemes ignore it. A list makes several
+    cuts: `[1, 3]` gives the parts `front` (block 0), `middle` (blocks 1 and 2) and `tail` (the others). A model with
+    towers is cut after the towers."""
     placement: dict[str, str] = field(default_factory=dict, hash=False)
     """The host of each part of the model, in schemes that place parts: `user`, `server`, or a site of `compute.sites`.
     By default `front`, `tail` and towers are at the user, everything else is at the server."""
     batch_size: Annotated[int, Ge(1)] | Literal["all"] = 32
-    """Samples in a user's mini-batch; `all` makes it the user's whole data, however many (FedSGD)."""
+    """Samples in a user's mini-batch; `all` is the full batch of the user (FedSGD)."""
     last_batch: Last = "keep"
-    """What becomes of an epoch's last samples where they are no whole mini-batch: a smaller one (`keep`), or nothing
-    (`drop`), as torch's DataLoader has it; or they are filled up from the next epoch (`wrap`), so that all mini-batches
-    are equally large, and who has fewer samples than that works on them repeatedly."""
+    """The last mini-batch of an epoch, if incomplete: keep it, or drop it, as in torch's DataLoader, or fill it up from
+    the next epoch (`wrap`), so that all mini-batches have equal size and a user with fewer samples repeats them."""
     optimiser: Optimiser = field(default_factory=Sgd)
-    """What steps a device takes along its gradients."""
+    """Optimiser of the devices."""
     server_optimiser: Optimiser | None = None
-    """The same for the server's part of a split model (default: as on the devices)."""
+    """Optimiser of the server part of a split model (default: as on the devices)."""
     precision: Literal["float32", "float64"] = "float32"
     """Number format of weights, data and plain messages."""
     participants: Participation = field(default_factory=AllUsers)
     """Which users are selected to take part in a round."""
     policy: Policy = field(default_factory=WaitForAll)
-    """What a round does about stragglers."""
+    """How the server treats stragglers: synchronous rounds, or asynchronous updates."""
     servers: Literal["central", "nearest"] = "central"
-    """Whether users work with the server of learning, wherever that stands, or each with the edge server at its
-    station, if there is one (`compute.edge_servers`): these pass the model on and average what their users hand in, so
-    that it crosses the backhaul once for all of them."""
+    """Whether users work with the central server, or each with the edge server at its station if there is one
+    (`compute.edge_servers`); edge servers forward the model and average the updates of their users, so that it crosses
+    the backhaul once for all of them."""
     executor: Literal["eager", "batched", "dry"] = "batched"
-    """How torch work is run: one by one, look-alikes together, or not at all (clock, bits and joules only)."""
+    """How operations are computed: one by one, like operations in one call, or never (only time, bits, energy)."""
     evaluate_every: Annotated[int, Ge(1)] = 1
     """Rounds between evaluations; the last round is always evaluated."""
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """`cut` as a list."""
+        """`cut` as a tuple."""
         return (self.cut,) if isinstance(self.cut, int) else self.cut
 
     def __post_init__(self) -> None:
@@ -89,21 +88,21 @@ class LearningDescription:
         scheme: object = self.scheme  # given in Python, it may be anything
         if not isinstance(scheme, Scheme):
             name = type(scheme).__name__
-            raise ValueError(f"{name} is not a scheme; let it derive from learning.scheme.Scheme, and write its run")
+            raise ValueError(f"{name} is not a scheme; derive it from learning.scheme.Scheme and define run")
         if self.towers:
             self._check_towers()
         if self.policy.asynchronous and not self.scheme.asynchronous:
-            raise ValueError(f"the scheme goes in rounds, and the policy does not; {', '.join(IN_ROUNDS)} are allowed")
+            raise ValueError(f"the scheme is synchronous, the policy is not; {', '.join(IN_ROUNDS)} are allowed")
         if self.servers == "nearest" and self.policy.asynchronous:
             raise ValueError(
                 f"edge servers average in rounds; with servers nearest, {', '.join(IN_ROUNDS)} are allowed"
             )
         if self.servers == "nearest" and not self.scheme.hierarchical:
-            raise ValueError("the scheme's server part is in one place; servers can be central, and not nearest")
+            raise ValueError("the scheme has a single server part; servers must be central, not nearest")
 
     def _check_towers(self) -> None:
         if self.scheme.one_chain:
-            raise ValueError("the scheme works on a model of one chain of blocks; leave out towers")
+            raise ValueError("the scheme needs a model that is one chain of blocks; remove towers")
         for name in ("pretraining", "charge_as", "adapter"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name} is for models of one chain of blocks; leave out {name} or towers")
+                raise ValueError(f"{name} needs a model that is one chain of blocks; remove {name} or towers")

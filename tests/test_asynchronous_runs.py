@@ -50,9 +50,7 @@ def test_throughput_follows_renewal_theory() -> None:
 @pytest.mark.parametrize("by", ["asynchronous", "buffered"])
 @pytest.mark.parametrize("scheme", IN_ROUNDS)
 def test_schemes_that_go_in_rounds_refuse(scheme: str, by: str) -> None:
-    with pytest.raises(
-        ScenarioError, match="the scheme goes in rounds, and the policy does not; wait_for_all, deadline"
-    ):
+    with pytest.raises(ScenarioError, match="the scheme is synchronous, the policy is not; wait_for_all, deadline"):
         load(TINY, {"learning.scheme": scheme, "learning.policy": by})
 
 

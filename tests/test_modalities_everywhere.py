@@ -77,7 +77,7 @@ def test_a_scheme_trains_towers_and_fusion(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", sorted(ONE_CHAIN))
 def test_a_scheme_for_one_chain_of_blocks_says_so(scheme: str) -> None:
-    with pytest.raises(ScenarioError, match="the scheme works on a model of one chain of blocks; leave out towers"):
+    with pytest.raises(ScenarioError, match="the scheme needs a model that is one chain of blocks; remove towers"):
         on_halves(scheme)
 
 
@@ -112,7 +112,7 @@ def test_a_coded_link_trains_on_two_modalities() -> None:
         ),
         (
             {"learning__adapter": {"rank": 2}},
-            "adapter is for models of one chain of blocks; leave out adapter or towers",
+            "adapter needs a model that is one chain of blocks; remove adapter or towers",
         ),
         ({"learning__cut": 2}, r"learning\.cut: cut 2 is not between towers and fusion network; possible cuts: 1"),
     ],

@@ -1,4 +1,4 @@
-"""Data sets, how they are spread over users, and mini-batches."""
+"""Data sets, their partition among users, and mini-batches."""
 
 from learning.data.banking77 import Banking77
 from learning.data.batches import Batches, Inputs, Last, Rows, rows

@@ -1,4 +1,4 @@
-"""Questions to a bank and what they are about."""
+"""Banking77: questions of bank customers, classified by intent."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,21 +29,21 @@ class Banking77:
     # Casanueva et al., Efficient intent detection with dual sentence encoders, 2020.
 
     length: Annotated[int, Ge(1)] = 32
-    """Tokens in a sample: longer questions are cut off, shorter ones padded with 0."""
+    """Tokens per sample; longer questions are truncated, shorter ones padded with 0."""
 
     tokenizer: str = "characters"
-    """`characters` (95 printable ones from 1, any other 96), or the folder of a tokenizer.json, or `package:NAME`."""
+    """`characters` (95 printable ones from 1, all others 96), or a folder with a tokenizer.json, or `package:NAME`."""
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training questions, intents in proportion; all of them by default."""
+    """Use only this many training questions, in proportion to the intents (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test questions, intents in proportion; all of them by default."""
+    """Use only this many test questions, in proportion to the intents (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load `folder`/banking77.parquet; samples are token numbers, whatever `dtype`.
 
-        Raises MissingData if the file is not there, ValueError if it is damaged or the tokenizer cannot be had.
+        Raises MissingData if the file is missing, ValueError if it is damaged or the tokenizer is not available.
         """
         path = find(folder, ("",), (FILE,), "Banking77", REMEDY)
         with reading(path):

@@ -1,4 +1,4 @@
-"""Mini-batches by position: what a user trains on is a function of the position, never of what ran before."""
+"""Mini-batches by position: the samples of a mini-batch depend on its position only, not on earlier training."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from learning.ports import Streams
 
 @dataclass(frozen=True, eq=False)
 class Rows(Leaf):
-    """Some rows of one split of a data set, gathered when somebody computes with them.
+    """Rows of one split of a data set, which are gathered when an operation reads them.
 
-    `indices` may have any shape; the tensor has that shape followed by the shape of one row. Equal content means equal.
+    `indices` may have any shape; the tensor has that shape followed by the shape of one row. Objects with equal content
+    are equal.
     """
 
     dataset: Dataset = field(repr=False)
     split: Literal["train", "test"]
     field: str
-    """Which array: `x` or `y`, or of several modalities one of `Split.arrays`."""
+    """Name of the array: `x` or `y`, or with several modalities a key of `Split.arrays`."""
     indices: NDArray[np.int64]
 
     @property
     def name(self) -> tuple[object, ...]:
-        """What equality and hash go by."""
+        """The fields that equality and hash compare."""
         return self.dataset.fingerprint, self.split, self.field, self.indices.shape, self.indices.tobytes()
 
     def __eq__(self, other: object) -> bool:
@@ -52,12 +53,12 @@ class Rows(Leaf):
 
     @property
     def identity(self) -> bytes:
-        """A digest of data set, split, field and number of rows, and which rows."""
+        """Digest of data set, split, field, number of rows and row numbers."""
         source = _source_name(self.dataset.fingerprint, self.split, self.field, self.indices.shape)
         return source + self.indices.tobytes()
 
     def tensor(self) -> Tensor:
-        """The rows."""
+        """The values of the rows."""
         source = self._source()
         chosen = source.index_select(0, torch.from_numpy(self.indices.reshape(-1)))
         return chosen.reshape(*self.indices.shape, *source.shape[1:])
@@ -68,7 +69,7 @@ class Rows(Leaf):
 
 
 Inputs = Rows | Modalities
-"""Samples of a mini-batch: rows of one array, or of an array for each modality."""
+"""Samples of a mini-batch: rows of one array, or of one array per modality."""
 
 
 def rows(
@@ -78,9 +79,9 @@ def rows(
 
     Args:
         dataset: The data set.
-        split: Which of its splits.
+        split: Name of the split.
         indices: Numbers of the rows, in any shape.
-        held: Of several modalities, those whose arrays the mini-batch has (default: all); it has all presence masks.
+        held: With several modalities, those whose arrays are included (default: all); all presence masks are included.
     """
     y = Rows(dataset, split, "y", indices)
     if not dataset.modalities:
@@ -103,11 +104,11 @@ def _source_name(*what: object) -> bytes:
 
 
 Last = Literal["keep", "drop", "wrap"]
-"""What becomes of an epoch's last samples where they are no whole mini-batch."""
+"""Treatment of the last mini-batch of an epoch if it is incomplete."""
 
 
 class Batches:
-    """The endless sequence of a user's mini-batches: epoch after epoch, what a shuffling `DataLoader` of torch gives.
+    """The infinite sequence of a user's mini-batches: epoch after epoch, as from torch's `DataLoader` with shuffling.
 
     In each epoch the user's samples are permuted by the stream ("shuffle", user, epoch) and cut into mini-batches of
     `size` samples; None is all of them. What is left at the end of an epoch is a smaller mini-batch (`keep`), or left
@@ -154,7 +155,7 @@ class Batches:
 
     @classmethod
     def pooled(cls, parts: Sequence[Batches]) -> Batches:
-        """Those of all users' samples together, as if the first had them all, in whatever way they were dealt out."""
+        """Mini-batches of the union of all users' samples, as if the first user had all, whatever the partition."""
         first, rows = parts[0], np.sort(np.concatenate([part.indices for part in parts]))
         return cls(first.dataset, rows, first.user, first.streams, first.size, first.last)
 
@@ -163,9 +164,9 @@ class Batches:
         return self.run(self._span(position))
 
     def stack(self, positions: range) -> tuple[list[Inputs], list[Rows]]:
-        """These mini-batches, each row of equally large ones as one stack: (count, size, *input_shape), (count, size).
+        """Stacks of consecutive mini-batches of equal size: (count, size, *input_shape) and (count, size).
 
-        With ten samples in fours, positions 0 to 2 are a stack of two mini-batches of four and one of one of two.
+        With ten samples and mini-batches of four, positions 0 to 2 give a stack of two of size 4 and one of size 2.
         """
         each = [self._elements(self._span(position)) for position in positions]
         stacks = [self._rows(np.stack(list(alike))) for _, alike in groupby(each, key=len)]
@@ -176,7 +177,7 @@ class Batches:
         return [len(self._span(position)) for position in positions]
 
     def cut(self, start: int, size: int) -> range:
-        """Which samples a mini-batch takes that begins at `start`, where sizes change: `size`, or what is left."""
+        """Samples of a mini-batch from `start`, if sizes change over time: `size`, or those left in the epoch."""
         if self.last == "wrap":
             return range(start, start + size)
         size, end = min(size, self.samples), start - start % self.samples + self.samples
@@ -185,7 +186,7 @@ class Batches:
         return range(start, end) if self.last == "keep" else range(end, end + size)
 
     def run(self, samples: range) -> tuple[Inputs, Rows]:
-        """Samples and labels by where they are in the epochs put one after another."""
+        """Samples and labels at these positions of the concatenated epochs."""
         return self._rows(self._elements(samples))
 
     def _span(self, position: int) -> range:

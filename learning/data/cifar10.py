@@ -30,19 +30,19 @@ class Cifar10:
     # Krizhevsky, Learning multiple layers of features from tiny images, 2009.
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training images, classes in proportion; all of them by default."""
+    """Use only this many training images, in proportion to the classes (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test images, classes in proportion; all of them by default."""
+    """Use only this many test images, in proportion to the classes (default: all)."""
 
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
-    """Use only these classes, numbered anew in this order; all of them by default."""
+    """Use only these classes, renumbered in this order (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load the official batches in `folder`/cifar-10-batches-py, else `folder`/cifar10_20k.npz.
 
-        The latter holds x_train, x_test (n, 32, 32, 3) and y_train, y_test (n,) as uint8. Raises MissingData if neither
-        is there, ValueError if a file is damaged.
+        The latter contains x_train, x_test (n, 32, 32, 3) and y_train, y_test (n,) as uint8. Raises MissingData if both
+        are missing, ValueError if a file is damaged.
         """
         path = find(folder, ("",), (BATCHES, EXTRACT), "CIFAR-10", REMEDY)
         train, test = _official(path) if path.is_dir() else _extract(path)
@@ -85,7 +85,7 @@ def read_batch(path: Path) -> Images:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Admits what the official batches contain, arrays beside plain values, and nothing that could run code."""
+    """Unpickler that accepts the content of the official batches, arrays and plain values, and no code."""
 
     # numpy has moved the module of its first entry since the files were written, so names are resolved here.
     ADMITTED: ClassVar[dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Data sets in memory, and what a loader must offer."""
+"""Data sets in memory, and the interface of their loaders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Samples = ArrayLike | Mapping[str, ArrayLike]
 
 
 class MissingData(LookupError):
-    """The files of a data set are not there; the message says what, where it was looked for, and how to get it."""
+    """The files of a data set are missing; the message names them, where they were searched, and how to get them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Split:
 
     @cached_property
     def arrays(self) -> dict[str, Tensor]:
-        """Its arrays by name: `x` and `y`; of several modalities `values.<modality>`, `present.<modality>` and `y`."""
+        """Arrays by name: `x` and `y`; with several modalities `values.<modality>`, `present.<modality>` and `y`."""
         if not isinstance(self.x, Modalities):
             return {"x": self.x, "y": self.y}
         trees = vars(self.x).items()
@@ -56,7 +56,7 @@ class Dataset:
     classes: int
     fingerprint: str
     groups: Tensor | None = None
-    """The source of each training sample (n,), such as the role of a play, where the data tell."""
+    """Source of each training sample (n,), such as the role of a play, if known."""
 
     @classmethod
     def from_arrays(
@@ -77,7 +77,7 @@ class Dataset:
             test: The same for the test set.
             classes: Number of classes; labels are 0 to classes - 1.
             present: Which samples have a modality, {modality: bool (n,)} for train and for test (default: all have it).
-                What a sample lacks is stored as zeros.
+                Missing arrays are stored as zeros.
             groups: Source of each training sample (n,), for the partition `natural` (default: its class).
 
         Raises:
@@ -88,20 +88,20 @@ class Dataset:
 
     @property
     def modalities(self) -> dict[str, tuple[int, ...]]:
-        """Modality -> shape of its array in one sample; empty where samples are a single array."""
+        """Modality -> shape of its array in one sample; empty if samples are single arrays."""
         x = self.train.x
         return {name: tuple(array.shape[1:]) for name, array in x.values.items()} if isinstance(x, Modalities) else {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample. Raises ValueError where samples have several modalities."""
+        """Shape of one sample. Raises ValueError if samples have several modalities."""
         if isinstance(self.train.x, Modalities):
             raise ValueError(f"samples of {self.name} have several modalities: {', '.join(self.modalities)}")
         return tuple(self.train.x.shape[1:])
 
     @property
     def kinds(self) -> Tensor:
-        """What partitions go by: the source of each training sample, or its class where sources are not known."""
+        """Source of each training sample (n,) for partitions, or its class if sources are not known."""
         return self.train.y if self.groups is None else self.groups
 
 
@@ -109,12 +109,12 @@ class DatasetLoader(Protocol):
     """A described data set, not yet loaded."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Read it with samples as `dtype`, its files under `folder`; raises MissingData if they are not there."""
+        """Load it with samples as `dtype` from files under `folder`; raises MissingData if they are missing."""
         ...
 
 
 def assemble(name: str, train: Split, test: Split, classes: int, groups: Tensor | None = None) -> Dataset:
-    """Put two splits together and compute the fingerprint."""
+    """Make a data set from two splits, and compute its fingerprint."""
     digest = hashlib.sha256()
     for split in (train, test):
         for array, tensor in split.arrays.items():
@@ -152,7 +152,7 @@ def _modalities(name: str, x: Mapping[str, ArrayLike], present: Mapping[str, Arr
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Maps a pixel to (pixel / largest - mean) / std with one mean and one standard deviation for each channel."""
+    """Mapping of a pixel to (pixel / largest - mean) / std, with a mean and a standard deviation for each channel."""
 
     largest: float
     mean: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""The handwritten digits that ship with scikit-learn."""
+"""The handwritten digits that are included in scikit-learn."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +22,22 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Digits:
-    """8x8 grey handwritten digits, 1 797 images, 10 classes; ships with scikit-learn, needs no files."""
+    """8x8 grey handwritten digits, 1 797 images, 10 classes; included in scikit-learn, needs no files."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
-    """Share of the images held out for testing, class by class."""
+    """Fraction of the images of each class that is used for testing."""
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training images, classes in proportion; all of them by default."""
+    """Use only this many training images, in proportion to the classes (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test images, classes in proportion; all of them by default."""
+    """Use only this many test images, in proportion to the classes (default: all)."""
 
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
-    """Use only these classes, numbered anew in this order; all of them by default."""
+    """Use only these classes, renumbered in this order (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Load; `folder` is not needed."""
+        """Load from scikit-learn; `folder` is ignored."""
         pixels, labels = _carried()
         order = balanced_order(labels, "digits test split")
         held_out = max(1, round(self.test_fraction * len(order)))
@@ -56,7 +56,7 @@ class Digits:
 def _carried() -> tuple[Pixels, Labels]:
     """Images (1797, 1, 8, 8) and labels, as `sklearn.datasets.load_digits` reads them.
 
-    From the package's file: importing the package takes longer than a run takes to begin.
+    Read from the file of the package, because importing the package would dominate the start of a run.
     """
     rows = np.loadtxt(package_folder("sklearn", "the digits") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     return rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)

@@ -19,7 +19,7 @@ NORMALISATION = Normalisation(largest=255, mean=(0.2860,), std=(0.3530,))
 """Mean and standard deviation of the 60 000 training images."""
 
 FILES = 4
-"""Of the data set; as many are remembered."""
+"""Number of files of the data set, all of which are cached."""
 
 PLACES = "fashion_mnist", "FashionMNIST/raw", ""
 REMEDY = "put the four .gz files of https://github.com/zalandoresearch/fashion-mnist into the folder fashion_mnist"
@@ -32,18 +32,18 @@ class FashionMnist:
     # Xiao, Rasul and Vollgraf, arXiv 1708.07747.
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training images, classes in proportion; all of them by default."""
+    """Use only this many training images, in proportion to the classes (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test images, classes in proportion; all of them by default."""
+    """Use only this many test images, in proportion to the classes (default: all)."""
 
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
-    """Use only these classes, numbered anew in this order; all of them by default."""
+    """Use only these classes, renumbered in this order (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, packed (.gz) or not.
+        """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, compressed (.gz) or not.
 
-        Raises MissingData if a file is not there, ValueError if it is damaged.
+        Raises MissingData if a file is missing, ValueError if it is damaged.
         """
         train = _split(folder, "train", self.classes, self.train_samples, dtype)
         test = _split(folder, "t10k", self.classes, self.test_samples, dtype)
@@ -74,7 +74,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 
 @lru_cache(FILES)
 def _unpacked(path: Path, _changed_ns: int, axes: int) -> NDArray[np.uint8]:
-    """The points of a study read the same files: each is unpacked once, which is most of loading them."""
+    """Decompress a file once: the points of a study read the same files, and decompression dominates loading."""
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     magic, *lengths = np.frombuffer(content, dtype=">u4", count=axes + 1).tolist()
     if magic != 0x800 + axes:

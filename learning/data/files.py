@@ -1,4 +1,4 @@
-"""Finding and opening the files of a data set that no package ships, and saying what to do when that fails."""
+"""Find and open the files of a data set; error messages state the remedy."""
 
 import gzip
 import pickle
@@ -12,9 +12,9 @@ from learning.data.dataset import MissingData
 
 
 def find(folder: Path | None, places: Sequence[str], names: Sequence[str], what: str, remedy: str) -> Path:
-    """The first of `names` that exists in the first of `places`, paths relative to the data folder, that has one.
+    """Path of the first of `names` in the first of `places` (relative to the data folder) that contains one of them.
 
-    Raises MissingData, with `remedy` as advice, if no place has any of them.
+    Raises MissingData, with `remedy` as advice, if there is none.
     """
     if folder is None:
         raise MissingData(
@@ -35,7 +35,7 @@ _DAMAGE = (
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes its reader raise into a ValueError of one sentence."""
+    """Convert any error of reading a damaged file into a ValueError of one sentence."""
     try:
         yield
     except _DAMAGE as error:

@@ -1,4 +1,4 @@
-"""Samples of several modalities: one array for each, and a mask that says which samples have it."""
+"""Samples of several modalities: an array per modality, with a mask of the samples that have it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def masked(values: Tensor, present: Tensor) -> Tensor:
 
 
 def differentiable(features: Any) -> Any:
-    """What of a part's output has a gradient: the output itself, or the values of modalities without their masks."""
+    """The differentiable content of a part's output: the output itself, or the values of modalities without masks."""
     return features.values if isinstance(features, Modalities) else features
 
 
 def with_values(features: Any, values: Any) -> Any:
-    """The same features with other values in place of what is `differentiable`."""
+    """The same features with their `differentiable` content replaced by `values`."""
     return replace(features, values=values) if isinstance(features, Modalities) else values

@@ -1,4 +1,4 @@
-"""Partitions: how the training samples are spread over users, from identical to very different."""
+"""Partitions of the training samples among users, from IID to strongly non-IID."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ Integers = NDArray[np.int64]
 
 
 class Partition(Protocol):
-    """A described law that spreads samples over users, by their classes or by whom they come from."""
+    """A rule that divides samples among users by their classes or sources."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         """Row numbers of each user, ascending: disjoint and complete.
 
-        Raises ValueError if there are too few samples to give every user its least number.
+        Raises ValueError if there are too few samples for the minimum of every user.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Iid:
-    """Independent and identical: a random permutation dealt out in equal parts."""
+    """IID: a random permutation divided into equal parts."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         require(len(labels), users, 1)
@@ -38,13 +38,13 @@ class Iid:
 class Dirichlet:
     """Label skew: each class is divided among the users in Dirichlet(alpha) proportions."""
 
-    # Hsu, Qi and Brown, arXiv 1909.06335. Large alpha tends to the same share of each class for everybody.
+    # Hsu, Qi and Brown, arXiv 1909.06335. Large alpha tends to the same share of each class for all users.
 
     alpha: Annotated[float, Gt(0)] = 0.5
-    """Concentration: the smaller, the fewer classes a user holds."""
+    """Concentration parameter; smaller values give each user fewer classes."""
 
     min_samples: Annotated[int, Ge(1)] = 10
-    """A user drawn with fewer gets the difference from the best supplied users."""
+    """Minimum number of samples of a user; missing ones are taken from the users with the most samples."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         require(len(labels), users, self.min_samples)
@@ -60,12 +60,12 @@ class Dirichlet:
 
 @dataclass(frozen=True)
 class Shards:
-    """Label skew: samples sorted by class are cut into equal shards, of which every user gets the same number."""
+    """Label skew: samples sorted by class are cut into equal shards; every user gets the same number of them."""
 
     # McMahan et al., arXiv 1602.05629, section 3 ("pathological non-IID").
 
     per_user: Annotated[int, Ge(1)] = 2
-    """Shards a user gets; about the number of classes it holds."""
+    """Shards per user, which is about its number of classes."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         require(len(labels), users, self.per_user)
@@ -76,15 +76,15 @@ class Shards:
 
 @dataclass(frozen=True)
 class QuantitySkew:
-    """Quantity skew: classes alike everywhere, numbers of samples in Dirichlet(alpha) proportions."""
+    """Quantity skew: IID classes, numbers of samples in Dirichlet(alpha) proportions."""
 
     # Li et al., Federated learning on non-IID data silos, arXiv 2102.02079, section 3.
 
     alpha: Annotated[float, Gt(0)] = 0.5
-    """Concentration: the smaller, the more unequal the numbers."""
+    """Concentration parameter; smaller values give more unequal numbers."""
 
     min_samples: Annotated[int, Ge(1)] = 10
-    """A user drawn with fewer gets the difference from the best supplied users."""
+    """Minimum number of samples of a user; missing ones are taken from the users with the most samples."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
         require(len(labels), users, self.min_samples)
@@ -95,12 +95,12 @@ class QuantitySkew:
 
 @dataclass(frozen=True)
 class Natural:
-    """By origin: all samples of one source (a role of a play; a class, where data have no sources) go to one user."""
+    """By source: all samples of a source (a role of a play; a class, if data have no sources) belong to one user."""
 
     # Caldas et al., LEAF, arXiv 1812.01097: users as the data have them.
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        """The largest source first, each to the user that has fewest samples so far."""
+        """Assign sources in order of decreasing size, each to the user with the fewest samples so far."""
         sources, sizes = np.unique(labels, return_counts=True)
         if len(sources) < users:
             raise ValueError(f"the samples come from {len(sources)} sources, too few for {users} users")
@@ -113,15 +113,15 @@ class Natural:
 
 
 def require(samples: int, users: int, least: int) -> None:
-    """Raise ValueError unless everybody can have `least` samples."""
+    """Raise ValueError unless all users can have `least` samples."""
     if samples < users * least:
         raise ValueError(f"{samples} training samples are too few to give {users} users at least {least} each")
 
 
 def dirichlet(alpha: float, users: int, streams: Streams, what: int | str) -> NDArray[np.float64]:
-    """Dirichlet(alpha, ..., alpha) shares of the users: normalised gamma variables, one a user from its own stream.
+    """Dirichlet(alpha, ..., alpha) shares of the users: normalised gamma variables, each from the user's own stream.
 
-    Taken in logarithms, as gamma(alpha) = gamma(alpha + 1) U^(1/alpha) underflows for small alpha.
+    Computed in logarithms, as gamma(alpha) = gamma(alpha + 1) U^(1/alpha) underflows for small alpha.
     """
     logs = np.empty(users)
     for user in range(users):
@@ -132,12 +132,12 @@ def dirichlet(alpha: float, users: int, streams: Streams, what: int | str) -> ND
 
 
 def borders(shares: NDArray[np.float64], samples: int) -> Integers:
-    """Where to cut a row of `samples` so that its pieces have the given shares, each to within one sample."""
+    """Indices at which to cut `samples` rows into pieces of the given shares, each exact to within one sample."""
     return np.round(np.cumsum(shares)[:-1] * samples).astype(np.int64)
 
 
 def topped_up(parts: Sequence[Integers], least: int, streams: Streams) -> list[Integers]:
-    """Move samples, one by one and at random from whoever has most, until everybody has `least`."""
+    """Move random samples, one at a time from the user with the most, until all users have `least`."""
     owned = [list(streams.generator("partition", "spare", user).permutation(part)) for user, part in enumerate(parts)]
     for mine in owned:
         while len(mine) < least:

@@ -1,4 +1,4 @@
-"""Descriptions of restaurants, made up from templates, town by town: text that needs no file."""
+"""Synthetic descriptions of restaurants from templates, by town; needs no file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEMPLATES = (
 
 
 class Restaurant(NamedTuple):
-    """What can be said of a restaurant."""
+    """The attributes of a restaurant."""
 
     name: str
     food: str
@@ -38,43 +38,43 @@ class Restaurant(NamedTuple):
 
 @dataclass(frozen=True)
 class Restaurants:
-    """Next-character prediction on made-up descriptions of restaurants; each town, which can be a user, has its own."""
+    """Next-character prediction on synthetic descriptions of restaurants; each town (a possible user) has its own."""
 
     # In the manner of the E2E NLG challenge (Novikova et al., arXiv 1706.09254). Sentences are alike everywhere; names,
     # dishes and landmarks are the town's own, so that a town whose text was never seen is badly predicted.
 
     length: Annotated[int, Ge(1)] = 64
-    """Characters in a sample."""
+    """Characters per sample."""
 
     towns: Annotated[int, Ge(1)] = 10
-    """How many."""
+    """Number of towns."""
 
     first: Annotated[int, Ge(0)] = 0
-    """Number of the first town: a town of a number is the same in all data sets."""
+    """Number of the first town; a town with a given number is the same in all data sets."""
 
     restaurants: Annotated[int, Ge(1)] = 8
-    """Restaurants in a town."""
+    """Restaurants per town."""
 
     sentences: Annotated[int, Ge(1)] = 600
-    """Sentences about a town."""
+    """Sentences per town."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.1
-    """Share of each town's windows, its last ones, held out for testing; at least one."""
+    """Fraction of each town's windows that is used for testing: its last ones, at least one."""
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training windows, towns in proportion; all of them by default."""
+    """Use only this many training windows, in proportion to the towns (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test windows, towns in proportion; all of them by default."""
+    """Use only this many test windows, in proportion to the towns (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Write the texts; no folder is needed. Raises ValueError if they are shorter than two windows."""
+        """Generate the texts; `folder` is ignored. Raises ValueError if they are shorter than two windows."""
         texts = [self.text(town) for town in range(self.first, self.first + self.towns)]
         samples = self.train_samples, self.test_samples
         return of_texts("restaurants", texts, ALPHABET, self.length, self.test_fraction, *samples)
 
     def text(self, town: int) -> str:
-        """What is said of a town: sentence after sentence, each about one of its restaurants."""
+        """Text of a town: a sequence of sentences, each about one of its restaurants."""
         draw = np.random.Generator(np.random.Philox(key=town))  # text as a file would hold it, whatever the run's seed
         foods, landmarks = [_word(draw, 2) for _ in range(3)], [_word(draw, 3) for _ in range(3)]
         known = [
@@ -95,5 +95,5 @@ class Restaurants:
 
 
 def _word(draw: np.random.Generator, syllables: int) -> str:
-    """A word that can be spoken."""
+    """A pronounceable word."""
     return "".join(str(draw.choice(list(letters))) for _ in range(syllables) for letters in (CONSONANTS, VOWELS))

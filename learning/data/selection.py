@@ -1,4 +1,4 @@
-"""Which samples of a data set to use: fixed by the data set's name, the same in every run whatever its seed."""
+"""Selection of samples of a data set, by the name of the data set and not by the seed of a run."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def balanced_order(labels: NDArray[np.int64], name: str) -> NDArray[np.int64]:
-    """A permutation of the rows of which every prefix holds each class in proportion, to within one sample.
+    """A permutation of the rows in which every prefix has the class proportions, to within one sample.
 
     Member j of a class of n members, shuffled by a generator that depends on `name` alone, is placed at (j + 1/2) / n.
     """
@@ -21,7 +21,7 @@ def balanced_order(labels: NDArray[np.int64], name: str) -> NDArray[np.int64]:
 
 
 def first(labels: NDArray[np.int64], samples: int | None, name: str) -> NDArray[np.int64]:
-    """Rows of a class-balanced subset of `samples` rows; all rows in their own order if there are no more than that."""
+    """Rows of a class-balanced subset of `samples` rows; all rows in their own order if there are not more."""
     if samples is None or samples >= len(labels):
         return np.arange(len(labels))
     return balanced_order(labels, name)[:samples]
@@ -30,7 +30,7 @@ def first(labels: NDArray[np.int64], samples: int | None, name: str) -> NDArray[
 def of_classes(
     labels: NDArray[np.int64], classes: tuple[int, ...] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the given classes, and their labels, numbered anew in the order given; all as they are if None.
+    """Rows of the given classes, and their labels renumbered in the given order; all unchanged if None.
 
     Raises ValueError if a class is given twice or has no samples.
     """

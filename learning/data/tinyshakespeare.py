@@ -1,4 +1,4 @@
-"""Plays of Shakespeare, character by character, role by role."""
+"""Tiny Shakespeare: next-character prediction, with the roles as sources."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,28 +23,28 @@ class TinyShakespeare:
     # Karpathy's char-rnn extract. A sample is a window of a role's own text and, as labels, the window one further.
 
     length: Annotated[int, Ge(1)] = 64
-    """Characters in a sample."""
+    """Characters per sample."""
 
     min_characters: Annotated[int, Ge(1)] = 2000
-    """Roles that say less are left out."""
+    """Minimum length of a role's text; shorter roles are excluded."""
 
     max_characters: Annotated[int, Ge(1)] | None = None
-    """Roles that say more are left out; none of them by default."""
+    """Maximum length of a role's text (default: no maximum); longer roles are excluded."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.1
-    """Share of each role's windows, its last ones, held out for testing; at least one."""
+    """Fraction of each role's windows that is used for testing: its last ones, at least one."""
 
     train_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many training windows, roles in proportion; all of them by default."""
+    """Use only this many training windows, in proportion to the roles (default: all)."""
 
     test_samples: Annotated[int, Ge(1)] | None = None
-    """Use only this many test windows, roles in proportion; all of them by default."""
+    """Use only this many test windows, in proportion to the roles (default: all)."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load `folder`/tinyshakespeare_roles.parquet; windows are token numbers, whatever `dtype`.
 
         Classes are the characters of the whole file, so that selections of roles share them. Raises MissingData if the
-        file is not there, ValueError if it is damaged or no role is left.
+        file is missing, ValueError if it is damaged or no role remains.
         """
         path = find(folder, ("",), (FILE,), "tiny Shakespeare", REMEDY)
         with reading(path):
@@ -55,7 +55,7 @@ class TinyShakespeare:
         alphabet = sorted(set("\n".join(table["text"])))
         said = ["\n".join(speeches) for speeches in texts.values() if self._fits(speeches)]
         if not said:
-            raise ValueError("no role says as much as is asked for")
+            raise ValueError("no role has a text of the required length")
         samples = self.train_samples, self.test_samples
         return of_texts("tinyshakespeare", said, alphabet, self.length, self.test_fraction, *samples)
 

@@ -1,4 +1,4 @@
-"""Texts as samples of next-character prediction: windows and, as labels, the windows one character further."""
+"""Samples of next-character prediction: windows of a text, and as labels the windows one character later."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def of_texts(
     train_samples: int | None,
     test_samples: int | None,
 ) -> Dataset:
-    """A data set whose sources are the texts; the last windows of each, at least one, are held out for testing.
+    """A data set whose sources are the texts; the last windows of each, at least one, are used for testing.
 
-    Classes are the characters of the alphabet. Texts shorter than two windows are left out; raises ValueError if none
-    is left.
+    Classes are the characters of the alphabet. Texts shorter than two windows are excluded; raises ValueError if none
+    remains.
     """
     windows = [each for text in texts if len(each := _windows(text, alphabet, length)) > 1]
     if not windows:

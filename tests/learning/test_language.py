@@ -139,7 +139,7 @@ def test_windows_of_roles(folder):
 def test_roles_by_how_much_they_say(folder):
     few = TinyShakespeare(5, min_characters=6, max_characters=24).load(folder, torch.float32)
     assert spelled(few.train)[0] == ["or no", "t\nto ", "die, "]
-    with pytest.raises(ValueError, match="no role says as much"):
+    with pytest.raises(ValueError, match="no role has a text"):
         TinyShakespeare(5, min_characters=1000).load(folder, torch.float32)
     with pytest.raises(MissingData, match="there is no tinyshakespeare_roles"):
         TinyShakespeare().load(folder / "elsewhere", torch.float32)

@@ -34,15 +34,15 @@ def test_a_scheme_needs_only_run() -> None:
     assert scheme.excluded(None) == []
     scheme.check(None)
     described = LearningDescription(scheme, Stop(rounds=1))
-    with pytest.raises(ValueError, match="the scheme goes in rounds"):
+    with pytest.raises(ValueError, match="the scheme is synchronous"):
         replace(described, policy=Asynchronous())
-    with pytest.raises(ValueError, match="the scheme's server part is in one place"):
+    with pytest.raises(ValueError, match="the scheme has a single server part"):
         replace(described, servers="nearest")
 
 
 def test_what_is_not_derived_from_it_is_refused_in_a_sentence() -> None:
     unrelated: Any = Unrelated()
-    with pytest.raises(ValueError, match=r"^Unrelated is not a scheme; let it derive from learning\.scheme\.Scheme"):
+    with pytest.raises(ValueError, match=r"^Unrelated is not a scheme; derive it from learning\.scheme\.Scheme"):
         LearningDescription(unrelated, Stop(rounds=1))
 
 
