@@ -89,8 +89,8 @@ def cases() -> dict[str, tuple[Path, dict[str, Any]]]:
     found = {}
     for scheme in SCHEMES:
         found[scheme] = TINY, adjusted({"learning.scheme": scheme})
-        apart = getattr(SCHEMES[scheme], "asynchronous", False)  # commits before `Scheme` declared it leave it out
-        for name in POLICIES if apart else IN_ROUNDS:
+        asynchronous = getattr(SCHEMES[scheme], "asynchronous", False)  # older commits do not declare it
+        for name in POLICIES if asynchronous else IN_ROUNDS:
             under = {field.replace("__", "."): value for field, value in policy(name, scheme).items()}
             found[f"{scheme} {name}"] = TINY, adjusted({"learning.scheme": scheme, "learning.executor": "dry", **under})
     own = Path(CASES)

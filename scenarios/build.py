@@ -40,7 +40,7 @@ from scenarios.simulation import Simulation
 
 
 class Material(NamedTuple):
-    """What users learn from: data set, the training rows of each user, model, and its pretraining."""
+    """Data set, indices of the training samples of each user, model, and its pretraining."""
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]

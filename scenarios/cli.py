@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with plug_in_warnings():
             code = typer.main.get_command(app).main(arguments, prog_name="netsim", standalone_mode=False)
-        if code == INTERRUPTED:  # typer's own answer to a signal; it says nothing
+        if code == INTERRUPTED:  # returned by typer after a signal, without a message
             print("interrupted", file=sys.stderr)
     except (ScenarioError, RunFailed) as error:
         print(error, file=sys.stderr)
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         print(str(error) or "interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has gone; Python would complain once more when it flushes
+    except BrokenPipeError:  # the reader of the output has ended; avoids a second error when Python flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     sys.exit(code or DONE)

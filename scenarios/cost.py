@@ -51,7 +51,7 @@ class RunCost:
     """Wall time of all steps of pretraining, extrapolated; 0 without pretraining. None of it is spent if the result
     cache has the pretrained model."""
     stand_in: str | None = None
-    """What replaced the computed values by which the scheme decides in a run; None if it reads none."""
+    """Replacement for the computed values by which the scheme decides in a run; None if it reads none."""
 
 
 def predict(scenario: Scenario) -> RunCost | str:

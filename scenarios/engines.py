@@ -46,7 +46,7 @@ class Task:
 
     @property
     def orphaned(self) -> bool:
-        """Whether the process of the sweep has died, so that the outcome of this task cannot be received."""
+        """True if the process of the sweep has died, so that the outcome of this task cannot be received."""
         return self.driver not in (None, os.getpid(), os.getppid())
 
 

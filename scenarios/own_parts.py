@@ -1,7 +1,7 @@
-"""Parts that a user brings along: what is asked of their classes, and how a scenario names one that has no name.
+"""Classes of parts that users define: their requirements, and import paths as names of parts that are not registered.
 
-A part that was not registered under a name is written by its import path, `my_module:MyCodec`. A scenario file imports
-nothing by itself: the class is looked up in modules that `netsim --import` or the user's own program has imported.
+A part that is not registered is written by its import path, `my_module:MyCodec`. A scenario file does not import any
+module: the class is looked up in modules that `netsim --import` or the user's own program has imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol
 from scenarios.errors import found
 
 SEPARATOR = ":"
-"""Between module and class in an import path; no registered name has one."""
+"""Separator of module and class in an import path; registered names do not contain it."""
 
 MAIN = "__main__"
 
@@ -25,21 +25,21 @@ WORDS = {"Architecture": "model", "DatasetLoader": "dataset"}
 
 
 def word(family: type) -> str:
-    """What the family of a Protocol is called in `register` and in messages: `scheme`, `model`, `path_loss`."""
+    """Return the name of a Protocol's family in `register` and in messages: `scheme`, `model`, `path_loss`."""
     return WORDS.get(family.__name__) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", family.__name__).lower()
 
 
 def import_path(part: type) -> str:
-    """`module:Class`. A class of the script that is running has the module name under which the script is imported."""
+    """Return the import path `module:Class`; for the running script, with the name under which it can be imported."""
     module = _script_module() if part.__module__ == MAIN else part.__module__
     return f"{module}{SEPARATOR}{part.__qualname__}"
 
 
 def part_at(path: str) -> type:
-    """The class at an import path, if its module has been imported; no module is imported here.
+    """Return the class at an import path, if its module has been imported; nothing is imported here.
 
     Raises:
-        ValueError: it has not been, or there is no such class in it; the message is one sentence.
+        ValueError: the module has not been imported, or does not have the class; the message is one sentence.
     """
     module, _, name = path.partition(SEPARATOR)
     loaded = sys.modules.get(MAIN if module == _script_module() else module)
@@ -59,9 +59,16 @@ def part_at(path: str) -> type:
 
 
 def check_part(family: type, part: object) -> None:
-    """Raises ValueError, with one sentence, unless `part` is a class that can be a part of the family of this Protocol.
+    """Check that a class can be a part of a family.
 
-    It must be a frozen dataclass: its fields are those of the scenario, and equal parts must be the same operand.
+    It must be a frozen dataclass, since its fields are those in a scenario, and equal parts must be the same operand.
+
+    Args:
+        family: Protocol of the family.
+        part: the class.
+
+    Raises:
+        ValueError: it cannot; the message is one sentence.
     """
     name = getattr(part, "__qualname__", repr(part))
     if not isinstance(part, type) or not is_dataclass(part) or not part.__dataclass_params__.frozen:  # type: ignore[attr-defined]
@@ -73,14 +80,14 @@ def check_part(family: type, part: object) -> None:
 
 
 def _members(family: type) -> Iterator[str]:
-    """Names of what a Protocol and its bases demand."""
+    """Names of the members of a Protocol and its bases."""
     for owner in family.__mro__:
         if owner not in (object, Protocol, Generic):
             yield from (name for name in vars(owner) if not name.startswith("_"))
 
 
 def _script_module() -> str:
-    """The module name of what runs as `__main__`; in a notebook or shell, which has no .py file, `__main__` itself."""
+    """Module name of the running script; `__main__` in a notebook or shell, which has no .py file."""
     main = sys.modules[MAIN]
     if main.__spec__ is not None:
         return main.__spec__.name

@@ -91,7 +91,7 @@ def _value(value: float) -> str:
 
 
 def _divergence(result: Result) -> str:
-    stopped = "; the run stopped there, as learning.stop.on_divergence asks" if result.status == "diverged" else ""
+    stopped = "; the run stopped there (learning.stop.on_divergence)" if result.status == "diverged" else ""
     return f"{result.reached.divergence}{stopped}"
 
 
@@ -105,7 +105,7 @@ def _requested(reached: RunningTotals) -> dict[str, str]:
 
 
 def operations(counts: Mapping[str, int]) -> str:
-    """How many torch operations were executed, requested and found in the result cache."""
+    """Write the numbers of torch operations that were executed, requested and found in the result cache."""
     return f"{counts['run']} executed of {counts['asked']} requested, {counts['stored']} from cache"
 
 
@@ -122,16 +122,16 @@ def print_sweep(sweep: SweepRunner) -> None:
     print_rows(sweep.name, rows)
 
 
-def print_findings(asked: Reproduction, found: Sequence[Finding]) -> None:
+def print_findings(reproduction: Reproduction, found: Sequence[Finding]) -> None:
     """Print for each claim the figure in the paper, the figure measured here, the rule, and the verdict."""
     screen = console()
-    screen.print(asked.paper, style="bold")
+    screen.print(reproduction.paper, style="bold")
     for number, finding in enumerate(found, 1):
         claim, pairs = finding.claim, "paired seeds" if finding.claim.against else "seeds"
         against = f" against {claim.against}" if claim.against else ""
         rows = {
             "claim": claim.says,
-            "figure in the paper": claim.figure or "none was read",
+            "figure in the paper": claim.figure or "none given",
             "figure here": f"{finding.mean:.4g}, {finding.low:.4g} to {finding.high:.4g} ({finding.seeds} {pairs})",
             "of": f"{claim.arm}{against}",
             "rule": claim.rule,

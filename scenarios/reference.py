@@ -81,8 +81,8 @@ def _sections(known: Parts, part: type, path: str, heading: str = "## {}") -> It
 
 
 def _schemes(known: Parts) -> Iterator[str]:
-    apart = [name for name, policy in known.families[Policy].items() if name not in IN_ROUNDS]
-    columns = [", ".join(IN_ROUNDS), ", ".join(apart), "edge servers"]
+    asynchronous = [name for name in known.families[Policy] if name not in IN_ROUNDS]
+    columns = [", ".join(IN_ROUNDS), ", ".join(asynchronous), "edge servers"]
     yield f"| scheme | {' | '.join(columns)} |\n{'| --- ' * 4}|"
     for name, scheme in SCHEMES.items():
         more = ("yes" if each else "no" for each in (scheme.asynchronous, scheme.hierarchical))

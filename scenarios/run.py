@@ -44,7 +44,7 @@ class Result:
 
     scenario: Scenario
     status: Status
-    """How the run ended: `diverged` only where the scenario stops on divergence."""
+    """Status at the end; `diverged` only if the scenario stops on divergence."""
     wall_time_s: float
     reached: RunningTotals
     """Rounds, simulated time, bits, energy, and latest metrics at the end of the run."""

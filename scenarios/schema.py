@@ -71,7 +71,7 @@ class Scenario:
     def __post_init__(self) -> None:
         check_name(self.name)
         if self.learning is None and self.traffic is not None and self.traffic.duration_s is None:
-            raise ValueError("traffic.duration_s is missing; without learning it tells when the run ends")
+            raise ValueError("traffic.duration_s is missing; without learning it is the end of the run")
 
 
 def check_name(name: str) -> None:

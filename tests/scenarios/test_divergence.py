@@ -133,7 +133,7 @@ def test_a_run_stops_after_the_evaluation_at_which_its_loss_is_not_finite(every:
     last = next(row for row, loss in enumerate(evaluations(tmp_path / "on")["loss"]) if not np.isfinite(loss))
     ended = (last + 1) * every - 1
     assert 0 < ended < 4
-    said = f"loss not finite from round {ended} on; the run stopped there, as learning.stop.on_divergence asks"
+    said = f"loss not finite from round {ended} on; the run stopped there (learning.stop.on_divergence)"
     assert said in " ".join(out.split())
     assert (status(tmp_path / "on"), status(tmp_path / "until")) == ("complete", "diverged")
     for metric, values in evaluations(tmp_path / "until").items():
