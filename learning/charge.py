@@ -1,7 +1,8 @@
-"""Charging a large model's FLOPs, bits and memory, where a small one of the same family does the learning.
+"""Charging the FLOPs, bits and memory of a large model, while a small one of the same family is trained.
 
-Every value has a twin in the large model's shapes, and what an operation costs is found by running it on the twins'
-shapes. Layer by layer the small model stands for equal runs of the large one's layers; both see equally many tokens.
+Every value has a counterpart in the large model's shapes, and the cost of an operation is that of running it on the
+shapes of the counterparts. Each layer of the small model stands for an equally long run of the large one's layers; both
+models have the same number of tokens.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ al., 2019, table 2. BERT: Devlin et al., arXiv 1810.04805, section 3."""
 
 @dataclass(frozen=True)
 class Charge:
-    """The large model whose costs are charged in place of those of a small one.
+    """A large model whose costs are charged in place of those of a small one.
 
     Raises ValueError where the two are of different families, or the large model has fewer layers.
     """
@@ -64,7 +65,7 @@ class Charge:
 
     @cached_property
     def large(self) -> Segment:
-        """The whole large model, for as many tokens as the small one sees; images have three colours."""
+        """The whole large model, for as many tokens as the small one has; images have three colours."""
         architecture, shape = self.small.architecture, self.small.input_shape
         size: dict[str, Any] = dict(SIZES[self.name])
         known = {field.name for field in fields(architecture)}  # type: ignore[arg-type]  # architectures are dataclasses
@@ -78,25 +79,28 @@ class Charge:
         changed: Architecture = replace(architecture, **size)  # type: ignore[type-var]
         return Segment(changed, shape, classes, 0, SIZES[self.name]["depth"] + 2)
 
-    def twin(self, tree: Any) -> Any:
-        """The large counterpart of a tree of meta tensors, segments and plain values; what has none stays as it is."""
-        return tree_map(self._twin, tree, is_leaf=_named)
+    def counterpart(self, tree: Any) -> Any:
+        """The counterpart of a tree of meta tensors, segments and plain values; values without one are unchanged."""
+        return tree_map(self._counterpart, tree, is_leaf=_named)
 
-    def _twin(self, each: Any) -> Any:
+    def _counterpart(self, each: Any) -> Any:
         if isinstance(each, dict):
-            twins = [twin for name, value in each.items() for twin in self._named(name, value)]
-            return {f"{block}.{rest}": value for block, rest, value in sorted(twins, key=lambda twin: twin[0])}
+            counterparts = [counterpart for name, value in each.items() for counterpart in self._named(name, value)]
+            return {
+                f"{block}.{rest}": value
+                for block, rest, value in sorted(counterparts, key=lambda counterpart: counterpart[0])
+            }
         if isinstance(each, Tensor):
             return self._tensor(each)
         if isinstance(each, Segment):
             return replace(self.large, start=self._first(each.start), stop=self._first(each.stop))
         if isinstance(each, Adapted):
             ranks = [(f"{j}.{rest}", r) for name, r in each.ranks for j, rest in self._places(name)]
-            return replace(each, segment=self._twin(each.segment), ranks=tuple(sorted(ranks)))
+            return replace(each, segment=self._counterpart(each.segment), ranks=tuple(sorted(ranks)))
         return each
 
     def _tensor(self, tensor: Tensor) -> Tensor:
-        """The counterpart of samples, activations or their gradients; labels, losses and scores stay as they are."""
+        """The counterpart of samples, activations or their gradients; labels, losses and scores are unchanged."""
         shape, sample = tuple(tensor.shape), self.small.input_shape
         if len(sample) > 1 and shape[-len(sample) :] == sample:
             return _like(tensor, (*shape[: -len(sample)], *self.large.input_shape))
@@ -109,7 +113,7 @@ class Charge:
         return [(block, rest, self._parameter(f"{block}.{rest}", value)) for block, rest in self._places(name)]
 
     def _parameter(self, name: str, value: Any) -> Any:
-        """The counterpart of a parameter, a weight or a factor of an adapter; a single number stays as it is."""
+        """The counterpart of a parameter, a weight or a factor of an adapter; a single number is unchanged."""
         if not isinstance(value, Tensor) or value.ndim == 0:
             return value
         if (shape := self._shapes.get(name, self._sides.get(name))) is None:
@@ -157,7 +161,7 @@ def _width(model: Segment) -> int:
 
 
 def _named(tree: Any) -> bool:
-    """Whether a tree is a table by names of parameters, weights or adapters."""
+    """Whether a tree is a dictionary by names of parameters, weights or adapters."""
     return isinstance(tree, dict) and all(str(name).partition(".")[0].isdigit() for name in tree)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation on the test set: an observer outside simulated time."""
+"""Evaluation on the test set, outside simulated time."""
 
 from __future__ import annotations
 
@@ -20,16 +20,25 @@ CHUNK = 500
 
 
 class Score(NamedTuple):
-    """What one model reaches on the test set: share of correct predictions, and mean loss."""
+    """Result of one model on the test set."""
 
     accuracy: float
+    """Share of correct predictions."""
     loss: float
+    """Mean cross-entropy."""
 
 
 class Evaluator:
-    """Computes test accuracy and loss of one global model, or their mean, least and largest over users' models.
+    """Computes test accuracy and loss of one global model, or their mean, minimum and maximum over users' models.
 
-    Where every token has a label, also the perplexity, exp(loss).
+    Where every token has a label, it also computes the perplexity, exp(loss).
+
+    Args:
+        executor: the executor.
+        journal: writes the rows of the table `evaluations`.
+        dataset: the data set, whose test set is used.
+        whole: the whole model.
+        split: name of the test set in the table.
     """
 
     def __init__(
@@ -46,12 +55,18 @@ class Evaluator:
             _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
         ]
         self.accuracy = 0.0
-        """Of the latest evaluation."""
+        """Accuracy at the latest evaluation; 0 before the first."""
         self.diverged = False
         """Whether the loss of the latest evaluation is infinite or not a number."""
 
     def __call__(self, models: tuple[Any, ...], *, round: int, time_s: float) -> None:
-        """Write the rows of one evaluation; their values are null where the executor computes none."""
+        """Write the rows of one evaluation; their values are null where the executor computes none.
+
+        Args:
+            models: the global model, or one model for each user, as given to `World.models`.
+            round: number of the round after which it is.
+            time_s: simulated time.
+        """
         deferred = [self._deferred(model) for model in models]
         scores = self._scores(deferred) if self.executor.computes else None
         for metric, summary in self._metrics(len(models)).items():
@@ -88,7 +103,7 @@ class Evaluator:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean, which may be infinite or not a number; of the latter there is but one, whatever its sign was."""
+    """The mean, which may be infinite or NaN; every NaN is returned as the same one, without regard to its sign."""
     try:
         value = fmean(values)
     except OverflowError:  # finite values whose sum is not
@@ -97,7 +112,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss); infinite where that is beyond the largest float, at a loss of 709.8."""
+    """exp(loss); infinite where that exceeds the largest float, from a loss of about 709.8."""
     try:
         return exp(loss)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Which parts a model has, and which host has each: a user's device, the user's server, or a site."""
+"""Parts of a model and their placement: a user's device, the user's server, or a site is the host of each."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Training steps: the pure operations that split and federated schemes are made of.
+"""Training steps: the pure operations of which split and federated schemes consist.
 
 Segments and optimisers are plain hashable arguments, weights and optimiser states are trees of tensors, data and draws
-come in as arguments. Losses are means over the mini-batch (over its tokens, where each has a label), so a cut-layer
-gradient is that of the user's own mean loss.
+are arguments. Losses are means over the mini-batch (over its tokens, where each has a label), so a cut-layer gradient
+is that of the user's own mean loss.
 """
 
 from __future__ import annotations
@@ -26,30 +26,44 @@ from learning.optimisers import Optimiser
 Parameters = dict[str, Tensor]
 """Tensors by their names in the whole model ("3.weight"): weights, or their gradients."""
 Weights = Value[Parameters]
-"""Parameters at hand or deferred: what a scheme hands about."""
+"""Parameters as tensors, or deferred."""
 State = Value[Tree]
-"""The state of an optimiser, likewise: () if it has none."""
+"""State of an optimiser as tensors, or deferred; () if it has none."""
 
 Batch = Tensor | Modalities
 """Samples or features of a mini-batch: one array, or one for each modality."""
 Part = Callable[[Parameters, Any], Any]
-"""A part of a model: a pure function of its parameters and of the output of what is before it."""
+"""A part of a model: a pure function of its parameters and of the output of the part before it."""
 
 
 def front(segment: Part, parameters: Parameters, x: Batch) -> Any:
-    """Forward pass of a part that has another one behind it: up to the cut, the smashed data."""
+    """Forward pass of a part up to a cut; returns the smashed data.
+
+    Args:
+        segment: the part of the model.
+        parameters: its parameters.
+        x: samples, (samples, ...).
+    """
     return segment(parameters, x)
 
 
 def scored_front(segment: Segment, parameters: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
-    """`front`, and the attention that the class token pays to each token in the block before the cut."""
+    """`front`, and the attention (samples, tokens) of the class token to each token in the block before the cut."""
     return segment.scored(parameters, x)
 
 
 def back_gradients(segment: Part, parameters: Parameters, z: Batch, y: Tensor) -> tuple[Parameters, Any, Tensor]:
-    """Forward and backward pass above the cut: gradients of the weights and of the smashed data, and the loss.
+    """Forward and backward pass above the cut.
 
-    Of features of several modalities, gradients are a tree of their values; presence masks have none.
+    Args:
+        segment: the server's part of the model.
+        parameters: its parameters.
+        z: smashed data, (samples, ...).
+        y: labels, (samples,).
+
+    Returns:
+        Gradients of the parameters, of the smashed data (of several modalities, a tree of the gradients of their
+        values), and the loss.
     """
 
     def loss_of(parameters: Parameters, values: Any) -> Tensor:
@@ -61,7 +75,7 @@ def back_gradients(segment: Part, parameters: Parameters, z: Batch, y: Tensor) -
 
 
 def pullback(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """The value of a function, and what maps a gradient of that value to gradients of the arguments."""
+    """The value of a function, and a function that maps a gradient of the value to gradients of the arguments."""
     value, pull = vjp(function, *primals)[:2]
     return value, pull
 
@@ -69,17 +83,23 @@ def pullback(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable
 def back(
     segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, z: Batch, y: Tensor
 ) -> tuple[Parameters, Any, Any, Tensor]:
-    """`back_gradients`, then at once an optimiser step: new weights and state, cut-layer gradient, loss."""
+    """`back_gradients` and an optimiser step; returns new parameters and state, cut-layer gradient and loss."""
     gradients, dz, loss = back_gradients(segment, parameters, z, y)
     parameters, state = optimiser.step(parameters, gradients, state)
     return parameters, state, dz, loss
 
 
 def front_gradients(segment: Part, parameters: Parameters, x: Batch, dz: Any) -> Parameters:
-    """Backward pass below the cut.
+    """Backward pass below the cut; returns the gradients of the parameters.
 
-    The forward pass is repeated to have something to pull `dz` back through; the device kept its activations, so only
-    the backward pass is charged.
+    The forward pass is computed again for the backward pass; the device kept its activations, so only the backward pass
+    is charged.
+
+    Args:
+        segment: the device's part of the model.
+        parameters: its parameters.
+        x: samples, (samples, ...).
+        dz: the cut-layer gradient, in the shape of the smashed data.
     """
     with uncharged():
         _, pull = pullback(lambda p: differentiable(segment(p, x)), parameters)
@@ -88,9 +108,10 @@ def front_gradients(segment: Part, parameters: Parameters, x: Batch, dz: Any) ->
 
 
 def middle_gradients(segment: Part, parameters: Parameters, z: Batch, dz: Any) -> tuple[Parameters, Any]:
-    """Backward pass between two cuts, from the gradient `dz` of the output: gradients of weights and of the input `z`.
+    """Backward pass between two cuts, from the gradient `dz` of the output.
 
-    The forward pass is repeated but not charged, as in `front_gradients`.
+    Returns the gradients of the parameters and of the input `z`. The forward pass is not charged, as in
+    `front_gradients`.
     """
 
     def output(parameters: Parameters, values: Any) -> Any:
@@ -105,7 +126,7 @@ def middle_gradients(segment: Part, parameters: Parameters, z: Batch, dz: Any) -
 def update_middle(
     segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, z: Batch, dz: Any
 ) -> tuple[Parameters, Any, Any]:
-    """`middle_gradients`, then an optimiser step: new weights and state, and the gradient of the input."""
+    """`middle_gradients` and an optimiser step; returns new parameters and state, and the gradient of the input."""
     gradients, dx = middle_gradients(segment, parameters, z, dz)
     parameters, state = optimiser.step(parameters, gradients, state)
     return parameters, state, dx
@@ -114,23 +135,37 @@ def update_middle(
 def update_front(
     segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, x: Batch, dz: Any
 ) -> tuple[Parameters, Any]:
-    """Backward pass below the cut and an optimiser step."""
+    """`front_gradients` and an optimiser step; returns new parameters and state."""
     return optimiser.step(parameters, front_gradients(segment, parameters, x, dz), state)
 
 
 def apply_mean(
     optimiser: Optimiser, parameters: Parameters, state: Any, gradients: list[Parameters], weights: tuple[float, ...]
 ) -> tuple[Parameters, Any]:
-    """One optimiser step on the weighted mean of several users' gradients."""
+    """One optimiser step on the weighted mean of several users' gradients; returns new parameters and state.
+
+    Args:
+        optimiser: the optimiser.
+        parameters: the parameters.
+        state: its state.
+        gradients: each user's gradients.
+        weights: each user's weight.
+    """
     return optimiser.step(parameters, weighted_mean(gradients, weights), state)
 
 
 def train(
     segment: Part, optimiser: Optimiser, parameters: Parameters, state: Any, xs: list[Batch], ys: list[Tensor]
 ) -> tuple[Parameters, Any, Tensor]:
-    """A local step on each mini-batch of the stacks `xs`, (count, size, ...) each, and `ys`; also their mean loss.
+    """Local steps on a number of mini-batches; returns new parameters and state, and the mean loss over all samples.
 
-    The mean is over samples: a small mini-batch counts less.
+    Args:
+        segment: the model.
+        optimiser: the optimiser.
+        parameters: parameters of the model.
+        state: state of the optimiser.
+        xs: stacks of samples, (count, size, ...) each; there is a step for each of the `count` mini-batches.
+        ys: stacks of labels, (count, size) each.
     """
     return _descend(segment, optimiser, parameters, state, xs, ys, lambda gradients, _: gradients)
 
@@ -144,7 +179,7 @@ def train_proximal(
     xs: list[Batch],
     ys: list[Tensor],
 ) -> tuple[Parameters, Any, Tensor]:
-    """`train` with the proximal term of FedProx: gradients + mu (w - w_start), two FLOPs for each weight and step."""
+    """`train` with the proximal term of FedProx: mu (w - w_start) is added to a gradient, at two FLOPs a weight."""
     start = parameters
 
     def pulled(gradients: Parameters, parameters: Parameters) -> Parameters:
@@ -193,7 +228,7 @@ def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
-    """Gradient of the mean loss with respect to the logits (..., classes), at a user whose model ends elsewhere."""
+    """Gradient of `mean_loss` with respect to the logits (..., classes), for a model whose last part is elsewhere."""
     gradient: Tensor = grad(mean_loss)(logits, y)
     return gradient
 
@@ -209,15 +244,15 @@ def evaluate(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tupl
 
 
 def merge(*parts: Parameters) -> Parameters:
-    """The parts of a cut model as one."""
+    """Parameters of several parts of a model together, in the order of the parts."""
     return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def block(name: str) -> int:
-    """The block that a parameter belongs to."""
+    """Number of the block that contains the parameter `name`."""
     return int(name.partition(".")[0])
 
 
 def part(tree: Parameters, start: int, stop: int) -> Parameters:
-    """What belongs to blocks `start` to `stop` (exclusive)."""
+    """Entries of `tree` that belong to blocks `start` to `stop` (exclusive)."""
     return {name: value for name, value in tree.items() if start <= block(name) < stop}

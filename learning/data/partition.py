@@ -29,7 +29,7 @@ class Iid:
     """IID: a random permutation divided into equal parts."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        require(len(labels), users, 1)
+        require_samples(len(labels), users, 1)
         rows = streams.generator("partition", "rows").permutation(len(labels))
         return [np.sort(part) for part in np.array_split(rows, users)]
 
@@ -47,7 +47,7 @@ class Dirichlet:
     """Minimum number of samples of a user; missing ones are taken from the users with the most samples."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        require(len(labels), users, self.min_samples)
+        require_samples(len(labels), users, self.min_samples)
         parts: list[list[Integers]] = [[] for _ in range(users)]
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
@@ -55,7 +55,7 @@ class Dirichlet:
             shares = dirichlet(self.alpha, users, streams, int(label))
             for part, piece in zip(parts, np.split(rows, borders(shares, len(rows))), strict=True):
                 part.append(piece)
-        return topped_up([np.concatenate(part) for part in parts], self.min_samples, streams)
+        return with_minimum([np.concatenate(part) for part in parts], self.min_samples, streams)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Shards:
     """Shards per user, which is about its number of classes."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        require(len(labels), users, self.per_user)
+        require_samples(len(labels), users, self.per_user)
         shards = np.array_split(np.argsort(labels, kind="stable"), users * self.per_user)
         order = streams.generator("partition", "shards").permutation(len(shards)).reshape(users, self.per_user)
         return [np.sort(np.concatenate([shards[shard] for shard in mine])) for mine in order]
@@ -87,10 +87,10 @@ class QuantitySkew:
     """Minimum number of samples of a user; missing ones are taken from the users with the most samples."""
 
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        require(len(labels), users, self.min_samples)
+        require_samples(len(labels), users, self.min_samples)
         rows = streams.generator("partition", "rows").permutation(len(labels))
         shares = dirichlet(self.alpha, users, streams, "quantity")
-        return topped_up(np.split(rows, borders(shares, len(rows))), self.min_samples, streams)
+        return with_minimum(np.split(rows, borders(shares, len(rows))), self.min_samples, streams)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Natural:
         return [np.flatnonzero(owner == user) for user in range(users)]
 
 
-def require(samples: int, users: int, least: int) -> None:
-    """Raise ValueError unless all users can have `least` samples."""
-    if samples < users * least:
-        raise ValueError(f"{samples} training samples are too few to give {users} users at least {least} each")
+def require_samples(samples: int, users: int, minimum: int) -> None:
+    """Raise ValueError unless all users can have `minimum` samples."""
+    if samples < users * minimum:
+        raise ValueError(f"{samples} training samples are too few to give {users} users at least {minimum} each")
 
 
 def dirichlet(alpha: float, users: int, streams: Streams, what: int | str) -> NDArray[np.float64]:
@@ -136,11 +136,11 @@ def borders(shares: NDArray[np.float64], samples: int) -> Integers:
     return np.round(np.cumsum(shares)[:-1] * samples).astype(np.int64)
 
 
-def topped_up(parts: Sequence[Integers], least: int, streams: Streams) -> list[Integers]:
-    """Move random samples, one at a time from the user with the most, until all users have `least`."""
+def with_minimum(parts: Sequence[Integers], minimum: int, streams: Streams) -> list[Integers]:
+    """Move random samples, one at a time from the user with the most, until all users have `minimum`."""
     owned = [list(streams.generator("partition", "spare", user).permutation(part)) for user, part in enumerate(parts)]
     for mine in owned:
-        while len(mine) < least:
+        while len(mine) < minimum:
             mine.append(max(owned, key=len).pop())
     return [np.sort(np.array(mine, dtype=np.int64)) for mine in owned]
 

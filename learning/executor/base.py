@@ -73,7 +73,7 @@ class OperationCost(NamedTuple):
 class Counterparts(Protocol):
     """Maps shapes of the model that is trained to those of the larger model that is charged."""
 
-    def twin(self, tree: Any) -> Any:
+    def counterpart(self, tree: Any) -> Any:
         """The counterpart of a tree of meta tensors and plain arguments, in the same form."""
         ...
 
@@ -162,7 +162,7 @@ class Executor(ABC):
         cost = self._costs.get(plan.key)
         if cost is None:
             operation, form, _ = plan.key
-            args = self.charge.twin(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
+            args = self.charge.counterpart(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
             _, count, memory_bytes = _shape_run(operation, args)
             cost = self._costs[plan.key] = OperationCost(count.flops, memory_bytes)
         return cost
@@ -170,7 +170,7 @@ class Executor(ABC):
     def charged(self, value: Any) -> Spec:
         """Shapes by which a tree of values is charged: its own, or those of its counterpart."""
         spec = specification(value)
-        return spec if self.charge is None else Spec(self.charge.twin(spec.tree))
+        return spec if self.charge is None else Spec(self.charge.counterpart(spec.tree))
 
     def submit_plan(self, plan: OperationPlan) -> Any:
         """Submit a planned operation; returns what `submit` does."""

@@ -1,4 +1,4 @@
-"""The batched executor: when a value is read, all operations that are ready and alike run as one vectorised call."""
+"""The batched executor: when a value is read, all ready operations with equal shapes run as one vectorised call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ speed."""
 
 
 class Batched(LazyExecutor):
-    """Groups jobs with the same operation, shapes and plain arguments, wherever in simulated time they were submitted.
+    """Groups jobs with the same operation, shapes and plain arguments, at whatever simulated time they were submitted.
 
     No bit of a value depends on the group that it was computed in. All tensors are stacked (one that several jobs
     share, without copies). A single job is a stack of one; where it multiplies a matrix and a vector, for which torch

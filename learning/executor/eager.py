@@ -1,4 +1,4 @@
-"""The eager executor: every operation runs by itself. It is the reference, and the one to debug with."""
+"""The eager executor: every operation runs alone. It is the reference, and the executor for debugging."""
 
 from learning.executor.base import aligned, call, operands
 from learning.executor.deferred import Job

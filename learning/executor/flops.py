@@ -71,7 +71,7 @@ def charge_elementwise(flops_each: int, tree: Any) -> None:
 
 @contextmanager
 def uncharged() -> Iterator[None]:
-    """What runs inside costs no simulated time: the protocol has done it already."""
+    """Context in which operations are not charged, because the protocol has computed them before."""
     counter = CountFlops.active[-1] if CountFlops.active else None
     if counter:
         counter.paused += 1

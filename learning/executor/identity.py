@@ -1,4 +1,4 @@
-"""What a value is: a content key that names its whole history.
+"""Content keys: the identity of a value, by the whole history of its computation.
 
 A key is a hash of the operation, the code that it runs, its plain arguments, the shapes and formats of its tensors, the
 names of data and draws that enter it, and the keys of the values that it builds on. Equal keys mean equal values, bit
@@ -36,7 +36,7 @@ PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
 
 
 def digest(*parts: bytes) -> bytes:
-    """A key for what the parts name; the length of each is part of the name."""
+    """A key of several names; the length of each is hashed too."""
     hashed = blake2b(digest_size=KEY_BYTES)
     for part in parts:
         hashed.update(len(part).to_bytes(4, "little"))
@@ -45,14 +45,14 @@ def digest(*parts: bytes) -> bytes:
 
 
 def surroundings(executor: str) -> bytes:
-    """What all values of a process share: versions, instruction set, kind of executor."""
+    """Key of what all values of a process have in common: versions, instruction set, kind of executor."""
     instructions = torch.backends.cpu.get_cpu_capability(), os.environ[VARIABLE]
     facts = (torch.__version__, *instructions, platform.python_version(), executor)
     return digest(*(fact.encode() for fact in facts))
 
 
 def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> bytes:
-    """A call with its plain arguments, and with tensors of any content in the shapes of `args`."""
+    """Key of a call with its plain arguments, and with tensors of any content in the shapes of `args`."""
     leaves, form = tree_flatten(args)
     names = [surroundings, of_code(operation), repr(form).encode(), *(of_code(kind) for kind in _nodes(form))]
     for leaf in leaves:
@@ -64,9 +64,9 @@ def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> by
 
 
 def of_result(call: bytes, inputs: Iterable[Any]) -> bytes:
-    """What a call yields on tensors, deferred values and lazy leaves.
+    """Key of the result of a call on tensors, deferred values and lazy leaves.
 
-    Their names are strung together: none is the beginning of another one, so no two rows of names read alike.
+    Their names are concatenated: none is a prefix of another one, so that different sequences of names differ.
     """
     names = [getattr(each, "identity", None) or of_tensor(each) for each in inputs]  # a tensor does not know its name
     return blake2b(b"".join([call, *names]), digest_size=KEY_BYTES).digest()
@@ -83,7 +83,7 @@ def of_plain(value: Any) -> bytes:
 
 
 def of_tensor(tensor: Tensor) -> bytes:
-    """A tensor given as it is, by its content."""
+    """Key of a tensor, by its content."""
     known = _tensors.get(id(tensor))
     if known is None or known[0]() is not tensor:
         plain = tensor.detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""How much memory an operation needs at once, from the run on meta tensors that also counts its FLOPs."""
+"""Peak memory of an operation, from the run on meta tensors that also counts its FLOPs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
-    """Notes when each tensor that is made inside it is used for the first and the last time.
+    """Records when each tensor that is created inside it is used for the first and the last time.
 
-    What the backward pass needs of the forward pass is used there again, so activations are in it. Memory is taken to
-    be free after the last use.
+    Activations that the backward pass needs are used again there, so they are included. Memory is assumed to be free
+    after the last use.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
         return out
 
     def bytes(self, operands: Any, results: Any) -> int:
-        """The most that is held at once: operands all the time, results to the end, and what is made in between."""
+        """Peak memory in bytes: operands all the time, results to the end, and intermediate tensors while needed."""
         given, kept = ({_place(leaf) for leaf in _tensors(tree)} for tree in (operands, results))
         made = {_place(tensor): tensor.untyped_storage().nbytes() for tensor in self._seen + _tensors(results)}
         change: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""What a model family must offer: a list of blocks, each border between two of them a place to cut."""
+"""The interface of model families: a model is a list of blocks, and can be cut between any two of them."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Architecture(Protocol):
-    """A described, hashable model family; two equal descriptions build the same model."""
+    """Description of a model; hashable, and equal descriptions build the same model."""
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
         """Build the blocks in the order in which data flow through them.
@@ -22,10 +22,10 @@ class Architecture(Protocol):
 
 @runtime_checkable
 class Pretrained(Protocol):
-    """An architecture that brings weights along."""
+    """An architecture with pretrained weights."""
 
     def weights(self, input_shape: tuple[int, ...], classes: int) -> dict[str, Tensor]:
-        """Those of its parameters that it knows, under their names in the whole model; the others are drawn."""
+        """Pretrained parameters by their names in the whole model; parameters that are not among them are drawn."""
         ...
 
 

@@ -16,7 +16,7 @@ class Gpt:
     # Radford et al., Language models are unsupervised multitask learners, 2019.
 
     width: Annotated[int, Ge(1)] = 64
-    """Length of a token's vector."""
+    """Dimension of a token's embedding."""
 
     depth: Annotated[int, Ge(1)] = 4
     """Number of transformer layers."""
@@ -43,7 +43,7 @@ class Gpt:
 
 
 class TokenEmbedding(nn.Module):
-    """A learnt vector for each token and one for each place."""
+    """Learnt embeddings of tokens and positions, added."""
 
     def __init__(self, vocabulary: int, places: int, width: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class TokenEmbedding(nn.Module):
 
 
 class NextToken(nn.Module):
-    """Normalises, and maps each token to the logits of its successor."""
+    """Layer normalisation, and a linear map of each token to the logits of the next one."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()

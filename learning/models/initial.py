@@ -1,4 +1,4 @@
-"""Initial parameters, each drawn from a stream that bears its own name."""
+"""Initial parameters, each drawn from a stream with the parameter's name."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Linear maps of a transformer that say what they are for, so that low-rank adapters find them."""
+"""Linear maps of a transformer with named roles, by which low-rank adapters refer to them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class LowRank(nn.Module):
 
 
 class Projection(nn.Linear):
-    """A linear map whose outputs are divided evenly among the roles it plays, such as q, k and v of an attention.
+    """A linear map whose outputs are divided evenly among its roles, such as q, k and v of an attention.
 
-    Children are adapters, each named after what it adapts: one role, or all of them together ("qkv").
+    Children are adapters, each with the name of its target: one role, or all of them together ("qkv").
     """
 
     def __init__(self, inputs: int, outputs: int, *roles: str) -> None:
@@ -33,7 +33,7 @@ class Projection(nn.Linear):
         self.roles = roles
 
     def rows(self, target: str) -> slice | None:
-        """The rows of the weight that `target` names; None if it names none."""
+        """Rows of the weight that belong to `target`; None if that is no role."""
         if target == "".join(self.roles):
             return slice(0, self.out_features)
         if target not in self.roles:
@@ -42,12 +42,12 @@ class Projection(nn.Linear):
         return slice(position * each, (position + 1) * each)
 
     def placed(self, target: str, increment: Tensor) -> Tensor:
-        """An increment of what `target` names as one of the whole weight: zero in all other rows."""
+        """An increment of the rows of `target`, (rows, inputs), as one of the whole weight, zero in all other rows."""
         rows = self._named(target)
         return F.pad(increment, (0, 0, rows.start, self.out_features - rows.stop))
 
     def adapt(self, target: str, rank: int, scale: float) -> None:
-        """Add a low-rank adapter to what `target` names."""
+        """Add a low-rank adapter to the rows of `target`, with this rank and scale."""
         rows = self._named(target)
         self.add_module(target, LowRank(self.in_features, rows.stop - rows.start, rank, scale))
 

@@ -70,7 +70,7 @@ class Segment:
 
     @property
     def blocks(self) -> int:
-        """How many blocks; a whole model of n blocks can be cut at 1 to n - 1."""
+        """Number of blocks; a whole model of n blocks can be cut at 1 to n - 1."""
         return self.stop - self.start
 
     @property
@@ -80,20 +80,27 @@ class Segment:
 
     @property
     def whole(self) -> "Segment":
-        """The model that it is a part of."""
+        """The whole model of which it is a part."""
         return replace(self, start=0, stop=self.last + 1)
 
     @property
     def parameter_count(self) -> int:
-        """How many scalars its parameters have."""
+        """Number of scalars in its parameters."""
         return sum(parameter.numel() for parameter in _function(self).parameters.values())
 
     def parameters(self) -> dict[str, Tensor]:
-        """Its parameters as meta tensors: names, shapes and torch's default dtype, no values."""
+        """Its parameters by name, as meta tensors of torch's default dtype."""
         return dict(_function(self).parameters)
 
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-        """Parameters that the model brings along; others drawn from streams of their own names, whatever the cut."""
+        """Initial parameters by name: pretrained ones of the model, the others drawn.
+
+        A parameter is drawn from the stream with its name, so that it is the same for all cuts.
+
+        Args:
+            streams: the run's random streams.
+            dtype: number format of the parameters.
+        """
         function = _function(self)
         brought = _given(self.architecture, self.input_shape, self.classes)
         given = {self._prefix + name: value for name, value in brought.items()}
@@ -103,14 +110,14 @@ class Segment:
         }
 
     def cut(self, at: int) -> tuple["Segment", "Segment"]:
-        """Cut before block `at`, counted from the beginning of the whole model, into front and back."""
+        """The segment cut in two before block `at`, counted from the beginning of the whole model: front and back."""
         if not self.start < at < self.stop:
             allowed = f"{self.start + 1} to {self.stop - 1}" if self.blocks > 1 else "none"
             raise ValueError(f"cut {at} does not leave a block on either side; possible cuts: {allowed}")
         return replace(self, stop=at), replace(self, start=at)
 
     def block(self, name: str) -> int:
-        """The block that the parameter or weight of this name belongs to."""
+        """Number of the block that contains the parameter or weight `name`."""
         return int(name.removeprefix(self._prefix).partition(".")[0])
 
     @property
@@ -139,7 +146,7 @@ def whole(architecture: Architecture, dataset: Dataset) -> Segment:
 
 
 def check_reads(model: Segment, x: Tensor, name: str) -> None:
-    """Raises ValueError unless a model reads what samples `x` of a data set are: tokens or numbers."""
+    """Raises ValueError unless a model accepts samples `x` of the data set `name`: tokens or numbers."""
     first = modules(replace(model, stop=model.start + 1))
     reads_tokens = any(isinstance(module, nn.Embedding) for module in first.modules())
     if reads_tokens == x.is_floating_point():
@@ -164,7 +171,7 @@ def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: i
 
 
 def modules(segment: Segment) -> nn.Sequential:
-    """Its blocks as modules without values, under the names that they have in the whole model; not to be changed."""
+    """Blocks of a segment as modules on the meta device, by their names in the whole model; must not be modified."""
     blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
     run = nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
     return nn.Sequential(OrderedDict([(segment.name, run)])) if segment.name else run
@@ -176,14 +183,14 @@ def _given(architecture: Architecture, input_shape: tuple[int, ...], classes: in
 
 
 class Scored(nn.Module):
-    """Blocks of which the last one also hands out its attention."""
+    """A sequence of blocks that also returns the attention of the last one."""
 
     def __init__(self, run: nn.Module) -> None:
         super().__init__()
         for name, block in run.named_children():
             self.add_module(name, block)
         if not hasattr(block, "scored"):
-            raise ValueError(f"block {name} has no attention that it could hand out")
+            raise ValueError(f"block {name} has no attention")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         blocks: list[Any] = list(self.children())
@@ -194,7 +201,7 @@ class Scored(nn.Module):
 
 
 def with_attention(run: nn.Sequential, name: str) -> nn.Module:
-    """The modules of a chain, which bears a name or none, so that they hand out their last block's attention too."""
+    """The modules of a chain, which also return the attention of their last block; `name` is the chain's, or empty."""
     return nn.Sequential(OrderedDict([(name, Scored(run[0]))])) if name else Scored(run)
 
 

@@ -8,10 +8,11 @@ from learning.data.modalities import Modalities
 
 
 class Stateless:
-    """Calls a module with parameters that are given instead of its own; the module is left as it was.
+    """Calls a module with given parameters in place of its own; the module is not modified.
 
-    Like torch.func.functional_call, under torch.func transforms too, but where the parameters go is looked up once and
-    not at every call: a three-layer perceptron on 16 digits takes 36 microseconds instead of 77 (the bare module 33).
+    It is equivalent to torch.func.functional_call, under torch.func transforms too, but finds the slots of the
+    parameters once and not in every call: a three-layer perceptron on 16 digits takes 36 microseconds instead of 77
+    (the module alone 33).
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -20,7 +21,7 @@ class Stateless:
         self._slots = [self._slot(name) for name in self.parameters]
 
     def owner(self, name: str) -> nn.Module:
-        """The module that holds the parameter of that name."""
+        """The module that has the parameter `name`."""
         return self.module.get_submodule(name.rpartition(".")[0])
 
     def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities) -> Any:

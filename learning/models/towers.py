@@ -33,7 +33,7 @@ class Tower:
 
 @dataclass(frozen=True)
 class Towers:
-    """Towers side by side: a pure function of their parameters and a batch of several modalities."""
+    """Parallel towers: a pure function of their parameters and a batch of several modalities."""
 
     towers: tuple[Segment, ...]
     """One chain for each modality, of that name; their order is that of features and parameters."""
@@ -41,7 +41,7 @@ class Towers:
     def __call__(self, params: Parameters, x: Modalities) -> Modalities:
         """Map the arrays of `x` to features (batch, features), with the presence masks as they are.
 
-        Towers of modalities that `x` has no values of do nothing; modalities without a tower are left out.
+        Towers of modalities of which `x` has no values are not computed; modalities without a tower are ignored.
         """
         here = [tower for tower in self.towers if tower.name in x.values]
         values = {tower.name: tower(own(tower, params), x.values[tower.name]) for tower in here}
@@ -105,9 +105,9 @@ def own(part: Segment | Towers, params: Parameters) -> Parameters:
 
 
 class Concatenate(nn.Module):
-    """Features of all modalities side by side, in one order; zeros where a sample lacks a modality.
+    """Concatenates the features of all modalities in a fixed order, with zeros where a sample lacks a modality.
 
-    So what is absent has no influence and gets no gradient, whatever stands in its place.
+    The features of an absent modality therefore have no influence and no gradient.
     """
 
     def __init__(self, widths: tuple[tuple[str, int], ...]) -> None:
@@ -127,7 +127,7 @@ class Concatenate(nn.Module):
 
 @dataclass(frozen=True)
 class Fusion:
-    """The architecture of a fusion network: a model on the features of all towers side by side."""
+    """The architecture of a fusion network: a model on the concatenated features of all towers."""
 
     # Ngiam et al., Multimodal deep learning, ICML 2011.
 

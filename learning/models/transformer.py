@@ -41,7 +41,7 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
         "mlp.c_proj": ("fc2",),
     },
 }
-"""The linear maps of a layer, by their names in the library, and what they are for."""
+"""The linear maps of a layer by their names in the library, and their roles."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Transformer:
     """Folder with config.json and weights, or `package:NAME` for a Python package that carries them in `model`."""
 
     width: Annotated[int, Ge(1)] = 64
-    """Length of a token's vector; not read where a folder is given, like all that follows."""
+    """Dimension of a token's embedding; where a folder is given, this and all following fields are not used."""
 
     depth: Annotated[int, Ge(1)] = 4
     """Number of layers."""
@@ -84,7 +84,7 @@ class Transformer:
         return self.family != "gpt2"
 
     def __repr__(self) -> str:
-        """What decides its function: the content of the configuration, and the version of the library."""
+        """Description of its function: the content of the configuration, and the version of the library."""
         fields = self.family, self.width, self.depth, self.heads, self.vocabulary, self.patch
         if self.folder is None:
             return f"Transformer{fields}"
@@ -100,7 +100,7 @@ class Transformer:
         return _cut(self.family, library().AutoModel.from_config(config, attn_implementation="eager"), classes)
 
     def weights(self, input_shape: tuple[int, ...], classes: int) -> dict[str, Tensor]:
-        """The weights in the folder under the names that they have in a whole model: all but the classifier's."""
+        """The weights in the folder by their names in the whole model: all but the classifier's."""
         if self.folder is None:
             return {}
         model = library().AutoModel.from_pretrained(
@@ -133,7 +133,7 @@ class Transformer:
 
 @cache
 def library() -> Any:
-    """The transformers library, which is not to look anything up. Raises ValueError where it is not installed."""
+    """The transformers library, in offline mode. Raises ValueError where it is not installed."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         found = import_module("transformers")
@@ -162,7 +162,7 @@ def _cut(family: str, model: Any, classes: int) -> list[nn.Module]:
 
 
 def _projected(layer: nn.Module, family: str) -> nn.Module:
-    """A layer whose linear maps say what they are for."""
+    """A layer whose linear maps are `Projection`s with roles."""
     for name, roles in ROLES[family].items():
         old = layer.get_submodule(name)
         weight, bias = old.get_parameter("weight"), old.get_parameter("bias")
@@ -176,7 +176,7 @@ def _projected(layer: nn.Module, family: str) -> nn.Module:
 
 
 class BertEmbedding(nn.Module):
-    """Vectors of tokens (b, n) and places, normalised; those of padding are zero, which is how later blocks know it."""
+    """Normalised embeddings of tokens (b, n) and positions; zero for padding, by which later blocks identify it."""
 
     def __init__(self, embeddings: Any, padding: int) -> None:
         super().__init__()
@@ -194,13 +194,13 @@ class BertEmbedding(nn.Module):
 
 
 def real(z: Tensor) -> Tensor:
-    """Which tokens (b, n) are no padding: those not much shorter than the first one; codecs may disturb zeros."""
+    """Which tokens (b, n) are no padding: those with a norm not far below the first one's; codecs may change zeros."""
     size = z.square().mean(-1)
     return size > 0.1 * size[:, :1]
 
 
 class Attentive(nn.Module):
-    """A layer of the library that hands out whom its first token attends to, if that is wanted."""
+    """A layer of the library that can also return the attention of its first token."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class VitBlock(Attentive):
 
 
 class BertBlock(Attentive):
-    """A layer in which nobody attends to padding; padding stays zero."""
+    """A layer in which no token attends to padding; padding stays zero."""
 
     def forward(self, z: Tensor) -> Tensor:
         tokens = real(z)
@@ -266,7 +266,7 @@ class FirstHead(nn.Module):
 
 
 class GptEmbedding(nn.Module):
-    """Vectors of tokens and places."""
+    """Embeddings of tokens and positions, added."""
 
     def __init__(self, token: nn.Embedding, place: nn.Embedding) -> None:
         super().__init__()
@@ -278,7 +278,7 @@ class GptEmbedding(nn.Module):
 
 
 class GptBlock(nn.Module):
-    """A layer in which nobody attends to what comes later."""
+    """A layer in which no token attends to later ones."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -292,7 +292,7 @@ class GptBlock(nn.Module):
 
 
 class NextHead(nn.Module):
-    """Normalises, and maps each token to the logits of its successor; not tied to the embedding."""
+    """Layer normalisation and a linear map of each token to the logits of the next one; not tied to the embedding."""
 
     def __init__(self, norm: nn.Module, width: int, classes: int) -> None:
         super().__init__()

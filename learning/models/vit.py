@@ -20,7 +20,7 @@ class Vit:
     """Side of a square patch in pixels; must divide height and width of the image."""
 
     width: Annotated[int, Ge(1)] = 64
-    """Length of a token."""
+    """Dimension of a token."""
 
     depth: Annotated[int, Ge(1)] = 4
     """Number of transformer layers."""
@@ -32,7 +32,7 @@ class Vit:
     """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
 
     class_token: bool = False
-    """Put a learnt token before the patches, from which the head classifies instead of from the mean of all tokens."""
+    """Whether a learnt token is put before the patches, from which the head classifies in place of the mean token."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -71,7 +71,7 @@ class ClassToken(nn.Module):
 class Embedding(nn.Module):
     """Cuts an image into patches, maps each linearly to a token, puts a class token before them and adds positions.
 
-    Nothing behind it knows of positions: layers take any number of tokens in any order.
+    No later block depends on positions: layers take any number of tokens in any order.
     """
 
     def __init__(self, input_shape: tuple[int, ...], patch: int, width: int, class_token: bool) -> None:
@@ -102,7 +102,7 @@ class Attention(nn.Module):
         return self.scored(x)[0]
 
     def scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Its output (b, tokens, width), and how much each token attends to each: (b, heads, tokens, tokens)."""
+        """Its output (b, tokens, width), and the attention of each token to each: (b, heads, tokens, tokens)."""
         qkv: Tensor = self.inward(x)
         q, k, v = qkv.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (b, heads, tokens, d) each
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5

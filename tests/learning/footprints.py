@@ -50,7 +50,7 @@ def footprint(
     """
     x = torch.empty_like(x, device="meta")
     if charge is not None:
-        part, x = charge.twin((part, x))
+        part, x = charge.counterpart((part, x))
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     trained = {name: value.to(dtype) for name, value in part.parameters().items()}
     frozen = {name: value.to(dtype) for name, value in part.frozen().items()} if isinstance(part, Adapted) else {}

@@ -82,14 +82,14 @@ def test_bits_of_chosen_tokens():
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 5, 12])
 def test_every_cut_divides_the_large_model(depth):
-    """The twins of front and back make up the whole, and hold layers in the ratio of the small model's."""
+    """The counterparts of front and back make up the whole, and hold layers in the ratio of the small model's."""
     model = small(depth)
     charge = Charge("vit_b32", model)
     for at in range(1, depth + 2):
-        front, back = (charge.twin(part) for part in model.cut(at))
+        front, back = (charge.counterpart(part) for part in model.cut(at))
         assert (front.start, front.stop, back.stop) == (0, back.start, 14)
         assert front.stop - 1 == pytest.approx((at - 1) * 12 / depth, abs=0.5)
-        lower, upper = (charge.twin(part.parameters()) for part in model.cut(at))
+        lower, upper = (charge.counterpart(part.parameters()) for part in model.cut(at))
         assert {n: v.shape for n, v in lower.items()} == {n: v.shape for n, v in front.parameters().items()}
         assert {n: v.shape for n, v in (lower | upper).items()} == {
             n: v.shape for n, v in charge.large.parameters().items()
@@ -99,12 +99,12 @@ def test_every_cut_divides_the_large_model(depth):
 def test_adapters_have_their_rank_and_the_large_models_sides():
     model = small()
     adapted = Lora(8, targets=("q", "v"), head=False).on(model)
-    twin = Charge("vit_b32", model).twin(adapted.parameters())
-    assert sum(value.numel() for value in twin.values()) == 12 * 4 * 8 * 768
-    assert Charge("vit_b32", model).twin(adapted).parameter_count == 12 * 4 * 8 * 768
+    counterpart = Charge("vit_b32", model).counterpart(adapted.parameters())
+    assert sum(value.numel() for value in counterpart.values()) == 12 * 4 * 8 * 768
+    assert Charge("vit_b32", model).counterpart(adapted).parameter_count == 12 * 4 * 8 * 768
     fused = Lora(8, targets=("qkv", "proj", "fc1", "fc2"), head=False).on(model)
     expected = 12 * 8 * (4 * 768 + 2 * 768 + 2 * 5 * 768)
-    assert sum(value.numel() for value in Charge("vit_b32", model).twin(fused.parameters()).values()) == expected
+    assert sum(value.numel() for value in Charge("vit_b32", model).counterpart(fused.parameters()).values()) == expected
 
 
 def test_cost_of_a_step_with_adapters():
@@ -128,9 +128,9 @@ def test_cost_of_a_step_with_adapters():
 
 def test_state_of_an_optimiser():
     model = small()
-    twin = Charge("vit_b32", model).twin(Adam().init(model.parameters()))
+    counterpart = Charge("vit_b32", model).counterpart(Adam().init(model.parameters()))
     shapes = {n: v.shape for n, v in Charge("vit_b32", model).large.parameters().items()}
-    assert all({n: v.shape for n, v in moment.items()} == shapes for moment in twin[1:])
+    assert all({n: v.shape for n, v in moment.items()} == shapes for moment in counterpart[1:])
 
 
 def test_a_language_model_is_charged_with_its_own_vocabulary():

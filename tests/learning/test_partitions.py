@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from named_streams import NamedStreams
 from scipy import stats
 
-from learning.data.partition import PARTITIONS, Dirichlet, Iid, Natural, QuantitySkew, Shards, dirichlet, topped_up
+from learning.data.partition import PARTITIONS, Dirichlet, Iid, Natural, QuantitySkew, Shards, dirichlet, with_minimum
 
 LABELS = np.random.Generator(np.random.Philox(key=0)).integers(0, 10, 1000)
 STREAMS = NamedStreams(2)
@@ -106,7 +106,7 @@ def test_quantity_skew_varies_sizes_but_not_classes():
 
 def test_topping_up_takes_from_the_best_supplied_at_random():
     """What is taken is a random sample of the giver: hypergeometric, here checked to 5 standard deviations."""
-    rich, poor, fair = topped_up([np.arange(1000), np.array([], dtype=int), np.arange(1000, 1300)], 200, STREAMS)
+    rich, poor, fair = with_minimum([np.arange(1000), np.array([], dtype=int), np.arange(1000, 1300)], 200, STREAMS)
     assert (len(rich), len(poor), len(fair)) == (800, 200, 300)
     law = stats.hypergeom(1000, 500, 200)
     assert abs((poor < 500).sum() - law.mean()) <= 5 * law.std()
