@@ -16,6 +16,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "channel": ("csi",),
     "configuration": ("control.configuration",),
     "csi": ("control.csi",),
+    "deepest_m": ("max_depth_m",),
     "fastest_kmh": ("max_speed_kmh",),
     "fastest_m_per_s": ("max_speed_m_per_s",),
     "fixed_power": ("control.fixed_power",),

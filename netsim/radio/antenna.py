@@ -1,7 +1,7 @@
-"""Antennas of stations: gain by direction, and how many sectors a site has.
+"""Antennas of stations: gain patterns and sectors.
 
-TR 38.901 clause 7.3: elements by table 7.3-1, columns of elements by clause 7.3 with weights of equal size, directions
-turned by equations 7.1-7 and 7.1-8.
+TR 38.901 clause 7.3: elements by table 7.3-1, columns of elements by clause 7.3 with weights of equal magnitude,
+directions rotated by equations 7.1-7 and 7.1-8.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ from annotated_types import Ge, Gt, Interval
 from netsim.units import MAX_DB, Decibels
 
 NULL = 1e-10
-"""Least factor of a column: in a null as good as nothing arrives, but its loss in dB stays finite."""
+"""Minimum power factor of a column, so that the loss in the nulls of its pattern is finite in dB."""
 
 
 class Antenna(Protocol):
-    """Antennas at a site, one for each sector; a sector is a station of its own."""
+    """The antennas of a site, one for each sector; each sector is a station."""
 
     @property
     def azimuths_deg(self) -> tuple[float, ...]:
-        """Where the sectors of a site look, in degrees counterclockwise from the x axis."""
+        """Boresight azimuth of each sector, in degrees counterclockwise from the x axis."""
         ...
 
     def gain_db(self, azimuth_deg: float, zenith_deg: float) -> float:
-        """Gain towards a direction: degrees beside where the sector looks, and degrees from straight up."""
+        """Return the gain in dB in a direction.
+
+        Args:
+            azimuth_deg: azimuth from the boresight of the sector in degrees.
+            zenith_deg: zenith angle in degrees; 90 is horizontal, more is downwards.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Omnidirectional:
-    """One antenna of equal gain in all directions: a site is a station."""
+    """Omnidirectional antenna: equal gain in all directions; each site is one station."""
 
     @property
     def azimuths_deg(self) -> tuple[float, ...]:
@@ -49,22 +54,22 @@ class ThreeSectors:
     """Three sectors at each site: elements of TR 38.901 table 7.3-1 in a column, tilted down."""
 
     element_gain_db: Decibels = 8.0
-    """Largest gain of an element in dBi (table 7.3-1: 8)."""
+    """Maximum gain of an element in dBi (table 7.3-1: 8)."""
     beamwidth_deg: Annotated[float, Gt(0)] = 65.0
-    """Angle in which an element's gain is within 3 dB, across and up, in degrees (table 7.3-1: 65)."""
+    """3 dB beamwidth of an element in degrees, horizontal and vertical (table 7.3-1: 65)."""
     min_db: Annotated[float, Interval(gt=0, le=MAX_DB)] = 30.0
-    """How far an element's gain falls at most, to the sides and behind, in dB (table 7.3-1: 30)."""
+    """Maximum attenuation of an element's pattern in dB, to the sides and behind (table 7.3-1: 30)."""
     elements: Annotated[int, Ge(1)] = 1
-    """Elements in the column, half a wavelength apart: n of them add 10 log10 n dB where they look (table 7.8-1:
-    10)."""
+    """Number of elements in the column, half a wavelength apart; n elements add 10 log10 n dB in their main direction
+    (table 7.8-1: 10)."""
     electrical_downtilt_deg: Annotated[float, Interval(ge=-90, le=90)] = 0.0
-    """Below the horizon where the column looks, by its phases, in degrees; needs more than one element (table 7.8-1:
-    12, a zenith angle of 102)."""
+    """Electrical downtilt in degrees, by the phases of the elements; needs more than one element (table 7.8-1: 12, a
+    zenith angle of 102)."""
     mechanical_downtilt_deg: Annotated[float, Interval(ge=-90, le=90)] = 0.0
-    """By how much the whole antenna is bent down, in degrees."""
+    """Mechanical downtilt of the whole antenna in degrees."""
     first_azimuth_deg: float = 30.0
-    """Where the first sector looks, in degrees counterclockwise from the x axis; the others 120 and 240 degrees on
-    (table 7.8-1: 30, 150 and 270)."""
+    """Boresight azimuth of the first sector, in degrees counterclockwise from the x axis; the others are 120 and 240
+    degrees further (table 7.8-1: 30, 150 and 270)."""
 
     @property
     def azimuths_deg(self) -> tuple[float, ...]:
@@ -80,7 +85,7 @@ class ThreeSectors:
         return min(12 * (off_deg / self.beamwidth_deg) ** 2, self.min_db)
 
     def _column_db(self, zenith: float) -> float:
-        """What the column adds: its elements' waves, turned to be in phase where it looks."""
+        """Array gain of the column in dB: its elements are in phase in its main direction."""
         if self.elements == 1:
             return 0.0
         turn = pi * (cos(zenith) + sin(radians(self.electrical_downtilt_deg)))
@@ -89,7 +94,7 @@ class ThreeSectors:
 
 
 def _bent(azimuth: float, zenith: float, downtilt: float) -> tuple[float, float]:
-    """Azimuth and zenith angle as an antenna bent down sees them, in radians."""
+    """Azimuth and zenith angle in the coordinates of an antenna with a mechanical downtilt, all in radians."""
     if downtilt == 0:
         return remainder(azimuth, 2 * pi), zenith
     ahead, aside, up = sin(zenith) * cos(azimuth), sin(zenith) * sin(azimuth), cos(zenith)

@@ -1,4 +1,4 @@
-"""Block fading: a power gain with mean one, constant within a block, drawn by block number."""
+"""Block fading: power gains with mean 1, constant within a fading block, drawn by block number."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ from netsim.units import Decibels, from_db
 
 
 class Gains(Protocol):
-    """Power gains of links at one carrier, block by block."""
+    """Power gains of links at one carrier, by fading block."""
 
     @property
     def coherence_time_s(self) -> float:
-        """Length of a block in seconds; block k lasts from k to k+1 coherence times."""
+        """Length of a fading block in seconds; block k lasts from k to k + 1 coherence times."""
         ...
 
     @property
     def max_gain(self) -> float:
-        """A power gain that no block of any link ever exceeds, in no resource block."""
+        """Upper bound of the power gain of any block, link and resource block."""
         ...
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
-        """Power gains of the blocks with these numbers, on the link whose stream is `key`.
+        """Return the power gains of a link in some fading blocks, as plain ratios.
 
-        Of the shape (blocks,) where all frequencies fade alike, (blocks, resource blocks) where they do not.
+        Args:
+            key: key of the link's stream of random numbers.
+            blocks: numbers of the fading blocks, shape (blocks,).
+
+        Returns:
+            Shape (blocks,) for flat fading, (blocks, resource blocks) for frequency-selective fading.
         """
         ...
 
@@ -42,13 +47,18 @@ class Fading(Protocol):
     """Small-scale fading."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
-        """The gains that it makes around a carrier, in resource blocks whose middles are so far from it."""
+        """Return the gains around a carrier.
+
+        Args:
+            carrier_hz: carrier frequency in Hz.
+            offsets_hz: middle frequencies of the resource blocks, relative to the carrier, in Hz.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class NoFading:
-    """No fading: the gain is one for ever."""
+    """No fading: the power gain is 1 at all times."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
         return self
@@ -67,7 +77,7 @@ class NoFading:
 
 @dataclass(frozen=True)
 class Rayleigh:
-    """Rayleigh block fading: no dominant path, the power gain is exponential with mean one."""
+    """Rayleigh block fading: without a dominant path; the power gain is exponential with mean 1."""
 
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds (our choice: 0.4 over the Doppler shift of a pedestrian at 3.5 GHz)."""
@@ -85,10 +95,11 @@ class Rayleigh:
 
 @dataclass(frozen=True)
 class Rician:
-    """Rician block fading: one dominant path amid scattered ones."""
+    """Rician block fading: a dominant path and scattered ones."""
 
     k_db: Decibels = 9.0
-    """Power of the dominant path over that of all others in dB (TR 38.901 table 7.5-6: mean 9 in UMi and UMa LOS)."""
+    """Rician K factor in dB: power of the dominant path over that of all others (TR 38.901 table 7.5-6: mean 9 in UMi
+    and UMa LOS)."""
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""
 
@@ -111,10 +122,10 @@ class Rician:
 
 @dataclass(frozen=True)
 class Nakagami:
-    """Nakagami-m block fading: between worse than Rayleigh and hardly any."""
+    """Nakagami-m block fading: from deeper than Rayleigh fading to almost none."""
 
     m: Annotated[float, Ge(0.5)] = 2.0
-    """Shape: the power gain is gamma distributed with variance 1/m; 1 is Rayleigh, 0.5 the worst possible."""
+    """Shape m: the power gain has a gamma distribution with variance 1/m; 1 is Rayleigh, 0.5 is the deepest fading."""
     coherence_time_s: Annotated[float, Gt(0)] = 0.05
     """Length of a fading block in seconds."""
 
@@ -140,10 +151,15 @@ FADINGS: dict[str, type] = {
 }
 
 RESOURCE_BLOCK_HZ = 180e3
-"""Twelve subcarriers of 15 kHz (TS 38.211, 4.4.4.1)."""
+"""Width of a resource block: twelve subcarriers of 15 kHz (TS 38.211, 4.4.4.1)."""
 
 
 def resource_blocks_hz(bandwidth_hz: float, count: int | None = None) -> Floats:
-    """Middles of the resource blocks of a band, from its own: `count` of equal width, by default of 180 kHz or more."""
+    """Return the middle frequencies of the resource blocks of a band, relative to that of the band, in Hz.
+
+    Args:
+        bandwidth_hz: bandwidth in Hz.
+        count: number of resource blocks of equal width; None is as many of 180 kHz or more as fit.
+    """
     count = count or max(1, int(bandwidth_hz // RESOURCE_BLOCK_HZ))
     return np.asarray((np.arange(count) - (count - 1) / 2) * bandwidth_hz / count, dtype=np.float64)

@@ -21,7 +21,7 @@ from netsim.radio.slot.medium import SlotMedium
 
 
 class Fidelity(Protocol):
-    """A simulation fidelity: how a station's band is simulated."""
+    """A simulation fidelity: the level of detail with which the band of a station is simulated."""
 
     def band(
         self,
@@ -35,24 +35,24 @@ class Fidelity(Protocol):
         *,
         spread: bool,
     ) -> Band:
-        """One direction of a station's band.
+        """Return the band of a station in one direction.
 
         Args:
-            env: the simulation.
-            bandwidth_hz: width of the band.
+            env: the environment.
+            bandwidth_hz: bandwidth in Hz.
             law: the scheduling policy of the band.
             scheduler: the policy's scheduler, which all stations share in this direction.
             attached: numbers of the users that belong to the station.
             rate: the rate law of all links.
-            key: names the random draws of the band.
-            spread: whether the sender's power is spread over the whole band (a station's) or sits in its share.
+            key: key of the stream of the band's random draws.
+            spread: True spreads the sender's power over the whole band (downlink), False over its share (uplink).
         """
         ...
 
 
 @dataclass(frozen=True)
 class Flow:
-    """Bits flow at rates that are exact between changes, and each transmission ends at the very instant: fast."""
+    """Fluid flow: bits flow at rates that are constant between changes; transmissions end at exact instants. Fast."""
 
     def band(
         self,
@@ -71,21 +71,23 @@ class Flow:
 
 @dataclass(frozen=True)
 class Slots:
-    """Slot by slot and resource block by resource block, as a scheduler does it: what the flow is checked against."""
+    """Slot level: the scheduler assigns the resource blocks of each slot; slower, a check of fluid flow."""
 
     tti_s: Annotated[float, Gt(0)] = 1e-3
     """Length of a slot in seconds (TS 38.211 table 4.3.2-1: 1 ms at a subcarrier spacing of 15 kHz)."""
     resource_blocks: Annotated[int, Ge(1)] = 50
-    """Resource blocks of equal width in the band (TS 36.101 table 5.6-1: 50 in 10 MHz)."""
+    """Number of resource blocks of equal width in the band (TS 36.101 table 5.6-1: 50 in 10 MHz)."""
     cqi_delay_slots: Annotated[int, Ge(0)] = 0
-    """Age in slots of what the station knows of channels; it stands in for the `cqi_delay_blocks` of a rate law."""
+    """Age in slots of the station's channel state information; it replaces the `cqi_delay_blocks` of a rate law."""
     round_trip_slots: Annotated[int, Ge(1)] = 8
-    """Slots from a transport block to its copy, where the rate law has them (TS 36.213, 8: 8 ms with FDD)."""
+    """Slots from a transport block to its retransmission, for rate laws with transport blocks (TS 36.213, 8: 8 ms with
+    FDD)."""
     outer_loop_db: Annotated[float, Interval(ge=0, le=10)] = 0.5
-    """Step in dB by which a lost block makes the choice of modulation and coding more careful; 0 is no outer loop."""
+    """Step in dB of the outer loop of link adaptation, by which a lost block makes the choice of modulation and coding
+    more robust; 0 is no outer loop."""
     max_retransmissions: Annotated[int, Ge(0)] | None = 32
-    """How often a transport block, where the rate law has them, is sent anew when all its attempts were lost; then the
-    radio link fails, and the transfer is given up (TS 38.331, maxRetxThreshold: 1 to 32). Null is no limit."""
+    """For rate laws with transport blocks: how many times a block is sent again after all its attempts were lost; then
+    the radio link fails, and the transfer is abandoned (TS 38.331, maxRetxThreshold: 1 to 32). null is no limit."""
 
     def band(
         self,

@@ -1,8 +1,8 @@
 """Co-channel interference: a signal on the air raises the noise of receivers at the other stations of its channel.
 
-Which part of a band a sender occupies is not said, so its power counts as spread evenly over the whole band, and where
-senders take turns, over time as well. Between a sender and the receivers that it interferes with only the mean gain
-counts: path loss, shadowing and antennas. A receiver's noise then rises by a factor that changes whenever a
+The model has no position of a sender's part within the band, so its power is spread evenly over the whole band, and for
+senders that alternate, over time as well. Between a sender and the receivers that it interferes with only the mean gain
+is used: path loss, shadowing and antennas. The noise of a receiver rises by a factor that changes whenever a
 transmission on the channel begins, ends, or gets another part of a band.
 """
 
@@ -27,13 +27,13 @@ class Interference:
     """Stations on the same channel interfere with each other, and with each other's users."""
 
     reuse: Annotated[int, Ge(1)] = 1
-    """Channels: station k uses channel k modulo this. With three sectors at each site, 3 gives each sector of a site a
-    channel of its own. The bandwidth of `sharing` is that of one channel."""
+    """Reuse factor, the number of channels: station k uses channel k modulo this. With three sectors at each site, 3
+    gives each sector of a site a different channel. The bandwidth in `sharing` is that of one channel."""
     channels_of_stations: tuple[Annotated[int, Ge(0)], ...] | None = None
-    """The channel of stations 0, 1, 2 and so on, instead of `reuse`."""
+    """Channels of stations 0, 1, 2 and so on, instead of `reuse`; null uses `reuse`."""
 
     def channels(self, stations: int) -> list[int]:
-        """The channel of each station. Raises ValueError if the list does not fit."""
+        """Return the channel of each of `stations` stations. Raises ValueError if the list has another length."""
         if self.channels_of_stations is None:
             return [station % self.reuse for station in range(stations)]
         if len(self.channels_of_stations) != stations:
@@ -44,43 +44,46 @@ class Interference:
 
 @dataclass
 class Powers:
-    """Powers, gains and noise that determine interference, as they are now; all may change with time."""
+    """The present powers, gains and noise that determine interference; all may change with time."""
 
     gains: Floats
-    """Mean power gain between users (rows) and stations (columns), antennas included."""
+    """Mean power gains as plain ratios, with antennas, shape (users, stations)."""
     users_w: Floats
-    """Transmit power of each user."""
+    """Transmit power of each user in W, shape (users,)."""
     station_w: float
+    """Transmit power of every station in W."""
     user_noise_w_per_hz: float
-    """Noise power density at a user's receiver."""
+    """Noise power density at a user's receiver in W/Hz."""
     station_noise_w_per_hz: float
+    """Noise power density at a station's receiver in W/Hz."""
 
 
 class Direction(Protocol):
-    """Uplink or downlink: who sends, and who listens."""
+    """The interference model of a direction, uplink or downlink."""
 
     def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
-        """For each of those that are sending, at each of its receivers: interference over noise power density in Hz."""
+        """Yield for each sender the interference at its receivers, in Hz: its power over the noise power density."""
         ...
 
 
 @dataclass
 class Sender:
-    """A signal on the air: one transmission of a station or of a user at it, or several that are one stream."""
+    """A signal on the air, of a station or of a user: one transmission, or all those of a rateless stream."""
 
     station: int
+    """Number of the station that transmits or receives."""
     transmissions: Sequence[Transmission]
     grant: SchedulingGrant
 
     @property
     def receivers(self) -> list[int]:
-        """Numbers of the users that it serves."""
+        """Numbers of the users that the signal serves."""
         return [user for transmission in self.transmissions for user in transmission.receivers]
 
 
 @dataclass
 class Uplink:
-    """Users send, stations listen."""
+    """Uplink: users transmit, stations receive."""
 
     powers: Powers
 
@@ -96,7 +99,7 @@ class Uplink:
 
 @dataclass
 class Downlink:
-    """Stations send, users listen."""
+    """Downlink: stations transmit, users receive."""
 
     powers: Powers
 
@@ -111,7 +114,7 @@ class Downlink:
 
 
 class FrequencyChannel:
-    """One direction of the stations that use a channel."""
+    """The bands, in one direction, of all stations that use a channel."""
 
     def __init__(self, env: simpy.Environment, direction: Direction) -> None:
         self.env, self.direction = env, direction
@@ -119,12 +122,12 @@ class FrequencyChannel:
         self._settling = False
 
     def add(self, station: int, medium: Band) -> None:
-        """A station's band of this direction is on this channel."""
+        """Add the band of a station to the channel."""
         self._media[station] = medium
         medium.changed = self.changed
 
     def changed(self) -> None:
-        """A transmission or a gain has changed: all rates of the channel are updated at the end of this instant."""
+        """Update all rates of the channel at the end of this instant, because a transmission or a gain has changed."""
         if not self._settling:
             self._settling = True
             Settling(self.env, self._settle, VERY_LAST)

@@ -1,6 +1,6 @@
-"""Fading of a moving user: Rayleigh, correlated over time as scattered waves from all around make it.
+"""Rayleigh fading of a moving user, correlated over time by scattered waves from all directions.
 
-A sum of waves whose directions and phases are named draws, so the gain at any instant can be had without those before.
+The gain is a sum of waves whose directions and phases are named draws, so that any instant can be computed alone.
 Model: Xiao, Zheng, Beaulieu, Novel sum-of-sinusoids simulation models for Rayleigh and Rician fading channels, IEEE
 Transactions on Wireless Communications 5(12), 2006, in complex form: over links the autocorrelation is exactly
 J0(2 pi f tau) with the Doppler shift f, whatever the number of waves.
@@ -26,10 +26,10 @@ class Jakes:
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(8)] = 32
-    """Waves in the sum. With n waves the distribution of power is off the exponential one by at most 0.12 / n; its mean
-    is one, and its variance 1 - 1/n, not one."""
+    """Number of waves in the sum. With n waves the distribution of power differs from the exponential one by at most
+    0.12 / n; its mean is 1, and its variance 1 - 1/n instead of 1."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
-    """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
+    """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Waves:
         doppler_hz = self.speed_kmh / 3.6 * carrier_hz / LIGHT_M_PER_S
@@ -38,7 +38,7 @@ class Jakes:
 
 @dataclass(frozen=True)
 class Waves:
-    """Waves of equal power from all around: the power gain of each link has mean one over time."""
+    """Waves of equal power from all directions: the power gain of each link has mean 1 over time."""
 
     doppler_hz: float
     count: int
@@ -46,7 +46,7 @@ class Waves:
 
     @property
     def max_gain(self) -> float:
-        """All waves in phase."""
+        """The power gain with all waves in phase."""
         return float(self.count)
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:

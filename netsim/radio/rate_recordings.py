@@ -16,44 +16,53 @@ from netsim.recordings import Recording, TimeOrigin, read_text
 from netsim.streams import Floats, Streams
 
 OPPORTUNITY_BITS = 1500 * 8
-"""What a line of a mahimahi file stands for."""
+"""Bits of one line of a mahimahi file: a packet of 1,500 bytes."""
 
 
 class RateRecording(Protocol):
     """Recorded rates of links in one direction."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        """What a user sees. Raises ValueError, in one sentence, if the files do not hold what they should."""
+        """Return the recording of one user's link.
+
+        Args:
+            user: number of the user.
+            streams: random numbers of the run, for a random start.
+
+        Raises:
+            ValueError: a file cannot be read; the message is one sentence.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class RecordedTable:
-    """Rates from a table of a time and a rate in each row; a rate holds until the next row."""
+    """Rates from a table with a time and a rate in each row; a rate holds until the next row."""
 
     file: Annotated[str, MinLen(1), Path]
-    """A Parquet file or a folder of them, or a CSV file with a line of names."""
+    """A Parquet file or a folder of them, or a CSV file with a header line."""
     rate_column: Annotated[str, MinLen(1)] = "rate_bps"
-    """The column of rates; rows without a rate are left out."""
+    """Column of rates; rows without a rate are skipped."""
     time_column: Annotated[str, MinLen(1)] = "time_s"
-    """The column of times: seconds, timestamps, times of day or durations. They must not fall within a trace."""
+    """Column of times: seconds, timestamps, times of day or durations. They must not fall within a trace."""
     unit_bps: Annotated[float, Gt(0)] = 1.0
-    """Bits a second of one unit in the column of rates: 1000000 for Mbit/s."""
+    """Unit of the column of rates in bit/s: 1000000 for Mbit/s."""
     trace_column: str | None = None
-    """The column that tells traces apart; null if the file is one trace."""
+    """Column with the names of traces; null if the file is one trace."""
     traces: Annotated[tuple[str, ...], MinLen(1)] | None = None
-    """Names of the traces to use, null for all. User u has trace number u, and from the last on all over again."""
+    """Names of the traces to use; null is all. User u has trace number u, repeated cyclically."""
     step_s: Annotated[float, Gt(0)] = 0.1
-    """Length in seconds of the steps in each of which the rate is the mean of what was recorded."""
+    """Length in seconds of the steps in which the recording is averaged."""
     start: Literal["beginning", "random"] = "beginning"
-    """Where in its trace a user begins: all at the beginning, or each at a step drawn for it."""
+    """Start of each user in its trace: the beginning, or a step drawn for each user."""
     end: Literal["again", "silence"] = "again"
-    """What follows the end of a trace: its beginning, or nothing any more."""
+    """After the end of a trace: repeat it, or carry nothing any more."""
     time_origin: TimeOrigin = "first_row"
     """The recorded time at which the run begins: first_row (of each trace), zero, a number of seconds, or a time such
-    as "2024-03-01 18:15:46". What was recorded before is left out; before the first row nothing is carried."""
+    as "2024-03-01 18:15:46". Earlier rows are skipped; before the first row nothing is carried."""
 
     def span_s(self) -> tuple[float, float]:
+        """Return the first and the last recorded time, in seconds of the run."""
         return self._table[1]
 
     def playback(self, user: int, streams: Streams) -> Playback:
@@ -67,16 +76,16 @@ class RecordedTable:
 
 @dataclass(frozen=True)
 class Mahimahi:
-    """Rates from files of the mahimahi link emulator: each line the millisecond at which 1,500 bytes could be sent."""
+    """Rates from files of the mahimahi link emulator: each line is a millisecond at which 1,500 bytes can be sent."""
 
     files: Annotated[tuple[Annotated[str, MinLen(1), Path], ...], MinLen(1)]
-    """User u has file number u, after the last the first again."""
+    """Files of the traces; user u has file number u, repeated cyclically."""
     step_s: Annotated[float, Gt(0)] = 0.1
-    """Length in seconds of the steps in each of which the rate is the mean; the trace may be shorter, or end in one."""
+    """Length in seconds of the steps in which the trace is averaged; it need not be a whole number of steps long."""
     start: Literal["beginning", "random"] = "beginning"
-    """Where in its trace a user begins: all at the beginning, or each at a step drawn for it."""
+    """Start of each user in its trace: the beginning, or a step drawn for each user."""
     end: Literal["again", "silence"] = "again"
-    """What follows the end of a trace: its beginning, or nothing any more."""
+    """After the end of a trace: repeat it, or carry nothing any more."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
         return _begin(_mahimahi(self.files[user % len(self.files)]), self, user, streams)
@@ -96,7 +105,7 @@ def _begin(
 def _table(
     file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, origin: TimeOrigin
 ) -> tuple[list[LinkTrace], tuple[float, float]]:
-    """Each trace of a table, its bits in units of the rate's; and the first and the last time of all."""
+    """The traces of a table, with bits in the unit of the rates, and the first and the last time of all traces."""
     recording = Recording.read(file)
     recording = recording.where(pc.is_valid(recording.values(rate)))
     parts = [recording] if trace is None else _traces(recording, trace, wanted)
@@ -106,7 +115,7 @@ def _table(
 
 
 def _traces(recording: Recording, trace: str, wanted: tuple[str, ...] | None) -> list[Recording]:
-    """The rows of each trace, in the order that is wanted, or else of their first rows."""
+    """The rows of each trace, in the order of `wanted`, or by default in that of their first rows."""
     file, names = recording.name, recording.labels(trace)
     known = [name for name in names.unique().to_pylist() if name is not None]
     if not known:
@@ -118,7 +127,7 @@ def _traces(recording: Recording, trace: str, wanted: tuple[str, ...] | None) ->
 
 
 def _trace(times_s: Floats, rates: Floats, name: str) -> LinkTrace:
-    """A rate holds from its time to the next; the last holds for the median of the others. The trace begins at zero."""
+    """A trace that begins at 0. A rate holds until the next time, the last one for the median of these intervals."""
     if len(times_s) < 2 or (np.diff(times_s) < 0).any() or times_s[-1] == times_s[0]:
         raise ValueError(f"{name}: a trace needs rows at two times or more, and times must not fall")
     if (rates < 0).any():
@@ -137,7 +146,7 @@ def _trace(times_s: Floats, rates: Floats, name: str) -> LinkTrace:
 
 @cache
 def _mahimahi(file: str) -> LinkTrace:
-    """A packet is carried in the millisecond that its instant begins; the last one's instant ends the trace."""
+    """The trace of a file. A packet is carried in the millisecond from its time; the last time ends the trace."""
     lines = read_text(file).split()
     try:
         instants_ms = np.array(lines, dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Recorded links: what somebody measured on a drive takes the place of path loss, fading and rate law.
+"""Recorded links: measured rates replace path loss, fading and rate law.
 
-A recording is played in steps of equal length, in each of which the rate is the mean of what was recorded, so that no
-bit is lost or added whatever the length of a step. Users who share the band get their parts of the recorded rate;
-nothing disturbs it.
+A recording is played in steps of equal length, in each of which the rate is the mean of the recording, so that the
+number of bits does not depend on the length of a step. Users that share the band have their shares of the recorded
+rate; there is no interference.
 """
 
 from __future__ import annotations
@@ -18,47 +18,49 @@ from netsim.radio.window import Window, stretch
 from netsim.streams import Floats
 
 ROUNDING = 1e-6
-"""Parts of a step by which a trace may miss a whole number of them because of rounding."""
+"""Tolerance, in steps, within which the length of a trace counts as a whole number of steps."""
 
 FINEST = 1e-9
-"""Parts of a step at the end of a silence that count as silent."""
+"""Tolerance, in steps, at the end of a silence."""
 
 JUMPS = 1000
-"""Silences of receivers that are skipped at once in the search for a step in which all of them receive."""
+"""Maximum number of silences that are skipped in one search for a step in which all receivers receive."""
 
 COMMON_STEPS = 2**20
-"""Longest common period of receivers' recordings that is searched to its end."""
+"""Maximum common period of receivers' recordings, in steps, that is searched completely."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinkTrace:
-    """What one recorded link carried, as a running total: straight lines between (n,) instants."""
+    """A recorded link as the cumulative number of bits, piecewise linear between n instants."""
 
     instants: Floats
-    """Rising from 0 to the end of the trace, in units of `unit_s`."""
+    """Instants from 0 to the end of the trace, rising, in units of `unit_s`, shape (n,)."""
     carried_bits: Floats
-    """Bits carried up to each instant, from 0 on; they never fall."""
+    """Cumulative bits up to each instant, from 0, not falling, shape (n,)."""
     unit_s: float = 1.0
     """Seconds of one unit of time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Playback:
-    """A recording as one user sees it: step k of the simulation is step `first` + k of the recording.
+    """The recording of one user's link: step k of the simulation is step `first` + k of the recording.
 
-    The recording need not be a whole number of steps long: where it ends within a step, it goes on in the same step.
+    The recording need not be a whole number of steps long: if it ends within a step, it repeats within that step.
     """
 
     trace: LinkTrace
     step_s: float
+    """Length of a step in seconds."""
     first: int
+    """Step of the recording at which the run begins."""
     again: bool
-    """Whether it begins anew at its end; otherwise nothing arrives any more."""
+    """True repeats the recording at its end; false carries nothing any more."""
     scale: float = 1.0
-    """Factor on all bits."""
+    """Factor of all bits."""
 
     def at(self, numbers: NDArray[np.int64]) -> Floats:
-        """The mean rate on the whole band in each of the steps of these numbers, in bit/s."""
+        """Return the mean rate on the whole band in bit/s, in the steps with these numbers, of the same shape."""
         steps = numbers + self.first
         (laps, carried_bits), (laps_after, carried_bits_after) = self._carried(steps), self._carried(steps + 1)
         bits = (carried_bits_after - carried_bits) + (laps_after - laps) * self.trace.carried_bits[-1]
@@ -68,15 +70,15 @@ class Playback:
 
     @property
     def steps(self) -> float:
-        """Length of the trace in steps; whole, if it is but for rounding."""
+        """Length of the trace in steps, rounded to a whole number if it is within the tolerance."""
         steps = float(self.trace.instants[-1] / (self.step_s / self.trace.unit_s))
         whole = round(steps)
         return whole if whole and abs(steps - whole) < ROUNDING else steps
 
     def next_step(self, number: int) -> int | None:
-        """The first step from this one on in which anything is carried; by rounding, or long after, the one before it.
+        """Return the first step from step `number` on in which bits are carried; None if there is none.
 
-        None if nothing ever is again.
+        By rounding, or late in a run, it can be the step before that.
         """
         instants, carried_bits, unit = self.trace.instants, self.trace.carried_bits, self.step_s / self.trace.unit_s
         phase = float((number + self.first) % self.steps if self.again else number + self.first)
@@ -90,7 +92,7 @@ class Playback:
         return number + max(0, floor(rises / unit - phase + FINEST))
 
     def _carried(self, steps: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """How often the trace is over when these steps begin, and the bits that it has carried since."""
+        """Completed repetitions of the trace at the beginning of these steps, and bits carried since the last one."""
         laps, phases = np.divmod(steps, self.steps) if self.again else (np.zeros(len(steps)), steps)
         instants = phases * (self.step_s / self.trace.unit_s)
         return laps, np.interp(instants, self.trace.instants, self.trace.carried_bits)
@@ -98,7 +100,7 @@ class Playback:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Stands in for the rate law of a window: efficiencies that no signal-to-noise ratio changes."""
+    """Recorded efficiencies in place of a rate law; they do not depend on the signal-to-noise ratio."""
 
     efficiencies: Floats
 
@@ -115,16 +117,22 @@ class Recorded:
 
 
 def play(links: Sequence[Playback], band_hz: float, start_s: float, steps: int) -> Window:
-    """What links of one step length carry on a band from an instant on: in each step as much as the slowest.
+    """Return the window of recorded links: in each step the rate is that of the slowest link.
 
-    The signal-to-noise ratio was not recorded; it reads as zero.
+    The signal-to-noise ratio was not recorded, and is 0 in the window.
+
+    Args:
+        links: recordings of the receivers, with the same length of a step.
+        band_hz: bandwidth in Hz.
+        start_s: simulated time in seconds at which the window begins.
+        steps: number of steps.
     """
     numbers, borders_s = stretch(links[0].step_s, start_s, steps)
     return Window(borders_s, np.zeros(len(numbers)), Recorded(_slowest_bps(links, numbers) / band_hz))
 
 
 def next_s(links: Sequence[Playback], after_s: float) -> float:
-    """The first instant from `after_s` on at which all of these links may carry something; inf if they never do."""
+    """Return the first time in seconds, from `after_s` on, at which all of these links may carry bits; inf if never."""
     step_s = links[0].step_s
     number = int(after_s // step_s)
     if len(links) > 1 and _never_together(links, number):
@@ -141,7 +149,7 @@ def next_s(links: Sequence[Playback], after_s: float) -> float:
 
 
 def _never_together(links: Sequence[Playback], number: int) -> bool:
-    """Whether in none of the steps from this one on all carry something: known where all repeat a whole few steps."""
+    """True if there is no step from `number` on in which all links carry bits; only recognised for short periods."""
     if not all(link.again and link.steps == int(link.steps) for link in links):
         return False
     period = lcm(*(int(link.steps) for link in links))

@@ -1,7 +1,7 @@
-"""Fading that differs over frequency: taps of different delays, each of them scattered waves around a moving user.
+"""Frequency-selective fading: taps of different delays, each of scattered waves around a moving user.
 
 The gain of a resource block is that of its middle frequency. Taps are sums of waves whose directions and phases are
-named draws, as in `jakes`, so that any instant can be had without those before. Over links, the correlation over time
+named draws, as in `jakes`, so that any instant can be computed alone. Over links, the correlation over time
 is J0(2 pi f tau) of the Doppler shift f, and over frequency the Fourier transform of the power delay profile.
 """
 
@@ -20,7 +20,7 @@ from netsim.streams import Floats, uniforms
 from netsim.units import LIGHT_M_PER_S
 
 SIGHT_SHIFT = 0.7
-"""Doppler shift of a line of sight over the largest (TR 38.901, 7.7.2)."""
+"""Doppler shift of the line of sight over the maximum Doppler shift (TR 38.901, 7.7.2)."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,17 @@ class TappedDelayLine:
     """Fading over time and resource blocks with a delay profile of TR 38.901, TDL-A to -E."""
 
     profile: Literal["A", "B", "C", "D", "E"] = "A"
-    """TR 38.901 tables 7.7.2-1 to -5: A, B and C without, D and E with a line of sight."""
+    """Delay profile of TR 38.901 tables 7.7.2-1 to -5: A, B and C without, D and E with a line of sight."""
     delay_spread_ns: Annotated[float, Ge(0)] = 100.0
-    """Root mean square of the delays in ns (TR 38.901 table 7.7.3-1: 10 very short, 100 nominal, 1000 very long)."""
+    """RMS delay spread in ns (TR 38.901 table 7.7.3-1: 10 very short, 100 nominal, 1000 very long)."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
-    """Waves of each tap. The variance of the power over links falls short of Rayleigh's, or with a line of sight of
-    Rice's, by the sum of the squared powers of the scattered taps (they and the sight sum to one) over this."""
+    """Number of waves of each tap. The variance of the power over links is smaller than for Rayleigh fading, or Rician
+    fading with a line of sight, by the sum of the squared powers of the scattered taps over this number; all powers,
+    with that of the line of sight, sum to 1."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
-    """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
+    """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Taps:
         table = np.array(TDL[self.profile])
@@ -56,15 +57,16 @@ class ExponentialDelays:
     """Fading over time and resource blocks with an exponential power delay profile."""
 
     delay_spread_ns: Annotated[float, Ge(0)] = 100.0
-    """Root mean square of the delays in ns: powers fall to 1/e within it."""
+    """RMS delay spread in ns, in which powers fall to 1/e."""
     taps: Annotated[int, Ge(8)] = 24
-    """Taps of equal power; each link draws their delays, one from each of equally likely ranges."""
+    """Number of taps of equal power; each link draws their delays, one from each of equally likely ranges."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
     waves: Annotated[int, Ge(4)] = 8
-    """Waves of each tap. The variance of the power over links is 1 - 1 / (taps * waves), not one as Rayleigh's."""
+    """Number of waves of each tap. The variance of the power over links is 1 - 1 / (taps * waves); that of Rayleigh
+    fading is 1."""
     blocks_per_wavelength: Annotated[int, Ge(4)] = 20
-    """Blocks of constant gain while the user moves by a wavelength; the gain is that of the middle of the block."""
+    """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Taps:
         moving = Moving(self.speed_kmh / 3.6 * carrier_hz / LIGHT_M_PER_S, self.waves, self.blocks_per_wavelength)
@@ -74,7 +76,7 @@ class ExponentialDelays:
 
 @dataclass(frozen=True)
 class Moving:
-    """How a user's movement makes the channel change."""
+    """The change of a channel over time by the movement of a user."""
 
     doppler_hz: float
     waves: int
@@ -104,11 +106,11 @@ class Taps:
 
     @property
     def max_gain(self) -> float:
-        """The line of sight, and all waves of all taps, in phase."""
+        """The power gain with the line of sight and all waves of all taps in phase."""
         return float(np.sqrt(self.sight) + np.sqrt(self.powers * self.moving.waves).sum()) ** 2
 
     def power_gains(self, key: int, blocks: NDArray[np.int64]) -> Floats:
-        """Of the shape (blocks, resource blocks). The sums have one order, so one rounding whatever is asked for."""
+        """Return power gains, shape (blocks, resource blocks); a gain does not depend on the other requested blocks."""
         instants_s = np.asarray((blocks + 0.5) * self.coherence_time_s, dtype=np.float64)
         real, imaginary = self._sight(key, instants_s)
         tap_real, tap_imaginary = self._scattered(key, instants_s)

@@ -224,7 +224,7 @@ def test_slots_cannot_be_recorded(drive: str) -> None:
     flat = flat_network(1)
     band = replace(flat.sharing.uplink, fidelity=Slots())
     channel = replace(flat.channel, uplink_recording=table(drive))
-    with pytest.raises(ValueError, match="the uplink is recorded as a flow of bits"):
+    with pytest.raises(ValueError, match="the uplink has recorded rates, so its band cannot be"):
         world(replace(flat, channel=channel, sharing=replace(flat.sharing, uplink=band)))
 
 

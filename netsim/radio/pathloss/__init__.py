@@ -1,7 +1,7 @@
 """Path loss: mean attenuation between a station and a user.
 
-The laws of cities, countryside and offices are those of 3GPP TR 38.901, Study on channel model for frequencies from 0.5
-to 100 GHz.
+The laws of urban, rural and indoor scenarios are those of 3GPP TR 38.901, Study on channel model for frequencies from
+0.5 to 100 GHz.
 """
 
 from netsim.radio.pathloss.indoor import IndoorOffice

@@ -1,4 +1,4 @@
-"""Users inside buildings: what outer walls and rooms take, 3GPP TR 38.901 clause 7.4.3.1."""
+"""Users inside buildings: penetration loss of outer walls and rooms, 3GPP TR 38.901 clause 7.4.3.1."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ Walls = Literal["low_loss", "high_loss"]
 
 
 class Indoors(NamedTuple):
-    """A user's place in a building."""
+    """The position of a user in a building."""
 
     depth_m: float
     """Horizontal distance to the outer wall in metres."""
     walls: Walls
+    """Loss class of the outer wall."""
     deviation: float
-    """A standard normal number: how this building differs from the mean."""
+    """Deviation of this building from the mean penetration loss, a standard normal number."""
     above_ground_m: float = 0.0
     """Height of the user's floor in metres."""
 
     def loss_db(self, path: Path) -> float:
-        """What the building adds to the path loss: outer wall, rooms, and this building's deviation."""
+        """Return the penetration loss in dB: outer wall, rooms, and the deviation of this building."""
         wall_db = _wall_db(path.carrier_ghz, self.walls)
         std_db = 4.4 if self.walls == "low_loss" else 6.5
         return wall_db + 0.5 * self.depth_m + std_db * self.deviation
@@ -35,26 +36,27 @@ class Indoors(NamedTuple):
 
 @dataclass(frozen=True)
 class Buildings:
-    """Users inside buildings, whose walls add to the path loss of outdoor stations: TR 38.901 clause 7.4.3.1."""
+    """Users inside buildings, which add a penetration loss to outdoor stations: TR 38.901 clause 7.4.3.1."""
 
     indoor_share: Annotated[float, Interval(ge=0, le=1)] = 0.8
     """Probability that a user is indoors, drawn once for each (TR 38.901 table 7.2-1: 0.8 in cities)."""
     high_loss_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """Probability that a building has coated glass (high loss), not plain glass (our choice; RMa knows plain alone)."""
-    deepest_m: Annotated[float, Gt(0)] = 25.0
-    """Indoor users stand at the lesser of two uniform distances up to this from the outer wall, in m (RMa: 10)."""
+    """Probability that a building has coated glass (high loss), not plain glass (our choice; RMa has only plain)."""
+    max_depth_m: Annotated[float, Gt(0)] = 25.0
+    """Maximum distance of indoor users from the outer wall in metres; the distance is the minimum of two uniform draws
+    up to this (RMa: 10)."""
 
     floors: bool = False
-    """Whether indoor users stand on any floor of buildings of 4 to 8 floors of 3 m, all equally likely (TR 38.901 table
-    7.2-1 by TR 36.873), not all on the ground."""
+    """True places indoor users on any floor of buildings of 4 to 8 floors of 3 m, all equally likely (TR 38.901 table
+    7.2-1 by TR 36.873); false places all on the ground floor."""
 
     def indoors(self, user: int, streams: Streams) -> Indoors | None:
-        """Where a user is inside; None is outdoors. The same for every station, and moved by no other user."""
+        """Return the position of a user in a building; None is outdoors. It is the same for all stations."""
         inside, coated, first, second = streams.uniform("building", user, index=range(4)).tolist()
         if inside >= self.indoor_share:
             return None
         walls: Walls = "high_loss" if coated < self.high_loss_share else "low_loss"
-        depth_m, deviation = self.deepest_m * min(first, second), streams.normal("building", user, index=4)
+        depth_m, deviation = self.max_depth_m * min(first, second), streams.normal("building", user, index=4)
         return Indoors(depth_m, walls, deviation, self._floor_m(user, streams) if self.floors else 0.0)
 
     def _floor_m(self, user: int, streams: Streams) -> float:
@@ -63,7 +65,7 @@ class Buildings:
 
 
 def _wall_db(carrier_ghz: float, walls: Walls) -> float:
-    """Table 7.4.3-2: glass and concrete side by side (materials: table 7.4.3-1), and 5 dB for oblique incidence."""
+    """Loss in dB of an outer wall of glass and concrete (tables 7.4.3-1, 7.4.3-2), with 5 dB for oblique incidence."""
     concrete = from_db(-(5 + 4 * carrier_ghz))
     if walls == "low_loss":
         return 5 - 10 * log10(0.3 * from_db(-(2 + 0.2 * carrier_ghz)) + 0.7 * concrete)

@@ -11,12 +11,13 @@ from netsim.radio.pathloss.path import Condition, Path, check_ranges, decided
 
 @dataclass(frozen=True)
 class IndoorOffice:
-    """3GPP TR 38.901 InH office; made for stations 3 m high and users at 1 m."""
+    """3GPP TR 38.901 InH (indoor hotspot, office); intended for stations at 3 m and users at 1 m."""
 
     condition: Condition = "random"
-    """Line of sight for everybody (los), for nobody (nlos), or drawn once per user and station (random)."""
+    """Line of sight for all users (los), for none (nlos), or drawn once for each user and station (random)."""
     office: Literal["mixed", "open"] = "mixed"
-    """Cubicles and corridors (mixed), or one open room (open): how likely a line of sight is."""
+    """Type of office, which determines the probability of a line of sight: cubicles and corridors (mixed), or one open
+    room (open)."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
         probability = _mixed if self.office == "mixed" else _open

@@ -1,4 +1,4 @@
-"""What lies between a station and a user, and what a path loss law says of it."""
+"""The interface of path loss laws, and the path between a station and a user."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from math import hypot
 from typing import Literal, Protocol
 
 STANDARD_LIGHT_M_PER_S = 3.0e8
-"""The speed of light as TR 38.901 rounds it."""
+"""Speed of light as rounded in TR 38.901."""
 
 Condition = Literal["los", "nlos", "random"]
+"""Line of sight for all users, for none, or drawn."""
 
 Range = tuple[str, float, float, float, str]
-"""What is bounded, its value, its bounds, their unit."""
+"""A range of validity: name of the quantity, its value, lower and upper bound, unit."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """What a path loss law needs to know of a pair of station and user."""
+    """The path between a station and a user, as input of a path loss law."""
 
     distance_m: float
     """Horizontal distance in metres."""
@@ -26,13 +27,13 @@ class Path:
     user_height_m: float
     carrier_hz: float
     surroundings: float = 0.5
-    """A number in (0, 1) that stands for the chance surroundings of this pair (the environment height of UMa)."""
+    """Uniform draw in (0, 1) for the surroundings of this pair (the environment height of UMa)."""
     inside_m: float = 0.0
-    """How much of the horizontal distance is inside the user's building in metres; 0 is outdoors."""
+    """Part of the horizontal distance inside the user's building in metres; 0 is outdoors."""
 
     @property
     def length_m(self) -> float:
-        """Distance in three dimensions in metres."""
+        """Three-dimensional distance in metres."""
         return hypot(self.distance_m, self.station_height_m - self.user_height_m)
 
     @property
@@ -46,36 +47,49 @@ class Path:
 
 
 class PathLoss(Protocol):
-    """Mean attenuation over distance."""
+    """A path loss law: mean attenuation over distance, with its probability of a line of sight and its shadowing."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
-        """Whether nothing stands in between; `chance` is uniform in (0, 1)."""
+        """Return True if there is a line of sight.
+
+        Args:
+            path: the path.
+            chance: uniform draw in (0, 1); there is a line of sight if it is below the probability of one.
+        """
         ...
 
     def loss_db(self, path: Path, line_of_sight: bool) -> float:
-        """Path loss in dB, walls of the user's building left out. Raises ValueError outside the range of validity."""
+        """Return the path loss in dB, without the walls of the user's building.
+
+        Args:
+            path: the path.
+            line_of_sight: True if there is a line of sight.
+
+        Raises:
+            ValueError: the path is outside of the law's range of validity.
+        """
         ...
 
     def shadowing_std_db(self, path: Path, line_of_sight: bool) -> float:
-        """Standard deviation of shadowing that belongs to the law, in dB."""
+        """Return the standard deviation of shadowing in dB; arguments as in `loss_db`."""
         ...
 
     def decorrelation_m(self, path: Path, line_of_sight: bool) -> float:
-        """Horizontal distance in metres at which shadowing that belongs to the law has the correlation 1/e.
+        """Return the horizontal distance in metres at which the correlation of shadowing is 1/e.
 
-        Those of TR 38.901 are in table 7.5-6 (correlation distance of SF).
+        Those of TR 38.901 are in table 7.5-6 (correlation distance of SF). Arguments as in `loss_db`.
         """
         ...
 
 
 def decided(condition: Condition, chance: float, probability: float) -> bool:
-    """Whether there is a line of sight where it has this probability."""
+    """Return True if there is a line of sight: by `condition`, or if the uniform draw is below the probability."""
     # The standard's UMa formula exceeds one just above 18 m for high users; a comparison needs no clipping.
     return condition == "los" or (condition == "random" and chance < probability)
 
 
 def check_ranges(law: str, ranges: Sequence[Range]) -> None:
-    """Raises ValueError, in one sentence, for the first value out of its range."""
+    """Raise ValueError for the first value out of its range; `law` is the name of the law in the message."""
     for what, value, low, high, unit in ranges:
         if not low <= value <= high:
             raise ValueError(f"TR 38.901 {law} holds for {low:g} to {high:g} {unit}, but {what} is {value:g} {unit}")

@@ -1,4 +1,4 @@
-"""Path loss in the country: 3GPP TR 38.901 RMa, tables 7.4.1-1 and 7.4.2-1."""
+"""Path loss in rural areas: 3GPP TR 38.901 RMa, tables 7.4.1-1 and 7.4.2-1."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from netsim.radio.pathloss.path import STANDARD_LIGHT_M_PER_S, Condition, Path, 
 
 @dataclass(frozen=True)
 class RuralMacro:
-    """3GPP TR 38.901 RMa; made for stations 35 m high."""
+    """3GPP TR 38.901 RMa (rural macro); intended for stations at 35 m."""
 
     condition: Condition = "random"
-    """Line of sight for everybody (los), for nobody (nlos), or drawn once per user and station (random)."""
+    """Line of sight for all users (los), for none (nlos), or drawn once for each user and station (random)."""
     building_height_m: Annotated[float, Interval(ge=5, le=50)] = 5.0
     """Average height of buildings in metres."""
     street_width_m: Annotated[float, Interval(ge=5, le=50)] = 20.0

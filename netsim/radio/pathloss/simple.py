@@ -1,4 +1,4 @@
-"""Path loss of textbooks: free space, and a power of the distance."""
+"""Textbook path loss laws: free space and log-distance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from netsim.radio.pathloss.path import Path
 from netsim.units import LIGHT_M_PER_S
 
 DECORRELATION_M = 13.0
-"""Of shadowing that is put on top of a law without any (our choice: that of TR 38.901 UMi without a line of sight)."""
+"""Decorrelation distance of shadowing with these laws (our choice: TR 38.901 UMi without a line of sight)."""
 
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """Free space (Friis): 20 log10(4 pi d f / c), no shadowing."""
+    """Free space (Friis): 20 log10(4 pi d f / c) dB; without shadowing."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
         return True
@@ -34,12 +34,12 @@ class FreeSpace:
 
 @dataclass(frozen=True)
 class LogDistance:
-    """Log-distance: free space up to a reference distance, then a power law; no shadowing of its own."""
+    """Log-distance: free space up to a reference distance, then a power law; without shadowing."""
 
     exponent: Annotated[float, Gt(0)] = 3.0
     """Path loss exponent beyond the reference distance; 2 is free space."""
     reference_distance_m: Annotated[float, Gt(0)] = 1.0
-    """Distance in metres up to which propagation is as in free space."""
+    """Reference distance in metres, up to which propagation is as in free space."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
         return True

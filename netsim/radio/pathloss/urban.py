@@ -1,4 +1,4 @@
-"""Path loss in cities: 3GPP TR 38.901 UMi street canyon and UMa.
+"""Path loss in urban areas: 3GPP TR 38.901 UMi street canyon and UMa.
 
 Tables 7.4.1-1 (loss) and 7.4.2-1 (probability of a line of sight); shadowing indoors from table 7.5-6. The breakpoint
 distance takes c = 3.0e8 m/s as the standard does.
@@ -17,10 +17,10 @@ STREET_CLUTTER_M = 1.0
 
 @dataclass(frozen=True)
 class UrbanMicro:
-    """3GPP TR 38.901 UMi street canyon; made for stations 10 m high."""
+    """3GPP TR 38.901 UMi (urban micro, street canyon); intended for stations at 10 m."""
 
     condition: Condition = "random"
-    """Line of sight for everybody (los), for nobody (nlos), or drawn once per user and station (random)."""
+    """Line of sight for all users (los), for none (nlos), or drawn once for each user and station (random)."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
         far = max(path.outside_m, 18.0)
@@ -48,10 +48,10 @@ class UrbanMicro:
 
 @dataclass(frozen=True)
 class UrbanMacro:
-    """3GPP TR 38.901 UMa; made for stations 25 m high."""
+    """3GPP TR 38.901 UMa (urban macro); intended for stations at 25 m."""
 
     condition: Condition = "random"
-    """Line of sight for everybody (los), for nobody (nlos), or drawn once per user and station (random)."""
+    """Line of sight for all users (los), for none (nlos), or drawn once for each user and station (random)."""
 
     def line_of_sight(self, path: Path, chance: float) -> bool:
         far = max(path.outside_m, 18.0)
@@ -108,7 +108,7 @@ def _check_range(path: Path, law: str) -> None:
 
 
 def _rooftops(distance_m: float) -> float:
-    """How much more often roofs matter to high users at a distance beyond 18 m (tables 7.4.1-1 and 7.4.2-1, UMa)."""
+    """Distance factor of the term for users above 13 m, beyond 18 m (tables 7.4.1-1 and 7.4.2-1, UMa)."""
     return 1.25 * (distance_m / 100) ** 3 * exp(-distance_m / 150)
 
 

@@ -1,4 +1,4 @@
-"""Rate laws: from a signal-to-noise ratio to bits a second and hertz."""
+"""Rate laws: spectral efficiency in bit/s/Hz as a function of the signal-to-noise ratio."""
 
 from netsim.radio.rate.adaptive import AdaptiveModulation
 from netsim.radio.rate.finite import FiniteBlocklength

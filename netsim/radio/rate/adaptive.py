@@ -1,4 +1,4 @@
-"""What 5G NR's modulation and coding make of a channel, on average over its block errors."""
+"""Rate of 5G NR's adaptive modulation and coding, averaged over block errors."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from netsim.streams import Floats
 
 @dataclass(frozen=True)
 class AdaptiveModulation:
-    """Rate of 5G NR: modulation and coding by the user's report, block errors, retransmissions that are combined.
+    """Rate of 5G NR: adaptive modulation and coding by CQI, with block errors and HARQ with chase combining.
 
-    In each fading block the sender uses the scheme that the receiver's report allows, and gets through what is left of
-    it on average: efficiency * (1 - loss) / (mean number of transmissions). The copies of a block see the same fading;
-    what is lost after the last of them is sent anew. Curves and tables: `netsim/radio/nr`.
+    In each fading block the sender uses the MCS that the receiver's CQI allows; the goodput is efficiency * (1 - loss)
+    / (mean number of transmissions). The copies of a block have the same fading; a block that is lost after the last
+    copy is sent again. Curves and tables: `netsim/radio/nr`.
     """
 
     table: Literal["qam64", "qam256", "qam64_low_se"] = "qam64"
-    """Tables of schemes and of reports: TS 38.214 5.1.3.1-1/-2/-3 and 5.2.2.1-2/-3/-4."""
+    """MCS and CQI tables: TS 38.214 5.1.3.1-1/-2/-3 and 5.2.2.1-2/-3/-4."""
     target_error_rate: Annotated[float, Gt(0), Lt(1)] = 0.1
-    """Part of the first transmissions that the reported scheme may lose (TS 38.214, 5.2.2.1: 0.1, low SE 1e-5)."""
+    """Target block error rate of first transmissions by the reported CQI (TS 38.214, 5.2.2.1: 0.1, low SE 1e-5)."""
     block_bits: Annotated[int, Ge(24), Le(1_000_000)] = 8000
-    """Bits of a transport block (our choice: one slot of 1 ms at 8 Mbit/s)."""
+    """Size of a transport block in bits (our choice: one slot of 1 ms at 8 Mbit/s)."""
     cqi_delay_blocks: Annotated[int, Ge(0)] = 0
-    """How many fading blocks old the report is; 0 means the station knows the channel as it is."""
+    """Age of the CQI in fading blocks; 0 means that the station knows the present channel."""
     attempts: Annotated[int, Ge(1), Le(16)] = 4
-    """Transmissions of a block at most, the first included (our choice); 1 is no retransmission."""
+    """Maximum number of transmissions of a block, including the first (our choice); 1 is no retransmission."""
     overhead: Annotated[float, Ge(0), Lt(1)] = 0.14
     """Part of the symbols that carry no data (TS 38.306, 4.1.2, below 6 GHz: downlink 0.14, uplink 0.08)."""
 
@@ -44,7 +44,7 @@ class AdaptiveModulation:
 
     @cached_property
     def min_snr(self) -> float:
-        """Where the most robust scheme fails for certain, to the last digit, with all its copies."""
+        """The signal-to-noise ratio up to which the most robust MCS has error rate 1, to rounding, with all copies."""
         codes = MCS_TABLES[self.table]
         rows = np.arange(len(codes.codes))
         return least(lambda snr: bool((codes.error_rate(rows, self.attempts * snr, self.block_bits) < 1).any()))

@@ -1,4 +1,4 @@
-"""Short codewords: the normal approximation of what they can carry at a given probability of error.
+"""Short codewords: the normal approximation of the maximum rate at a given error probability.
 
 Polyanskiy, Poor, Verdu, Channel coding rate in the finite blocklength regime, IEEE Transactions on Information Theory
 56(5), 2010, for the complex Gaussian channel: with n complex symbols and error probability e,
@@ -26,12 +26,12 @@ from netsim.streams import Floats
 
 @dataclass(frozen=True)
 class FiniteBlocklength:
-    """Rate of short codewords by the normal approximation; failed ones are sent again."""
+    """Rate of short codewords by the normal approximation; codewords in error are sent again."""
 
     blocklength: Annotated[int, Ge(1)] = 256
-    """Complex symbols of a codeword (our choice; the approximation is good from about 100 on)."""
+    """Length of a codeword in complex symbols (our choice; the approximation is good from about 100 on)."""
     error_rate: Annotated[float, Gt(0), Le(0.5)] = 1e-3
-    """Probability that a codeword fails (our choice); capacity is reached with long codewords at any."""
+    """Error probability of a codeword (our choice)."""
 
     @property
     def delay_blocks(self) -> int:
@@ -47,7 +47,7 @@ class FiniteBlocklength:
         return -float(ndtri(self.error_rate)) / sqrt(self.blocklength) / log(2)
 
     def efficiency(self, snr: Floats) -> Floats:
-        """What is left of capacity, never below zero, times the part of the codewords that arrive."""
+        """Return the rate by the normal approximation, at least 0, times the success probability, in bit/s/Hz."""
         capacity = over_band(np.log1p(snr) / log(2))
         dispersion = over_band(snr * (snr + 2) / (snr + 1) ** 2)
         return (1 - self.error_rate) * np.maximum(0.0, capacity - self._penalty * np.sqrt(dispersion))

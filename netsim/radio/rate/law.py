@@ -1,4 +1,4 @@
-"""What a rate law is."""
+"""The interface of rate laws."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from netsim.streams import Floats
 
 
 class RateLaw(Protocol):
-    """How many bits a hertz of band carries in a second."""
+    """A rate law: the goodput of a link as a function of the signal-to-noise ratio."""
 
     @property
     def delay_blocks(self) -> int:
-        """How many fading blocks old is what the sender knows; so many before the first must be given."""
+        """Age of the sender's channel state information, in fading blocks."""
         ...
 
     @property
     def min_snr(self) -> float:
-        """The signal-to-noise ratio, a plain one, up to which nothing at all gets through; 0 where something always
-        does."""
+        """Signal-to-noise ratio, as a plain ratio, up to which the goodput is 0; 0 if it is positive at any ratio."""
         ...
 
     def efficiency(self, snr: Floats) -> Floats:
-        """Goodput in bit/s/Hz of n fading blocks that follow each other.
+        """Return the goodput of n consecutive fading blocks.
 
-        `snr` are plain ratios, (delay_blocks + n,) where all frequencies fade alike, or (delay_blocks + n, resource
-        blocks); what comes out is (n,).
+        Args:
+            snr: signal-to-noise ratios as plain ratios, of n blocks and the `delay_blocks` before them: shape
+                (delay_blocks + n,) for flat fading, (delay_blocks + n, resource blocks) for frequency-selective fading.
+
+        Returns:
+            Goodput in bit/s/Hz, shape (n,).
         """
         ...
 
 
 def least(carries: Callable[[float], bool]) -> float:
-    """The ratio up to which nothing is carried, by bisection of its logarithm; 0 if something is even at -120 dB.
+    """Return the plain ratio up to which a rate is 0, by bisection of its logarithm; 0 if it is below -120 dB.
 
-    `carries` tells whether anything is at a ratio, and is never true below one at which it is false.
+    Args:
+        carries: returns True if the rate is positive at a ratio; monotonic.
     """
     low, high = -12.0, 30.0
     if carries(10**low):
@@ -46,5 +50,5 @@ def least(carries: Callable[[float], bool]) -> float:
 
 
 def over_band(values: Floats) -> Floats:
-    """The mean over resource blocks, where there are any."""
+    """Return the mean over resource blocks, the last axis; values of shape (n,) are returned unchanged."""
     return values if values.ndim == 1 else values.mean(axis=-1)

@@ -1,4 +1,4 @@
-"""Shannon's capacity, or a fixed distance from it."""
+"""Shannon's capacity, with a gap in dB."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from netsim.units import NonNegativeDecibels, from_db
 
 @dataclass(frozen=True)
 class Shannon:
-    """Rate by Shannon, log2(1 + SNR / gap): capacity, less what real modulation and coding waste."""
+    """Shannon's capacity with a gap: log2(1 + SNR / gap) in bit/s/Hz."""
 
     gap_db: NonNegativeDecibels = 0.0
-    """Signal-to-noise ratio that real modulation and coding need beyond Shannon's, in dB; 0 is capacity."""
+    """SNR gap to capacity of real modulation and coding in dB; 0 is capacity."""
 
     @cached_property
     def gap(self) -> float:
-        """As a plain ratio."""
+        """The gap as a plain ratio."""
         return from_db(self.gap_db)
 
     @property

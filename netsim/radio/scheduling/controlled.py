@@ -1,4 +1,4 @@
-"""Parts of the band, and powers, that a controller sets while the simulation runs."""
+"""Shares of the band, and powers, that a controller sets while the simulation runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from netsim.radio.scheduling.policy import (
 
 @dataclass(frozen=True)
 class Controlled:
-    """Shares of the band, and transmit powers of users, that a scheme's controller sets while the simulation runs.
+    """Shares of the band, and transmit powers of users, that the controller of a scheme sets during the run.
 
-    Users without a share divide equally what those who are transmitting leave over; a broadcast goes over the parts of
-    all its receivers.
+    Users without a share divide the rest of the band equally; a broadcast has the shares of all its receivers.
     """
 
     def scheduler(self) -> Scheduler:
         return Allocations()
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Fits every station."""
+        """Accept every station."""
 
 
 class Allocations:
@@ -40,7 +39,13 @@ class Allocations:
         self._powers: dict[int, float] = {}
 
     def allocate(self, user: int, share: float | None, power: float) -> None:
-        """From now on a part of the band, or with None of what is left over, and a part of the user's power."""
+        """Set the share of the band of a user, and the part of its power, from now on.
+
+        Args:
+            user: number of the user.
+            share: part of the band, from 0 to 1; None is an equal part of what others leave over.
+            power: part of the user's power, from 0 to 1.
+        """
         self._powers[user] = power
         if share is None:
             self._shares.pop(user, None)

@@ -1,4 +1,4 @@
-"""Laws that go by the channels of the moment."""
+"""Channel-aware scheduling policies, which depend on the present fading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netsim.streams import Floats
 
 @dataclass(frozen=True)
 class MaxRate:
-    """The whole band goes to the transmission with the best channel of the moment: most bits, no fairness.
+    """Maximum rate: the whole band goes to the transmission with the best present channel; no fairness.
 
     Knopp and Humblet, Information Capacity and Power Control in Single-Cell Multiuser Communications, IEEE ICC 1995.
     """
@@ -34,18 +34,18 @@ class MaxRate:
         return [SchedulingGrant(1.0) if each is best else NOTHING for each in active]
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Fits every station."""
+        """Accept every station."""
 
 
 @dataclass(frozen=True)
 class ProportionalFair:
-    """Time goes where the channel is good by a transmission's own standard: rate over average rate decides.
+    """Proportional fairness: a transmission is served when its rate is high relative to its average rate.
 
-    By slots, the transmission with the largest ratio is served (Viswanath, Tse, Laroia, Opportunistic Beamforming Using
-    Dumb Antennas, IEEE Transactions on Information Theory 48(6), 2002). The flow form is the limit of short slots
-    (Kushner and Whiting, Convergence of Proportional-Fair Sharing Algorithms Under General Conditions, IEEE
+    At slot level the transmission with the largest ratio is served (Viswanath, Tse, Laroia, Opportunistic Beamforming
+    Using Dumb Antennas, IEEE Transactions on Information Theory 48(6), 2002). In fluid flow it is the limit of short
+    slots (Kushner and Whiting, Convergence of Proportional-Fair Sharing Algorithms Under General Conditions, IEEE
     Transactions on Wireless Communications 3(4), 2004): each fading block is divided so that the sum of the logarithms
-    of the averages at its end is largest.
+    of the averages at its end is maximal.
     """
 
     forgetting_time_s: Annotated[float, Gt(0)] = 1.0
@@ -55,11 +55,11 @@ class ProportionalFair:
         return FairAverages(self.forgetting_time_s)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Fits every station."""
+        """Accept every station."""
 
 
 class FairAverages:
-    """The exponentially averaged rates of transmissions, in bit/s/Hz; each begins at what an equal part gives."""
+    """The exponentially averaged rates of transmissions, in bit/s/Hz; each begins at the rate of an equal share."""
 
     contended = follows_fading = True
 
@@ -92,9 +92,13 @@ class FairAverages:
 
 
 def filled(levels: Floats) -> Floats:
-    """One unit of water poured over bottoms of these heights: its depth over each. Nothing stays on infinite ones.
+    """Return the water-filling solution: parts x of a unit that maximise the sum of log(level + x).
 
-    Parts x of a unit that maximise the sum of log(level + x) are those depths.
+    Args:
+        levels: levels of the bottoms, shape (n,); the part of an infinite level is 0.
+
+    Returns:
+        The depth of water over each bottom, shape (n,), with sum 1, or all 0 if all levels are infinite.
     """
     lowest = np.sort(levels[np.isfinite(levels)])
     if not len(lowest):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 Receivers = tuple[int, ...]
-"""The users that a transmission serves: one, or several in a broadcast."""
+"""Numbers of the users that a transmission serves: one, or several in a broadcast."""
 
 ROUNDING = 1e-9
-"""Shares that sum to one may do so to within this."""
+"""Absolute tolerance of sums of shares."""
 
 
 class SchedulingGrant(NamedTuple):
@@ -29,51 +29,62 @@ class SchedulingGrant(NamedTuple):
 
 
 NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
-"""The grant of a transmission that has to wait."""
+"""The grant of a transmission that waits."""
 
 
 class ScheduledTransmission(Protocol):
-    """A transmission that is going on, as a scheduler sees it."""
+    """An ongoing transmission, as a scheduler sees it."""
 
     @property
-    def receivers(self) -> Receivers: ...
+    def receivers(self) -> Receivers:
+        """Numbers of the users that it serves."""
+        ...
 
     def efficiency(self, now_s: float) -> float:
-        """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
+        """Return the goodput in bit/s/Hz that it would have now if it were alone on the band."""
         ...
 
     def border_s(self, now_s: float) -> float:
-        """The instant, in seconds, at which the present fading block ends."""
+        """Return the simulated time in seconds at which the present fading block ends."""
         ...
 
 
 class Scheduler(Protocol):
-    """Divides a station's band among the transmissions that are going on."""
+    """A scheduler: it divides the band of a station among ongoing transmissions."""
 
     @property
     def contended(self) -> bool:
-        """Whether a grant depends on more than the receivers and the attached users."""
+        """True if a grant depends on more than the receivers and the attached users."""
         ...
 
     @property
     def follows_fading(self) -> bool:
-        """Whether a grant depends on the channels, and so holds only until a fading block ends."""
+        """True if a grant depends on the channels, so that it holds only until a fading block ends."""
         ...
 
     def grants(
         self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
     ) -> list[SchedulingGrant]:
-        """The grants of the active transmissions from now on, in order; `attached` are all users of the station."""
+        """Return the grants of the ongoing transmissions from now on.
+
+        Args:
+            active: ongoing transmissions, at least one.
+            attached: numbers of all users of the station.
+            now_s: simulated time in seconds.
+
+        Returns:
+            One grant for each of `active`, in order.
+        """
         ...
 
 
 class SchedulingPolicy(Protocol):
-    """A rule by which a station's band is shared."""
+    """A scheduling policy: the rule by which the band of a station is shared."""
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Raise ValueError if the policy does not fit a station to which these of `count` users are attached."""
         ...
 
     def scheduler(self) -> Scheduler:
-        """A scheduler that divides the bands of all stations in one direction."""
+        """Return a scheduler for the bands of all stations in one direction."""
         ...

@@ -1,4 +1,4 @@
-"""Parts of the band: owned for ever, or divided among those who are transmitting."""
+"""Scheduling policies that divide the band: into fixed shares, or among ongoing transmissions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from netsim.radio.scheduling.policy import ROUNDING, Receivers, ScheduledTransmi
 
 @dataclass(frozen=True)
 class FixedShares:
-    """FDMA: every user of a station owns a part of the band for ever, active or not.
+    """FDMA: every user of a station has a fixed share of the band, whether it transmits or not.
 
-    A broadcast goes over the parts of all its receivers.
+    A broadcast has the shares of all its receivers.
     """
 
     shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
-    """Part of the band of users 0, 1, 2 and so on; null means equal parts for the users of a station."""
+    """Shares of the band of users 0, 1, 2 and so on, from 0 to 1; null is equal shares for the users of a station."""
 
     contended = follows_fading = False
 
@@ -32,7 +32,7 @@ class FixedShares:
         return [SchedulingGrant(self.owned(each.receivers, attached)) for each in active]
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
-        """The part of the band that these users own together."""
+        """Return the sum of the shares of some users; `attached` are all users of the station."""
         if self.shares_of_users is None:
             return len(receivers) / len(attached)
         return sum(self.shares_of_users[user] for user in receivers)
@@ -49,7 +49,7 @@ class FixedShares:
 
 @dataclass(frozen=True)
 class EqualShares:
-    """The band is divided equally among the transmissions that are going on; a broadcast counts as one."""
+    """Equal shares: the band is divided equally among ongoing transmissions; a broadcast counts as one."""
 
     contended, follows_fading = True, False
 
@@ -62,18 +62,18 @@ class EqualShares:
         return [SchedulingGrant(1 / len(active))] * len(active)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Fits every station."""
+        """Accept every station."""
 
 
 @dataclass(frozen=True)
 class WeightedShares:
-    """The band is divided among the transmissions that are going on in proportion to weights of their users.
+    """Weighted shares: the band is divided among ongoing transmissions in proportion to the weights of their users.
 
-    A broadcast has the weights of all its receivers.
+    A broadcast has the sum of the weights of its receivers.
     """
 
     weights_of_users: tuple[Annotated[float, Gt(0)], ...]
-    """Weights of users 0, 1, 2 and so on; a user of weight 2 gets twice the part of a user of weight 1."""
+    """Weights of users 0, 1, 2 and so on; a user of weight 2 gets twice the share of a user of weight 1."""
 
     contended, follows_fading = True, False
 

@@ -1,7 +1,7 @@
-"""Parts of the time, with the whole band in each: owned for ever, or divided among those who are transmitting.
+"""Scheduling policies that divide time, with the whole band at a time: fixed, or among ongoing transmissions.
 
-A station's power is spread over the band, so to it a tenth of the time is as good as a tenth of the band. A user's is
-not: it puts its power into what it gets of the band, and so radiates a tenth of the energy in a tenth of the time.
+The power of a station is spread over the band, so on the downlink a tenth of the time is as good as a tenth of the
+band. A user puts all its power into its share of the band, so in a tenth of the time it radiates a tenth of the energy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from netsim.radio.scheduling.shares import FixedShares
 
 @dataclass(frozen=True)
 class FixedTimes(FixedShares):
-    """TDMA: every user of a station owns a part of the time for ever, active or not, and has the whole band in it.
+    """TDMA: every user of a station has the whole band for a fixed share of the time, whether it transmits or not.
 
-    A broadcast goes in the times of all its receivers.
+    A broadcast has the shares of all its receivers.
     """
 
     shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
-    """Part of the time of users 0, 1, 2 and so on; null means equal parts for the users of a station."""
+    """Shares of the time of users 0, 1, 2 and so on, from 0 to 1; null is equal shares for the users of a station."""
 
     def grants(
         self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
@@ -34,7 +34,7 @@ class FixedTimes(FixedShares):
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """The transmissions that are going on take turns, for equal parts of the time, with the whole band in each."""
+    """Round robin: ongoing transmissions alternate, each with the whole band for an equal share of the time."""
 
     contended, follows_fading = True, False
 
@@ -47,4 +47,4 @@ class RoundRobin:
         return [SchedulingGrant(1.0, 1 / len(active))] * len(active)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
-        """Fits every station."""
+        """Accept every station."""
