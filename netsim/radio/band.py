@@ -12,22 +12,23 @@ from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
 
 COMPLETE = 1e-9
-"""A transmission is over when no more than this part of it is missing: rating anew leaves rounding errors of 1e-13."""
+"""Relative size of the missing rest at which a transmission is complete; updates of rates cause errors of 1e-13."""
 
 
 class Transmission(Protocol):
-    """An ongoing transmission. `done` succeeds when all bits have arrived, or when the radio link has failed."""
+    """An ongoing transmission in a band."""
 
     link: Carrying
+    """The link, or links, to its receivers."""
 
     @property
     def stream(self) -> Hashable | None:
-        """Transmissions of one stream are receptions of one rateless-coded signal; None is a signal of its own."""
+        """The rateless stream that it receives, together with other transmissions; None is a signal for it alone."""
         ...
 
     @property
     def handover_gap(self) -> HandoverGap:
-        """Time between two stations."""
+        """Its handover gaps."""
         ...
 
     @property
@@ -42,56 +43,62 @@ class Transmission(Protocol):
 
     @property
     def done(self) -> simpy.Event:
-        """Happens when the transmission is complete, or its radio link has failed."""
+        """Event of the end: all bits have arrived, or the radio link has failed."""
         ...
 
     @property
     def delivered_bits(self) -> float:
-        """Bits that have arrived; it holds after `update`, and once the transmission is over."""
+        """Bits that have arrived; up to date after `Band.update`, and at the end."""
         ...
 
     @property
     def attempts(self) -> int:
-        """Blocks sent, retransmissions included; one where there are no blocks."""
+        """Number of transport blocks sent, with retransmissions; 1 without transport blocks."""
         ...
 
     @property
     def failed(self) -> int:
-        """Blocks of these that could not be decoded."""
+        """Number of transport blocks that could not be decoded."""
         ...
 
     @property
     def failed_link(self) -> bool:
-        """Whether the transmission was given up because the radio link has failed; `done` has happened then as well."""
+        """True if the transmission was abandoned because the radio link failed; `done` has happened then."""
         ...
 
     def mean_snr(self) -> float | None:
-        """Signal-to-noise ratio averaged over the time with a part of the band; None before there was any."""
+        """Return the signal-to-noise ratio averaged over the time with a part of the band; None before that."""
         ...
 
     def mean_power(self) -> float:
-        """Part of the sender's power that was on the air, averaged over the time at a station."""
+        """Return the part of the sender's power that was on the air, averaged over the time at a station."""
         ...
 
     def out_of_range(self, now_s: float) -> list[str]:
-        """A sentence for each receiver to which nothing will ever get through as things are."""
+        """Return a sentence for each receiver that can receive nothing under present conditions, at `now_s` seconds."""
         ...
 
 
 class Band(Protocol):
-    """One direction of one station's band. All bands of a direction have one fidelity."""
+    """The band of a station in one direction, shared by transmissions. All bands of a direction have one fidelity."""
 
     changed: Callable[[], None] | None
-    """Called, if set, at each new division of the band; it must have `apply` called at the same instant."""
+    """Called, if set, at each new division of the band; it must cause a call of `apply` at the same instant."""
 
     @property
-    def env(self) -> simpy.Environment: ...
+    def env(self) -> simpy.Environment:
+        """The environment of the run."""
+        ...
 
     @property
-    def bandwidth_hz(self) -> float: ...
+    def bandwidth_hz(self) -> float:
+        """Bandwidth in Hz."""
+        ...
 
     @property
-    def scheduler(self) -> Scheduler: ...
+    def scheduler(self) -> Scheduler:
+        """The scheduler that divides the band."""
+        ...
 
     def begin(
         self,
@@ -101,53 +108,57 @@ class Band(Protocol):
         radiate: Callable[[float], None] | None = None,
         stream: Hashable | None = None,
     ) -> Transmission:
-        """Start to transmit `bits` > 0; wait for `done`, then (or when interrupted) call `end`.
+        """Begin a transmission. The caller waits for `done`, then (or when interrupted) calls `end`.
 
-        `radiate` is called with the part of the sender's power that is on the air whenever that changes; at first it is
-        nothing. All transmissions of one `stream` are scheduled as one and have the same part of it, in which each
-        receives at the rate of its own link.
+        Args:
+            link: the link to the receiver, or the multicast link to several.
+            receivers: numbers of the users that it serves.
+            bits: size of the payload, above 0.
+            radiate: called with the part of the sender's power that is on the air whenever that changes; 0 at first.
+            stream: the rateless stream to which it belongs; None is none. The transmissions of a stream are scheduled
+                as one and have the same part of the band, in which each receives at the rate of its own link.
         """
         ...
 
     def update(self, transmission: Transmission) -> None:
-        """Bring the figures of a transmission under way up to now."""
+        """Update the bits and means of an ongoing transmission to the present instant."""
         ...
 
     def end(self, transmission: Transmission) -> None:
-        """Leave the band, complete or not. Afterwards `delivered_bits` holds."""
+        """Remove a transmission from the band, complete or not; its `delivered_bits` are up to date afterwards."""
         ...
 
     def suspend(self, transmission: Transmission) -> None:
-        """Take a transmission off the air until `resume`, perhaps at another station; a complete one is over."""
+        """Take a transmission off the air until `resume`, here or in another band; one that is complete ends."""
         ...
 
     def resume(self, transmission: Transmission) -> None:
-        """Go on with the rest of a transmission that was suspended in this band or another of the same fidelity."""
+        """Continue a transmission that was suspended in this band or in another of the same fidelity."""
         ...
 
     def attach(self, user: int) -> None:
-        """A user belongs to the station from now on."""
+        """Add the user of this number to those of the station."""
         ...
 
     def detach(self, user: int) -> None:
-        """A user belongs to the station no more."""
+        """Remove the user of this number from those of the station."""
         ...
 
     def links_changed(self) -> None:
-        """Evaluate the links of all transmissions under way anew: their gains have changed."""
+        """Evaluate the links of all ongoing transmissions again, because their gains have changed."""
         ...
 
     def reconsider(self) -> None:
-        """Divide the band anew: what the scheduler goes by has changed."""
+        """Divide the band again, because an input of the scheduler has changed."""
         ...
 
     def sending(self) -> Iterator[tuple[Sequence[Transmission], SchedulingGrant]]:
-        """The signals on the air, each with the part of the band that it has from now on.
+        """Yield the signals on the air, each with its grant from now on.
 
         A signal is one transmission, or all those of a stream.
         """
         ...
 
     def apply(self, stale: Iterable[Transmission] = ()) -> None:
-        """Go by the new division, and evaluate anew the links of `stale` transmissions, whose noise has changed."""
+        """Apply the new division, and evaluate the links of `stale` transmissions again, whose noise has changed."""
         ...

@@ -1,4 +1,4 @@
-"""The radio of a user's device: one transfer at a time, by a link to the serving station, and what that draws."""
+"""The radio of a user's device: one transfer at a time over the link to the serving station, and its power."""
 
 from __future__ import annotations
 
@@ -19,51 +19,55 @@ from netsim.radio.scheduling import ROUNDING, Allocations
 
 
 class Movable(Protocol):
-    """Part of a transfer that follows the user's radio through a handover."""
+    """A part of a transfer that follows the user's radio through a handover."""
 
     def leave(self) -> None:
-        """The user leaves its serving station: go off the air."""
+        """Go off the air, because the user leaves its serving station."""
         ...
 
     def arrive(self) -> None:
-        """The user is at its next station: go on in the band of that."""
+        """Continue in the band of the user's next station."""
         ...
 
 
 @dataclass(eq=False)
 class Radio:
-    """One direction of a user's radio. It does one transfer at a time; further ones wait in order for its `lock`.
+    """The radio of a user in one direction. It does one transfer at a time; others wait in order for its `lock`.
 
-    A controller reads here what the channel is like, and sets what the user gets of the band. If the rate follows
-    Shannon's law it is `share * bandwidth_hz * log2(1 + power_w * gain_over_noise_hz_per_w / width_hz)`, where a user
-    puts its `power_w` into `width_hz = share * bandwidth_hz`, and a station its `max_power_w` into the whole band.
+    A controller observes the channel here, and allocates shares and powers. By Shannon's law the rate is
+    `share * bandwidth_hz * log2(1 + power_w * gain_over_noise_hz_per_w / width_hz)`, where a user puts its `power_w`
+    into `width_hz = share * bandwidth_hz`, and a station its `max_power_w` into the whole band.
     """
 
     env: simpy.Environment
     user: int
+    """Number of the user."""
     link: RadioLink
+    """The link to the serving station."""
     band: Band
-    """The band of the station that serves the user, in this direction."""
+    """The band of the serving station in this direction."""
     station: str
-    """Name of that station in the tables."""
+    """Name of the serving station in the tables."""
     max_power_w: float
-    """Power in W that the sender can radiate: the user, or the station."""
+    """Maximum transmit power of the sender in W, which is the user or the station."""
     activity: Literal["transmit", "receive"]
+    """Activity of the device during a transfer."""
     circuit_power_w: float
-    """Power in W that the device draws during a transfer whatever it radiates."""
+    """Power in W that the device draws during a transfer, whatever it radiates."""
     amplifier_power_w: float
-    """Power in W that it draws on top while it radiates all its power."""
+    """Additional power in W that the device draws while it radiates its maximum power."""
     meter: Meter
     presence: Presence
     lock: simpy.Resource = field(init=False)
+    """Held by the present transfer."""
     control_power: Callable[[], None] | None = field(default=None, init=False)
-    """Called, if set, before each transfer, to choose `max_power_w`."""
+    """Called, if set, at the beginning of each transfer; sets `max_power_w`."""
     staying: int = field(default=0, init=False)
-    """Number of broadcasts at one rate that it takes part in: meanwhile the user is not handed over."""
+    """Number of broadcasts at one rate in which the radio takes part; the user is not handed over unless it is 0."""
     arrival: simpy.Event | None = field(default=None, init=False)
-    """In a handover gap: the event that happens when the user is at its next station; else None."""
+    """During a handover gap, the event of the arrival at the next station; else None."""
     reception: Movable | None = field(default=None, init=False)
-    """The reception under way for this radio alone, which follows it from station to station."""
+    """The ongoing reception of this radio alone, which follows it from station to station; None without one."""
     _drawing: bool = field(default=False, init=False)
     _drawn_w: float = field(default=0.0, init=False)
 
@@ -72,12 +76,12 @@ class Radio:
 
     @property
     def bandwidth_hz(self) -> float:
-        """Width of the station's band."""
+        """Bandwidth of the station's band in Hz."""
         return self.band.bandwidth_hz
 
     @property
     def gain_over_noise_hz_per_w(self) -> float:
-        """Mean power gain over noise power density; a rate law with a gap to capacity divides it by that."""
+        """Mean power gain over noise power density in Hz/W, divided by the rate law's gap to capacity."""
         return self.link.mean_power_over_noise_hz / self._gap / self.max_power_w
 
     @property
@@ -91,12 +95,14 @@ class Radio:
         return self.link.rate.gap if isinstance(self.link.rate, Shannon) else 1.0
 
     def allocate(self, share: float | None, power_w: float | None = None) -> None:
-        """From now on, transfers under way included: a part of the band, and the power to radiate there.
+        """Allocate a share of the band and a transmit power from now on, also to ongoing transfers.
 
-        None is an equal part of what others leave over, and all the power.
+        Args:
+            share: part of the band, above 0 and at most 1; None is an equal part of what others leave over.
+            power_w: transmit power in W, above 0 and at most `max_power_w`, of a user; None is `max_power_w`.
 
         Raises:
-            ValueError: the scheduling policy is not `controlled`, or the share or the power cannot be.
+            ValueError: the scheduling policy is not `controlled`, or the share or the power is not allowed.
         """
         scheduler = self.band.scheduler
         if not isinstance(scheduler, Allocations):
@@ -113,46 +119,52 @@ class Radio:
         self.band.reconsider()
 
     def drawing_w(self, power: float) -> float:
-        """Power in W that the device draws while it radiates this part of its power, from 0 to 1."""
+        """Return the power in W that the device draws while it radiates a part `power` of its power, from 0 to 1."""
         return self.circuit_power_w + self.amplifier_power_w * power
 
     def begin(self) -> None:
-        """A transfer begins; nothing is radiated yet."""
+        """Begin a transfer, without radiating yet."""
         if self.control_power is not None:
             self.control_power()
         self.resume()
 
     def resume(self) -> None:
-        """A transfer begins, or goes on at another station: from now on the device draws the circuit's power."""
+        """Begin a transfer, or continue it at another station: the device draws the circuit power from now on."""
         self._drawing, self._drawn_w = True, self.drawing_w(0.0)
         self.meter.begin(self.activity, self._drawn_w)
 
     def radiate(self, power: float) -> None:
-        """From now on radiate a part of the power."""
+        """Radiate a part of the power, from 0 to 1, from now on."""
         self.meter.end(self.activity, self._drawn_w)
         self._drawn_w = self.drawing_w(power)
         self.meter.begin(self.activity, self._drawn_w)
 
     def end(self) -> None:
-        """The transfer is over."""
-        if self._drawing:  # not while it is between two stations
+        """End a transfer."""
+        if self._drawing:  # false during a handover gap
             self._drawing = False
             self.meter.end(self.activity, self._drawn_w)
 
     def arrived(self) -> Process[None]:
-        """Wait until the user has a station; no time where it has one."""
+        """Wait until the user has a serving station; it takes no time outside of handover gaps."""
         while self.arrival is not None:
             yield self.arrival
 
     def leave(self, band: Band, station: str, link: RadioLink) -> None:
-        """Leave the serving station for the one of that name; what is under way waits until `arrive`."""
+        """Leave the serving station; the ongoing reception is suspended until `arrive`.
+
+        Args:
+            band: band of the next station.
+            station: name of the next station in the tables.
+            link: link to the next station.
+        """
         self.arrival = self.env.event()
         if self.reception is not None:
             self.reception.leave()
         self.band, self.station, self.link = band, station, link
 
     def arrive(self) -> None:
-        """Be at the next station, and go on there."""
+        """Arrive at the next station, and continue the suspended reception."""
         if self.arrival is not None:
             self.arrival.succeed()
             self.arrival = None

@@ -1,4 +1,4 @@
-"""A link: what arrives at a receiver over noise and interference, block by block, and how many bits that carries."""
+"""Radio links: received power over noise and interference by fading block, and the bits that a link carries."""
 
 from __future__ import annotations
 
@@ -17,44 +17,48 @@ from netsim.streams import Floats
 from netsim.units import to_db
 
 SEARCHED_WINDOWS = 256
-"""Windows, at last of `MAX_BLOCKS` fading blocks each, that a search for a block in which anything gets through covers
-at a time; simulated time goes on before the next."""
+"""Maximum number of windows, of up to `MAX_BLOCKS` fading blocks each, in one search for a block with a positive rate;
+simulated time passes before the next search."""
 
 CHUNK = 128
-"""Fading blocks whose gains a link remembers together; it remembers two chunks."""
+"""Number of fading blocks whose gains a link caches together; it caches two chunks."""
 
 
 class Carrying(Protocol):
-    """The link, or links, that a transmission goes over."""
+    """The link of a transmission, or its links to several receivers."""
 
     @property
     def links(self) -> Sequence[RadioLink]:
-        """One for each receiver."""
+        """The link of each receiver."""
         ...
 
     def window(self, start_s: float, blocks: int) -> Window:
-        """The fading blocks from `start_s` on, `blocks` of them, and what the link carries in each."""
+        """Return the rates of the link in `blocks` fading blocks from the simulated time `start_s` in seconds on."""
         ...
 
     def max_snr(self, spread_hz: float) -> float:
-        """The signal-to-noise ratio that fading never lets rise above, the power spread over `spread_hz`, as noise and
-        mean gain are now."""
+        """Return an upper bound of the signal-to-noise ratio, for all fading, at the present noise and mean gain.
+
+        Args:
+            spread_hz: bandwidth over which the power is spread, in Hz.
+        """
         ...
 
     def next_s(self, after_s: float, spread_hz: float) -> float:
-        """The first instant from `after_s` on at which anything may get through, the power spread over `spread_hz`.
+        """Return the first time in seconds, from `after_s` on, at which the rate may be positive.
 
-        It is inf if nothing ever can: that is known from the recording, or from what fading and the rate law allow. A
-        search that is long ends at an instant up to which there is nothing.
+        It is inf if the rate is 0 for good, by the recording or by the limits of fading and rate law. A long search
+        ends early, at a time up to which the rate is 0.
+
+        Args:
+            after_s: simulated time in seconds.
+            spread_hz: bandwidth over which the power is spread, in Hz.
         """
         ...
 
 
 class RadioLink:
-    """One direction between a user and its station.
-
-    `mean_power_over_noise_hz` is transmit power times mean gain over the receiver's noise power density.
-    """
+    """The radio link between a user and a station in one direction."""
 
     def __init__(
         self,
@@ -65,11 +69,21 @@ class RadioLink:
         recorded: Playback | None = None,
         band_hz: float = inf,
     ) -> None:
-        """A `recorded` link carries on a band of `band_hz` what was recorded, whatever the powers."""
+        """Create a link.
+
+        Args:
+            mean_power_over_noise_hz: mean received power (transmit power times mean gain) over the receiver's noise
+                power density, in Hz.
+            fading: fading gains of the channel.
+            key: key of the link's stream of random numbers.
+            rate: the rate law.
+            recorded: recorded rates, which replace all of the above; None is none.
+            band_hz: bandwidth of a recorded link in Hz.
+        """
         self.recorded, self.band_hz = recorded, band_hz
         self.mean_power_over_noise_hz = mean_power_over_noise_hz
         self.noise_rise = 1.0
-        """Noise and interference over noise at the receiver; transmissions under way are to be told of a new one."""
+        """Noise and interference over noise at the receiver; ongoing transmissions must be updated when it changes."""
         self.fading = fading
         self.key = key
         self.rate = rate
@@ -77,7 +91,7 @@ class RadioLink:
 
     @property
     def links(self) -> Sequence[RadioLink]:
-        """Itself: as `MulticastLink` has it."""
+        """The link itself, as for a multicast link."""
         return (self,)
 
     @property
@@ -85,14 +99,20 @@ class RadioLink:
         return self.fading.coherence_time_s if self.recorded is None else self.recorded.step_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
-        """Received power over power density of noise and interference in the fading blocks of these numbers, in Hz.
+        """Return received power over power density of noise and interference, in Hz, in some fading blocks.
 
         Divided by the bandwidth over which the power is spread it is the signal-to-noise ratio.
+
+        Args:
+            blocks: numbers of the fading blocks, shape (blocks,).
+
+        Returns:
+            Shape (blocks,) for flat fading, (blocks, resource blocks) for frequency-selective fading.
         """
         return self.mean_power_over_noise_hz / self.noise_rise * self._gains(blocks)
 
     def _gains(self, blocks: NDArray[np.int64]) -> Floats:
-        """Remembered in chunks, so that transfers which follow each other do not work out the same blocks again."""
+        """Fading gains, cached in chunks, so that consecutive transfers do not compute the same blocks again."""
         first, last = int(blocks[0]) // CHUNK, int(blocks[-1]) // CHUNK
         if last - first > 1 or len(blocks) != blocks[-1] - blocks[0] + 1:
             return self.fading.power_gains(self.key, blocks)
@@ -125,7 +145,7 @@ class RadioLink:
         return self.mean_power_over_noise_hz / self.noise_rise * self.fading.max_gain / spread_hz
 
     def silence(self, spread_hz: float) -> str:
-        """Why nothing ever gets through where `next_s` is inf, the power spread over `spread_hz`."""
+        """Return the reason, in words, why `next_s` is inf for power spread over `spread_hz` in Hz."""
         if self.recorded is not None:
             return "nothing more was recorded on its link"
         mean_snr = self.mean_power_over_noise_hz / self.noise_rise / spread_hz
@@ -134,7 +154,7 @@ class RadioLink:
 
 
 def _next_loud_s(link: RadioLink | MulticastLink, min_snr: float, after_s: float, spread_hz: float) -> float:
-    """As `Carrying.next_s` has it, where fading decides: when the next block begins that is above a ratio."""
+    """`Carrying.next_s` for a fading link: the start of the next block with a signal-to-noise ratio above `min_snr`."""
     if link.max_snr(spread_hz) <= min_snr:
         return inf
     if min_snr == 0 or after_s == inf:
@@ -151,7 +171,14 @@ def _next_loud_s(link: RadioLink | MulticastLink, min_snr: float, after_s: float
 
 
 def out_of_range(receivers: Sequence[int], link: Carrying, now_s: float, spread_hz: float) -> list[str]:
-    """A sentence for each receiver to which nothing will ever get through as things are."""
+    """Return a sentence for each receiver whose rate is 0 for good under present conditions.
+
+    Args:
+        receivers: numbers of the users.
+        link: the link to them.
+        now_s: simulated time in seconds.
+        spread_hz: bandwidth over which the power is spread, in Hz.
+    """
     return [
         f"user {user} is out of range: {own.silence(spread_hz)}"
         for user, own in zip(receivers, link.links, strict=True)
@@ -160,9 +187,9 @@ def out_of_range(receivers: Sequence[int], link: Carrying, now_s: float, spread_
 
 
 class MulticastLink:
-    """A multicast link: several receivers served at one rate, in every fading block that of the weakest.
+    """A multicast link: several receivers served at one rate, in each fading block that of the weakest.
 
-    The links share one coherence time and one rate law, or all were recorded in equal steps.
+    The links have the same coherence time and rate law, or all are recorded with the same length of a step.
     """
 
     def __init__(self, links: Sequence[RadioLink]) -> None:
@@ -170,7 +197,7 @@ class MulticastLink:
 
     @property
     def links(self) -> Sequence[RadioLink]:
-        """The links of the receivers, in their order."""
+        """The links of the receivers, in order."""
         return self._links
 
     @property
@@ -178,7 +205,7 @@ class MulticastLink:
         return self.links[0].coherence_time_s
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> Floats:
-        """That of the weakest receiver, as `RadioLink` has it."""
+        """Return the minimum over receivers; see `RadioLink.power_over_noise_hz`."""
         worst: Floats = np.min([link.power_over_noise_hz(blocks) for link in self.links], axis=0)
         return worst
 
@@ -191,11 +218,11 @@ class MulticastLink:
         return Window(borders_s, self.power_over_noise_hz(numbers), rate)
 
     def max_snr(self, spread_hz: float) -> float:
-        """As `Carrying` has it: of the weakest receiver."""
+        """Return the bound of the weakest receiver; see `Carrying.max_snr`."""
         return min(link.max_snr(spread_hz) for link in self.links)
 
     def next_s(self, after_s: float, spread_hz: float) -> float:
-        """As `Carrying` has it: when all receivers may get something."""
+        """Return the first time at which the rates of all receivers may be positive; see `Carrying.next_s`."""
         recorded = [link.recorded for link in self.links if link.recorded is not None]
         if recorded:
             return next_s(recorded, after_s) if after_s < inf else inf

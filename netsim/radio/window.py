@@ -1,7 +1,7 @@
 """Windows of fading blocks, in which the rate of a link is integrated over time.
 
-Within a block everything is constant, so an integral over time is a cumulative sum with a straight line in the last
-block, and the instant by which an amount has been carried is the first crossing of that sum. No event a block.
+Rates are constant within a block, so an integral over time is piecewise linear, and the instant at which an amount has
+been carried is its first crossing of that amount. So fading blocks need no events.
 """
 
 from __future__ import annotations
@@ -19,41 +19,48 @@ from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 
 FIRST_BLOCKS, MAX_BLOCKS = 128, 65_536
-"""Fading blocks that are evaluated in advance: at first, and at most; each further window is twice as long."""
+"""Number of fading blocks in the first window of a transmission, and maximum; each window is twice the one before."""
 
 REMEMBERED = 8
-"""Shares of the band whose integrals a window keeps: contention goes to and fro between a few."""
+"""Maximum number of bandwidths whose integrals a window caches, because shares of the band often recur."""
 
 
 class Window:
-    """A stretch of n fading blocks between n + 1 borders, the power that arrives in each, and what it carries.
-
-    `power_over_noise_hz` begins as many blocks earlier as the rate law asks for; it may have a column for each resource
-    block.
-    """
+    """A window of n consecutive fading blocks: the received power and the bits carried over time."""
 
     def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
+        """Create a window.
+
+        Args:
+            borders_s: borders of the blocks in seconds, ascending, shape (n + 1,).
+            power_over_noise_hz: received power over noise power density in Hz of the n blocks and the
+                `rate.delay_blocks` before them: shape (delay_blocks + n,) or (delay_blocks + n, resource blocks).
+            rate: the rate law.
+        """
         self.power_over_noise_hz, self.rate = power_over_noise_hz, rate
         self.borders_s: Sequence[float] = borders_s.data  # read one by one, as in `Integral`
         self.end_s = self.borders_s[-1]
-        """End of the window in seconds; inf if nothing ever changes."""
+        """End of the window in seconds; inf if rates are constant."""
         self._borders_s, self._widths_s = borders_s, borders_s[1:] - borders_s[:-1]
         self.signal = Integral(borders_s, self._widths_s, over_band(power_over_noise_hz[rate.delay_blocks :]))
         self._efficiencies: dict[float, Integral] = {}
 
     def block(self, instant_s: float) -> int:
-        """Position in the window of the block that holds an instant, the last one for its end."""
+        """Return the index of the block that contains an instant in seconds; the last one for the window's end."""
         return min(bisect_right(self.borders_s, instant_s), len(self.borders_s) - 1) - 1
 
     def signal_until(self, block: int, instant_s: float) -> float:
-        """`signal` up to an instant in a block; beyond the end, where a silence was skipped, it goes on at its mean."""
+        """Return the integral of `signal` up to an instant in seconds within a block.
+
+        Beyond the end of the window, after a skipped silence, the signal continues at its mean.
+        """
         if instant_s <= self.end_s:
             return self.signal.until(block, instant_s)
         whole = self.signal.cumulative[-1]
         return whole + whole / (self.end_s - self.borders_s[0]) * (instant_s - self.end_s)
 
     def efficiency(self, spread_hz: float) -> Integral:
-        """Bits per hertz of band carried over time if the power is spread over `spread_hz`; remembered."""
+        """Return the integral of the rate in bit/s/Hz for power spread over `spread_hz` in Hz, from a cache."""
         known = self._efficiencies.get(spread_hz)
         if known is None:
             if len(self._efficiencies) == REMEMBERED:
@@ -64,9 +71,16 @@ class Window:
 
 
 def stretch(length_s: float, start_s: float, count: int, earlier: int = 0) -> tuple[NDArray[np.int64], Floats]:
-    """Numbers of `count` blocks from the one that holds `start_s`, and their borders, the first moved to `start_s`.
+    """Return the numbers and borders of consecutive fading blocks.
 
-    The numbers of some `earlier` blocks go before, without borders.
+    Args:
+        length_s: length of a block in seconds; inf is a single block.
+        start_s: simulated time in seconds at which the first block is cut off.
+        count: number of blocks, from the one that contains `start_s`.
+        earlier: number of blocks before them, which have numbers but no borders.
+
+    Returns:
+        Numbers, shape (earlier + count,), and borders in seconds, shape (count + 1,), the first at `start_s`.
     """
     if isinf(length_s):
         return np.arange(-earlier, 1, dtype=np.int64), np.array([start_s, inf])
