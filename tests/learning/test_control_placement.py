@@ -100,6 +100,16 @@ def test_greedy_takes_what_saves_alone_and_dynamic_programming_what_saves_togeth
         assert problem.saving_s(solver(problem)) == pytest.approx(0.8)
 
 
+def test_greedy_goes_by_the_saving_per_byte_then_by_the_potential_and_knows_the_best_single_expert() -> None:
+    problem = always(one_layer(1, 3, 4), (0.4, (0,)), (0.3, (1,)), (0.3, (2,)))
+    problem = replace(problem, size_bytes=np.array([[4, 1, 1]]), storage_bytes=np.array([4]))
+    assert greedy(problem)[0, 0].tolist() == [False, True, True]
+    problem = always(problem, (0.7, (0,)), (0.3, (1,)))  # the second saves more per byte, and leaves no room
+    assert greedy(problem)[0, 0].tolist() == [True, False, False]
+    problem = always(one_layer(3, 3, 1), (1.0, (0, 1, 2)))
+    assert problem.saving_s(greedy(problem)) == 1.0
+
+
 def test_servers_complete_each_others_sets_where_none_can_hold_a_whole_one() -> None:
     for held in (0, 3):  # without potentials the first two experts of the layer would be taken, by both servers
         problem = always(one_layer(2, 6, 2), (0.7, (held + 0, held + 1, held + 2)), (0.3, (0, 1, 5)))
@@ -247,9 +257,10 @@ def test_with_one_expert_a_token_the_saving_is_monotone_and_submodular(seed: int
 
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 10**6), top_k=st.integers(1, 3))
-def test_the_saving_of_one_server_is_supermodular(seed: int, top_k: int) -> None:
+def test_the_saving_of_one_server_is_monotone_and_supermodular(seed: int, top_k: int) -> None:
     value = chain(random_problem(seed, experts=4, top_k=top_k), np.random.default_rng(seed), [1])
     assert submodular(-value)
+    assert value[1] >= value[0] - ROUNDING
 
 
 def test_with_two_experts_a_token_the_saving_is_neither_submodular_nor_supermodular() -> None:

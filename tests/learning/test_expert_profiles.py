@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from learning.control.placement.convolution import Convolve, concave, divide_and_conquer, naive, smawk, where_concave
 from learning.control.placement.knapsack import MAX_CELLS, Knapsack, by_convolution, by_states, unit_bytes
+from learning.control.placement.potential import potential_s
 from learning.control.placement.problem import Floats
-from learning.control.placement.profiles import Profile, chained, enumerated
+from learning.control.placement.profiles import Profile, chained, enumerated, undominated
 from learning.control.placement.server import layer_values
 
 METHODS = (divide_and_conquer, smawk)
@@ -85,6 +86,8 @@ def test_an_enumerated_profile_is_the_best_for_every_storage_and_a_chained_one_c
         sets = [np.array(each) for each in product([False, True], repeat=5)]
         exact, fast = enumerated(value), chained(value)
         for profile in (exact, fast):
+            assert (np.diff(profile.size_bytes) > 0).all()
+            assert (np.diff(profile.value) > 0).all()
             assert profile.value == pytest.approx([value.value(each) for each in profile.cached], abs=1e-15)
             assert profile.size_bytes.tolist() == [value.size_bytes[each].sum() for each in profile.cached]
         for storage in range(0, int(value.size_bytes.sum()) + 1, 2):
@@ -138,3 +141,22 @@ def test_where_sizes_have_no_common_unit_storage_is_rounded_and_never_exceeded()
     assert sizes[chosen].sum() <= storage
     assert sorted(chosen) == sorted(by_states(layers, storage)) == [1, 2, 3]
     assert unit_bytes(profiles(np.random.default_rng(0), 3, unit=3), 30) == 3
+    sizes = np.array([0, storage // 3 + 1])  # three of them exceed the storage by less than a unit
+    layers = [Profile(sizes, np.array([0.0, 1.0]), np.zeros((2, 1), dtype=np.bool_))] * 3
+    assert sum(by_convolution(layers, storage)) == sum(by_states(layers, storage)) == 2
+
+
+def test_of_equal_sets_a_profile_has_one() -> None:
+    sizes, values = np.array([0, 2, 2, 1, 3, 4]), np.array([0.0, 5.0, 5.0, 0.0, 4.0, 6.0])
+    assert undominated(sizes, values).tolist() == [0, 1, 5]
+
+
+def test_the_potential_is_the_largest_saving_by_one_expert_for_tokens_that_wait_for_it_alone() -> None:
+    problem = random_problem(4, experts=5, top_k=2)
+    expected = np.zeros((2, 5))
+    for user, layer, experts, probability in zip(*problem.activations, strict=True):
+        for expert in experts:
+            device_s = problem.device_s[user] if problem.held[user, layer, expert] else np.inf
+            before_s, after_s = min(problem.cloud_s[user], device_s), min(problem.server_s[user])
+            expected[layer, expert] += probability * max(before_s - after_s, 0.0)
+    assert potential_s(problem) == pytest.approx(1e-9 * expected, rel=1e-12, abs=0)

@@ -1,4 +1,4 @@
-"""Which experts of a mixture of experts edge servers cache: expected latency, solvers, baselines.
+"""Expert caching: placement of the experts of a mixture of experts on edge servers, by solvers and by simple rules.
 
 SlimCaching: Q. Chen, X. Chen, Huang, arXiv 2507.06567. Its equations were not at hand; what is described in words is
 made precise here, so that no equation carries the paper's number: greedy for K = 1, successive greedy decomposition

@@ -18,7 +18,7 @@ def filled(problem: PlacementProblem, scores: Floats) -> Placement:
         scores: (servers, layers, experts): of equal ones the first in order of layers and experts comes first.
 
     Returns:
-        (servers, layers, experts): whether a server caches an expert.
+        (servers, layers, experts): True where a server caches an expert.
     """
     placement, size_bytes = problem.empty(), problem.size_bytes.ravel()
     for cached, score, free_bytes in zip(placement, scores, problem.storage_bytes.tolist(), strict=True):
@@ -58,10 +58,10 @@ def least_recently_used(problem: PlacementProblem, rng: np.random.Generator) -> 
     """
     user, layer, experts, probability = problem.activations
     age = rng.exponential(1 / probability)
-    oldest = np.full(problem.shape, np.inf)
+    expert_age = np.full(problem.shape, np.inf)
     at = problem.nearest[user][:, None], layer[:, None], experts
-    np.minimum.at(oldest, at, age[:, None])
-    return filled(problem, -oldest)
+    np.minimum.at(expert_age, at, age[:, None])
+    return filled(problem, -expert_age)
 
 
 def round_robin(problem: PlacementProblem) -> Placement:
@@ -82,7 +82,7 @@ def round_robin(problem: PlacementProblem) -> Placement:
 
 
 def greedy_alone(problem: PlacementProblem) -> Placement:
-    """Every server caches greedily as if it were the only one."""
+    """Every server caches greedily as if no other had storage."""
     placement, servers = problem.empty(), np.arange(problem.shape[0])
     for server in servers:
         alone = replace(problem, storage_bytes=np.where(servers == server, problem.storage_bytes, 0))

@@ -1,9 +1,9 @@
-"""Max-plus convolution: how the values of two parts combine that share one amount of storage.
+"""Max-plus convolution: best values of two parts together that share an amount of storage, for each amount.
 
     (a ⊕ b)[c] = max_{j} a[j] + b[c - j]
 
 The matrix of a[j] + b[c - j] (rows c, columns j) is totally monotone if b is concave: the columns of the row maxima do
-not descend. Two methods use that; the third one is for any b. Where several j are best, all give the smallest.
+not descend. `divide_and_conquer` and `smawk` use that; `naive` is for any b. Of several best j all return the smallest.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 With K = 1 the saving is monotone and submodular and every server's problem is solved exactly, so that at least 1/2 of
 the optimal saving is reached [Fisher, Nemhauser, Wolsey, Math. Programming Study 8, 1978]. With one server the result
-is optimal for every K. With several servers and K >= 2 a bound of this kind is not known to us.
+is optimal for every K. With several servers and K >= 2 a bound of this kind is not known.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ def decomposition(
     order: Sequence[int] | None = None,
     sweeps: int = 0,
 ) -> Placement:
-    """Place experts server by server.
+    """Place experts server by server: each takes the best experts given those of the servers before it.
 
     Args:
         problem: The placement problem.
-        profile_of: The profile of a layer: `enumerated` is exact, for few experts; `chained` is approximate, for many.
-        knapsack: How storage is divided among layers: `by_states`, or the accelerated `by_convolution`.
+        profile_of: The profile of a layer: `enumerated` (default) is exact, for few experts; `chained` is approximate,
+            for many.
+        knapsack: Division of storage among layers: `by_states` (default), or the accelerated `by_convolution`.
         order: Numbers of all servers (default: `by_load`).
-        sweeps: How often all servers are solved anew after that, each given all others. The saving never falls.
+        sweeps: Number of times that all servers are solved anew after that, each given all others (default 0). The
+            saving never decreases.
 
     Returns:
-        (servers, layers, experts): whether a server caches an expert.
+        (servers, layers, experts): True where a server caches an expert.
     """
     placement, servers = problem.empty(), by_load(problem) if order is None else order
     for server in servers:
@@ -62,7 +64,7 @@ def best_cache(
         others: (servers, layers, experts): what the other servers cache; the entries of `server` do not count.
         server: Number of the server.
         profile_of: The profile of a layer.
-        knapsack: How storage is divided among layers.
+        knapsack: Division of storage among layers.
     """
     profiles = [profile_of(value) for value in layer_values(problem, others, server)]
     sets = knapsack(profiles, int(problem.storage_bytes[server]))

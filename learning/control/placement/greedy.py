@@ -1,4 +1,4 @@
-"""Greedy placement: always the expert and server that save most for the storage they take.
+"""Greedy placement: add the pair of expert and server with the largest saving per byte, again and again.
 
 With K = 1 the saving is monotone and submodular, which gives these fractions of the optimum:
 
@@ -6,7 +6,7 @@ With K = 1 the saving is monotone and submodular, which gives these fractions of
 - (1 - 1/e) / 2 for one server, as the better of greedy and best single expert [Leskovec et al., KDD 2007];
 - 1 - 1/e for one server, with all sets of three to begin with [Sviridenko, Operations Research Letters 32, 2004].
 
-With K >= 2 there is none: experts that are activated together save nothing one by one.
+With K >= 2 there is no guarantee: of experts that are activated together, one alone saves nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from learning.control.placement.problem import Floats, Placement, PlacementProbl
 
 
 def single_savings_s(problem: PlacementProblem, access_s: Floats, layer: int) -> Floats:
-    """What each expert of a layer would save if one server cached it in addition.
+    """Saving by each single expert of a layer at each server, in addition to what is cached.
 
     A token's latency falls only if the slowest of its K experts becomes faster, and at most to the second slowest.
 
@@ -33,20 +33,20 @@ def single_savings_s(problem: PlacementProblem, access_s: Floats, layer: int) ->
         (servers, experts): saving in s.
     """
     (servers, _, experts), rows = problem.shape, problem.rows[layer]
-    user, chosen, probability = (each[rows] for each in (*problem.activations[::2], problem.activations.probability))
+    user, chosen = problem.activations.user[rows], problem.activations.experts[rows]
     times_s = access_s[user[:, None], layer, chosen]
     slowest = times_s.argmax(axis=1)[:, None]
     slowest_s = np.take_along_axis(times_s, slowest, axis=1)
     np.put_along_axis(times_s, slowest, -np.inf, axis=1)
     next_s = np.maximum(times_s.max(axis=1, keepdims=True), problem.server_s[user])
-    saved_s = probability[:, None] * np.maximum(slowest_s - next_s, 0.0)
+    saved_s = problem.activations.probability[rows, None] * np.maximum(slowest_s - next_s, 0.0)
     pairs = np.take_along_axis(chosen, slowest, axis=1) + experts * np.arange(servers)
     total_s = np.bincount(pairs.ravel(), weights=saved_s.ravel(), minlength=servers * experts)
     return np.asarray(total_s, dtype=np.float64).reshape(servers, experts)
 
 
 def extended(problem: PlacementProblem, start: Placement) -> Placement:
-    """Add experts to a placement, each time the one that saves most per byte and fits, until none fits or helps.
+    """Extend a placement by the expert that saves most per byte and fits, until none fits or helps.
 
     Of those that save the same, or nothing, the one with the largest potential is added. Only the savings in the layer
     of the last addition are computed anew, which is exact for every K. Raises ValueError if `start` does not fit.
@@ -77,12 +77,12 @@ def greedy(problem: PlacementProblem, seeds: int = 0) -> Placement:
 
     Args:
         problem: The placement problem.
-        seeds: Every set of up to so many pairs of server and expert that fits is a beginning (partial enumeration).
-            0 is the plain algorithm; 3 is what the guarantee of 1 - 1/e needs, in time of the third power of
-            servers x layers x experts; for small problems.
+        seeds: Largest number of pairs of server and expert in the sets that the algorithm begins with (partial
+            enumeration). 0 (default) is the plain algorithm. The guarantee of 1 - 1/e needs 3; the time then grows with
+            the third power of servers x layers x experts.
 
     Returns:
-        (servers, layers, experts): whether a server caches an expert.
+        (servers, layers, experts): True where a server caches an expert.
     """
     candidates = [extended(problem, problem.empty()), best_single(problem)]
     pairs = list(np.ndindex(problem.shape))
@@ -96,7 +96,7 @@ def greedy(problem: PlacementProblem, seeds: int = 0) -> Placement:
 
 
 def best_single(problem: PlacementProblem) -> Placement:
-    """The one expert at one server that saves most alone, among those that fit."""
+    """The placement of a single expert at a single server that saves most, among those that fit."""
     layers, placement = range(problem.shape[1]), problem.empty()
     savings_s = np.stack([single_savings_s(problem, problem.uncached_s, layer) for layer in layers], axis=1)
     savings_s[problem.size_bytes > problem.storage_bytes[:, None, None]] = 0.0

@@ -1,4 +1,4 @@
-"""One set of experts for each layer within a server's storage: a knapsack of which every layer's profile is a group.
+"""Division of a server's storage among layers: a multiple-choice knapsack, with one set of each layer's profile.
 
 max sum_l value_l(m_l)  subject to  sum_l size_l(m_l) <= storage
 """
@@ -47,7 +47,7 @@ def by_convolution(profiles: Sequence[Profile], storage_bytes: int, convolve: Co
 
     Args:
         profiles: One for each layer.
-        storage_bytes: What the server can store.
+        storage_bytes: Storage of the server.
         convolve: The max-plus convolution.
 
     Returns:
@@ -57,19 +57,16 @@ def by_convolution(profiles: Sequence[Profile], storage_bytes: int, convolve: Co
     unit = unit_bytes(profiles, storage_bytes)
     cells = storage_bytes // unit
     taken = [-(-profile.size_bytes // unit) for profile in profiles]
-    largest = [int(np.searchsorted(np.arange(cells + 1), min(cells, int(each[-1])))) for each in taken]
-    best = [
-        np.searchsorted(each, np.arange(top + 1), side="right") - 1 for each, top in zip(taken, largest, strict=True)
-    ]
+    best = [np.searchsorted(each, np.arange(min(cells, each[-1]) + 1), side="right") - 1 for each in taken]
     shares = divided([profile.value[sets] for profile, sets in zip(profiles, best, strict=True)], cells, convolve)
     return [int(sets[share]) for sets, share in zip(best, shares, strict=True)]
 
 
 def divided(values: Sequence[Floats], cells: int, convolve: Convolve) -> list[int]:
-    """How many of `cells` each layer gets, so that the sum of `values[layer][its cells]` is largest."""
+    """Numbers of cells of each layer, `cells` in total at most, that maximise the sum of `values[layer][its cells]`."""
 
     def combined(first: int, stop: int) -> tuple[Floats, Callable[[int], list[int]]]:
-        """Best values of layers `first` to `stop` by their cells, and how these are divided among them."""
+        """Best values of layers `first` to `stop` by their cells, and the division of these cells among them."""
         if stop - first == 1:
             return values[first], lambda share: [share]
         middle = (first + stop) // 2

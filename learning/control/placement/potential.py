@@ -1,4 +1,4 @@
-"""What decides between experts that save the same: where they would be useful if others were cached too."""
+"""Tie-breaking among experts of equal saving: by the largest saving for tokens that wait for one of them alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from learning.control.placement.problem import Floats, PlacementProblem
 
 TIE = 1e-9
-"""Weight of the potential against what is saved: savings that differ by less than a billionth of the latency without
+"""Weight of the potential relative to the saving: savings that differ by less than a billionth of the latency without
 caches count as equal."""
 
 
 def potential_s(problem: PlacementProblem) -> Floats:
-    """The potential of every expert, as long as no server caches it:
+    """Potential of every expert, as long as no server caches it:
 
         pi(l, e) = sum_u lambda_u p_u(l, e) max(t_u(l, e; 0) - min_n tau_u(n), 0)
 

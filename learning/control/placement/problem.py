@@ -1,4 +1,4 @@
-"""Which experts of a mixture-of-experts model each edge server caches, so that tokens wait little for them.
+"""Placement of the experts of a mixture-of-experts model in the caches of edge servers: expected latency and storage.
 
 A token of user u activates a set A of K experts in every MoE layer l, and waits in that layer for the slowest of them:
 
@@ -25,11 +25,11 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 Placement = NDArray[np.bool_]
-"""(servers, layers, experts): whether a server caches an expert."""
+"""(servers, layers, experts): True where a server caches an expert."""
 
 
 class Activations(NamedTuple):
-    """How likely users' tokens activate which sets of K experts; one row for each user, layer and set that occurs."""
+    """Probabilities that users' tokens activate sets of K experts: one row for each user, layer and set that occurs."""
 
     user: Integers
     """(rows,): number of the user."""
@@ -78,9 +78,9 @@ class PlacementProblem:
     device_s: Floats
     """(users,): time of an expert on the user's own device, in s."""
     held: Booleans
-    """(users, layers, experts): whether the user's device holds the expert."""
+    """(users, layers, experts): True where the user's device holds the expert."""
     activations: Activations
-    """Which experts tokens activate."""
+    """Sets of experts that tokens activate, with their probabilities."""
 
     def __post_init__(self) -> None:
         if (self.size_bytes < 0).any() or (self.storage_bytes < 0).any():
@@ -100,7 +100,7 @@ class PlacementProblem:
         return int(self.activations.experts.shape[1])
 
     def empty(self) -> Placement:
-        """(servers, layers, experts): nothing is cached, so that all but the devices' own experts are in the cloud."""
+        """The placement in which no server caches anything: (servers, layers, experts), all False."""
         return np.zeros(self.shape, dtype=np.bool_)
 
     @cached_property
@@ -115,7 +115,7 @@ class PlacementProblem:
 
     @cached_property
     def uncached_s(self) -> Floats:
-        """(users, layers, experts): time of access in s if no server caches anything."""
+        """(users, layers, experts): time of access t_u(l, e; 0) in s if no server caches anything."""
         cloud, device = self.cloud_s[:, None, None], self.device_s[:, None, None]
         return np.where(self.held, np.minimum(cloud, device), cloud)
 

@@ -22,14 +22,22 @@ class Profile(NamedTuple):
     value: Floats
     """(sets,): ascending, from 0."""
     cached: Booleans
-    """(sets, experts): which experts are in each set."""
+    """(sets, experts): True where an expert is in a set."""
 
 
 ProfileOf = Callable[[LayerValue], Profile]
 
 
 def undominated(size_bytes: Integers, value: Floats) -> Integers:
-    """Indices of the entries, both arrays (entries,), than which no smaller or equal one is worth as much."""
+    """Indices of the Pareto-optimal entries: no other one is as small and worth as much.
+
+    Args:
+        size_bytes: (entries,): sizes.
+        value: (entries,): values.
+
+    Returns:
+        Indices in ascending order of size and value; of equal entries one remains.
+    """
     order = np.lexsort((-value, size_bytes))
     before = np.concatenate([[-np.inf], np.maximum.accumulate(value[order])[:-1]])
     return order[value[order] > before]
@@ -73,7 +81,7 @@ def kept(layer: LayerValue, cached: Booleans, value: Floats) -> Profile:
 
 
 def upwards(layer: LayerValue) -> tuple[Integers, Floats]:
-    """A greedy chain that begins with no experts: all experts in the order of addition, and what each adds in value."""
+    """A greedy chain that begins with no experts: all experts in the order of addition, and the value each adds."""
     bundles, size = layer.bundles, np.maximum(layer.size_bytes, 1e-9)
     experts, missing = len(size), bundles.sum(axis=1)
     gain = layer.potential_s + layer.saving_s[missing == 1] @ bundles[missing == 1]
@@ -88,7 +96,7 @@ def upwards(layer: LayerValue) -> tuple[Integers, Floats]:
 
 
 def downwards(layer: LayerValue) -> tuple[Integers, Floats]:
-    """A greedy chain that begins with all experts: the reverse order of removal, and what each removal loses."""
+    """A greedy chain that begins with all experts: the reverse order of removal, and the value each removal loses."""
     bundles, size = layer.bundles, np.maximum(layer.size_bytes, 1e-9)
     experts, whole = len(size), np.ones(len(bundles), dtype=np.bool_)
     loss = layer.potential_s + layer.saving_s @ bundles

@@ -1,13 +1,13 @@
-"""The experts of one server, where those of all others are fixed.
+"""Value of the experts at one server, given what all others cache: a supermodular function, and a sum over layers.
 
 If a token's experts have the times of access t_1 >= t_2 >= ... >= t_K, and the server's own is b for all, then a set S
 of experts that the server caches saves
 
     sum_j max(t_j - max(t_{j+1}, b), 0) [experts 1..j are in S],  t_{K+1} = b:
 
-the latency falls from t_j to the next level only if all slower experts are cached. So what S saves is a sum of values
-of *bundles*, each of which counts if all its experts are in S. That is a monotone supermodular function of S, and it
-is a sum over layers.
+the latency falls from t_j to the next level only if all slower experts are cached. The saving is thus a sum over
+*bundles* of experts, each of which counts if all its experts are in S. Such a function of S is monotone and
+supermodular.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from learning.control.placement.problem import Booleans, Floats, Integers, Place
 
 
 class LayerValue(NamedTuple):
-    """What sets of experts of one layer are worth at one server."""
+    """Value of sets of experts of one layer at one server: their saving, and potentials that decide ties."""
 
     bundles: Booleans
     """(bundles, experts): the experts of each bundle, all bundles different."""
     saving_s: Floats
-    """(bundles,): what is saved if all experts of a bundle are cached, in s."""
+    """(bundles,): saving if all experts of a bundle are cached, in s."""
     potential_s: Floats
-    """(experts,): weight of each expert that decides between sets that save the same, in s."""
+    """(experts,): potential of each expert (`potential_s`), which decides between sets of equal saving, in s."""
     size_bytes: Integers
     """(experts,): bytes of each expert."""
 
     def value(self, cached: Booleans) -> float:
-        """Saving in s of a set (experts,), and its potential."""
+        """Saving plus potential of a set `cached` (experts,), in s."""
         whole = ~(self.bundles & ~cached).any(axis=1)
         return float(self.saving_s[whole].sum() + self.potential_s[cached].sum())
 
 
 def layer_values(problem: PlacementProblem, others: Placement, server: int) -> list[LayerValue]:
-    """What the experts of each layer are worth at a server.
+    """Value of sets of experts at a server, for each layer.
 
-    The potential counts for experts that no other server caches.
+    Only experts that no other server caches have a potential.
 
     Args:
         problem: The placement problem.
@@ -59,7 +59,7 @@ def layer_values(problem: PlacementProblem, others: Placement, server: int) -> l
 
 
 def bundles(problem: PlacementProblem, access_s: Floats, server: int, layer: int) -> tuple[Booleans, Floats]:
-    """Bundles of experts of one layer with what each saves.
+    """Bundles of experts of one layer, with their savings.
 
     Args:
         problem: The placement problem.

@@ -24,10 +24,10 @@ def auto(problem: PlacementProblem, sweeps: int = 0) -> Placement:
 
     Args:
         problem: The placement problem.
-        sweeps: How often the decomposition solves all servers anew.
+        sweeps: Number of times that the decomposition solves all servers anew (default 0).
 
     Returns:
-        (servers, layers, experts): whether a server caches an expert.
+        (servers, layers, experts): True where a server caches an expert.
     """
     profile_of = enumerated if problem.shape[2] <= FEW_EXPERTS else chained
     tried = greedy(problem), decomposition(problem, profile_of, by_convolution, sweeps=sweeps)
