@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeAlias, TypeVar, overload
 
+import simpy
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves
@@ -201,6 +202,7 @@ class Server:
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
+        self._fetched: set[Hashable] = set()  # names of what is on the way to its cache
 
     @overload
     def do(
@@ -263,6 +265,34 @@ class Server:
     def holds(self, name: Hashable) -> bool:
         """Return whether something is stored under a name."""
         return self.node.storage.holds(name)
+
+    def request(self, name: Hashable) -> bool:
+        """Note a request for something in this server's cache, and return whether it is stored."""
+        return self.node.storage.request(name)
+
+    def fetch(self, name: Hashable, what: Any, source: Server, user: User) -> Timed:
+        """Fetch a tree from another server and cache it; nothing if it is on the way, or would not be stored.
+
+        Whether it is stored, and what is evicted for it, is decided again on arrival. Calls of an evicted expert that
+        are under way at that time are completed. If a device on the way leaves, nothing is stored.
+
+        Args:
+            name: name of the tree in storage, which has been requested.
+            what: the tree; its size is that of the shapes that are charged.
+            source: a server that stores it.
+            user: whose request it is that was a miss, for the tables.
+        """
+        size_bytes = self.wire.executor.charged(what).bytes
+        if name in self._fetched or self.node.storage.victims(name, size_bytes) is None:
+            return
+        self._fetched.add(name)
+        try:
+            yield from source.forward(self, what, "expert", [user])
+            self.node.storage.store(name, size_bytes)
+        except simpy.Interrupt:
+            return  # by the device's absence: the request that missed does not depend on this
+        finally:
+            self._fetched.discard(name)
 
     def forward(self, to: Server, what: Sent, kind: str, users: Sequence[User]) -> Process[Sent]:
         """Transmit a value once to another server, on behalf of these users; it arrives as it is."""

@@ -44,6 +44,18 @@ class Storage(Protocol):
         """Store a content, or replace the one of the same name. Raises ValueError if there is not so much space."""
         ...
 
+    def request(self, name: Hashable) -> bool:
+        """Note a request for an item, for the eviction policy, and return whether it is held."""
+        ...
+
+    def victims(self, name: Hashable, size_bytes: int) -> tuple[Hashable, ...] | None:
+        """Return what would be evicted for an item that is not held; None if it would not be stored."""
+        ...
+
+    def store(self, name: Hashable, size_bytes: int) -> Any:
+        """Cache an item that has been requested, if the eviction policy makes room for it."""
+        ...
+
     def drop(self, name: Hashable) -> None:
         """Delete a content. Raises ValueError if there is none of this name."""
         ...

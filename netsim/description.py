@@ -27,6 +27,7 @@ from netsim.radio.rate_recordings import RateRecording
 from netsim.radio.scheduling import EqualShares, SchedulingPolicy
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
 from netsim.slowdown import NoSlowdown, SlowdownLaw
+from netsim.storage import Eviction, NoEviction
 from netsim.traffic import Arrivals, SizeLaw
 from netsim.traffic.sizes import ConstantSize
 from netsim.units import Decibels, NonNegativeDecibels
@@ -218,6 +219,8 @@ class DevicesDescription:
     """If the largest job of the first round does not fit into a device: reject the scenario, or exclude the user."""
     storage_bytes: PerUser | None = None
     """Storage for what learning keeps on a device, such as the weights of experts, in bytes; null is no limit."""
+    eviction: Eviction = field(default_factory=NoEviction)
+    """Which cached items are evicted when storage is full. What learning places on the device is never evicted."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,8 @@ class ServerDescription:
     are never refused: they wait."""
     storage_bytes: Annotated[float, Ge(0)] | None = None
     """Storage for what learning keeps on the server, such as the weights of experts, in bytes; null is no limit."""
+    eviction: Eviction = field(default_factory=NoEviction)
+    """Which cached items are evicted when storage is full. What learning places on the server is never evicted."""
 
 
 @dataclass(frozen=True)

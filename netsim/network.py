@@ -252,7 +252,7 @@ class Network:
             energy=self._energy.server_compute,
         )
         place = None if station is None else self.stations[station]
-        built = ServerNode(self.env, processor, Storage(name, server.storage_bytes), place)
+        built = ServerNode(self.env, processor, Storage(name, server.storage_bytes, server.eviction), place)
         if delay_s > 0:
             line = BackhaulDescription(inf, delay_s)
             built.to_core = Backhaul(self.env, self.journal, "core", line)
@@ -272,9 +272,10 @@ class Network:
         sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
         for name, site in described.items():
             sites[name] = self._server(name, site, site.station, site.delay_s)
-        storage, count = self._compute.devices.storage_bytes, len(self.users)
+        devices, count = self._compute.devices, len(self.users)
+        storage = devices.storage_bytes
         spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")
         for user, space_bytes in zip(self.users, spaces, strict=True):
             name = user.processor.node
-            sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes), user)
+            sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes, devices.eviction), user)
         return sites

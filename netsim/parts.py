@@ -15,6 +15,7 @@ from netsim.radio.rate_recordings import RATE_RECORDINGS, RateRecording
 from netsim.radio.scheduling import SCHEDULING_POLICIES, SchedulingPolicy
 from netsim.radio.shadowing import SHADOWINGS, Shadowing
 from netsim.slowdown import SLOWDOWN_LAWS, SlowdownLaw
+from netsim.storage import EVICTIONS, Eviction
 from netsim.traffic import ARRIVALS, SIZE_LAWS, Arrivals, SizeLaw
 from netsim.values import PER_USER, PerUser
 
@@ -32,6 +33,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Fidelity: FIDELITIES,
     SlowdownLaw: SLOWDOWN_LAWS,
     Discipline: DISCIPLINES,
+    Eviction: EVICTIONS,
     Availability: AVAILABILITIES,
     Arrivals: ARRIVALS,
     SizeLaw: SIZE_LAWS,

@@ -24,6 +24,7 @@ GROUPS = {
     "antennas": ("Antenna",),
     "shadowing": ("Shadowing",),
     "disciplines": ("Discipline",),
+    "eviction": ("Eviction",),
     "energy": ("ComputeEnergy",),
     "partitions": ("Partition",),
     "optimisers": ("Optimiser",),

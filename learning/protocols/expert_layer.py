@@ -21,7 +21,7 @@ from learning import steps
 from learning.executor.deferred import Deferred
 from learning.parties import Server, User
 from learning.ports import Process
-from learning.protocols.experts import Expert, Tokens, call
+from learning.protocols.experts import Expert, Tokens, call, first_that_holds
 from learning.protocols.join import join
 from learning.protocols.split import JointPart
 from learning.world import World
@@ -37,6 +37,7 @@ class ExpertLayer:
         sites: Sequence[Server],
         part: steps.Part,
         weights: Sequence[steps.Parameters],
+        cache: Server | None = None,
     ) -> None:
         """A layer whose experts begin with these weights.
 
@@ -46,10 +47,13 @@ class ExpertLayer:
             sites: where experts are called, in the order of preference: the first of them that holds the expert.
             part: what every expert computes, of its weights and tokens (tokens, width): (tokens, width of outputs).
             weights: the weights of each expert.
+            cache: one of `sites`, which fetches experts that are called and that it does not hold, as its eviction
+                policy allows; None is none. The weights cannot be trained then.
         """
         self.world, self.number, self.sites, self.part = world, number, sites, part
         self.experts = [JointPart(world, each, world.server_optimiser.init(each), part) for each in weights]
         self._callers: list[set[User]] = [set() for _ in weights]
+        self.cache = cache
 
     @property
     def weights(self) -> list[steps.Weights]:
@@ -59,6 +63,16 @@ class ExpertLayer:
     def store(self, expert: int, site: Server) -> None:
         """Store an expert at a site. Raises ValueError if there is not so much space."""
         site.hold(Expert(self.number, expert), self.experts[expert].weights)
+
+    def request(self, user: User, expert: int) -> None:
+        """Note at the cache that a user calls an expert; if that is a miss, the cache starts to fetch it.
+
+        The call does not wait for that: it goes to the first site that holds the expert now.
+        """
+        name = Expert(self.number, expert)
+        if self.cache is not None and not self.cache.request(name):
+            source = first_that_holds(name, self.sites)
+            self.world.env.process(self.cache.fetch(name, self.experts[expert].weights, source, user))
 
     def route(self, user: User, chosen: Tensor) -> RoutedTokens:
         """A user's tokens on their way through the layer; `chosen` as in `routes`."""
@@ -73,7 +87,11 @@ class ExpertLayer:
         """One optimiser step of each expert, on the mean of the gradients of those of `users` that called it.
 
         Gradients of other users, such as those dropped from the round, are discarded.
+
+        Raises ValueError if sites may have fetched experts, since those copies would keep the old weights.
         """
+        if self.cache is not None:
+            raise ValueError("experts that a cache may hold cannot be trained: its copies would keep the old weights")
         for expert, callers in zip(self.experts, self._callers, strict=True):
             own = [user for user in users if user in callers]
             expert.step(own, (1 / max(len(own), 1),) * len(own))
@@ -95,6 +113,8 @@ class RoutedTokens:
         Returns their outputs, summed for each token, deferred, (tokens, width of outputs).
         """
         layer, self._sent = self.layer, self._dispatched(tokens)
+        for expert in self._sent:
+            layer.request(self.user, expert)
         outputs = yield from join(
             layer.world.env,
             [
