@@ -1,51 +1,31 @@
 """Charging the FLOPs, bits and memory of a large model, while a small one of the same family is trained.
 
 Every value has a counterpart in the large model's shapes, and the cost of an operation is that of running it on the
-shapes of the counterparts. Each layer of the small model stands for an equally long run of the large one's layers; both
-models have the same number of tokens.
+shapes of the counterparts. Each layer of the small model stands for an equally long run of the large one's layers, and
+each expert for an equally long run of its experts; both models have the same number of tokens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from learning.adapters import Adapted, weights
-from learning.models import Architecture, Segment
-
-Large = Literal[
-    "vit_s16", "vit_s32", "vit_b16", "vit_b32", "vit_l16", "vit_l32", "gpt2", "gpt2_medium", "gpt2_large", "bert_base"
-]
-
-VIT_S = {"width": 384, "depth": 12, "heads": 6, "expansion": 4}
-VIT_B = {"width": 768, "depth": 12, "heads": 12, "expansion": 4}
-VIT_L = {"width": 1024, "depth": 24, "heads": 16, "expansion": 4}
-SIZES: dict[Large, dict[str, int]] = {
-    "vit_s16": {**VIT_S, "patch": 16},
-    "vit_s32": {**VIT_S, "patch": 32},
-    "vit_b16": {**VIT_B, "patch": 16},
-    "vit_b32": {**VIT_B, "patch": 32},
-    "vit_l16": {**VIT_L, "patch": 16},
-    "vit_l32": {**VIT_L, "patch": 32},
-    "gpt2": {"width": 768, "depth": 12, "heads": 12, "expansion": 4, "vocabulary": 50257},
-    "gpt2_medium": {"width": 1024, "depth": 24, "heads": 16, "expansion": 4, "vocabulary": 50257},
-    "gpt2_large": {"width": 1280, "depth": 36, "heads": 20, "expansion": 4, "vocabulary": 50257},
-    "bert_base": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 30522},
-}
-"""ViT: Dosovitskiy et al., arXiv 2010.11929, table 1; S: Touvron et al., arXiv 2012.12877, table 1. GPT-2: Radford et
-al., 2019, table 2. BERT: Devlin et al., arXiv 1810.04805, section 3."""
+from learning.large_models import SIZES, Large
+from learning.models import Architecture, Experts, Segment
 
 
 @dataclass(frozen=True)
 class Charge:
     """A large model whose costs are charged in place of those of a small one.
 
-    Raises ValueError where the two are of different families, or the large model has fewer layers.
+    Raises ValueError where the two are of different families, the large model has fewer layers or experts, or only one
+    of them has shared experts.
     """
 
     name: Large
@@ -54,30 +34,36 @@ class Charge:
     """The whole small model, which is trained."""
 
     def __post_init__(self) -> None:
-        family = self.name.partition("_")[0].rstrip("2")
         kind = type(self.small.architecture).__name__.lower()
-        if getattr(self.small.architecture, "family", kind).rstrip("2") != family:
+        if getattr(self.small.architecture, "family", kind).rstrip("2") != self._size["family"]:
             raise ValueError(f"{self.name} can be charged for a model of its own family, and this is a {kind}")
-        if self._layers(self.large) < self._layers(self.small):
-            raise ValueError(
-                f"{self.name} has {self._layers(self.large)} layers, fewer than the model that it replaces"
-            )
+        if self._size["depth"] < self._layers:
+            raise ValueError(f"{self.name} has {self._size['depth']} layers, fewer than the model that it replaces")
+        small, large = self._experts
+        if small is None and "experts" in self._size:
+            raise ValueError(f"{self.name} has experts, and the model that it replaces has none")
+        if small is not None and large is not None:
+            if large.count < small.count:
+                raise ValueError(f"{self.name} has {large.count} experts, fewer than the model that it replaces")
+            if bool(large.shared) != bool(small.shared):
+                has = "shared experts" if large.shared else "no shared experts"
+                raise ValueError(f"{self.name} has {has}, unlike the model that it replaces")
 
     @cached_property
     def large(self) -> Segment:
         """The whole large model, for as many tokens as the small one has; images have three colours."""
         architecture, shape = self.small.architecture, self.small.input_shape
-        size: dict[str, Any] = dict(SIZES[self.name])
         known = {field.name for field in fields(architecture)}  # type: ignore[arg-type]  # architectures are dataclasses
         if len(shape) > 1:
-            sides = tuple(side // architecture.patch * size["patch"] for side in shape[1:])  # type: ignore[attr-defined]
+            patch = self._size["patch"]
+            sides = tuple(side // architecture.patch * patch for side in shape[1:])  # type: ignore[attr-defined]
             shape = (3, *sides)
-        classes = size["vocabulary"] if self.name.startswith("gpt") else self.small.classes
-        size = {name: value for name, value in size.items() if name in known} | (
-            {"folder": None} if "folder" in known else {}
+        classes = self._size["vocabulary"] if self._size["family"] == "gpt" else self.small.classes
+        size = self._size | {"folder": None, "experts": self._experts[1]}
+        changed: Architecture = replace(  # type: ignore[type-var]
+            architecture, **{name: value for name, value in size.items() if name in known and name != "family"}
         )
-        changed: Architecture = replace(architecture, **size)  # type: ignore[type-var]
-        return Segment(changed, shape, classes, 0, SIZES[self.name]["depth"] + 2)
+        return Segment(changed, shape, classes, 0, self._size["depth"] + 2)
 
     def counterpart(self, tree: Any) -> Any:
         """The counterpart of a tree of meta tensors, segments and plain values; values without one are unchanged."""
@@ -123,18 +109,49 @@ class Charge:
         return _like(value, shape)
 
     def _places(self, name: str) -> list[tuple[int, str]]:
-        """The blocks of the large model in which a name of the small one has its counterparts."""
+        """(block, rest of the name) of each counterpart in the large model of a name of the small one."""
         block, _, rest = name.partition(".")
-        return [(each, rest) for each in range(self._first(int(block)), self._first(int(block) + 1))]
+        run = range(self._first(int(block)), self._first(int(block) + 1))
+        return [(each, other) for each in run for other in self._names(rest)]
+
+    def _names(self, rest: str) -> list[str]:
+        """The counterparts, within one layer of the large model, of a name within a layer."""
+        layer, of_expert, inner = rest.partition(".experts.")
+        small, large = self._experts
+        if not of_expert or small is None or large is None:
+            return [rest]
+        number, _, field = inner.partition(".")
+        first, end = (round(each * large.count / small.count) for each in (int(number), int(number) + 1))
+        return [f"{layer}.experts.{each}.{field}" for each in range(first, end)]
 
     def _first(self, block: int) -> int:
         """The large model's block at which the counterpart of a block of the small one begins."""
-        layers = self._layers(self.small)
+        depth: int = self._size["depth"]
         if block == 0:
             return 0
-        if block > layers + 1:
-            return self._layers(self.large) + 2
-        return 1 + round((block - 1) * self._layers(self.large) / layers)
+        if block > self._layers + 1:
+            return depth + 2
+        return 1 + round((block - 1) * depth / self._layers)
+
+    @property
+    def _size(self) -> dict[str, Any]:
+        return SIZES[self.name]
+
+    @property
+    def _layers(self) -> int:
+        """Layers of the small model."""
+        return self.small.last - 1
+
+    @cached_property
+    def _experts(self) -> tuple[Experts | None, Experts | None]:
+        """The experts of the small model and of the large one, in those layers whose counterparts have some."""
+        small: Experts | None = getattr(self.small.architecture, "experts", None)
+        if small is None:
+            return None, None
+        layers = small.layers and tuple(
+            block - 1 for layer in small.layers for block in range(self._first(layer + 1), self._first(layer + 2))
+        )
+        return small, replace(small, **self._size.get("experts", {}), layers=layers)
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -143,9 +160,6 @@ class Charge:
     @cached_property
     def _sides(self) -> dict[str, tuple[int, int]]:
         return weights(self.large) | weights(self.large, "qkv")
-
-    def _layers(self, model: Segment) -> int:
-        return model.last - 1
 
     @cached_property
     def _widths(self) -> tuple[int, int]:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 
 from learning.adapters import Lora
-from learning.charge import Large
 from learning.data import DatasetLoader, Digits, Last
 from learning.data.partition import Iid, Partition
+from learning.large_models import Large
 from learning.models import Architecture, Mlp, Tower
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import AllUsers, Participation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
+from learning.models.experts import Routed
 from learning.models.projection import Projection
 from learning.models.segment import Segment, modules, with_attention
 from learning.models.stateless import Stateless
@@ -59,6 +61,11 @@ class Adapted:
     def scored(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output, and the first token's attention in the last block, as `Segment.scored`."""
         out: tuple[Tensor, Tensor] = _function(self, scored=True)({**frozen, **parameters}, x)
+        return out
+
+    def routed(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the gates of layers with experts make of the tokens, as `Segment.routed`."""
+        out: tuple[Tensor, Tensor] = _function(self, routed=True)({**frozen, **parameters}, x)
         return out
 
     def bind(self, frozen: Any) -> Bound:
@@ -187,6 +194,10 @@ class Bound:
         """The output, and the first token's attention in the last block, as `Segment.scored`."""
         return self.adapted.scored(parameters, self.frozen, x)
 
+    def routed(self, parameters: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the gates of layers with experts make of the tokens, as `Segment.routed`."""
+        return self.adapted.routed(parameters, self.frozen, x)
+
 
 Part = Segment | Bound | Towers
 """The part of a model that one host computes: a run of blocks, with adapters or without, or parallel towers."""
@@ -254,7 +265,7 @@ def weights(segment: Segment, *targets: str) -> dict[str, tuple[int, int]]:
 
 
 @cache
-def _function(adapted: Adapted, scored: bool = False) -> Stateless:
+def _function(adapted: Adapted, scored: bool = False, routed: bool = False) -> Stateless:
     run = deepcopy(modules(adapted.segment))
     with torch.device("meta"):
         for weight, rank in adapted.ranks:
@@ -262,4 +273,6 @@ def _function(adapted: Adapted, scored: bool = False) -> Stateless:
             projection = run.get_submodule(name)
             assert isinstance(projection, Projection)
             projection.adapt(target, rank, adapted.scale(rank))
+    if routed:
+        return Stateless(Routed(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, adapted.segment.name) if scored else run)

@@ -1,6 +1,7 @@
 """Models as sequences of blocks that can be cut anywhere."""
 
 from learning.models.architecture import Architecture
+from learning.models.experts import Experts
 from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
@@ -23,6 +24,7 @@ MODELS: dict[str, type] = {
 __all__ = [
     "MODELS",
     "Architecture",
+    "Experts",
     "Gpt",
     "LeNet",
     "Mlp",

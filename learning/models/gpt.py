@@ -6,7 +6,8 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from learning.models.vit import Layer
+from learning.models.experts import Experts
+from learning.models.vit import check_layers, transformer_layers
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class Gpt:
     expansion: Annotated[int, Ge(1)] = 4
     """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
 
+    experts: Experts | None = None
+    """Mixture of experts in place of the feed-forward part of layers (default: none, the model is dense)."""
+
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        check_layers(self.width, self.depth, self.heads, self.experts)
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
         """The blocks map token numbers (batch, tokens) to logits (batch, tokens, classes); any token can be the next.
@@ -38,7 +41,7 @@ class Gpt:
         """
         if len(input_shape) != 1:
             raise ValueError(f"a language model needs rows of tokens, but one sample has the shape {input_shape}")
-        layers = [Layer(self.width, self.heads, self.expansion, causal=True) for _ in range(self.depth)]
+        layers = transformer_layers(self.width, self.depth, self.heads, self.expansion, self.experts, causal=True)
         return [TokenEmbedding(classes, input_shape[0], self.width), *layers, NextToken(self.width, classes)]
 
 

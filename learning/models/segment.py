@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
+from learning.models.experts import Routed
 from learning.models.initial import draw_parameter
 from learning.models.stateless import Stateless
 from learning.ports import Streams
@@ -66,6 +67,15 @@ class Segment:
         Raises ValueError if that block has no attention.
         """
         out: tuple[Tensor, Tensor] = _function(self, scored=True)(params, x)
+        return out
+
+    def routed(self, params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the gates of its layers with experts make of the tokens, in the order of the layers.
+
+        Returns their probabilities, (layers, batch, tokens, experts), and the numbers of the chosen experts, the best
+        first, (layers, batch, tokens, top_k), int64. Raises ValueError if no layer has experts.
+        """
+        out: tuple[Tensor, Tensor] = _function(self, routed=True)(params, x)
         return out
 
     @property
@@ -206,6 +216,8 @@ def with_attention(run: nn.Sequential, name: str) -> nn.Module:
 
 
 @cache
-def _function(segment: Segment, scored: bool = False) -> Stateless:
+def _function(segment: Segment, scored: bool = False, routed: bool = False) -> Stateless:
     run = modules(segment)
+    if routed:
+        return Stateless(Routed(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, segment.name) if scored else run)

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from learning.models.experts import Experts, MixtureOfExperts
 from learning.models.projection import Projection
 
 
@@ -34,14 +35,16 @@ class Vit:
     class_token: bool = False
     """Whether a learnt token is put before the patches, from which the head classifies in place of the mean token."""
 
+    experts: Experts | None = None
+    """Mixture of experts in place of the feed-forward part of layers (default: none, the model is dense)."""
+
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads} does not divide width = {self.width}")
+        check_layers(self.width, self.depth, self.heads, self.experts)
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
         if len(input_shape) != 3 or any(side % self.patch for side in input_shape[1:]):
             raise ValueError(f"patch = {self.patch} does not divide the sides of an image of shape {input_shape}")
-        layers = [Layer(self.width, self.heads, self.expansion) for _ in range(self.depth)]
+        layers = transformer_layers(self.width, self.depth, self.heads, self.expansion, self.experts)
         embedding = Embedding(input_shape, self.patch, self.width, self.class_token)
         return [embedding, *layers, Head(self.width, classes, self.class_token)]
 
@@ -115,17 +118,23 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-norm transformer layer: attention, then a feed-forward part, each added to its input."""
+    """Pre-norm transformer layer: attention, then a feed-forward part or experts, each added to its input."""
 
-    def __init__(self, width: int, heads: int, expansion: int, causal: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, expansion: int, causal: bool = False, experts: Experts | None = None
+    ) -> None:
         super().__init__()
         self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads, causal))
-        self.feed = nn.Sequential(
-            nn.LayerNorm(width),
-            Projection(width, expansion * width, "fc1"),
-            nn.GELU(),
-            Projection(expansion * width, width, "fc2"),
-        )
+        if experts is None:
+            self.feed = nn.Sequential(
+                nn.LayerNorm(width),
+                Projection(width, expansion * width, "fc1"),
+                nn.GELU(),
+                Projection(expansion * width, width, "fc2"),
+            )
+        else:
+            hidden = max(1, round((experts.expansion or expansion) * width))
+            self.feed = nn.Sequential(nn.LayerNorm(width), MixtureOfExperts(width, hidden, experts))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scored(x)[0]
@@ -138,6 +147,26 @@ class Layer(nn.Module):
         x = x + mixed
         fed: Tensor = x + self.feed(x)
         return fed, weights[:, :, 0].mean(1)
+
+
+def check_layers(width: int, depth: int, heads: int, experts: Experts | None) -> None:
+    """Raises ValueError if there can be no such layers; arguments as in `Vit`."""
+    if width % heads:
+        raise ValueError(f"heads = {heads} does not divide width = {width}")
+    if experts is not None:
+        experts.check(depth)
+
+
+def transformer_layers(
+    width: int, depth: int, heads: int, expansion: int, experts: Experts | None, causal: bool = False
+) -> list[nn.Module]:
+    """The layers of a transformer, with experts in those that are to have some; arguments as in `Vit`.
+
+    With `causal` no token attends to later ones.
+    """
+    return [
+        Layer(width, heads, expansion, causal, experts.of_layer(number) if experts else None) for number in range(depth)
+    ]
 
 
 class Head(nn.Module):

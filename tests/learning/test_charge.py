@@ -7,8 +7,9 @@ from named_streams import NamedStreams
 from fakes import world
 from learning import steps
 from learning.adapters import Lora
-from learning.charge import SIZES, Charge
+from learning.charge import Charge
 from learning.executor import EXECUTORS, Dry
+from learning.large_models import SIZES
 from learning.models import Gpt, Mlp, Segment, Transformer, Vit
 from learning.optimisers import Adam, Sgd
 from learning.schemes import SCHEMES

@@ -17,7 +17,8 @@ from learning.aggregators import averaged, masked_mean, weighted_mean
 from learning.codecs import Chain, KeptActivations, Uniform
 from learning.control.cuts.estimates import statistics
 from learning.executor import Batched
-from learning.models import LeNet, Mlp, Segment, VggMini, Vit
+from learning.expert_usage import routing
+from learning.models import Experts, LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
 from learning.protocols.expert_layer import combined, dispatched
 from learning.reducers import Dropout, Pruning
@@ -31,6 +32,7 @@ MODELS = {
     "mlp": Mlp((24, 16)),
     "wide": Mlp((300, 257)),
     "vit": Vit(4, 16, 1, 2, class_token=True),
+    "experts": Vit(4, 16, 1, 2, class_token=True, experts=Experts(3, 2, gated=True, shared=1, load_balance=0.1)),
     "lenet": LeNet(),
     "vgg_mini": VggMini(),
 }
@@ -80,6 +82,7 @@ def calls(o):
     return {
         steps.front: (o.front, o.lower, o.x),
         **({steps.scored_front: (o.front, o.lower, o.x)} if isinstance(o.front.architecture, Vit) else {}),
+        **({routing: (o.whole, o.weights, o.x)} if getattr(o.whole.architecture, "experts", None) else {}),
         steps.back_gradients: (o.back, o.upper, o.z, o.y),
         steps.back: (o.back, SGD, o.upper, velocity, o.z, o.y),
         steps.front_gradients: (o.front, o.lower, o.x, o.dz),
