@@ -7,7 +7,7 @@ from scenarios import load, simulate
 
 EXPERTS = {"count": 4, "top_k": 2, "shared": 1, "load_balance": 0.1}
 VIT = {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "experts": EXPERTS}
-IMAGES = {"learning.model": VIT, "learning.cut": 2, "learning.partition.min_samples": 4}
+IMAGES = {"learning.model": VIT, "learning.cut": 2, "learning.partition": "iid"}
 
 
 def run(changes):
@@ -32,6 +32,6 @@ def test_executors_agree(scheme):
 
 def test_split_training_is_that_of_the_whole_model():
     """One user's split steps learn what its local steps on the whole model do, load-balance loss included."""
-    alone = {"network.users.count": 1, "learning.precision": "float64", "learning.partition": "iid"}
+    alone = {"network.users.count": 1, "learning.precision": "float64"}
     split, whole = (run(alone | {"learning.scheme": {"name": n, "local_steps": 3}}) for n in ("sfl_v1", "fedavg"))
     assert losses(split) == pytest.approx(losses(whole), rel=1e-9)

@@ -36,11 +36,11 @@ class Experts:
 
     softmax: Literal["all", "chosen"] = "all"
     """Experts over which the gate's softmax is taken: all of them before the choice, so that the weights of the chosen
-    ones sum to less than one (Switch, DeepSeekMoE), or the chosen ones after it (Mixtral)."""
+    ones sum to at most one (Switch, DeepSeekMoE), or the chosen ones after it (Mixtral)."""
 
     gated: bool = False
-    """Make each expert a gated linear unit (SwiGLU: Shazeer, arXiv 2002.05202) with three matrices and no activation of
-    its own; by default it has two matrices with a GELU in between."""
+    """Make each expert a gated linear unit with three matrices (SwiGLU: Shazeer, arXiv 2002.05202); by default it has
+    two matrices with a GELU in between."""
 
     expansion: Annotated[float, Gt(0)] | None = None
     """Width of the hidden layer of an expert, in multiples of the model's width (default: the model's `expansion`)."""
@@ -52,8 +52,9 @@ class Experts:
     """Numbers of the transformer layers with experts, from 0 (default: all layers)."""
 
     load_balance: Annotated[float, Ge(0)] = 0.0
-    """Coefficient of the load-balance loss, by which each layer adds to the training loss; see `load_balance_loss`. It
-    enters the gradients alone: losses in the tables are those of the task. 0 leaves it out."""
+    """Coefficient of the load-balance loss that each layer adds to the training loss: `count` times the sum, over
+    experts, of share of the choices and mean probability, which is 1 where all are used equally (Fedus et al., JMLR
+    2022). It enters the gradients alone; losses in the tables are those of the task. 0 leaves it out."""
 
     def __post_init__(self) -> None:
         if self.top_k > self.count:
