@@ -64,7 +64,7 @@ def test_layers_with_experts_stand_for_runs_of_such_layers():
 
 @pytest.mark.parametrize("count", [3, 4, 5])
 def test_each_expert_stands_for_an_equal_run(count):
-    """The counterparts of a model's parameters are those of the large model, and experts' messages grow in proportion."""
+    """Counterparts of a model's parameters are those of the large model; messages of experts grow in proportion."""
     model = small(count=count)
     charge = Charge("switch_base_64", model)
     shapes = {name: value.shape for name, value in charge.large.parameters().items()}
