@@ -156,7 +156,7 @@ class User:
             to: the receiver.
             what: a tree of tensors, deferred values, lazy leaves and plain numbers; a tuple where `codec` is a bundle.
             kind: what the message is called in the table `transfers`.
-            codec: how the message is written; asked for its size with the shapes that are charged.
+            codec: encoding of the message, whose size is computed for the shapes that are charged.
         """
         yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
         seen: Sent = self.wire.deliver(what, codec, self.number, kind)

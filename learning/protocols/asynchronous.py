@@ -1,4 +1,4 @@
-"""Asynchronous training: each user downloads the server's current model, trains, uploads, and begins anew.
+"""Asynchronous training: each user downloads the current model, trains, uploads, and begins its next local round.
 
 The number of users that train at a time, the concurrency of FedBuff, is that of `participants`. A user that has
 uploaded makes room for the user that the participation rule chooses next among those that are present and idle. When a

@@ -305,5 +305,5 @@ def test_a_large_cell_is_quick_and_sound() -> None:
 def test_too_many_combinations_are_refused() -> None:
     with pytest.raises(ValueError, match="more than 200000 combinations"):
         exhaustive(feasible(0, 6, 24))
-    with pytest.raises(ValueError, match="at least 9 tokens are asked for, but there are 7"):
+    with pytest.raises(ValueError, match="at least 9 tokens are required, but there are 7"):
         instance(0, 3, 7, min_tokens=9)

@@ -1,6 +1,6 @@
 """Expert caching: placement of the experts of a mixture of experts on edge servers, by solvers and by simple rules.
 
-SlimCaching: Q. Chen, X. Chen, Huang, arXiv 2507.06567. Its equations were not at hand; what is described in words is
+SlimCaching: Q. Chen, X. Chen, Huang, arXiv 2507.06567. Its equations were not available; what is described in words is
 made precise here, so that no equation carries the paper's number: greedy for K = 1, successive greedy decomposition
 with dynamic programming for K >= 1, and the acceleration by max-plus convolution. That a server's saving is
 supermodular, and ties by potential, are ours.

@@ -58,7 +58,7 @@ class TokenProblem:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_tokens <= self.patches:
-            raise ValueError(f"at least {self.min_tokens} tokens are asked for, but there are {self.patches}")
+            raise ValueError(f"at least {self.min_tokens} tokens are required, but there are {self.patches}")
 
     @property
     def users(self) -> int:
