@@ -25,6 +25,7 @@ def test_equal_users_and_servers_share_all_experts_and_popularity_caches_the_sam
     for placement in (brute_force(problem), greedy(problem), decomposition(problem), rules.round_robin(problem)):
         assert placement.sum(axis=0).tolist() == [[1] * 6]
         assert problem.latency_s(placement) == pytest.approx(0.2)
+    assert [np.flatnonzero(cached).tolist() for cached in rules.round_robin(problem)[:, 0]] == [[2, 5], [1, 4], [0, 3]]
     popular = rules.most_popular(problem)
     assert popular[:, 0].tolist() == [[False] * 4 + [True] * 2] * 3
     assert problem.latency_s(popular) == pytest.approx(0.2 * 11 / 21 + 10 / 21)

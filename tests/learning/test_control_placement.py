@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 from math import e
 
 import numpy as np
@@ -24,7 +24,7 @@ from learning.control.placement import (
     edge_access_s,
     greedy,
 )
-from learning.control.placement.decomposition import best_cache
+from learning.control.placement.decomposition import best_cache, by_load
 from learning.control.placement.knapsack import by_convolution, by_states
 from learning.control.placement.problem import Floats
 from learning.control.placement.profiles import enumerated
@@ -208,6 +208,25 @@ def test_a_sweep_never_lowers_the_saving_and_orders_and_auto_take_the_best() -> 
         assert problem.saving_s(best_of_orders(problem, np.random.default_rng(0), 3)) >= savings[0]
         plain = problem.saving_s(decomposition(problem, enumerated, by_convolution))
         assert problem.saving_s(auto(problem)) == max(problem.saving_s(greedy(problem)), plain)
+
+
+def test_a_sweep_with_approximate_profiles_keeps_what_was_better() -> None:
+    for seed in range(40):
+        problem = random_problem(seed, servers=3, layers=2, experts=6, top_k=3, storage=4, equal_sizes=False)
+        savings = [problem.saving_s(accelerated(problem, sweeps=sweeps)) for sweeps in range(3)]
+        assert savings == sorted(savings)
+
+
+def test_servers_with_much_storage_and_many_users_come_first() -> None:
+    problem = random_problem(0, users=5, servers=4)
+    near = np.array([0, 2, 2, 3, 3])  # nearest servers of the users
+    server_s = np.where(near[:, None] == np.arange(4), 0.1, 0.2)
+    problem = replace(problem, server_s=server_s, storage_bytes=np.array([9, 50, 4, 8]))
+    assert by_load(problem) == [3, 0, 2, 1]
+    placements = {order: decomposition(problem, order=order) for order in permutations(range(4))}
+    same = {order for order, placement in placements.items() if (placement == decomposition(problem)).all()}
+    assert (3, 0, 2, 1) in same
+    assert (0, 1, 2, 3) not in same
 
 
 def test_more_storage_and_more_servers_lower_the_latency_between_its_bounds() -> None:

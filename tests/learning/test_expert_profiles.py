@@ -141,9 +141,9 @@ def test_where_sizes_have_no_common_unit_storage_is_rounded_and_never_exceeded()
     assert sizes[chosen].sum() <= storage
     assert sorted(chosen) == sorted(by_states(layers, storage)) == [1, 2, 3]
     assert unit_bytes(profiles(np.random.default_rng(0), 3, unit=3), 30) == 3
-    sizes = np.array([0, storage // 3 + 1])  # three of them exceed the storage by less than a unit
-    layers = [Profile(sizes, np.array([0.0, 1.0]), np.zeros((2, 1), dtype=np.bool_))] * 3
-    assert sum(by_convolution(layers, storage)) == sum(by_states(layers, storage)) == 2
+    sizes = np.array([0, storage // 3 + 1, storage - 1])  # three of the first exceed the storage by less than a unit
+    layers = [Profile(sizes, np.array([0.0, 1.0, 1.5]), np.zeros((3, 1), dtype=np.bool_))] * 3
+    assert sorted(by_convolution(layers, storage)) == sorted(by_states(layers, storage)) == [0, 1, 1]
 
 
 def test_of_equal_sets_a_profile_has_one() -> None:
