@@ -16,7 +16,7 @@ class Column:
     unit: str
     """Unit; "1" for numbers without a unit and truth values, "" for text."""
     meaning: str
-    """What the column holds, in one line."""
+    """Meaning of the values, in one line."""
 
 
 Round = Annotated[int, Column("1", "round in which the work was requested, from 0; -1 before the first")]

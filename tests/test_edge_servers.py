@@ -196,7 +196,7 @@ def test_a_user_keeps_its_server_for_a_round() -> None:
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"learning.scheme": "psl"}, "in one place; servers can be central"),
+        ({"learning.scheme": "psl"}, "the scheme has a single server part; servers must be central"),
         ({"learning.policy": "asynchronous"}, "edge servers average in rounds; with servers nearest, wait_for_all, "),
         ({"compute.edge_servers": None}, "learning.servers: no station has a server; give compute.edge_servers"),
     ],

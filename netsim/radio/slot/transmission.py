@@ -42,7 +42,7 @@ class SlotTransmission:
         self._radiate = radiate
         self._radiated_time, self._since_s = 0.0, self.start_s
         self.failed_link = False
-        """Whether it was given up because a block was sent anew as often as may be."""
+        """True if it was abandoned because a block reached the maximum number of retransmissions."""
         self.unreached_hz: float | None = None
         """Bandwidth over its part of the power, if nothing of it can ever arrive as things are; `SlotMedium` knows."""
         self._window: Window | None = None
