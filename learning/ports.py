@@ -34,14 +34,17 @@ class Stay(Protocol):
 
 
 class Storage(Protocol):
-    """A store of named contents of known sizes, with a limited capacity in bytes."""
+    """Storage of named items of known sizes, with a limited capacity in bytes."""
 
     def holds(self, name: Hashable) -> bool:
-        """Whether there is a content of this name."""
+        """Whether an item of this name is stored."""
         ...
 
     def put(self, name: Hashable, size_bytes: int) -> None:
-        """Store a content, or replace the one of the same name. Raises ValueError if there is not so much space."""
+        """Place an item, which is never evicted; it replaces an item of the same name.
+
+        Raises ValueError if its size exceeds the free space.
+        """
         ...
 
     def request(self, name: Hashable) -> bool:
@@ -57,7 +60,7 @@ class Storage(Protocol):
         ...
 
     def drop(self, name: Hashable) -> None:
-        """Delete a content. Raises ValueError if there is none of this name."""
+        """Delete an item. Raises ValueError if no item of this name is stored."""
         ...
 
 
