@@ -113,6 +113,7 @@ class Executor(ABC):
         """Results read from the store so far."""
         self.store = store
         self._surroundings = identity.surroundings(type(self).__name__)
+        identity.forget()
         self.charge: Counterparts | None = None
         """Maps to the shapes that are charged (default: those of the values themselves)."""
         self._profiles: dict[Key, OperationProfile] = {}

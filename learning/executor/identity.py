@@ -5,7 +5,8 @@ names of data and draws that enter it, and the keys of the values that it builds
 for bit: so the version of torch, the processor's instruction set and the kind of executor belong to a key too.
 
 Code is hashed as compiled, without documentation, and with everything of the same packages that it refers to:
-functions, classes, constants. A comment changes no key; a constant does.
+functions, classes, constants. A comment changes no key; a constant does. Objects that it refers to or captures, such
+as tensors in a closure, are hashed by their content; functions and classes of libraries by their names.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from hashlib import blake2b
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ref
 
@@ -33,6 +34,7 @@ HOME = __name__.partition(".")[0]
 _CACHED = type(cache(len))
 """What `functools.cache` makes of a function. Other decorators do something of their own, and are code as well."""
 PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
+CODE = (FunctionType, MethodType, BuiltinFunctionType, partial, type)
 
 
 def digest(*parts: bytes) -> bytes:
@@ -73,13 +75,19 @@ def of_result(call: bytes, inputs: Iterable[Any]) -> bytes:
 
 
 def of_plain(value: Any) -> bytes:
-    """A plain argument: what it says of itself, and the code of its class and of the parts within it.
-
-    A function says where it lies in memory, which names nothing; it is named by its code.
-    """
-    if isinstance(value, FunctionType | MethodType | partial):
+    """Key of a plain argument: its content, and the code of its class and of the functions and classes within it."""
+    if isinstance(value, PLAIN):
+        return digest(repr(value).encode())
+    if isinstance(value, Tensor):
+        return of_tensor(value)
+    if isinstance(value, CODE):
         return of_code(value)
-    return digest(repr(value).encode(), *(of_code(kind) for kind in _kinds(value)))
+    if isinstance(value, dict):
+        value = list(value.items())
+    if isinstance(value, tuple | list | set | frozenset):
+        keys = [of_plain(each) for each in value]
+        return digest(type(value).__name__.encode(), *(sorted(keys) if isinstance(value, set | frozenset) else keys))
+    return digest(of_code(type(value)), of_plain(_state(value)))
 
 
 def of_tensor(tensor: Tensor) -> bytes:
@@ -96,25 +104,39 @@ def of_tensor(tensor: Tensor) -> bytes:
 _tensors: dict[int, tuple[ref[Tensor], bytes]] = {}
 
 
-@cache
 def of_code(thing: Any) -> bytes:
-    """A function or class, with all that it refers to in its own packages."""
-    return digest(*_walk(thing, {HOME, _home(thing)}, set()))
+    """Key of a function, class or callable object, with all that it refers to in its own packages."""
+    return _of_code(thing) if isinstance(thing, CODE) else digest(*_walk(thing, _homes(thing), {}))
 
 
-def _kinds(value: Any) -> Iterator[Any]:
-    """The classes in a plain value, and the functions that it holds: what it does, beside what it says of itself."""
-    if is_dataclass(value) and not isinstance(value, type):
-        yield type(value)
-        for field in fields(value):
-            yield from _kinds(getattr(value, field.name))
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from _kinds(each)
-    elif isinstance(value, FunctionType | MethodType | partial):
-        yield value
-    elif not isinstance(value, PLAIN):
-        yield type(value)
+@cache
+def _of_code(thing: Any) -> bytes:
+    return digest(*_walk(thing, _homes(thing), {}))
+
+
+def forget() -> None:
+    """Hash code and tensors again from now on: between two runs of a process, cells of a notebook may change them."""
+    _of_code.cache_clear()
+    _tensors.clear()
+
+
+def _state(thing: Any) -> Any:
+    """What tells an object from others of its class, as a tree of other objects.
+
+    That is its fields or attributes, or what pickle would keep. A lock or a generator, of which pickle keeps nothing,
+    is told by its class alone.
+    """
+    if is_dataclass(thing):
+        return [getattr(thing, field.name) for field in fields(thing)]
+    try:
+        reduced = thing.__reduce_ex__(2)
+    except Exception:  # of any kind: it is the object's own method
+        return ()
+    if isinstance(reduced, str):  # the name of a global
+        return reduced
+    made, args, *rest = reduced
+    state, *items = [*rest, None, None, None][:3]
+    return [made, args, state, *(None if each is None else list(each) for each in items)]
 
 
 def _nodes(form: TreeSpec) -> list[type]:
@@ -125,31 +147,54 @@ def _nodes(form: TreeSpec) -> list[type]:
     return list(kinds)
 
 
+def _homes(thing: Any) -> set[str]:
+    """The packages whose code is followed into: this one and that of `thing`, unless it is torch's own."""
+    return {HOME, _home(thing)} - {"torch", "builtins"}
+
+
+def _name(thing: Any) -> str | None:
+    """Name of a function or class, of Python or of a library; None for other objects."""
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    return name if isinstance(name, str) else None
+
+
 def _home(thing: Any) -> str:
     return str(getattr(thing, "__module__", None) or "").partition(".")[0]
 
 
-def _walk(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
-    """Everything that decides what `thing` does, each piece once."""
+def _walk(thing: Any, homes: set[str], seen: dict[int, tuple[int, Any]]) -> Iterator[bytes]:
+    """Everything that decides what `thing` does, each piece once; `seen` has the number of each piece by its id."""
     thing = thing.__wrapped__ if isinstance(thing, _CACHED) else thing
     if isinstance(thing, PLAIN):
         yield repr(thing).encode()
+    elif isinstance(thing, Tensor):
+        yield of_tensor(thing)
+    elif isinstance(thing, ModuleType):
+        yield thing.__name__.encode()
     elif isinstance(thing, partial):
         yield from _walk((thing.func, thing.args, thing.keywords), homes | {_home(thing.func)}, seen)
     elif isinstance(thing, MethodType):
         yield from _walk((thing.__func__, thing.__self__), homes | {_home(thing)}, seen)
     elif isinstance(thing, dict):
         yield from _walk(list(thing.items()), homes, seen)
-    elif isinstance(thing, tuple | list | set | frozenset):
-        each = [b"".join(_walk(item, homes, seen)) for item in thing]
-        yield from each if isinstance(thing, tuple | list) else sorted(each)
-    elif id(thing) not in seen and _home(thing) in homes:
-        seen.add(id(thing))
-        yield f"{thing.__module__}.{getattr(thing, '__qualname__', type(thing).__qualname__)}".encode()
+    elif isinstance(thing, set | frozenset):
+        yield f"{len(thing)} elements".encode()
+        yield from sorted(digest(*_walk(item, homes, dict(seen))) for item in thing)  # whatever their order
+    elif isinstance(thing, tuple | list):
+        yield f"{len(thing)} items".encode()
+        for item in thing:
+            yield from _walk(item, homes, seen)
+    elif id(thing) in seen:
+        yield f"piece {seen[id(thing)][0]}".encode()
+    else:
+        seen[id(thing)] = len(seen), thing  # kept, so that no other object gets its id
+        yield f"{getattr(thing, '__module__', None)}.{_name(thing) or type(thing).__qualname__}".encode()
         yield from _inside(thing, homes, seen)
 
 
-def _inside(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
+def _inside(thing: Any, homes: set[str], seen: dict[int, tuple[int, Any]]) -> Iterator[bytes]:
+    if _name(thing) is not None and _home(thing) not in homes:
+        return  # code of a library, which its name tells
     if isinstance(thing, FunctionType):
         captured = [cell.cell_contents for cell in thing.__closure__ or ()]
         for default in (*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *captured):
@@ -164,7 +209,7 @@ def _inside(thing: Any, homes: set[str], seen: set[int]) -> Iterator[bytes]:
                 yield from _walk(_function(member), homes, seen)
     else:
         yield from _walk(type(thing), homes, seen)
-        yield from _walk(getattr(thing, "__dict__", {}), homes, seen)
+        yield from _walk(_state(thing), homes, seen)
 
 
 def _function(member: Any) -> Any:
@@ -177,7 +222,11 @@ def _function(member: Any) -> Any:
 
 
 def _code(
-    code: CodeType, documentation: str | None, names: dict[str, Any], homes: set[str], seen: set[int]
+    code: CodeType,
+    documentation: str | None,
+    names: dict[str, Any],
+    homes: set[str],
+    seen: dict[int, tuple[int, Any]],
 ) -> Iterator[bytes]:
     yield code.co_code
     mentioned = set(code.co_names)

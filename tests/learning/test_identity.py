@@ -4,7 +4,8 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -347,3 +348,85 @@ def test_a_plain_argument_is_named_by_the_functions_that_it_holds(executor: Exec
 
 def applied(holder: Holder, x: torch.Tensor) -> torch.Tensor:
     return holder.rule(x)
+
+
+def scaled_by(what: Any) -> Callable[[torch.Tensor], Any]:
+    return lambda x: x * what
+
+
+class Slotted:
+    """An operation whose attribute is in a slot."""
+
+    __slots__ = ("factor",)
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+@dataclass(frozen=True)
+class Factor:
+    """An operation that equals another one of an equal factor, as 0.0 equals -0.0."""
+
+    factor: Any = field(repr=False)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.factor) * x
+
+
+LONG = torch.zeros(5000)  # torch prints the ends of a long tensor only
+LATE = LONG.index_fill(0, torch.tensor([2500]), 1)
+
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "tensors": (torch.tensor(1.0), torch.tensor(2.0)),
+    "long tensors": (LONG, LATE),
+    "arrays": (np.zeros(5000), np.arange(5000.0)),
+    "modules": (torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)),
+    "functions of a library": (torch.sin, torch.cos),
+    "Python functions of a library": (torch.nn.functional.relu, torch.nn.functional.gelu),
+    "slots": (Slotted(1.0), Slotted(2.0)),
+    "fields that are not printed": (Factor(1.0), Factor(2.0)),
+    "tensors in fields": (Factor(LONG), Factor(LATE)),
+    "signs of zero": (Factor(0.0), Factor(-0.0)),
+    "number types": (Factor(1), Factor(True)),
+    "nested lists": ([[1, 2], 3], [1, [2, 3]]),
+    "dictionaries": ({"a": Factor(1)}, {"a": Factor(2)}),
+    "sets": ({1, 2}, {1, 3}),
+}
+
+
+@pytest.mark.parametrize("held", PAIRS)
+def test_what_an_operation_captures_counts(held: str) -> None:
+    """In a closure, in a partial call, and as a plain argument; its content, and no address, decides."""
+    for name in (lambda it: identity.of_code(scaled_by(it)), lambda it: identity.of_code(partial(squared, times=it))):
+        one, other = map(name, PAIRS[held])
+        assert one != other
+    one, other = map(identity.of_plain, PAIRS[held])
+    assert one != other
+    for each in PAIRS[held]:
+        again = deepcopy(each)
+        assert identity.of_plain(again) == identity.of_plain(each)
+        assert identity.of_code(scaled_by(again)) == identity.of_code(scaled_by(each))
+
+
+@pytest.mark.parametrize("held", ["slots", "fields that are not printed", "tensors in fields", "signs of zero"])
+def test_objects_that_are_operations_are_named_by_their_content(held: str) -> None:
+    one, other = map(identity.of_code, PAIRS[held])
+    assert one != other
+
+
+def test_a_run_after_another_hashes_code_again(tmp_path: Path) -> None:
+    """In a notebook, a cell may define a helper again while the operation that calls it stays as it is."""
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    exec("def operation(x):\n    return helper(x)", namespace)
+    learned = []
+    for factor in (2.0, 3.0):
+        exec(f"def helper(x):\n    return {factor} * x", namespace)
+        store = Store(tmp_path)
+        executor = Batched(store)
+        learned.append(executor.value(executor.submit(namespace["operation"], torch.ones(1))).item())
+        executor.settle()
+        store.close()
+    assert learned == [2.0, 3.0]
