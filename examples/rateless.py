@@ -34,7 +34,7 @@ CELL = Path(__file__).parents[1] / "scenarios" / "quickstart.yaml"
 
 @dataclass(frozen=True)
 class DistributedAveraging(LocalTraining, Scheme):
-    """Federated averaging with one of three kinds of downlink, for users that are always available."""
+    """Federated averaging with one of three kinds of downlink."""
 
     downlink: Downlink = "rateless"
     """Distribution of the model: one message per user, one broadcast at a common rate, or one rateless stream."""
@@ -44,20 +44,23 @@ class DistributedAveraging(LocalTraining, Scheme):
         states = dict.fromkeys(world.users, world.optimiser.init(model))
         for number in world.rounds():
             users = world.selected(number)
-            receive = self.distribute(world, users, model)
+            broadcast = Broadcast(world, users, model, "model")  # on the air only if a user waits for it
+            receive = self.distribute(world, users, model, broadcast)
             work = {user: self.local_round(world, user, number, model, states, receive[user]) for user in users}
             models = yield from gather(world, work)
-            model = world.executor.submit(
-                weighted_mean, list(models.values()), world.weights(list(models), "by_samples")
-            )
+            yield from broadcast.withdraw()
+            if models:
+                weights = world.weights(list(models), "by_samples")
+                model = world.executor.submit(weighted_mean, list(models.values()), weights)
             world.models(model)
 
-    def distribute(self, world: World, users: Sequence[User], model: Any) -> dict[User, Process[Any]]:
+    def distribute(
+        self, world: World, users: Sequence[User], model: Any, broadcast: Broadcast
+    ) -> dict[User, Process[Any]]:
         """User -> process that ends when the user has received the model."""
         if self.downlink == "unicast":
             return {user: world.server.send(user, model, "model") for user in users}
         if self.downlink == "broadcast":
-            broadcast = Broadcast(world, users, model, "model")
             return {user: broadcast.reaches(user) for user in users}
         return world.server.broadcast_rateless(users, model, "model")
 
@@ -67,8 +70,10 @@ class DistributedAveraging(LocalTraining, Scheme):
         """One user's round: download, local training, upload; returns the model that the server receives."""
         yield from receive
         data = user.batches.stack(self.positions(user, number))
-        trained, states[user] = yield from descend(world, world.whole, user, model, states[user], *data)
-        return (yield from user.send(world.server, trained, "model"))
+        trained, state = yield from descend(world, world.whole, user, model, states[user], *data)
+        received = yield from user.send(world.server, trained, "model")
+        states[user] = state  # unchanged if the upload does not arrive
+        return received
 
 
 register("scheme", "distributed_averaging", DistributedAveraging)

@@ -96,3 +96,21 @@ def test_in_the_rateless_example_users_train_when_their_own_reception_is_over(ra
     assert first["broadcast"].nunique() == 1
     assert first["rateless"].nunique() == 12
     assert (first["rateless"] < first["broadcast"]).all()
+
+
+@pytest.mark.parametrize("downlink", ["unicast", "broadcast", "rateless"])
+@pytest.mark.parametrize("deadline_s", [0.3, 1.5])
+def test_in_the_rateless_example_a_deadline_ends_all_transmissions(
+    rateless: dict[str, Any], downlink: str, deadline_s: float
+) -> None:
+    """Where no user is done the model stays as it is, and nothing is on the air when the next round begins."""
+    scheme = {"name": "distributed_averaging", "downlink": downlink}
+    cell = {"network.users.placement.radius_m": 400, "network.sharing.downlink.bandwidth_mhz": 0.5}
+    policy = {"learning.policy": {"name": "deadline", "deadline_s": deadline_s}, "learning.executor": "dry"}
+    result = scenarios.simulate(
+        scenarios.load(rateless["CELL"], {"learning.scheme": scheme, "learning.stop.rounds": 3, **cell, **policy})
+    )
+    rounds, transfers = frame(result, "rounds").set_index("round"), frame(result, "transfers")
+    assert (rounds.dropped > 0).all()
+    assert rounds.latency_s.tolist() == pytest.approx([deadline_s] * 3)
+    assert (transfers.end_s <= rounds.end_s[transfers["round"]].to_numpy()).all()
