@@ -53,7 +53,7 @@ class Coloured:
 @pytest.fixture(autouse=True)
 def large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that can be charged, and run dry in no time."""
-    sizes = {name: LARGE[name] for name in ("width", "depth", "heads", "expansion", "patch")}
+    sizes = {"family": "vit", **{name: LARGE[name] for name in ("width", "depth", "heads", "expansion", "patch")}}
     monkeypatch.setitem(charge.SIZES, "vit_s16", sizes)
 
 

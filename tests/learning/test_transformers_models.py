@@ -231,7 +231,7 @@ def test_without_the_package(monkeypatch):
 
     transformer.library.cache_clear()
     monkeypatch.setattr(transformer, "import_module", missing)
-    with pytest.raises(ValueError, match=r"need that package: pip install 'netsim\[hf\]'"):
+    with pytest.raises(ValueError, match=r"need that package: pip install 'netsim-learning\[hf\]'"):
         Transformer(width=12).blocks((9,), 5)
     monkeypatch.undo()
     transformer.library.cache_clear()
