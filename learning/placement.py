@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 
 from learning.adapters import Bound, Model
 from learning.models import Multimodal, Segment
@@ -23,8 +24,11 @@ def named_parts(model: Model, cuts: Sequence[int]) -> dict[str, Segment | Bound]
         cuts: Numbers of blocks before each cut, ascending, at least one; a model with towers is cut at 1 alone.
 
     Raises:
-        ValueError: cuts do not leave a block between them, or are not between towers and fusion network.
+        ValueError: cuts do not ascend, do not leave a block between them, or are not between towers and fusion network.
     """
+    for at, following in pairwise(cuts):
+        if at >= following:
+            raise ValueError(f"cut {at} comes before cut {following}; cuts must ascend, as in [1, 3]")
     if isinstance(model, Multimodal):
         for at in cuts:
             model.cut(at)

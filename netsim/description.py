@@ -33,8 +33,8 @@ from netsim.traffic.sizes import ConstantSize
 from netsim.units import Decibels, NonNegativeDecibels
 from netsim.values import ConstantPerUser, PerUser
 
-NODES = re.compile(r"core|server\d*|station\d+|user\d+")
-"""Names in the tables that belong to built-in nodes; a site cannot have one of them."""
+NODES = re.compile(r"core|server\d*|station\d+|user\d*")
+"""Names that belong to other nodes in the tables or, as `user`, in a placement; a site cannot have one of them."""
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class ComputeDescription:
             if not name.isidentifier() or NODES.fullmatch(name):
                 raise ValueError(
                     f'"{name}" cannot name a site; use letters, digits and _, and none of the names that other nodes '
-                    "have in the tables: core, server, server0, station0, user0, ..."
+                    "have: core, server, server0, station0, user, user0, ..."
                 )
 
 

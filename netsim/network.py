@@ -275,6 +275,9 @@ class Network:
         devices, count = self._compute.devices, len(self.users)
         storage = devices.storage_bytes
         spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")
+        for number, space_bytes in enumerate(spaces):
+            if space_bytes is not None and space_bytes < 0:
+                raise ValueError(f"the storage of user {number} is {space_bytes:g} bytes; it must not be negative")
         for user, space_bytes in zip(self.users, spaces, strict=True):
             name = user.processor.node
             sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes, devices.eviction), user)

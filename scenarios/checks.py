@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, Union, get_args, get_origin
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AllowInfNan, Strict, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
@@ -105,7 +106,7 @@ def section(part: type, named: bool, families: Mapping[type, Family]) -> Callabl
                 sentence = f"the field {key} was renamed to {new}" if new else unknown("field", str(key), names)
                 raise rejection(sentence, str(key))
             if new := new_value(key, given):
-                raise rejection(f"the value {given} was renamed to {new}", key)
+                raise rejection(f"the value {given} of {key} was renamed to {new}", key)
         for name in needed:
             if name not in value:
                 raise rejection(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")
@@ -155,6 +156,9 @@ def annotated(bare: Any, metadata: list[Any]) -> Any:
 
 
 def _advice(value: Any, hint: Any) -> str:
+    choices = [name for member in members(hint) if get_origin(member) is Literal for name in get_args(member)]
+    if isinstance(value, str) and (close := get_close_matches(value, choices, n=1)):
+        return f"; nearest is {close[0]}"
     kinds = {unwrap(member)[0] for member in members(hint)}
     if isinstance(value, str) and kinds & {int, float} and QUANTITY.match(value.strip()):
         return "; write the number alone, its unit is in the field's name"

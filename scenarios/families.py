@@ -43,7 +43,7 @@ def register(family: str, name: str, cls: type) -> None:
         raise ScenarioError(f"{at}: {unknown('family', str(family), by_word)}")
     protocol = by_word[family]
     known = families()[protocol]
-    if not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ScenarioError(f"{at}: found {found(name)}; a lower-case letter, then letters, digits and _ are allowed")
     try:
         check_part(protocol, cls)

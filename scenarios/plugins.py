@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
 
-from scenarios.errors import BrokenPlugIn, ScenarioError
+from scenarios.errors import BrokenPlugIn, ScenarioError, found
 from scenarios.families import register
 
 GROUP = "netsim.parts"
@@ -35,12 +35,14 @@ def import_own(name: str) -> None:
     file = Path(name) if name.endswith(".py") else None
     if file and not file.is_file():
         raise ScenarioError(f"netsim --import {name}: there is no such file")
+    if not file and not all(step.isidentifier() for step in name.split(".")):
+        raise ScenarioError(f"netsim --import: found {found(name)}; the name of a module or of a .py file is allowed")
     folder = str((file.parent if file else Path()).resolve())
     if folder not in sys.path:
         sys.path.append(folder)
     try:
         module = import_module(file.stem if file else name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may call sys.exit, which would end the program without a word
         raise ScenarioError(f"netsim --import {name}: {_reason(error)}") from error
     came_from = module.__file__
     if file and (came_from is None or Path(came_from).resolve() != file.resolve()):
@@ -56,7 +58,7 @@ def load_installed() -> None:
     for point in entry_points(group=GROUP):
         try:
             _load(point)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist else "a package"
             sentence = f"the parts of {package} are left out ({point.name} = {point.value}): {_reason(error)}"
             warnings.warn(BrokenPlugIn(sentence), stacklevel=2)
@@ -71,7 +73,7 @@ def _load(point: EntryPoint) -> None:
         part()
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Message of an error and, unless it is complete in itself, the place in the code."""
     if isinstance(error, ScenarioError):
         return str(error)

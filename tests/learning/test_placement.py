@@ -89,7 +89,13 @@ def test_unknown_parts_and_hosts_are_refused(given: dict[str, str], sentence: st
         placed(["front", "back"], given, ["server", "edge", "user0", "user1"])
 
 
-@pytest.mark.parametrize("cuts", [(0,), (4,), (2, 2), (3, 1), (1, 4)])
+@pytest.mark.parametrize("cuts", [(2, 2), (3, 1), (1, 3, 2), (9, 1)])
+def test_cuts_ascend(cuts: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^cut {cuts[-2]} comes before cut {cuts[-1]}; cuts must ascend"):
+        named_parts(whole(DEEP, digits(torch.float64, 40)), cuts)
+
+
+@pytest.mark.parametrize("cuts", [(0,), (4,), (1, 4)])
 def test_cuts_leave_a_block_between_them(cuts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"cut {cuts[-1]} does not leave a block on either side"):
         named_parts(whole(DEEP, digits(torch.float64, 40)), cuts)

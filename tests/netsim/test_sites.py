@@ -124,7 +124,13 @@ def test_storage_of_sites_and_devices() -> None:
     assert spaces == [30, 10, 20, float("inf")]
 
 
-@pytest.mark.parametrize("name", ["server", "server3", "user0", "station1", "core", "my site", ""])
+def test_storage_of_a_device_is_not_negative() -> None:
+    devices = replace(flat_compute().devices, storage_bytes=ListedPerUser((0.0, -1.0)))
+    with pytest.raises(ValueError, match=r"^the storage of user 1 is -1 bytes; it must not be negative$"):
+        two_cells(devices=devices)
+
+
+@pytest.mark.parametrize("name", ["server", "server3", "user", "user0", "station1", "core", "my site", ""])
 def test_a_site_cannot_have_the_name_of_another_node(name: str) -> None:
     with pytest.raises(ValueError, match=f'^"{name}" cannot name a site'):
         two_cells(sites={name: SiteDescription()})

@@ -191,6 +191,7 @@ def test_what_a_scenario_cannot_hold_is_said_before_a_folder_is_made(small: Path
         ("codecs", "mine", Narrow, 'unknown family "codecs"; nearest is "codec"; allowed: '),
         ("codec", "uniform", Narrow, "the name is taken by learning.codecs.quantise.Uniform; choose another one"),
         ("codec", "my:codec", Narrow, 'found "my:codec"; a lower-case letter, then letters, digits and _ are allowed'),
+        ("codec", 3, Narrow, "found 3; a lower-case letter, then letters, digits and _ are allowed"),
         ("codec", "mine", Melting, "Melting is no frozen dataclass; write @dataclass(frozen=True) above the class"),
         ("codec", "mine", Narrow(), "Narrow() is no frozen dataclass; write"),
         (
@@ -352,15 +353,24 @@ def test_what_cannot_be_imported_is_one_sentence(own: Path, netsim: Callable[...
     monkeypatch.setattr(sys, "path", list(sys.path))
     (own / "json.py").write_text("")
     (own / "fails_here.py").write_text("\n\n1 / 0\n")
+    (own / "ends_here.py").write_text("import sys\n\nsys.exit(0)\n")
     sentences = {
         "no_such_module": "ModuleNotFoundError: No module named 'no_such_module'",
         f"{own}/absent.py": "there is no such file",
         f"{own}/json.py": f"{json.__file__} has a module of the same name, which comes first; rename the file",
         f"{own}/fails_here.py": f"ZeroDivisionError: division by zero ({own}/fails_here.py:3)",
+        f"{own}/ends_here.py": f"SystemExit: 0 ({own}/ends_here.py:3)",
     }
     for module, sentence in sentences.items():
         ended = netsim("--import", module, "list", "codecs")
         assert (ended.code, ended.err) == (2, f"netsim --import {module}: {sentence}\n")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".relative", "two words", "/a/folder", "a//b"])
+def test_what_is_no_name_of_a_module_is_refused(own: Path, netsim: Callable[..., Any], name: str) -> None:
+    ended = netsim("--import", name, "list", "codecs")
+    sentence = f'found "{name}"; the name of a module or of a .py file is allowed'
+    assert (ended.code, ended.err) == (2, f"netsim --import: {sentence}\n")
 
 
 def test_installed_packages_bring_parts_and_a_broken_one_is_a_warning(own: Path) -> None:

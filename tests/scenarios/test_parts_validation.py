@@ -175,6 +175,7 @@ def test_a_whole_number_becomes_a_float_where_one_is_expected(tmp_path: Path) ->
         ("{note: 3}", "users.note: found 3; text is allowed; put it in quotes"),
         ("{moving: on}", 'users.moving: found "on"; true or false is allowed'),
         ("{mode: sideways}", 'users.mode: found "sideways"; one of up, down is allowed'),
+        ("{mode: upp}", 'users.mode: found "upp"; one of up, down is allowed; nearest is up'),
         ("{counts: 3}", 'users: unknown field "counts"; nearest is "count"; allowed: count, share'),
         ("{fading: raylei}", 'users.fading: unknown fading "raylei"; nearest is "rayleigh"; allowed: none, rayleigh'),
         ("{fading: 3}", "users.fading: found 3; one of none, rayleigh is allowed"),

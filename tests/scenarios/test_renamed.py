@@ -60,7 +60,7 @@ def test_a_field_that_moved_into_a_section_is_told_with_its_path(small: Path, sc
 
 
 def test_an_old_value_is_told_its_new_name(small: Path) -> None:
-    with pytest.raises(ScenarioError, match=r"the value refuse was renamed to reject$"):
+    with pytest.raises(ScenarioError, match=r"the value refuse of on_out_of_memory was renamed to reject$"):
         load(small, {"compute.devices.on_out_of_memory": "refuse"})
 
 
