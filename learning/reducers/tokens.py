@@ -172,8 +172,11 @@ def patch_tokens(front: Part, x: Any) -> int:
     if isinstance(front, Towers):
         raise ValueError("tokens are selected in one chain of blocks; leave out learning.towers")
     segment = front.adapted.segment if isinstance(front, Bound) else front
-    if not getattr(segment.architecture, "class_token", False):
-        raise ValueError("tokens are selected by the class token's attention; set learning.model.class_token")
+    architecture = segment.architecture
+    if not getattr(architecture, "class_token", False):
+        optional = "class_token" in getattr(architecture, "__dataclass_fields__", {})
+        remedy = "set learning.model.class_token" if optional else "choose a learning.model that has one, such as vit"
+        raise ValueError(f"tokens are selected by the class token's attention; {remedy}")
     try:
         _, attention = to_meta_tree(front).scored(front.parameters(), to_meta_tree(x))
     except ValueError:

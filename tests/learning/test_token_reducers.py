@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.func import grad, vmap
 
 from learning.adapters import Lora
-from learning.models import Segment, Vit
+from learning.models import Gpt, Segment, Vit
 from learning.reducers import Pooled, Reduced, Selected, importance
 from learning.reducers.tokens import merged, over_patches, patch_tokens
 
@@ -53,6 +53,8 @@ def test_patches_at_the_cut_are_counted() -> None:
         patch_tokens(FRONT.cut(1)[0], images)
     with pytest.raises(ValueError, match=r"set learning.model.class_token"):
         patch_tokens(Segment(Vit(4, 8, 3, 2), (1, 16, 16), 5, 0, 3), images)
+    with pytest.raises(ValueError, match=r"choose a learning.model that has one, such as vit"):
+        patch_tokens(Segment(Gpt(8, 3, 2), (16,), 5, 0, 3), torch.zeros(2, 16, dtype=torch.int64))
 
 
 def test_ties_go_to_the_first_and_more_keeps_what_fewer_kept() -> None:
