@@ -74,6 +74,11 @@ class CachedExperts(Scheme):
             list((yield from gather(world, work)))
             world.models(weights)
 
+    def check(self, world: World) -> None:
+        super().check(world)
+        if not {self.cache, "cloud"} <= set(world.sites):
+            raise ValueError(f"experts are at the sites {self.cache} and cloud; give both in compute.sites")
+
     def request(self, world: World, user: User, number: int, layer: ExpertLayer) -> Process[None]:
         x, _ = user.batch(number)
         z = yield from user.do(steps.front, world.front, world.initial(world.front), x, kind="client_forward")

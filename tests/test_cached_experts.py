@@ -15,6 +15,7 @@ from learning.schemes import SCHEMES
 from netsim.storage import Belady, Eviction, Lfu, LfuAdmission, Lru, NoEviction, replay
 from runs import frame
 from scenarios import load, simulate
+from scenarios.errors import FieldError
 from scenarios.run import Result
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cached_experts.py"
@@ -107,3 +108,13 @@ def test_cached_experts_are_not_trained(cached_experts: dict[str, Any], monkeypa
     monkeypatch.setattr(ExpertLayer, "route", lambda layer, *_: made.append(layer) or layer.step([]))
     with pytest.raises(Exception, match="experts that a cache may hold cannot be trained: its copies would keep the"):
         ran()
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"), [({"learning__scheme__cache": "basement"}, "basement"), ({"compute__sites": {}}, "edge")]
+)
+def test_a_site_that_the_scenario_lacks_is_named(changes: dict[str, Any], missing: str) -> None:
+    with pytest.raises(
+        FieldError, match=rf"^learning\.scheme: experts are at the sites {missing} and cloud; give both"
+    ):
+        ran(**changes)
