@@ -391,7 +391,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "tensors in fields": (Factor(LONG), Factor(LATE)),
     "signs of zero": (Factor(0.0), Factor(-0.0)),
     "number types": (Factor(1), Factor(True)),
-    "nested lists": ([[1, 2], 3], [1, [2, 3]]),
+    "nested lists": ([[1, 2], 3], [[1], 2, 3]),
     "dictionaries": ({"a": Factor(1)}, {"a": Factor(2)}),
     "sets": ({1, 2}, {1, 3}),
 }
