@@ -157,7 +157,8 @@ def annotated(bare: Any, metadata: list[Any]) -> Any:
 
 def _advice(value: Any, hint: Any) -> str:
     choices = [name for member in members(hint) if get_origin(member) is Literal for name in get_args(member)]
-    if isinstance(value, str) and (close := get_close_matches(value, choices, n=1)):
+    words = [name for name in choices if isinstance(name, str)]
+    if isinstance(value, str) and (close := get_close_matches(value, words, n=1)):
         return f"; nearest is {close[0]}"
     kinds = {unwrap(member)[0] for member in members(hint)}
     if isinstance(value, str) and kinds & {int, float} and QUANTITY.match(value.strip()):
