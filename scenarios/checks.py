@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AllowInfNan, Strict, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import found, unknown
+from scenarios.errors import found, nearest, unknown
 from scenarios.hints import allowed, hints, members, unwrap
 from scenarios.own_parts import import_path
 from scenarios.renamed import new_name, new_value
@@ -158,8 +157,8 @@ def annotated(bare: Any, metadata: list[Any]) -> Any:
 def _advice(value: Any, hint: Any) -> str:
     choices = [name for member in members(hint) if get_origin(member) is Literal for name in get_args(member)]
     words = [name for name in choices if isinstance(name, str)]
-    if isinstance(value, str) and (close := get_close_matches(value, words, n=1)):
-        return f"; nearest is {close[0]}"
+    if isinstance(value, str) and (close := nearest(value, words)):
+        return f"; nearest is {close}"
     kinds = {unwrap(member)[0] for member in members(hint)}
     if isinstance(value, str) and kinds & {int, float} and QUANTITY.match(value.strip()):
         return "; write the number alone, its unit is in the field's name"

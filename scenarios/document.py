@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from difflib import get_close_matches
 from pathlib import Path as File
 from typing import Any
 
-from scenarios.errors import Path, ScenarioError, dotted, found, quotable
+from scenarios.errors import Path, ScenarioError, dotted, found, nearest, quotable
 from scenarios.yaml12 import Text, dump
 
 MAX_FILE_BYTES = 1_000_000
@@ -169,5 +168,5 @@ def _why_not_a_file(file: File, what: str) -> str:
         return f"this is not a regular file; name a {what} file"
     if not file.parent.is_dir():
         return f"there is no folder {file.parent}; name an existing {what} file"
-    close = get_close_matches(file.name, [inner.name for inner in file.parent.iterdir()], n=1)
-    return f"there is no such file; {f'did you mean {file.parent / close[0]}?' if close else 'is the path right?'}"
+    close = nearest(file.name, (inner.name for inner in file.parent.iterdir()))
+    return f"there is no such file; {f'did you mean {file.parent / close}?' if close else 'is the path right?'}"

@@ -95,6 +95,11 @@ def found(value: Any) -> str:
     return quotable(str(value))
 
 
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that is most like `name`; None if none is like it."""
+    return next(iter(get_close_matches(name, list(names), n=1)), None)
+
+
 def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     """Return the message for an unknown name: `unknown scheme "sfl_v3"; nearest is "sfl_v2"; allowed: ...`.
 
@@ -104,7 +109,7 @@ def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
         allowed: the known names.
     """
     allowed = list(allowed)
-    close = get_close_matches(name, allowed, n=1)
-    nearest = f'nearest is "{close[0]}"; ' if close else ""
+    close = nearest(name, allowed)
+    advice = "" if close is None else f'nearest is "{close}"; '
     rest = ", ..." if len(allowed) > MAX_NAMES else ""
-    return f'unknown {what} "{quotable(name)}"; {nearest}allowed: {", ".join(allowed[:MAX_NAMES])}{rest}'
+    return f'unknown {what} "{quotable(name)}"; {advice}allowed: {", ".join(allowed[:MAX_NAMES])}{rest}'

@@ -33,9 +33,10 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
-from learning.protocols.split import CutLink, ServerPart, exchange
+from learning.protocols.split import CutLink
 from learning.protocols.updates import Update, merge, of_part
 from learning.scheme import Scheme
+from learning.schemes.sfl_v1 import SFLV1
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -91,7 +92,7 @@ class SFLAM(LocalTraining, Scheme):
         fresh: tuple[State, State],
         bits: int,
     ) -> Process[tuple[Weights, Weights]]:
-        """A local round of a user.
+        """A local round of a user, as in SplitFed version 1 over a link of so many bits.
 
         Args:
             world: the world.
@@ -104,14 +105,8 @@ class SFLAM(LocalTraining, Scheme):
         Returns:
             Its device part and its replica of the server part.
         """
-        (front, back), (state, back_state) = model, fresh
-        front = yield from user.server.send(user, front, "model")
-        replica = ServerPart(world, back, back_state)
-        for position in self.positions(user, number):
-            batch = user.batch(position)
-            front, state = yield from exchange(world, self.link(bits), user, front, state, batch, replica.serve)
-        front = yield from user.send(user.server, front, "model")
-        return front, replica.weights
+        plain = SFLV1(self.local_steps, self.weighting, self.link(bits), local_epochs=self.local_epochs)
+        return plain.user(world, user, number, model, {user: fresh})
 
     def decide(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> dict[User, int]:
         """Decide for the users of round `number`, and set their shares of the bands and their powers.
