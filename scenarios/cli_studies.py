@@ -69,7 +69,7 @@ def reproduce(
     reproduction, folder = claims_of(planned), out or Path("runs") / planned.study.name
     if code := _sweep(planned, folder, jobs, engine, where):
         return code
-    print_findings(reproduction, findings(reproduction, folder))
+    print_findings(reproduction, findings(reproduction, folder), smoke=quick)
     for picture in draw(reproduction, folder):
         print(picture)
     return DONE

@@ -122,10 +122,16 @@ def print_sweep(sweep: SweepRunner) -> None:
     print_rows(sweep.name, rows)
 
 
-def print_findings(reproduction: Reproduction, found: Sequence[Finding]) -> None:
-    """Print for each claim the figure in the paper, the figure measured here, the rule, and the verdict."""
+def print_findings(reproduction: Reproduction, found: Sequence[Finding], *, smoke: bool = False) -> None:
+    """Print for each claim the figure in the paper, the figure measured here, the rule, and the verdict.
+
+    Only findings are counted at the end, not claims that are checks or hold by construction. With `smoke` a verdict says
+    no more than whether the rule was met, as the runs were too short to conclude from.
+    """
     screen = console()
     screen.print(reproduction.paper, style="bold")
+    if smoke:
+        screen.print("SMOKE: short runs that only show that the study works; nothing follows from their figures")
     for number, finding in enumerate(found, 1):
         claim, pairs = finding.claim, "paired seeds" if finding.claim.against else "seeds"
         against = f" against {claim.against}" if claim.against else ""
@@ -135,11 +141,27 @@ def print_findings(reproduction: Reproduction, found: Sequence[Finding]) -> None
             "figure here": f"{finding.mean:.4g}, {finding.low:.4g} to {finding.high:.4g} ({finding.seeds} {pairs})",
             "of": f"{claim.arm}{against}",
             "rule": claim.rule,
-            "verdict": finding.verdict,
+            **(
+                {"rule met here": "no" if finding.verdict == "does not hold" else "yes"}
+                if smoke
+                else {"verdict": finding.verdict}
+            ),
         }
-        print_rows(f"claim {number}", rows)
-    verdicts = Counter(finding.verdict for finding in found)
-    screen.print(f"{len(found)} claims: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+        print_rows(f"{claim.nature.replace('_', ' ')} {number}", rows)
+    if not smoke:
+        print_verdicts(found)
+
+
+def print_verdicts(found: Sequence[Finding]) -> None:
+    """Print the number of findings by verdict, and the number of claims of each other nature."""
+    verdicts = Counter(each.verdict for each in found if each.claim.nature == "finding")
+    others = Counter(each.claim.nature.replace("_", " ") for each in found if each.claim.nature != "finding")
+    judged = f"{verdicts.total()} findings: {_counts(verdicts)}" if verdicts else "no findings"
+    console().print(f"{judged}; not counted: {_counts(others)}" if others else judged)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.items())
 
 
 def print_tables(description: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ reproduces:
   claims:
     - {says: more band is faster, arm: wide, against: narrow, measure: simulated_time_s, relative: true, at_most: -0.3}
     - {says: less is more, arm: wide, against: narrow, measure: uplink_bits, at_most: -1, figure: "17 %"}
+    - {says: bits are sent, arm: wide, measure: uplink_bits, at_least: 1, nature: check}
 """
 
 
@@ -39,9 +40,11 @@ def test_verdicts_are_computed(claims: Path, tmp_path: Path, netsim) -> None:
     assert code == 0
     assert "Somebody, Something, Somewhere" in out
     assert "relative difference of simulated_time_s at most -0.3" in out
-    assert "2 claims: 1 holds, 1 does not hold" in out
+    assert "finding 1" in out
+    assert "check 3" in out
+    assert "2 findings: 1 holds, 1 does not hold; not counted: 1 check" in out
     said = json.loads((tmp_path / "out" / "claims.json").read_text())
-    assert [claim["verdict"] for claim in said["claims"]] == ["holds", "does not hold"]
+    assert [claim["verdict"] for claim in said["claims"]] == ["holds", "does not hold", "holds"]
     assert said["claims"][1]["figure"] == "17 %"
     assert said["claims"][1]["mean"] == 0
     pictures = sorted(file.name for file in (tmp_path / "out" / "figures").iterdir())
@@ -51,6 +54,15 @@ def test_verdicts_are_computed(claims: Path, tmp_path: Path, netsim) -> None:
         "accuracy_over_time.png",
         "round_time.png",
     ]
+
+
+def test_the_quick_version_gives_no_verdicts(claims: Path, tmp_path: Path, netsim) -> None:
+    code, out, _ = netsim("reproduce", "band", "--quick", "-o", tmp_path / "out", "--jobs", 1)
+    assert code == 0
+    assert "SMOKE" in out
+    assert "rule met here" in out
+    assert "verdict" not in out
+    assert "holds" not in out
 
 
 def test_the_quick_version_is_another_study(claims: Path, small: Path, tmp_path: Path) -> None:
