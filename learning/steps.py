@@ -8,6 +8,7 @@ is that of the user's own mean loss.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def train(
         xs: stacks of samples, (count, size, ...) each; there is a step for each of the `count` mini-batches.
         ys: stacks of labels, (count, size) each.
     """
-    return _descend(segment, optimiser, parameters, state, xs, ys, lambda gradients, _: gradients)
+    return descend(optimiser, parameters, state, xs, ys, partial(_gradients, segment))
 
 
 def train_proximal(
@@ -182,26 +183,27 @@ def train_proximal(
     """`train` with the proximal term of FedProx: mu (w - w_start) is added to a gradient, at two FLOPs a weight."""
     start = parameters
 
-    def pulled(gradients: Parameters, parameters: Parameters) -> Parameters:
+    def pulled(parameters: Parameters, x: Batch, y: Tensor) -> tuple[Parameters, Tensor]:
+        gradients, loss = _gradients(segment, parameters, x, y)
         charge_elementwise(2 if mu else 0, parameters)
-        return {name: g + mu * (parameters[name] - start[name]) for name, g in gradients.items()}
+        return {name: g + mu * (parameters[name] - start[name]) for name, g in gradients.items()}, loss
 
-    return _descend(segment, optimiser, parameters, state, xs, ys, pulled)
+    return descend(optimiser, parameters, state, xs, ys, pulled)
 
 
-def _descend(
-    segment: Part,
+def descend(
     optimiser: Optimiser,
     parameters: Parameters,
     state: Any,
     xs: list[Batch],
     ys: list[Tensor],
-    adjust: Callable[[Parameters, Parameters], Parameters],
+    differentiate: Callable[[Parameters, Batch, Tensor], tuple[Parameters, Tensor]],
 ) -> tuple[Parameters, Any, Tensor]:
+    """`train` by other gradients: `differentiate` maps parameters, samples and labels to gradients and the loss."""
     losses, samples = [], sum(y.shape[:2].numel() for y in ys)
     for x, y in ((x, y) for one, other in zip(xs, ys, strict=True) for x, y in zip(unstacked(one), other, strict=True)):
-        gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
-        parameters, state = optimiser.step(parameters, adjust(gradients, parameters), state)
+        gradients, loss = differentiate(parameters, x, y)
+        parameters, state = optimiser.step(parameters, gradients, state)
         losses.append(loss * (len(y) / samples))
     return parameters, state, torch.stack(losses).sum()
 
@@ -216,6 +218,12 @@ def unstacked(stack: Batch) -> list[Any]:
     """The mini-batches of a stack (count, size, ...) of them, one by one."""
     leaves, form = tree_flatten(stack)
     return [form.unflatten(each) for each in zip(*(leaf.unbind() for leaf in leaves), strict=True)]
+
+
+def _gradients(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Parameters, Tensor]:
+    """Gradients of the mean loss of a mini-batch, and the loss."""
+    gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
+    return gradients, loss
 
 
 def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> Tensor:

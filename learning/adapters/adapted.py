@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
+from learning.models.expert_records import ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.projection import Projection
 from learning.models.segment import Segment, modules, with_attention
@@ -65,7 +66,12 @@ class Adapted:
 
     def routed(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the gates of layers with experts make of the tokens, as `Segment.routed`."""
-        out: tuple[Tensor, Tensor] = _function(self, routed=True)({**frozen, **parameters}, x)
+        out: tuple[Tensor, Tensor] = _function(self, Routed)({**frozen, **parameters}, x)
+        return out
+
+    def recorded(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
+        """The output, and what each layer with experts computed, as `Segment.recorded`."""
+        out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)({**frozen, **parameters}, x)
         return out
 
     def bind(self, frozen: Any) -> Bound:
@@ -198,6 +204,10 @@ class Bound:
         """What the gates of layers with experts make of the tokens, as `Segment.routed`."""
         return self.adapted.routed(parameters, self.frozen, x)
 
+    def recorded(self, parameters: Tree, x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
+        """The output, and what each layer with experts computed, as `Segment.recorded`."""
+        return self.adapted.recorded(parameters, self.frozen, x)
+
 
 Part = Segment | Bound | Towers
 """The part of a model that one host computes: a run of blocks, with adapters or without, or parallel towers."""
@@ -265,7 +275,7 @@ def weights(segment: Segment, *targets: str) -> dict[str, tuple[int, int]]:
 
 
 @cache
-def _function(adapted: Adapted, scored: bool = False, routed: bool = False) -> Stateless:
+def _function(adapted: Adapted, view: type[nn.Sequential] | None = None, scored: bool = False) -> Stateless:
     run = deepcopy(modules(adapted.segment))
     with torch.device("meta"):
         for weight, rank in adapted.ranks:
@@ -273,6 +283,6 @@ def _function(adapted: Adapted, scored: bool = False, routed: bool = False) -> S
             projection = run.get_submodule(name)
             assert isinstance(projection, Projection)
             projection.adapt(target, rank, adapted.scale(rank))
-    if routed:
-        return Stateless(Routed(OrderedDict(run.named_children())))
+    if view:
+        return Stateless(view(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, adapted.segment.name) if scored else run)

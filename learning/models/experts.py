@@ -110,11 +110,11 @@ class MixtureOfExperts(nn.Module):
         Returns its probabilities, (..., count), and the numbers of the chosen experts, (..., top_k), the best first; of
         equal ones the lower number is preferred.
         """
-        return self._routed(self.gate(x))
+        return routed(self.described, self.gate(x))
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.gate(x)
-        probabilities, ids = self._routed(logits)
+        probabilities, ids = routed(self.described, logits)
         chosen = (ids[..., None] == torch.arange(self.described.count, device=x.device)).any(-2)  # (..., count)
         if self.described.softmax == "chosen":
             weights = logits.masked_fill(~chosen, -torch.inf).softmax(-1)
@@ -126,10 +126,6 @@ class MixtureOfExperts(nn.Module):
         if self.described.load_balance:
             mixed = with_loss(mixed, self.described.load_balance * load_balance_loss(probabilities, chosen))
         return mixed
-
-    def _routed(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        order = logits.argsort(dim=-1, descending=True, stable=True)
-        return logits.softmax(-1), order[..., : self.described.top_k]
 
     def _masked(self, x: Tensor, weights: Tensor) -> Tensor:
         """The outputs of all experts for all tokens, (..., width), weighted and summed in order."""
@@ -145,6 +141,12 @@ class MixtureOfExperts(nn.Module):
         shares = torch.split(pairs, [end - start for start, end in pairwise(bounds)])
         outputs = torch.cat([expert(share) for expert, share in zip(self.experts, shares, strict=True)])
         return (weights[..., :top_k, None].movedim(-2, 0) * outputs.reshape(top_k, *x.shape)).sum(0)
+
+
+def routed(described: Experts, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities, (..., count), and chosen experts, (..., top_k), of a gate's logits; see `MixtureOfExperts`."""
+    order = logits.argsort(dim=-1, descending=True, stable=True)
+    return logits.softmax(-1), order[..., : described.top_k]
 
 
 def load_balance_loss(probabilities: Tensor, chosen: Tensor) -> Tensor:
@@ -216,3 +218,12 @@ class Routed(nn.Sequential):
                 hook.remove()
         probabilities, ids = zip(*seen, strict=True)
         return torch.stack(probabilities), torch.stack(ids)
+
+
+def expert_of(parameter: str) -> tuple[str, int] | None:
+    """Name of the mixture and number of the expert to which a parameter belongs; None if it belongs to no expert.
+
+    "1.feed.1.experts.3.fc1.weight" is one of expert 3 of the mixture "1.feed.1".
+    """
+    mixture, inside, rest = parameter.partition(".experts.")
+    return (mixture, int(rest.partition(".")[0])) if inside else None

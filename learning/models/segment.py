@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
+from learning.models.expert_records import ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.initial import draw_parameter
 from learning.models.stateless import Stateless
@@ -75,7 +76,12 @@ class Segment:
         Returns their probabilities, (layers, batch, tokens, experts), and the numbers of the chosen experts, the best
         first, (layers, batch, tokens, top_k), int64. Raises ValueError if no layer has experts.
         """
-        out: tuple[Tensor, Tensor] = _function(self, routed=True)(params, x)
+        out: tuple[Tensor, Tensor] = _function(self, Routed)(params, x)
+        return out
+
+    def recorded(self, params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
+        """Its output, and what each layer with experts computed, by the name of its mixture, such as "1.feed.1"."""
+        out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)(params, x)
         return out
 
     @property
@@ -216,8 +222,8 @@ def with_attention(run: nn.Sequential, name: str) -> nn.Module:
 
 
 @cache
-def _function(segment: Segment, scored: bool = False, routed: bool = False) -> Stateless:
+def _function(segment: Segment, view: type[nn.Sequential] | None = None, scored: bool = False) -> Stateless:
     run = modules(segment)
-    if routed:
-        return Stateless(Routed(OrderedDict(run.named_children())))
+    if view:
+        return Stateless(view(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, segment.name) if scored else run)
