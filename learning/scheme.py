@@ -27,6 +27,10 @@ class Scheme(Protocol):
     """Whether it works with any parts that `learning.cut` and `learning.placement` give: `world.parts`, each at its
     `world.host`. Other schemes split the model in two, or do not split it."""
 
+    serves: ClassVar[bool] = False
+    """Whether its model answers requests of users (streams with `answered_by: model`): its `run` begins with
+    `world.serve(service)`, and the traffic runs the service for each request, beside `run`."""
+
     @property
     def stand_in(self) -> str | None:
         """What decisions are based on in a dry run, in place of values of training; None if the scheme reads no values.

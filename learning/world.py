@@ -21,10 +21,15 @@ from learning.participation import Candidates, Participation
 from learning.parties import Server, User
 from learning.placement import SERVER, USER, default_placement, named_parts, placed
 from learning.policies import Policy, check
-from learning.ports import Journal, Streams
+from learning.ports import Journal, Process, Streams
 from learning.pretraining import Pretrainer
 from learning.steps import Weights
 from learning.stop import Stop
+
+Service = Callable[[User, str, int], Process[None]]
+"""Makes the process by which the model answers a request: of a user, in the stream of this name, with its number among
+the user's requests in that stream, from 0. The process ends when the user has the answer. It is interrupted
+(simpy.Interrupt) when the request times out or the user's device goes away."""
 
 
 @dataclass
@@ -84,6 +89,7 @@ class World:
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
     _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
     _staleness: float = field(default=0.0, init=False)
+    _service: Service | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.eligible = self.users
@@ -227,6 +233,22 @@ class World:
         that they belong to, (Bound, adapters, ...).
         """
         self._models = models
+
+    def serve(self, service: Service) -> None:
+        """Answer by `service`, from now on, the requests that users make of the model (`answered_by: model`).
+
+        A scheme calls this at the beginning of its `run`, before any simulated time passes, and declares `serves`.
+        """
+        self._service = service
+
+    def answer(self, user: int, stream: str, number: int) -> Process[None]:
+        """Return the process that answers a request; the arguments are those of a `Service`, the user by its number.
+
+        Raises RuntimeError if the scheme has not called `serve`.
+        """
+        if self._service is None:
+            raise RuntimeError("the scheme declares that its model answers requests, and has not called world.serve")
+        return self._service(self.users[user], stream, number)
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
         if rounds_done % self.evaluate_every == 0 or self._finished(rounds_done):

@@ -201,21 +201,27 @@ class RequestRow(NamedTuple):
     """One request of a traffic stream."""
 
     user: Annotated[int, Column("1", "user that makes the request")]
-    node: Annotated[str, Column("", "server of the request")]
+    node: Annotated[str | None, Column("", "server of the request; null if the model answers it")]
     arrival_s: Annotated[float, Column("s", "simulated time at which the user makes the request")]
     start_s: Annotated[
-        float | None, Column("s", "simulated time at which the request reached the server; null if it never did")
+        float | None,
+        Column("s", "simulated time at which the request reached the server; null if it never did, or has no server"),
     ]
     end_s: End
     latency_s: Annotated[float, Column("s", "end minus arrival")]
-    bits: Annotated[float, Column("bit", "size of the request plus size of its answer")]
+    bits: Annotated[
+        float | None, Column("bit", "size of the request plus size of its answer; null if the model answers it")
+    ]
     outcome: Annotated[
         str,
         Column("", "served, refused (server full), timed_out, or lost (device went away or radio link failed)"),
     ]
-    stream: Annotated[str, Column("", "name of the stream; its transfers and computations are of kind request_<name>")]
+    stream: Annotated[
+        str,
+        Column("", "name of the stream; its transfers and computations at a server are of kind request_<name>"),
+    ]
     number: Annotated[int, Column("1", "number of the request among those of the user in the stream, from 0")]
-    flops: Annotated[float, Column("FLOP", "floating-point operations requested")]
+    flops: Annotated[float | None, Column("FLOP", "floating-point operations requested; null if the model answers it")]
 
 
 class PositionRow(NamedTuple):

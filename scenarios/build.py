@@ -97,7 +97,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         world.exclude(learning.scheme.excluded(world), "budget")
     _check_participation(learning, len(world.eligible), len(world.users))
     scheme = learning.scheme.run(world)
-    return Simulation(env, network, executor, traffic.run(scheme) if traffic else scheme)
+    return Simulation(env, network, executor, traffic.run(scheme, world.answer) if traffic else scheme)
 
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:

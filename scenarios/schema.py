@@ -72,6 +72,10 @@ class Scenario:
         check_name(self.name)
         if self.learning is None and self.traffic is not None and self.traffic.duration_s is None:
             raise ValueError("traffic.duration_s is missing; without learning it is the end of the run")
+        for name, stream in self.traffic.streams.items() if self.traffic else ():
+            if stream.answered_by == "model" and not (self.learning and self.learning.scheme.serves):
+                lacks = "the scheme does not answer requests" if self.learning else "there is no learning"
+                raise ValueError(f"traffic.streams.{name}.answered_by: found model, but {lacks}; server is allowed")
 
 
 def check_name(name: str) -> None:
