@@ -63,5 +63,8 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("expert_calls", "service_s"),
         ("expert_calls", "wait_s"),
         ("outages", "end_s"),
+        ("requests", "bits"),
+        ("requests", "flops"),
+        ("requests", "node"),
         ("requests", "start_s"),
     }
