@@ -58,6 +58,29 @@ def masked_mean(previous: Tree, trees: list[Tree], masks: list[Tree], weights: t
     return merged
 
 
+def mean_of_holders(previous: Tree, trees: list[Tree], weights: tuple[float, ...]) -> Tree:
+    """Weighted mean of models that lack some tensors: each tensor is averaged over the models that have it.
+
+    Where all models have all tensors it equals `weighted_mean` bit for bit; a tensor that one model has is that one's.
+
+    Args:
+        previous: the last aggregate, with all names, from which a tensor is taken that no model has (or only models of
+            weight 0).
+        trees: the models, with some of these names.
+        weights: a non-negative weight for each of them.
+
+    Raises:
+        ValueError: as `weighted_mean`.
+    """
+    normalised(trees, weights)
+    merged = {}
+    for name, before in previous.items():
+        held = [({name: tree[name]}, weight) for tree, weight in zip(trees, weights, strict=True) if name in tree]
+        own, shares = [tree for tree, _ in held], tuple(weight for _, weight in held)
+        merged[name] = weighted_mean(own, shares)[name] if sum(shares) > 0 else before
+    return merged
+
+
 def normalised(trees: list[Tree], weights: tuple[float, ...]) -> list[float]:
     """The weights divided by their sum. Raises ValueError as `weighted_mean` does."""
     if len(trees) != len(weights) or not all(0 <= weight < inf for weight in weights) or not sum(weights) > 0:

@@ -1,4 +1,4 @@
-"""Which experts the gates of a model choose for tokens, and how often each set of experts is chosen together.
+"""Which experts the gates of a model choose for tokens: alone, and how often each set of experts is chosen together.
 
 Placements of experts need joint counts: where a token needs two experts, it matters whether one site has both.
 """
@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +28,27 @@ def routing(segment: Segment | Bound, parameters: Parameters, x: Any) -> tuple[T
     (layers, batch, tokens, top_k), int64; layers without experts are left out. Raises ValueError if all are.
     """
     return segment.routed(parameters, x)
+
+
+def mean_probability(probabilities: Tensor) -> Tensor:
+    """Mean of the gates' probabilities over all tokens: (layers, ..., experts) to (layers, experts)."""
+    return probabilities.flatten(1, -2).mean(1)
+
+
+def max_probability(probabilities: Tensor) -> Tensor:
+    """Maximum of the gates' probabilities over all tokens: (layers, ..., experts) to (layers, experts)."""
+    return probabilities.flatten(1, -2).amax(1)
+
+
+def chosen_tokens(ids: Tensor, experts: int) -> Tensor:
+    """Number of tokens that chose each expert, (layers, experts), int64; part of an operation.
+
+    Args:
+        ids: numbers of the chosen experts, (layers, ..., top_k).
+        experts: number of experts of a layer.
+    """
+    pairs = ids.flatten(1)[..., None] == torch.arange(experts, device=ids.device)  # (layers, pairs, experts)
+    return pairs.sum(1)
 
 
 def subset_counts(ids: Tensor) -> list[Counter[Subset]]:

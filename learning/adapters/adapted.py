@@ -17,6 +17,7 @@ from torch.utils._pytree import register_pytree_node
 
 from learning.models.expert_records import ExpertRecord, Recorded
 from learning.models.experts import Routed
+from learning.models.gated import Gated
 from learning.models.projection import Projection
 from learning.models.segment import Segment, modules, with_attention
 from learning.models.stateless import Stateless
@@ -72,6 +73,11 @@ class Adapted:
     def recorded(self, parameters: Tree, frozen: Tree, x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
         """The output, and what each layer with experts computed, as `Segment.recorded`."""
         out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)({**frozen, **parameters}, x)
+        return out
+
+    def gated(self, parameters: Tree, frozen: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
+        """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""
+        out: Tensor = _function(self, Gated)({**frozen, **parameters}, x, active)
         return out
 
     def bind(self, frozen: Any) -> Bound:
@@ -207,6 +213,10 @@ class Bound:
     def recorded(self, parameters: Tree, x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
         """The output, and what each layer with experts computed, as `Segment.recorded`."""
         return self.adapted.recorded(parameters, self.frozen, x)
+
+    def gated(self, parameters: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
+        """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""
+        return self.adapted.gated(parameters, self.frozen, x, active)
 
 
 Part = Segment | Bound | Towers

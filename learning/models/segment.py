@@ -14,6 +14,7 @@ from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
 from learning.models.expert_records import ExpertRecord, Recorded
 from learning.models.experts import Routed
+from learning.models.gated import Gated
 from learning.models.initial import draw_parameter
 from learning.models.stateless import Stateless
 from learning.ports import Streams
@@ -82,6 +83,15 @@ class Segment:
     def recorded(self, params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
         """Its output, and what each layer with experts computed, by the name of its mixture, such as "1.feed.1"."""
         out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)(params, x)
+        return out
+
+    def gated(self, params: dict[str, Tensor], x: Tensor, active: Tensor | bool) -> Tensor:
+        """Its output, whose backward pass goes through the active experts only.
+
+        `active` is boolean, (layers, experts), in the order of the layers with experts; a bool holds for all. Raises
+        ValueError if no layer has experts.
+        """
+        out: Tensor = _function(self, Gated)(params, x, active)
         return out
 
     @property

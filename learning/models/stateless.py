@@ -24,15 +24,18 @@ class Stateless:
         """The module that has the parameter `name`."""
         return self.module.get_submodule(name.rpartition(".")[0])
 
-    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities) -> Any:
-        """The module's output for exactly these parameters; raises ValueError if the names differ."""
+    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities, *more: Any) -> Any:
+        """The module's output for exactly these parameters; raises ValueError if the names differ.
+
+        `more` are further inputs, for modules that have some.
+        """
         if params.keys() != self.parameters.keys():
             raise ValueError(f"parameters {sorted(params)} were given where {sorted(self.parameters)} are needed")
         saved = [table[field] for table, field, _ in self._slots]
         for table, field, name in self._slots:
             table[field] = params[name]
         try:
-            out = self.module(x)
+            out = self.module(x, *more)
         finally:
             for (table, field, _), own in zip(self._slots, saved, strict=True):
                 table[field] = own
