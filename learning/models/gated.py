@@ -30,7 +30,9 @@ class Gated(nn.Sequential):
         if not mixtures:
             raise ValueError("none of the blocks has experts")
         hooks = [
-            expert.register_forward_hook(partial(_constant_unless, active if isinstance(active, bool) else active[i, e]))
+            expert.register_forward_hook(
+                partial(_constant_unless, active if isinstance(active, bool) else active[i, e])
+            )
             for i, mixture in enumerate(mixtures)
             for e, expert in enumerate(mixture.experts)
         ]
