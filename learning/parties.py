@@ -19,7 +19,7 @@ from learning.data import Batches, Inputs, Modalities, Rows
 from learning.data.modalities import differentiable, with_values
 from learning.draws import Draw
 from learning.executor import Executor
-from learning.executor.base import A, B, C, D, One, OperationPlan
+from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
 from learning.ports import Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
@@ -128,6 +128,11 @@ class User:
     def do(
         self, operation: Callable[..., tuple[A, B, C, D]], *args: Any, kind: str, scale: float = ...
     ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D]]]: ...
+
+    @overload
+    def do(
+        self, operation: Callable[..., tuple[A, B, C, D, E]], *args: Any, kind: str, scale: float = ...
+    ) -> Process[tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D], Deferred[E]]]: ...
 
     @overload
     def do(

@@ -25,6 +25,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+E = TypeVar("E")
 One = TypeVar("One", bound=Tensor | Mapping[str, Any] | list[Any])
 """What an operation returns that has one result: a tree that is no tuple."""
 
@@ -131,6 +132,11 @@ class Executor(ABC):
     def submit(
         self, operation: Callable[..., tuple[A, B, C, D]], *args: Any
     ) -> tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D]]: ...
+
+    @overload
+    def submit(
+        self, operation: Callable[..., tuple[A, B, C, D, E]], *args: Any
+    ) -> tuple[Deferred[A], Deferred[B], Deferred[C], Deferred[D], Deferred[E]]: ...
 
     @overload
     def submit(self, operation: Callable[..., One], *args: Any) -> Deferred[One]: ...

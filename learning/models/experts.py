@@ -115,11 +115,7 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits = self.gate(x)
         probabilities, ids = routed(self.described, logits)
-        chosen = (ids[..., None] == torch.arange(self.described.count, device=x.device)).any(-2)  # (..., count)
-        if self.described.softmax == "chosen":
-            weights = logits.masked_fill(~chosen, -torch.inf).softmax(-1)
-        else:
-            weights = probabilities * chosen
+        chosen, weights = weighted(self.described, logits, probabilities, ids)
         mixed = self._divided(x, weights) if x.is_meta else self._masked(x, weights)
         if self.described.shared:
             mixed = mixed + self.shared(x)
@@ -147,6 +143,17 @@ def routed(described: Experts, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities, (..., count), and chosen experts, (..., top_k), of a gate's logits; see `MixtureOfExperts`."""
     order = logits.argsort(dim=-1, descending=True, stable=True)
     return logits.softmax(-1), order[..., : described.top_k]
+
+
+def weighted(described: Experts, logits: Tensor, probabilities: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each expert is chosen, and its weight in the sum of the outputs, 0 if it is not: (..., count) each.
+
+    `probabilities` and `ids` are what `routed` makes of the logits.
+    """
+    chosen = (ids[..., None] == torch.arange(described.count, device=ids.device)).any(-2)
+    if described.softmax == "chosen":
+        return chosen, logits.masked_fill(~chosen, -torch.inf).softmax(-1)
+    return chosen, probabilities * chosen
 
 
 def load_balance_loss(probabilities: Tensor, chosen: Tensor) -> Tensor:
@@ -191,6 +198,23 @@ class _WithLoss(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         shape, dtype = ctx.like
         return gradient, torch.ones(shape, dtype=dtype, device=gradient.device)
+
+
+class Gate(nn.Module):
+    """The gate of a mixture without its experts: tokens (..., width) to ids and weights of the experts of each.
+
+    Both are (..., top_k), the best expert first; the ids are int64.
+    """
+
+    def __init__(self, mixture: MixtureOfExperts) -> None:
+        super().__init__()
+        self.described, self.gate = mixture.described, mixture.gate
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.gate(x)
+        probabilities, ids = routed(self.described, logits)
+        _, weights = weighted(self.described, logits, probabilities, ids)
+        return ids, weights.gather(-1, ids)
 
 
 class Routed(nn.Sequential):

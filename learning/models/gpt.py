@@ -53,8 +53,9 @@ class TokenEmbedding(nn.Module):
         self.token = nn.Embedding(vocabulary, width)
         self.place = nn.Embedding(places, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        embedded: Tensor = self.token(x) + self.place.weight[: x.shape[1]]
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Tokens (b, tokens), the first of which is at position `first`, to (b, tokens, width)."""
+        embedded: Tensor = self.token(x) + self.place.weight[first : first + x.shape[1]]
         return embedded
 
 

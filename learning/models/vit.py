@@ -92,6 +92,10 @@ class Embedding(nn.Module):
         return tokens
 
 
+KeysAndValues = tuple[Tensor, Tensor]
+"""Keys and values of tokens in one layer, (b, tokens, width) each."""
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, as matrix products, so that it vectorises over users and its FLOPs are counted."""
 
@@ -106,11 +110,26 @@ class Attention(nn.Module):
 
     def scored(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Its output (b, tokens, width), and the attention of each token to each: (b, heads, tokens, tokens)."""
-        qkv: Tensor = self.inward(x)
-        q, k, v = qkv.reshape(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (b, heads, tokens, d) each
+        return self._attended(*self.inward(x).chunk(3, dim=-1))
+
+    def extended(self, x: Tensor, cache: KeysAndValues | None) -> tuple[Tensor, KeysAndValues]:
+        """The output for tokens that follow earlier ones, (b, tokens, width), and the cache with theirs appended.
+
+        `cache` has the keys and values of the earlier tokens, (b, earlier tokens, width) each; None if there are none.
+        """
+        q, k, v = self.inward(x).chunk(3, dim=-1)
+        if cache is not None:
+            k, v = torch.cat([cache[0], k], dim=1), torch.cat([cache[1], v], dim=1)
+        return self._attended(q, k, v)[0], (k, v)
+
+    def _attended(self, *qkv: Tensor) -> tuple[Tensor, Tensor]:
+        """As `scored`, of queries of the last tokens, and keys and values of all tokens: (b, tokens, width) each."""
+        # Views of shape (b, heads, tokens, d).
+        q, k, v = (each.reshape(*each.shape[:2], self.heads, -1).transpose(1, 2) for each in qkv)
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
         if self.causal:
-            later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+            earlier = k.shape[2] - q.shape[2]
+            later = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).triu(1 + earlier)
             scores = scores.masked_fill(later, -torch.inf)
         weights = torch.softmax(scores, dim=-1)
         mixed: Tensor = self.outward((weights @ v).transpose(1, 2).flatten(2))  # (b, tokens, width)

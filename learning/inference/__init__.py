@@ -1,0 +1,1 @@
+"""Inference of a model whose experts are called over a network."""

@@ -1,0 +1,65 @@
+"""The operations of a forward pass in stages: what a device computes between calls of experts, and an expert's work.
+
+A pass of a model with L layers with experts is L times `trunk` and the experts, then `answer`. With no tokens left out
+it computes what `Segment` computes in one operation.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from learning.models import Segment
+from learning.models.stage import Cache, Gated, feed_forward, run
+from learning.steps import Parameters
+
+
+def trunk(
+    stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Cache]:
+    """A stage up to the experts of its last layer.
+
+    Args:
+        stage: the stage, which ends with a layer with experts.
+        parameters: its parameters.
+        inputs: samples (b, ...) of the first stage; of others the residual of the former one, (b, t, width), then what
+            its experts and its shared experts return, (b t, 1, width) each.
+        cache: keys and values of earlier tokens in its layers.
+
+    Returns:
+        Residual, normalised tokens, ids and weights, as `Gated`, and the cache with keys and values of these tokens.
+    """
+    gated, kept = run(stage, parameters, summed(inputs), cache)
+    assert isinstance(gated, Gated)
+    return (*gated, kept)
+
+
+def answer(stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache) -> tuple[Tensor, Tensor, Cache]:
+    """The last stage, with the head; arguments as of `trunk`.
+
+    Returns the logits (b, classes) of the class, or of the token that follows the last one; the best class or token,
+    (b, 1), int64; and the cache.
+    """
+    logits, kept = run(stage, parameters, summed(inputs), cache)
+    assert isinstance(logits, Tensor)
+    return logits, logits.argmax(-1, keepdim=True), kept
+
+
+def summed(inputs: list[Tensor]) -> Tensor:
+    """The residual, or samples, and what experts add to it, in the shape of the former."""
+    first, *added = inputs
+    return first + reduce(add, added).reshape(first.shape) if added else first
+
+
+def expert(parameters: Parameters, tokens: Tensor) -> Tensor:
+    """The work of one expert, or of the shared ones: tokens (..., width) to outputs (..., width)."""
+    return feed_forward(parameters, tokens)
+
+
+def score(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of correct answers, and the sum of their losses, of logits (b, classes) and labels (b,)."""
+    correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
+    return correct.sum(), F.cross_entropy(logits, y, reduction="sum")

@@ -1,0 +1,147 @@
+"""A transformer with experts in stages, between which its experts are called.
+
+A stage is a run of blocks that ends with a layer with experts, or with the head. It computes all but the experts: of a
+layer that has some, the attention, the normalisation and the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from typing import NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from learning.models.experts import FeedForward, Gate, MixtureOfExperts
+from learning.models.gpt import NextToken, TokenEmbedding
+from learning.models.segment import Segment, modules
+from learning.models.stateless import Stateless
+from learning.models.vit import Attention, Embedding, Head, Layer
+
+
+def stages(model: Segment) -> tuple[Segment, ...]:
+    """The stages of a whole model, in the order in which tokens pass them; one more than there are layers with experts.
+
+    Raises ValueError if the model is no `vit` or `gpt`, or no layer has experts.
+    """
+    blocks = list(modules(model).children())
+    if not all(isinstance(block, Embedding | TokenEmbedding | Layer | Head | NextToken) for block in blocks):
+        raise ValueError("the model has no layers whose experts can be called; choose vit or gpt, with experts")
+    ends = [number + 1 for number, block in enumerate(blocks) if has_experts(block)]
+    if not ends:
+        raise ValueError("no layer of the model has experts; give it some by learning.model.experts")
+    bounds = [0, *ends, len(blocks)]
+    return tuple(replace(model, start=start, stop=stop) for start, stop in pairwise(bounds))
+
+
+def has_experts(block: nn.Module) -> TypeGuard[Layer]:
+    """Whether a block of a model is a layer with experts."""
+    return isinstance(block, Layer) and isinstance(block.feed[1], MixtureOfExperts)
+
+
+class Gated(NamedTuple):
+    """What a stage that ends with a layer with experts makes of the tokens of a mini-batch, b samples of t tokens."""
+
+    residual: Tensor
+    """(b, t, width): the tokens to which the outputs of the experts are added."""
+    tokens: Tensor
+    """(b t, 1, width): the normalised tokens, for the experts."""
+    ids: Tensor
+    """(b t, top_k): numbers of the chosen experts, the best first, int64."""
+    weights: Tensor
+    """(b t, top_k): weights of their outputs in the sum."""
+
+
+class Trunk(nn.Module):
+    """Attention, normalisation and gate of a layer with experts, by the names that they have in the layer."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        norm, experts = layer.feed
+        assert isinstance(experts, MixtureOfExperts)
+        self.attend, self.feed = layer.attend, nn.Sequential(norm, Gate(experts))
+
+    def gated(self, x: Tensor) -> Gated:
+        """What the experts are to compute, of tokens (b, t, width) behind the attention."""
+        normalised = self.feed[0](x).flatten(0, 1)
+        return Gated(x, normalised[:, None], *self.feed[1](normalised))
+
+
+Cache = list[Tensor]
+"""Keys and values of earlier tokens in the layers of a stage: for each layer two tensors (b, earlier tokens, width).
+It is empty before the first token, and where tokens attend to later ones."""
+
+
+class Stage(nn.Module):
+    """The blocks of a stage without experts, by their names in the whole model."""
+
+    def __init__(self, run: nn.Module) -> None:
+        super().__init__()
+        for name, block in run.named_children():
+            self.add_module(name, Trunk(block) if has_experts(block) else block)
+
+    def forward(self, x: Tensor, cache: Cache) -> tuple[Gated | Tensor, Cache]:
+        """What becomes of samples, or of the tokens (b, t, width) that the former stage and its experts leave.
+
+        Tokens are those behind the cached ones. Returns `Gated`, or of the last stage the logits (b, classes): those
+        of the class, or of the token that follows the last one. The second result is the cache with their keys and
+        values appended.
+        """
+        earlier = zip(cache[::2], cache[1::2], strict=True)
+        kept: Cache = []
+        for block in self.children():
+            if isinstance(block, Layer | Trunk):
+                x = self._attended(block, x, earlier, kept)
+            if isinstance(block, Layer):
+                x = x + block.feed(x)
+            elif isinstance(block, Trunk):
+                return block.gated(x), kept
+            elif isinstance(block, TokenEmbedding):
+                x = block(x, cache[0].shape[1] if cache else 0)
+            else:
+                x = block(x[:, -1:])[:, 0] if isinstance(block, NextToken) else block(x)
+        return x, kept
+
+    def _attended(
+        self, block: Layer | Trunk, x: Tensor, earlier: Iterator[tuple[Tensor, Tensor]], kept: Cache
+    ) -> Tensor:
+        norm, attention = block.attend
+        assert isinstance(attention, Attention)
+        mixed, own = attention.extended(norm(x), next(earlier, None))
+        if attention.causal:
+            kept += own
+        return x + mixed
+
+
+def parameters(stage: Segment) -> list[str]:
+    """Names of the parameters of a stage, in the whole model; those of experts, shared ones too, are left out."""
+    return list(_function(stage).parameters)
+
+
+def run(stage: Segment, parameters: dict[str, Tensor], x: Tensor, cache: Cache) -> tuple[Gated | Tensor, Cache]:
+    """`Stage.forward` for exactly these parameters, as a pure function."""
+    out: tuple[Gated | Tensor, Cache] = _function(stage)(parameters, x, cache)
+    return out
+
+
+@cache
+def _function(stage: Segment) -> Stateless:
+    return Stateless(Stage(modules(stage)))
+
+
+def feed_forward(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    """The output of one expert, or of the shared experts, for tokens (..., width); `parameters` are its own ones."""
+    weight = {name.rpartition(".")[0].rpartition(".")[2]: each for name, each in parameters.items() if each.ndim == 2}
+    (inner, width), hidden = weight["fc1"].shape, weight["fc2"].shape[1]
+    own = {".".join(name.rsplit(".", 2)[1:]): each for name, each in parameters.items()}
+    out: Tensor = _feed_forward(width, hidden, inner > hidden)(own, tokens)
+    return out
+
+
+@cache
+def _feed_forward(width: int, hidden: int, gated: bool) -> Stateless:
+    with torch.device("meta"):
+        return Stateless(FeedForward(width, hidden, gated))
