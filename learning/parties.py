@@ -22,7 +22,7 @@ from learning.executor import Executor
 from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
-from learning.ports import Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
+from learning.ports import NO_WEIGHTS, Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
 
 Message: TypeAlias = (
     "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
@@ -58,6 +58,10 @@ class Wire:
     def bits(self, what: Any, codec: Codec | Bundle) -> int:
         """Size of a message in bits, by the shapes that are charged; a flag of a presence mask takes one bit."""
         return size_bits(codec, self.executor.charged(what).tree)
+
+    def weights_bytes(self, node: UserNode | ServerNode, plan: OperationPlan) -> Mapping[Hashable, float]:
+        """Bytes of the weights that a job reads, by name, if the memory bandwidth of its node is limited."""
+        return NO_WEIGHTS if node.memory_bandwidth_bytes_per_s is None else self.executor.weights_bytes(plan)
 
     def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
         """What the receiver of a message sees; of a bundle a tuple, as was sent.
@@ -151,7 +155,8 @@ class User:
         plan = self.wire.executor.plan(operation, *args)
         cost = self.wire.executor.cost(plan)
         self.wire.observe(self.number, plan)
-        yield from self.node.compute(cost.flops * scale, kind, cost.memory_bytes)
+        reads = self.wire.weights_bytes(self.node, plan)
+        yield from self.node.compute(cost.flops * scale, kind, cost.memory_bytes, weights_bytes=reads)
         return self.wire.executor.submit_plan(plan)
 
     def send(self, to: Server, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
@@ -246,7 +251,8 @@ class Server:
         cost = self.wire.executor.cost(plan)
         if user:
             self.wire.observe(user.number, plan)
-        return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, user.number if user else None))
+        number, reads = user.number if user else None, self.wire.weights_bytes(self.node, plan)
+        return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, number, weights_bytes=reads))
 
     def serve(self, operation: Operation, *args: Any, kind: str, user: User) -> Process[tuple[Any, Stay]]:
         """`do` on behalf of a user; returns, beside the deferred result, how long the job waited and was served."""

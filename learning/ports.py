@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from math import inf
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,6 +15,8 @@ Process = Generator[simpy.Event, Any, T]
 
 If it is interrupted (simpy.Interrupt), it releases what it holds: processors, radios, places in queues.
 """
+
+NO_WEIGHTS: Mapping[Hashable, float] = MappingProxyType({})
 
 Timed = Process[None]
 """A process that returns nothing."""
@@ -136,6 +139,11 @@ class UserNode(Protocol):
         ...
 
     @property
+    def memory_bandwidth_bytes_per_s(self) -> float | None:
+        """Rate in byte/s at which the processor reads weights from memory; None if that takes no time."""
+        ...
+
+    @property
     def memory_bytes(self) -> float | None:
         """Memory of the device in bytes; None if it is not limited."""
         ...
@@ -177,13 +185,17 @@ class UserNode(Protocol):
         """
         ...
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
+    def compute(
+        self, flops: float, kind: str, memory_bytes: int = 0, weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS
+    ) -> Process[Stay]:
         """Queue for the processor, then occupy it for a job.
 
         Args:
             flops: floating-point operations of the job.
             kind: what it is called in the table `computations`.
             memory_bytes: memory that it takes, for that table.
+            weights_bytes: bytes of each set of weights that it reads, by a name that sets have in common if they are
+                the same; it takes time if the memory bandwidth is limited.
         """
         ...
 
@@ -201,6 +213,11 @@ class ServerNode(Protocol):
         ...
 
     @property
+    def memory_bandwidth_bytes_per_s(self) -> float | None:
+        """Rate in byte/s at which each of its slots reads weights from memory; None if that takes no time."""
+        ...
+
+    @property
     def name(self) -> str:
         """Its name in the tables."""
         ...
@@ -214,7 +231,14 @@ class ServerNode(Protocol):
         """Whether it is on this user's device, so that the user reaches it without a message."""
         ...
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
+    def compute(
+        self,
+        flops: float,
+        kind: str,
+        memory_bytes: int = 0,
+        user: int | None = None,
+        weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS,
+    ) -> Process[Stay]:
         """Queue for a slot, then occupy it for a job on behalf of user number `user`; else as in `UserNode`."""
         ...
 

@@ -10,6 +10,7 @@ from netsim.description import BackhaulDescription
 from netsim.instants import End
 from netsim.journal import Journal
 from netsim.process import Process
+from netsim.queueing import Job
 from netsim.tables import TransferRow
 
 
@@ -43,7 +44,7 @@ class Backhaul:
             return
         round_number, requested_s = self.journal.round, self.env.now
         user = users[0] if len(users) == 1 else None
-        stay = yield from self.queue.serve(self.line.discipline.rank(kind, user), lambda: bits / self.line.rate_bps)
+        stay = yield from self.queue.serve(self.line.discipline.rank(kind, user), Job(kind, bits / self.line.rate_bps))
         interrupt = stay.interrupt
         if interrupt is None and self.line.delay_s > 0:
             try:

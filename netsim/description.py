@@ -14,7 +14,7 @@ from netsim.faults import AlwaysAvailable, Availability, Outage
 from netsim.geometry import Disc, StationPlacement, Stations, UserPlacement
 from netsim.handover import Handover
 from netsim.mobility import Mobility, RandomWaypoint
-from netsim.queueing import Discipline, Fifo
+from netsim.queueing import Batching, Discipline, Fifo
 from netsim.radio.antenna import Antenna, Omnidirectional
 from netsim.radio.fading import Fading, Rayleigh
 from netsim.radio.fidelity import Fidelity, Flow
@@ -160,7 +160,11 @@ class BackhaulDescription:
     delay_s: Annotated[float, Ge(0)] = 0.0
     """Propagation delay in seconds, from the last bit sent to its arrival; it does not occupy the line."""
     discipline: Discipline = field(default_factory=Fifo)
-    """Queueing discipline: the order in which messages are sent."""
+    """Queueing discipline: the order in which messages are sent; not `batching`."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.discipline, Batching):
+            raise ValueError("messages are not sent in batches; choose another discipline than batching")
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,10 @@ class DevicesDescription:
     """Storage for what learning keeps on a device, such as the weights of experts, in bytes; null is no limit."""
     eviction: Eviction = field(default_factory=NoEviction)
     """Which cached items are evicted when storage is full. What learning places on the device is never evicted."""
+    memory_bandwidth_bytes_per_s: PerUser | None = None
+    """Rate in byte/s at which weights are read from memory; null takes no time. The service time of a job is that of
+    its FLOPs or that of reading once each weight that it works with, whichever is longer (roofline model: Williams,
+    Waterman and Patterson, Communications of the ACM 52(4), 2009). Controllers that predict times leave this out."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +249,10 @@ class ServerDescription:
     """Storage for what learning keeps on the server, such as the weights of experts, in bytes; null is no limit."""
     eviction: Eviction = field(default_factory=NoEviction)
     """Which cached items are evicted when storage is full. What learning places on the server is never evicted."""
+    memory_bandwidth_bytes_per_s: Annotated[float, Gt(0)] | None = None
+    """Rate in byte/s at which a slot reads weights from memory; null takes no time. The service time of a job of
+    learning is that of its FLOPs or that of reading once each weight that it works with, whichever is longer (roofline
+    model, as for devices). A job with few tokens is bound by memory: it takes the time of reading the weights. Requests with `flops` read no weights."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Literal
@@ -38,6 +38,7 @@ from netsim.storage import Storage
 from netsim.streams import Streams
 from netsim.tables import UserRow
 from netsim.transfer import AirInterface
+from netsim.values import PerUser
 
 
 class Network:
@@ -78,6 +79,7 @@ class Network:
         for user, power_w in enumerate(self._idle_w):
             if not 0 <= power_w < inf:
                 raise ValueError(f"the idle power of user {user} is {power_w:g} W; it must not be negative")
+        self._bandwidths = self._memory_bandwidths(compute.devices.memory_bandwidth_bytes_per_s)
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
         """Memory of each user's device in bytes; None is no limit."""
@@ -104,6 +106,17 @@ class Network:
             exogenous.follow(self.motion.steps())
             motion = self.motion
             exogenous.awaited.append(lambda: motion.awaited)
+
+    def _memory_bandwidths(self, described: PerUser | None) -> Sequence[float | None]:
+        """Memory bandwidth of each user's device in byte/s; None takes no time."""
+        count = self._network.users.count
+        if described is None:
+            return [None] * count
+        bandwidths = described.of_users(count, self.streams, "memory bandwidth")
+        for user, bandwidth in enumerate(bandwidths):
+            if not bandwidth > 0:
+                raise ValueError(f"the memory bandwidth of user {user} is {bandwidth:g} byte/s; it must be positive")
+        return bandwidths
 
     def record_users(self) -> None:
         """Write the table `users`; call it once, when the users' `samples` are set."""
@@ -187,6 +200,7 @@ class Network:
             f"user{number}",
             "user",
             self._flops_per_s[number],
+            memory_bandwidth_bytes_per_s=self._bandwidths[number],
             slowdown=partial(self._slowdowns.draw, number),
             worked=partial(self._slowdowns.worked, number) if self._slowdowns.stateful else None,
             energy=energy.compute.of_user(number),
@@ -246,6 +260,7 @@ class Network:
             name,
             "server",
             server.flops_per_s,
+            memory_bandwidth_bytes_per_s=server.memory_bandwidth_bytes_per_s,
             slots=server.slots,
             discipline=server.discipline,
             capacity=server.capacity,

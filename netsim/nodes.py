@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
@@ -14,7 +14,7 @@ from netsim.backhaul import Backhaul
 from netsim.faults.presence import Presence
 from netsim.process import Process
 from netsim.processor import Processor
-from netsim.queueing import Stay
+from netsim.queueing import NO_WEIGHTS, Stay
 from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
 from netsim.storage import Storage
@@ -82,18 +82,26 @@ class UserNode:
         """Nominal speed of the processor in FLOP/s."""
         return self.processor.flops_per_s
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0) -> Process[Stay]:
+    @property
+    def memory_bandwidth_bytes_per_s(self) -> float | None:
+        """Rate in byte/s at which weights are read from memory; None takes no time."""
+        return self.processor.memory_bandwidth_bytes_per_s
+
+    def compute(
+        self, flops: float, kind: str, memory_bytes: int = 0, weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS
+    ) -> Process[Stay]:
         """Do a job on the device's processor, first come, first served.
 
         Args:
             flops: floating-point operations; 0 takes no time and leaves no row.
             kind: kind of computation, for the tables.
             memory_bytes: peak memory of the job in bytes, for the tables.
+            weights_bytes: size in bytes of each set of weights that it works with, by name.
 
         Returns:
             Waiting and service time of the job.
         """
-        return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number))
+        return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number, weights_bytes))
 
     def send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         """Send a message to a server: on the uplink to the station, then over the backhaul.
@@ -188,7 +196,19 @@ class ServerNode:
         """Return True if the server is on this user's device, so that the user reaches it without a message."""
         return self.place is user
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Process[Stay]:
+    @property
+    def memory_bandwidth_bytes_per_s(self) -> float | None:
+        """Rate in byte/s at which each slot reads weights from memory; None takes no time."""
+        return self.processor.memory_bandwidth_bytes_per_s
+
+    def compute(
+        self,
+        flops: float,
+        kind: str,
+        memory_bytes: int = 0,
+        user: int | None = None,
+        weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS,
+    ) -> Process[Stay]:
         """Do a job on the server's processor.
 
         Args:
@@ -196,11 +216,12 @@ class ServerNode:
             kind: kind of computation, for the tables.
             memory_bytes: peak memory of the job in bytes, for the tables.
             user: number of the user that the job serves; None is no single user.
+            weights_bytes: size in bytes of each set of weights that it works with, by name.
 
         Returns:
             Waiting and service time of the job.
         """
-        work = self.processor.compute(flops, kind, memory_bytes, user)
+        work = self.processor.compute(flops, kind, memory_bytes, user, weights_bytes)
         return self.place.attend(work) if isinstance(self.place, UserNode) else work
 
     def send(self, to: UserNode, bits: float, kind: str) -> Process[None]:

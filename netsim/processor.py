@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 
 import simpy
 
@@ -10,7 +10,7 @@ from netsim.energy import ComputeEnergy, Meter
 from netsim.instants import ARRIVE, After
 from netsim.journal import Journal
 from netsim.process import Process
-from netsim.queueing import Discipline, Fifo, QueueFull, Stay
+from netsim.queueing import NO_WEIGHTS, Discipline, Fifo, Job, QueueFull, Stay
 from netsim.slowdown import Pace
 from netsim.tables import ComputationRow
 
@@ -31,6 +31,7 @@ class Processor:
         node_kind: str,
         flops_per_s: float,
         *,
+        memory_bandwidth_bytes_per_s: float | None = None,
         slots: int = 1,
         discipline: Discipline | None = None,
         capacity: int | None = None,
@@ -47,6 +48,7 @@ class Processor:
             node: name of the node in the tables.
             node_kind: user or server.
             flops_per_s: nominal speed of a slot in FLOP/s.
+            memory_bandwidth_bytes_per_s: rate in byte/s at which a slot reads weights from memory; None takes no time.
             slots: number of jobs served at a time.
             discipline: queueing discipline; None is first come, first served.
             capacity: maximum number of jobs, waiting or in service, for refusable jobs; None is no limit.
@@ -58,12 +60,19 @@ class Processor:
         self.env, self.journal = env, journal
         self.node, self.node_kind = node, node_kind
         self.flops_per_s, self.slowdown, self.energy, self.meter = flops_per_s, slowdown, energy, meter
-        self.worked = worked
+        self.memory_bandwidth_bytes_per_s, self.worked = memory_bandwidth_bytes_per_s, worked
         self.discipline, self.capacity = discipline or Fifo(), capacity
         self.queue = self.discipline.queue(env, slots)
 
     def compute(
-        self, flops: float, kind: str, memory_bytes: int, user: int | None, *, refusable: bool = False
+        self,
+        flops: float,
+        kind: str,
+        memory_bytes: int,
+        user: int | None,
+        weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS,
+        *,
+        refusable: bool = False,
     ) -> Process[Stay]:
         """Do a job: wait in the queue, then occupy a slot. A job of 0 FLOPs takes no time and leaves no row.
 
@@ -72,6 +81,9 @@ class Processor:
             kind: kind of computation, for the tables.
             memory_bytes: peak memory in bytes, for the tables.
             user: number of the user that computes or is served; None is no single user.
+            weights_bytes: size in bytes of each set of weights that the job works with, by name. The service time is
+                that of the FLOPs or that of reading the weights, whichever is longer (roofline model: Williams,
+                Waterman and Patterson, Communications of the ACM 52(4), 2009).
             refusable: True refuses the job if the queue is full; False lets it wait in any case.
 
         Returns:
@@ -91,8 +103,8 @@ class Processor:
             if self._full:
                 raise QueueFull(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, requested_s = self.journal.round, self.env.now
-        job = _Job(self, flops, self.slowdown(self.journal.local_round(user)))
-        stay = yield from self.queue.serve(self.discipline.rank(kind, user), job.begin)
+        job = _Job(self, kind, flops, self._read_s(weights_bytes), self.slowdown(self.journal.local_round(user)))
+        stay = yield from self.queue.serve(self.discipline.rank(kind, user), job)
         job.end(stay.begun)
         self.journal.computed(
             ComputationRow(
@@ -116,30 +128,33 @@ class Processor:
             raise stay.interrupt
         return stay
 
+    def _read_s(self, weights_bytes: Mapping[Hashable, float]) -> Mapping[Hashable, float]:
+        """Return the time in seconds in which each set of weights is read."""
+        bandwidth = self.memory_bandwidth_bytes_per_s
+        return {} if bandwidth is None else {name: size / bandwidth for name, size in weights_bytes.items()}
+
     @property
     def _full(self) -> bool:
         return self.capacity is not None and self.queue.present >= self.capacity
 
 
-class _Job:
+class _Job(Job):
     """A job of a processor; its slowdown is drawn when it begins."""
 
-    def __init__(self, processor: Processor, flops: float, pace: Pace) -> None:
+    def __init__(
+        self, processor: Processor, kind: str, flops: float, read_s: Mapping[Hashable, float], pace: Pace
+    ) -> None:
+        super().__init__(kind, flops / processor.flops_per_s, read_s)
         self.processor, self._pace = processor, pace
-        self._nominal_s = flops / processor.flops_per_s
         energy = processor.energy
         self.work_j = None if energy is None else energy.energy_j(flops, processor.flops_per_s)
         self._power_w = 0.0
 
-    @property
-    def planned_s(self) -> float:
-        """Service time in seconds of one slot."""
-        return self._nominal_s * self.slowdown
-
-    def begin(self) -> float:
-        """Begin service: draw the slowdown and start the meter. Returns the service time in seconds."""
+    def begin(self, nominal_s: float) -> float:
+        """Begin service: draw the slowdown and start the meter; see `Job.begin`."""
         self._begun_s = self.processor.env.now
-        self.slowdown = self._pace(self._begun_s, self._nominal_s)
+        self.slowdown = self._pace(self._begun_s, nominal_s)
+        self.planned_s = nominal_s * self.slowdown
         if self.processor.meter is not None and self.work_j is not None:
             self._power_w = self.work_j / self.planned_s
             self.processor.meter.begin("compute", self._power_w)
@@ -148,7 +163,8 @@ class _Job:
     def end(self, begun: bool) -> None:
         """End the job, completed or not; `begun` is False if it never was in service."""
         if not begun:
-            self.slowdown = self._pace(self.processor.env.now, self._nominal_s)  # for its row
+            self.slowdown = self._pace(self.processor.env.now, self.nominal_s)  # for its row
+            self.planned_s = self.nominal_s * self.slowdown
             return
         if self.processor.worked is not None:
             self.processor.worked(self._begun_s, self.processor.env.now)

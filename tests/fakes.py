@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +23,7 @@ from learning.optimisers import Optimiser, Sgd
 from learning.participation import AllUsers, Participation
 from learning.parties import Server, User, Wire
 from learning.policies import Policy, WaitForAll
-from learning.ports import Process, Timed
+from learning.ports import NO_WEIGHTS, Process, Timed
 from learning.pretraining import Pretrainer
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
@@ -164,6 +164,7 @@ class FakeNode:
         self.processor = simpy.Resource(env, slots)
         self.uplink, self.downlink = FakeChannel(), FakeChannel(max_power_w=1.0)
         self.memory_bytes: float | None = None
+        self.memory_bandwidth_bytes_per_s: float | None = None
         self.away = self.gone = False
         self.back = env.event()
 
@@ -173,12 +174,20 @@ class FakeNode:
     def attend(self, work: Generator[simpy.Event, Any, T]) -> Generator[simpy.Event, Any, T]:
         return work
 
-    def compute(self, flops: float, kind: str, memory_bytes: int = 0, user: int | None = None) -> Timed:
+    def compute(
+        self,
+        flops: float,
+        kind: str,
+        memory_bytes: int = 0,
+        user: int | None = None,
+        weights_bytes: Mapping[Hashable, float] = NO_WEIGHTS,
+    ) -> Timed:
         with self.processor.request() as turn:
             yield turn
             work = Work(self.number, user, flops, kind, memory_bytes, self.journal.round, self.env.now)
             self.journal.works.append(work)
-            yield self.env.timeout(flops / self.flops_per_s)
+            read_s = sum(weights_bytes.values()) / (self.memory_bandwidth_bytes_per_s or inf)
+            yield self.env.timeout(max(flops / self.flops_per_s, read_s))
             work.end_s = self.env.now
 
     def send(self, to: FakeNode, bits: float, kind: str) -> Timed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, overload
@@ -16,6 +16,7 @@ from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
 from learning.executor.flops import CountFlops
 from learning.executor.peak import PeakMemory
+from learning.executor.reads import WeightsRead, weights_read
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -119,6 +120,7 @@ class Executor(ABC):
         """Maps to the shapes that are charged (default: those of the values themselves)."""
         self._profiles: dict[Key, OperationProfile] = {}
         self._costs: dict[Key, OperationCost] = {}
+        self._reads: dict[Key, tuple[WeightsRead, ...]] = {}
 
     @overload
     def submit(self, operation: Callable[..., tuple[A, B]], *args: Any) -> tuple[Deferred[A], Deferred[B]]: ...
@@ -168,11 +170,23 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            operation, form, _ = plan.key
-            args = self.charge.counterpart(form.unflatten([to_meta(leaf) for leaf in plan.leaves]))
-            _, count, memory_bytes = _shape_run(operation, args)
+            _, count, memory_bytes = _shape_run(plan.key[0], self._charged_arguments(plan))
             cost = self._costs[plan.key] = OperationCost(count.flops, memory_bytes)
         return cost
+
+    def weights_bytes(self, plan: OperationPlan) -> dict[Hashable, int]:
+        """Bytes of each set of weights that a planned operation works with, by the shapes that are charged.
+
+        Sets have the same name if they are the same tensors or deferred values, as long as these are alive.
+        """
+        reads = self._reads.get(plan.key)
+        if reads is None:
+            reads = self._reads[plan.key] = weights_read(plan.key[1], self._charged_arguments(plan))
+        return {tuple(_name(plan.leaves[place]) for place in read.places): read.size_bytes for read in reads}
+
+    def _charged_arguments(self, plan: OperationPlan) -> Any:
+        args = plan.key[1].unflatten([to_meta(leaf) for leaf in plan.leaves])
+        return args if self.charge is None else self.charge.counterpart(args)
 
     def charged(self, value: Any) -> Spec:
         """Shapes by which a tree of values is charged: its own, or those of its counterpart."""
@@ -237,6 +251,11 @@ class Executor(ABC):
         named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
         inputs = tuple(place for place, leaf in enumerate(given) if isinstance(leaf, Deferred | Leaf | Tensor))
         return OperationProfile(**vars(_shape_profile(*key)), identity=named, inputs=inputs)
+
+
+def _name(leaf: Any) -> Hashable:
+    """What tells a tensor or deferred value from all others that are alive."""
+    return (id(leaf.job), leaf.first) if isinstance(leaf, Deferred) else id(leaf)
 
 
 def operands(job: Job) -> list[Any]:

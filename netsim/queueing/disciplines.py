@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import simpy
+from annotated_types import Ge
 
+from netsim.queueing.batches import Batches
 from netsim.queueing.line import Line
 from netsim.queueing.queue import Queue
 from netsim.queueing.sharing import Sharing
@@ -94,4 +96,39 @@ class ProcessorSharing:
         """Accept any number of users."""
 
 
-DISCIPLINES: dict[str, type] = {"fifo": Fifo, "priority": Priority, "processor_sharing": ProcessorSharing}
+@dataclass(frozen=True)
+class Batching:
+    """Batching: jobs of one kind that arrive within a window are served as one job. Batches are served first come,
+    first served, in the order in which they are closed.
+
+    The work of a batch is that of its jobs together; it reads each set of weights, such as those of an expert, only
+    once, however many of its jobs work with them (`memory_bandwidth_bytes_per_s`). All jobs of a batch end together.
+    The service_s of a job is its share of the service time of the batch, in proportion to that of each job alone; all
+    the rest of its time is wait_s. A job that is given up leaves its batch; what is in service is not shortened by that
+    unless no job is left.
+    """
+
+    window_s: Annotated[float, Ge(0)] = 0.0
+    """Seconds from the arrival of the first job of a batch until the batch is closed; jobs that arrive exactly then
+    belong to it. 0 serves each job alone, as `fifo` does."""
+    max_jobs: Annotated[int, Ge(1)] | None = None
+    """Number of jobs at which a batch is closed at once; null is no limit, and 1 serves each job alone."""
+
+    def queue(self, env: simpy.Environment, slots: int) -> Queue:
+        if self.window_s == 0 or self.max_jobs == 1:
+            return Line(env, slots)
+        return Batches(env, slots, self.window_s, self.max_jobs)
+
+    def rank(self, kind: str, user: int | None) -> int:
+        return 0
+
+    def check(self, count: int) -> None:
+        """Accept any number of users."""
+
+
+DISCIPLINES: dict[str, type] = {
+    "fifo": Fifo,
+    "priority": Priority,
+    "processor_sharing": ProcessorSharing,
+    "batching": Batching,
+}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import simpy
 
 from netsim.instants import SERVE, After, End
 from netsim.process import Process
-from netsim.queueing.queue import Stay
+from netsim.queueing.queue import Job, Stay
 
 
 class Line:
@@ -31,8 +30,8 @@ class Line:
         """Number of jobs that wait or are served."""
         return self._slots.count + len(self._slots.queue)
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
-        """Wait for a slot, then hold it for the seconds that `begin` returns; see `Queue.serve`."""
+    def serve(self, rank: int, job: Job) -> Process[Stay]:
+        """Wait for a slot, then hold it for the service time of the job; see `Queue.serve`."""
         arrival_s = self.env.now
         begun_s: float | None = None
         interrupt: simpy.Interrupt | None = None
@@ -40,7 +39,7 @@ class Line:
             try:
                 yield slot
                 begun_s = self.env.now
-                yield End(self.env, begin())
+                yield End(self.env, job.begin(job.nominal_s))
             except simpy.Interrupt as cause:
                 interrupt = cause
         end_s = self.env.now

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import simpy
 
 from netsim.process import Process
+
+NO_WEIGHTS: Mapping[Hashable, float] = MappingProxyType({})
+
+
+class Job:
+    """A job in a queue, which is served at nominal speed."""
+
+    def __init__(self, kind: str, work_s: float, read_s: Mapping[Hashable, float] = NO_WEIGHTS) -> None:
+        """Describe a job.
+
+        Args:
+            kind: kind of the job, as in the tables.
+            work_s: time of its work alone in seconds of one slot, at nominal speed: its FLOPs or bits.
+            read_s: time in seconds in which each set of weights is read from memory that it works with, by name.
+        """
+        self.kind, self.work_s, self.read_s = kind, work_s, read_s
+
+    @property
+    def nominal_s(self) -> float:
+        """Service time at nominal speed in seconds of one slot: work and reading overlap, and the longer one counts."""
+        return max(self.work_s, sum(self.read_s.values()))
+
+    def begin(self, nominal_s: float) -> float:
+        """Begin service.
+
+        Args:
+            nominal_s: service time at nominal speed; of a job that is served in a batch, its share in that.
+
+        Returns:
+            The service time in seconds of one slot.
+        """
+        return nominal_s
 
 
 class Stay(NamedTuple):
@@ -35,12 +68,12 @@ class Queue(Protocol):
         """Number of jobs that wait or are served."""
         ...
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
+    def serve(self, rank: int, job: Job) -> Process[Stay]:
         """Wait for service and receive it.
 
         Args:
             rank: of the waiting jobs, one with the lowest rank is served first.
-            begin: called when service begins; returns the service time of the job in seconds of one slot.
+            job: the job; `begin` is called when its service begins.
 
         Returns:
             The stay of the job. An interrupt ends it early and is returned in `Stay.interrupt`; the caller must raise

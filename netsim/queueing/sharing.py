@@ -7,14 +7,12 @@ at which a job ends is known when it arrives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import simpy
 
 from netsim.agenda import Agenda
 from netsim.instants import End
 from netsim.process import Process
-from netsim.queueing.queue import Stay
+from netsim.queueing.queue import Job, Stay
 
 
 class Sharing:
@@ -30,9 +28,9 @@ class Sharing:
         self._ends: Agenda[simpy.Event] = Agenda()  # in virtual time
         self._alarm: simpy.Event | None = None
 
-    def serve(self, rank: int, begin: Callable[[], float]) -> Process[Stay]:
+    def serve(self, rank: int, job: Job) -> Process[Stay]:
         """Serve a job at once, together with all others; see `Queue.serve`. `rank` is ignored."""
-        arrival_s, work_s = self.env.now, begin()
+        arrival_s, work_s = self.env.now, job.begin(job.nominal_s)
         interrupt: simpy.Interrupt | None = None
         done, end = self._enter(work_s)
         try:

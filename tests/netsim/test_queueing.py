@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worlds import Process, World, flat_compute, world
 
 from netsim.agenda import SPARE
-from netsim.queueing import DISCIPLINES, Discipline, Fifo, Priority, ProcessorSharing, QueueFull, Sharing
+from netsim.queueing import DISCIPLINES, Discipline, Fifo, Job, Priority, ProcessorSharing, QueueFull, Sharing
 
 ARRIVALS = st.lists(
     st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=12, unique_by=lambda one: one[0]
@@ -87,12 +87,12 @@ def test_jobs_given_up_leave_nothing_behind() -> None:
     queue = Sharing(env, 1)
 
     def served(patience_s: float) -> Process:
-        job = env.process(queue.serve(0, lambda: 86_400.0))
+        job = env.process(queue.serve(0, Job("x", 86_400.0)))
         yield env.timeout(patience_s)
         job.interrupt()
 
     def all_of_them() -> Process:
-        env.process(queue.serve(0, lambda: 86_400.0))
+        env.process(queue.serve(0, Job("x", 86_400.0)))
         for _ in range(1000):
             yield env.process(served(1.0))
 
