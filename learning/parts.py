@@ -5,6 +5,7 @@
 
 from learning.codecs import CODECS, Codec
 from learning.control.cuts.controller import CONTROLLERS, CutController
+from learning.control.placement.controller import EXPERT_PLACEMENTS, ExpertPlacement
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.local_training import EPOCHS, Epochs
@@ -29,6 +30,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,
     CutController: CONTROLLERS,
+    ExpertPlacement: EXPERT_PLACEMENTS,
     Epochs: EPOCHS,
     Routing: ROUTINGS,
 }

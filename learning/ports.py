@@ -39,6 +39,9 @@ class Stay(Protocol):
 class Storage(Protocol):
     """Storage of named items of known sizes, with a limited capacity in bytes."""
 
+    capacity_bytes: float
+    """Capacity in bytes; infinite where it is not limited."""
+
     def holds(self, name: Hashable) -> bool:
         """Whether an item of this name is stored."""
         ...
@@ -196,6 +199,13 @@ class UserNode(Protocol):
             memory_bytes: memory that it takes, for that table.
             weights_bytes: bytes of each set of weights that it reads, by a name that sets have in common if they are
                 the same; it takes time if the memory bandwidth is limited.
+        """
+        ...
+
+    def backhaul_s(self, to: Any, bits: float) -> float:
+        """Time in s that a message of `bits` takes on idle lines between the user's station and a server, either way.
+
+        Radio links are not included.
         """
         ...
 

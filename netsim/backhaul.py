@@ -29,6 +29,10 @@ class Backhaul:
         self.env, self.journal, self.node, self.line = env, journal, node, line
         self.queue = line.discipline.queue(env, slots=1)
 
+    def nominal_s(self, bits: float) -> float:
+        """Return the time in s that a message takes from one end of an idle line to the other."""
+        return bits / self.line.rate_bps + self.line.delay_s
+
     def transfer(self, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
         """Send one message over the line. A message of 0 bits takes no time and leaves no row.
 

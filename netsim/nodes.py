@@ -133,6 +133,13 @@ class UserNode:
         """Receive a message of `bits` bits on the downlink from the serving station."""
         return self.attend(self.station.downlink.transfer(self.downlink, bits, kind))
 
+    def backhaul_s(self, to: ServerNode, bits: float) -> float:
+        """Return the time in s that a message to a server takes on idle lines between its station and the server.
+
+        A message back takes the same time, since lines are alike in both directions. Radio links are not included.
+        """
+        return 0.0 if to.is_on(self) else sum(line.nominal_s(bits) for line in lines(self.station, to.terminus))
+
     def attend(self, work: Process[T]) -> Process[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it if the device is away or goes away."""
         return self.presence.attend(work)

@@ -32,6 +32,7 @@ GROUPS = {
     "reducers": ("TokenReducer",),
     "controllers": ("CutController",),
     "routing": ("Routing",),
+    "expert_placements": ("ExpertPlacement",),
     "numbers": ("PerUser", "Epochs"),
 }
 """Names of the Protocols of the families in each group; each family is in one group."""

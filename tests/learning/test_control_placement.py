@@ -19,9 +19,7 @@ from learning.control.placement import (
     auto,
     best_of_orders,
     brute_force,
-    cloud_access_s,
     decomposition,
-    edge_access_s,
     greedy,
 )
 from learning.control.placement.decomposition import best_cache, by_load
@@ -79,15 +77,6 @@ def test_probabilities_of_sets_are_their_frequencies_in_a_trace() -> None:
     rows = Activations.counted(user, layer, experts)
     found = {(u, n, frozenset(chosen.tolist())): p for u, n, chosen, p in zip(*rows, strict=True)}
     assert found == {key: count / (layer == key[1]).sum() for key, count in counts.items()}
-
-
-def test_times_of_access_add_up_links_and_computation() -> None:
-    rates = np.array([100.0, 50.0]), np.array([200.0, 100.0])
-    hops, speeds = np.array([[0.0, 1.0], [2.0, 0.0]]), np.array([10.0, 20.0])
-    # up 1000/100, down 400/200; a hop (1000 + 400)/700; 40 FLOPs at 10 or 20 FLOP/s
-    edge = edge_access_s(1000.0, 400.0, *rates, hops, 700.0, 40.0, speeds)
-    assert edge.tolist() == [[12 + 0 + 4, 12 + 2 + 2], [24 + 4 + 4, 24 + 0 + 2]]
-    assert cloud_access_s(1000.0, 400.0, *rates, 1400.0, 0.5, 40.0, 80.0).tolist() == [14.0, 26.0]
 
 
 def test_greedy_takes_what_saves_alone_and_dynamic_programming_what_saves_together() -> None:

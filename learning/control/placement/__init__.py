@@ -6,22 +6,29 @@ with dynamic programming for K >= 1, and the acceleration by max-plus convolutio
 supermodular, and ties by potential, are ours.
 """
 
-from learning.control.placement.access import cloud_access_s, edge_access_s
+from learning.control.placement.access import CallCost, access_s
+from learning.control.placement.controller import ExpertPlacement
 from learning.control.placement.decomposition import accelerated, best_of_orders, decomposition
+from learning.control.placement.deployment import deploy
+from learning.control.placement.forecast import problem_of
 from learning.control.placement.greedy import greedy
-from learning.control.placement.problem import Activations, Placement, PlacementProblem
+from learning.control.placement.problem import Activations, Load, Placement, PlacementProblem
 from learning.control.placement.solvers import auto, brute_force
 
 __all__ = [
     "Activations",
+    "CallCost",
+    "ExpertPlacement",
+    "Load",
     "Placement",
     "PlacementProblem",
     "accelerated",
+    "access_s",
     "auto",
     "best_of_orders",
     "brute_force",
-    "cloud_access_s",
     "decomposition",
-    "edge_access_s",
+    "deploy",
     "greedy",
+    "problem_of",
 ]

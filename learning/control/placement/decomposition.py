@@ -23,6 +23,8 @@ def decomposition(
     knapsack: Knapsack = by_states,
     order: Sequence[int] | None = None,
     sweeps: int = 0,
+    *,
+    tie_break: bool = True,
 ) -> Placement:
     """Place experts server by server: each takes the best experts given those of the servers before it.
 
@@ -34,17 +36,18 @@ def decomposition(
         order: Numbers of all servers (default: `by_load`).
         sweeps: Number of times that all servers are solved anew after that, each given all others (default 0). The
             saving never decreases.
+        tie_break: Whether potentials decide between sets of experts of equal saving (default), or their order.
 
     Returns:
         (servers, layers, experts): True where a server caches an expert.
     """
     placement, servers = problem.empty(), by_load(problem) if order is None else order
     for server in servers:
-        placement[server] = best_cache(problem, placement, server, profile_of, knapsack)
+        placement[server] = best_cache(problem, placement, server, profile_of, knapsack, tie_break=tie_break)
     for _ in range(sweeps):
         for server in servers:
             tried = placement.copy()
-            tried[server] = best_cache(problem, placement, server, profile_of, knapsack)
+            tried[server] = best_cache(problem, placement, server, profile_of, knapsack, tie_break=tie_break)
             placement = max(placement, tried, key=problem.saving_s)
     return placement
 
@@ -55,7 +58,13 @@ def accelerated(problem: PlacementProblem, order: Sequence[int] | None = None, s
 
 
 def best_cache(
-    problem: PlacementProblem, others: Placement, server: int, profile_of: ProfileOf, knapsack: Knapsack
+    problem: PlacementProblem,
+    others: Placement,
+    server: int,
+    profile_of: ProfileOf,
+    knapsack: Knapsack,
+    *,
+    tie_break: bool = True,
 ) -> Booleans:
     """The experts (layers, experts) that a server should cache.
 
@@ -65,8 +74,9 @@ def best_cache(
         server: Number of the server.
         profile_of: The profile of a layer.
         knapsack: Division of storage among layers.
+        tie_break: As in `decomposition`.
     """
-    profiles = [profile_of(value) for value in layer_values(problem, others, server)]
+    profiles = [profile_of(value) for value in layer_values(problem, others, server, tie_break=tie_break)]
     sets = knapsack(profiles, int(problem.storage_bytes[server]))
     return np.array([profile.cached[index] for profile, index in zip(profiles, sets, strict=True)])
 
@@ -83,6 +93,9 @@ def best_of_orders(
     orders: int,
     profile_of: ProfileOf = enumerated,
     knapsack: Knapsack = by_states,
+    sweeps: int = 0,
+    *,
+    tie_break: bool = True,
 ) -> Placement:
     """The best of the decompositions by load and in random orders.
 
@@ -92,7 +105,11 @@ def best_of_orders(
         orders: Number of random orders.
         profile_of: As in `decomposition`.
         knapsack: As in `decomposition`.
+        sweeps: As in `decomposition`.
+        tie_break: As in `decomposition`.
     """
     drawn = [rng.permutation(len(problem.storage_bytes)).tolist() for _ in range(orders)]
-    tried = [decomposition(problem, profile_of, knapsack, order) for order in (None, *drawn)]
+    tried = [
+        decomposition(problem, profile_of, knapsack, order, sweeps, tie_break=tie_break) for order in (None, *drawn)
+    ]
     return max(tried, key=problem.saving_s)

@@ -59,6 +59,15 @@ class Activations(NamedTuple):
         return cls(rows[:, 0], rows[:, 1], rows[:, 2:], counts / tokens[rows[:, 1]])
 
 
+class Load(NamedTuple):
+    """What decides how long calls wait in the queues of servers."""
+
+    tokens_per_s: float
+    """Tokens of all users together that pass the model in a second."""
+    expert_s: Floats
+    """(servers,): time in s for which one token occupies a server for one expert."""
+
+
 @dataclass(frozen=True, eq=False)
 class PlacementProblem:
     """Placement of experts on edge servers under their storage.
@@ -81,6 +90,10 @@ class PlacementProblem:
     """(users, layers, experts): True where the user's device holds the expert."""
     activations: Activations
     """Sets of experts that tokens activate, with their probabilities."""
+    names: tuple[str, ...] = ()
+    """Names of the servers, for placements by hand (default: they have none)."""
+    load: Load | None = None
+    """Load of the servers, for placements that take queues into account (default: queues are empty)."""
 
     def __post_init__(self) -> None:
         if (self.size_bytes < 0).any() or (self.storage_bytes < 0).any():

@@ -38,7 +38,9 @@ class LayerValue(NamedTuple):
         return float(self.saving_s[whole].sum() + self.potential_s[cached].sum())
 
 
-def layer_values(problem: PlacementProblem, others: Placement, server: int) -> list[LayerValue]:
+def layer_values(
+    problem: PlacementProblem, others: Placement, server: int, *, tie_break: bool = True
+) -> list[LayerValue]:
     """Value of sets of experts at a server, for each layer.
 
     Only experts that no other server caches have a potential.
@@ -47,11 +49,12 @@ def layer_values(problem: PlacementProblem, others: Placement, server: int) -> l
         problem: The placement problem.
         others: (servers, layers, experts): what the other servers cache; the entries of `server` do not count.
         server: Number of the server.
+        tie_break: Whether experts have potentials (default); without them all potentials are zero.
     """
     fixed = others.copy()
     fixed[server] = False
     access_s = problem.access_s(fixed)
-    tie_s = potential_s(problem) * ~fixed.any(axis=0)
+    tie_s = potential_s(problem) * ~fixed.any(axis=0) * tie_break
     return [
         LayerValue(*bundles(problem, access_s, server, layer), tie_s[layer], problem.size_bytes[layer])
         for layer in range(problem.shape[1])
