@@ -105,9 +105,11 @@ class User:
     server: Server
     """The server that it works with: the aggregator, or an edge server near it."""
 
-    def __init__(self, node: UserNode, batches: Batches, wire: Wire) -> None:
+    def __init__(self, node: UserNode, batches: Batches, wire: Wire, held_out: Batches | None = None) -> None:
         self.node, self.batches, self.wire = node, batches, wire
         self.number = node.number
+        self.held_out = held_out
+        """The user's own part of the test set, sample by sample in shuffled epochs; None if it has none."""
 
     @property
     def samples(self) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from learning.charge import Charge
 from learning.data import Batches, Dataset
+from learning.data.partition import held_out_shares
 from learning.description import LearningDescription
 from learning.executor import EXECUTORS, Executor
 from learning.models import Multimodal, Segment, multimodal, whole
@@ -40,10 +41,11 @@ from scenarios.simulation import Simulation
 
 
 class Material(NamedTuple):
-    """Data set, indices of the training samples of each user, model, and its pretraining."""
+    """Data set, indices of the training and of the test samples of each user, model, and its pretraining."""
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
+    test_shares: Sequence[NDArray[np.int64]]
     model: Segment | Multimodal
     pretrainer: Pretrainer | None
 
@@ -124,6 +126,8 @@ def _material(learning: LearningDescription, network: Network, streams: Streams)
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
     with field_errors("learning", "partition"):
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
+    kinds, test_kinds = (each.numpy() for each in dataset.kinds_of_both)
+    held_out = held_out_shares(shares, kinds, test_kinds, streams)
     with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
     with field_errors("learning", "pretraining"):
@@ -136,7 +140,7 @@ def _material(learning: LearningDescription, network: Network, streams: Streams)
     with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
-    return Material(dataset, shares, model, pretrainer)
+    return Material(dataset, shares, held_out, model, pretrainer)
 
 
 def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimodal:
@@ -171,14 +175,15 @@ def _world(
 ) -> World:
     wire = Wire(executor, streams, network.journal, learning.scheme.stand_in)
     users, size = [], None if learning.batch_size == "all" else learning.batch_size
-    for node, rows in zip(network.users, material.shares, strict=True):
+    for node, rows, own in zip(network.users, material.shares, material.test_shares, strict=True):
         node.samples = len(rows)
         with field_errors("learning", "last_batch"):
             batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
         with field_errors("learning", "towers"):
             if learning.towers and not set(learning.towers) & set(batches.modalities):
                 raise ValueError(f"user {node.number} has no samples of {' or '.join(learning.towers)}")
-        users.append(User(node, batches, wire))
+        held_out = Batches(material.dataset, own, node.number, streams, 1, split="test") if len(own) else None
+        users.append(User(node, batches, wire, held_out))
     sites = {name: Server(node, wire) for name, node in network.sites.items()}
 
     def nearest(user: User) -> Server:

@@ -116,6 +116,8 @@ class Batches:
     after another, from 0. Of several modalities a mini-batch has the arrays of those that the user holds, which are
     the ones that any of its samples has. Raises ValueError if the user has no samples, or under `drop` no whole
     mini-batch.
+
+    `indices` are row numbers of `split`; samples of the test split are permuted by the stream ("shuffle test", ...).
     """
 
     def __init__(
@@ -126,11 +128,14 @@ class Batches:
         streams: Streams,
         size: int | None,
         last: Last = "keep",
+        split: Literal["train", "test"] = "train",
     ) -> None:
+        self.split: Literal["train", "test"] = split
         self.dataset, self.indices, self.user, self.streams = dataset, indices, user, streams
         self.size, self.last, self.samples = size, last, len(indices)
         if not self.samples:
-            raise ValueError(f"user {user} has no samples to train on")
+            what = "to train on" if split == "train" else "of the test set"
+            raise ValueError(f"user {user} has no samples {what}")
         self.batch_size = self.samples if size is None else size
         """Samples in a whole mini-batch."""
         if last == "drop" and self.batch_size > self.samples:
@@ -138,7 +143,9 @@ class Batches:
                 f"user {user} has {self.samples} samples, fewer than a mini-batch of {size}, and drop leaves none of "
                 f"them; keep and wrap are allowed, or a smaller batch_size"
             )
-        present = dataset.train.x.present if isinstance(dataset.train.x, Modalities) else {}
+        samples = dataset.train.x if split == "train" else dataset.test.x
+        present = samples.present if isinstance(samples, Modalities) else {}
+        shuffle = "shuffle" if split == "train" else "shuffle test"
         self.modalities = [name for name, mask in present.items() if bool(mask[torch.from_numpy(indices)].any())]
         """The modalities that the user holds; none where samples are one array."""
         whole, rest = divmod(self.samples, self.batch_size)
@@ -149,7 +156,7 @@ class Batches:
 
         @lru_cache(maxsize=2)  # a batch touches the epoch in hand and perhaps the next
         def epoch(number: int) -> NDArray[np.int64]:
-            return indices[streams.generator("shuffle", user, number).permutation(len(indices))]
+            return indices[streams.generator(shuffle, user, number).permutation(len(indices))]
 
         self._epoch = epoch
 
@@ -201,4 +208,4 @@ class Batches:
         return np.concatenate(epochs)[start : start + len(span)]
 
     def _rows(self, indices: NDArray[np.int64]) -> tuple[Inputs, Rows]:
-        return rows(self.dataset, "train", indices, self.modalities)
+        return rows(self.dataset, self.split, indices, self.modalities)

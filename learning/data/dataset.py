@@ -57,6 +57,8 @@ class Dataset:
     fingerprint: str
     groups: Tensor | None = None
     """Source of each training sample (n,), such as the role of a play, if known."""
+    test_groups: Tensor | None = None
+    """Source of each test sample (n,), if known."""
 
     @classmethod
     def from_arrays(
@@ -104,6 +106,17 @@ class Dataset:
         """Source of each training sample (n,) for partitions, or its class if sources are not known."""
         return self.train.y if self.groups is None else self.groups
 
+    @property
+    def kinds_of_both(self) -> tuple[Tensor, Tensor]:
+        """Sources of the training samples and of the test samples, (n,) each; or their classes, if not both are known.
+
+        Where every token has a label, samples of unknown sources are all of one kind.
+        """
+        if self.groups is not None and self.test_groups is not None:
+            return self.groups, self.test_groups
+        train, test = self.train.y, self.test.y
+        return (train, test) if train.ndim == 1 else (torch.zeros(len(train)), torch.zeros(len(test)))
+
 
 class DatasetLoader(Protocol):
     """A described data set, not yet loaded."""
@@ -113,15 +126,22 @@ class DatasetLoader(Protocol):
         ...
 
 
-def assemble(name: str, train: Split, test: Split, classes: int, groups: Tensor | None = None) -> Dataset:
-    """Make a data set from two splits, and compute its fingerprint."""
+def assemble(
+    name: str,
+    train: Split,
+    test: Split,
+    classes: int,
+    groups: Tensor | None = None,
+    test_groups: Tensor | None = None,
+) -> Dataset:
+    """Make a data set from two splits, and compute its fingerprint; `groups` as in `Dataset`."""
     digest = hashlib.sha256()
     for split in (train, test):
         for array, tensor in split.arrays.items():
             modality = array if "." in array else ""
             digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return Dataset(name, train, test, classes, digest.hexdigest(), groups)
+    return Dataset(name, train, test, classes, digest.hexdigest(), groups, test_groups)
 
 
 def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike], classes: int) -> Split:

@@ -112,6 +112,42 @@ class Natural:
         return [np.flatnonzero(owner == user) for user in range(users)]
 
 
+def held_out_shares(
+    shares: Sequence[Integers], kinds: Integers, test_kinds: Integers, streams: Streams
+) -> list[Integers]:
+    """Divide the test samples among users so that each has the mixture of classes or sources that it trains on.
+
+    The test samples of a kind (a class or source) are divided in proportion to the users' training samples of that
+    kind, whichever law has divided these. Whole samples are assigned by systematic sampling in random order: the
+    expected number of each user is its exact share, and the number is one of the two integers next to that.
+
+    Args:
+        shares: row numbers of the training samples of each user.
+        kinds: kind of each training sample, (n,).
+        test_kinds: kind of each test sample, (n,); those of a kind that nobody trains on are left out.
+        streams: random streams.
+
+    Returns:
+        Row numbers of the test samples of each user, ascending and disjoint. All users have at least one if there are
+        as many samples as users.
+    """
+    parts: list[list[Integers]] = [[] for _ in shares]
+    for kind in np.unique(test_kinds):
+        owned = np.array([np.count_nonzero(kinds[rows] == kind) for rows in shares])
+        if not owned.any():
+            continue
+        generator = streams.generator("test partition", int(kind))
+        rows = generator.permutation(np.flatnonzero(test_kinds == kind))
+        order = generator.permutation(len(shares))
+        ends = np.floor(owned[order].cumsum() / owned.sum() * len(rows) + generator.random()).astype(np.int64)
+        ends[-1] = len(rows)
+        for user, piece in zip(order, np.split(rows, ends[:-1]), strict=True):
+            parts[user].append(piece)
+    divided = [np.sort(np.concatenate([*part, np.empty(0, dtype=np.int64)])) for part in parts]
+    enough = sum(map(len, divided)) >= len(divided)
+    return with_minimum(divided, 1, streams) if enough else divided
+
+
 def require_samples(samples: int, users: int, minimum: int) -> None:
     """Raise ValueError unless all users can have `minimum` samples."""
     if samples < users * minimum:

@@ -34,8 +34,8 @@ def of_texts(
     held_out = [max(1, round(test_fraction * len(each))) for each in windows]
     both = list(zip(windows, held_out, strict=True))
     train, groups = _split([each[:-n] for each, n in both], train_samples, f"{name} train")
-    test, _ = _split([each[-n:] for each, n in both], test_samples, f"{name} test")
-    return assemble(name, train, test, len(alphabet), groups)
+    test, test_groups = _split([each[-n:] for each, n in both], test_samples, f"{name} test")
+    return assemble(name, train, test, len(alphabet), groups, test_groups)
 
 
 def _windows(text: str, alphabet: Sequence[str], length: int) -> Codes:

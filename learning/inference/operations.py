@@ -26,7 +26,7 @@ def trunk(
         stage: the stage, which ends with a layer with experts.
         parameters: its parameters.
         inputs: samples (b, ...) of the first stage; of others the residual of the former one, (b, t, width), then what
-            its experts and its shared experts return, (b t, 1, width) each.
+            its experts and its shared experts return, (1, b t, width) each.
         cache: keys and values of earlier tokens in its layers.
 
     Returns:

@@ -48,7 +48,7 @@ class Gated(NamedTuple):
     residual: Tensor
     """(b, t, width): the tokens to which the outputs of the experts are added."""
     tokens: Tensor
-    """(b t, 1, width): the normalised tokens, for the experts."""
+    """(1, b t, width): the normalised tokens, for the experts."""
     ids: Tensor
     """(b t, top_k): numbers of the chosen experts, the best first, int64."""
     weights: Tensor
@@ -67,7 +67,7 @@ class Trunk(nn.Module):
     def gated(self, x: Tensor) -> Gated:
         """What the experts are to compute, of tokens (b, t, width) behind the attention."""
         normalised = self.feed[0](x).flatten(0, 1)
-        return Gated(x, normalised[:, None], *self.feed[1](normalised))
+        return Gated(x, normalised[None], *self.feed[1](normalised))
 
 
 Cache = list[Tensor]

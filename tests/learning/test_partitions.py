@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from named_streams import NamedStreams
 from scipy import stats
 
-from learning.data.partition import PARTITIONS, Dirichlet, Iid, Natural, QuantitySkew, Shards, dirichlet, with_minimum
+from learning.data.partition import (
+    PARTITIONS,
+    Dirichlet,
+    Iid,
+    Natural,
+    QuantitySkew,
+    Shards,
+    dirichlet,
+    held_out_shares,
+    with_minimum,
+)
 
 LABELS = np.random.Generator(np.random.Philox(key=0)).integers(0, 10, 1000)
 STREAMS = NamedStreams(2)
@@ -129,3 +139,37 @@ def test_sources_stay_whole(origins, users):
 def test_too_few_sources_are_refused():
     with pytest.raises(ValueError, match="come from 10 sources, too few for 11 users"):
         Natural().split(LABELS, 11, STREAMS)
+
+
+@settings(deadline=None)
+@given(laws, st.integers(1, 40), st.integers(0, 2**32))
+def test_each_user_tests_on_the_mixture_that_it_trains_on(law, users, seed):
+    """Of every class, the user's part of the test samples is its part of the training samples, to within one sample."""
+    streams, test = NamedStreams(seed), LABELS[::3]
+    shares = law.split(LABELS, users, streams)
+    parts = held_out_shares(shares, LABELS, test, streams)
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(test)))
+    assert min(map(len, parts)) >= 1
+    counts = np.array([np.bincount(test[part], minlength=10) for part in parts])
+    exact = np.array([np.bincount(LABELS[rows], minlength=10) for rows in shares]) * (
+        np.bincount(test) / np.bincount(LABELS)
+    )
+    spare = np.maximum(0, 1 - np.floor(exact).sum(1)).sum()  # samples that may have moved to users without any
+    assert np.maximum(0, np.abs(counts - exact) - 1 + 1e-9).sum() <= 2 * spare
+
+
+def test_the_mean_part_of_the_test_samples_is_the_part_of_the_training_samples():
+    """Ten samples among three users with shares of 0.25, 0.25 and 0.5 of them: 2.5, 2.5 and 5 on average."""
+    shares = [np.arange(4), np.arange(4, 8), np.arange(8, 16)]
+    kinds = np.zeros(16)
+    sizes = [[len(p) for p in held_out_shares(shares, kinds, np.zeros(10), NamedStreams(s))] for s in range(400)]
+    assert set(np.array(sizes)[:, 0]) == {2, 3}
+    error = 0.5 / 400**0.5  # standard error of the mean of numbers that are 2 or 3
+    np.testing.assert_allclose(np.mean(sizes, axis=0), [2.5, 2.5, 5.0], atol=4 * error)
+
+
+def test_kinds_that_nobody_trains_on_are_left_out_and_too_few_samples_leave_users_without_any():
+    shares = [np.array([0]), np.array([1]), np.array([2])]
+    parts = held_out_shares(shares, np.zeros(3), np.array([0, 1, 0]), STREAMS)
+    assert sorted(np.concatenate(parts)) == [0, 2]
+    assert sorted(map(len, parts)) == [0, 1, 1]

@@ -49,11 +49,11 @@ def samples(model: Segment, count: int) -> torch.Tensor:
 
 def mixed(experts, tokens, ids, weights):
     """Outputs of the chosen experts, token by token and pair by pair, in the order of their numbers."""
-    total = torch.zeros_like(tokens)
+    total = torch.zeros_like(tokens[0])
     for row, (own, of) in enumerate(zip(ids.tolist(), weights, strict=True)):
         for each, weight in sorted(zip(own, of, strict=True), key=lambda pair: pair[0]):
-            total[row] += weight * expert(experts[each], tokens[row])
-    return total
+            total[row] += weight * expert(experts[each], tokens[0, row])
+    return total[None]
 
 
 def passed(staged: StagedModel, x: torch.Tensor, caches=None):
@@ -129,7 +129,7 @@ def passed_functionally(model, weights, x):
     layers = zip(staged.stages, staged.trunks, staged.experts, staged.shared, strict=False)
     for stage, parameters, experts, shared in layers:
         residual, tokens, ids, of, _ = trunk(stage, parameters, inputs, [])
-        terms = [((ids == each) * of).sum(-1)[:, None, None] * expert(own, tokens) for each, own in enumerate(experts)]
+        terms = [((ids == each) * of).sum(-1)[:, None] * expert(own, tokens) for each, own in enumerate(experts)]
         inputs = [residual, sum(terms), *([expert(shared, tokens)] if shared else [])]
     return answer(staged.stages[-1], staged.trunks[-1], inputs, [])[0]
 
@@ -156,7 +156,7 @@ def test_flops_are_those_of_the_formulas(charged) -> None:
     assert flops(executor, trunk, staged.stages[0], staged.trunks[0], [x[:, :1]], cache) == layer(1, 6)
     assert flops(executor, expert, staged.experts[1][2], tokens) == 5 * 4 * d * hidden
     assert flops(executor, answer, staged.stages[-1], staged.trunks[-1], [residual, tokens], []) == 2 * d * vocabulary
-    assert executor.charged(tokens).leaves[0].shape == (5, 1, d)
+    assert executor.charged(tokens).leaves[0].shape == (1, 5, d)
 
 
 def test_stages_end_with_the_layers_with_experts() -> None:
