@@ -82,6 +82,7 @@ class Network:
         self._bandwidths = self._memory_bandwidths(compute.devices.memory_bandwidth_bytes_per_s)
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
+        self._drops = compute.devices.on_out_of_memory == "drop"
         """Memory of each user's device in bytes; None is no limit."""
         law = compute.stragglers.slowdown
         law.check(count)
@@ -234,7 +235,7 @@ class Network:
             presence=presence,
         )
         memory_bytes = None if self.memory_bytes is None else self.memory_bytes[number]
-        user = UserNode(number, station, presence, processor, uplink, downlink, memory_bytes)
+        user = UserNode(number, station, presence, processor, uplink, downlink, memory_bytes, self._drops)
         if self._network.mobility is not None and self._network.users.power_control is not None:
             uplink.control_power = partial(self._control_power, user)
         return user

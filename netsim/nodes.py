@@ -74,6 +74,8 @@ class UserNode:
     downlink: Radio
     memory_bytes: float | None = None
     """Memory of the device in bytes; None is no limit."""
+    drops_out_of_memory: bool = False
+    """True if a job that does not fit into the memory interrupts the user's work; False lets it run."""
     samples: int | None = field(default=None, init=False)
     """Number of training samples for the table `users`, set by the learning side; None without learning."""
 
@@ -95,13 +97,24 @@ class UserNode:
         Args:
             flops: floating-point operations; 0 takes no time and leaves no row.
             kind: kind of computation, for the tables.
-            memory_bytes: peak memory of the job in bytes, for the tables.
+            memory_bytes: peak memory of the job in bytes.
             weights_bytes: size in bytes of each set of weights that it works with, by name.
 
         Returns:
             Waiting and service time of the job.
+
+        Raises:
+            simpy.Interrupt: the job does not fit into the memory, and the device drops such jobs.
         """
-        return self.attend(self.processor.compute(flops, kind, memory_bytes, self.number, weights_bytes))
+        return self.attend(self._compute(flops, kind, memory_bytes, weights_bytes))
+
+    def _compute(
+        self, flops: float, kind: str, memory_bytes: int, weights_bytes: Mapping[Hashable, float]
+    ) -> Process[Stay]:
+        if self.drops_out_of_memory and self.memory_bytes is not None and memory_bytes > self.memory_bytes:
+            self.presence.record_failure("memory")
+            raise simpy.Interrupt(f"a job of user {self.number} does not fit into its memory")
+        return (yield from self.processor.compute(flops, kind, memory_bytes, self.number, weights_bytes))
 
     def send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         """Send a message to a server: on the uplink to the station, then over the backhaul.

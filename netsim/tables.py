@@ -192,7 +192,8 @@ class OutageRow(NamedTuple):
     cause: Annotated[
         str,
         Column(
-            "", "availability, outage, death or battery (device off), memory, budget, or radio_link (link failed then)"
+            "",
+            "availability, outage, death or battery (device off), memory (an instant: a job did not fit then), budget, or radio_link (link failed then)",
         ),
     ]
 

@@ -80,6 +80,9 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
     traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
     if learning is None:
         return Simulation(env, network, None, traffic.run(None) if traffic else None)
+    with field_errors("compute", "devices", "on_out_of_memory"):
+        if scenario.compute.devices.on_out_of_memory == "drop" and learning.policy.asynchronous:
+            raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
     if learning.charge_as is not None and isinstance(material.model, Segment):

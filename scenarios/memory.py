@@ -26,7 +26,9 @@ class Build(Protocol):
 
 
 def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -> list[int]:
-    """Return the numbers of the users whose largest job in a round does not fit the memory of their devices.
+    """Return the numbers of the users to exclude, whose largest job in a round does not fit the memory of their devices.
+
+    There are none where a scenario drops users from single rounds instead.
 
     Args:
         scenario: a scenario with learning.
@@ -51,7 +53,7 @@ def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -
         raise field_error(path, ValueError(f"{sentence}; with on_out_of_memory: exclude such users are excluded"))
     if len(short) == len(limits_bytes):
         raise field_error(path, ValueError(f"{sentence}; no user is left"))
-    return short
+    return short if devices.on_out_of_memory == "exclude" else []
 
 
 def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
@@ -60,7 +62,8 @@ def _needed_bytes(scenario: Scenario, build: Build) -> dict[int, int]:
     learning = replace(scenario.learning, executor="dry", stop=Stop(rounds=1), policy=WaitForAll())
     network = replace(scenario.network, faults=FaultsDescription())
     energy = replace(scenario.energy, battery=None)
-    alone = replace(scenario, learning=learning, network=network, energy=energy, traffic=None)
+    compute = replace(scenario.compute, devices=replace(scenario.compute.devices, on_out_of_memory="reject"))
+    alone = replace(scenario, learning=learning, network=network, compute=compute, energy=energy, traffic=None)
     with_all = replace(alone, learning=replace(learning, participants=AllUsers()))
     try:
         probe = build(with_all, limited=False)

@@ -26,8 +26,10 @@ class DevicesDescription:
     memory_bytes: PerUser | None = None
     """Memory for one job in bytes: operands, results (with weights and optimiser state) and activations; null is no
     limit."""
-    on_out_of_memory: Literal["reject", "exclude"] = "reject"
-    """If the largest job of the first round does not fit into a device: reject the scenario, or exclude the user."""
+    on_out_of_memory: Literal["reject", "exclude", "drop"] = "reject"
+    """If a job does not fit into the memory of a device: reject the scenario, or exclude the user from the run, both by
+    the largest job of a first round without values; or drop the user from each round in which a job of it does not
+    fit, at the instant at which that job would begin. The latter needs a policy in rounds."""
     storage_bytes: PerUser | None = None
     """Storage for what learning keeps on a device, such as the weights of experts, in bytes; null is no limit."""
     eviction: Eviction = field(default_factory=NoEviction)

@@ -102,6 +102,10 @@ class Presence:
         if not self.away:
             self._trigger_back()
 
+    def record_failure(self, cause: str) -> None:
+        """Write a row of `outages` for a failure at this instant, after which the device is available."""
+        self.journal.outage(OutageRow(self.user, self.env.now, self.env.now, cause))
+
     def record(self) -> None:
         """Write a row of `outages` for each cause that lasts beyond the end of the run."""
         for cause, since_s in self._since_s.items():
