@@ -26,7 +26,7 @@ class Build(Protocol):
 
 
 def too_small(scenario: Scenario, limits_bytes: Sequence[float], build: Build) -> list[int]:
-    """Return the numbers of the users to exclude, whose largest job in a round does not fit the memory of their devices.
+    """Return the users to exclude: numbers of those whose largest job in a round does not fit their devices' memory.
 
     There are none where a scenario drops users from single rounds instead.
 
