@@ -52,8 +52,8 @@ class Claim:
     """Metric of the final value and of the target (default: that of the study)."""
     nature: Literal["finding", "check", "by_construction"] = "finding"
     """What a verdict on the claim is worth: a `finding` can fail and is evidence for or against the paper; a `check` is
-    arithmetic of the configuration, such as a number of bits; `by_construction` cannot fail, such as an optimum beside a
-    member of its own feasible set. Only findings are counted."""
+    arithmetic of the configuration, such as a number of bits; `by_construction` cannot fail, such as an optimum beside
+    a member of its own feasible set. Only findings are counted."""
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:

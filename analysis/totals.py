@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from analysis.run import Run
 
@@ -22,6 +23,11 @@ def _flops(node_kind: str) -> Callable[[Run], float]:
     return lambda run: float(run.computations.loc[run.computations["node_kind"] == node_kind, "flops"].sum())
 
 
+def _served(run: Run) -> pd.Series[float]:
+    """Latency in s of the requests that were served."""
+    return run.requests.loc[run.requests["outcome"] == "served", "latency_s"]
+
+
 TOTALS: dict[str, Callable[[Run], float]] = {
     "uplink_bits": _bits("up"),
     "downlink_bits": _bits("down"),
@@ -31,9 +37,15 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "device_memory_bytes": _memory,
     "device_flops": _flops("user"),
     "server_flops": _flops("server"),
+    "request_mean_s": lambda run: float(_served(run).mean()),
+    "request_p95_s": lambda run: float(_served(run).quantile(0.95)),
+    "served_share": lambda run: float((run.requests["outcome"] == "served").mean()),
+    "expert_hit_share": lambda run: float(run.expert_calls["hit"].mean()),
 }
 """Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum
-memory of a job on a user's device, and FLOPs of users' devices and of the server."""
+memory of a job on a user's device, FLOPs of users' devices and of the server; mean and 95th percentile of the latency
+of requests that were served, share of requests that were served, and share of expert calls that were hits. NaN where
+there were no requests or calls."""
 
 
 def total(run: Run, name: str) -> float:

@@ -125,8 +125,8 @@ def print_sweep(sweep: SweepRunner) -> None:
 def print_findings(reproduction: Reproduction, found: Sequence[Finding], *, smoke: bool = False) -> None:
     """Print for each claim the figure in the paper, the figure measured here, the rule, and the verdict.
 
-    Only findings are counted at the end, not claims that are checks or hold by construction. With `smoke` a verdict says
-    no more than whether the rule was met, as the runs were too short to conclude from.
+    Only findings are counted at the end, not claims that are checks or hold by construction. With `smoke` a verdict
+    says no more than whether the rule was met, as the runs were too short to conclude from.
     """
     screen = console()
     screen.print(reproduction.paper, style="bold")
@@ -154,7 +154,7 @@ def print_findings(reproduction: Reproduction, found: Sequence[Finding], *, smok
 
 def print_verdicts(found: Sequence[Finding]) -> None:
     """Print the number of findings by verdict, and the number of claims of each other nature."""
-    verdicts = Counter(each.verdict for each in found if each.claim.nature == "finding")
+    verdicts = Counter[str](each.verdict for each in found if each.claim.nature == "finding")
     others = Counter(each.claim.nature.replace("_", " ") for each in found if each.claim.nature != "finding")
     judged = f"{verdicts.total()} findings: {_counts(verdicts)}" if verdicts else "no findings"
     console().print(f"{judged}; not counted: {_counts(others)}" if others else judged)

@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from analysis import measures, report
+from analysis.totals import total
 from scenarios import load, simulate
 
 SCENARIO = """
@@ -44,6 +45,15 @@ def test_outcomes_and_percentiles() -> None:
     assert fared.loc["a", ["mean_s", "median_s", "p95_s", "p99_s"]].tolist() == pytest.approx([3.0, 2.0, 5.6, 5.92])
     assert fared.loc["b", "requested"] == 1
     assert np.isnan(fared.loc["b", "mean_s"])
+
+
+def test_totals_of_requests_are_of_those_served(run: analysis.Run) -> None:
+    latency_s = [row.latency_s for row in run.requests.itertuples() if row.outcome == "served"]
+    assert total(run, "served_share") == len(latency_s) / len(run.requests) < 1
+    assert total(run, "request_mean_s") == pytest.approx(sum(latency_s) / len(latency_s))
+    slower = sum(each > total(run, "request_p95_s") for each in latency_s)
+    assert slower == pytest.approx(len(latency_s) / 20, abs=1)
+    assert np.isnan(total(run, "expert_hit_share"))
 
 
 def test_a_run_of_requests_alone(run: analysis.Run) -> None:
