@@ -153,6 +153,8 @@ def cases() -> list[Case]:
         Case("M/M/1, load 0.7", "longer than 5 s", "exp(-(1 - rho) t)", exp(-1.5), longer_than(5.0), busy),
         Case("M/M/1, load 0.3", "mean wait, s", "rho / (1 - rho)", 0.3 / 0.7, wait, {"x": 0.3}),
     ]
+    light = pollaczek_khinchine(0.3, FIXED)
+    found.append(Case("M/D/1, load 0.3", "mean wait, s", "Pollaczek-Khinchine", light, wait, {"x": 0.3}, FIXED))
     found += [
         Case(law, "mean wait, s", "Pollaczek-Khinchine", pollaczek_khinchine(0.7, size), wait, busy, size)
         for law, size in (
