@@ -19,6 +19,7 @@ Large = Literal[
     "deepseek_moe_16b",
     "qwen_moe_a2.7b",
     "mixtral_8x7b",
+    "olmoe_1b_7b",
 ]
 
 VIT_S = {"family": "vit", "width": 384, "depth": 12, "heads": 6, "expansion": 4}
@@ -56,6 +57,11 @@ SIZES: dict[Large, dict[str, Any]] = {
         **{"width": 4096, "depth": 32, "heads": 32, "expansion": 4, "vocabulary": 32000},
         "experts": {"count": 8, "top_k": 2, "expansion": 14336 / 4096, "gated": True, "shared": 0},
     },
+    "olmoe_1b_7b": {
+        "family": "gpt",
+        **{"width": 2048, "depth": 16, "heads": 16, "expansion": 4, "vocabulary": 50304},
+        "experts": {"count": 64, "top_k": 8, "expansion": 1024 / 2048, "gated": True, "shared": 0},
+    },
 }
 """Shape of each model: its family, the fields of its architecture, and the number of its tokens (`vocabulary`).
 
@@ -63,8 +69,8 @@ ViT: Dosovitskiy et al., arXiv 2010.11929, table 1; S: Touvron et al., arXiv 201
 al., 2019, table 2. BERT: Devlin et al., arXiv 1810.04805, section 3.
 
 Mixtures of experts, by the `config.json` published with their weights: google/switch-base-64 (Fedus et al., JMLR 2022),
-deepseek-ai/deepseek-moe-16b-base (Dai et al., arXiv 2401.06066), Qwen/Qwen1.5-MoE-A2.7B, and mistralai/Mixtral-8x7B
-(Jiang et al., arXiv 2401.04088). Which layers have experts is said by the small model. Deviations: Switch's 12 layers
+deepseek-ai/deepseek-moe-16b-base (Dai et al., arXiv 2401.06066), Qwen/Qwen1.5-MoE-A2.7B, mistralai/Mixtral-8x7B (Jiang
+et al., arXiv 2401.04088), and allenai/OLMoE-1B-7B-0924 (Muennighoff et al., arXiv 2409.02060). Which layers have experts is said by the small model. Deviations: Switch's 12 layers
 of encoder and decoder each are 24 of a decoder, without cross-attention. A dense layer of DeepSeekMoE has two matrices
 with 8 x 2048 columns in place of three with 10944, which are as many parameters. The shared experts of Qwen, one
 network of width 5632, have no gate. Mixtral has as many keys and values as queries; it was published with a quarter.

@@ -1,77 +1,144 @@
-"""Recorded routing: the experts that a real model chose for each token of its vocabulary."""
+"""Recorded routing: the experts that a published model chose for the tokens of a text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from annotated_types import MinLen
 
 from learning.ports import Streams
-from learning.routing.routing import Choices, Routing
+from learning.routing.routing import ONLY, Choices, Layer, Routing
+from learning.routing.token_counts import Integers, TokenCounts
+
+COLUMNS = ("layer", "expert", "count")
+"""Columns that a file must have."""
+MAX_READ = 64
+"""Layers of texts of which a process keeps the counts."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class RecordedRouting(Routing):
-    """Draws tokens as often as they were recorded, then experts with the recorded probabilities given the token.
+    """Tokens are drawn as often as they were seen in a text, and their experts as a model chose them there.
 
-    A token of the vocabulary that was seen n times and went to expert e on c of these occasions goes to e with
-    probability c / n, exactly. Its experts are drawn jointly by systematic sampling in random order (Madow, Annals of
-    Mathematical Statistics 20(3), 1949), so that they are distinct. Counts hold no order of tokens, hence no
-    temporal locality; `reuse` adds it.
+    The file is a table (Parquet) with the columns `layer`, `expert` and `count`: how often tokens went to an expert of
+    a layer. With the column `token_id` experts are drawn given the token, and all layers draw the same tokens; without
+    it, by the experts' total counts. Columns `model`, `domain` (of the text) and `selection` (whose value topk counts
+    all experts of a token) are optional. Layers of the scenario's model have the recorded layers at the same relative
+    depth: of n recorded ones, layer l of L has number round(l (n - 1) / (L - 1)). The scenario's model must have as
+    many experts, and as many for each token, as the recorded one. Counts hold no order of tokens, hence no temporal
+    locality; `reuse` adds it.
     """
 
-    counts: NDArray[np.int64]
-    """How often each token of the vocabulary went to each expert: (tokens of the vocabulary, experts)."""
-    per_token: int
-    """Number of experts of a token, K; the sum of a row is K times the number of its occurrences."""
-    layer: int = 0
-    """Number of the layer. Layers with counts of the same text, in the same order of tokens, draw the same tokens."""
+    file: Annotated[str, MinLen(1), Path]
+    """Path of the table of counts, from the folder of the scenario, else from the one that NETSIM_DATA names."""
+    model: str | None = None
+    """Name of the recorded model, as in the column `model`; may be left out if the file has one model only."""
+    domains: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    """Domains of the texts of users 0, 1, 2 and so on, repeated cyclically: their interests. By default the texts of
+    all domains are those of every user."""
 
-    def __post_init__(self) -> None:
-        occurrences, rest = np.divmod(self.counts.sum(1), self.per_token)
-        if (self.counts < 0).any() or rest.any() or (self.counts > occurrences[:, None]).any():
-            raise ValueError(f"these are no counts of tokens that each went to {self.per_token} distinct experts")
+    def check(self, per_token: int, experts: int) -> None:
+        super().check(per_token, experts)
+        for domain in self.domains or (None,):
+            for counts in self._counts(domain, per_token):
+                recorded = int(counts.experts.max()) + 1
+                if (per_token, experts) != (counts.per_token, recorded):
+                    raise ValueError(
+                        f"tokens are to go to {per_token} of {experts} experts, but the recorded ones went to "
+                        f"{counts.per_token} of {recorded}"
+                    )
 
-    @classmethod
-    def of(
-        cls,
-        tokens: NDArray[np.int64],
-        chosen: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        *,
-        experts: int,
-        per_token: int,
-        layer: int,
-    ) -> RecordedRouting:
-        """Build it from a table of counts, such as the rows of one model, text and layer.
+    def fresh(
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+    ) -> Choices:
+        domain = None if self.domains is None else self.domains[entity[0] % len(self.domains)]
+        counts = of_layer(self._counts(domain, per_token), layer)
+        drawn = counts.tokens(streams.generator("recorded tokens", *entity), tokens)
+        return counts.choices(streams.generator("routing", *entity, layer.number), drawn, experts)
 
-        Args:
-            tokens: number of the token in its vocabulary, (rows,); zeros if only the counts of experts are known.
-            chosen: number of the expert, from 0, (rows,).
-            counts: how often the token went to the expert, (rows,).
-            experts: number of experts of the layer.
-            per_token: number of experts of a token.
-            layer: number of the layer.
-        """
-        vocabulary, rows = np.unique(tokens, return_inverse=True)
-        table = np.zeros((len(vocabulary), experts), dtype=np.int64)
-        np.add.at(table, (rows, chosen), counts)
-        return cls(table, per_token, layer)
-
-    def fresh(self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int) -> Choices:
-        if (per_token, experts) != (self.per_token, self.counts.shape[1]):
+    def _counts(self, domain: str | None, per_token: int) -> tuple[TokenCounts, ...]:
+        try:
+            changed_ns = Path(self.file).stat().st_mtime_ns
+        except OSError:
             raise ValueError(
-                f"tokens are to go to {per_token} of {experts} experts, but the recorded ones went to {self.per_token} "
-                f"of {self.counts.shape[1]}"
-            )
-        occurrences = self.counts.sum(1) // self.per_token
-        place = streams.generator("recorded tokens", *entity).integers(occurrences.sum(), size=tokens)
-        rows = np.searchsorted(occurrences.cumsum(), place, side="right")
-        # Madow's sample: experts laid end to end, each as long as its count, and a point in every `occurrences`.
-        generator = streams.generator("routing", *entity, self.layer)
-        order = generator.random((tokens, experts)).argsort(axis=-1)
-        first = generator.integers(occurrences[rows])
-        points = first[:, None] + occurrences[rows, None] * np.arange(per_token)
-        ends = np.take_along_axis(self.counts[rows], order, -1).cumsum(-1)
-        return np.take_along_axis(order, (ends[:, None, :] <= points[:, :, None]).sum(-1), -1)
+                f"there is no file {self.file}; paths count from the scenario's folder, then from that of NETSIM_DATA"
+            ) from None
+        return _read(_Text(self.file, changed_ns, self.model, domain), per_token)
+
+
+def of_layer(recorded: Sequence[TokenCounts], layer: Layer) -> TokenCounts:
+    """The recorded layer at the relative depth of a layer of another model."""
+    last = layer.count - 1
+    return recorded[round(layer.number * (len(recorded) - 1) / last) if last else 0]
+
+
+class _Text(NamedTuple):
+    """What of a file is read."""
+
+    file: str
+    changed_ns: int
+    model: str | None
+    domain: str | None
+
+
+@lru_cache(MAX_READ)
+def _read(text: _Text, per_token: int) -> tuple[TokenCounts, ...]:
+    """Counts of each recorded layer; `per_token` counts where the file does not show how many experts a token has."""
+    try:
+        columns = pq.read_schema(text.file).names
+        if missing := [name for name in COLUMNS if name not in columns]:
+            raise ValueError(f"{text.file} has no column {missing[0]}; it has {', '.join(columns)}")
+        table = pq.read_table(text.file, filters=_filters(text, columns))
+    except (OSError, pa.ArrowInvalid) as problem:
+        raise ValueError(f"{text.file} cannot be read as Parquet: {str(problem).splitlines()[0]}") from None
+    if "selection" not in columns:
+        return _layers(table, per_token)
+    all_chosen, first = (table.filter(pc.equal(table["selection"].cast(pa.string()), of)) for of in ("topk", "top1"))
+    if all_chosen.num_rows == 0:
+        raise ValueError(f"{text.file} has no rows whose selection is topk")
+    totals = [pc.sum(each["count"]).as_py() for each in (all_chosen, first)]
+    return _layers(all_chosen, totals[0] // totals[1] if totals[1] else per_token)
+
+
+def _filters(text: _Text, columns: Sequence[str]) -> list[tuple[str, str, str]] | None:
+    """Which rows are read, as pyarrow takes it. Raises ValueError if there are none, or those of several models."""
+    chosen: list[tuple[str, str, str]] = []
+    for column, wanted in (("model", text.model), ("domain", text.domain)):
+        if column not in columns:
+            if wanted is not None:
+                raise ValueError(f"{text.file} has no column {column}; leave out the {column} {wanted}")
+            continue
+        rows = pq.read_table(text.file, columns=[column], filters=chosen or None)
+        known = sorted(map(str, pc.unique(rows[column]).to_pylist()))
+        if wanted is None and column == "model" and len(known) > 1:
+            raise ValueError(f"{text.file} has several models, {', '.join(known)}; model must name one of them")
+        if wanted is not None and wanted not in known:
+            raise ValueError(f"{text.file} has no {column} {wanted}; it has {', '.join(known)}")
+        if wanted is not None:
+            chosen.append((column, "==", wanted))
+    return chosen or None
+
+
+def _layers(table: pa.Table, per_token: int) -> tuple[TokenCounts, ...]:
+    found, by_token = [], "token_id" in table.column_names
+    for layer in sorted(pc.unique(table["layer"]).to_pylist()):
+        rows = table.filter(pc.equal(table["layer"], layer))
+        names = ["expert", "token_id"] if by_token else ["expert"]
+        rows = rows.group_by(names).aggregate([("count", "sum")])  # over domains
+        experts, counts = _integers(rows["expert"]), _integers(rows["count_sum"])
+        tokens = _integers(rows["token_id"]) if by_token else np.zeros_like(experts)
+        found.append(TokenCounts.of(tokens, experts, counts, None if by_token else per_token))
+    return tuple(found)
+
+
+def _integers(column: pa.ChunkedArray) -> Integers:
+    found: Integers = column.to_numpy().astype(np.int64)
+    return found

@@ -20,6 +20,20 @@ Choices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One of the layers of a model that have experts."""
+
+    number: int
+    """Its number among them, from 0."""
+    count: int
+    """Number of layers with experts."""
+
+
+ONLY = Layer(0, 1)
+"""The layer of a model with a single layer of experts."""
+
+
+@dataclass(frozen=True)
 class Routing(ABC):
     """A joint distribution of the top-K experts of the successive tokens of a request or mini-batch.
 
@@ -42,35 +56,46 @@ class Routing(ABC):
     mini-batch; 0 makes tokens independent."""
 
     @abstractmethod
-    def fresh(self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int) -> Choices:
+    def fresh(
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+    ) -> Choices:
         """Draw the experts of independent tokens; arguments and errors as in `draw`."""
 
-    def draw(self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int) -> Choices:
-        """Draw the experts of successive tokens.
+    def check(self, per_token: int, experts: int) -> None:
+        """Check that tokens can go to `per_token` of `experts` experts. Raises ValueError if they cannot."""
+        if per_token > experts:
+            raise ValueError(f"a token cannot go to {per_token} of {experts} experts")
+
+    def draw(
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+    ) -> Choices:
+        """Draw the experts of successive tokens in one layer.
 
         Args:
             streams: the run's random streams.
             tokens: number of tokens.
             per_token: number of experts of a token, at most `experts`.
             experts: number of experts of the layer.
-            entity: names of the draw, the number of the user first, then others such as those of round and layer; equal
+            entity: names of the tokens, the number of the user first, then others such as that of the round; equal
                 names give equal draws.
+            layer: the layer, which has draws of its own; but a token that repeats the previous one does so in all.
 
         Raises:
             ValueError: the distribution does not fit the number of experts.
         """
-        drawn = self.fresh(streams, tokens, per_token, experts, *entity)
+        drawn = self.fresh(streams, tokens, per_token, experts, *entity, layer=layer)
         reused = streams.generator("reused experts", *entity).random(tokens) < self.reuse
         source = np.where(reused, 0, np.arange(tokens))  # token 0 has no previous one
         return drawn[np.maximum.accumulate(source)]
 
-    def stand_in(self, streams: Streams, experts: int, *entity: int) -> Callable[[Tensor], Tensor]:
+    def stand_in(self, streams: Streams, experts: int, *entity: int, layer: Layer = ONLY) -> Callable[[Tensor], Tensor]:
         """A stand-in for the choice of a gate, to be passed to `User.read`.
 
         Args:
             streams: the run's random streams.
             experts: number of experts of the layer.
-            entity: names of the draw, as in `draw`.
+            entity: names of the tokens, as in `draw`.
+            layer: the layer.
 
         Returns:
             A function of a meta tensor of shape (tokens, experts per token) that returns expert numbers of that shape,
@@ -79,8 +104,7 @@ class Routing(ABC):
 
         def chosen(shape: Tensor) -> Tensor:
             tokens, per_token = shape.shape
-            if per_token > experts:
-                raise ValueError(f"a token cannot go to {per_token} of {experts} experts")
-            return torch.from_numpy(self.draw(streams, tokens, per_token, experts, *entity))
+            self.check(per_token, experts)
+            return torch.from_numpy(self.draw(streams, tokens, per_token, experts, *entity, layer=layer))
 
         return chosen

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from learning.ports import Streams
-from learning.routing.routing import Choices, Routing
+from learning.routing.routing import ONLY, Choices, Layer, Routing
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,18 @@ class ZipfRouting(Routing):
     exponent: Annotated[float, Ge(0), Le(100)] = 1.0
     """Exponent of the popularity; 0 is uniform routing."""
     own_ranks: bool = False
-    """Whether each user has a random order of ranks of its own, its interests. Otherwise expert 0 is the most popular
-    one of all users, expert 1 the next, and so on."""
+    """Whether each user has a random order of ranks of its own in each layer, its interests. Otherwise expert 0 is the
+    most popular one of all users, expert 1 the next, and so on."""
 
-    def fresh(self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int) -> Choices:
+    def fresh(
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+    ) -> Choices:
         ranks = np.arange(1, experts + 1)
         if self.own_ranks:
-            ranks = streams.generator("interests", *entity[:1]).permutation(ranks)
+            ranks = streams.generator("interests", *entity[:1], layer.number).permutation(ranks)
         # The first of several exponential times ends with a probability proportional to its rate, then the next, ...
-        times = streams.generator("routing", *entity).exponential(size=(tokens, experts)) * ranks**self.exponent
+        times = (
+            streams.generator("routing", *entity, layer.number).exponential(size=(tokens, experts))
+            * ranks**self.exponent
+        )
         return times.argsort(axis=-1)[:, :per_token]

@@ -29,6 +29,8 @@ PUBLISHED = {
     # Model card: 14.3 and 2.7 billion.
     "qwen_moe_a2.7b": (14.3e9, 2.7e9, None),
     # Jiang et al.: 46.7 and 12.9 billion, with 8 keys and values for 32 queries; ours has 32.
+    # Muennighoff et al.: 6.9 and 1.3 billion.
+    "olmoe_1b_7b": (6.9e9, 1.3e9, None),
     "mixtral_8x7b": (46.7e9 + 32 * 2 * 4096 * 3072, 12.9e9 + 32 * 2 * 4096 * 3072, None),
 }
 
@@ -39,7 +41,7 @@ def test_published_numbers_of_parameters(name):
     the embedding table, which is counted as a whole.
     """
     total, active, layers = PUBLISHED[name]
-    charge = Charge(name, small(shared=int(name not in ("switch_base_64", "mixtral_8x7b")), layers=(1,)))
+    charge = Charge(name, small(shared=int(name in ("deepseek_moe_16b", "qwen_moe_a2.7b")), layers=(1,)))
     large = charge.large
     if name != "switch_base_64":  # the layers that have experts as published, which is no run of equal halves
         experts = replace(large.architecture.experts, layers=layers)

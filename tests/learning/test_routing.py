@@ -2,15 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from named_streams import NamedStreams
 from numpy.typing import NDArray
 
-from learning.routing import Choices, RecordedRouting, Routing, UniformRouting, ZipfRouting
+from learning.routing import Choices, Layer, RecordedRouting, Routing, TokenCounts, UniformRouting, ZipfRouting
 from stats import assert_proportion
 
 STREAMS = NamedStreams(1)
@@ -97,10 +101,32 @@ COUNTS = np.array([[6, 4, 2, 0], [0, 1, 1, 2], [0, 0, 8, 8]])
 """Three tokens, seen six times, twice and eight times, each time with two of four experts."""
 
 
-def test_recorded_routing_has_the_recorded_proportions_of_each_token() -> None:
+def counted(table: NDArray[np.int64], per_token: int | None = None) -> TokenCounts:
+    """Counts of a dense table (tokens, experts), in any order of rows."""
+    tokens, experts = np.nonzero(table)
+    order = np.random.default_rng(1).permutation(len(tokens))
+    return TokenCounts.of(tokens[order], experts[order], table[tokens, experts][order], per_token)
+
+
+def saved(tmp_path: Path, tables: dict[tuple[str, str, int], NDArray[np.int64]], **columns: Any) -> str:
+    """A file of dense tables by model, domain and layer."""
+    rows = [
+        {"model": model, "domain": domain, "layer": layer, "token_id": token, "expert": expert, "count": table[at]}
+        for (model, domain, layer), table in tables.items()
+        for at in np.ndindex(table.shape)
+        if table[at] > 0
+        for token, expert in [at]
+    ]
+    file = tmp_path / "counts.parquet"
+    frame = pd.DataFrame(rows).assign(**columns)
+    frame.astype({"model": "category"}).to_parquet(file)
+    return str(file)
+
+
+def test_recorded_routing_has_the_recorded_proportions_of_each_token(tmp_path: Path) -> None:
     """The experts of token 1 are 3 and one of 1 and 2; those of token 0 are 0 and 1 or 2, those of token 2 are 2, 3."""
     tokens = 20_000
-    choices = np.sort(drawn(RecordedRouting(COUNTS, 2), tokens, 2, 4, 0))
+    choices = np.sort(drawn(RecordedRouting(saved(tmp_path, {("m", "d", 3): COUNTS})), tokens, 2, 4, 0))
     pairs, numbers = np.unique(choices, axis=0, return_counts=True)
     found = {tuple(pair): int(number) for pair, number in zip(pairs.tolist(), numbers, strict=True)}
     expected = {(0, 1): 4 / 16, (0, 2): 2 / 16, (1, 3): 1 / 16, (2, 3): 1 / 16 + 8 / 16}
@@ -109,36 +135,112 @@ def test_recorded_routing_has_the_recorded_proportions_of_each_token() -> None:
         assert_proportion(found[pair], tokens, probability)
 
 
-def test_all_layers_of_a_recording_draw_the_same_tokens() -> None:
-    """Three tokens that go to experts 0, 1 and 2 in layer 0, and to 2, 1 and 0 in layer 1."""
-    first, second = np.diag([5, 3, 2]), np.diag([5, 3, 2])[:, ::-1]
-    choices = drawn(RecordedRouting(first, 1), 200, 1, 3, 4)
-    assert (drawn(RecordedRouting(second, 1, layer=1), 200, 1, 3, 4) == 2 - choices).all()
+def test_all_layers_of_a_recording_draw_the_same_tokens(tmp_path: Path) -> None:
+    """Three tokens that go to experts 0, 1 and 2 in layer 0, and to 2, 1 and 0 in layer 1, repeated or not."""
+    first = np.diag([5, 3, 1])
+    routing = RecordedRouting(saved(tmp_path, {("m", "d", 0): first, ("m", "d", 1): first[:, ::-1]}), reuse=0.5)
+    choices, other = (routing.draw(STREAMS, 200, 1, 3, 4, layer=Layer(number, 2)) for number in (0, 1))
+    assert (other == 2 - choices).all()
     assert len(np.unique(choices)) == 3
 
 
+@pytest.mark.parametrize(("layers", "recorded"), [(1, [0]), (2, [0, 2]), (3, [0, 1, 2]), (5, [0, 0, 1, 2, 2])])
+def test_layers_have_the_recorded_ones_at_the_same_depth(layers: int, recorded: list[int], tmp_path: Path) -> None:
+    tables = {("m", "d", layer): np.eye(3, dtype=int)[[layer // 7]] for layer in (0, 7, 14)}
+    routing = RecordedRouting(saved(tmp_path, tables))
+    found = [routing.draw(STREAMS, 1, 1, 3, 0, layer=Layer(number, layers))[0, 0] for number in range(layers)]
+    assert found == recorded
+
+
+def test_users_have_texts_of_their_domains(tmp_path: Path) -> None:
+    one, two = np.array([[3, 0]]), np.array([[0, 1]])
+    file = saved(tmp_path, {("m", "law", 0): one, ("m", "art", 0): two})
+    routing = RecordedRouting(file, domains=("law", "art"))
+    assert [int(routing.draw(STREAMS, 50, 1, 2, user).mean() * 2) for user in range(4)] == [0, 2, 0, 2]
+    both = drawn(RecordedRouting(file), 4000, 1, 2, 0)
+    assert_proportion(int((both == 1).sum()), 4000, 1 / 4)
+
+
+def test_counts_of_experts_alone(tmp_path: Path) -> None:
+    """Of 10 tokens with two of three experts each, 9, 7 and 4 went to these; the first choices tell the two."""
+    rows = {"model": "m", "domain": "d", "layer": 0}
+    frame = pd.DataFrame(
+        [
+            {**rows, "selection": selection, "expert": expert, "count": count}
+            for selection, counts in (("topk", (9, 7, 4)), ("top1", (6, 3, 1)))
+            for expert, count in enumerate(counts)
+        ]
+    )
+    file = str(tmp_path / "counts.parquet")
+    frame.to_parquet(file)
+    choices = drawn(RecordedRouting(file), 4000, 2, 3, 0)
+    for expert, share in enumerate((0.9, 0.7, 0.4)):
+        assert_proportion(int((choices == expert).any(1).sum()), 4000, share)
+    with pytest.raises(ValueError, match=r"^tokens are to go to 1 of 3 experts, but the recorded ones went to 2 of 3"):
+        RecordedRouting(file).check(1, 3)
+    frame[frame.selection == "topk"].to_parquet(file)
+    RecordedRouting(file).check(2, 3)
+    with pytest.raises(ValueError, match="no counts of tokens that each went to 3 distinct experts"):
+        RecordedRouting(file).check(3, 3)
+
+
+@given(st.data())
+def test_counts_against_a_count_by_hand(data: st.DataObject) -> None:
+    """Whatever tokens went to two distinct experts, the shares of each token are the counts over the occurrences."""
+    pairs = st.permutations(range(4)).map(lambda order: order[:2])
+    seen = data.draw(st.lists(st.tuples(st.integers(0, 3), pairs), min_size=1, max_size=12))
+    table = np.zeros((4, 4), dtype=np.int64)
+    for token, pair in seen:
+        table[token, list(pair)] += 1
+    counts = counted(table, 2)
+    assert counts.occurrences.tolist() == [n for t in range(4) if (n := sum(token == t for token, _ in seen))]
+    assert (counts._rows(np.arange(len(counts.ends)), 4) == table[table.sum(1) > 0]).all()
+    choices = counts.choices(np.random.default_rng(0), np.zeros(50, dtype=np.int64), 4)
+    possible = table[table.sum(1) > 0][0] > 0
+    assert (np.diff(np.sort(choices), axis=1) > 0).all()
+    assert possible[choices].all()
+
+
 def test_counts_that_no_top_k_gate_leaves_are_refused() -> None:
-    for counts in ([[3, 1]], [[3, 0]], [[-1, 3]]):
+    for table in ([[3, 1]], [[3, 0]], [[-1, 3]]):
         with pytest.raises(ValueError, match="no counts of tokens that each went to 2 distinct experts"):
-            RecordedRouting(np.array(counts), 2)
-    with pytest.raises(ValueError, match=r"^tokens are to go to 1 of 4 experts, but the recorded ones went to 2 of 4"):
-        drawn(RecordedRouting(COUNTS, 2), 5, 1, 4)
+            counted(np.array(table), 2)
+    assert counted(np.array([[4, 4, 0], [1, 0, 1]])).per_token == 2  # the token that was seen once tells
 
 
-def test_recorded_routing_of_a_real_model() -> None:
-    """Expert shares of draws by token are those that were recorded, and those of the same model's separate counts."""
+def test_what_a_recording_does_not_have_is_said_in_one_sentence(tmp_path: Path) -> None:
+    file = saved(tmp_path, {("a", "d", 0): COUNTS, ("b", "e", 0): COUNTS})
+    wrong = {
+        "there is no file .*NETSIM_DATA": RecordedRouting(str(tmp_path / "none.parquet")),
+        "has several models, a, b; model must name one": RecordedRouting(file),
+        "has no model c; it has a, b": RecordedRouting(file, "c"),
+        "has no domain e; it has d$": RecordedRouting(file, "a", ("e",)),
+        "recorded ones went to 2 of 4": RecordedRouting(file, "a"),
+    }
+    for sentence, routing in wrong.items():
+        with pytest.raises(ValueError, match=sentence):
+            routing.check(2, 5)
+    text = tmp_path / "text.parquet"
+    text.write_text("no table")
+    with pytest.raises(ValueError, match=r"text.parquet cannot be read as Parquet"):
+        RecordedRouting(str(text)).check(2, 4)
+    pd.DataFrame({"layer": [0], "expert": [1]}).to_parquet(text)
+    with pytest.raises(ValueError, match="has no column count; it has layer, expert"):
+        RecordedRouting(str(text)).check(2, 4)
+
+
+@pytest.mark.parametrize("file", ["moe_token_expert.parquet", "moe_expert_counts.parquet"])
+def test_recorded_routing_of_a_real_model(file: str) -> None:
+    """Shares of experts in draws are those of the table, and a layer in the middle has the recorded middle layer."""
     if "NETSIM_DATA" not in os.environ:
         pytest.skip("NETSIM_DATA names no data folder")
-    folder, tokens, text = Path(os.environ["NETSIM_DATA"]), 20_000, ("OLMoE-1B-7B-0924", "github", 7)
-    chosen = [("model", "==", text[0]), ("domain", "==", text[1]), ("layer", "==", text[2])]
-    rows = pq.read_table(folder / "moe_token_expert.parquet", filters=chosen)
-    token, expert, count = (rows[name].to_numpy().astype(np.int64) for name in ("token_id", "expert", "count"))
-    choices = drawn(RecordedRouting.of(token, expert, count, experts=64, per_token=8, layer=7), tokens, 8, 64, 0)
+    path, tokens = Path(os.environ["NETSIM_DATA"]) / file, 10_000
+    routing = RecordedRouting(str(path), "OLMoE-1B-7B-0924", ("arxiv", "github"))
+    routing.check(8, 64)
+    choices = routing.draw(STREAMS, tokens, 8, 64, 1, layer=Layer(1, 3))
     assert (np.diff(np.sort(choices), axis=1) > 0).all()
-    recorded = np.bincount(expert, count, minlength=64) / (count.sum() / 8)
-    for number, share in enumerate(recorded):
+    rows = pq.read_table(path, filters=[("domain", "==", "github"), ("layer", "==", 7)]).to_pandas()
+    rows = rows[(rows.model == "OLMoE-1B-7B-0924") & (rows.get("selection", "topk") == "topk")]
+    shares = np.bincount(rows.expert, rows["count"], minlength=64) / 208_896
+    for number, share in enumerate(shares):
         assert_proportion(int((choices == number).any(1).sum()), tokens, share)
-    totals = pq.read_table(folder / "moe_expert_counts.parquet", filters=[*chosen, ("selection", "==", "topk")])
-    expert, count = (totals[name].to_numpy().astype(np.int64) for name in ("expert", "count"))
-    alone = RecordedRouting.of(np.zeros_like(expert), expert, count, experts=64, per_token=8, layer=7)
-    assert np.abs(alone.counts[0] / (alone.counts.sum() / 8) / recorded - 1).max() < 0.21  # what the two differ by

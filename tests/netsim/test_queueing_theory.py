@@ -37,9 +37,9 @@ def test_erlang_by_hand() -> None:
     assert erlang_c(2, 1.0) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(("jobs", "shift"), [(2, 0.0), (4, 0.0), (4, 1.5)])
+@pytest.mark.parametrize(("jobs", "shift"), [(2, 0.0), (4, 1.5)])
 def test_the_last_of_several_jobs(jobs: int, shift: float) -> None:
-    """Jobs of `shift` and an exponential time of mean 1 each, side by side: the last ends after shift + 1 + ... + 1/K."""
+    """Jobs of `shift` and an exponential time of mean 1 each: the last ends after shift + 1 + 1/2 + ... + 1/K."""
     compute = replace(
         flat_compute(),
         devices=DevicesDescription(ConstantPerUser(1.0)),

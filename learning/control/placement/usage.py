@@ -9,7 +9,7 @@ import numpy as np
 
 from learning.control.placement.problem import Activations, Floats, Integers
 from learning.ports import Streams
-from learning.routing import Routing
+from learning.routing import Layer, Routing
 
 TOKENS = 2000
 """Tokens of each user that are drawn from a routing distribution for its statistics."""
@@ -45,7 +45,12 @@ def drawn(
     """
     return observed(
         {
-            user: np.stack([routing.draw(streams, TOKENS, top_k, experts, user, layer, -1) for layer in range(layers)])
+            user: np.stack(
+                [
+                    routing.draw(streams, TOKENS, top_k, experts, user, -1, layer=Layer(number, layers))
+                    for number in range(layers)
+                ]
+            )
             for user in users
         }
     )
