@@ -66,7 +66,7 @@ class CachedExperts(Scheme):
         cache, cloud, weights = world.sites[self.cache], world.sites["cloud"], world.initial(world.whole)
         names = [name for name in weights if name.startswith("1.")]
         experts = [{n: weights[n] for n in pair} for pair in zip(names[::2], names[1::2], strict=True)]
-        layer = ExpertLayer(world, 0, [cache, cloud], expert, experts, cache)
+        layer = ExpertLayer(world, 0, [cache, cloud], expert, experts, lambda user: cache)
         for number in range(len(experts)):
             layer.store(number, cloud)
         for number in world.rounds():

@@ -6,7 +6,7 @@ They alone ask what a job or a message costs, by the shapes that are charged.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from math import inf
+from math import inf, log2
 from typing import Any, TypeAlias, TypeVar, overload
 
 import simpy
@@ -22,7 +22,7 @@ from learning.executor import Executor
 from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
-from learning.ports import NO_WEIGHTS, Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
+from learning.ports import NO_WEIGHTS, Channel, Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
 
 Message: TypeAlias = (
     "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
@@ -202,6 +202,19 @@ class User:
             )
         return drawn
 
+    def call_s(self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float) -> tuple[float, float]:
+        """Expected delay in s of a call of a site if radio, lines and processor are idle, and the work's part of it.
+
+        The radio has the whole band, at Shannon's rate with the gain averaged over fading. A site on another user's
+        device is taken to be at that user's station.
+        """
+        work_s = self.wire.executor.cost(plan).flops / site.node.flops_per_s
+        if site.node.is_on(self.node):
+            return work_s, work_s
+        radio_s = bits_up / _rate_bps(self.node.uplink) + bits_down / _rate_bps(self.node.downlink)
+        lines_s = self.node.backhaul_s(site.node, bits_up) + self.node.backhaul_s(site.node, bits_down)
+        return radio_s + lines_s + work_s, work_s
+
     def __hash__(self) -> int:
         return self.number
 
@@ -209,12 +222,17 @@ class User:
         return self is other
 
 
+def _rate_bps(channel: Channel) -> float:
+    """Shannon's rate of one direction of a radio link that has the whole band."""
+    bandwidth_hz = channel.bandwidth_hz
+    return bandwidth_hz * log2(1 + channel.max_power_w * channel.gain_over_noise_hz_per_w / bandwidth_hz)
+
+
 class Server:
     """A server: its node on the network, and the jobs and messages of that node."""
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
-        self._fetched: set[Hashable] = set()  # names of what is on the way to its cache
 
     @overload
     def do(
@@ -256,11 +274,20 @@ class Server:
         number, reads = user.number if user else None, self.wire.weights_bytes(self.node, plan)
         return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, number, weights_bytes=reads))
 
-    def serve(self, operation: Operation, *args: Any, kind: str, user: User) -> Process[tuple[Any, Stay]]:
-        """`do` on behalf of a user; returns, beside the deferred result, how long the job waited and was served."""
-        plan = self.wire.executor.plan(operation, *args)
-        stay = yield from self._spend(plan, kind, user)
-        return self.wire.executor.submit_plan(plan), stay
+    def serve(self, plans: Sequence[OperationPlan], *, kind: str, user: User) -> Process[tuple[list[Any], Stay]]:
+        """Do planned operations on behalf of a user as one job: all their FLOPs in one place of the queue.
+
+        They are done one after the other, so that the job's memory is that of the largest.
+
+        Returns the deferred results of the operations, and how long the job waited and was served.
+        """
+        costs = [self.wire.executor.cost(plan) for plan in plans]
+        for plan in plans:
+            self.wire.observe(user.number, plan)
+        flops, memory_bytes = sum(cost.flops for cost in costs), max(cost.memory_bytes for cost in costs)
+        reads = {name: size for plan in plans for name, size in self.wire.weights_bytes(self.node, plan).items()}
+        stay = yield from self.node.compute(flops, kind, memory_bytes, user.number, weights_bytes=reads)
+        return [self.wire.executor.submit_plan(plan) for plan in plans], stay
 
     def send(self, to: User, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""
@@ -276,18 +303,18 @@ class Server:
         self.node.storage.put(name, self.wire.executor.charged(what).bytes)
 
     def holds(self, name: Hashable) -> bool:
-        """Return whether something is stored under a name."""
-        return self.node.storage.holds(name)
+        """Return whether something is stored under a name, and the server is available."""
+        return not self.node.away and self.node.storage.holds(name)
 
     def request(self, name: Hashable) -> bool:
         """Note a request for something in this server's cache, and return whether it is stored."""
         return self.node.storage.request(name)
 
     def fetch(self, name: Hashable, what: Any, source: Server, user: User) -> Timed:
-        """Fetch a tree from another server and cache it; nothing if it is on the way, or would not be stored.
+        """Fetch a tree from another server and cache it; nothing if it would not be stored.
 
         Whether it is stored, and what is evicted for it, is decided again on arrival. Calls of an evicted expert that
-        are under way at that time are completed. If a device on the way leaves, nothing is stored.
+        are under way at that time are completed. If a node on the way goes away, nothing is stored.
 
         Args:
             name: name of the tree in storage, which has been requested.
@@ -296,16 +323,13 @@ class Server:
             user: whose request it is that was a miss, for the tables.
         """
         size_bytes = self.wire.executor.charged(what).bytes
-        if name in self._fetched or self.node.storage.victims(name, size_bytes) is None:
+        if self.node.storage.victims(name, size_bytes) is None:
             return
-        self._fetched.add(name)
         try:
             yield from source.forward(self, what, "expert", [user])
             self.node.storage.store(name, size_bytes)
         except simpy.Interrupt:
-            return  # by the device's absence: the request that missed does not depend on this
-        finally:
-            self._fetched.discard(name)
+            return  # the request that missed does not depend on this
 
     def forward(self, to: Server, what: Sent, kind: str, users: Sequence[User]) -> Process[Sent]:
         """Transmit a value once to another server, on behalf of these users; it arrives as it is."""

@@ -35,6 +35,11 @@ class Stay(Protocol):
         """Service time in seconds of one slot."""
         ...
 
+    @property
+    def energy_j(self) -> float | None:
+        """Energy of the job in J; None without an energy model of the node."""
+        ...
+
 
 class Storage(Protocol):
     """Storage of named items of known sizes, with a limited capacity in bytes."""
@@ -209,6 +214,13 @@ class UserNode(Protocol):
         """
         ...
 
+    def backhaul_s(self, to: Any, bits: float) -> float:
+        """Time in s that a message of `bits` takes on idle lines between the user's station and a server, either way.
+
+        Radio links are not included.
+        """
+        ...
+
     def send(self, to: Any, bits: float, kind: str) -> Timed:
         """Transmit `bits` to a server on the uplink; `kind` is the message's name in the table `transfers`."""
         ...
@@ -235,6 +247,26 @@ class ServerNode(Protocol):
     @property
     def storage(self) -> Storage:
         """Its store of named contents."""
+        ...
+
+    @property
+    def backlog_s(self) -> float:
+        """Work of the jobs that wait or are served, in seconds of all its slots at nominal speed."""
+        ...
+
+    @property
+    def away(self) -> bool:
+        """Whether it is unavailable now."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is unavailable for the rest of the run."""
+        ...
+
+    @property
+    def back(self) -> simpy.Event:
+        """Happens when a server that is unavailable returns, or is gone for good."""
         ...
 
     def is_on(self, user: Any) -> bool:
@@ -309,15 +341,22 @@ class Journal(Protocol):
         """Add a row to the table `decisions`, about one user or about all (None)."""
         ...
 
+    def next_call(self) -> int:
+        """A new number for the rows of `expert_calls` that share a message."""
+        ...
+
     def expert_call(
         self,
         *,
+        call: int | None,
         user: int,
+        request: int | None,
         layer: int,
         expert: int,
         node: str,
         kind: str,
         tokens: int,
+        pairs: int,
         bits_up: float,
         bits_down: float,
         round: int,
@@ -325,6 +364,8 @@ class Journal(Protocol):
         wait_s: float | None,
         service_s: float | None,
         hit: bool,
+        miss_action: str | None,
+        energy_j: float | None,
         interrupted: bool,
     ) -> None:
         """Report that a call of an expert has ended or was interrupted; the arguments are columns of `expert_calls`."""

@@ -10,7 +10,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 
 from netsim.exogenous import ExogenousEvents
-from netsim.faults.presence import Presence
+from netsim.faults.presence import DevicePresence
 from netsim.instants import reached
 from netsim.streams import Streams
 from netsim.values import ConstantPerUser, PerUser
@@ -46,7 +46,7 @@ class BatteryDescription:
 
 
 def install_batteries(
-    law: BatteryDescription, presences: Sequence[Presence], exogenous: ExogenousEvents, streams: Streams
+    law: BatteryDescription, presences: Sequence[DevicePresence], exogenous: ExogenousEvents, streams: Streams
 ) -> None:
     """Give each device a battery, from which it draws its energy from now on.
 
@@ -70,7 +70,7 @@ class Battery:
     def __init__(
         self,
         exogenous: ExogenousEvents,
-        presence: Presence,
+        presence: DevicePresence,
         capacity_j: float,
         charge_j: float,
         law: BatteryDescription,

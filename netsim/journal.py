@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, Protocol
 
 import simpy
@@ -55,6 +56,7 @@ class Journal:
         self.request_kinds: set[str] = set()
         """Kinds of work of requests, which is not part of a round's bits and critical path."""
         self._local_rounds: dict[int, int] = {}
+        self._calls = count()
         self._open = False
         self._start_s = 0.0
         self._bits = {"up": 0.0, "down": 0.0, "backhaul": 0.0}
@@ -141,15 +143,22 @@ class Journal:
         """
         self.trace.add("decisions", *DecisionRow(self.round, user, name, float(value)))
 
+    def next_call(self) -> int:
+        """Return the next number of a message, from 0, for the rows of `expert_calls` that share it."""
+        return next(self._calls)
+
     def expert_call(
         self,
         *,
+        call: int | None,
         user: int,
+        request: int | None,
         layer: int,
         expert: int,
         node: str,
         kind: str,
         tokens: int,
+        pairs: int,
         bits_up: float,
         bits_down: float,
         round: int,
@@ -157,6 +166,8 @@ class Journal:
         wait_s: float | None,
         service_s: float | None,
         hit: bool,
+        miss_action: str | None,
+        energy_j: float | None,
         interrupted: bool,
     ) -> None:
         """Write a call of an expert that ends now; the arguments are the columns of `expert_calls`."""
@@ -176,6 +187,11 @@ class Journal:
             service_s=service_s,
             hit=hit,
             interrupted=interrupted,
+            call=call,
+            request=request,
+            pairs=pairs,
+            miss_action=miss_action,
+            energy_j=energy_j,
         )
         self.trace.add("expert_calls", *row)
 

@@ -24,8 +24,8 @@ from netsim.description import (
 )
 from netsim.energy import Meter
 from netsim.exogenous import ExogenousEvents
-from netsim.faults import Presence
-from netsim.faults.causes import install_faults
+from netsim.faults import AlwaysAvailable, DevicePresence, SitePresence
+from netsim.faults.causes import install_faults, install_site_faults
 from netsim.journal import Journal
 from netsim.motion import Motion
 from netsim.nodes import ServerNode, Station, UserNode
@@ -97,7 +97,7 @@ class Network:
             install_batteries(energy.battery, presences, exogenous, streams)
         self.server = self._server("server", compute.servers, compute.servers.station)
         self.edge_servers = self._edge_servers()
-        self.sites = self._sites(compute.sites)
+        self.sites = self._sites(compute.sites, exogenous)
         if network.interference is not None:
             self._couple_interference(network.interference)
         if network.handover is not None and network.mobility is None:
@@ -146,6 +146,9 @@ class Network:
         """Write rows of outages that last beyond the end of the run."""
         for user in self.users:
             user.presence.record()
+        for site in self.sites.values():
+            if site.own_presence is not None:
+                site.own_presence.record()
 
     @property
     def gone(self) -> int:
@@ -193,7 +196,7 @@ class Network:
     def _user(self, number: int) -> UserNode:
         energy = self._energy
         meter = Meter(self.env, self._idle_w[number], energy.tail)
-        presence = Presence(self.env, self.journal, number, meter)
+        presence = DevicePresence(self.env, self.journal, number, meter)
         self.journal.meters.append(meter)
         processor = Processor(
             self.env,
@@ -283,11 +286,14 @@ class Network:
         places = range(len(self.stations)) if edge.stations is None else edge.stations
         return {station: self._server(f"server{station}", edge, station) for station in places}
 
-    def _sites(self, described: Mapping[str, SiteDescription]) -> dict[str, ServerNode]:
+    def _sites(self, described: Mapping[str, SiteDescription], exogenous: ExogenousEvents) -> dict[str, ServerNode]:
         """All sites by name: the servers of the scenario, and one on each user's device."""
         sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
         for name, site in described.items():
-            sites[name] = self._server(name, site, site.station, site.delay_s)
+            sites[name] = built = self._server(name, site, site.station, site.delay_s)
+            if site.outages or site.availability != AlwaysAvailable():
+                built.own_presence = SitePresence(self.env, self.journal, name)
+                install_site_faults(site.availability, site.outages, built.own_presence, exogenous, self.streams)
         devices, count = self._compute.devices, len(self.users)
         storage = devices.storage_bytes
         spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")

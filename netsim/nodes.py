@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import simpy
 
 from netsim.backhaul import Backhaul
-from netsim.faults.presence import Presence
+from netsim.faults.presence import DevicePresence, Presence, SitePresence
 from netsim.process import Process
 from netsim.processor import Processor
 from netsim.queueing import NO_WEIGHTS, Stay
@@ -68,7 +68,7 @@ class UserNode:
     number: int
     station: Station
     """The serving station at present."""
-    presence: Presence
+    presence: DevicePresence
     processor: Processor
     uplink: Radio
     downlink: Radio
@@ -127,7 +127,7 @@ class UserNode:
             bits: size of the message; 0 takes no time and leaves no row.
             kind: kind of payload, for the tables.
         """
-        return self.attend(self._send(to, bits, kind))
+        return self.attend(to.attend(self._send(to, bits, kind)))
 
     def _send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         if to.is_on(self):
@@ -182,6 +182,9 @@ class UserNode:
 class ServerNode:
     """A server: a processor with a queue, and storage.
 
+    When it goes away, its work is abandoned, with all messages to and from it: simpy.Interrupt is raised in these
+    processes. What it stores stays there.
+
     It is at a station, in the core behind all stations, or on a user's device, whose processor it then uses.
     """
 
@@ -194,6 +197,8 @@ class ServerNode:
     """Line to the rest of the core, for a distant server in the core; None takes no time."""
     from_core: Backhaul | None = None
     """Line from the rest of the core, for a distant server in the core; None takes no time."""
+    own_presence: SitePresence | None = None
+    """Presence of a server that may go away by itself; None for others."""
 
     @property
     def name(self) -> str:
@@ -211,6 +216,39 @@ class ServerNode:
         if self.place is None:
             return self
         return self.place.station if isinstance(self.place, UserNode) else self.place
+
+    @property
+    def presence(self) -> Presence | None:
+        """Its presence, or that of the device that it is on; None if it is always available."""
+        return self.place.presence if isinstance(self.place, UserNode) else self.own_presence
+
+    @property
+    def away(self) -> bool:
+        """True while the server is away."""
+        return self.presence is not None and self.presence.away
+
+    @property
+    def gone(self) -> bool:
+        """True if the server will never return."""
+        return self.presence is not None and self.presence.gone
+
+    @property
+    def back(self) -> simpy.Event:
+        """Event of the next return of a server that is away, or of its being gone; a new event after each."""
+        assert self.presence is not None, f"{self.name} is never away"
+        return self.presence.back
+
+    @property
+    def backlog_s(self) -> float:
+        """Work of the jobs that wait or are served, in seconds of all slots at nominal speed."""
+        return self.processor.backlog_s
+
+    def attend(self, work: Process[T]) -> Process[T]:
+        """Do work that needs the server: simpy.Interrupt is raised in it if the server is away or goes away by itself.
+
+        Work on a user's device attends to the device.
+        """
+        return work if self.own_presence is None else self.own_presence.attend(work)
 
     def is_on(self, user: UserNode) -> bool:
         """Return True if the server is on this user's device, so that the user reaches it without a message."""
@@ -242,7 +280,7 @@ class ServerNode:
             Waiting and service time of the job.
         """
         work = self.processor.compute(flops, kind, memory_bytes, user, weights_bytes)
-        return self.place.attend(work) if isinstance(self.place, UserNode) else work
+        return work if self.presence is None else self.presence.attend(work)
 
     def send(self, to: UserNode, bits: float, kind: str) -> Process[None]:
         """Send a message to a user: over the backhaul to the user's station, then on the downlink.
@@ -255,7 +293,7 @@ class ServerNode:
             bits: size of the message; 0 takes no time and leaves no row.
             kind: kind of payload, for the tables.
         """
-        return to.attend(self._send(to, bits, kind))
+        return to.attend(self.attend(self._send(to, bits, kind)))
 
     def _send(self, to: UserNode, bits: float, kind: str) -> Process[None]:
         if self.is_on(to):
@@ -274,8 +312,10 @@ class ServerNode:
             kind: kind of payload, for the tables.
             users: numbers of the users that it serves, at least one; each has a row in `transfers`.
         """
-        if to is self:
-            return
+        if to is not self:
+            yield from self.attend(to.attend(self._forward(to, bits, kind, users)))
+
+    def _forward(self, to: ServerNode, bits: float, kind: str, users: Sequence[int]) -> Process[None]:
         yield from self._leave(bits, kind)
         for line in lines(self.terminus, to.terminus):
             yield from line.transfer(bits, kind, users)

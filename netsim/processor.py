@@ -62,7 +62,8 @@ class Processor:
         self.flops_per_s, self.slowdown, self.energy, self.meter = flops_per_s, slowdown, energy, meter
         self.memory_bandwidth_bytes_per_s, self.worked = memory_bandwidth_bytes_per_s, worked
         self.discipline, self.capacity = discipline or Fifo(), capacity
-        self.queue = self.discipline.queue(env, slots)
+        self.slots, self.queue = slots, self.discipline.queue(env, slots)
+        self._present: dict[_Job, None] = {}  # an ordered set of the jobs that wait or are served
 
     def compute(
         self,
@@ -104,8 +105,11 @@ class Processor:
                 raise QueueFull(f"{self.node} has no room for more than {self.capacity} jobs")
         round_number, requested_s = self.journal.round, self.env.now
         job = _Job(self, kind, flops, self._read_s(weights_bytes), self.slowdown(self.journal.local_round(user)))
+        self._present[job] = None
         stay = yield from self.queue.serve(self.discipline.rank(kind, user), job)
+        del self._present[job]
         job.end(stay.begun)
+        energy_j = None if job.work_j is None else job.work_j / job.planned_s * stay.service_s
         self.journal.computed(
             ComputationRow(
                 round=round_number,
@@ -120,13 +124,21 @@ class Processor:
                 service_s=stay.service_s,
                 slowdown=job.slowdown,
                 memory_bytes=memory_bytes,
-                energy_j=None if job.work_j is None else job.work_j / job.planned_s * stay.service_s,
+                energy_j=energy_j,
                 interrupted=stay.interrupt is not None,
             )
         )
         if stay.interrupt is not None:
             raise stay.interrupt
-        return stay
+        return stay._replace(energy_j=energy_j)
+
+    @property
+    def backlog_s(self) -> float:
+        """Work of the jobs that wait or are served, in seconds of all slots at nominal speed.
+
+        A job in service counts in full.
+        """
+        return sum(job.nominal_s for job in self._present) / self.slots
 
     def _read_s(self, weights_bytes: Mapping[Hashable, float]) -> Mapping[Hashable, float]:
         """Return the time in seconds in which each set of weights is read."""

@@ -71,12 +71,18 @@ class Streams:
     are values of a stream at the positions `index`, from 0.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, owner: str | None = None) -> None:
+        """The streams of a seed; `owner` makes them those of one of several owners of alike entities."""
+        self.seed, self.owner = seed, owner
+
+    def of(self, owner: str) -> Streams:
+        """Return streams of the same seed that are independent of these, for entities that belong to an owner."""
+        return Streams(self.seed, owner)
 
     def key(self, purpose: str, *entity: int | str) -> int:
         """Return the key of a stream: a 64-bit hash of seed, purpose and entity."""
-        name = (self.seed, purpose, *(part if isinstance(part, str) else int(part) for part in entity))
+        whose = () if self.owner is None else (self.owner,)
+        name = (self.seed, *whose, purpose, *(part if isinstance(part, str) else int(part) for part in entity))
         return int.from_bytes(blake2b(repr(name).encode(), digest_size=8).digest(), "little")
 
     @overload

@@ -184,9 +184,9 @@ class EnergyRow(NamedTuple):
 
 
 class OutageRow(NamedTuple):
-    """A time during which a device was away for one cause; several causes may overlap."""
+    """A time during which a device or a site was away for one cause; several causes may overlap."""
 
-    user: User
+    user: Annotated[int | None, Column("1", "number of the user whose device was away, from 0; null for a site")]
     start_s: Annotated[float, Column("s", "simulated time at which the cause began")]
     end_s: Annotated[float | None, Column("s", "simulated time at which the cause ended; null if after the run")]
     cause: Annotated[
@@ -196,6 +196,7 @@ class OutageRow(NamedTuple):
             "availability, outage, death or battery (device off), memory (an instant: a job did not fit then), budget, or radio_link (link failed then)",
         ),
     ]
+    site: Annotated[str | None, Column("", "name of the site that was away; null for a user's device")] = None
 
 
 class RequestRow(NamedTuple):
@@ -247,7 +248,11 @@ class HandoverRow(NamedTuple):
 
 
 class ExpertCallRow(NamedTuple):
-    """One call of an expert of a mixture of experts, with the tokens of a user's request or mini-batch routed to it."""
+    """One expert of a mixture of experts that tokens of a user's request or mini-batch were routed to in a layer.
+
+    Experts called at the same site share one message there, one job and one message back; bits, service time and energy
+    are each one's share of them, by its pairs of token and expert.
+    """
 
     round: Round
     user: Annotated[int, Column("1", "number of the user that calls, from 0")]
@@ -255,19 +260,35 @@ class ExpertCallRow(NamedTuple):
     expert: Annotated[int, Column("1", "number of the expert in its layer, from 0")]
     node: Annotated[str, Column("", "name of the site at which the expert was called: a server, or a user's device")]
     kind: Annotated[str, Column("", "kind of computation, as in the table computations")]
-    tokens: Annotated[int, Column("1", "tokens sent to the expert")]
-    bits_up: Annotated[float, Column("bit", "size of the message to the site; 0 on the user's own device")]
+    tokens: Annotated[int, Column("1", "distinct tokens in the message; 0 if not called")]
+    bits_up: Annotated[float, Column("bit", "share of the message to the site; 0 on the user's own device")]
     bits_down: Annotated[
-        float, Column("bit", "size of the answer; 0 on the user's own device, and if the work was not finished")
+        float, Column("bit", "share of the answer; 0 on the user's own device, and if the work was not finished")
     ]
     start_s: Start
     end_s: Annotated[float, Column("s", "simulated time at which the user had the result, or the call was abandoned")]
-    wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the expert's work was not finished")]
+    wait_s: Annotated[float | None, Column("s", "time in the site's queue; null if the work was not finished")]
     service_s: Annotated[
-        float | None, Column("s", "time on the site's processor; null if the expert's work was not finished")
+        float | None, Column("s", "share of the time on the site's processor; null if the work was not finished")
     ]
-    hit: Annotated[bool, Column("1", "true if the user's preferred site held the expert; false if another was called")]
+    hit: Annotated[bool, Column("1", "true if a site other than the one with all experts held the expert")]
     interrupted: Annotated[bool, Column("1", "true if the call was abandoned before the user had the result")]
+    call: Annotated[
+        int | None, Column("1", "number of the message, shared by its rows, in order of the ends; null if not called")
+    ]
+    request: Annotated[int | None, Column("1", "number of the user's request in its stream, from 0; null in training")]
+    pairs: Annotated[int, Column("1", "tokens that the gate routed to the expert")]
+    miss_action: Annotated[
+        str | None,
+        Column(
+            "",
+            "after a miss: cloud (called at the site with all experts), wait (fetched first), skip or substitute (not "
+            "called); null for a hit",
+        ),
+    ]
+    energy_j: Annotated[
+        float | None, Column("J", "share of the energy of the site's job; null without an energy model of the site")
+    ]
 
 
 ROWS: dict[str, type] = {

@@ -122,7 +122,7 @@ def test_no_value_depends_on_where_experts_are_or_whose_answer_is_first(tmp_path
     store.close()
     assert learned(here) == learned(there) == learned(ran(**ELSEWHERE))
     assert there.operations["run"] == 0 < here.operations["run"]
-    routing = ["round", "user", "layer", "expert", "kind", "tokens", "bits_up", "bits_down"]
+    routing = ["round", "user", "layer", "expert", "kind", "pairs"]
     first, second = (calls(result).sort_values(routing).reset_index(drop=True) for result in (here, there))
     pd.testing.assert_frame_equal(first[routing], second[routing])
     assert ((first.node == "edge") == (first.expert < 2)).all()
@@ -137,19 +137,20 @@ def test_no_value_depends_on_where_experts_are_or_whose_answer_is_first(tmp_path
 def test_every_sample_goes_to_one_expert_and_back_in_both_passes(executor: str) -> None:
     result = ran(executor)
     rows = calls(result)
-    tokens = rows.groupby(["round", "user", "kind"]).tokens.sum()
-    assert tokens.tolist() == [32] * ROUNDS * 4 * 2
-    forward, backward = (rows[rows.kind == f"expert_{way}"] for way in ("forward", "backward"))
-    assert (forward.bits_up == forward.tokens * (WIDTH + EXPERTS) * 32).all()
-    assert (forward.bits_down == forward.tokens * 10 * 32).all()
-    assert (backward.bits_up == backward.tokens * 10 * 32).all()
-    assert (backward.bits_down == backward.tokens * (WIDTH + EXPERTS) * 32).all()
+    pairs = rows.groupby(["round", "user", "kind"]).pairs.sum()
+    assert pairs.tolist() == [32] * ROUNDS * 4 * 2
+    # Features there and logits back, or their gradients; a name of 2 bits for each sample; and headers.
+    per_sample = {"expert_forward": ((WIDTH + EXPERTS) * 32 + 2, 10 * 32), "expert_backward": (10 * 32, 36 * 32)}
+    for kind, (up, down) in per_sample.items():
+        messages = rows[rows.kind == kind].groupby("call")[["pairs", "bits_up", "bits_down"]].sum()
+        assert messages.bits_up.tolist() == pytest.approx((messages.pairs * up + 128).tolist())
+        assert messages.bits_down.tolist() == pytest.approx((messages.pairs * down + 128).tolist())
     assert (rows.node == rows.expert.map(lambda expert: "edge" if expert < 2 else "cloud")).all()
     assert (rows.hit == (rows.node == "edge")).all()
     jobs = frame(result, "computations").query("kind in ['expert_forward', 'expert_backward']")
-    assert sorted(jobs.service_s) == pytest.approx(sorted(rows.service_s))
+    assert sorted(jobs.service_s) == pytest.approx(sorted(rows.groupby("call").service_s.sum()))
     messages = frame(result, "transfers").query("kind == 'token' and direction == 'up'")
-    assert messages.bits.sum() == rows.bits_up.sum()
+    assert messages.bits.sum() == pytest.approx(rows.bits_up.sum())
 
 
 @pytest.mark.usefixtures("two_sites")

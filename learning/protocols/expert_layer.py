@@ -1,30 +1,56 @@
 """A layer of a mixture of experts over a network: the gate has chosen, the chosen experts are called side by side.
 
 user            which experts the gate has chosen for each token is read
-user -> site    an expert's tokens, and its outputs back           for each chosen expert
-user            sums the outputs when the last is in, and goes on
-user -> site    gradients of the outputs, and of the tokens back   likewise, where the layer trains
-site            keeps the gradients of the expert's weights
+user            a site is selected for each expert; for those that only the origin holds, what to do instead
+user -> site    hidden states, and the outputs of all experts called there back   for each selected site
+user            the weighted outputs are summed when the last answer is in
+user -> site    gradients of the sums, and of the hidden states back              likewise, where the layer trains
+site            keeps the gradients of the experts' weights
 
 The gate alone decides which tokens go to which expert, and outputs are summed in the order of the experts. So no value
-depends on where experts are, nor on whose result arrives first.
+depends on where experts are, nor on whose answer arrives first, unless misses are skipped or substituted.
 [Shazeer et al., ICLR 2017, arXiv 1701.06538; experts at the wireless edge: Xue et al., arXiv 2411.06681]
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import simpy
+import torch
 from torch import Tensor
 
 from learning import steps
-from learning.executor.deferred import Deferred
+from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection, pairs
+from learning.dispatch.misses import NO_EXPERT, renormalised, renormalised_gradient, similarities
+from learning.dispatch.pairs import routes
+from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.parties import Server, User
 from learning.ports import Process
-from learning.protocols.experts import Expert, Tokens, call, first_that_holds
+from learning.protocols.expert_sites import ExpertSites
+from learning.protocols.experts import CallMessages, Exchange, Expert, ExpertWork, SiteCall, Tokens
 from learning.protocols.join import join
 from learning.protocols.split import JointPart
 from learning.world import World
+
+
+@dataclass(frozen=True)
+class DispatchPolicy:
+    """How calls of experts are dispatched."""
+
+    selection: SiteSelection = Nearest()
+    """At which of the sites that hold an expert it is called."""
+    miss: Miss = FromCloud()
+    """What is done about an expert that only the origin holds."""
+    messages: CallMessages = CallMessages()
+    """What messages contain."""
+
+
+MakeExchange = Callable[[Sequence[ExpertWork], int, int], Exchange]
+"""Makes message and answer of a call: (work of its experts, distinct tokens, pairs of token and expert)."""
 
 
 class ExpertLayer:
@@ -37,23 +63,32 @@ class ExpertLayer:
         sites: Sequence[Server],
         part: steps.Part,
         weights: Sequence[steps.Parameters],
-        cache: Server | None = None,
+        cache: Callable[[User], Server] | None = None,
+        policy: DispatchPolicy = DispatchPolicy(),
+        layers: int = 1,
     ) -> None:
         """A layer whose experts begin with these weights.
 
         Args:
             world: the world of the run.
             number: number of the layer, from 0.
-            sites: where experts are called, in the order of preference: the first of them that holds the expert.
-            part: what every expert computes, of its weights and tokens (tokens, width): (tokens, width of outputs).
+            sites: where users call experts, beside their own devices. The last of them is the origin, such as a cloud
+                with all experts: an expert that no other site holds is a miss.
+            part: what every expert computes, of its weights and tokens (..., tokens, width): (..., tokens, width of
+                outputs).
             weights: the weights of each expert.
-            cache: one of `sites`, which fetches experts that are called and that it does not hold, as its eviction
-                policy allows; None is none. The weights cannot be trained then.
+            cache: the one of `sites` that fetches missing experts on behalf of a user, as its eviction policy allows;
+                None is none. The weights cannot be trained then.
+            policy: selection of sites, treatment of misses, and contents of messages.
+            layers: number of layers of experts of the model, all of which the names of experts in messages distinguish.
         """
-        self.world, self.number, self.sites, self.part = world, number, sites, part
+        self.world, self.number, self.part, self.policy = world, number, part, policy
+        self.sites = ExpertSites(world, number, sites, cache)
         self.experts = [JointPart(world, each, world.server_optimiser.init(each), part) for each in weights]
+        self.names = layers * len(weights)
+        """Number of experts of the model."""
         self._callers: list[set[User]] = [set() for _ in weights]
-        self.cache = cache
+        self._similarity: Tensor | None = None
 
     @property
     def weights(self) -> list[steps.Weights]:
@@ -64,19 +99,29 @@ class ExpertLayer:
         """Store an expert at a site. Raises ValueError if there is not so much space."""
         site.hold(Expert(self.number, expert), self.experts[expert].weights)
 
-    def request(self, user: User, expert: int) -> None:
-        """Note at the cache that a user calls an expert; if that is a miss, the cache starts to fetch it.
+    def route(
+        self, user: User, chosen: Tensor, weights: Value[Tensor] | None = None, request: int | None = None
+    ) -> RoutedTokens:
+        """A user's tokens on their way through the layer.
 
-        The call does not wait for that: it goes to the first site that holds the expert now.
+        Args:
+            user: the user.
+            chosen: the experts of each token, as in `routes`.
+            weights: the gate's weight of each of them, (tokens, top_k); None sums the outputs as they are.
+            request: number of the user's request, for the table `expert_calls`; None in training.
         """
-        name = Expert(self.number, expert)
-        if self.cache is not None and not self.cache.request(name):
-            source = first_that_holds(name, self.sites)
-            self.world.env.process(self.cache.fetch(name, self.experts[expert].weights, source, user))
+        return RoutedTokens(self, user, chosen, weights, request)
 
-    def route(self, user: User, chosen: Tensor) -> RoutedTokens:
-        """A user's tokens on their way through the layer; `chosen` as in `routes`."""
-        return RoutedTokens(self, user, chosen)
+    def replaced(self, user: User, missing: Sequence[int], like: Tokens) -> dict[int, int] | None:
+        """What the policy puts in place of missing experts, as in `Miss.replaced`; `like` has the shape of tokens."""
+        held = [each for each in range(len(self.experts)) if self.sites.hits(self.sites.holders(user, each))]
+        tokens, executor = self.policy.miss.probe_tokens, self.world.executor
+        if tokens > 0 and executor.computes and self._similarity is None:
+            (leaf,) = specification(like).leaves
+            draws = self.world.streams.generator("probe of experts", self.number).standard_normal
+            probe = torch.from_numpy(draws((*leaf.shape[:-2], tokens, leaf.shape[-1]))).to(leaf.dtype)
+            self._similarity = executor.value(executor.submit(similarities, self.part, self.weights, probe))
+        return self.policy.miss.replaced(missing, held, self._similarity)
 
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
         """Keep, for the step, the gradients of an expert's weights that came of a user's tokens."""
@@ -90,91 +135,234 @@ class ExpertLayer:
 
         Raises ValueError if sites may have fetched experts, since those copies would keep the old weights.
         """
-        if self.cache is not None:
+        if self.sites.cache is not None:
             raise ValueError("experts that a cache may hold cannot be trained: its copies would keep the old weights")
         for expert, callers in zip(self.experts, self._callers, strict=True):
             own = [user for user in users if user in callers]
             expert.step(own, (1 / max(len(own), 1),) * len(own))
             callers.clear()
+        self._similarity = None
 
 
 class RoutedTokens:
-    """The tokens of one user's request or mini-batch in a layer, by expert."""
+    """The tokens of one user's request or mini-batch in a layer: (..., tokens, width), with leading ones, if any."""
 
-    def __init__(self, layer: ExpertLayer, user: User, chosen: Tensor) -> None:
-        self.layer, self.user, self.tokens = layer, user, len(chosen)
-        self.positions = routes(chosen)
-        """Which of the tokens each expert has."""
+    def __init__(
+        self, layer: ExpertLayer, user: User, chosen: Tensor, weights: Value[Tensor] | None, request: int | None
+    ) -> None:
+        """Arguments as in `ExpertLayer.route`."""
+        self.layer, self.user, self.request = layer, user, request
+        self.chosen, self.weights = chosen.reshape(len(chosen), -1), weights
+        self.pairs = routes(chosen)
+        """The pairs of each expert."""
+        self.calls: list[SiteCall] = []
+        """The completed calls of the latest pass, in the order of their ends."""
+        self.weight_gradients: Deferred[Tensor] | None = None
+        """Gradients with respect to the gate's weights, (tokens, top_k), after a backward pass; else None."""
+        self._gate: tuple[Value[Tensor], Tensor] | None = None  # weights before some were skipped, and which were kept
+        self._waits: set[int] = set()  # experts that are fetched before they are called
+        self._at: dict[int, Server] = {}  # where each expert was called, which keeps what the backward pass needs
         self._sent: dict[int, Deferred[Tensor]] = {}
+        self._outputs: dict[int, Deferred[Tensor]] = {}
 
     def forward(self, tokens: Tokens) -> Process[Deferred[Tensor]]:
-        """Call the experts with the tokens, (tokens, width).
+        """Call the experts with the tokens, (..., tokens, width).
 
-        Returns their outputs, summed for each token, deferred, (tokens, width of outputs).
+        Returns their outputs, weighted and summed for each token, deferred, (..., tokens, width of outputs).
         """
-        layer, self._sent = self.layer, self._dispatched(tokens)
-        for expert in self._sent:
-            layer.request(self.user, expert)
-        outputs = yield from join(
-            layer.world.env,
-            [
-                call(*self._called(each), sent, steps.front, layer.part, layer.weights[each], kind="expert_forward")
-                for each, sent in self._sent.items()
-            ],
-        )
-        return self._combined(outputs)
+        layer, submit = self.layer, self.layer.world.executor.submit
+        self._treat_misses(tokens)
+        self._sent = {each: submit(pairs.dispatched, tokens, own.positions) for each, own in self.pairs.items()}
+        works = {each: self._work(each, steps.front, layer.weights[each], sent) for each, sent in self._sent.items()}
+
+        def exchange(works: Sequence[ExpertWork], sent: int, count: int) -> Exchange:
+            messages, outputs = layer.policy.messages, works[0].plan.profile.outputs[0].tree
+            return (
+                messages.forward(tokens, sent, count, layer.names, weighted=self.weights is not None),
+                messages.answer(outputs, sent, count),
+            )
+
+        self._outputs = yield from self._called(works, exchange, "expert_forward")
+        return self._added(self._outputs, tokens, self.weights)
 
     def backward(self, gradients: Tokens) -> Process[Deferred[Tensor]]:
         """Call the experts with the gradients of their summed outputs, once their forward pass is over.
 
-        Returns those of the tokens, summed for each, deferred; those of an expert's weights stay where it is, for the
-        step of the layer.
+        Returns those of the tokens, summed for each, deferred; those of the gate's weights are `weight_gradients`, and
+        those of an expert's weights stay where it is, for the step of the layer.
         """
-        layer, work = self.layer, steps.middle_gradients
-        done = yield from join(
-            layer.world.env,
-            [
-                call(*self._called(each), dy, work, layer.part, layer.weights[each], z, kind="expert_backward")
-                for (each, z), dy in zip(self._sent.items(), self._dispatched(gradients).values(), strict=True)
-            ],
-        )
-        for expert, (of_weights, _) in zip(self.positions, done, strict=True):
+        layer = self.layer
+        of_outputs = {each: self._of_outputs(gradients, each) for each in self.pairs}
+        works = {
+            each: self._work(each, steps.middle_gradients, layer.weights[each], self._sent[each], dy)
+            for each, dy in of_outputs.items()
+        }
+
+        def exchange(works: Sequence[ExpertWork], sent: int, count: int) -> Exchange:
+            messages, of_tokens = layer.policy.messages, works[0].plan.profile.outputs[-1].tree
+            return (
+                messages.backward(gradients, sent),
+                messages.gradient(of_tokens, sent, count, weighted=self.weights is not None),
+            )
+
+        done = yield from self._called(works, exchange, "expert_backward")
+        for expert, (of_weights, _) in done.items():
             layer.add(self.user, expert, of_weights)
-        return self._combined([of_tokens for _, of_tokens in done])
+        self.weight_gradients = self._of_gate(gradients)
+        return self._added({each: of_tokens for each, (_, of_tokens) in done.items()}, gradients)
 
-    def _called(self, expert: int) -> tuple[World, User, Expert, Sequence[Server]]:
-        return self.layer.world, self.user, Expert(self.layer.number, expert), self.layer.sites
+    def _treat_misses(self, tokens: Tokens) -> None:
+        """Note misses and begin to fetch what is missing; skip or substitute experts if the policy says so."""
+        sites, policy = self.layer.sites, self.layer.policy.miss
+        missing = [each for each in self.pairs if not sites.hits(sites.holders(self.user, each))]
+        if not missing:
+            return
+        for expert in missing:
+            sites.miss(self.user, expert)
+            if policy.fetches:
+                sites.fetch(self.user, expert, self.layer.weights[expert])
+        self._waits = set(missing) if policy.waits else set()
+        replaced = self.layer.replaced(self.user, missing, tokens)
+        if replaced is not None:
+            for expert in missing:
+                self._record_miss(expert)
+            self._replace(replaced)
 
-    def _dispatched(self, tokens: Tokens) -> dict[int, Deferred[Tensor]]:
+    def _replace(self, replaced: dict[int, int]) -> None:
+        """Put other experts, or none, in place of some; the weights of tokens that lose experts are scaled up."""
+        self.chosen = self.chosen.clone().apply_(lambda each: replaced.get(each, each))
+        self.pairs = routes(self.chosen)
+        kept = self.chosen != NO_EXPERT
+        if self.weights is not None and not kept.all():
+            self._gate = self.weights, kept
+            self.weights = self.layer.world.executor.submit(renormalised, self.weights, kept)
+
+    def _work(self, expert: int, operation: Operation, *args: object) -> ExpertWork:
+        plan = self.layer.world.executor.plan(operation, self.layer.part, *args)
+        positions = self.pairs[expert].positions
+        return ExpertWork(Expert(self.layer.number, expert), len(positions), positions, plan)
+
+    def _called(self, works: dict[int, ExpertWork], exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
+        """Call all experts side by side; returns what their operations return, in the order of their numbers."""
+        self.calls = []
+        at_once = {each: work for each, work in works.items() if each not in self._waits}
+        later = [self._after_fetch(work, exchange, kind) for each, work in works.items() if each in self._waits]
+        branches = [self._at_sites(at_once, exchange, kind), *later] if at_once else later
+        results = _merged((yield from join(self.layer.world.env, branches)))
+        self._waits = set()
+        return {each: results[each] for each in works}
+
+    def _after_fetch(self, work: ExpertWork, exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
+        """Call an expert when the user's cache has fetched it; at the origin if it is not stored."""
+        sites, expert = self.layer.sites, work.expert.number
+        process = sites.fetch(self.user, expert, self.layer.weights[expert])
+        if process is not None and sites.cache is not None:
+            yield process
+            self._at[expert] = sites.cache(self.user)
+        return (yield from self._at_sites({expert: work}, exchange, kind))
+
+    def _at_sites(self, works: dict[int, ExpertWork], exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
+        """Select a site for each expert, and call those of each site together."""
+        sites, holders = self.layer.sites, {}
+        for expert in works:
+            holders[expert] = yield from sites.await_holders(self.user, expert)
+        free = {each: those for each, those in holders.items() if self._at.get(each) not in those}
+        if free:
+            delays_s = partial(self._delays_s, works, exchange)
+            self._at |= sites.select(self.user, free, self.layer.policy.selection, delays_s)
+        groups: dict[Server, list[ExpertWork]] = {}
+        for expert, work in works.items():
+            waits, hit = expert in self._waits, sites.hits(holders[expert])
+            action = self.layer.policy.miss.action if waits else None if hit else FromCloud.action
+            work = work._replace(hit=hit and not waits, miss_action=action)
+            groups.setdefault(self._at[expert], []).append(work)
+        branches = [self._at_site(site, group, exchange, kind) for site, group in groups.items()]
+        return _merged((yield from join(self.layer.world.env, branches)))
+
+    def _at_site(
+        self, site: Server, works: list[ExpertWork], exchange: MakeExchange, kind: str
+    ) -> Process[dict[int, Any]]:
+        """Call experts at a site; if it goes away meanwhile, at the next sites that hold them."""
+        call = SiteCall(self.layer.world, self.user, site, works, kind=kind, request=self.request)
+        try:
+            results = yield from call.run(exchange(works, call.tokens, call.pairs))
+        except simpy.Interrupt:
+            if self.user.node.away or not site.node.away:
+                raise
+            return (yield from self._at_sites({work.expert.number: work for work in works}, exchange, kind))
+        self.calls.append(call)
+        return {work.expert.number: result for work, result in zip(works, results, strict=True)}
+
+    def _delays_s(
+        self, works: Mapping[int, ExpertWork], exchange: MakeExchange, expert: int, site: Server
+    ) -> tuple[float, float]:
+        """Expected delay of a call of an expert alone, and the part of it that is work."""
+        work = works[expert]
+        (there, back), wire = exchange([work], work.pairs, work.pairs), self.user.wire
+        return self.user.call_s(site, wire.bits(*there), work.plan, wire.bits(*back))
+
+    def _record_miss(self, expert: int) -> None:
+        """Write the row of a missing expert that is not called."""
+        world, policy = self.layer.world, self.layer.policy.miss
+        world.journal.expert_call(
+            call=None,
+            user=self.user.number,
+            request=self.request,
+            layer=self.layer.number,
+            expert=expert,
+            node=self.layer.sites.origin.node.name,
+            kind="expert_forward",
+            tokens=0,
+            pairs=len(self.pairs[expert].positions),
+            bits_up=0,
+            bits_down=0,
+            round=world.journal.round,
+            start_s=world.env.now,
+            wait_s=None,
+            service_s=None,
+            hit=False,
+            miss_action=policy.action,
+            energy_j=None,
+            interrupted=False,
+        )
+
+    def _of_outputs(self, gradients: Tokens, expert: int) -> Deferred[Tensor]:
+        """Gradients with respect to the outputs of an expert, from those with respect to the sums."""
+        submit, (positions, mask) = self.layer.world.executor.submit, self.pairs[expert]
+        if self.weights is None:
+            return submit(pairs.dispatched, gradients, positions)
+        return submit(pairs.output_gradients, gradients, positions, mask, self.weights)
+
+    def _of_gate(self, gradients: Tokens) -> Deferred[Tensor] | None:
+        """Gradients with respect to the weights that the gate gave, before experts were skipped."""
+        if self.weights is None:
+            return None
         submit = self.layer.world.executor.submit
-        return {expert: submit(dispatched, tokens, positions) for expert, positions in self.positions.items()}
+        total: Value[Tensor] = torch.zeros(self.chosen.shape, dtype=self.layer.world.precision)
+        for expert, (positions, mask) in self.pairs.items():
+            args = (positions, mask, gradients, self._outputs[expert])
+            total = submit(pairs.added_weight_gradients, total, *args)
+        of_weights = total if isinstance(total, Deferred) else submit(torch.clone, total)
+        return of_weights if self._gate is None else submit(renormalised_gradient, *self._gate, of_weights)
 
-    def _combined(self, outputs: list[Deferred[Tensor]]) -> Deferred[Tensor]:
-        return self.layer.world.executor.submit(combined, self.tokens, list(self.positions.values()), outputs)
+    def _added(
+        self, outputs: Mapping[int, Deferred[Tensor]], like: Tokens, weights: Value[Tensor] | None = None
+    ) -> Deferred[Tensor]:
+        """What experts return, weighted and summed for each token in the order of the experts, (..., tokens, width).
+
+        A token without experts has zeros; without outputs of any expert, these are as wide as the tokens `like`.
+        """
+        submit, (tokens,) = self.layer.world.executor.submit, specification(like).leaves
+        width = next((specification(each).leaves[0].shape[-1] for each in outputs.values()), tokens.shape[-1])
+        total: Value[Tensor] = torch.zeros((*tokens.shape[:-1], width), dtype=tokens.dtype)
+        for expert, output in outputs.items():
+            positions, mask = self.pairs[expert]
+            if weights is None:
+                total = submit(pairs.added, total, positions, output)
+            else:
+                total = submit(pairs.added_weighted, total, positions, mask, weights, output)
+        return total if isinstance(total, Deferred) else submit(torch.clone, total)
 
 
-def routes(chosen: Tensor) -> dict[int, Tensor]:
-    """Which tokens go to each expert: by expert, ascending, the positions of its tokens, ascending.
-
-    `chosen` has the numbers of the experts of each token, (tokens,) or (tokens, experts per token), integers that have
-    been read. Experts without tokens are left out.
-    """
-    each = chosen.reshape(len(chosen), -1)
-    return {expert: (each == expert).any(-1).nonzero()[:, 0] for expert in sorted(set(each.flatten().tolist()))}
-
-
-def dispatched(tokens: Tensor, positions: Tensor) -> Tensor:
-    """The tokens at some positions: (tokens, width) to (positions, width)."""
-    return tokens.index_select(0, positions)
-
-
-def combined(tokens: int, positions: list[Tensor], outputs: list[Tensor]) -> Tensor:
-    """What experts return, summed over the experts of each token in the order of the lists: (tokens, width).
-
-    `positions` and `outputs` have an entry for each expert, (its tokens,) and (its tokens, width). A token that no
-    expert had is zero.
-    """
-    total = outputs[0].new_zeros(tokens, *outputs[0].shape[1:])
-    for each, output in zip(positions, outputs, strict=True):
-        total = total.index_add(0, each, output)
-    return total
+def _merged(results: Sequence[dict[int, Any]]) -> dict[int, Any]:
+    return {expert: result for each in results for expert, result in each.items()}

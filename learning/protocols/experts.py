@@ -1,23 +1,39 @@
-"""A call of an expert of a mixture at the site that holds it.
+"""A call of experts of a mixture at a site that holds them: one message there, one job, one message back.
 
-user -> site    some of the user's tokens       nothing where the site is on the user's own device, here and below
-site            waits for a slot; the expert's work on the tokens
-site -> user    the result
+user -> site    hidden states, each token once; expert and weight of each pair   nothing on the user's own device
+site            waits for a slot; the work of all experts called, on the tokens of each
+site -> user    for each token the sum of the experts' outputs, weighted; or the output of each pair
+
+With hidden states of d numbers of q bits, tokens B and pairs P of token and expert, the sizes are
+
+    there    |B| d q + |P| (ceil(log2(experts of the model)) + bits of a weight) + header
+    back     |B| d q + header, or |P| d q + header for `per_expert`
+
+and in a backward pass |B| d q + header there, with the gradients of the sums, and |B| d q + |P| bits of a weight +
+header back, with the gradients of hidden states and weights; the site has kept the rest.
+[Wireless mixture of experts, with the gate at the user: Xue et al., arXiv 2411.06681]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, overload
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
 
 import simpy
-from torch import Tensor
+import torch
+from annotated_types import Ge
+from torch import Size, Tensor
 
-from learning.executor.base import A, B, One
-from learning.executor.deferred import Deferred, Operation, Value, specification
-from learning.parties import PLAIN, Server, User
+from learning.codecs import Bundle, FixedWidth, Identity
+from learning.executor.base import OperationPlan
+from learning.executor.deferred import Value, specification
+from learning.parties import Message, Server, User
 from learning.ports import Process, Stay
 from learning.world import World
+
+HEADER = 0
+"""The content of a header, one number."""
 
 
 class Expert(NamedTuple):
@@ -33,129 +49,179 @@ class Expert(NamedTuple):
 
 
 Tokens = Value[Tensor]
-"""Features of tokens, or gradients with respect to them: (tokens, width)."""
+"""Features of tokens, or gradients with respect to them: (..., tokens, width)."""
 
 
-@overload
-def call(
-    world: World,
-    user: User,
-    expert: Expert,
-    sites: Sequence[Server],
-    tokens: Tokens,
-    operation: Callable[..., tuple[A, B]],
-    *args: object,
-    kind: str,
-) -> Process[tuple[Deferred[A], Deferred[B]]]: ...
+@dataclass(frozen=True)
+class CallMessages:
+    """Contents of the messages of calls, beside the hidden states, which are sent as they are."""
+
+    returns: Literal["partial_sum", "per_expert"] = "partial_sum"
+    """Answer of a site: for each token the weighted sum over the experts that it called there, or each one's output."""
+    header_bits: Annotated[int, Ge(0)] = 128
+    """Bits of the header of each message; 0 leaves it out."""
+    weight_bits: Annotated[int, Ge(0)] = 16
+    """Bits of the gate's weight of a pair, and of the gradient with respect to it. Values arrive exactly."""
+
+    def forward(
+        self, tokens: Tokens, count: int, pairs: int, experts: int, *, weighted: bool
+    ) -> tuple[Message, Bundle]:
+        """The message to a site, and its codec.
+
+        Args:
+            tokens: the tokens of the whole pass, whose shape is (..., tokens, width).
+            count: how many of them are sent.
+            pairs: pairs of token and expert.
+            experts: number of experts of the model, which names are to distinguish.
+            weighted: whether the site gets weights of the pairs.
+        """
+        name_bits = max(experts - 1, 0).bit_length()
+        message = (_rows(tokens, count), _numbers(pairs), _numbers(pairs if weighted else 0), HEADER)
+        return message, self._bundle(FixedWidth(name_bits), FixedWidth(self.weight_bits))
+
+    def answer(self, outputs: Tokens, count: int, pairs: int) -> tuple[Message, Bundle]:
+        """The answer to `forward`; `outputs` are those of one expert, (..., its tokens, width)."""
+        return (_rows(outputs, pairs if self.returns == "per_expert" else count), HEADER), self._bundle()
+
+    def backward(self, gradients: Tokens, count: int) -> tuple[Message, Bundle]:
+        """The message of a backward pass: gradients with respect to the sums, whose shape is (..., tokens, width)."""
+        return (_rows(gradients, count), HEADER), self._bundle()
+
+    def gradient(self, gradients: Tokens, count: int, pairs: int, *, weighted: bool) -> tuple[Message, Bundle]:
+        """The answer to `backward`; `gradients` are those of the tokens of one expert, (..., its tokens, width)."""
+        message = (_rows(gradients, count), _numbers(pairs if weighted else 0), HEADER)
+        return message, self._bundle(FixedWidth(self.weight_bits))
+
+    def _bundle(self, *of_pairs: FixedWidth) -> Bundle:
+        return Bundle((Identity(), *of_pairs, FixedWidth(self.header_bits)))
 
 
-@overload
-def call(
-    world: World,
-    user: User,
-    expert: Expert,
-    sites: Sequence[Server],
-    tokens: Tokens,
-    operation: Callable[..., One],
-    *args: object,
-    kind: str,
-) -> Process[Deferred[One]]: ...
+Exchange = tuple[tuple[Message, Bundle], tuple[Message, Bundle]]
+"""Message to a site and answer, each with its codec."""
 
 
-def call(
-    world: World,
-    user: User,
-    expert: Expert,
-    sites: Sequence[Server],
-    tokens: Tokens,
-    operation: Operation,
-    *args: object,
-    kind: str,
-) -> Process[Any]:
-    """Send tokens to a site that holds an expert, have `operation(*args, tokens)` done there, get the result back.
+class ExpertWork(NamedTuple):
+    """The work of one expert on some tokens of a user."""
 
-    Args:
-        world: the world of the run.
-        user: whose tokens they are.
-        expert: which expert is called.
-        sites: in the order of preference; the first of them that holds the expert is called.
-        tokens: what is sent, (tokens, width): features, or gradients with respect to the expert's outputs.
-        operation: the work of the expert. Of two values that it returns the first stays at the site.
-        args: its first arguments, the weights of the expert among them.
-        kind: what the job is called in the tables `computations` and `expert_calls`.
-
-    Returns what the operation returns, deferred, and as it arrives what is sent to the user. Writes a row of
-    `expert_calls`.
-
-    Raises ValueError if no site holds the expert.
-    """
-    site = first_that_holds(expert, sites)
-    called = _Called(world, user, expert, site, kind, specification(tokens).leaves[0].shape[0], hit=site is sites[0])
-    try:
-        received = yield from called.up(tokens)
-        result = yield from called.served(operation, *args, received)
-        kept, answer = result if isinstance(result, tuple) else (None, result)
-        answer = yield from called.down(answer)
-    except simpy.Interrupt:
-        called.record(interrupted=True)
-        raise
-    called.record(interrupted=False)
-    return answer if kept is None else (kept, answer)
+    expert: Expert
+    """The expert."""
+    pairs: int
+    """Number of its tokens."""
+    positions: Tensor
+    """Positions of its tokens among those of the pass, (pairs,)."""
+    plan: OperationPlan
+    """The operation."""
+    hit: bool = True
+    """Whether another site than the origin holds the expert."""
+    miss_action: str | None = None
+    """What was done about a miss; None for a hit."""
 
 
-class _Called:
-    """A call under way, and its row of `expert_calls`."""
+class SiteCall:
+    """A call of some experts at one site on behalf of a user. Its times are those of simulated time, in seconds."""
+
+    arrived_s: float
+    """Instant at which the message had arrived at the site."""
+    stay: Stay | None = None
+    """Time in the queue and on the processor of the site; None before the work is finished."""
+    done_s: float
+    """Instant at which the work was finished."""
+    end_s: float
+    """Instant at which the user had the answer."""
 
     def __init__(
-        self, world: World, user: User, expert: Expert, site: Server, kind: str, tokens: int, *, hit: bool
+        self,
+        world: World,
+        user: User,
+        site: Server,
+        works: Sequence[ExpertWork],
+        *,
+        kind: str,
+        request: int | None = None,
     ) -> None:
-        self.world, self.user, self.expert, self.site = world, user, expert, site
-        self.kind, self.tokens, self.hit = kind, tokens, hit
-        self.round, self.start_s = world.journal.round, world.env.now
+        """A call that begins now.
+
+        Args:
+            world: the world of the run.
+            user: whose tokens they are.
+            site: the site.
+            works: the work of each expert that is called.
+            kind: what the job is called in the tables `computations` and `expert_calls`.
+            request: number of the user's request; None in training.
+        """
+        self.world, self.user, self.site, self.works = world, user, site, works
+        self.kind, self.request = kind, request
+        self.pairs = sum(each.pairs for each in works)
+        """Pairs of token and expert."""
+        self.tokens = works[0].pairs if len(works) == 1 else _distinct([each.positions for each in works])
+        """Distinct tokens, each of which is sent once."""
+        self.sent_s = world.env.now
+        """Instant of the call."""
         self.bits_up = self.bits_down = 0
-        self.stay: Stay | None = None
+        self._round = world.journal.round
 
-    def up(self, tokens: Tokens) -> Process[Tokens]:
-        """Send the tokens to the site."""
-        self.bits_up = self._bits(tokens)
-        return (yield from self.user.send(self.site, tokens, "token"))
+    def run(self, exchange: Exchange) -> Process[list[Any]]:
+        """Send the message, have the work done, and get the answer.
 
-    def served(self, operation: Operation, *args: object) -> Process[Any]:
-        """Wait for a slot at the site, and do the work."""
-        result, self.stay = yield from self.site.serve(operation, *args, kind=self.kind, user=self.user)
-        return result
+        Returns what the operations of the experts return, deferred. Writes a row of `expert_calls` for each expert.
+        """
+        there, back = exchange
+        try:
+            self.bits_up = self._bits(*there)
+            yield from self.user.send(self.site, there[0], "token", there[1])
+            self.arrived_s = self.world.env.now
+            plans = [each.plan for each in self.works]
+            results, self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.user)
+            self.done_s = self.world.env.now
+            self.bits_down = self._bits(*back)
+            yield from self.site.send(self.user, back[0], "token", back[1])
+        except simpy.Interrupt:
+            self._record(interrupted=True)
+            raise
+        self.end_s = self.world.env.now
+        self._record(interrupted=False)
+        return results
 
-    def down(self, answer: Tokens) -> Process[Tokens]:
-        """Send the answer to the user."""
-        self.bits_down = self._bits(answer)
-        return (yield from self.site.send(self.user, answer, "token"))
+    def _record(self, *, interrupted: bool) -> None:
+        """Write the rows of the call, which is over now; its bits, time of service and energy are shared by pairs."""
+        number, stay = self.world.journal.next_call(), self.stay
+        for each in self.works:
+            share = each.pairs / self.pairs
+            self.world.journal.expert_call(
+                call=number,
+                user=self.user.number,
+                request=self.request,
+                layer=each.expert.layer,
+                expert=each.expert.number,
+                node=self.site.node.name,
+                kind=self.kind,
+                tokens=self.tokens,
+                pairs=each.pairs,
+                bits_up=self.bits_up * share,
+                bits_down=self.bits_down * share,
+                round=self._round,
+                start_s=self.sent_s,
+                wait_s=None if stay is None else stay.wait_s,
+                service_s=None if stay is None else stay.service_s * share,
+                hit=each.hit,
+                miss_action=each.miss_action,
+                energy_j=None if stay is None or stay.energy_j is None else stay.energy_j * share,
+                interrupted=interrupted,
+            )
 
-    def record(self, *, interrupted: bool) -> None:
-        """Write the row of the call, which is over now."""
-        self.world.journal.expert_call(
-            user=self.user.number,
-            layer=self.expert.layer,
-            expert=self.expert.number,
-            node=self.site.node.name,
-            kind=self.kind,
-            tokens=self.tokens,
-            bits_up=self.bits_up,
-            bits_down=self.bits_down,
-            round=self.round,
-            start_s=self.start_s,
-            wait_s=None if self.stay is None else self.stay.wait_s,
-            service_s=None if self.stay is None else self.stay.service_s,
-            hit=self.hit,
-            interrupted=interrupted,
-        )
-
-    def _bits(self, what: Tokens) -> int:
-        return 0 if self.site.node.is_on(self.user.node) else self.user.wire.bits(what, PLAIN)
+    def _bits(self, what: Message, codec: Bundle) -> int:
+        return 0 if self.site.node.is_on(self.user.node) else self.user.wire.bits(what, codec)
 
 
-def first_that_holds(expert: Expert, sites: Sequence[Server]) -> Server:
-    """The first site that holds an expert. Raises ValueError if there is none."""
-    for site in sites:
-        if site.holds(expert):
-            return site
-    raise ValueError(f"{expert} is called, and none of {', '.join(site.node.name for site in sites)} holds it")
+def _distinct(positions: Sequence[Tensor]) -> int:
+    return len(set().union(*(each.tolist() for each in positions)))
+
+
+def _rows(like: Tokens, count: int) -> Tensor:
+    """The shape of `count` tokens, as those of `like`, (..., tokens, width)."""
+    (leaf,) = specification(like).leaves
+    return torch.empty(Size((*leaf.shape[:-2], count, leaf.shape[-1])), dtype=leaf.dtype, device="meta")
+
+
+def _numbers(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.int64, device="meta")

@@ -18,6 +18,9 @@ def join(env: simpy.Environment, works: Iterable[Process[T]]) -> Process[list[T]
     If the caller or one of the processes is interrupted, as when a device goes away, all that still run are interrupted
     too and simpy.Interrupt is raised.
     """
+    works = list(works)
+    if len(works) == 1:
+        return [(yield from works[0])]
     processes = [env.process(_until_interrupted(work)) for work in works]
     try:
         yield simpy.events.Condition(env, _done_or_lost, processes)

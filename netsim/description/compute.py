@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from netsim.faults import AlwaysAvailable, Availability, SiteOutage
 from netsim.queueing import Discipline, Fifo
 from netsim.slowdown import NoSlowdown, SlowdownLaw
 from netsim.storage import Eviction, NoEviction
@@ -90,6 +91,11 @@ class SiteDescription(ServerDescription):
     """Number of the station at which the site is; null is in the core, which all stations reach over the backhaul."""
     delay_s: Annotated[float, Ge(0)] = 0.0
     """One-way delay in seconds between the core and the site, such as a distant cloud; must be 0 at a station."""
+    availability: Availability = field(default_factory=AlwaysAvailable)
+    """Law of availability: the times at which the site goes away and returns. Its work and all messages to and from it
+    are abandoned when it goes away; what it stores stays there. Laws with a value for each user take the first."""
+    outages: tuple[SiteOutage, ...] = ()
+    """Further outages of the site, as a list."""
 
     def __post_init__(self) -> None:
         if self.station is not None and self.delay_s > 0:

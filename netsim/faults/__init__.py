@@ -1,8 +1,8 @@
 """Devices that go away: by laws of availability, in listed outages, or permanently when they die."""
 
 from netsim.faults.availability import AlwaysAvailable, Availability, DailyAvailability, OnOffAvailability, Span
-from netsim.faults.outages import Outage
-from netsim.faults.presence import Presence
+from netsim.faults.outages import Outage, SiteOutage
+from netsim.faults.presence import DevicePresence, Presence, SitePresence
 from netsim.faults.recorded import RecordedAvailability
 
 __all__ = [
@@ -10,10 +10,13 @@ __all__ = [
     "AlwaysAvailable",
     "Availability",
     "DailyAvailability",
+    "DevicePresence",
     "OnOffAvailability",
     "Outage",
     "Presence",
     "RecordedAvailability",
+    "SiteOutage",
+    "SitePresence",
     "Span",
 ]
 

@@ -7,17 +7,42 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from netsim.exogenous import ExogenousEvents
-from netsim.faults.availability import Span, weibull_s
-from netsim.faults.outages import absences, merged
-from netsim.faults.presence import Presence
+from netsim.faults.availability import Availability, Span, weibull_s
+from netsim.faults.outages import SiteOutage, absences, merged
+from netsim.faults.presence import DevicePresence, SitePresence
 from netsim.streams import Streams
 
 if TYPE_CHECKING:
     from netsim.description import FaultsDescription
 
 
+def install_site_faults(
+    availability: Availability,
+    outages: Sequence[SiteOutage],
+    presence: SitePresence,
+    exogenous: ExogenousEvents,
+    streams: Streams,
+) -> None:
+    """Schedule all absences of a site.
+
+    Args:
+        availability: law of availability; its draws are named by the site.
+        outages: listed outages.
+        presence: the presence of the site.
+        exogenous: agenda of the events.
+        streams: random numbers of the run.
+
+    Raises:
+        ValueError: a recording does not fit; the message is one sentence.
+    """
+    (away,) = availability.away(1, streams.of(f"site {presence.name}"))
+    exogenous.follow(absences(presence, "availability", away))
+    exogenous.follow(absences(presence, "outage", merged(outage.span for outage in outages)))
+    exogenous.awaited.append(lambda: presence.awaited)
+
+
 def install_faults(
-    faults: FaultsDescription, presences: Sequence[Presence], exogenous: ExogenousEvents, streams: Streams
+    faults: FaultsDescription, presences: Sequence[DevicePresence], exogenous: ExogenousEvents, streams: Streams
 ) -> None:
     """Schedule all absences of devices.
 

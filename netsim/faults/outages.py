@@ -26,8 +26,7 @@ class Outage:
     """Simulated time at which the device returns, in seconds; null is never: it dies."""
 
     def __post_init__(self) -> None:
-        if self.until_s is not None and self.until_s <= self.from_s:
-            raise ValueError(f"until_s ({self.until_s:g}) must come after from_s ({self.from_s:g})")
+        _check(self.from_s, self.until_s)
 
     @property
     def span(self) -> Span:
@@ -35,11 +34,34 @@ class Outage:
         return self.from_s, inf if self.until_s is None else self.until_s
 
 
+@dataclass(frozen=True)
+class SiteOutage:
+    """An outage of one site."""
+
+    from_s: Annotated[float, Ge(0)]
+    """Simulated time at which the site goes away, in seconds."""
+    until_s: float | None = None
+    """Simulated time at which the site returns, in seconds; null is never."""
+
+    def __post_init__(self) -> None:
+        _check(self.from_s, self.until_s)
+
+    @property
+    def span(self) -> Span:
+        """Start and end in seconds; the end is inf if the site never returns."""
+        return self.from_s, inf if self.until_s is None else self.until_s
+
+
+def _check(from_s: float, until_s: float | None) -> None:
+    if until_s is not None and until_s <= from_s:
+        raise ValueError(f"until_s ({until_s:g}) must come after from_s ({from_s:g})")
+
+
 def absences(presence: Presence, cause: str, spans: Iterator[Span]) -> Steps:
-    """Make a device absent in given spans; a coroutine for `ExogenousEvents.follow`.
+    """Make a device or site absent in given spans; a coroutine for `ExogenousEvents.follow`.
 
     Args:
-        presence: the presence of the device.
+        presence: the presence of the device or site.
         cause: cause of the absences, for the table `outages`.
         spans: starts and ends in seconds, in order and without overlap.
     """

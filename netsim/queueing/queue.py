@@ -54,6 +54,8 @@ class Stay(NamedTuple):
     """True if service began."""
     interrupt: simpy.Interrupt | None
     """The interrupt that ended the stay before the job was done; None if it is done."""
+    energy_j: float | None = None
+    """Energy of the job in J, as far as it was served; None without an energy model."""
 
 
 class QueueFull(Exception):

@@ -46,7 +46,8 @@ def test_the_instant_of_emptiness_is_exact() -> None:
     assert row["compute_j"] + row["idle_j"] == pytest.approx(1.0, rel=1e-14)
     assert (row["charge_j"], row["harvested_j"]) == (0.0, 0.0)
     cell.network.record_end()
-    assert cell.rows("outages") == [{"user": 0, "start_s": pytest.approx(11.4), "end_s": None, "cause": "battery"}]
+    outage = {"user": 0, "start_s": pytest.approx(11.4), "end_s": None, "cause": "battery", "site": None}
+    assert cell.rows("outages") == [outage]
 
 
 def test_a_harvesting_device_returns() -> None:

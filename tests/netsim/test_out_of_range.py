@@ -214,7 +214,9 @@ def test_a_radio_link_fails_when_a_block_has_been_sent_anew_as_often_as_may_be(l
     assert (row["lost"], row["attempts"], row["failed"]) == (1e6, attempts, attempts)
     assert row["end_s"] == pytest.approx(1e-3 * attempts)
     assert cause == "the radio link of user 0 has failed"
-    assert w.rows("outages") == [{"user": 0, "start_s": row["end_s"], "end_s": row["end_s"], "cause": "radio_link"}]
+    assert w.rows("outages") == [
+        {"user": 0, "start_s": row["end_s"], "end_s": row["end_s"], "cause": "radio_link", "site": None}
+    ]
 
 
 def test_without_a_limit_blocks_are_sent_anew_for_ever() -> None:

@@ -40,7 +40,9 @@ def test_rounds_are_filled_from_those_who_can_work(name: str) -> None:
     assert list(rounds.dropped) == [0] * 6
     assert list(jobs.groupby("round").user.unique().map(list)) == [[1], [2], [3]] * 2
     cause = "memory" if name == "memory" else "budget"
-    assert result.table("outages").to_pylist() == [{"user": 0, "start_s": 0.0, "end_s": None, "cause": cause}]
+    assert result.table("outages").to_pylist() == [
+        {"user": 0, "start_s": 0.0, "end_s": None, "cause": cause, "site": None}
+    ]
 
 
 @limits

@@ -43,7 +43,9 @@ def test_left_out(largest: dict[int, int]) -> None:
     memory = [largest[user] - (user == 2) for user in range(4)]
     result = limited(compute__devices__memory_bytes=memory, compute__devices__on_out_of_memory="exclude")
     assert set(result.table("computations")["user"].to_pylist()) - {None} == {0, 1, 3}
-    assert result.table("outages").to_pylist() == [{"user": 2, "start_s": 0.0, "end_s": None, "cause": "memory"}]
+    assert result.table("outages").to_pylist() == [
+        {"user": 2, "start_s": 0.0, "end_s": None, "cause": "memory", "site": None}
+    ]
     absent = limited(network__faults__outages=[{"user": 2, "from_s": 0.0}])
     assert result.tables["transfers"] == absent.tables["transfers"]
 
