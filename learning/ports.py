@@ -214,13 +214,6 @@ class UserNode(Protocol):
         """
         ...
 
-    def backhaul_s(self, to: Any, bits: float) -> float:
-        """Time in s that a message of `bits` takes on idle lines between the user's station and a server, either way.
-
-        Radio links are not included.
-        """
-        ...
-
     def send(self, to: Any, bits: float, kind: str) -> Timed:
         """Transmit `bits` to a server on the uplink; `kind` is the message's name in the table `transfers`."""
         ...

@@ -193,7 +193,8 @@ class OutageRow(NamedTuple):
         str,
         Column(
             "",
-            "availability, outage, death or battery (device off), memory (an instant: a job did not fit then), budget, or radio_link (link failed then)",
+            "availability, outage, death or battery (device off), memory (an instant: a job did not fit then), budget, "
+            "or radio_link (link failed then)",
         ),
     ]
     site: Annotated[str | None, Column("", "name of the site that was away; null for a user's device")] = None

@@ -100,8 +100,8 @@ class Presence(ABC):
             self._trigger_back()
 
     def record_failure(self, cause: str) -> None:
-        """Write a row of `outages` for a failure at this instant, after which the device is available."""
-        self.journal.outage(OutageRow(self.user, self.env.now, self.env.now, cause))
+        """Write a row of `outages` for a failure at this instant, after which the device or site is available."""
+        self.journal.outage(self._row(self.env.now, self.env.now, cause))
 
     def record(self) -> None:
         """Write a row of `outages` for each cause that lasts beyond the end of the run."""
