@@ -56,7 +56,7 @@ def test_a_transfer_is_given_up_when_its_device_goes_away() -> None:
     assert not user.away
     cell.run(user.send(server, up_bps, "model"))  # nothing is held from before
     assert cell.env.now == pytest.approx(6.5)
-    assert cell.rows("outages") == [{"user": 0, "start_s": 2.0, "end_s": 5.0, "cause": "outage"}]
+    assert cell.rows("outages") == [{"user": 0, "start_s": 2.0, "end_s": 5.0, "cause": "outage", "site": None}]
 
 
 def test_a_job_is_given_up_and_the_others_go_on() -> None:
@@ -68,7 +68,7 @@ def test_a_job_is_given_up_and_the_others_go_on() -> None:
     assert (second["interrupted"], second["service_s"]) == (False, 4.0)
     assert cell.network.users[0].gone
     cell.network.record_end()
-    assert cell.rows("outages") == [{"user": 0, "start_s": 2.0, "end_s": None, "cause": "death"}]
+    assert cell.rows("outages") == [{"user": 0, "start_s": 2.0, "end_s": None, "cause": "death", "site": None}]
 
 
 def test_what_the_server_does_for_a_device_is_given_up_where_it_is_the_devices_own_work() -> None:
