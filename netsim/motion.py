@@ -12,7 +12,8 @@ from netsim.budget import LinkBudget
 from netsim.description import MobilityDescription
 from netsim.handover import Handover, Triggers
 from netsim.journal import Journal
-from netsim.nodes import Station, UserNode
+from netsim.nodes import UserNode
+from netsim.station import Station
 from netsim.tables import HandoverRow, PositionRow
 
 

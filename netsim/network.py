@@ -28,12 +28,13 @@ from netsim.faults import AlwaysAvailable, DevicePresence, SitePresence
 from netsim.faults.causes import install_faults, install_site_faults
 from netsim.journal import Journal
 from netsim.motion import Motion
-from netsim.nodes import ServerNode, Station, UserNode
+from netsim.nodes import ServerNode, UserNode
 from netsim.processor import Processor
 from netsim.radio.band import Band
 from netsim.radio.device import Radio
 from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
 from netsim.slowdown import Slowdowns
+from netsim.station import Station
 from netsim.storage import Storage
 from netsim.streams import Streams
 from netsim.tables import UserRow

@@ -1,4 +1,4 @@
-"""Nodes of the network: stations, users' devices and servers, with their work, which takes simulated time."""
+"""Nodes of the network: users' devices and servers, with their work, which takes simulated time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import simpy
 
@@ -17,44 +17,10 @@ from netsim.processor import Processor
 from netsim.queueing import NO_WEIGHTS, Stay
 from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
+from netsim.station import Station, Terminus, lines
 from netsim.storage import Storage
-from netsim.transfer import AirInterface
 
 T = TypeVar("T")
-
-
-@dataclass(eq=False)
-class Station:
-    """A base station, or one sector of a site with several."""
-
-    number: int
-    uplink: AirInterface
-    downlink: AirInterface
-    to_core: Backhaul | None = None
-    """Line to the core; None takes no time."""
-    from_core: Backhaul | None = None
-    """Line from the core; None takes no time."""
-
-
-class Terminus(Protocol):
-    """An end of the backhaul: a station, or a server in the core."""
-
-    @property
-    def to_core(self) -> Backhaul | None:
-        """Line to the core; None takes no time."""
-        ...
-
-    @property
-    def from_core(self) -> Backhaul | None:
-        """Line from the core; None takes no time."""
-        ...
-
-
-def lines(origin: Terminus, destination: Terminus) -> list[Backhaul]:
-    """Return the lines that a message crosses from one end of the backhaul to another, in order."""
-    if origin is destination:
-        return []
-    return [line for line in (origin.to_core, destination.from_core) if line is not None]
 
 
 @dataclass(eq=False)
