@@ -151,6 +151,22 @@ def test_a_request_that_takes_too_long_leaves_nothing_behind() -> None:
     assert set(abandoned.end_s.round(9)) <= set(slow.end_s.round(9))
 
 
+def test_a_request_is_lost_when_its_user_leaves(tmp_path: Path) -> None:
+    """At that instant, although only a site works for it then, and radio and device of the user are idle."""
+    (tmp_path / "one.csv").write_text("time_s,user\n0.3,0\n")
+    one = stream(arrivals={"name": "recorded", "file": str(tmp_path / "one.csv"), "user_column": "user"})
+    result = ran(
+        streams={"questions": one},
+        compute__sites={"near": {**SITES["near"], "flops_per_s": 5e4}, "far": SITES["far"]},  # takes 0.17 s
+        network__faults={"outages": [{"user": 0, "from_s": 0.4, "until_s": 0.45}]},
+    )
+    (row,) = frame(result, "requests").to_dict("records")
+    (job,) = frame(result, "computations").query("node == 'near'").to_dict("records")
+    assert job["start_s"] < 0.4
+    assert job["interrupted"]
+    assert (row["outcome"], row["end_s"], job["end_s"]) == ("lost", 0.4, 0.4)
+
+
 def test_training_goes_on_beside() -> None:
     """Requests take time of radios and processors, and change no value of the training."""
     rounds = {"learning__stop": {"rounds": 4}, "learning__scheme": "asked_while_training"}
@@ -200,7 +216,8 @@ def test_storms(
     scenario = load(
         TINY,
         settled(
-            streams={name: stream(timeout_s=timeout_s) for name, timeout_s in timeouts_s.items()},
+            streams={name: stream(timeout_s=timeout_s) for name, timeout_s in timeouts_s.items()}
+            | {"at_server": stream(answered_by="server", flops=1e5)},
             network__faults={"outages": away},
             compute__sites={name: {**site, "discipline": queue} for name, site in SITES.items()},
             learning__scheme=scheme,
@@ -221,8 +238,12 @@ def test_storms(
     ]
     assert sorted((row["user"], row["stream"], row["number"]) for row in rows) == sorted(arrivals)
     served = [(row["user"], row["stream"], row["number"]) for row in rows if row["outcome"] == "served"]
-    assert sorted(served) == sorted(answered)
-    assert {row["outcome"] for row in rows} <= {"served", "timed_out", "lost" if outages else "served"}
+    assert sorted(each for each in served if each[1] != "at_server") == sorted(answered)
+    for row in rows:
+        if row["outcome"] == "timed_out":
+            assert row["latency_s"] == pytest.approx(timeouts_s[row["stream"]])
+        if row["outcome"] == "lost":  # at the instant at which the device leaves, or at once
+            assert row["end_s"] in {row["arrival_s"], *(from_s for user, from_s, _ in outages if user == row["user"])}
     assert busy(simulation) == []
 
 
