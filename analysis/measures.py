@@ -12,6 +12,10 @@ ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]
 """Columns of the table `energy` that sum to a user's energy."""
 
 
+PASS_PARTS = ["trunk_s", "uplink_s", "queue_s", "expert_s", "downlink_s", "straggle_s"]
+"""Columns of the table `forward_passes` that sum to the duration of a pass."""
+
+
 class NotRecorded(ValueError):
     """A run never evaluated the metric on the split."""
 
@@ -176,6 +180,39 @@ def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     percentiles = {"median_s": latency.median(), "p95_s": latency.quantile(0.95), "p99_s": latency.quantile(0.99)}
     counts.insert(0, "requested", counts.sum(axis="columns"))
     return counts.rename_axis(columns=None).assign(mean_s=latency.mean(), **percentiles)
+
+
+def with_phase(forward_passes: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `phase` to the table `forward_passes`.
+
+    It is prefill for the first pass of a request, which ends with the first output token or the class of a sample, and
+    decode for the others, each of which ends with one more output token.
+    """
+    return forward_passes.assign(phase=np.where(forward_passes["position"] == 0, "prefill", "decode"))
+
+
+def pass_time_by(forward_passes: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the mean time of forward passes and of its parts, grouped by columns.
+
+    Args:
+        forward_passes: the table `forward_passes`.
+        columns: names of the columns to group by, such as stream, user or `phase` (see `with_phase`).
+
+    Returns:
+        One row per group with the numbers of `passes` and `tokens`, mean_s and p95_s of the duration of a pass, and the
+        means of its parts PASS_PARTS, whose sum is mean_s.
+    """
+    timed = forward_passes.assign(duration_s=forward_passes[PASS_PARTS].sum(axis="columns"))
+    groups = timed.groupby(columns)
+    duration = groups["duration_s"]
+    return pd.DataFrame(
+        {
+            "passes": groups.size(),
+            "tokens": groups["tokens"].sum(),
+            "mean_s": duration.mean(),
+            "p95_s": duration.quantile(0.95),
+        }
+    ).join(groups[PASS_PARTS].mean())
 
 
 def energy_by_user(energy: pd.DataFrame) -> pd.DataFrame:

@@ -60,6 +60,7 @@ class Run:
     decisions: pd.DataFrame
     expert_calls: pd.DataFrame
     requests: pd.DataFrame
+    forward_passes: pd.DataFrame
 
     def __init__(self, path: Path, info: dict[str, Any], scenario_text: str) -> None:
         self.path = path
@@ -176,6 +177,16 @@ class Run:
     def requests_by(self, *columns: str) -> pd.DataFrame:
         """Return numbers of requests by outcome and latency percentiles, s, grouped by columns (default: stream)."""
         return measures.requests_by(self.requests, list(columns or ("stream",)))
+
+    def pass_time_by(self, *columns: str) -> pd.DataFrame:
+        """Return numbers of forward passes, mean and 95th percentile of their time, s, and means of its parts, s.
+
+        Rows are grouped by columns of `forward_passes`, or `phase`, which is prefill or decode (default: stream and
+        phase). The mean of prefill passes is the time to first token without the request's wait, that of decode passes
+        the time per output token.
+        """
+        passes = measures.with_phase(self.forward_passes)
+        return measures.pass_time_by(passes, list(columns or ("stream", "phase")))
 
     def energy_by_user(self) -> pd.DataFrame:
         """Return the energy of each user, J, by component: transmit, receive, compute, idle, tail, and their total."""

@@ -28,6 +28,16 @@ ENERGY = {
 }
 """Name and colour of each component of a user's energy."""
 
+PASS_PARTS = {
+    "trunk_s": ("Trunk on the device", BLUE),
+    "uplink_s": ("Uplink", ORANGE),
+    "queue_s": ("Queue of the site", DARK_GREY),
+    "expert_s": ("Experts", GREEN),
+    "downlink_s": ("Downlink", PURPLE),
+    "straggle_s": ("Wait for the last call", GREY),
+}
+"""Name and colour of each part of the time of a forward pass in the table `forward_passes`."""
+
 DIRECTIONS = {"up": ("Uplink", ORANGE), "down": ("Downlink", PURPLE), "backhaul": ("Backhaul", BROWN)}
 """Name and colour of each direction of a transfer."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from analysis.report import gantt, headline, learning, requests, round_time, spending
+from analysis.report import gantt, headline, learning, passes, requests, round_time, spending
 from analysis.report.html import document, folded
 from analysis.report.panel import Panel
 from analysis.run import Run
@@ -38,8 +38,15 @@ def _has_a_round(run: Run) -> bool:
 
 
 def _requests(run: Run) -> list[Panel]:
-    """The panel of requests, if there are any."""
-    return [requests.panel(run.requests)] if "requests" in run.tables and len(run.requests) else []
+    """The panels of requests, and of the forward passes by which a model has answered them, if there are any."""
+    panels = [requests.panel(run.requests)] if _filled(run, "requests") else []
+    if _filled(run, "forward_passes"):
+        panels.append(passes.panel(run.forward_passes, run.table("expert_calls", ["node", "hit"])))
+    return panels
+
+
+def _filled(run: Run, table: str) -> bool:
+    return table in run.tables and len(run.table(table)) > 0
 
 
 def _panels(run: Run) -> list[Panel]:
