@@ -72,10 +72,8 @@ class Charge:
     def _counterpart(self, each: Any) -> Any:
         if isinstance(each, dict):
             counterparts = [counterpart for name, value in each.items() for counterpart in self._named(name, value)]
-            return {
-                f"{block}.{rest}": value
-                for block, rest, value in sorted(counterparts, key=lambda counterpart: counterpart[0])
-            }
+            ordered = sorted(counterparts, key=lambda each: (each[0], self._order.get(f"{each[0]}.{each[1]}", 0)))
+            return {f"{block}.{rest}": value for block, rest, value in ordered}
         if isinstance(each, Tensor):
             return self._tensor(each)
         if isinstance(each, Segment):
@@ -99,14 +97,21 @@ class Charge:
         return [(block, rest, self._parameter(f"{block}.{rest}", value)) for block, rest in self._places(name)]
 
     def _parameter(self, name: str, value: Any) -> Any:
-        """The counterpart of a parameter, a weight or a factor of an adapter; a single number is unchanged."""
+        """The counterpart of a parameter, a weight, a factor of an adapter, a statistic of a gate, or an activation.
+
+        A single number is unchanged.
+        """
         if not isinstance(value, Tensor) or value.ndim == 0:
             return value
-        if (shape := self._shapes.get(name, self._sides.get(name))) is None:
-            weight, _, factor = name.rpartition(".")
-            outputs, inputs = self._sides[weight]
-            shape = (value.shape[0], inputs) if factor == "down" else (outputs, value.shape[1])
-        return _like(value, shape)
+        if (shape := self._shapes.get(name, self._sides.get(name))) is not None:
+            return _like(value, shape)
+        owner, _, field = name.rpartition(".")
+        if owner in self._sides:
+            outputs, inputs = self._sides[owner]
+            return _like(value, (value.shape[0], inputs) if field == "down" else (outputs, value.shape[1]))
+        if owner.endswith(".gate") and self._experts[1] is not None:
+            return _like(value, (self._experts[1].count,) * value.ndim)  # a statistic, all of whose axes are experts
+        return self._tensor(value)
 
     def _places(self, name: str) -> list[tuple[int, str]]:
         """(block, rest of the name) of each counterpart in the large model of a name of the small one."""
@@ -156,6 +161,11 @@ class Charge:
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in self.large.parameters().items()}
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        """Place of each parameter in the order of the large model."""
+        return {name: place for place, name in enumerate(self._shapes)}
 
     @cached_property
     def _sides(self) -> dict[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ from learning import steps
 from learning.adapters import Bound, Model
 from learning.data import Dataset, Inputs, Rows, rows
 from learning.executor import Executor
+from learning.executor.deferred import specification
 from learning.ports import Journal
 
 CHUNK = 500
@@ -50,6 +51,7 @@ class Evaluator:
         split: str = "test",
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
+        self.training_samples = len(dataset.train.y)
         self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()
         self.chunks = [
             _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
@@ -59,11 +61,14 @@ class Evaluator:
         self.diverged = False
         """Whether the loss of the latest evaluation is infinite or not a number."""
 
-    def __call__(self, models: tuple[Any, ...], *, round: int, time_s: float) -> None:
+    def __call__(
+        self, models: tuple[Any, ...], measures: Sequence[steps.Weights] = (), *, round: int, time_s: float
+    ) -> None:
         """Write the rows of one evaluation; their values are null where the executor computes none.
 
         Args:
             models: the global model, or one model for each user, as given to `World.models`.
+            measures: further scalars by name, as given to `World.measures`.
             round: number of the round after which it is.
             time_s: simulated time.
         """
@@ -76,6 +81,11 @@ class Evaluator:
                 self.accuracy = value
             if metric == "loss" and value is not None:
                 self.diverged = not isfinite(value)
+        for tree in measures:
+            values = self.executor.value(tree) if self.executor.computes else {}
+            for name in specification(tree).tree:
+                number = float(values[name]) if values else None
+                self.journal.evaluation("train", name, number, self.training_samples, round=round, time_s=time_s)
 
     def _deferred(self, model: Any) -> list[Any]:
         parts = model if isinstance(model, tuple) else (model,)

@@ -256,6 +256,11 @@ def merge(*parts: Parameters) -> Parameters:
     return {name: tensor for part in parts for name, tensor in part.items()}
 
 
+def named(tree: Parameters, names: tuple[str, ...]) -> Parameters:
+    """Entries of `tree` with these names, in this order; names that it lacks are left out."""
+    return {name: tree[name] for name in names if name in tree}
+
+
 def block(name: str) -> int:
     """Number of the block that contains the parameter `name`."""
     return int(name.partition(".")[0])

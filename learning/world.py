@@ -89,6 +89,7 @@ class World:
     _presence: tuple[int, int] = field(default=(0, 0), init=False)
     _selection: tuple[int, list[User]] = field(default_factory=lambda: (-1, []), init=False)
     _staleness: float = field(default=0.0, init=False)
+    _measures: tuple[Weights, ...] = field(default=(), init=False)
     _service: Service | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -213,6 +214,7 @@ class World:
             self.journal.begin_round(number)
             self.report_participation(0, 0)
             self.closes_s = inf
+            self._measures = ()
             yield number
             present, asked = self._presence
             self.journal.end_round(present, asked - present, self._staleness)
@@ -234,6 +236,13 @@ class World:
         """
         self._models = models
 
+    def measures(self, *measures: Weights) -> None:
+        """Report further scalars of this round by name, to be recorded where the model is evaluated after it.
+
+        They become rows of the table `evaluations` with the split `train`, and take no simulated time.
+        """
+        self._measures = measures
+
     def serve(self, service: Service) -> None:
         """Answer by `service`, from now on, the requests that users make of the model (`answered_by: model`).
 
@@ -252,7 +261,7 @@ class World:
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
         if rounds_done % self.evaluate_every == 0 or self._finished(rounds_done):
-            self.evaluator(self._models, round=rounds_done - 1, time_s=self.env.now)
+            self.evaluator(self._models, self._measures, round=rounds_done - 1, time_s=self.env.now)
 
     def _finished(self, rounds_done: int) -> bool:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds

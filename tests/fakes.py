@@ -219,7 +219,7 @@ class FakeNode:
         message.end_s = self.env.now
 
 
-ANY_MODEL = sorted(set(SCHEMES) - {"hetlora", "hsplitlora", "sflam", "st_sflora", "tsflora"})
+ANY_MODEL = sorted(set(SCHEMES) - {"fedalign_moe", "hetlora", "hsplitlora", "sflam", "st_sflora", "tsflora"})
 """Schemes that do not ask for a certain kind of model."""
 
 

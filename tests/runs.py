@@ -38,6 +38,11 @@ NEEDS: dict[str, dict[str, Any]] = {
             "control": {"attention": "flat"},
         },  # executors agree only where no value decides
     },
+    "fedalign_moe": {
+        "learning.model": {**TOKENS["learning.model"], "depth": 1, "experts": {"count": 3, "top_k": 2}},
+        "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
+        "learning.scheme": {"name": "fedalign_moe", "local_steps": 2, "skip_unused": False},
+    },
     "hetlora": {
         **TOKENS,
         "learning.scheme": {
@@ -72,6 +77,7 @@ DEADLINES_S = {
     "fedsl_pq": 0.006,
     "tsflora": 0.15,
     "st_sflora": 0.28,
+    "fedalign_moe": 0.38,
     "hetlora": 0.3,
     "hsplitlora": 0.35,
 }

@@ -16,6 +16,8 @@ from scenarios.run import Result
 
 SMALL = {"name": "vit", "class_token": True, "patch": 2, "width": 16, "depth": 2, "heads": 2, "expansion": 2}
 LARGE = {"name": "vit", "class_token": True, "patch": 4, "width": 32, "depth": 4, "heads": 4, "expansion": 3}
+EXPERTS = {"small": {"count": 3, "top_k": 1}, "large": {"count": 5, "top_k": 2}}
+"""Of the models of schemes that need some."""
 CUTS = {"small": 2, "large": 3}
 """Behind half of the layers."""
 DECIDED: dict[str, dict[str, Any]] = {
@@ -35,6 +37,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sflam", {"control": {"solver": "joint", "ranges": "equal"}}),
     ("st_sflora", {"delivers_model": True, "control": {"dwell_time": {}}}),
     ("tsflora", {"average": "product"}),
+    ("fedalign_moe", {"similarity": "anchors", "gates": "local", "experts": "personal"}),
+    ("fedalign_moe", {"similarity": "parameters", "consistency": "marginal"}),
 ]
 
 
@@ -52,26 +56,33 @@ class Coloured:
 
 @pytest.fixture(autouse=True)
 def large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that can be charged, and run dry in no time."""
+    """Models that can be charged, and run dry in no time: one of them has experts."""
     sizes = {"family": "vit", **{name: LARGE[name] for name in ("width", "depth", "heads", "expansion", "patch")}}
     monkeypatch.setitem(charge.SIZES, "vit_s16", sizes)
+    monkeypatch.setitem(charge.SIZES, "vit_b16", {**sizes, "experts": EXPERTS["large"]})
 
 
 def ran(name: str, scheme: dict[str, Any], *, size: str = "small", charged: bool = False, **more: Any) -> Result:
     needs = {field: value for field, value in NEEDS.get(name, {}).items() if field != "learning.model"}
     few = {field.name: 1 for field in fields(SCHEMES[name]) if field.name == "local_steps"}
+    model = {**(LARGE if size == "large" else SMALL)}
+    with_experts = "experts" in NEEDS.get(name, {}).get("learning.model", {})
+    if with_experts:
+        model["experts"] = EXPERTS[size]
     described = {"name": name, **needs.get("learning.scheme", {}), **few, **DECIDED.get(name, {}), **scheme}
     changes = {
         "learning.partition": "iid",
         **needs,
-        "learning.model": LARGE if size == "large" else SMALL,
+        "learning.model": model,
         "learning.cut": CUTS[size],
         "learning.scheme": described,
         "learning.executor": "dry",
         "learning.stop.rounds": 2,
         **more,
     }
-    scenario = load(TINY, changes | ({"learning.charge_as": "vit_s16"} if charged else {}))
+    scenario = load(
+        TINY, changes | ({"learning.charge_as": "vit_b16" if with_experts else "vit_s16"} if charged else {})
+    )
     data = Coloured(16 if size == "large" else 8)
     assert scenario.learning is not None
     return simulate(replace(scenario, learning=replace(scenario.learning, data=data)))

@@ -149,7 +149,7 @@ def test_a_deadline_ends_whatever_is_in_a_round(name: str, share: float) -> None
     deadline = {"name": "deadline", "deadline_s": share * longest_s}
     result = run(learning__scheme=name, learning__executor="dry", learning__policy=deadline)
     rounds, jobs = frame(result, "rounds").set_index("round"), frame(result, "computations")
-    aggregation = jobs[(jobs.node_kind == "server") & (jobs.kind == "aggregation")]
+    aggregation = jobs[(jobs.node_kind == "server") & jobs.kind.isin(["aggregation", "alignment"])]
     others = pd.concat([jobs.drop(aggregation.index), frame(result, "transfers")])
     closes_s = rounds.start_s + share * longest_s
     assert (others.end_s <= others["round"].map(closes_s) + 1e-12).all()
@@ -197,7 +197,7 @@ def test_a_pass_is_charged_for_the_samples_that_there_are(name: str, size: Any) 
         taken = [flops / each[user][0] * (4 if name == "centralised" else 1) for flops in whole[user]]
         most = owned if size == "all" else 8 * (4 if name == "centralised" else 1)
         mini_batches = [min(most, owned - first) for first in range(0, owned, most)]
-        if name in ("fedavg", "fedprox", "local", "hetlora"):
+        if name in ("fedavg", "fedprox", "local", "hetlora", "fedalign_moe"):
             mini_batches = [owned]  # one job
         assert taken == (mini_batches * 9)[: len(taken)]
         assert len(taken) == (len(mini_batches) if in_epochs else 9)
@@ -214,6 +214,7 @@ BY_VALUES: dict[str, dict[str, Any]] = {
     "hasfl": {"constants": {"estimate": True}},
     "sflam": {"control": {}},
     "st_sflora": {"control": {"attention": "reported"}},
+    "fedalign_moe": {"skip_unused": True},
     "hsplitlora": {"control": {**NEEDS["hsplitlora"]["learning.scheme"]["control"], "importance": "rngwp"}},
 }
 """Settings in which a scheme decides by values that training produces."""

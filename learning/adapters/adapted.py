@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
-from learning.models.expert_records import ExpertRecord, Recorded
+from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.gated import Gated
 from learning.models.projection import Projection
@@ -78,6 +78,11 @@ class Adapted:
     def gated(self, parameters: Tree, frozen: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
         """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""
         out: Tensor = _function(self, Gated)({**frozen, **parameters}, x, active)
+        return out
+
+    def expert_outputs(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tree:
+        """What each expert makes of the same tokens, as `Segment.expert_outputs`."""
+        out: Tree = _function(self, ExpertOutputs)({**frozen, **parameters}, x)
         return out
 
     def bind(self, frozen: Any) -> Bound:
@@ -213,6 +218,10 @@ class Bound:
     def recorded(self, parameters: Tree, x: Tensor) -> tuple[Tensor, dict[str, ExpertRecord]]:
         """The output, and what each layer with experts computed, as `Segment.recorded`."""
         return self.adapted.recorded(parameters, self.frozen, x)
+
+    def expert_outputs(self, parameters: Tree, x: Tensor) -> Tree:
+        """What each expert makes of the same tokens, as `Segment.expert_outputs`."""
+        return self.adapted.expert_outputs(parameters, self.frozen, x)
 
     def gated(self, parameters: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
         """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""

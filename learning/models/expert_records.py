@@ -57,3 +57,16 @@ class Recorded(nn.Sequential):
             name: ExpertRecord(inputs[name], *routed(mixture.described, logits[name]), tuple(outputs[name]))
             for name, mixture in mixtures.items()
         }
+
+
+class ExpertOutputs(nn.Sequential):
+    """Blocks that return what each of their experts makes of given tokens, without a gate."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs for tokens x (..., width), in their shape, by name, such as "1.feed.1.experts.0.output"."""
+        mixtures = {name: each for name, each in self.named_modules() if isinstance(each, MixtureOfExperts)}
+        return {
+            f"{name}.experts.{number}.output": expert(x)
+            for name, mixture in mixtures.items()
+            for number, expert in enumerate(mixture.experts)
+        }

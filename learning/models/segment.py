@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
-from learning.models.expert_records import ExpertRecord, Recorded
+from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.gated import Gated
 from learning.models.initial import draw_parameter
@@ -92,6 +92,14 @@ class Segment:
         ValueError if no layer has experts.
         """
         out: Tensor = _function(self, Gated)(params, x, active)
+        return out
+
+    def expert_outputs(self, params: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+        """What each expert of its layers makes of the same tokens x (..., width), each in the shape of x.
+
+        Names are such as "1.feed.1.experts.0.output"; without layers with experts the dictionary is empty.
+        """
+        out: dict[str, Tensor] = _function(self, ExpertOutputs)(params, x)
         return out
 
     @property

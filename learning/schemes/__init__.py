@@ -2,6 +2,7 @@
 
 from learning.scheme import Scheme
 from learning.schemes.centralised import Centralised
+from learning.schemes.fedalign_moe import FedAlignMoE
 from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
@@ -35,4 +36,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "st_sflora": STSFLora,
     "hsplitlora": HSplitLoRA,
     "hetlora": HetLoRA,
+    "fedalign_moe": FedAlignMoE,
 }
