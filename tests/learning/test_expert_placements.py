@@ -24,6 +24,7 @@ from learning.control.placement.controller import (
 )
 from learning.control.placement.forecast import held_by
 from learning.control.placement.queueing import (
+    MAX_ITERATIONS,
     MAX_UTILISATION,
     chosen_servers,
     queue_aware,
@@ -212,6 +213,25 @@ def test_a_hot_server_loses_experts_to_a_slower_one() -> None:
     assert utilisation(problem, aware, problem.load).max() < 0.95
     assert queue_latency_s(problem, aware, problem.load) == pytest.approx(0.105 + 0.05 * 0.475 / (2 * 0.525))
     assert (queue_aware(replace(problem, load=None), by_greedy) == plain).all()
+
+
+def test_each_problem_has_the_waits_of_the_placements_before_it() -> None:
+    """Half of the waits after the first placement; then the mean of these and of those of the second one."""
+    problem, load = loaded(named(5, storage=3), 12.0)
+    added: list[np.ndarray] = []
+    placements: list[np.ndarray] = []
+
+    def solve(asked: PlacementProblem) -> np.ndarray:
+        added.append((asked.server_s - problem.server_s)[0])
+        placements.append(by_greedy(asked) if len(placements) % 2 == 0 else baselines.round_robin(asked))
+        return placements[-1]
+
+    queue_aware(problem, solve)
+    waits = [waits_s(problem, placement, load) for placement in placements]
+    assert len(added) == MAX_ITERATIONS
+    assert added[0] == pytest.approx(0)
+    assert added[1] == pytest.approx(waits[0] / 2)
+    assert added[2] == pytest.approx(waits[0] / 4 + waits[1] / 2)
 
 
 def test_taking_queues_into_account_never_predicts_a_longer_latency() -> None:
