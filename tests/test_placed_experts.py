@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from learning.control.placement import Activations, CallCost, ExpertPlacement, PlacementProblem, deploy, problem_of
+from learning.control.placement import (
+    Activations,
+    ExpertPlacement,
+    PlacementProblem,
+    deploy,
+    problem_of,
+    token_call,
+)
 from learning.control.placement.controller import Decomposed, Everywhere, Greedy, Listed, OnDevice
 from learning.control.placement.usage import drawn
 from learning.data import Digits
@@ -44,8 +51,10 @@ from scenarios.schema import Scenario
 
 WIDTH, EXPERTS, LAYERS = 16, 6, 2
 EXPERT_BYTES = WIDTH * WIDTH * 4
-BITS, FLOPS = WIDTH * 32, 2 * WIDTH * WIDTH
-COST = CallCost(BITS, BITS, FLOPS)
+FLOPS = 2 * WIDTH * WIDTH
+UP_BITS, DOWN_BITS = WIDTH * 32 + 4 + 16 + 128, WIDTH * 32 + 128
+"""Hidden state, name of one of 12 experts, weight and header; hidden state and header."""
+TOKEN = torch.ones(1, 1, WIDTH)
 STATIONS = ((0.0, 0.0), (400.0, 0.0))
 USERS_AT = ((100.0, 0.0), (330.0, 0.0))
 
@@ -96,9 +105,13 @@ def placed(
     """Two layers whose experts a rule has placed, the problem, and the placement."""
     edges, cloud = [world.sites["edge0"], world.sites["edge1"]], world.sites["cloud"]
     weights = [{"w": torch.full((WIDTH, WIDTH), float(e))} for e in range(EXPERTS)]
-    layers = [ExpertLayer(world, n, [], product, weights) for n in range(LAYERS)]
+    layers = [ExpertLayer(world, n, [*edges, cloud], product, weights, layers=LAYERS) for n in range(LAYERS)]
+    for layer in layers:
+        for expert in range(EXPERTS):
+            layer.store(expert, cloud)
+    call = token_call(layers[0], TOKEN.to("meta"))
     problem = problem_of(
-        world, layers, edges, cloud, COST, activations, device_share=rule.device_share, tokens_per_s=tokens_per_s
+        world, layers, edges, cloud, call, activations, device_share=rule.device_share, tokens_per_s=tokens_per_s
     )
     return layers, problem, deploy(world, layers, edges, cloud, problem, rule)
 
@@ -108,23 +121,15 @@ def activations_of(world: World, top_k: int) -> Activations:
     return drawn(ZipfRouting(1.0, own_ranks=True), world.streams, numbers, LAYERS, top_k, EXPERTS)
 
 
-def nearest_first(world: World, problem: PlacementProblem, user: int) -> list[Any]:
-    """Sites of a user by their time of access, its own device first if that is the fastest."""
-    times = dict(zip(problem.names, problem.server_s[user], strict=True))
-    times |= {"cloud": problem.cloud_s[user], f"user{user}": problem.device_s[user]}
-    return [world.sites[name] for name in sorted(times, key=lambda name: times[name])]
-
-
 def called(world: World, layers: Sequence[ExpertLayer], problem: PlacementProblem, user: int) -> Process[float]:
     """A token for each set of experts in turn; returns the mean time by the probabilities of the sets."""
     total_s = 0.0
-    for layer in layers:
-        layer.sites = nearest_first(world, problem, user)
     for number, layer, experts, probability in zip(*problem.activations, strict=True):
         if number == user:
             begun_s = world.env.now
-            routed = layers[layer].route(world.users[user], torch.tensor(experts)[None])
-            yield from routed.forward(torch.ones(1, WIDTH))
+            gate = torch.ones(1, len(experts))
+            routed = layers[layer].route(world.users[user], torch.tensor(experts)[None], gate)
+            yield from routed.forward(TOKEN)
             total_s += probability * (world.env.now - begun_s)
     return total_s
 
@@ -173,7 +178,7 @@ def test_the_problem_is_that_of_the_world() -> None:
     assert problem.size_bytes.tolist() == [[EXPERT_BYTES] * EXPERTS] * LAYERS
     assert problem.storage_bytes.tolist() == [4 * EXPERT_BYTES] * 2
     assert problem.nearest.tolist() == [0, 1]
-    hop_s = 2 * (BITS / 1e6 + 0.001)  # a line to the core, and one from there: in both directions
+    hop_s = (UP_BITS + DOWN_BITS) / 1e6 + 2 * 0.001  # there over one line between station and core, and back
     assert problem.server_s[0, 1] - problem.server_s[0, 0] == pytest.approx(2 * hop_s)
     cloud_s = problem.cloud_s[0] - problem.server_s[0, 0]
     assert cloud_s == pytest.approx(hop_s + 2 * 0.05 + FLOPS / 1e8 - FLOPS / 1e7)
@@ -217,8 +222,9 @@ def test_experts_that_are_sent_are_held_when_they_have_arrived() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     for rule, sentence in (
-        (Everywhere(), "all experts together need 12288 bytes of storage, and edge0 has less"),
-        (Listed({"edge1": ((0, 1, 2),)}), "expert 1 of layer 1 of 1024 bytes does not fit into edge1"),
+        (Everywhere(), "the experts placed at edge0 need 12288 bytes of storage, and it has 4096"),
+        (Listed({"edge1": ((0, 1, 2),)}), "the experts placed at edge1 need 6144 bytes of storage, and it has 4096"),
+        (OnDevice(), "all experts together need 12288 bytes of storage, and user 0 has less"),
     ):
 
         def script(world: World, rule: ExpertPlacement = rule) -> Process[None]:
@@ -226,7 +232,7 @@ def test_what_does_not_fit_is_refused() -> None:
             yield world.env.timeout(0)
 
         with pytest.raises(Exception, match=sentence):
-            ran(script)
+            ran(script, device_storage=11)
 
 
 def test_under_load_tokens_wait_longer_and_with_fewer_tokens_as_long_as_predicted() -> None:
@@ -236,16 +242,14 @@ def test_under_load_tokens_wait_longer_and_with_fewer_tokens_as_long_as_predicte
     def at(rate: float) -> Callable[[World], Process[None]]:
         def script(world: World) -> Process[None]:
             layers, problem, placement = placed(world, Decomposed(), activations_of(world, 1))
-            for layer in layers:
-                layer.sites = [world.sites[name] for name in ("edge0", "edge1", "cloud")]
             waits: list[float] = []
             predicted: list[float] = []
             access_s = problem.access_s(placement)
 
             def token(user: int, expert: int) -> Process[None]:
                 begun_s = world.env.now
-                routed = layers[0].route(world.users[user], torch.tensor([[expert]]))
-                yield from routed.forward(torch.ones(1, WIDTH))
+                routed = layers[0].route(world.users[user], torch.tensor([[expert]]), torch.ones(1, 1))
+                yield from routed.forward(TOKEN)
                 waits.append(world.env.now - begun_s)
 
             rng, running = np.random.default_rng(5), []

@@ -105,16 +105,17 @@ def test_without_tie_break_two_servers_take_the_same_part_of_a_set_and_gain_noth
 
 
 def test_everywhere_needs_storage_for_all_and_a_list_names_servers_and_experts() -> None:
-    with pytest.raises(ValueError, match="all experts together need 32 bytes of storage, and a has less"):
+    with pytest.raises(ValueError, match="the experts placed at a need 32 bytes of storage, and it has 8"):
         Everywhere().place(named(0), STREAMS)
     problem = named(0)
-    placement = Listed({"b": ((0, 3), (1,))}).place(problem, STREAMS)
-    assert np.argwhere(placement).tolist() == [[1, 0, 0], [1, 0, 3], [1, 1, 1]]
+    placement = Listed({"b": ((0,), (1,))}).place(problem, STREAMS)
+    assert np.argwhere(placement).tolist() == [[1, 0, 0], [1, 1, 1]]
     assert np.argwhere(Listed({"a": ((2,),)}).place(problem, STREAMS)).tolist() == [[0, 0, 2], [0, 1, 2]]
     for experts, sentence in (
         ({"c": ((0,),)}, "placement.experts names c; servers that hold experts: a, b"),
         ({"a": ((0,), (1,), (2,))}, "placement.experts.a has 3 lists; give one, or one for each of 2 layers"),
         ({"a": ((4,),)}, "placement.experts.a names expert 4; a layer has 4, from 0"),
+        ({"b": ((0, 1),)}, "the experts placed at b need 16 bytes of storage, and it has 8"),
     ):
         with pytest.raises(ValueError, match=sentence):
             Listed(experts).place(problem, STREAMS)

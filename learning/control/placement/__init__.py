@@ -6,7 +6,7 @@ with dynamic programming for K >= 1, and the acceleration by max-plus convolutio
 supermodular, and ties by potential, are ours.
 """
 
-from learning.control.placement.access import CallCost, access_s
+from learning.control.placement.access import TokenCall, access_s, token_call
 from learning.control.placement.controller import ExpertPlacement
 from learning.control.placement.decomposition import accelerated, best_of_orders, decomposition
 from learning.control.placement.deployment import deploy
@@ -17,11 +17,11 @@ from learning.control.placement.solvers import auto, brute_force
 
 __all__ = [
     "Activations",
-    "CallCost",
     "ExpertPlacement",
     "Load",
     "Placement",
     "PlacementProblem",
+    "TokenCall",
     "accelerated",
     "access_s",
     "auto",
@@ -31,4 +31,5 @@ __all__ = [
     "deploy",
     "greedy",
     "problem_of",
+    "token_call",
 ]

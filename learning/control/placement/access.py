@@ -6,52 +6,54 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
-from learning.control.observation import observe
+from learning import steps
 from learning.control.placement.problem import Floats
+from learning.executor.base import OperationPlan
 from learning.parties import Server, User
+from learning.protocols.expert_layer import ExpertLayer
 
 
-class CallCost(NamedTuple):
-    """What one token of a call for one expert costs, by the shapes that are charged."""
+class TokenCall(NamedTuple):
+    """A call of one expert for one token, by the shapes that are charged."""
 
     up_bits: float
     """Bits of the message to the site: a hidden state, with what goes with it."""
+    plan: OperationPlan
+    """The work of the expert."""
     down_bits: float
     """Bits of the answer."""
-    flops: float
-    """FLOPs of an expert for one token: 4 d d_ff, or 6 d d_ff with a gated feed-forward network."""
 
 
-def access_s(users: Sequence[User], site: Server, cost: CallCost) -> Floats:
-    """Time of access to an expert at a site, through the base station that serves the user.
+def token_call(layer: ExpertLayer, token: Tensor) -> TokenCall:
+    """The call of an expert of a layer for one token, of which `token` (1, 1, width) has the shape."""
+    world, messages = layer.world, layer.policy.messages
+    plan, wire = world.executor.plan(steps.front, layer.part, layer.weights[0], token), world.server.wire
+    there = messages.forward(token, 1, 1, layer.names, weighted=True)
+    back = messages.answer(plan.profile.outputs[0].tree, 1, 1)
+    return TokenCall(wire.bits(*there), plan, wire.bits(*back))
+
+
+def access_s(users: Sequence[User], site: Server, call: TokenCall) -> Floats:
+    """Time of access to an expert at a site, through the base station that serves the user:
 
         tau_u(n) = b_up / R_up(u) + L(u, n, b_up) + F / f(n) + L(u, n, b_down) + b_down / R_down(u)
 
     R are Shannon's rates of the radio links with the average gain over fading and the whole band, L the time over
-    the idle lines of the backhaul with all their delays, and f the speed of the site.
+    the idle lines of the backhaul with all their delays, F the FLOPs of the expert, and f the speed of the site.
 
     Args:
         users: The users.
-        site: A server that is not on a device.
-        cost: The cost of a call.
+        site: The site.
+        call: The call.
 
     Returns:
         (users,): time in s.
     """
-    work_s = cost.flops / site.node.flops_per_s
-    return np.array(
-        [
-            cost.up_bits / known.upload_bps(1.0)
-            + known.user.node.backhaul_s(site.node, cost.up_bits)
-            + work_s
-            + known.user.node.backhaul_s(site.node, cost.down_bits)
-            + cost.down_bits / known.download_bps(1.0)
-            for known in observe(users)
-        ]
-    )
+    return np.array([user.call_s(site, call.up_bits, call.plan, call.down_bits)[0] for user in users])
 
 
-def device_s(users: Sequence[User], cost: CallCost) -> Floats:
-    """(users,): time in s of an expert for one token on the user's own device."""
-    return np.array([cost.flops / user.node.flops_per_s for user in users])
+def work_s(users: Sequence[User], site: Server, call: TokenCall) -> float:
+    """Time in s for which a call occupies a site."""
+    return users[0].call_s(site, call.up_bits, call.plan, call.down_bits)[1]

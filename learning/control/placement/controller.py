@@ -32,6 +32,13 @@ class ExpertPlacement(ABC):
     deploy: Literal["free", "sent"] = "free"
     """Whether servers hold their experts at time zero (`free`), or the cloud sends them from then on over the backhaul,
     one message to each server, and a server holds its experts when the message has arrived (`sent`)."""
+    requests_per_s: Annotated[float, Ge(0)] = 0.0
+    """Expected requests of all users together per second, by which the wait in the servers' queues is predicted; 0
+    predicts none."""
+
+    def check(self, problem: PlacementProblem) -> None:
+        """Raise ValueError if the storage of the sites cannot suffice, whatever experts tokens activate."""
+        return
 
     @abstractmethod
     def place(self, problem: PlacementProblem, streams: Streams) -> Placement:
@@ -69,18 +76,22 @@ class OnDevice(CloudOnly):
     device_share: Annotated[float, Ge(0), Le(1)] = 1.0
     """Fraction of all experts that each user's device holds, as in the other placements; all of them by default."""
 
+    def check(self, problem: PlacementProblem) -> None:
+        if self.device_share == 1 and not problem.held.all():
+            user, needed = int(np.argmin(problem.held.all(axis=(1, 2)))), int(problem.size_bytes.sum())
+            raise ValueError(f"all experts together need {needed} bytes of storage, and user {user} has less")
+
 
 @dataclass(frozen=True)
 class Everywhere(ExpertPlacement):
     """Every server holds all experts: a bound on what placements can reach. The servers' storage must suffice."""
 
+    def check(self, problem: PlacementProblem) -> None:
+        _require_room(problem, ~problem.empty())
+
     def place(self, problem: PlacementProblem, streams: Streams) -> Placement:
-        everywhere = ~problem.empty()
-        too_small = np.flatnonzero(problem.used_bytes(everywhere) > problem.storage_bytes)
-        if len(too_small):
-            name, needed = problem.names[too_small[0]], int(problem.size_bytes.sum())
-            raise ValueError(f"all experts together need {needed} bytes of storage, and {name} has less")
-        return everywhere
+        self.check(problem)
+        return ~problem.empty()
 
 
 @dataclass(frozen=True)
@@ -121,10 +132,8 @@ class Optimised(ExpertPlacement):
 
     _: KW_ONLY
     queue_aware: bool = False
-    """Whether the mean time in the servers' queues is taken into account, for `requests_per_s`: the problem is solved
-    repeatedly with the waits that the last placements led to, and the best placement is kept."""
-    requests_per_s: Annotated[float, Ge(0)] = 0.0
-    """Expected requests of all users together per second, by which the wait in queues is predicted."""
+    """Whether the mean time in the servers' queues at `requests_per_s` is taken into account: the problem is solved
+    repeatedly with the waits that the last placements led to, and the best placement is improved by local search."""
 
     @abstractmethod
     def solve(self, problem: PlacementProblem, streams: Streams) -> Placement:
@@ -193,13 +202,19 @@ class Listed(ExpertPlacement):
     """Experts of each server by the server's name: a list of their numbers for each layer, or one list for all layers
     (`edge: [[0, 1], [2]]`)."""
 
+    def check(self, problem: PlacementProblem) -> None:
+        _require_room(problem, self._listed(problem))
+
     def place(self, problem: PlacementProblem, streams: Streams) -> Placement:
-        placement = problem.empty()
-        _, layers, experts = problem.shape
+        self.check(problem)
+        return self._listed(problem)
+
+    def _listed(self, problem: PlacementProblem) -> Placement:
+        placement, (_, layers, experts) = problem.empty(), problem.shape
         for name, lists in self.experts.items():
             if name not in problem.names:
                 raise ValueError(
-                    f"placement.experts names {name}; servers that hold experts: {', '.join(problem.names)}"
+                    f"placement.experts names {name}; servers that hold experts: {', '.join(problem.names) or 'none'}"
                 )
             if len(lists) not in (1, layers):
                 raise ValueError(
@@ -211,6 +226,13 @@ class Listed(ExpertPlacement):
                     raise ValueError(f"placement.experts.{name} names expert {max(own)}; a layer has {experts}, from 0")
                 placement[problem.names.index(name), layer, list(own)] = True
         return placement
+
+
+def _require_room(problem: PlacementProblem, placement: Placement) -> None:
+    """Raise ValueError if a server would hold more than it has storage for."""
+    for name, used, room in zip(problem.names, problem.used_bytes(placement), problem.storage_bytes, strict=True):
+        if used > room:
+            raise ValueError(f"the experts placed at {name} need {used} bytes of storage, and it has {room}")
 
 
 EXPERT_PLACEMENTS: dict[str, type] = {

@@ -28,7 +28,8 @@ def deploy(
 ) -> Placement:
     """Decide which experts the servers hold, note the decision, and have sites store their experts.
 
-    The cloud and the devices hold their experts at once, the servers too or when they have been sent (`rule.deploy`).
+    Devices hold their experts at once, servers too or when they have been sent (`rule.deploy`). The cloud holds all
+    experts already.
 
     Args:
         world: The world.
@@ -44,9 +45,9 @@ def deploy(
     Raises:
         ValueError: there is no such placement, or it exceeds the storage of a site.
     """
+    rule.check(problem)
     placement = rule.place(problem, world.streams)
     note(world, problem, placement)
-    _store(layers, np.ones(problem.size_bytes.shape, dtype=np.bool_), cloud)
     for user, held in zip(world.users, problem.held, strict=True):
         _store(layers, held, device(world, user))
     for server, held in zip(servers, placement, strict=True):

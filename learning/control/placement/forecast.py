@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learning.control.placement.access import CallCost, access_s, device_s
+from learning.control.placement.access import TokenCall, access_s, work_s
 from learning.control.placement.problem import Activations, Booleans, Integers, Load, PlacementProblem
 from learning.parties import Server, User
 from learning.protocols.expert_layer import ExpertLayer
@@ -18,7 +18,7 @@ def problem_of(
     layers: Sequence[ExpertLayer],
     servers: Sequence[Server],
     cloud: Server,
-    cost: CallCost,
+    call: TokenCall,
     activations: Activations,
     *,
     device_share: float = 0.0,
@@ -31,27 +31,29 @@ def problem_of(
         layers: The MoE layers; each has the same number of experts.
         servers: The servers that can hold experts, without the cloud.
         cloud: The server that holds all experts.
-        cost: The cost of a call for one expert and one token.
+        call: The call of one expert for one token.
         activations: Sets of experts that the tokens of `world.users` activate.
         device_share: Fraction of all experts that each user's device holds (default: none), see `held_by`.
         tokens_per_s: Tokens of all users together that pass the model in a second, for the load (default 0).
     """
     users = world.users
+    devices = [device(world, user) for user in users]
     size_bytes = np.array([[expert_bytes(world, layer, e) for e in range(len(layer.experts))] for layer in layers])
-    flops_per_s = np.array([server.node.flops_per_s for server in servers])
+    total_bytes = int(size_bytes.sum())
+    server_s = [access_s(users, server, call) for server in servers]
     problem = PlacementProblem(
         size_bytes=size_bytes,
-        storage_bytes=np.array([room_bytes(server, int(size_bytes.sum())) for server in servers], dtype=np.int64),
-        server_s=np.array([access_s(users, server, cost) for server in servers]).reshape(len(servers), len(users)).T,
-        cloud_s=access_s(users, cloud, cost),
-        device_s=device_s(users, cost),
+        storage_bytes=np.array([room_bytes(server, total_bytes) for server in servers], dtype=np.int64),
+        server_s=np.array(server_s).reshape(len(servers), len(users)).T,
+        cloud_s=access_s(users, cloud, call),
+        device_s=np.array([work_s([user], own, call) for user, own in zip(users, devices, strict=True)]),
         held=np.zeros((len(users), *size_bytes.shape), dtype=np.bool_),
         activations=activations,
         names=tuple(server.node.name for server in servers),
-        load=Load(tokens_per_s, cost.flops / flops_per_s),
+        load=Load(tokens_per_s, np.array([work_s(users, server, call) for server in servers])),
     )
-    for user, held in zip(users, problem.held, strict=True):
-        held |= held_by(problem, user.number, room_bytes(device(world, user), int(size_bytes.sum())), device_share)
+    for user, own, held in zip(users, devices, problem.held, strict=True):
+        held |= held_by(problem, user.number, room_bytes(own, total_bytes), device_share)
     return problem
 
 

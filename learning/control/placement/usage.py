@@ -9,10 +9,10 @@ import numpy as np
 
 from learning.control.placement.problem import Activations, Floats, Integers
 from learning.ports import Streams
-from learning.routing import Layer, Routing
+from learning.routing import Routing
 
 TOKENS = 2000
-"""Tokens of each user that are drawn from a routing distribution for its statistics."""
+"""Tokens of each user that are drawn by default from a routing distribution for its statistics."""
 
 
 def observed(chosen: Mapping[int, Integers]) -> Activations:
@@ -31,9 +31,15 @@ def observed(chosen: Mapping[int, Integers]) -> Activations:
 
 
 def drawn(
-    routing: Routing, streams: Streams, users: Sequence[int], layers: int, top_k: int, experts: int
+    routing: Routing,
+    streams: Streams,
+    users: Sequence[int],
+    layers: int,
+    top_k: int,
+    experts: int,
+    tokens: int = TOKENS,
 ) -> Activations:
-    """Activations by `TOKENS` draws of a routing distribution for each user and layer, where no gate is computed.
+    """Activations by draws from a routing distribution for each user and layer, where no gate is computed.
 
     Args:
         routing: The routing distribution.
@@ -42,15 +48,11 @@ def drawn(
         layers: Number of MoE layers.
         top_k: Number of experts of a token.
         experts: Number of experts of a layer.
+        tokens: Number of tokens of each user that are drawn.
     """
     return observed(
         {
-            user: np.stack(
-                [
-                    routing.draw(streams, TOKENS, top_k, experts, user, -1, layer=Layer(number, layers))
-                    for number in range(layers)
-                ]
-            )
+            user: np.stack([routing.draw(streams, tokens, top_k, experts, user, layer, -1) for layer in range(layers)])
             for user in users
         }
     )
