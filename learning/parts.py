@@ -8,6 +8,7 @@ from learning.control.cuts.controller import CONTROLLERS, CutController
 from learning.control.placement.controller import EXPERT_PLACEMENTS, ExpertPlacement
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
+from learning.dispatch import GATINGS, MISSES, SELECTIONS, Gating, Miss, SiteSelection
 from learning.local_training import EPOCHS, Epochs
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
@@ -33,4 +34,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     ExpertPlacement: EXPERT_PLACEMENTS,
     Epochs: EPOCHS,
     Routing: ROUTINGS,
+    SiteSelection: SELECTIONS,
+    Miss: MISSES,
+    Gating: GATINGS,
 }

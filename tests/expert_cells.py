@@ -15,7 +15,8 @@ from learning.data import Digits
 from learning.description import LearningDescription
 from learning.parties import User
 from learning.ports import Process
-from learning.protocols.expert_layer import DispatchPolicy, ExpertLayer
+from learning.protocols.expert_dispatch import DispatchPolicy
+from learning.protocols.expert_layer import ExpertLayer
 from learning.scheme import Scheme
 from learning.stop import Stop
 from learning.world import World

@@ -27,7 +27,7 @@ from expert_cells import (
     ran,
 )
 from learning.ports import Process
-from learning.protocols.expert_layer import DispatchPolicy
+from learning.protocols.expert_dispatch import DispatchPolicy
 from learning.protocols.experts import CallMessages
 from learning.protocols.join import join
 from learning.protocols.rounds import gather

@@ -1,6 +1,7 @@
 """Dispatch of tokens to experts over a network: which experts, at which sites, and what is done about misses."""
 
-from learning.dispatch.misses import NO_EXPERT, FromCloud, Miss, SkipMissing, Substitute, WaitForFetch
+from learning.dispatch.gating import ChannelAware, Gating, SkipSmall, TopK, WeightToLatency
+from learning.dispatch.misses import FromCloud, Miss, SkipMissing, Substitute, WaitForFetch
 from learning.dispatch.selection import (
     Candidate,
     Candidates,
@@ -12,12 +13,14 @@ from learning.dispatch.selection import (
 )
 
 __all__ = [
+    "GATINGS",
     "MISSES",
-    "NO_EXPERT",
     "SELECTIONS",
     "Candidate",
     "Candidates",
+    "ChannelAware",
     "FromCloud",
+    "Gating",
     "LeastWork",
     "MinSites",
     "Miss",
@@ -25,8 +28,11 @@ __all__ = [
     "RandomSite",
     "SiteSelection",
     "SkipMissing",
+    "SkipSmall",
     "Substitute",
+    "TopK",
     "WaitForFetch",
+    "WeightToLatency",
 ]
 
 SELECTIONS: dict[str, type] = {
@@ -41,4 +47,11 @@ MISSES: dict[str, type] = {
     "wait": WaitForFetch,
     "skip": SkipMissing,
     "substitute": Substitute,
+}
+
+GATINGS: dict[str, type] = {
+    "top_k": TopK,
+    "channel_aware": ChannelAware,
+    "skip": SkipSmall,
+    "weight_to_latency": WeightToLatency,
 }

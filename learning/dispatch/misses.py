@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
+from learning.dispatch.weights import NO_EXPERT
 from learning.steps import Parameters, Part
-
-NO_EXPERT = -1
-"""In place of an expert's number: the token does not go to an expert."""
 
 
 class Miss(Protocol):
@@ -140,20 +138,3 @@ def similarities(part: Part, weights: Sequence[Parameters], probe: Tensor) -> Te
     """Operation: mean cosine of the outputs of each pair of experts for the tokens `probe`, (experts, experts)."""
     outputs = F.normalize(torch.stack([part(each, probe) for each in weights]), dim=-1)
     return torch.einsum("atw,btw->ab", outputs.flatten(1, -2), outputs.flatten(1, -2)) / outputs.shape[1:-1].numel()
-
-
-def renormalised(weights: Tensor, kept: Tensor) -> Tensor:
-    """Weights of a token's experts without those that are not kept, scaled up to the same sum: (tokens, top_k).
-
-    A token that keeps all its weights has exactly these; one that keeps none has zeros.
-    """
-    remaining = weights * kept
-    share = remaining.sum(-1, keepdim=True)
-    scale = torch.where(share > 0, weights.sum(-1, keepdim=True) / torch.where(share > 0, share, 1), 0)
-    return remaining * scale
-
-
-def renormalised_gradient(weights: Tensor, kept: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient of `renormalised` with respect to the weights, from that with respect to its result."""
-    pulled: Tensor = torch.func.vjp(lambda weights: renormalised(weights, kept), weights)[1](gradient)[0]
-    return pulled

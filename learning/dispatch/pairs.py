@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from learning.dispatch.misses import NO_EXPERT
+from learning.dispatch.weights import NO_EXPERT
 
 
 class Pairs(NamedTuple):

@@ -15,42 +15,24 @@ depends on where experts are, nor on whose answer arrives first, unless misses a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import simpy
 import torch
 from torch import Tensor
 
 from learning import steps
-from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection, pairs
-from learning.dispatch.misses import NO_EXPERT, renormalised, renormalised_gradient, similarities
+from learning.dispatch import pairs
+from learning.dispatch.misses import similarities
 from learning.dispatch.pairs import routes
+from learning.dispatch.weights import NO_EXPERT, renormalised, renormalised_gradient
 from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.parties import Server, User
 from learning.ports import Process
+from learning.protocols.expert_dispatch import Dispatch, DispatchPolicy
 from learning.protocols.expert_sites import ExpertSites
-from learning.protocols.experts import CallMessages, Exchange, Expert, ExpertWork, SiteCall, Tokens
-from learning.protocols.join import join
+from learning.protocols.experts import Exchange, Expert, ExpertWork, SiteCall, Tokens
 from learning.protocols.split import JointPart
 from learning.world import World
-
-
-@dataclass(frozen=True)
-class DispatchPolicy:
-    """How calls of experts are dispatched."""
-
-    selection: SiteSelection = Nearest()
-    """At which of the sites that hold an expert it is called."""
-    miss: Miss = FromCloud()
-    """What is done about an expert that only the origin holds."""
-    messages: CallMessages = CallMessages()
-    """What messages contain."""
-
-
-MakeExchange = Callable[[Sequence[ExpertWork], int, int], Exchange]
-"""Makes message and answer of a call: (work of its experts, distinct tokens, pairs of token and expert)."""
 
 
 class ExpertLayer:
@@ -64,7 +46,7 @@ class ExpertLayer:
         part: steps.Part,
         weights: Sequence[steps.Parameters],
         cache: Callable[[User], Server] | None = None,
-        policy: DispatchPolicy = DispatchPolicy(),
+        policy: DispatchPolicy = DispatchPolicy(),  # noqa: B008 (frozen)
         layers: int = 1,
     ) -> None:
         """A layer whose experts begin with these weights.
@@ -155,15 +137,17 @@ class RoutedTokens:
         self.chosen, self.weights = chosen.reshape(len(chosen), -1), weights
         self.pairs = routes(chosen)
         """The pairs of each expert."""
-        self.calls: list[SiteCall] = []
-        """The completed calls of the latest pass, in the order of their ends."""
+        self.dispatch = Dispatch(layer.sites, layer.policy, user, request)
         self.weight_gradients: Deferred[Tensor] | None = None
         """Gradients with respect to the gate's weights, (tokens, top_k), after a backward pass; else None."""
-        self._gate: tuple[Value[Tensor], Tensor] | None = None  # weights before some were skipped, and which were kept
-        self._waits: set[int] = set()  # experts that are fetched before they are called
-        self._at: dict[int, Server] = {}  # where each expert was called, which keeps what the backward pass needs
+        self._left_out: list[tuple[Value[Tensor], Tensor]] = []  # weights, and which of them were kept, one by one
         self._sent: dict[int, Deferred[Tensor]] = {}
         self._outputs: dict[int, Deferred[Tensor]] = {}
+
+    @property
+    def calls(self) -> list[SiteCall]:
+        """The completed calls of the latest pass, in the order of their ends."""
+        return self.dispatch.completed
 
     def forward(self, tokens: Tokens) -> Process[Deferred[Tensor]]:
         """Call the experts with the tokens, (..., tokens, width).
@@ -171,7 +155,7 @@ class RoutedTokens:
         Returns their outputs, weighted and summed for each token, deferred, (..., tokens, width of outputs).
         """
         layer, submit = self.layer, self.layer.world.executor.submit
-        self._treat_misses(tokens)
+        fetches = self._treat_misses(tokens)
         self._sent = {each: submit(pairs.dispatched, tokens, own.positions) for each, own in self.pairs.items()}
         works = {each: self._work(each, steps.front, layer.weights[each], sent) for each, sent in self._sent.items()}
 
@@ -182,7 +166,12 @@ class RoutedTokens:
                 messages.answer(outputs, sent, count),
             )
 
-        self._outputs = yield from self._called(works, exchange, "expert_forward")
+        world, deadline_s = layer.world, layer.policy.deadline_s
+        until = None if deadline_s is None else world.instant(world.env.now + deadline_s)
+        self._outputs = yield from self.dispatch.call(works, exchange, "expert_forward", fetches, until)
+        late = {each: NO_EXPERT for each in works if each not in self._outputs}
+        if late:
+            self._replace(late)
         return self._added(self._outputs, tokens, self.weights)
 
     def backward(self, gradients: Tokens) -> Process[Deferred[Tensor]]:
@@ -205,28 +194,32 @@ class RoutedTokens:
                 messages.gradient(of_tokens, sent, count, weighted=self.weights is not None),
             )
 
-        done = yield from self._called(works, exchange, "expert_backward")
+        done = yield from self.dispatch.call(works, exchange, "expert_backward")
         for expert, (of_weights, _) in done.items():
             layer.add(self.user, expert, of_weights)
         self.weight_gradients = self._of_gate(gradients)
         return self._added({each: of_tokens for each, (_, of_tokens) in done.items()}, gradients)
 
-    def _treat_misses(self, tokens: Tokens) -> None:
-        """Note misses and begin to fetch what is missing; skip or substitute experts if the policy says so."""
+    def _treat_misses(self, tokens: Tokens) -> dict[int, simpy.Process | None]:
+        """Note misses and begin to fetch what is missing; skip or substitute experts if the policy says so.
+
+        Returns the experts whose calls are to wait for a fetch.
+        """
         sites, policy = self.layer.sites, self.layer.policy.miss
         missing = [each for each in self.pairs if not sites.hits(sites.holders(self.user, each))]
         if not missing:
-            return
+            return {}
         for expert in missing:
             sites.miss(self.user, expert)
-            if policy.fetches:
-                sites.fetch(self.user, expert, self.layer.weights[expert])
-        self._waits = set(missing) if policy.waits else set()
         replaced = self.layer.replaced(self.user, missing, tokens)
         if replaced is not None:
             for expert in missing:
                 self._record_miss(expert)
             self._replace(replaced)
+        if not policy.fetches:
+            return {}
+        fetches = {each: sites.fetch(self.user, each, self.layer.weights[each]) for each in missing}
+        return fetches if policy.waits else {}
 
     def _replace(self, replaced: dict[int, int]) -> None:
         """Put other experts, or none, in place of some; the weights of tokens that lose experts are scaled up."""
@@ -234,72 +227,13 @@ class RoutedTokens:
         self.pairs = routes(self.chosen)
         kept = self.chosen != NO_EXPERT
         if self.weights is not None and not kept.all():
-            self._gate = self.weights, kept
+            self._left_out.append((self.weights, kept))
             self.weights = self.layer.world.executor.submit(renormalised, self.weights, kept)
 
     def _work(self, expert: int, operation: Operation, *args: object) -> ExpertWork:
         plan = self.layer.world.executor.plan(operation, self.layer.part, *args)
         positions = self.pairs[expert].positions
         return ExpertWork(Expert(self.layer.number, expert), len(positions), positions, plan)
-
-    def _called(self, works: dict[int, ExpertWork], exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
-        """Call all experts side by side; returns what their operations return, in the order of their numbers."""
-        self.calls = []
-        at_once = {each: work for each, work in works.items() if each not in self._waits}
-        later = [self._after_fetch(work, exchange, kind) for each, work in works.items() if each in self._waits]
-        branches = [self._at_sites(at_once, exchange, kind), *later] if at_once else later
-        results = _merged((yield from join(self.layer.world.env, branches)))
-        self._waits = set()
-        return {each: results[each] for each in works}
-
-    def _after_fetch(self, work: ExpertWork, exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
-        """Call an expert when the user's cache has fetched it; at the origin if it is not stored."""
-        sites, expert = self.layer.sites, work.expert.number
-        process = sites.fetch(self.user, expert, self.layer.weights[expert])
-        if process is not None and sites.cache is not None:
-            yield process
-            self._at[expert] = sites.cache(self.user)
-        return (yield from self._at_sites({expert: work}, exchange, kind))
-
-    def _at_sites(self, works: dict[int, ExpertWork], exchange: MakeExchange, kind: str) -> Process[dict[int, Any]]:
-        """Select a site for each expert, and call those of each site together."""
-        sites, holders = self.layer.sites, {}
-        for expert in works:
-            holders[expert] = yield from sites.await_holders(self.user, expert)
-        free = {each: those for each, those in holders.items() if self._at.get(each) not in those}
-        if free:
-            delays_s = partial(self._delays_s, works, exchange)
-            self._at |= sites.select(self.user, free, self.layer.policy.selection, delays_s)
-        groups: dict[Server, list[ExpertWork]] = {}
-        for expert, work in works.items():
-            waits, hit = expert in self._waits, sites.hits(holders[expert])
-            action = self.layer.policy.miss.action if waits else None if hit else FromCloud.action
-            work = work._replace(hit=hit and not waits, miss_action=action)
-            groups.setdefault(self._at[expert], []).append(work)
-        branches = [self._at_site(site, group, exchange, kind) for site, group in groups.items()]
-        return _merged((yield from join(self.layer.world.env, branches)))
-
-    def _at_site(
-        self, site: Server, works: list[ExpertWork], exchange: MakeExchange, kind: str
-    ) -> Process[dict[int, Any]]:
-        """Call experts at a site; if it goes away meanwhile, at the next sites that hold them."""
-        call = SiteCall(self.layer.world, self.user, site, works, kind=kind, request=self.request)
-        try:
-            results = yield from call.run(exchange(works, call.tokens, call.pairs))
-        except simpy.Interrupt:
-            if self.user.node.away or not site.node.away:
-                raise
-            return (yield from self._at_sites({work.expert.number: work for work in works}, exchange, kind))
-        self.calls.append(call)
-        return {work.expert.number: result for work, result in zip(works, results, strict=True)}
-
-    def _delays_s(
-        self, works: Mapping[int, ExpertWork], exchange: MakeExchange, expert: int, site: Server
-    ) -> tuple[float, float]:
-        """Expected delay of a call of an expert alone, and the part of it that is work."""
-        work = works[expert]
-        (there, back), wire = exchange([work], work.pairs, work.pairs), self.user.wire
-        return self.user.call_s(site, wire.bits(*there), work.plan, wire.bits(*back))
 
     def _record_miss(self, expert: int) -> None:
         """Write the row of a missing expert that is not called."""
@@ -343,7 +277,9 @@ class RoutedTokens:
             args = (positions, mask, gradients, self._outputs[expert])
             total = submit(pairs.added_weight_gradients, total, *args)
         of_weights = total if isinstance(total, Deferred) else submit(torch.clone, total)
-        return of_weights if self._gate is None else submit(renormalised_gradient, *self._gate, of_weights)
+        for weights, kept in reversed(self._left_out):
+            of_weights = submit(renormalised_gradient, weights, kept, of_weights)
+        return of_weights
 
     def _added(
         self, outputs: Mapping[int, Deferred[Tensor]], like: Tokens, weights: Value[Tensor] | None = None
@@ -362,7 +298,3 @@ class RoutedTokens:
             else:
                 total = submit(pairs.added_weighted, total, positions, mask, weights, output)
         return total if isinstance(total, Deferred) else submit(torch.clone, total)
-
-
-def _merged(results: Sequence[dict[int, Any]]) -> dict[int, Any]:
-    return {expert: result for each in results for expert, result in each.items()}

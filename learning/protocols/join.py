@@ -36,6 +36,34 @@ def join(env: simpy.Environment, works: Iterable[Process[T]]) -> Process[list[T]
     return results
 
 
+def join_until(env: simpy.Environment, works: Iterable[Process[T]], until: simpy.Event) -> Process[list[T | None]]:
+    """Run processes concurrently until all are done or an event happens; those not done by then are interrupted.
+
+    Returns their results in the order of `works`; None for those that were interrupted. Other interrupts as in `join`.
+    """
+    late = object()
+
+    def within(work: Process[T]) -> Process[T | None]:
+        process = env.process(_until_interrupted(work))
+        try:
+            yield process | until
+        except simpy.Interrupt as interrupt:
+            if process.is_alive:
+                process.interrupt(interrupt.cause)
+            yield process
+            raise
+        if process.is_alive:
+            process.interrupt(late)
+        result: T | simpy.Interrupt = yield process
+        if not isinstance(result, simpy.Interrupt):
+            return result
+        if result.cause is late:
+            return None
+        raise result
+
+    return (yield from join(env, [within(work) for work in works]))
+
+
 def _until_interrupted(work: Process[T]) -> Process[T | simpy.Interrupt]:
     try:
         return (yield from work)
