@@ -319,7 +319,7 @@ def test_distinct_experts_of_a_batch_are_as_many_as_the_closed_form_says(tokens:
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_fetching_an_expert_pays_off_after_as_many_tokens_as_its_hidden_layer_is_wide(more: int) -> None:
-    """An expert of two matrices, d x f and f x d, has the bits of f round trips of a token; bits are those of the radio."""
+    """An expert of two matrices, d x f and f x d, has the bits of f round trips of a token, on the radio."""
     hidden = 5
     first, second = torch.ones(WIDTH, hidden).double(), torch.ones(hidden, WIDTH).double()
 

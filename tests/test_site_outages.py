@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from expert_cells import EXPERTS, FLOPS, SITES, TOKENS, Cell, calls, layer_of, passes, ran
+from expert_cells import EXPERTS, FLOPS, SITES, TOKENS, Cell, calls, layer_of, mixed, passes, ran
 from learning.dispatch import FromCloud, LeastWork, Nearest, WaitForFetch
 from learning.ports import Process
 from learning.protocols.expert_dispatch import DispatchPolicy
@@ -70,7 +70,9 @@ def test_a_call_of_a_site_that_goes_away_is_answered_by_the_next(away_s: float) 
     assert result.table("outages").to_pylist() == [
         {"user": None, "start_s": away_s, "end_s": None, "cause": "outage", "site": "edge"}
     ]
-    assert frame(result, "computations").query("not interrupted").flops.sum() == TOP2.numel() * FLOPS
+    answers_on_their_way = 1 if away_s > 0.00122 else 0  # whose work is done again
+    work = frame(result, "computations").query("not interrupted").flops.sum()
+    assert work == (1 + answers_on_their_way) * TOP2.numel() * FLOPS
 
 
 def test_a_site_that_has_returned_serves_again_what_it_stores() -> None:
@@ -160,12 +162,10 @@ spans = st.lists(
     edge=spans,
     cloud=spans.map(lambda each: [span for span in each if span[1] is not None]),
     users=st.lists(st.tuples(st.integers(0, 1), st.floats(0, 0.4), st.floats(1e-6, 0.3)), max_size=2),
-    policy=st.sampled_from(
-        [
-            DispatchPolicy(),
-            DispatchPolicy(LeastWork(), WaitForFetch()),
-            DispatchPolicy(Nearest(), FromCloud(fetch=False)),
-        ]
+    policy=st.builds(
+        DispatchPolicy,
+        st.sampled_from([Nearest(), LeastWork()]),
+        st.sampled_from([FromCloud(), FromCloud(fetch=False), WaitForFetch()]),
     ),
     held=st.sets(st.sampled_from([0, 1, 2, 5])),
 )
