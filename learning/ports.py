@@ -363,3 +363,22 @@ class Journal(Protocol):
     ) -> None:
         """Report that a call of an expert has ended or was interrupted; the arguments are columns of `expert_calls`."""
         ...
+
+    def forward_pass(
+        self,
+        *,
+        user: int,
+        stream: str,
+        request: int,
+        position: int,
+        tokens: int,
+        start_s: float,
+        trunk_s: float,
+        uplink_s: float,
+        queue_s: float,
+        expert_s: float,
+        downlink_s: float,
+        straggle_s: float,
+    ) -> None:
+        """Report that a forward pass of a request has ended; the arguments are columns of `forward_passes`."""
+        ...

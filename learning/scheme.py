@@ -40,7 +40,7 @@ class Scheme(Protocol):
         return None
 
     def run(self, world: World) -> Process[None]:
-        """Train until `world.rounds()` are over, and report the model to `world.models` in each round."""
+        """Work until `world.rounds()` are over; a scheme that trains reports the model to `world.models` in each."""
         ...
 
     def check(self, world: World) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
+from typing import Any
 
 import numpy as np
 import simpy
@@ -91,6 +92,7 @@ class World:
     _staleness: float = field(default=0.0, init=False)
     _measures: tuple[Weights, ...] = field(default=(), init=False)
     _service: Service | None = field(default=None, init=False)
+    _models: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         self.eligible = self.users
@@ -229,10 +231,10 @@ class World:
         self._presence, self._staleness = (present, asked), staleness_mean
 
     def models(self, *models: Weights | tuple[Weights | Bound, ...]) -> None:
-        """Report the global model after this round, or one model for each user, to be evaluated.
+        """Report the global model after this round, or one model for each user, to be evaluated on the test set.
 
-        A model is its weights, or a tuple of those of its parts; the first element of a tuple may be the bound segment
-        that they belong to, (Bound, adapters, ...).
+        A scheme that does not train reports none, and none is evaluated. A model is its weights, or a tuple of those of
+        its parts; the first element of a tuple may be the bound segment that they belong to, (Bound, adapters, ...).
         """
         self._models = models
 
@@ -260,7 +262,7 @@ class World:
         return self._service(self.users[user], stream, number)
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
-        if rounds_done % self.evaluate_every == 0 or self._finished(rounds_done):
+        if self._models and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
             self.evaluator(self._models, self._measures, round=rounds_done - 1, time_s=self.env.now)
 
     def _finished(self, rounds_done: int) -> bool:

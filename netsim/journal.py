@@ -17,6 +17,7 @@ from netsim.tables import (
     EnergyRow,
     EvaluationRow,
     ExpertCallRow,
+    ForwardPassRow,
     OutageRow,
     RequestRow,
     RoundRow,
@@ -194,6 +195,40 @@ class Journal:
             energy_j=energy_j,
         )
         self.trace.add("expert_calls", *row)
+
+    def forward_pass(
+        self,
+        *,
+        user: int,
+        stream: str,
+        request: int,
+        position: int,
+        tokens: int,
+        start_s: float,
+        trunk_s: float,
+        uplink_s: float,
+        queue_s: float,
+        expert_s: float,
+        downlink_s: float,
+        straggle_s: float,
+    ) -> None:
+        """Write a forward pass that ends now; the arguments are the columns of `forward_passes`."""
+        row = ForwardPassRow(
+            user=user,
+            stream=stream,
+            request=request,
+            position=position,
+            tokens=tokens,
+            start_s=start_s,
+            end_s=self.env.now,
+            trunk_s=trunk_s,
+            uplink_s=uplink_s,
+            queue_s=queue_s,
+            expert_s=expert_s,
+            downlink_s=downlink_s,
+            straggle_s=straggle_s,
+        )
+        self.trace.add("forward_passes", *row)
 
     def outage(self, row: OutageRow) -> None:
         """Write an outage of a device."""

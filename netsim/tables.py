@@ -292,6 +292,37 @@ class ExpertCallRow(NamedTuple):
     ]
 
 
+class ForwardPassRow(NamedTuple):
+    """One completed forward pass of a request that a model with experts answers: of a prompt or image, or of one token.
+
+    The segments from `trunk_s` to `straggle_s` add up to `end_s` minus `start_s`. In each layer of experts they are
+    those of the first call that returns.
+    """
+
+    user: Annotated[int, Column("1", "number of the user that makes the request, from 0")]
+    stream: Annotated[str, Column("", "name of the stream of the request")]
+    request: Annotated[int, Column("1", "number of the request among those of the user in the stream, from 0")]
+    position: Annotated[
+        int,
+        Column(
+            "1", "tokens that passed before: 0 is the prefill of a prompt or image, more is the decoding of one token"
+        ),
+    ]
+    tokens: Annotated[int, Column("1", "tokens of the pass")]
+    start_s: Annotated[float, Column("s", "simulated time of the beginning")]
+    end_s: Annotated[float, Column("s", "simulated time of the end")]
+    trunk_s: Annotated[
+        float, Column("s", "all but the experts: attention, gates and head on the user's device, with the wait for it")
+    ]
+    uplink_s: Annotated[float, Column("s", "tokens on the way to a site")]
+    queue_s: Annotated[float, Column("s", "wait in the site's queue, or until a missing expert was fetched")]
+    expert_s: Annotated[float, Column("s", "work of experts on the site's processor")]
+    downlink_s: Annotated[float, Column("s", "outputs on the way back")]
+    straggle_s: Annotated[
+        float, Column("s", "wait from the first return to the last one, that of shared experts on the device included")
+    ]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -306,6 +337,7 @@ ROWS: dict[str, type] = {
     "positions": PositionRow,
     "handovers": HandoverRow,
     "expert_calls": ExpertCallRow,
+    "forward_passes": ForwardPassRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -8,12 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from learning.schemes import SCHEMES
 from netsim import tables
 from scenarios import load, simulate
 from scenarios.run import Result
 
 TINY = Path(__file__).with_name("tiny.yaml")
 TABLES = tuple(tables.TABLES)
+
+TRAINED = sorted(set(SCHEMES) - {"moe_inference"})
+"""Schemes that train a model in rounds of a straggler policy."""
 
 
 TOKENS: dict[str, Any] = {
@@ -23,6 +27,15 @@ TOKENS: dict[str, Any] = {
     "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
 }
 NEEDS: dict[str, dict[str, Any]] = {
+    "moe_inference": {
+        "compute.sites": {"edge": {"station": 0, "flops_per_s": 1e9}, "cloud": {"flops_per_s": 1e11, "delay_s": 0.02}},
+        "learning.model": {
+            **{"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2},
+            "experts": {"count": 4, "top_k": 2},
+        },
+        "learning.scheme": {"name": "moe_inference", "period_s": 0.5},
+        "traffic": {"streams": {"x": {"arrivals": {"name": "poisson", "rate_per_s": 1.0}, "answered_by": "model"}}},
+    },
     "sflam": {
         "network.sharing.uplink.scheduler": "controlled",
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "equal"}},

@@ -9,11 +9,11 @@ import pytest
 
 from learning.schemes import SCHEMES
 from learning.store import Store
-from runs import FAULTS, TINY, frame, hashes, policy, run
+from runs import FAULTS, TINY, TRAINED, frame, hashes, policy, run
 from scenarios import ScenarioError, load, simulate
 from scenarios.run import Result
 
-IN_ROUNDS = sorted(name for name, scheme in SCHEMES.items() if not scheme.asynchronous)
+IN_ROUNDS = sorted(name for name in TRAINED if not SCHEMES[name].asynchronous)
 FEDAVG: dict[str, Any] = {"learning__scheme": "fedavg", **policy("asynchronous", "fedavg")}
 ALONE: dict[str, Any] = {  # users that share nothing and meet no fading, and a server that takes no time
     "network__sharing__uplink__scheduler": {"name": "fixed"},

@@ -10,7 +10,7 @@ import torch
 from learning import charge
 from learning.data import Dataset, Digits
 from learning.schemes import SCHEMES
-from runs import NEEDS, TINY, frame
+from runs import NEEDS, TINY, TRAINED, frame
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -29,7 +29,7 @@ DECIDED: dict[str, dict[str, Any]] = {
 ALIKE = {"st_sflora": {"allocation", "importance"}}
 """Kinds of messages that are as large for any model of as many tokens."""
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in SCHEMES),
+    *((name, {}) for name in TRAINED),
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
     ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
     ("hsplitlora", {"control": {"configuration": "uniform", "budgets": [9.0], "importance": "uniform"}}),

@@ -10,16 +10,16 @@ from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
-from runs import FAULTS, NEEDS, TABLES, TINY, frame, hashes, policy, run
+from runs import FAULTS, NEEDS, TABLES, TINY, TRAINED, frame, hashes, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
-NETWORKED = sorted(set(SCHEMES) - {"centralised"})
+NETWORKED = sorted(set(TRAINED) - {"centralised"})
 POLICIES = (*IN_ROUNDS, "asynchronous", "buffered")
-ALLOWED = [(name, by) for name in SCHEMES for by in POLICIES if by in IN_ROUNDS or SCHEMES[name].asynchronous]
+ALLOWED = [(name, by) for name in TRAINED for by in POLICIES if by in IN_ROUNDS or SCHEMES[name].asynchronous]
 CLOCK = [table for table in TABLES if table != "evaluations"]
 
-scheme = pytest.mark.parametrize("name", sorted(SCHEMES))
+scheme = pytest.mark.parametrize("name", TRAINED)
 networked = pytest.mark.parametrize("name", NETWORKED)
 under_policies = pytest.mark.parametrize(("name", "by"), ALLOWED)
 networked_under_policies = pytest.mark.parametrize(("name", "by"), [pair for pair in ALLOWED if pair[0] in NETWORKED])
@@ -220,7 +220,7 @@ BY_VALUES: dict[str, dict[str, Any]] = {
 """Settings in which a scheme decides by values that training produces."""
 
 
-@pytest.mark.parametrize(("name", "by_values"), [(n, False) for n in SCHEMES] + [(n, True) for n in BY_VALUES])
+@pytest.mark.parametrize(("name", "by_values"), [(n, False) for n in TRAINED] + [(n, True) for n in BY_VALUES])
 def test_a_scheme_that_reads_values_names_its_stand_in(
     name: str, by_values: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,8 @@ import torch
 from fakes import ANY_MODEL
 from learning.executor import Batched
 from learning.executor.deferred import Job
-from learning.schemes import SCHEMES
 from learning.store import Store, StoreDamage
-from runs import TINY, adjusted, hashes, policy, run
+from runs import TINY, TRAINED, adjusted, hashes, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -37,7 +36,7 @@ def stored(store: Path, **overrides: Any) -> Result:
 
 
 @pytest.mark.parametrize("executor", ["batched", "eager"])
-@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize("scheme", TRAINED)
 def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path) -> None:
     """Off, on, filled by itself, filled by another scenario."""
     setting = {"learning__scheme": scheme, "learning__executor": executor}
@@ -51,7 +50,7 @@ def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path)
     assert first.operations["run"] <= off.operations["run"]
 
 
-@pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - set(ANY_MODEL)))
+@pytest.mark.parametrize("scheme", sorted(set(TRAINED) - set(ANY_MODEL)))
 def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a scheme on a model of its own kind computes together, computed again one by one."""
     together, checked = Batched._results, 0
@@ -70,7 +69,7 @@ def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("executor", ["batched", "eager"])
-@pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - ORDER_MATTERS))
+@pytest.mark.parametrize("scheme", sorted(set(TRAINED) - ORDER_MATTERS))
 def test_another_network_runs_no_torch_step(scheme: str, executor: str, tmp_path: Path) -> None:
     setting = {"learning__scheme": scheme, "learning__executor": executor}
     other = {path.replace(".", "__"): value for path, value in OTHER_NETWORK.items()}

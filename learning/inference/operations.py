@@ -59,7 +59,20 @@ def expert(parameters: Parameters, tokens: Tensor) -> Tensor:
     return feed_forward(parameters, tokens)
 
 
-def score(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of correct answers, and the sum of their losses, of logits (b, classes) and labels (b,)."""
+def prompt(x: Tensor, tokens: int) -> Tensor:
+    """The first tokens of samples, (b, t) to (b, tokens)."""
+    return x[:, :tokens]
+
+
+def score(logits: Tensor, y: Tensor, position: int | None) -> tuple[Tensor, Tensor]:
+    """Number of correct answers, and the sum of their losses; logits that are not all finite predict nothing.
+
+    Args:
+        logits: (b, classes).
+        y: labels (b,), or (b, t) where every token has one.
+        position: the token whose label is to be predicted, from 0; None where a sample has one label.
+    """
+    if position is not None:
+        y = y[:, position]
     correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
     return correct.sum(), F.cross_entropy(logits, y, reduction="sum")

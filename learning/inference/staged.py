@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from learning.executor.base import Counterparts
 from learning.models import Segment
-from learning.models.stage import parameters, stages
+from learning.models.stage import experts_of, parameters, stages
 from learning.steps import Parameters
 
 
@@ -17,11 +18,29 @@ class StagedModel:
         self.trunks = [{name: weights[name] for name in parameters(stage)} for stage in self.stages]
         """Weights of each stage, without experts."""
         mixtures = [f"{stage.stop - 1}.feed.1." for stage in self.stages[:-1]]
-        count = range(model.architecture.experts.count)  # type: ignore[attr-defined]  # stages have seen that it has some
+        count = range(experts_of(model).count)
         self.experts = [[_within(weights, f"{mixture}experts.{each}.") for each in count] for mixture in mixtures]
         """Weights of each expert, by layer with experts."""
         self.shared = [_within(weights, f"{mixture}shared.") for mixture in mixtures]
         """Weights of the shared experts of each layer; empty if there are none."""
+
+
+def check_charge(model: Segment, charge: Counterparts | None) -> None:
+    """Check a large model whose costs are charged: calls of experts are made once in each layer that it has.
+
+    Raises ValueError unless it has as many layers and experts as the whole model, and as many experts for each token.
+    """
+    large: Segment = model if charge is None else charge.counterpart(model)
+    small_of, large_of = experts_of(model), experts_of(large)
+    for what, own, wanted in (
+        ("depth", model.blocks - 2, large.blocks - 2),
+        ("experts.count", small_of.count, large_of.count),
+        ("experts.top_k", small_of.top_k, large_of.top_k),
+    ):
+        if own != wanted:
+            raise ValueError(
+                f"the calls of the model in learning.charge_as need learning.model.{what} = {wanted}, not {own}"
+            )
 
 
 def _within(weights: Parameters, prefix: str) -> Parameters:

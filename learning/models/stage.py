@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from learning.models.experts import FeedForward, Gate, MixtureOfExperts
+from learning.models.experts import Experts, FeedForward, Gate, MixtureOfExperts
 from learning.models.gpt import NextToken, TokenEmbedding
 from learning.models.segment import Segment, modules
 from learning.models.stateless import Stateless
@@ -40,6 +40,16 @@ def stages(model: Segment) -> tuple[Segment, ...]:
 def has_experts(block: nn.Module) -> TypeGuard[Layer]:
     """Whether a block of a model is a layer with experts."""
     return isinstance(block, Layer) and isinstance(block.feed[1], MixtureOfExperts)
+
+
+def experts_of(model: Segment) -> Experts:
+    """How the experts of a whole model are described. Raises ValueError as `stages`."""
+    end = stages(model)[0].stop
+    layer = list(modules(model).children())[end - 1]
+    assert isinstance(layer, Layer)
+    experts = layer.feed[1]
+    assert isinstance(experts, MixtureOfExperts)
+    return experts.described
 
 
 class Gated(NamedTuple):

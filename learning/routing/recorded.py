@@ -57,9 +57,11 @@ class RecordedRouting(Routing):
                     )
 
     def fresh(
-        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int | str, layer: Layer = ONLY
     ) -> Choices:
-        domain = None if self.domains is None else self.domains[entity[0] % len(self.domains)]
+        user, *_ = entity
+        assert isinstance(user, int)
+        domain = None if self.domains is None else self.domains[user % len(self.domains)]
         counts = of_layer(self._counts(domain, per_token), layer)
         drawn = counts.tokens(streams.generator("recorded tokens", *entity), tokens)
         return counts.choices(streams.generator("routing", *entity, layer.number), drawn, experts)

@@ -57,7 +57,7 @@ class Routing(ABC):
 
     @abstractmethod
     def fresh(
-        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int | str, layer: Layer = ONLY
     ) -> Choices:
         """Draw the experts of independent tokens; arguments and errors as in `draw`."""
 
@@ -67,7 +67,7 @@ class Routing(ABC):
             raise ValueError(f"a token cannot go to {per_token} of {experts} experts")
 
     def draw(
-        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int | str, layer: Layer = ONLY
     ) -> Choices:
         """Draw the experts of successive tokens in one layer.
 
@@ -88,7 +88,9 @@ class Routing(ABC):
         source = np.where(reused, 0, np.arange(tokens))  # token 0 has no previous one
         return drawn[np.maximum.accumulate(source)]
 
-    def stand_in(self, streams: Streams, experts: int, *entity: int, layer: Layer = ONLY) -> Callable[[Tensor], Tensor]:
+    def stand_in(
+        self, streams: Streams, experts: int, *entity: int | str, layer: Layer = ONLY
+    ) -> Callable[[Tensor], Tensor]:
         """A stand-in for the choice of a gate, to be passed to `User.read`.
 
         Args:

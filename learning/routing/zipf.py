@@ -28,7 +28,7 @@ class ZipfRouting(Routing):
     most popular one of all users, expert 1 the next, and so on."""
 
     def fresh(
-        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int, layer: Layer = ONLY
+        self, streams: Streams, tokens: int, per_token: int, experts: int, *entity: int | str, layer: Layer = ONLY
     ) -> Choices:
         ranks = np.arange(1, experts + 1)
         if self.own_ranks:

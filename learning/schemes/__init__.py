@@ -10,6 +10,7 @@ from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
 from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.local import Local
+from learning.schemes.moe_inference import MoeInference
 from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
@@ -37,4 +38,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "hsplitlora": HSplitLoRA,
     "hetlora": HetLoRA,
     "fedalign_moe": FedAlignMoE,
+    "moe_inference": MoeInference,
 }

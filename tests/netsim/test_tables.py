@@ -17,6 +17,8 @@ PROMISED = {
     "decisions": "round user name value",
     "expert_calls": "round user layer expert node kind tokens bits_up bits_down start_s end_s wait_s service_s hit "
     "interrupted call request pairs miss_action energy_j",
+    "forward_passes": "user stream request position tokens start_s end_s trunk_s uplink_s queue_s expert_s downlink_s "
+    "straggle_s",
     "positions": "time_s user x_m y_m station coupling_loss_db",
     "handovers": "user time_s from_station to_station interruption_s",
     "outages": "user start_s end_s cause site",

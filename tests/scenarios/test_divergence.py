@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from learning.evaluation import perplexity
-from learning.schemes import SCHEMES
-from runs import NEEDS, TINY, TOKENS
+from runs import NEEDS, TINY, TOKENS, TRAINED
 from scenarios.progress import RunningTotals
 
 CONTROLLED = {"network.sharing.uplink.scheduler": "controlled"}
@@ -74,7 +73,7 @@ DECIDING: dict[str, dict[str, Any]] = {
 }
 """Wherever a value that was learned decides about something, or is summarised."""
 
-PLAIN = {name: {"learning.scheme": name, **NEEDS.get(name, {})} for name in SCHEMES}
+PLAIN = {name: {"learning.scheme": name, **NEEDS.get(name, {})} for name in TRAINED}
 CASES = DECIDING | {name: setting for name, setting in PLAIN.items() if not any(name in case for case in DECIDING)}
 
 

@@ -1,0 +1,63 @@
+"""Where the time of a forward pass goes: segments that follow each other from its beginning to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from learning.ports import Stay
+
+
+class Call(Protocol):
+    """A completed call of experts at a site; instants are in seconds of simulated time."""
+
+    sent_s: float
+    """Instant at which the call began."""
+    arrived_s: float
+    """Instant at which the message had arrived at the site."""
+    stay: Stay | None
+    """Time in the queue and on the processor of the site."""
+    done_s: float
+    """Instant at which the work was finished."""
+    end_s: float
+    """Instant at which the user had the answer."""
+
+
+@dataclass
+class Timeline:
+    """The segments of a pass that began at `start_s`, in seconds, and has come to `now_s`.
+
+    In a layer with experts they are those of the first call that returns; what follows until the user goes on is
+    `straggle_s`. So their sum is the duration of the pass.
+    """
+
+    start_s: float
+    now_s: float = field(init=False)
+    trunk_s: float = field(default=0.0, init=False)
+    uplink_s: float = field(default=0.0, init=False)
+    queue_s: float = field(default=0.0, init=False)
+    expert_s: float = field(default=0.0, init=False)
+    downlink_s: float = field(default=0.0, init=False)
+    straggle_s: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.now_s = self.start_s
+
+    def trunk(self, end_s: float) -> None:
+        """Work of the user's device that has ended at `end_s`."""
+        self.trunk_s += end_s - self.now_s
+        self.now_s = end_s
+
+    def experts(self, calls: Sequence[Call], end_s: float) -> None:
+        """A layer of experts, whose outputs the user has had at `end_s`; `calls` are in the order of their ends."""
+        for call in calls[:1]:
+            assert call.stay is not None
+            self.uplink_s += call.arrived_s - call.sent_s
+            self.expert_s += call.stay.service_s
+            # A call may begin late, when a missing expert has been fetched.
+            self.queue_s += call.sent_s - self.now_s + call.done_s - call.arrived_s - call.stay.service_s
+            self.downlink_s += call.end_s - call.done_s
+            self.now_s = call.end_s
+        self.straggle_s += end_s - self.now_s
+        self.now_s = end_s

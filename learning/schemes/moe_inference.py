@@ -1,0 +1,141 @@
+"""Inference of a mixture of experts whose experts are at sites of the network, at the requests of users.
+
+user           a sample of its part of the test set: an image, or the prompt that a text begins with
+user           attention, normalisation and gate; the choice of experts is read    for each layer with experts
+user <-> sites tokens, and the weighted sums of the experts' outputs, from all sites side by side
+user           head: the class of the image, or the next token, with which the next pass begins
+
+The pass of the prompt is the prefill, one further pass of a single token for each further output token is decoding,
+with a cache of keys and values. Placement changes time and energy, and no number. Nothing is trained.
+[Gate at the user, experts at sites: Xue et al., arXiv 2411.06681; Chen et al., arXiv 2507.06567]
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection
+from learning.inference.answers import Answers
+from learning.inference.operations import expert, prompt
+from learning.inference.request import DistributedModel, Request
+from learning.inference.staged import StagedModel, check_charge
+from learning.models import Segment
+from learning.models.stage import experts_of
+from learning.parties import Server, User
+from learning.ports import Process
+from learning.protocols.expert_dispatch import DispatchPolicy
+from learning.protocols.expert_layer import ExpertLayer
+from learning.protocols.experts import CallMessages
+from learning.routing import Routing, UniformRouting
+from learning.scheme import Scheme
+from learning.steps import Parameters
+from learning.world import World
+
+
+@dataclass(frozen=True)
+class MoeInference(Scheme):
+    """Requests to a mixture of experts that is distributed over the network; users have all but the experts.
+
+    Streams with `answered_by: model` make the requests. A round is a reporting period, at whose end the accuracy of its
+    answers is written to `evaluations` as the split `answers`.
+    """
+
+    cloud: str = "cloud"
+    """Name of the site (`compute.sites`) that holds all experts."""
+    selection: SiteSelection = Nearest()
+    """At which of the sites that hold an expert it is called."""
+    miss: Miss = FromCloud()
+    """What is done about an expert that only the cloud holds."""
+    messages: CallMessages = CallMessages()
+    """Contents of the messages of a call."""
+    routing: Routing = UniformRouting()
+    """Routing distribution that replaces the choice of the gates in dry runs."""
+    prompt_tokens: Annotated[int, Ge(1)] | None = None
+    """Tokens of a prompt, the first of a test sample (default: as many as leave room for the output); only of texts."""
+    output_tokens: Annotated[int, Ge(1)] = 1
+    """Tokens that are generated for a request, each the most likely one (greedy decoding). The first is compared with
+    the true next token. An image has one output, its class."""
+    period_s: Annotated[float, Gt(0)] = 10.0
+    """Duration of a reporting period in seconds."""
+
+    serves = True
+    one_chain = True
+    hierarchical = True
+    stand_in = "routing distribution"
+
+    def run(self, world: World) -> Process[None]:
+        model, answers = self.distributed(world, world.initial(world.whole)), Answers(world)
+        world.serve(partial(self.service, model, answers))
+        for number in world.rounds():
+            yield world.instant(world.env.now + self.period_s)
+            answers.report(number)
+
+    def service(self, model: DistributedModel, answers: Answers, user: User, stream: str, number: int) -> Process[None]:
+        """Answer request `number` of a user in a stream."""
+        assert user.held_out is not None
+        x, y = user.held_out.at(number)
+        request = Request(model, user, stream, number, self.output_tokens - 1)
+        given = self._prompt(model.world)
+        start = x if given is None else model.world.executor.submit(prompt, x, given)
+        logits, token = yield from request.forward(start)
+        for _ in range(self.output_tokens - 1):
+            _, token = yield from request.forward(token)
+        answers.add(user, logits, y, None if given is None else given - 1)
+
+    def distributed(self, world: World, weights: Parameters) -> DistributedModel:
+        """The model with its experts at sites: the cloud holds all."""
+        assert isinstance(world.chain, Segment)
+        staged, cloud = StagedModel(world.chain, weights), world.sites[self.cloud]
+        policy = DispatchPolicy(self.selection, self.miss, self.messages)
+        sites = [*(site for site in servers(world) if site is not cloud), cloud]
+        layers = [
+            ExpertLayer(world, number, sites, expert, experts, world.nearest, policy, len(staged.experts))
+            for number, experts in enumerate(staged.experts)
+        ]
+        for layer in layers:
+            for number in range(len(layer.experts)):
+                layer.store(number, cloud)
+        return DistributedModel(world, staged, layers, self.routing)
+
+    def check(self, world: World) -> None:
+        if not isinstance(world.chain, Segment):
+            raise ValueError("nothing is trained; leave out learning.adapter")
+        if self.cloud not in world.sites:
+            raise ValueError(f"no site is called {self.cloud}; give it in compute.sites, or name another as cloud")
+        self._check_tokens(world)
+        without = [user.number for user in world.users if user.held_out is None]
+        if without:
+            raise ValueError(f"user {without[0]} has no sample of the test set to ask about; use more test samples")
+        check_charge(world.chain, world.executor.charge)
+        experts = experts_of(world.chain)
+        self.routing.check(experts.top_k, experts.count)
+        if world.stop.accuracy is not None:
+            raise ValueError(
+                "learning.stop.accuracy is never reached, as nothing is trained; stop after rounds or time_s"
+            )
+        shapes = {name: value.to(world.precision) for name, value in world.chain.parameters().items()}
+        self.distributed(world, shapes)
+
+    def _check_tokens(self, world: World) -> None:
+        texts, (length, *_) = world.dataset.test.y.ndim == 2, world.dataset.input_shape
+        if not texts and (self.output_tokens > 1 or self.prompt_tokens is not None):
+            raise ValueError("samples are no texts; leave out prompt_tokens and output_tokens")
+        if texts and (self.prompt_tokens or 1) + self.output_tokens > length + 1:
+            raise ValueError(
+                f"prompt_tokens + output_tokens = {(self.prompt_tokens or 1) + self.output_tokens}, but samples have "
+                f"{length} tokens, and only the last output token can be one more"
+            )
+
+    def _prompt(self, world: World) -> int | None:
+        """Tokens of a prompt; None where samples are no texts."""
+        if world.dataset.test.y.ndim == 1:
+            return None
+        return self.prompt_tokens or world.dataset.input_shape[0] + 1 - self.output_tokens
+
+
+def servers(world: World) -> list[Server]:
+    """All servers but those on users' devices."""
+    devices = {f"user{user.number}" for user in world.users}
+    return [site for name, site in world.sites.items() if name not in devices]
