@@ -72,6 +72,7 @@ Mixtures of experts, by the `config.json` published with their weights: google/s
 deepseek-ai/deepseek-moe-16b-base (Dai et al., arXiv 2401.06066), Qwen/Qwen1.5-MoE-A2.7B, mistralai/Mixtral-8x7B (Jiang
 et al., arXiv 2401.04088), and allenai/OLMoE-1B-7B-0924 (Muennighoff et al., arXiv 2409.02060). Which layers have
 experts is said by the small model. Deviations: Switch's 12 layers of encoder and decoder each are 24 of a decoder,
-without cross-attention. A dense layer of DeepSeekMoE has two matrices with 8 x 2048 columns in place of three with 10944, which are as many parameters. The shared experts of Qwen, one
-network of width 5632, have no gate. Mixtral has as many keys and values as queries; it was published with a quarter.
+without cross-attention. A dense layer of DeepSeekMoE has two matrices with 8 x 2048 columns in place of three with
+10944, which are as many parameters. The shared experts of Qwen, one network of width 5632, have no gate. Mixtral has as
+many keys and values as queries; it was published with a quarter.
 """
