@@ -43,8 +43,8 @@ def balanced(z: Tensor, dz: Tensor) -> Tensor:
 
 class Experts(nn.ModuleList):
     def forward(self, z: Tensor) -> Tensor:
-        logits = torch.stack([expert(dict(each.named_parameters()), z) for each in self])
-        return logits.take_along_dim(chosen(z)[None], 0)[0]
+        each = [expert(dict(own.named_parameters()), z) for own in self]
+        return torch.stack(each).take_along_dim(chosen(z)[None], 0)[0]
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,7 @@ class TwoSites(Scheme):
     stand_in = "routing distribution"
 
     def run(self, world: World) -> Process[None]:
-        edge, cloud, start = world.sites["edge"], world.sites["cloud"], world.initial(world.whole)
-        experts = [{name: start[name] for name in (f"1.{e}.weight", f"1.{e}.bias")} for e in range(EXPERTS)]
-        layer, weights = ExpertLayer(world, 0, [edge, cloud], expert, experts), world.initial(world.front)
-        for e in range(EXPERTS):
-            layer.store(e, edge if e in self.at_edge else cloud)
+        layer, weights = self.layer(world), world.initial(world.front)
         trunk = JointPart(world, weights, world.optimiser.init(weights))
         for number in world.rounds():
             work = {user: self.user(world, user, number, trunk, layer) for user in world.selected(number)}
@@ -75,6 +71,19 @@ class TwoSites(Scheme):
             trunk.step(done, world.weights(done, "uniform"))
             layer.step(done)
             world.models((trunk.weights, *layer.weights))
+
+    def layer(self, world: World) -> ExpertLayer:
+        edge, cloud, start = world.sites["edge"], world.sites["cloud"], world.initial(world.whole)
+        experts = [{name: start[name] for name in (f"1.{e}.weight", f"1.{e}.bias")} for e in range(EXPERTS)]
+        layer = ExpertLayer(world, 0, [edge, cloud], expert, experts)
+        for e in range(EXPERTS):
+            layer.store(e, edge if e in self.at_edge else cloud)
+        return layer
+
+    def check(self, world: World) -> None:
+        if not {"edge", "cloud"} <= set(world.sites):
+            raise ValueError("experts are at the sites edge and cloud; give both in compute.sites")
+        self.layer(world)  # where they fit
 
     def user(self, world: World, user: User, number: int, trunk: JointPart, layer: ExpertLayer) -> Process[None]:
         (x, y), submit = user.batch(number), world.executor.submit

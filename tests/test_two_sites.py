@@ -17,7 +17,7 @@ from learning.schemes import SCHEMES
 from learning.store import Store
 from learning.world import World
 from runs import frame
-from scenarios import load, simulate
+from scenarios import ScenarioError, load, simulate
 from scenarios.cost import RunCost, predict
 from scenarios.run import Result
 
@@ -199,3 +199,33 @@ def test_a_deadline_drops_users_whose_calls_are_under_way_and_the_others_go_on()
 def test_an_expert_too_many_for_a_site_is_told() -> None:
     with pytest.raises(Exception, match="expert 2 of layer 0 of 1320 bytes does not fit into edge, which has 0 of 26"):
         ran(learning__scheme__at_edge=[0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"compute.sites": {}}, "experts are at the sites edge and cloud; give both in compute.sites"),
+        ({"learning.scheme.at_edge": [0, 1, 2]}, "expert 2 of layer 0 of 1320 bytes does not fit into edge"),
+        ({"compute.sites.cloud.storage_bytes": 1320}, "expert 3 of layer 0 of 1320 bytes does not fit into cloud"),
+    ],
+)
+def test_sites_that_are_missing_or_too_small_are_told_before_the_run(
+    two_sites: dict[str, Any], changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ScenarioError, match=rf"learning\.scheme: {sentence}"):
+        simulate(load(EXAMPLES / "two_sites.yaml", changes))
+
+
+@pytest.mark.parametrize("discipline", ["fifo", {"name": "batching", "window_s": 5.0}])
+def test_a_site_bound_by_memory_reads_the_experts_of_a_job_once(two_sites: dict[str, Any], discipline: Any) -> None:
+    """A call of n experts takes n x 1320 bytes over 1e4 byte/s; a batch of calls of both experts as long as one."""
+    edge = {"compute__sites__edge__memory_bandwidth_bytes_per_s": 1e4, "compute__sites__edge__discipline": discipline}
+    result = ran("dry", **edge)
+    jobs, calls = (frame(result, table).query("node == 'edge'") for table in ("computations", "expert_calls"))
+    if discipline == "fifo":
+        experts = calls[calls.kind == "expert_forward"].groupby("call").expert.nunique()
+        assert sorted(jobs[jobs.kind == "expert_forward"].service_s) == pytest.approx(sorted(experts * 0.132))
+    else:
+        batches = jobs[jobs.kind == "expert_forward"].groupby("end_s").service_s
+        assert (batches.size() > 1).any()
+        assert batches.sum().tolist() == pytest.approx([2 * 0.132] * batches.ngroups)

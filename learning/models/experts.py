@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from torch import Tensor, nn
 
 from learning.models.projection import Projection
@@ -28,8 +28,8 @@ from learning.models.projection import Projection
 class Experts:
     """Mixture of experts in place of the feed-forward part of transformer layers."""
 
-    count: Annotated[int, Ge(1)] = 8
-    """Number of experts of a layer, from which the gate chooses."""
+    count: Annotated[int, Ge(1), Le(1024)] = 8
+    """Number of experts of a layer, from which the gate chooses; at most 1024, as each has its own operations."""
 
     top_k: Annotated[int, Ge(1)] = 2
     """Number of experts that compute each token; at most `count`."""
