@@ -1,5 +1,6 @@
 """Analysis of runs: numbers, comparisons, reports and figures from the files of a run directory alone."""
 
+from analysis.caching import hit_rate_curves
 from analysis.comparison import Comparison, NotComparable, compare
 from analysis.measures import NotRecorded
 from analysis.parquet import NoSuchTable
@@ -16,6 +17,7 @@ __all__ = [
     "Run",
     "Sweep",
     "compare",
+    "hit_rate_curves",
     "load",
     "load_sweep",
 ]
