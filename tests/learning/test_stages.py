@@ -6,7 +6,7 @@ import pytest
 import torch
 from named_streams import NamedStreams
 
-from learning.charge import Charge
+from learning import charge
 from learning.executor import Dry, Eager
 from learning.inference.operations import answer, expert, summed, trunk
 from learning.inference.staged import StagedModel
@@ -139,15 +139,16 @@ def flops(executor, operation, *args):
 
 
 @pytest.mark.parametrize("charged", [False, True], ids=["own", "charged"])
-def test_flops_are_those_of_the_formulas(charged) -> None:
+def test_flops_are_those_of_the_formulas(charged, monkeypatch) -> None:
     """Per token and layer 8 d^2 + 4 S d for attention over S tokens and 2 d E for the gate; 4 d d_ff for an expert."""
-    depth, count = (24, 64) if charged else (3, 4)
-    model = gpt(Experts(count, 1), depth)
+    size = {"family": "gpt", "width": 40, "depth": 3, "heads": 2, "expansion": 4, "vocabulary": 29}
+    monkeypatch.setitem(charge.SIZES, "switch_base_64", {**size, "experts": {"count": 6, "top_k": 1}})
+    model = gpt(Experts(6 if charged else 4, 1))
     staged, executor = StagedModel(model, model.initial(STREAMS)), Dry()
-    d, hidden, vocabulary = 8, 32, VOCABULARY
+    d, hidden, vocabulary, count = 8, 32, VOCABULARY, 4
     if charged:
-        executor.charge = Charge("switch_base_64", model)
-        d, hidden, vocabulary = 768, 3072, 32128
+        executor.charge = charge.Charge("switch_base_64", model)
+        d, hidden, vocabulary, count = 40, 160, 29, 6
     x = torch.zeros((1, 5), dtype=torch.int64)
     residual, tokens, _, _, cache = executor.submit(trunk, staged.stages[0], staged.trunks[0], [x], [])
     layer = lambda t, context: t * (8 * d**2 + 4 * context * d + 2 * d * count)  # noqa: E731
