@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from math import inf, isinf
 
 import numpy as np
@@ -42,8 +43,12 @@ class Window:
         self.end_s = self.borders_s[-1]
         """End of the window in seconds; inf if rates are constant."""
         self._borders_s, self._widths_s = borders_s, borders_s[1:] - borders_s[:-1]
-        self.signal = Integral(borders_s, self._widths_s, over_band(power_over_noise_hz[rate.delay_blocks :]))
         self._efficiencies: dict[float, Integral] = {}
+
+    @cached_property
+    def signal(self) -> Integral:
+        """The integral of received power over noise power density, in Hz, averaged over resource blocks."""
+        return Integral(self._borders_s, self._widths_s, over_band(self.power_over_noise_hz[self.rate.delay_blocks :]))
 
     def block(self, instant_s: float) -> int:
         """Return the index of the block that contains an instant in seconds; the last one for the window's end."""

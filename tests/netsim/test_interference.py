@@ -18,6 +18,7 @@ from netsim.description import BandDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
 from netsim.radio.band import COMPLETE
 from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
@@ -146,15 +147,15 @@ def test_stations_of_other_channels_do_not_couple_interference() -> None:
         assert cells.ended[number][0] == pytest.approx(1e6 / alone_bps, rel=1e-12)
 
 
-def test_each_transmission_is_rated_once_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[FlowTransmission] = []
-    rate = FlowTransmission.rate
-    monkeypatch.setattr(FlowTransmission, "rate", lambda self, *a, **k: (rated.append(self), rate(self, *a, **k)))
+def test_each_band_is_divided_once_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    divided: list[AllTogether] = []
+    look_ahead = AllTogether._look_ahead
+    monkeypatch.setattr(AllTogether, "_look_ahead", lambda self: (divided.append(self), look_ahead(self)))
     cells = Cells(EqualShares(), [0, 0, 0], spread=True, block_s=inf)
     for user in range(6):
         cells.send(user, one_of(user, 1e9, until_s=1.0))
     cells.env.run(0.5)
-    assert len(rated) == len(set(rated)) == 6
+    assert len(divided) == len(set(divided)) == 3
 
 
 def test_channels_of_stations() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from stepping import Sending, Stepping
 
-from netsim.agenda import SPARE
 from netsim.radio.band import COMPLETE
 from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import MulticastLink
 from netsim.radio.rate import RateLaw, Shannon
@@ -194,21 +194,24 @@ def test_fixed_shares_do_not_rate_anew_when_others_come(monkeypatch: pytest.Monk
     assert len(rated) == 4
 
 
-def test_changes_of_one_instant_are_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    efficiency = Window.efficiency
-    monkeypatch.setattr(Window, "efficiency", lambda self, hz: (made.append(1), efficiency(self, hz))[1])
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The instants at which the ends of all transmissions of a band were looked for anew."""
+    searched: list[float] = []
+    look_ahead = AllTogether._look_ahead
+    monkeypatch.setattr(AllTogether, "_look_ahead", lambda self: (searched.append(self.env.now), look_ahead(self))[1])
+    return searched
+
+
+def test_changes_of_one_instant_are_settled_once(searches: list[float]) -> None:
     band = Band()
     for user in range(4):
         band.send(user, FLAT, 1e6)
     assert band.ends_s() == dict.fromkeys(range(4), pytest.approx(4.0))
-    assert len(made) == 4
+    assert searches == [0.0]
 
 
-def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[FlowTransmission] = []
-    rate = FlowTransmission.rate
-    monkeypatch.setattr(FlowTransmission, "rate", lambda self, *args: (rated.append(self), rate(self, *args)))
+def test_what_comes_last_in_an_instant_is_settled_with_the_rest(searches: list[float]) -> None:
     band = Band()
     band.send(0, FLAT, 1e6)
 
@@ -219,7 +222,7 @@ def test_what_comes_last_in_an_instant_is_settled_with_the_rest(monkeypatch: pyt
 
     band.env.process(roundabout())
     assert band.ends_s() == dict.fromkeys(range(2), pytest.approx(2.0))
-    assert len(rated) == 2
+    assert searches == [0.0]
 
 
 def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,19 +237,22 @@ def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("links", [FLAT, Recorded([1e6, 3e6], coherence_time_s=0.05)], ids=["flat", "fading"])
-def test_the_agenda_holds_one_entry_for_each_transmission(links: Recorded) -> None:
-    """Ten long transmissions are rated anew 600 times, and see the same border of their windows each time."""
-    band = Band(users=11)
-    for user in range(10):
+def test_all_transmissions_of_a_band_wait_for_one_event(links: Recorded, searches: list[float]) -> None:
+    """Fifty long transmissions are divided anew at each of 300 arrivals and departures of short ones."""
+    band = Band(users=51)
+    for user in range(50):
         band.send(user, links, 1e9)
     for k in range(300):
-        band.env.process(band._send(10, links, 1.0, 0.01 * k, inf))
-    held = 0
+        band.env.process(band._send(50, links, 1.0, 0.01 * k, inf))
+    band.env.step()
+    waiting = len(band.env._queue)  # for their starts
+    events = 0
     while band.env.peek() < 4.0:
         band.env.step()
-        if not band.medium._settling:
-            held = max(held, len(band.medium._agenda) - len(band.medium._active))
-    assert held <= SPARE
+        events += 1
+        assert len(band.env._queue) <= waiting + 4
+    assert 600 <= len(searches) <= 600 + 5  # and where the blocks of a table end
+    assert events <= 50 + 300 * 8  # of a short one: start, two ends and their conditions, and two settlings
 
 
 def test_equal_transfers_end_at_the_very_same_instant() -> None:

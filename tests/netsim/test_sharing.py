@@ -143,7 +143,7 @@ def test_filled_is_the_best_division(levels: list[float]) -> None:
 def test_proportional_fairness_without_fading_is_equal_time() -> None:
     claims = [Claimed((0,), 1.0), Claimed((1,), 5.0), Claimed((2,), 0.1)]
     grants = ProportionalFair().scheduler().grants(claims, range(3), 0.0)
-    assert grants == [SchedulingGrant(1.0, pytest.approx(1 / 3))] * 3
+    assert list(grants) == [SchedulingGrant(1.0, pytest.approx(1 / 3))] * 3
 
 
 def test_who_has_no_signal_gets_no_time() -> None:

@@ -11,10 +11,12 @@ from math import inf
 
 import simpy
 
-from netsim.agenda import Agenda
 from netsim.instants import End, reached
 from netsim.radio.band import Transmission
+from netsim.radio.flow.each import EachByItself
+from netsim.radio.flow.progress import Progress
 from netsim.radio.flow.stream import FlowStream
+from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
@@ -42,11 +44,12 @@ class FlowMedium:
         self._active: dict[Transmission, FlowTransmission] = {}  # each by itself, in order of arrival
         self._streams: dict[Hashable, FlowStream] = {}  # on the air here
         self._unrated: list[FlowTransmission] = []
-        self._granted: dict[FlowTransmission, SchedulingGrant] = {}  # not yet rated so
         self._stale: dict[FlowTransmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """As `Band` has it."""
-        self._agenda: Agenda[FlowTransmission] = Agenda()
+        self._progress: Progress = (
+            AllTogether(env, bandwidth_hz, spread=spread) if scheduler.contended else EachByItself(env)
+        )
         self._alarm_s = self._border_s = inf
         self._settling = False
 
@@ -67,6 +70,7 @@ class FlowMedium:
 
     def _join(self, transmission: FlowTransmission) -> None:
         self._active[transmission] = transmission
+        self._progress.join(transmission)
         self._unrated.append(transmission)
         if transmission.stream is not None:
             self._streams.setdefault(transmission.stream, FlowStream()).transmissions.append(transmission)
@@ -80,18 +84,16 @@ class FlowMedium:
     def update(self, transmission: Transmission) -> None:
         """As `Band` has it."""
         if (own := self._active.get(transmission)) is not None:
-            own.advance(self.env.now)
+            self._progress.update(own)
 
     def end(self, transmission: Transmission) -> None:
         """As `Band` has it."""
         if (own := self._active.get(transmission)) is not None:
-            own.advance(self.env.now)
             self._leave(own)
 
     def suspend(self, transmission: Transmission) -> None:
         """As `Band` has it."""
         if (own := self._active.get(transmission)) is not None:
-            own.advance(self.env.now)
             self._leave(own)
             own.leave(self.env.now)
             if not own.remaining_bits:
@@ -125,7 +127,7 @@ class FlowMedium:
 
     def _leave(self, transmission: FlowTransmission) -> None:
         del self._active[transmission]
-        self._agenda.drop(transmission)
+        self._progress.leave(transmission)
         self._stale.pop(transmission, None)  # another band may have it from now on
         if transmission.stream is not None:
             self._leave_stream(transmission, transmission.stream)
@@ -157,19 +159,10 @@ class FlowMedium:
             self.changed()
 
     def _divide(self, touched: list[FlowTransmission]) -> None:
-        now_s, follows = self.env.now, self.scheduler.follows_fading
-        if follows:  # the scheduler looks beyond the present fading block
-            for transmission in touched:
-                transmission.advance(now_s)
+        now_s = self.env.now
         signals = self._signals(touched)
-        grants = self.scheduler.grants(signals, self.attached, now_s)
-        for signal, grant in zip(signals, grants, strict=True):
-            for transmission in signal.transmissions:
-                if grant != transmission.grant or (follows and grant.band):
-                    self._granted[transmission] = grant
-                else:
-                    self._granted.pop(transmission, None)
-        if follows:
+        self._progress.grant(signals, self.scheduler.grants(signals, self.attached, now_s))
+        if self.scheduler.follows_fading:  # it looks no further than to the end of the present fading block
             self._settle_at(min(signal.border_s(now_s) for signal in signals))
 
     def _signals(self, transmissions: Sequence[FlowTransmission]) -> Sequence[FlowTransmission | FlowStream]:
@@ -191,31 +184,17 @@ class FlowMedium:
     def sending(self) -> Iterator[tuple[Sequence[FlowTransmission], SchedulingGrant]]:
         """As `Band` has it."""
         for signal in self._signals(list(self._active.values())):
-            first = signal.transmissions[0]
-            yield signal.transmissions, self._granted.get(first, first.grant)
+            yield signal.transmissions, self._progress.granted(signal.transmissions[0])
 
     def apply(self, stale: Iterable[Transmission] = ()) -> None:
         """As `Band` has it: rate anew what has another part of the band, and what is `stale`."""
         self._stale.update((self._active[transmission], None) for transmission in stale)
         changed, self._stale = self._stale, {}
-        for transmission in changed:
-            transmission.advance(self.env.now)
-            transmission.refresh_link()
-            self._granted.setdefault(transmission, transmission.grant)
-        granted, self._granted = self._granted, {}
-        for transmission, grant in granted.items():
-            if transmission in self._active:
-                self._rate(transmission, grant)
+        self._progress.apply(changed)
         self._set_alarm()
 
-    def _rate(self, transmission: FlowTransmission, grant: SchedulingGrant) -> None:
-        now_s = self.env.now
-        transmission.advance(now_s)
-        transmission.rate(now_s, grant)
-        self._agenda.put(transmission, transmission.due_s)
-
     def _set_alarm(self) -> None:
-        due_s = self._agenda.next_s
+        due_s = self._progress.due_s
         if due_s < self._alarm_s:
             delay_s = due_s - self.env.now
             self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
@@ -223,22 +202,9 @@ class FlowMedium:
 
     def _ring(self, _: simpy.Event) -> None:
         now_s, alarm_s = self.env.now, self._alarm_s
-        if reached(alarm_s, now_s):
+        if rung := reached(alarm_s, now_s):
             self._alarm_s = inf
-        while self._agenda.next_s <= now_s:
-            self._continue(self._agenda.pop())
-        early = []  # where the alarm was brought forward
-        while self._alarm_s == inf and self._agenda.next_s <= alarm_s < inf:
-            early.append(self._agenda.pop())
-        for transmission in early:
-            self._continue(transmission)
-        self._set_alarm()
-
-    def _continue(self, transmission: FlowTransmission) -> None:
-        """At its due instant a transmission is complete, or its window of fading blocks is used up."""
-        transmission.advance(self.env.now)
-        if transmission.remaining_bits:
-            self._rate(transmission, transmission.grant)
-        else:
+        for transmission in self._progress.completed(alarm_s if rung else now_s):
             self._leave(transmission)
             transmission.done.succeed()
+        self._set_alarm()

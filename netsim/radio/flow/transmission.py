@@ -18,9 +18,9 @@ class FlowTransmission:
     """An ongoing transmission in a band that is a fluid flow. At `due_s` it ends, or its rate must be extended."""
 
     __slots__ = (
-        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiate", "_radiated_time",
-        "_sending_s", "_signal_before", "_signal_time", "_spread", "_spread_hz", "_used_hz", "_window", "bits",
-        "done", "due_s", "grant", "handover_gap", "link", "receivers", "remaining_bits", "since_s", "start_s", "stream",
+        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_signal_before", "_spread",
+        "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant", "handover_gap", "link", "radiate",
+        "radiated_time", "receivers", "remaining_bits", "sending_s", "signal_time", "since_s", "start_s", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -37,7 +37,7 @@ class FlowTransmission:
     ) -> None:
         """The sender's power is spread over the whole band, or sits in the part that the transmission gets."""
         self._band_hz, self._spread = band_hz, spread
-        self.link, self.receivers, self.bits, self._radiate, self.stream = link, receivers, bits, radiate, stream
+        self.link, self.receivers, self.bits, self.radiate, self.stream = link, receivers, bits, radiate, stream
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.handover_gap = HandoverGap()
@@ -46,8 +46,9 @@ class FlowTransmission:
         self._used_hz = 0.0  # averaged over turns
         self.due_s = self._finish_s = inf
         self._blocks = FIRST_BLOCKS
-        self._sending_s = self._radiated_time = 0.0  # integrals of having, and of radiating, over time
-        self._signal_time = 0.0  # integral of the signal-to-noise ratio over time
+        self.sending_s = 0.0
+        """Time in seconds with a part of the band."""
+        self.radiated_time = self.signal_time = 0.0  # integrals over time
         self._before = self._signal_before = 0.0  # integrals of the window at `since_s`
         self._spread_hz = inf
         self._window: Window | None = None
@@ -80,12 +81,12 @@ class FlowTransmission:
 
         In a broadcast it is the ratio that sets the rate: in each block the weakest receiver's.
         """
-        return self._signal_time / self._sending_s if self._sending_s > 0 else None
+        return self.signal_time / self.sending_s if self.sending_s > 0 else None
 
     def mean_power(self) -> float:
         """Part of the sender's power that was on the air, averaged over the time at a station."""
         elapsed_s = self.since_s - self.start_s - self.handover_gap.total_s
-        return self._radiated_time / elapsed_s if elapsed_s > 0 else 0.0
+        return self.radiated_time / elapsed_s if elapsed_s > 0 else 0.0
 
     def advance(self, now_s: float) -> None:
         """Deliver what the present rate has carried until now."""
@@ -95,13 +96,32 @@ class FlowTransmission:
                 carried = self._efficiency.until(block, now_s)
                 signal = self._window.signal_until(block, now_s)
                 self.remaining_bits -= self._used_hz * (carried - self._before)
-                self._signal_time += (signal - self._signal_before) / self._spread_hz
-                self._sending_s += now_s - self.since_s
-                self._radiated_time += (now_s - self.since_s) * self.grant.radiated
+                self.signal_time += (signal - self._signal_before) / self._spread_hz
+                self.sending_s += now_s - self.since_s
+                self.radiated_time += (now_s - self.since_s) * self.grant.radiated
                 self._before, self._signal_before = carried, signal
             self.since_s = now_s
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
             self.remaining_bits = 0.0
+
+    def report(
+        self,
+        now_s: float,
+        grant: SchedulingGrant,
+        remaining_bits: float,
+        signal_time: float,
+        sending_s: float,
+        radiated_time: float,
+    ) -> None:
+        """Set the figures at `now_s`, in seconds, that were computed for all transmissions of a band together."""
+        self.since_s, self.grant, self.remaining_bits = now_s, grant, remaining_bits
+        self.signal_time, self.sending_s, self.radiated_time = signal_time, sending_s, radiated_time
+        if grant.band:
+            self._spread_hz = self.spread_hz(grant)
+
+    def spread_hz(self, grant: SchedulingGrant) -> float:
+        """Bandwidth in Hz over which the sender's whole power would have the density that it has under a grant."""
+        return (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power
 
     def refresh_link(self) -> None:
         """Evaluate the link anew, as it has changed. Call `advance` before and `rate` after."""
@@ -124,12 +144,12 @@ class FlowTransmission:
         `due_s` becomes the end of the transmission, or of the known fading blocks if that comes first; without any
         part of the band, never.
         """
-        if self._radiate is not None and grant.radiated != self.grant.radiated:
-            self._radiate(grant.radiated)
+        if self.radiate is not None and grant.radiated != self.grant.radiated:
+            self.radiate(grant.radiated)
         self.grant, self.since_s = grant, now_s
         self._used_hz = grant.band * grant.time * self._band_hz
         if self._used_hz:
-            self._schedule(now_s, (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power)
+            self._schedule(now_s, self.spread_hz(grant))
         else:
             self.due_s = self._finish_s = inf
 

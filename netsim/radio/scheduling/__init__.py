@@ -5,6 +5,7 @@ from netsim.radio.scheduling.opportunistic import MaxRate, ProportionalFair
 from netsim.radio.scheduling.policy import (
     NOTHING,
     ROUNDING,
+    Grants,
     Receivers,
     ScheduledTransmission,
     Scheduler,
@@ -23,6 +24,7 @@ __all__ = [
     "EqualShares",
     "FixedShares",
     "FixedTimes",
+    "Grants",
     "MaxRate",
     "ProportionalFair",
     "Receivers",

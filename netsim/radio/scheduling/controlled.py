@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netsim.radio.scheduling.policy import (
-    NOTHING,
-    ROUNDING,
-    Receivers,
-    ScheduledTransmission,
-    Scheduler,
-    SchedulingGrant,
-)
+import numpy as np
+
+from netsim.radio.scheduling.policy import ROUNDING, Grants, ScheduledTransmission, Scheduler
 
 
 @dataclass(frozen=True)
@@ -52,9 +47,7 @@ class Allocations:
         else:
             self._shares[user] = share
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
         """Raises ValueError if the shares of those that are transmitting exceed the band."""
         users = [user for each in active for user in each.receivers]
         taken = sum(self._shares.get(user, 0.0) for user in users)
@@ -65,8 +58,7 @@ class Allocations:
             )
         unset = sum(user not in self._shares for user in users)
         rest = (1 - taken) / unset if unset and taken < 1 - ROUNDING else 0.0
-        return [self._of(each.receivers, rest) for each in active]
-
-    def _of(self, receivers: Receivers, rest: float) -> SchedulingGrant:
-        band = sum(self._shares.get(user, rest) for user in receivers)
-        return SchedulingGrant(band, power=self._powers.get(receivers[0], 1.0)) if band else NOTHING
+        band = np.array([sum(self._shares.get(user, rest) for user in each.receivers) for each in active])
+        powers = np.array([self._powers.get(each.receivers[0], 1.0) for each in active])
+        served = band > 0
+        return Grants(band, served.astype(np.float64), np.where(served, powers, 0.0))

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.scheduling.policy import NOTHING, ScheduledTransmission, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import Grants, ScheduledTransmission, Scheduler
 from netsim.streams import Floats
 
 
@@ -27,11 +27,10 @@ class MaxRate:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
-        best = max(active, key=lambda each: each.efficiency(now_s))
-        return [SchedulingGrant(1.0) if each is best else NOTHING for each in active]
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+        served = np.zeros(len(active))
+        served[np.argmax([each.efficiency(now_s) for each in active])] = 1.0
+        return Grants(served, served, served)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Accept every station."""
@@ -67,9 +66,7 @@ class FairAverages:
         self.forgetting_time_s = forgetting_time_s
         self._served: WeakKeyDictionary[ScheduledTransmission, tuple[float, float, float]] = WeakKeyDictionary()
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
         rates = np.array([each.efficiency(now_s) for each in active])
         averages = np.array(
             [self._average(each, now_s, rate / len(active)) for each, rate in zip(active, rates, strict=True)]
@@ -81,7 +78,8 @@ class FairAverages:
         times = filled(levels)
         for each, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
             self._served[each] = now_s, average, rate
-        return [SchedulingGrant(1.0, time) if time else NOTHING for time in times.tolist()]
+        served = (times > 0).astype(np.float64)
+        return Grants(served, times, served)
 
     def _average(self, transmission: ScheduledTransmission, now_s: float, first: float) -> float:
         if transmission not in self._served:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
+
+import numpy as np
+
+from netsim.streams import Floats
 
 Receivers = tuple[int, ...]
 """Numbers of the users that a transmission serves: one, or several in a broadcast."""
@@ -30,6 +34,30 @@ class SchedulingGrant(NamedTuple):
 
 NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
 """The grant of a transmission that waits."""
+
+
+class Grants(Sequence[SchedulingGrant]):
+    """The grants of several signals, in order, as arrays of shape (signals,)."""
+
+    def __init__(self, band: Floats, time: float | Floats = 1.0, power: float | Floats = 1.0) -> None:
+        """Set the columns, which have the meanings of the fields of `SchedulingGrant`; a number holds for all."""
+        self.band, self.time, self.power = band, time, power
+
+    def __len__(self) -> int:
+        return len(self.band)
+
+    @overload
+    def __getitem__(self, signal: int) -> SchedulingGrant: ...
+    @overload
+    def __getitem__(self, signal: slice) -> Sequence[SchedulingGrant]: ...
+    def __getitem__(self, signal: int | slice) -> SchedulingGrant | Sequence[SchedulingGrant]:
+        if isinstance(signal, slice):
+            return [self[number] for number in range(*signal.indices(len(self)))]
+        return SchedulingGrant(*(column.item(signal) for column in self.columns()))
+
+    def columns(self) -> Sequence[Floats]:
+        """Return band, time and power, each of shape (signals,)."""
+        return np.broadcast_arrays(self.band, self.time, self.power)
 
 
 class ScheduledTransmission(Protocol):
@@ -62,9 +90,7 @@ class Scheduler(Protocol):
         """True if a grant depends on the channels, so that it holds only until a fading block ends."""
         ...
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
         """Return the grants of the ongoing transmissions from now on.
 
         Args:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import ROUNDING, Receivers, ScheduledTransmission, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import ROUNDING, Grants, Receivers, ScheduledTransmission, Scheduler
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,8 @@ class FixedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
-        return [SchedulingGrant(self.owned(each.receivers, attached)) for each in active]
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+        return Grants(np.array([self.owned(each.receivers, attached) for each in active]))
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
         """Return the sum of the shares of some users; `attached` are all users of the station."""
@@ -56,10 +55,8 @@ class EqualShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
-        return [SchedulingGrant(1 / len(active))] * len(active)
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+        return Grants(np.full(len(active), 1 / len(active)))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Accept every station."""
@@ -80,12 +77,9 @@ class WeightedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
         weights = [sum(self.weights_of_users[user] for user in each.receivers) for each in active]
-        total = sum(weights)
-        return [SchedulingGrant(weight / total) for weight in weights]
+        return Grants(np.array(weights) / sum(weights))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         if len(self.weights_of_users) != count:

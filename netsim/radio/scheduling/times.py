@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import ScheduledTransmission, Scheduler, SchedulingGrant
+from netsim.radio.scheduling.policy import Grants, ScheduledTransmission, Scheduler
 from netsim.radio.scheduling.shares import FixedShares
 
 
@@ -26,10 +27,8 @@ class FixedTimes(FixedShares):
     shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
     """Shares of the time of users 0, 1, 2 and so on, from 0 to 1; null is equal shares for the users of a station."""
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
-        return [SchedulingGrant(1.0, self.owned(each.receivers, attached)) for each in active]
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+        return Grants(np.ones(len(active)), np.array([self.owned(each.receivers, attached) for each in active]))
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,8 @@ class RoundRobin:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(
-        self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float
-    ) -> list[SchedulingGrant]:
-        return [SchedulingGrant(1.0, 1 / len(active))] * len(active)
+    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+        return Grants(np.ones(len(active)), 1 / len(active))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Accept every station."""

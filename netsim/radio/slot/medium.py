@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netsim.radio.band import Transmission
 from netsim.radio.link import Carrying
-from netsim.radio.scheduling import ROUNDING, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling import ROUNDING, Grants, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.settling import Alarm, Settling
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
@@ -211,10 +211,10 @@ class SlotMedium:
         if self.changed is not None:
             self.changed()
 
-    def _grants(self) -> list[SchedulingGrant]:
+    def _grants(self) -> Grants:
         signals = self._signals.all
         if self.scheduler.follows_fading:
-            return [SchedulingGrant(1.0, 1 / len(signals))] * len(signals)  # on average, nearly; slots go to the best
+            return Grants(np.ones(len(signals)), 1 / len(signals))  # on average, nearly; slots go to the best
         return self.scheduler.grants(signals, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
 
     def _promised(self) -> Floats:

@@ -1,0 +1,100 @@
+"""The fading blocks ahead of all transmissions of a band: their power and, for a division of the band, their rates."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+
+from netsim.radio.rate import RateLaw
+from netsim.radio.rate.law import over_band
+from netsim.radio.recorded import Recorded
+from netsim.radio.window import Window
+from netsim.streams import Floats
+
+FOREVER_S = 1e300
+"""End in seconds of a block without end, so that its product with a rate of 0 is 0."""
+
+
+class BlocksAhead:
+    """Consecutive fading blocks of several links, which have the same borders and the same rate law.
+
+    The links of a band share the fading law, hence the borders, and the rate law; or all of them are recorded, with the
+    same length of a step, and have rates instead of powers.
+    """
+
+    def __init__(self, first: Window, rows: int) -> None:
+        """Create a table without powers.
+
+        Args:
+            first: window of any of the links; those of all others begin at the same instant.
+            rows: maximum number of links.
+        """
+        self._law: RateLaw = first.rate
+        self._recorded = isinstance(first.rate, Recorded)
+        self.borders_s = np.minimum(first.borders_s, FOREVER_S)
+        """Borders of the blocks in seconds, ascending, shape (blocks + 1,)."""
+        self._borders: Sequence[float] = self.borders_s.data  # read one by one, as in `Integral`
+        self.start_s, self.end_s = first.borders_s[0], first.end_s
+        """Start, and end in seconds; the end is inf for a constant channel."""
+        self.blocks = len(self._borders) - 1
+        """Number of blocks."""
+        delay, power = self._law.delay_blocks, first.power_over_noise_hz
+        self._power = np.repeat(power[:, None], rows, axis=1)  # of the blocks and the `delay_blocks` before them
+        self._signal = self._power[delay:] if power.ndim == 1 else np.zeros((self.blocks, rows))
+        self._rates = np.zeros((self.blocks, rows)) if self._recorded else None
+
+    def fill(self, row: int, window: Window) -> None:
+        """Set a row to the powers, or recorded rates, of a link in the same blocks."""
+        self._power[:, row] = window.power_over_noise_hz
+        if self._rates is not None:
+            self._rates[:, row] = window.rate.efficiency(window.power_over_noise_hz)
+        if self._power.ndim > 2:
+            self._signal[:, row] = over_band(window.power_over_noise_hz[self._law.delay_blocks :])
+
+    def block(self, instant_s: float) -> int:
+        """Return the number of the block that contains an instant in seconds; beyond the end the last one."""
+        return min(bisect_right(self._borders, instant_s), self.blocks) - 1
+
+    def widths_s(self, first: int, last: int, from_s: float, to_s: float) -> Floats:
+        """Return the time in seconds between two instants that lies in each of the blocks `first` to `last` - 1.
+
+        Returns:
+            Shape (blocks, 1).
+        """
+        if last - first == 1:
+            return np.array([[min(self._borders[last], to_s) - max(self._borders[first], from_s)]])
+        ends_s, starts_s = self.borders_s[first + 1 : last + 1], self.borders_s[first:last]
+        return np.asarray(np.minimum(ends_s, to_s) - np.maximum(starts_s, from_s))[:, None]
+
+    def signal_hz(self, first: int, last: int) -> Floats:
+        """Return power over noise density in Hz in the blocks `first` to `last` - 1, of shape (blocks, rows)."""
+        return self._signal[first:last]
+
+    def mean_signal_hz(self) -> Floats:
+        """Return the mean of power over noise density over the whole table, in Hz, of shape (rows,)."""
+        widths_s = self.widths_s(0, self.blocks, self.start_s, self.end_s)
+        return np.asarray((self._signal * widths_s).sum(axis=0) / (self.end_s - self.start_s))
+
+    def efficiency(self, first: int, last: int, spread_hz: Floats) -> Floats:
+        """Return the rates in bit/s/Hz in the blocks `first` to `last` - 1.
+
+        Args:
+            first: first block.
+            last: the block after the last one.
+            spread_hz: bandwidth in Hz over which the power of each row is spread, shape (rows,).
+
+        Returns:
+            Shape (blocks, rows).
+        """
+        rows, blocks, delay = len(spread_hz), last - first, self._law.delay_blocks
+        if self._rates is not None:
+            return self._rates[first:last]
+        snr = self._power[first : last + delay] / (spread_hz if self._power.ndim == 2 else spread_hz[:, None])
+        if not delay:
+            return self._law.efficiency(snr.reshape(blocks * rows, *snr.shape[2:])).reshape(blocks, rows)
+        # Each row by itself is a sequence of blocks, with the blocks that were reported before them.
+        sequence = snr.swapaxes(0, 1).reshape(rows * (delay + blocks), *snr.shape[2:])
+        values = np.append(self._law.efficiency(sequence), np.zeros(delay))  # those across two rows are left out
+        return values.reshape(rows, delay + blocks)[:, :blocks].T

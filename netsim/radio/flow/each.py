@@ -1,0 +1,76 @@
+"""Transmissions that make progress each by itself: for bands in which the part of one does not depend on the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import simpy
+
+from netsim.agenda import Agenda
+from netsim.radio.flow.stream import FlowStream
+from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.scheduling import Grants, SchedulingGrant
+
+
+class EachByItself:
+    """Progress in closed form, without any work for the other transmissions: `Progress` has the interface."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+        self._agenda: Agenda[FlowTransmission] = Agenda()
+        self._granted: dict[FlowTransmission, SchedulingGrant] = {}  # not yet applied
+
+    @property
+    def due_s(self) -> float:
+        return self._agenda.next_s
+
+    def join(self, transmission: FlowTransmission) -> None:
+        """It is rated when it gets its first grant."""
+
+    def leave(self, transmission: FlowTransmission) -> None:
+        transmission.advance(self.env.now)
+        self._agenda.drop(transmission)
+        self._granted.pop(transmission, None)
+
+    def update(self, transmission: FlowTransmission) -> None:
+        transmission.advance(self.env.now)
+
+    def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
+        for signal, grant in zip(signals, grants, strict=True):
+            for transmission in signal.transmissions:
+                if grant == transmission.grant:
+                    self._granted.pop(transmission, None)
+                else:
+                    self._granted[transmission] = grant
+
+    def granted(self, transmission: FlowTransmission) -> SchedulingGrant:
+        return self._granted.get(transmission, transmission.grant)
+
+    def apply(self, stale: Iterable[FlowTransmission]) -> None:
+        for transmission in stale:
+            transmission.advance(self.env.now)
+            transmission.refresh_link()
+            self._granted.setdefault(transmission, transmission.grant)
+        granted, self._granted = self._granted, {}
+        for transmission, grant in granted.items():
+            self._rate(transmission, grant)
+
+    def completed(self, alarm_s: float) -> Sequence[FlowTransmission]:
+        now_s = self.env.now
+        due = []
+        while self._agenda.next_s <= now_s or self._agenda.next_s <= alarm_s:
+            due.append(self._agenda.pop())
+        return [transmission for transmission in due if self._is_complete(transmission)]
+
+    def _is_complete(self, transmission: FlowTransmission) -> bool:
+        """At its due instant a transmission is complete, or its window of fading blocks is used up."""
+        transmission.advance(self.env.now)
+        if transmission.remaining_bits:
+            self._rate(transmission, transmission.grant)
+        return not transmission.remaining_bits
+
+    def _rate(self, transmission: FlowTransmission, grant: SchedulingGrant) -> None:
+        now_s = self.env.now
+        transmission.advance(now_s)
+        transmission.rate(now_s, grant)
+        self._agenda.put(transmission, transmission.due_s)

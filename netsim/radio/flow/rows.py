@@ -1,0 +1,122 @@
+"""The transmissions of a band as rows of arrays, in order of arrival."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.radio.band import COMPLETE
+from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.scheduling import NOTHING, SchedulingGrant
+from netsim.streams import Floats
+
+COLUMNS = (
+    "bits", "remaining_bits", "band", "time", "power", "signal_time", "sending_s", "radiated_time",
+    "negligible_bits", "radiated", "used_hz", "spread_hz", "finish_s",
+)  # fmt: skip
+EMPTY = (0.0, inf, *NOTHING, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, inf, inf)
+"""The values of an empty row: it has no part of the band, and would never end."""
+
+SPARE = 8
+"""Minimum number of rows."""
+
+
+class Rows:
+    """Columns of shape (capacity,), with rows for the transmissions in order of arrival.
+
+    The rows of transmissions that have left are empty, as are the rows at the end.
+    """
+
+    bits: Floats
+    """Sizes of the payloads."""
+    remaining_bits: Floats
+    """Bits that have not arrived."""
+    band: Floats
+    """Parts of the band, as in `SchedulingGrant`."""
+    time: Floats
+    """Parts of the time, as in `SchedulingGrant`."""
+    power: Floats
+    """Parts of the sender's usual power, as in `SchedulingGrant`."""
+    signal_time: Floats
+    """Integrals of the signal-to-noise ratio over time in seconds."""
+    sending_s: Floats
+    """Time in seconds with a part of the band."""
+    radiated_time: Floats
+    """Integrals of `radiated` over time in seconds."""
+    negligible_bits: Floats
+    """Remaining bits at which a transmission is complete."""
+    radiated: Floats
+    """Parts of the sender's usual power that are on the air now."""
+    used_hz: Floats
+    """Parts of the band in Hz, averaged over time, that are in use now."""
+    spread_hz: Floats
+    """Bandwidths in Hz over which the senders' power is spread now; inf without a part of the band."""
+    finish_s: Floats
+    """Ends in seconds at the present rates, if they are within the blocks that were searched; inf otherwise."""
+
+    def __init__(self) -> None:
+        self.all: list[FlowTransmission | None] = []
+        """The transmissions of the rows; None in empty rows."""
+        self.row: dict[FlowTransmission, int] = {}
+        """Rows of the transmissions, in order of arrival."""
+        self._set(_empty(SPARE))
+
+    @property
+    def capacity(self) -> int:
+        """Number of rows."""
+        return len(self.bits)
+
+    @property
+    def occupied(self) -> NDArray[np.intp]:
+        """The rows that are not empty, in order of arrival."""
+        return np.fromiter(self.row.values(), np.intp, len(self.row))
+
+    def add(self, transmission: FlowTransmission) -> bool:
+        """Add a row. Returns True if all rows have moved to make room for it."""
+        full = len(self.all) == self.capacity
+        if full:
+            self._make_room()
+        row = self.row[transmission] = len(self.all)
+        self.all.append(transmission)
+        bits = transmission.bits
+        reached = transmission.signal_time, transmission.sending_s, transmission.radiated_time
+        self._columns[:9, row] = bits, transmission.remaining_bits, *NOTHING, *reached, COMPLETE * bits
+        return full
+
+    def remove(self, transmission: FlowTransmission) -> None:
+        """Empty the row of a transmission."""
+        row = self.row.pop(transmission)
+        self.all[row] = None
+        self._columns[:, row] = EMPTY
+
+    def report(self, transmission: FlowTransmission, now_s: float) -> None:
+        """Set the figures of a transmission to those of its row, which are those at `now_s`, in seconds."""
+        _, remaining_bits, band, time, power, signal_time, sending_s, radiated_time = self._columns[
+            :8, self.row[transmission]
+        ].tolist()
+        grant = SchedulingGrant(band, time, power)
+        transmission.report(now_s, grant, remaining_bits, signal_time, sending_s, radiated_time)
+
+    def grant(self, transmission: FlowTransmission) -> SchedulingGrant:
+        """Return the grant of a transmission."""
+        return SchedulingGrant(*self._columns[2:5, self.row[transmission]].tolist())
+
+    def _make_room(self) -> None:
+        """Move the rows together, and make room for as many again."""
+        occupied = self.occupied
+        columns = _empty(max(SPARE, 2 * len(occupied)))
+        columns[:, : len(occupied)] = self._columns[:, occupied]
+        self.all = list(self.row)
+        self.row = {transmission: row for row, transmission in enumerate(self.row)}
+        self._set(columns)
+
+    def _set(self, columns: Floats) -> None:
+        self._columns = columns
+        for name, column in zip(COLUMNS, columns, strict=True):
+            setattr(self, name, column)
+
+
+def _empty(rows: int) -> Floats:
+    return np.repeat(np.array(EMPTY)[:, None], rows, axis=1)

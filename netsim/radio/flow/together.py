@@ -1,0 +1,218 @@
+"""Transmissions that make progress together: for bands in which the part of each depends on all the others.
+
+Every arrival and every departure changes all rates of such a band. So only its first end is ever waited for: then, and
+at each arrival, all transmissions are brought up to date at once, and all get their new rates at once. The first end is
+searched for in the fading blocks ahead, a few at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+
+import numpy as np
+import simpy
+
+from netsim.radio.flow.ahead import BlocksAhead
+from netsim.radio.flow.rows import Rows
+from netsim.radio.flow.stream import FlowStream
+from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.scheduling import Grants, SchedulingGrant
+from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS
+from netsim.streams import Floats
+
+LOOK_AHEAD = 128
+"""Number of rates, of one or more fading blocks of all transmissions, in the first step of a search for an end."""
+
+NO_RATES: Floats = np.zeros((0, 0))
+
+
+class AllTogether:
+    """Progress of all transmissions of a band at once: `Progress` has the interface."""
+
+    def __init__(self, env: simpy.Environment, bandwidth_hz: float, *, spread: bool) -> None:
+        self.env, self.bandwidth_hz, self._spread = env, bandwidth_hz, spread
+        self.due_s = inf
+        self._rows = Rows()
+        self._since_s = env.now  # the rows are those of this instant
+        self._table: BlocksAhead | None = None
+        self._blocks = FIRST_BLOCKS  # of the next table
+        self._unfilled: dict[FlowTransmission, None] = {}  # whose links are not in the table
+        self._first = 0  # block of the first of `_rates`
+        self._rates = NO_RATES  # in bit/s/Hz in the blocks that were searched, shape (blocks, rows)
+        self._sending = self._radiating = np.zeros(0)  # 1, and the radiated part of the power, where bits are sent
+        self._divided = False
+
+    def join(self, transmission: FlowTransmission) -> None:
+        self._advance()
+        if self._rows.add(transmission):
+            self._table = None
+        self._evaluate([transmission])
+
+    def leave(self, transmission: FlowTransmission) -> None:
+        self.update(transmission)
+        self._rows.remove(transmission)
+        self._unfilled.pop(transmission, None)
+        self.due_s = inf
+
+    def update(self, transmission: FlowTransmission) -> None:
+        self._advance()
+        self._rows.report(transmission, self.env.now)
+
+    def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
+        rows, of_rows = self._rows, self._rows.occupied
+        if len(signals) < len(of_rows):  # streams have several transmissions
+            of_rows = np.array([rows.row[each] for signal in signals for each in signal.transmissions])
+            repeats = [len(signal.transmissions) for signal in signals]
+            grants = Grants(*(np.repeat(column, repeats) for column in grants.columns()))
+        rows.band[of_rows], rows.time[of_rows], rows.power[of_rows] = grants.band, grants.time, grants.power
+        self._divided = True
+
+    def granted(self, transmission: FlowTransmission) -> SchedulingGrant:
+        return self._rows.grant(transmission)
+
+    def apply(self, stale: Iterable[FlowTransmission]) -> None:
+        self._evaluate(stale)
+        if self._divided or self._unfilled:
+            self._divided = False
+            self._advance()
+            self._divide()
+            self._look_ahead()
+
+    def completed(self, alarm_s: float) -> Sequence[FlowTransmission]:
+        if self.due_s > max(alarm_s, self.env.now):
+            return []
+        self._advance()
+        due = (self._rows.finish_s <= max(alarm_s, self.env.now)).nonzero()[0]
+        self._rows.remaining_bits[due[self._rows.finish_s[due] <= self.env.now]] = 0.0
+        due = due[self._rows.remaining_bits[due] == 0.0]
+        if not len(due):
+            self._look_ahead()
+        in_order = due[np.argsort(self._rows.finish_s[due], kind="stable")].tolist()
+        return [transmission for row in in_order if (transmission := self._rows.all[row]) is not None]
+
+    def _evaluate(self, changed: Iterable[FlowTransmission]) -> None:
+        """Evaluate links anew before the next search. As more may change soon, it does not look far ahead at first."""
+        for transmission in changed:
+            transmission.refresh_link()
+            self._unfilled[transmission] = None
+        if self._unfilled:
+            self._blocks = FIRST_BLOCKS
+
+    def _advance(self) -> None:
+        """Bring all rows up to date at their present rates."""
+        now_s, since_s, rows, table = self.env.now, self._since_s, self._rows, self._table
+        self._since_s = now_s
+        if now_s == since_s or table is None or not rows.row:
+            return
+        if len(self._rates):
+            carried, signal = self._integrals(table, since_s, now_s)
+            rows.remaining_bits -= rows.used_hz * carried
+            rows.signal_time += signal / rows.spread_hz
+            rows.sending_s += (now_s - since_s) * self._sending
+            rows.radiated_time += (now_s - since_s) * self._radiating
+        complete = rows.remaining_bits <= rows.negligible_bits
+        if complete.any():
+            rows.remaining_bits[complete] = 0.0
+
+    def _integrals(self, table: BlocksAhead, since_s: float, now_s: float) -> tuple[Floats, Floats]:
+        """The integrals of the rates in bit/s/Hz, and of power over noise density in Hz, over some time.
+
+        Beyond the end of the table, in a skipped silence, the power continues at its mean.
+        """
+        if now_s > table.end_s:
+            skipped_s = now_s - max(since_s, table.end_s)
+            carried, signal = self._integrals(table, min(since_s, table.end_s), table.end_s)
+            return carried, signal + table.mean_signal_hz() * skipped_s
+        first, last = table.block(since_s), min(table.block(now_s), self._first + len(self._rates) - 1)
+        rates = self._rates[first - self._first : last + 1 - self._first]
+        signal_hz = table.signal_hz(first, last + 1)
+        if first >= last:
+            passed_s = now_s - since_s
+            return rates[0] * passed_s, signal_hz[0] * passed_s
+        widths_s = table.widths_s(first, last + 1, since_s, now_s)
+        return (rates * widths_s).sum(axis=0), (signal_hz * widths_s).sum(axis=0)
+
+    def _divide(self) -> None:
+        """Set what all rows use of the band by their grants."""
+        rows = self._rows
+        radiated = rows.time * rows.power
+        for row in (radiated != rows.radiated).nonzero()[0].tolist():
+            transmission = rows.all[row]
+            if transmission is not None and transmission.radiate is not None:
+                transmission.radiate(radiated.item(row))
+        rows.radiated[:] = radiated
+        np.multiply(rows.band * rows.time, self.bandwidth_hz, out=rows.used_hz)
+        sending = rows.used_hz > 0
+        self._sending, self._radiating = sending.astype(np.float64), sending * radiated
+        rows.spread_hz.fill(inf)
+        own_hz = self.bandwidth_hz if self._spread else rows.band * self.bandwidth_hz
+        np.divide(own_hz, rows.power, out=rows.spread_hz, where=sending)
+
+    def _look_ahead(self) -> None:
+        """Find the first end, or the end of the known blocks if that comes first."""
+        rows, now_s = self._rows, self.env.now
+        rows.finish_s.fill(inf)
+        self._rates = NO_RATES
+        if not rows.remaining_bits.all():
+            rows.finish_s[rows.remaining_bits == 0.0] = self.due_s = now_s
+        elif not rows.used_hz.any():
+            self.due_s = inf
+        else:
+            missing = np.full(rows.capacity, inf)
+            np.divide(rows.remaining_bits, rows.used_hz, out=missing, where=rows.used_hz > 0)
+            self.due_s = max(now_s, self._search(self._table_at(now_s), missing))
+        if self.due_s == inf:
+            for transmission in rows.row:
+                rows.report(transmission, now_s)  # for a report of who is out of range
+
+    def _search(self, table: BlocksAhead, missing: Floats) -> float:
+        """The first end or the end of the table, for what is missing of the integrals of the rates, shape (rows,)."""
+        now_s, rows = self.env.now, self._rows
+        first = self._first = table.block(now_s)
+        blocks = max(1, LOOK_AHEAD // rows.capacity)
+        searched, since = [], missing
+        while first < table.blocks:
+            last = min(first + blocks, table.blocks)
+            rates = table.efficiency(first, last, rows.spread_hz)
+            carried = (rates * table.widths_s(first, last, now_s, inf)).cumsum(axis=0)
+            searched.append(rates)
+            ending = (carried[-1] >= missing).nonzero()[0]
+            if len(ending):
+                rest, rates, carried = missing[ending], rates[:, ending], carried[:, ending]
+                block = (carried < rest).sum(axis=0)
+                column = np.arange(len(ending))
+                rest -= np.where(block, carried[block - 1, column], 0.0)
+                ends_s = np.maximum(table.borders_s[first + block], now_s) + rest / rates[block, column]
+                rows.finish_s[ending] = ends_s
+                break
+            missing = missing - carried[-1]
+            first, blocks = last, 2 * blocks
+        self._rates = searched[0] if len(searched) == 1 else np.concatenate(searched)
+        if len(ending):
+            return float(ends_s.min())
+        if (missing < since).any():
+            return table.end_s
+        self._blocks = FIRST_BLOCKS
+        return self._next_s(table.end_s)
+
+    def _next_s(self, after_s: float) -> float:
+        """The first instant from `after_s` on at which anything may be received again; inf if never."""
+        rows = self._rows
+        sending = (transmission for transmission, row in rows.row.items() if self._rows.used_hz[row])
+        return min(each.link.next_s(after_s, self._rows.spread_hz.item(rows.row[each])) for each in sending)
+
+    def _table_at(self, now_s: float) -> BlocksAhead:
+        """The table of the blocks ahead, with the links of all rows."""
+        rows, table = self._rows, self._table
+        if table is None or now_s >= table.end_s or (self._unfilled and table.blocks > FIRST_BLOCKS):
+            oldest = next(iter(rows.row))
+            window = oldest.link.window(now_s, self._blocks)
+            table = self._table = BlocksAhead(window, rows.capacity)
+            table.fill(rows.row[oldest], window)
+            self._blocks = max(FIRST_BLOCKS, min(2 * self._blocks, MAX_BLOCKS // len(rows.row)))
+            self._unfilled = dict.fromkeys(each for each in rows.row if each is not oldest)
+        for transmission in self._unfilled:
+            table.fill(rows.row[transmission], transmission.link.window(table.start_s, table.blocks))
+        self._unfilled = {}
+        return table

@@ -1,0 +1,251 @@
+"""Transmissions that make progress all together beside the same ones, each rated by itself in closed form."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from math import inf, log
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netsim.radio.fading import Gains, NoFading, Rayleigh, TappedDelayLine
+from netsim.radio.flow.ahead import BlocksAhead
+from netsim.radio.flow.each import EachByItself
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.interference import Downlink, Powers, Uplink, couple_interference
+from netsim.radio.link import MulticastLink, RadioLink
+from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
+from netsim.radio.recorded import LinkTrace, Playback
+from netsim.radio.scheduling import Controlled, EqualShares, RoundRobin, SchedulingPolicy, WeightedShares
+from netsim.streams import Streams
+
+USERS = 6
+BAND_HZ = 1e6
+NEAR, FAR = 1.0, 0.02
+"""Gains to the serving station and to the other one."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Bits of some users, from `start_s` on, until they are there or `until_s`, with what happens meanwhile."""
+
+    users: tuple[int, ...]
+    bits: float
+    start_s: float
+    until_s: float = inf
+    stream: int | None = None
+    handover_s: float = inf
+    """When it goes on in the band of the other station, after a gap of 20 ms."""
+    faded_s: float = inf
+    """When the mean gain of its first link falls to a third."""
+    updated_s: float = inf
+    """When its figures are asked for."""
+
+
+class Cells:
+    """Two stations, whose transmissions progress together or each by itself."""
+
+    def __init__(
+        self,
+        policy: SchedulingPolicy,
+        gains: Gains,
+        rate: RateLaw,
+        *,
+        together: bool,
+        spread: bool,
+        interfering: bool,
+        recorded: Sequence[Playback] = (),
+        mean_snr: float = 10.0,
+    ) -> None:
+        self.env = simpy.Environment()
+        self.scheduler = policy.scheduler()
+        self.gains, self.rate, self.recorded, self.mean_snr = gains, rate, recorded, mean_snr
+        self.radiated: dict[Message, list[tuple[float, float]]] = {}
+        self.media = [
+            FlowMedium(self.env, BAND_HZ, self.scheduler, range(station, USERS, 2), spread=spread) for station in (0, 1)
+        ]
+        for medium in self.media:
+            if not together:
+                medium._progress = EachByItself(self.env)
+        if interfering:
+            table = np.full((USERS, 2), FAR)
+            table[np.arange(USERS), np.arange(USERS) % 2] = NEAR
+            powers = Powers(table, np.ones(USERS), 4.0, 1e-7, 1e-7)
+            couple_interference(self.env, Downlink(powers) if spread else Uplink(powers), self.media, [0, 0])
+        self.figures: dict[Message, list[float]] = {}
+
+    def link(self, user: int) -> RadioLink:
+        recorded = self.recorded[user] if self.recorded else None
+        return RadioLink(
+            self.mean_snr * BAND_HZ * (1 + user), self.gains, Streams(3).key("link", user), self.rate, recorded, BAND_HZ
+        )
+
+    def send(self, message: Message) -> Generator[simpy.Event, Any, None]:
+        yield self.env.timeout(message.start_s)
+        links = [self.link(user) for user in message.users]
+        station = message.users[0] % 2
+        steps = self.radiated[message] = []
+        transmission = self.media[station].begin(
+            links[0] if len(links) == 1 else MulticastLink(links),
+            message.users,
+            message.bits,
+            lambda part: steps.append((self.env.now, part)),
+            message.stream if message.stream is None else (message.stream, station),
+        )
+        ends = transmission.done | self.env.timeout(max(0.0, min(message.until_s, 60.0) - message.start_s))
+        for happens_s, happen in (
+            (message.updated_s, self._update),
+            (message.faded_s, self._fade),
+            (message.handover_s, self._hand_over),
+        ):
+            if happens_s < inf:
+                self.env.process(self._later(happens_s, happen, transmission, station, links[0]))
+        yield ends
+        for medium in self.media:
+            medium.end(transmission)
+        snr = transmission.mean_snr()
+        self.figures[message] = [
+            self.env.now, transmission.delivered_bits, -1.0 if snr is None else snr, transmission.mean_power()
+        ]  # fmt: skip
+
+    def _later(
+        self, at_s: float, happen: Any, transmission: FlowTransmission, station: int, link: RadioLink
+    ) -> Generator[simpy.Event, Any, None]:
+        yield self.env.timeout(max(0.0, at_s - self.env.now))
+        if transmission in self.media[station]._active:
+            yield from happen(transmission, station, link)
+
+    def _update(self, transmission: FlowTransmission, station: int, _: RadioLink) -> Generator[simpy.Event, Any, None]:
+        self.media[station].update(transmission)
+        yield self.env.timeout(0)
+
+    def _fade(self, _: FlowTransmission, station: int, link: RadioLink) -> Generator[simpy.Event, Any, None]:
+        link.mean_power_over_noise_hz /= 3
+        self.media[station].links_changed()
+        yield self.env.timeout(0)
+
+    def _hand_over(
+        self, transmission: FlowTransmission, station: int, _: RadioLink
+    ) -> Generator[simpy.Event, Any, None]:
+        self.media[station].suspend(transmission)
+        yield self.env.timeout(0.02)
+        if not transmission.done.triggered:
+            self.media[1 - station].resume(transmission)
+
+    def run(self, messages: Sequence[Message]) -> list[list[float]]:
+        for message in messages:
+            self.env.process(self.send(message))
+        if hasattr(self.scheduler, "allocate"):
+            self.env.process(self._control())
+        self.env.run()
+        return [self.figures[message] for message in messages]
+
+    def _control(self) -> Generator[simpy.Event, Any, None]:
+        """Shares and powers that a controller changes twice."""
+        for share, power in ((0.05, 0.5), (None, 1.0)):
+            yield self.env.timeout(0.1)
+            for user in (0, 1):
+                self.scheduler.allocate(user, share, power)  # type: ignore[attr-defined]  # `Controlled` alone
+            for medium in self.media:
+                medium.reconsider()
+
+
+def compare(
+    messages: Sequence[Message], policy: SchedulingPolicy, gains: Gains, rate: RateLaw, *, spread: bool, **how: Any
+) -> None:
+    separate = Cells(policy, gains, rate, together=False, spread=spread, **how)
+    together = Cells(policy, gains, rate, together=True, spread=spread, **how)
+    expected, found = separate.run(messages), together.run(messages)
+    for one, other in zip(expected, found, strict=True):
+        assert other == pytest.approx(one, rel=1e-12, abs=1e-12)
+    assert together.radiated.keys() == separate.radiated.keys()
+    for message, steps in separate.radiated.items():
+        assert len(together.radiated[message]) == len(steps)
+        assert np.array(together.radiated[message]) == pytest.approx(np.array(steps), rel=1e-12)
+
+
+instants = st.one_of(st.floats(0, 0.5), st.integers(0, 10).map(lambda k: k * 0.05))  # many of them on block borders
+maybe = st.one_of(st.just(inf), instants)
+messages = st.builds(
+    Message,
+    st.integers(0, USERS - 1).map(lambda user: (user,)),
+    st.floats(1e3, 3e6),
+    instants,
+    st.one_of(st.just(inf), st.floats(0.5, 1.0)),
+    st.sampled_from([None, None, 0]),
+    maybe,
+    maybe,
+    maybe,
+)
+storms = st.lists(messages, min_size=1, max_size=12, unique_by=lambda message: message.bits)
+policies = st.sampled_from(
+    [EqualShares(), RoundRobin(), Controlled(), WeightedShares((0.1, 3.0, 1.0, 0.7, 1.3, 2.0))]
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(storms, policies, st.sampled_from([0.05, 0.0037, 1.7]), st.booleans(), st.booleans())
+def test_storms_of_faults_handovers_and_streams(
+    storm: list[Message], policy: SchedulingPolicy, block_s: float, spread: bool, interfering: bool
+) -> None:
+    compare(storm, policy, Rayleigh(block_s), Shannon(), spread=spread, interfering=interfering)
+
+
+SELECTIVE = TappedDelayLine(speed_kmh=60.0, waves=4).at(3.5e9, np.array([-3e5, 3e5]))
+LINKS: dict[str, tuple[Gains, RateLaw]] = {
+    "constant": (NoFading(), Shannon(3.0)),
+    "short codewords": (Rayleigh(0.01), FiniteBlocklength()),
+    "modulation": (Rayleigh(0.01), AdaptiveModulation()),
+    "late reports": (Rayleigh(0.01), AdaptiveModulation(cqi_delay_blocks=3)),
+    "selective": (SELECTIVE, Shannon()),
+    "selective, late reports": (SELECTIVE, AdaptiveModulation(cqi_delay_blocks=2)),
+}
+BROADCASTS = [
+    Message((0, 2, 4), 2e6, 0.0),
+    Message((1,), 1e6, 0.01),
+    Message((3, 5), 3e6, 0.05, until_s=0.2),
+    *(Message((user,), 2e5 * (1 + user), 0.03 * user, updated_s=0.1) for user in range(USERS)),
+]
+
+
+@pytest.mark.parametrize("spread", [True, False])
+@pytest.mark.parametrize("name", LINKS)
+def test_links_and_rate_laws(name: str, spread: bool) -> None:
+    gains, rate = LINKS[name]
+    compare(BROADCASTS, EqualShares(), gains, rate, spread=spread, interfering=False)
+
+
+def test_recorded_links() -> None:
+    traces = [
+        LinkTrace(np.arange(6) * 0.1, np.cumsum([0.0, 1e5, 0.0, 3e5 * (1 + user), 2e5, 0.0])) for user in range(USERS)
+    ]
+    recorded = [Playback(trace, 0.02, 0, True) for trace in traces]
+    compare(BROADCASTS, EqualShares(), NoFading(), Shannon(), spread=True, interfering=False, recorded=recorded)
+
+
+def test_a_long_silence_is_skipped() -> None:
+    """One block in 300 is above the lowest ratio of the rate law: what comes next is found without the ones between."""
+    rate = FiniteBlocklength()
+    mean_snr = rate.min_snr / log(300)
+    for message in (Message((0,), 3e3, 0.0), Message((0,), 1e6, 0.0, until_s=9.9)):
+        for spread in (True, False):
+            compare([message], EqualShares(), Rayleigh(0.01), rate, spread=spread, interfering=False, mean_snr=mean_snr)
+
+
+def test_rates_of_one_more_message_are_computed_once_a_division(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for the rates of all transmissions at each arrival and each end, however many there are."""
+    calls: list[int] = []
+    efficiency = BlocksAhead.efficiency
+    monkeypatch.setattr(BlocksAhead, "efficiency", lambda self, *args: (calls.append(1), efficiency(self, *args))[1])
+    divisions = {}
+    for count in (20, 200):
+        calls.clear()
+        cells = Cells(EqualShares(), Rayleigh(1.0), Shannon(), together=True, spread=True, interfering=False)
+        cells.run([Message((0,), 1e3 + number, 1e-4 * number) for number in range(count)])
+        divisions[count] = len(calls)
+    assert divisions[20] <= 2 * 20 + 2
+    assert divisions[200] <= 2 * 200 + 2
