@@ -157,7 +157,7 @@ def to_meta(leaf: Any) -> Any:
     if isinstance(leaf, Deferred):
         return leaf.spec.tree
     if isinstance(leaf, Tensor):
-        return torch.empty_like(leaf, device="meta")
+        return leaf if leaf.is_meta else torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
     return leaf.meta if isinstance(leaf, Leaf) else leaf
 
 

@@ -34,8 +34,8 @@ class DispatchPolicy:
     weights of the token's other experts are scaled up to the same sum. None is never."""
 
 
-MakeExchange = Callable[[Sequence[ExpertWork], int, int], Exchange]
-"""Makes message and answer of a call: (work of its experts, distinct tokens, pairs of token and expert)."""
+MakeExchange = Callable[[ExpertWork, int, int], Exchange]
+"""Returns the sizes of a call's messages: (work of one of its experts, distinct tokens, pairs of token and expert)."""
 
 
 NO_FETCHES: Mapping[int, simpy.Process | None] = MappingProxyType({})
@@ -63,7 +63,7 @@ class Dispatch:
 
         Args:
             works: the work of each expert.
-            exchange: makes the messages of a call.
+            exchange: returns the sizes of the messages of a call.
             kind: kind of the jobs, for the tables.
             fetches: experts that are called when a process has ended, which fetches them to the user's cache.
             until: event at which experts whose answers are not in are left out; None is never.
@@ -129,7 +129,7 @@ class Dispatch:
         """Call experts at a site; if it goes away meanwhile, at the next sites that hold them."""
         call = SiteCall(self.sites.world, self.user, site, works, kind=calls.kind, request=self.request)
         try:
-            results = yield from call.run(calls.exchange(works, call.tokens, call.pairs))
+            results = yield from call.run(calls.exchange(works[0], call.tokens, call.pairs))
         except simpy.Interrupt:
             if self.user.node.away or not site.node.away:
                 raise
@@ -142,8 +142,8 @@ class Dispatch:
     ) -> tuple[float, float]:
         """Expected delay of a call of an expert alone, and the part of it that is work."""
         work = works[expert]
-        (there, back), wire = calls.exchange([work], work.pairs, work.pairs), self.user.wire
-        return self.user.call_s(site, wire.bits(*there), work.plan, wire.bits(*back))
+        bits_up, bits_down = calls.exchange(work, work.pairs, work.pairs)
+        return self.user.call_s(site, bits_up, work.plan, bits_down)
 
 
 class _Calls(NamedTuple):

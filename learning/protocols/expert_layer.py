@@ -14,7 +14,7 @@ depends on where experts are, nor on whose answer arrives first, unless misses a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import simpy
 import torch
@@ -71,6 +71,7 @@ class ExpertLayer:
         """Number of experts of the model."""
         self._callers: list[set[User]] = [set() for _ in weights]
         self._similarity: Tensor | None = None
+        self._exchanges: dict[Hashable, Exchange] = {}
 
     @property
     def weights(self) -> list[steps.Weights]:
@@ -104,6 +105,33 @@ class ExpertLayer:
             probe = torch.from_numpy(draws((*leaf.shape[:-2], tokens, leaf.shape[-1]))).to(leaf.dtype)
             self._similarity = executor.value(executor.submit(similarities, self.part, self.weights, probe))
         return self.policy.miss.replaced(missing, held, self._similarity)
+
+    def exchange(
+        self, tokens: Tokens, work: ExpertWork, sent: int, count: int, *, forward: bool, weighted: bool
+    ) -> Exchange:
+        """Sizes of the messages of a call, by the shapes that are charged.
+
+        Args:
+            tokens: tokens of the pass, or in a backward pass gradients of the sums, of which the shape matters.
+            work: the work of one of the experts that are called.
+            sent: distinct tokens that are sent.
+            count: pairs of token and expert.
+            forward: whether it is a forward pass.
+            weighted: whether the gate's weights of the pairs are sent.
+        """
+        (leaf,) = specification(tokens).leaves
+        key = (leaf.shape, leaf.dtype, sent, count, forward, weighted)
+        if key not in self._exchanges:
+            messages, wire = self.policy.messages, self.world.server.wire
+            results = work.plan.profile.outputs[-1].tree
+            if forward:
+                there = messages.forward(leaf, sent, count, self.names, weighted=weighted)
+                back = messages.answer(results, sent, count)
+            else:
+                there = messages.backward(leaf, sent)
+                back = messages.gradient(results, sent, count, weighted=weighted)
+            self._exchanges[key] = Exchange(wire.bits(*there), wire.bits(*back))
+        return self._exchanges[key]
 
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
         """Keep, for the step, the gradients of an expert's weights that came of a user's tokens."""
@@ -159,12 +187,8 @@ class RoutedTokens:
         self._sent = {each: submit(pairs.dispatched, tokens, own.positions) for each, own in self.pairs.items()}
         works = {each: self._work(each, steps.front, layer.weights[each], sent) for each, sent in self._sent.items()}
 
-        def exchange(works: Sequence[ExpertWork], sent: int, count: int) -> Exchange:
-            messages, outputs = layer.policy.messages, works[0].plan.profile.outputs[0].tree
-            return (
-                messages.forward(tokens, sent, count, layer.names, weighted=self.weights is not None),
-                messages.answer(outputs, sent, count),
-            )
+        def exchange(work: ExpertWork, sent: int, count: int) -> Exchange:
+            return layer.exchange(tokens, work, sent, count, forward=True, weighted=self.weights is not None)
 
         world, deadline_s = layer.world, layer.policy.deadline_s
         until = None if deadline_s is None else world.instant(world.env.now + deadline_s)
@@ -187,12 +211,8 @@ class RoutedTokens:
             for each, dy in of_outputs.items()
         }
 
-        def exchange(works: Sequence[ExpertWork], sent: int, count: int) -> Exchange:
-            messages, of_tokens = layer.policy.messages, works[0].plan.profile.outputs[-1].tree
-            return (
-                messages.backward(gradients, sent),
-                messages.gradient(of_tokens, sent, count, weighted=self.weights is not None),
-            )
+        def exchange(work: ExpertWork, sent: int, count: int) -> Exchange:
+            return layer.exchange(gradients, work, sent, count, forward=False, weighted=self.weights is not None)
 
         done = yield from self.dispatch.call(works, exchange, "expert_backward")
         for expert, (of_weights, _) in done.items():

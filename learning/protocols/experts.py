@@ -96,8 +96,17 @@ class CallMessages:
         return Bundle((Identity(), *of_pairs, FixedWidth(self.header_bits)))
 
 
-Exchange = tuple[tuple[Message, Bundle], tuple[Message, Bundle]]
-"""Message to a site and answer, each with its codec."""
+class Exchange(NamedTuple):
+    """Sizes of a message to a site and of the answer."""
+
+    bits_up: int
+    """Bits of the message."""
+    bits_down: int
+    """Bits of the answer."""
+
+
+NO_MESSAGES = Exchange(0, 0)
+"""Those of a call of a site on the user's own device."""
 
 
 class ExpertWork(NamedTuple):
@@ -165,16 +174,17 @@ class SiteCall:
 
         Returns what the operations of the experts return, deferred. Writes a row of `expert_calls` for each expert.
         """
-        there, back = exchange
+        if self.site.node.is_on(self.user.node):
+            exchange = NO_MESSAGES
         try:
-            self.bits_up = self._bits(*there)
-            yield from self.user.send(self.site, there[0], "token", there[1])
+            self.bits_up = exchange.bits_up
+            yield from self.user.node.send(self.site.node, exchange.bits_up, "token")
             self.arrived_s = self.world.env.now
             plans = [each.plan for each in self.works]
             results, self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.user)
             self.done_s = self.world.env.now
-            self.bits_down = self._bits(*back)
-            yield from self.site.send(self.user, back[0], "token", back[1])
+            self.bits_down = exchange.bits_down
+            yield from self.site.node.send(self.user.node, exchange.bits_down, "token")
         except simpy.Interrupt:
             self._record(interrupted=True)
             raise
@@ -208,9 +218,6 @@ class SiteCall:
                 energy_j=None if stay is None or stay.energy_j is None else stay.energy_j * share,
                 interrupted=interrupted,
             )
-
-    def _bits(self, what: Message, codec: Bundle) -> int:
-        return 0 if self.site.node.is_on(self.user.node) else self.user.wire.bits(what, codec)
 
 
 def _distinct(positions: Sequence[Tensor]) -> int:
