@@ -16,11 +16,11 @@ from learning.adapters import Lora
 from learning.aggregators import averaged, masked_mean, weighted_mean
 from learning.codecs import Chain, KeptActivations, Uniform
 from learning.control.cuts.estimates import statistics
+from learning.dispatch import pairs, weights
 from learning.executor import Batched
 from learning.expert_usage import routing
 from learning.models import Experts, LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
-from learning.protocols.expert_layer import combined, dispatched
 from learning.reducers import Dropout, Pruning
 from learning.schemes import SCHEMES, centralised
 from learning.schemes.fedsl_pq import operators
@@ -93,8 +93,13 @@ def calls(o):
         steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
         steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
         steps.loss_gradient: (o.logits, o.y),
-        dispatched: (o.logits, o.positions[:3]),
-        combined: (BATCH, [o.positions[:3], o.positions[:2]], [o.logits[:3], o.logits[3:5]]),
+        pairs.dispatched: (o.logits, o.positions[:3]),
+        pairs.added: (o.logits, o.positions[:3], o.logits[1:4]),
+        pairs.added_weighted: (o.logits, o.positions[:3], o.logits > 0, o.logits, o.logits[1:4]),
+        pairs.output_gradients: (o.logits, o.positions[:3], o.logits > 0, o.logits),
+        pairs.added_weight_gradients: (o.logits, o.positions[:3], o.logits > 0, o.logits, o.logits[1:4]),
+        weights.renormalised: (o.logits.softmax(-1), o.logits > 0),
+        weights.renormalised_gradient: (o.logits.softmax(-1), o.logits > 0, o.logits),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
