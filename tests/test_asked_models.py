@@ -71,6 +71,9 @@ def test_a_charged_model_makes_the_calls_of_the_small_one_in_its_own_sizes(monke
     assert len(frame(itself, "forward_passes")) >= 6
     for table in ("forward_passes", "expert_calls", "transfers"):
         pd.testing.assert_frame_equal(frame(charged, table), frame(itself, table), check_exact=True)
+    for experts, what in ((Experts(3, 2), "count = 4, not 3"), (Experts(4, 1), "top_k = 2, not 1")):
+        with pytest.raises(ScenarioError, match=rf"charge_as need learning\.model\.experts\.{what}"):
+            simulate(replace(cells[0], model=replace(TEXTS, experts=experts)).scenario(scheme))
 
 
 @pytest.mark.parametrize(

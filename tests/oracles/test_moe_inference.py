@@ -248,13 +248,19 @@ def accuracy(told: Told) -> float:
     return float(np.average(evaluations.value, weights=evaluations.samples))
 
 
-def test_the_accuracy_of_a_period_is_that_of_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand, from the logits of the whole model; a request that ends after the last period is left out."""
-    cell = replace(Cell(), users=2, arrivals=PeriodicArrivals(ConstantPerUser(0.4)))
-    told = asked(monkeypatch, cell, MoeInference(period_s=2.0))
+@pytest.mark.parametrize("prompt", [None, 5], ids=["images", "texts"])
+def test_the_accuracy_of_a_period_is_that_of_its_answers(prompt: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, from the logits of the whole model; a request that ends after the last period is left out.
+
+    Of a text it is that of the first output token, the sixth.
+    """
+    arrivals = PeriodicArrivals(ConstantPerUser(0.4))
+    cell = Cell(users=2, arrivals=arrivals, model=TEXTS if prompt else IMAGES, texts=prompt is not None)
+    scheme = MoeInference(period_s=2.0, prompt_tokens=prompt, output_tokens=2 if prompt else 1)
+    told = asked(monkeypatch, cell, scheme)
     requests = frame(told.result, "requests")
     evaluations = frame(told.result, "evaluations").query("split == 'answers'").set_index(["round", "metric"])
-    world, logits = told.world, whole(told)
+    world, logits = told.world, whole(told, prompt)
     for period in range(3):
         own = requests[(requests.end_s > 2 * period) & (requests.end_s <= 2 * period + 2)]
         rows = [
@@ -262,6 +268,7 @@ def test_the_accuracy_of_a_period_is_that_of_its_answers(monkeypatch: pytest.Mon
         ]
         guesses = torch.cat([logits[name] for name in rows])
         y = world.dataset.test.y[[each for _, each in rows]]
+        y = y if prompt is None else y[:, prompt - 1]
         assert evaluations.value[period, "accuracy"] == pytest.approx((guesses.argmax(1) == y).double().mean().item())
         loss = torch.nn.functional.cross_entropy(guesses, y).item()
         assert evaluations.value[period, "loss"] == pytest.approx(loss, rel=1e-9)
