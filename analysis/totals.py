@@ -28,6 +28,18 @@ def _served(run: Run) -> pd.Series[float]:
     return run.requests.loc[run.requests["outcome"] == "served", "latency_s"]
 
 
+def _decoded(run: Run) -> pd.Series[float]:
+    """Duration in s of the passes that decode one token."""
+    passes = run.forward_passes[run.forward_passes["position"] > 0]
+    return passes["end_s"] - passes["start_s"]
+
+
+def _answered(run: Run) -> float:
+    """Share of correct answers, of all that the run evaluated."""
+    answers = run.evaluations[(run.evaluations["split"] == "answers") & (run.evaluations["metric"] == "accuracy")]
+    return float((answers["value"] * answers["samples"]).sum() / answers["samples"].sum()) if len(answers) else np.nan
+
+
 TOTALS: dict[str, Callable[[Run], float]] = {
     "uplink_bits": _bits("up"),
     "downlink_bits": _bits("down"),
@@ -40,12 +52,16 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "request_mean_s": lambda run: float(_served(run).mean()),
     "request_p95_s": lambda run: float(_served(run).quantile(0.95)),
     "served_share": lambda run: float((run.requests["outcome"] == "served").mean()),
+    "token_mean_s": lambda run: float(_decoded(run).mean()),
+    "token_p95_s": lambda run: float(_decoded(run).quantile(0.95)),
+    "answer_accuracy": _answered,
     "expert_hit_share": lambda run: float(run.expert_calls["hit"].mean()),
 }
 """Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum
 memory of a job on a user's device, FLOPs of users' devices and of the server; mean and 95th percentile of the latency
-of requests that were served, share of requests that were served, and share of expert calls that were hits. NaN where
-there were no requests or calls."""
+of requests that were served, share of requests that were served; mean and 95th percentile of the time of a token that
+a model with experts decodes, share of its answers that were correct, and share of expert calls that were hits. NaN
+where there were no requests, answers or calls."""
 
 
 def total(run: Run, name: str) -> float:

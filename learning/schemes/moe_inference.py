@@ -16,7 +16,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
+from learning.control.placement.controller import CloudOnly, ExpertPlacement
 from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection
+from learning.inference import placing
 from learning.inference.answers import Answers
 from learning.inference.operations import expert, prompt
 from learning.inference.request import DistributedModel, Request
@@ -44,6 +46,8 @@ class MoeInference(Scheme):
 
     cloud: str = "cloud"
     """Name of the site (`compute.sites`) that holds all experts."""
+    placement: ExpertPlacement = CloudOnly()
+    """Which experts edge servers, sites and devices hold from the beginning."""
     selection: SiteSelection = Nearest()
     """At which of the sites that hold an expert it is called."""
     miss: Miss = FromCloud()
@@ -66,7 +70,9 @@ class MoeInference(Scheme):
     stand_in = "routing distribution"
 
     def run(self, world: World) -> Process[None]:
-        model, answers = self.distributed(world, world.initial(world.whole)), Answers(world)
+        weights = world.initial(world.whole)
+        model, answers = self.distributed(world, weights), Answers(world)
+        placing.place(model, self.placement, world.sites[self.cloud], weights, self._tokens(world))
         world.serve(partial(self.service, model, answers))
         for number in world.rounds():
             yield world.instant(world.env.now + self.period_s)
@@ -116,7 +122,7 @@ class MoeInference(Scheme):
                 "learning.stop.accuracy is never reached, as nothing is trained; stop after rounds or time_s"
             )
         shapes = {name: value.to(world.precision) for name, value in world.chain.parameters().items()}
-        self.distributed(world, shapes)
+        placing.check(self.distributed(world, shapes), self.placement, world.sites[self.cloud])
 
     def _check_tokens(self, world: World) -> None:
         texts, (length, *_) = world.dataset.test.y.ndim == 2, world.dataset.input_shape
@@ -127,6 +133,11 @@ class MoeInference(Scheme):
                 f"prompt_tokens + output_tokens = {(self.prompt_tokens or 1) + self.output_tokens}, but samples have "
                 f"{length} tokens, and only the last output token can be one more"
             )
+
+    def _tokens(self, world: World) -> int | None:
+        """Tokens of a request that pass the model; None where samples are no texts."""
+        given = self._prompt(world)
+        return None if given is None else given + self.output_tokens - 1
 
     def _prompt(self, world: World) -> int | None:
         """Tokens of a prompt; None where samples are no texts."""

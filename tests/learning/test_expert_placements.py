@@ -34,6 +34,7 @@ from learning.control.placement.queueing import (
 )
 from learning.control.placement.usage import co_activation_lift, drawn, gate_entropy_bits, observed
 from learning.routing import UniformRouting, ZipfRouting
+from learning.routing.routing import Layer
 
 STREAMS = NamedStreams(1)
 NAMES = ("a", "b")
@@ -263,6 +264,19 @@ def test_drawn_activations_follow_the_routing_distribution() -> None:
     assert co_activation_lift(uniform, problem.marginals()) == pytest.approx(6 / (2 * 5), rel=0.02)
     zipf = drawn(ZipfRouting(2.0, own_ranks=True), STREAMS, (0, 1), layers=2, top_k=2, experts=6)
     assert gate_entropy_bits(replace(problem, activations=zipf).marginals()) < 2.2
+
+
+def test_drawn_activations_have_the_interests_that_requests_have_in_every_layer() -> None:
+    """The favourite of each user and layer, who differ in it, is the one of the draws of a request."""
+    zipf, users, layers = ZipfRouting(3.0, own_ranks=True), (0, 1, 2), 3
+    activations = drawn(zipf, STREAMS, users, layers, top_k=1, experts=8)
+    favourites = {}
+    for user, layer in np.ndindex(len(users), layers):
+        rows = (activations.user == user) & (activations.layer == layer)
+        favourites[user, layer] = activations.experts[rows][activations.probability[rows].argmax(), 0]
+        request = zipf.draw(STREAMS, 200, 1, 8, user, 5, layer=Layer(layer, layers))
+        assert favourites[user, layer] == np.bincount(request[:, 0]).argmax()
+    assert len(set(favourites.values())) > 3
 
 
 def test_the_lift_of_experts_that_are_always_activated_together_is_the_number_of_pairs() -> None:

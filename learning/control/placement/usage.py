@@ -10,6 +10,7 @@ import numpy as np
 from learning.control.placement.problem import Activations, Floats, Integers
 from learning.ports import Streams
 from learning.routing import Routing
+from learning.routing.routing import Layer
 
 TOKENS = 2000
 """Tokens of each user that are drawn by default from a routing distribution for its statistics."""
@@ -50,12 +51,14 @@ def drawn(
         experts: Number of experts of a layer.
         tokens: Number of tokens of each user that are drawn.
     """
-    return observed(
-        {
-            user: np.stack([routing.draw(streams, tokens, top_k, experts, user, layer, -1) for layer in range(layers)])
-            for user in users
-        }
-    )
+    chosen = {
+        user: [
+            routing.draw(streams, tokens, top_k, experts, user, -1, layer=Layer(layer, layers))
+            for layer in range(layers)
+        ]
+        for user in users
+    }
+    return observed({user: np.stack(own) for user, own in chosen.items()})
 
 
 def gate_entropy_bits(marginals: Floats) -> float:
