@@ -61,6 +61,7 @@ class Run:
     expert_calls: pd.DataFrame
     requests: pd.DataFrame
     forward_passes: pd.DataFrame
+    prefetches: pd.DataFrame
 
     def __init__(self, path: Path, info: dict[str, Any], scenario_text: str) -> None:
         self.path = path

@@ -310,6 +310,11 @@ class Server:
         """Note a request for something in this server's cache, and return whether it is stored."""
         return self.node.storage.request(name)
 
+    def fetch_bits(self, name: Hashable, what: Any) -> int:
+        """Bits of the message by which `fetch` would bring a tree that is not stored here; 0 if it would fetch none."""
+        size_bytes = self.wire.executor.charged(what).bytes
+        return 0 if self.node.storage.victims(name, size_bytes) is None else self.wire.bits(what, PLAIN)
+
     def fetch(self, name: Hashable, what: Any, source: Server, user: User) -> Timed:
         """Fetch a tree from another server and cache it; nothing if it would not be stored.
 

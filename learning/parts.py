@@ -9,6 +9,7 @@ from learning.control.placement.controller import EXPERT_PLACEMENTS, ExpertPlace
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.dispatch import GATINGS, MISSES, SELECTIONS, Gating, Miss, SiteSelection
+from learning.inference.prefetch import PREFETCHES, Prefetch
 from learning.local_training import EPOCHS, Epochs
 from learning.models import MODELS, Architecture
 from learning.optimisers import OPTIMISERS, Optimiser
@@ -34,6 +35,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     ExpertPlacement: EXPERT_PLACEMENTS,
     Epochs: EPOCHS,
     Routing: ROUTINGS,
+    Prefetch: PREFETCHES,
     SiteSelection: SELECTIONS,
     Miss: MISSES,
     Gating: GATINGS,

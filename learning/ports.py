@@ -202,8 +202,7 @@ class UserNode(Protocol):
             flops: floating-point operations of the job.
             kind: what it is called in the table `computations`.
             memory_bytes: memory that it takes, for that table.
-            weights_bytes: bytes of each set of weights that it reads, by a name that sets have in common if they are
-                the same; it takes time if the memory bandwidth is limited.
+            weights_bytes: bytes of each set of weights that it reads, by name; equal names are the same set.
         """
         ...
 
@@ -362,6 +361,22 @@ class Journal(Protocol):
         interrupted: bool,
     ) -> None:
         """Report that a call of an expert has ended or was interrupted; the arguments are columns of `expert_calls`."""
+        ...
+
+    def prefetch(
+        self,
+        *,
+        user: int,
+        stream: str,
+        request: int,
+        position: int,
+        layer: int,
+        expert: int,
+        bits: float,
+        needed: bool,
+        in_time: bool,
+    ) -> None:
+        """Report an expert that was predicted for a layer that chooses now; arguments are columns of `prefetches`."""
         ...
 
     def forward_pass(

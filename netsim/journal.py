@@ -19,6 +19,7 @@ from netsim.tables import (
     ExpertCallRow,
     ForwardPassRow,
     OutageRow,
+    PrefetchRow,
     RequestRow,
     RoundRow,
     TransferRow,
@@ -229,6 +230,34 @@ class Journal:
             straggle_s=straggle_s,
         )
         self.trace.add("forward_passes", *row)
+
+    def prefetch(
+        self,
+        *,
+        user: int,
+        stream: str,
+        request: int,
+        position: int,
+        layer: int,
+        expert: int,
+        bits: float,
+        needed: bool,
+        in_time: bool,
+    ) -> None:
+        """Write a predicted expert of a layer that chooses its experts now; arguments are columns of `prefetches`."""
+        row = PrefetchRow(
+            user=user,
+            stream=stream,
+            request=request,
+            position=position,
+            layer=layer,
+            expert=expert,
+            time_s=self.env.now,
+            bits=float(bits),
+            needed=needed,
+            in_time=in_time,
+        )
+        self.trace.add("prefetches", *row)
 
     def outage(self, row: OutageRow) -> None:
         """Write an outage of a device."""

@@ -323,6 +323,32 @@ class ForwardPassRow(NamedTuple):
     ]
 
 
+class PrefetchRow(NamedTuple):
+    """One expert that was predicted for the tokens of a forward pass in a layer, and fetched ahead if only the origin
+    held it.
+
+    The bits of predictions that were not needed are wasted; those of passes that were abandoned have no rows.
+    """
+
+    user: Annotated[int, Column("1", "number of the user that makes the request, from 0")]
+    stream: Annotated[str, Column("", "name of the stream of the request")]
+    request: Annotated[int, Column("1", "number of the request among those of the user in the stream, from 0")]
+    position: Annotated[int, Column("1", "tokens that passed before the pass, as in the table forward_passes")]
+    layer: Annotated[int, Column("1", "number of the layer of experts, from 1, since the first one is not predicted")]
+    expert: Annotated[int, Column("1", "number of the predicted expert in its layer, from 0")]
+    time_s: Annotated[float, Column("s", "simulated time at which the layer chose its experts")]
+    bits: Annotated[
+        float,
+        Column(
+            "bit", "bits sent to the cache for it; 0 if it was held or on the way, or the cache made no room for it"
+        ),
+    ]
+    needed: Annotated[bool, Column("1", "true if a token of the pass chose the expert")]
+    in_time: Annotated[
+        bool, Column("1", "true if another site than the origin held it when the layer chose its experts")
+    ]
+
+
 ROWS: dict[str, type] = {
     "users": UserRow,
     "transfers": TransferRow,
@@ -338,6 +364,7 @@ ROWS: dict[str, type] = {
     "handovers": HandoverRow,
     "expert_calls": ExpertCallRow,
     "forward_passes": ForwardPassRow,
+    "prefetches": PrefetchRow,
 }
 
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -54,6 +54,21 @@ def summed(inputs: list[Tensor]) -> Tensor:
     return first + reduce(add, added).reshape(first.shape) if added else first
 
 
+def predicted(gate: Parameters, tokens: Tensor, top_k: int) -> Tensor:
+    """The experts that the gate of a later layer would choose for the tokens of this one.
+
+    Args:
+        gate: weights of that gate, one tensor (experts, width).
+        tokens: normalised tokens, (1, tokens, width).
+        top_k: number of experts of each token.
+
+    Returns their numbers, (tokens, top_k), int64, the best first.
+    """
+    (weight,) = gate.values()
+    order = F.linear(tokens[0], weight).argsort(dim=-1, descending=True, stable=True)
+    return order[:, :top_k]
+
+
 def expert(parameters: Parameters, tokens: Tensor) -> Tensor:
     """The work of one expert, or of the shared ones: tokens (..., width) to outputs (..., width)."""
     return feed_forward(parameters, tokens)

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from learning.executor.deferred import Deferred, Value
 from learning.inference.operations import answer, expert, trunk
+from learning.inference.prefetch import Prefetch
+from learning.inference.prefetched import Prefetched
 from learning.inference.staged import StagedModel
 from learning.inference.timeline import Timeline
 from learning.models.stage import Cache
@@ -38,6 +40,8 @@ class DistributedModel(NamedTuple):
     """Its layers of experts, at sites."""
     routing: Routing
     """Stands in for the choice of the gates in dry runs."""
+    prefetch: Prefetch | None = None
+    """Predicts the experts of the next layer; None fetches nothing ahead."""
 
 
 class Request:
@@ -57,6 +61,8 @@ class Request:
         self._caches: list[Value[Cache]] = [[] for _ in model.staged.stages]
         self._further, self._tokens = further, 0
         self._drawn: dict[int, Tensor] = {}
+        prefetch = model.prefetch
+        self._prefetched = None if prefetch is None else Prefetched(*model[:3], prefetch, user)
 
     def forward(self, x: object) -> Process[tuple[Deferred[Tensor], Deferred[Tensor]]]:
         """A forward pass of a sample, or of tokens that follow those of earlier passes.
@@ -64,7 +70,7 @@ class Request:
         `x` is a sample, (1, ...), or the numbers of tokens, (1, tokens). Returns the logits of the class or next token,
         (1, classes), and the best one, (1, 1), both deferred. Writes a row of `forward_passes`.
         """
-        (world, staged, layers, _), user = self.model, self.user
+        (world, staged, layers, *_), user = self.model, self.user
         timeline, inputs = Timeline(world.env.now), [x]
         for number, layer in enumerate(layers):
             residual, hidden, ids, weights, self._caches[number] = yield from user.do(
@@ -72,11 +78,17 @@ class Request:
             )
             chosen = yield from user.read(ids, self._stand_in(number))
             timeline.trunk(world.env.now)
+            if self._prefetched is not None:
+                self._prefetched.settle(number, chosen, self.stream, self.number, self._tokens)
             routed = layer.route(user, chosen, weights, self.number)
             works = [routed.forward(hidden)]
             if staged.shared[number]:
                 works.append(user.do(expert, staged.shared[number], hidden, kind="shared_expert"))
-            inputs = [residual, *(yield from join(world.env, works))]
+            ahead = []
+            if self._prefetched is not None and number + 1 < len(layers):
+                ahead = [self._prefetched.fetch(number + 1, hidden, chosen, self._stand_in(number + 1))]
+            outputs = yield from join(world.env, [*works, *ahead])
+            inputs = [residual, *outputs[: len(works)]]
             timeline.experts(routed.calls, world.env.now)
         logits, best, self._caches[-1] = yield from user.do(
             answer, staged.stages[-1], staged.trunks[-1], inputs, self._caches[-1], kind="head"

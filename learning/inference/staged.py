@@ -21,6 +21,9 @@ class StagedModel:
         count = range(experts_of(model).count)
         self.experts = [[_within(weights, f"{mixture}experts.{each}.") for each in count] for mixture in mixtures]
         """Weights of each expert, by layer with experts."""
+        gates = [f"{mixture}gate.weight" for mixture in mixtures]
+        self.gates = [{gate: weights[gate]} for gate in gates]
+        """Weights of the gate of each layer with experts."""
         self.shared = [_within(weights, f"{mixture}shared.") for mixture in mixtures]
         """Weights of the shared experts of each layer; empty if there are none."""
 

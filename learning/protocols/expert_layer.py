@@ -133,6 +133,10 @@ class ExpertLayer:
             self._exchanges[key] = Exchange(wire.bits(*there), wire.bits(*back))
         return self._exchanges[key]
 
+    def prefetch(self, user: User, expert: int) -> int:
+        """Let the user's cache fetch an expert that tokens may need; returns the bits, as `ExpertSites.prefetch`."""
+        return self.sites.prefetch(user, expert, self.weights[expert])
+
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
         """Keep, for the step, the gradients of an expert's weights that came of a user's tokens."""
         self.experts[expert].add(user, gradients)

@@ -98,6 +98,22 @@ class ExpertSites:
         if self.cache is not None:
             self.cache(user).request(Expert(self.layer, expert))
 
+    def prefetch(self, user: User, expert: int, weights: Weights) -> int:
+        """Let the user's cache fetch an expert that tokens may need, if only the origin holds it.
+
+        For the eviction policy of the cache the expectation counts as a request. Returns the bits that are sent for it:
+        0 if it is held or on the way, or would not be stored.
+        """
+        if self.cache is None or self.hits(self.holders(user, expert)):
+            return 0
+        name, cache = Expert(self.layer, expert), self.cache(user)
+        before = self._fetches.get((cache, expert))
+        if before is not None and before.is_alive:
+            return 0
+        cache.request(name)
+        bits = cache.fetch_bits(name, weights)
+        return bits if bits and self.fetch(user, expert, weights) is not None else 0
+
     def fetch(self, user: User, expert: int, weights: Weights) -> simpy.Process | None:
         """Let the user's cache fetch an expert from the origin, unless it is on the way already.
 

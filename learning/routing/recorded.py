@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from annotated_types import MinLen
 
 from learning.ports import Streams
 from learning.routing.routing import ONLY, Choices, Layer, Routing
-from learning.routing.token_counts import Integers, TokenCounts
+from learning.routing.tables import changed_ns, integers, read
+from learning.routing.token_counts import TokenCounts
 
 COLUMNS = ("layer", "expert", "count")
 """Columns that a file must have."""
@@ -67,13 +66,7 @@ class RecordedRouting(Routing):
         return counts.choices(streams.generator("routing", *entity, layer.number), drawn, experts)
 
     def _counts(self, domain: str | None, per_token: int) -> tuple[TokenCounts, ...]:
-        try:
-            changed_ns = Path(self.file).stat().st_mtime_ns
-        except OSError:
-            raise ValueError(
-                f"there is no file {self.file}; paths count from the scenario's folder, then from that of NETSIM_DATA"
-            ) from None
-        return _read(_Text(self.file, changed_ns, self.model, domain), per_token)
+        return _read(self.file, changed_ns(self.file), self.model, domain, per_token)
 
 
 def of_layer(recorded: Sequence[TokenCounts], layer: Layer) -> TokenCounts:
@@ -82,65 +75,22 @@ def of_layer(recorded: Sequence[TokenCounts], layer: Layer) -> TokenCounts:
     return recorded[round(layer.number * (len(recorded) - 1) / last) if last else 0]
 
 
-class _Text(NamedTuple):
-    """What of a file is read."""
-
-    file: str
-    changed_ns: int
-    model: str | None
-    domain: str | None
-
-
 @lru_cache(MAX_READ)
-def _read(text: _Text, per_token: int) -> tuple[TokenCounts, ...]:
+def _read(file: str, changed_ns: int, model: str | None, domain: str | None, per_token: int) -> tuple[TokenCounts, ...]:
     """Counts of each recorded layer; `per_token` counts where the file does not show how many experts a token has."""
-    try:
-        columns = pq.read_schema(text.file).names
-        if missing := [name for name in COLUMNS if name not in columns]:
-            raise ValueError(f"{text.file} has no column {missing[0]}; it has {', '.join(columns)}")
-        table = pq.read_table(text.file, filters=_filters(text, columns))
-    except (OSError, pa.ArrowInvalid) as problem:
-        raise ValueError(f"{text.file} cannot be read as Parquet: {str(problem).splitlines()[0]}") from None
-    if "selection" not in columns:
-        return _layers(table, per_token)
-    all_chosen, first = (table.filter(pc.equal(table["selection"].cast(pa.string()), of)) for of in ("topk", "top1"))
-    if all_chosen.num_rows == 0:
-        raise ValueError(f"{text.file} has no rows whose selection is topk")
-    totals = [pc.sum(each["count"]).as_py() for each in (all_chosen, first)]
-    return _layers(all_chosen, totals[0] // totals[1] if totals[1] else per_token)
-
-
-def _filters(text: _Text, columns: Sequence[str]) -> list[tuple[str, str, str]] | None:
-    """Which rows are read, as pyarrow takes it. Raises ValueError if there are none, or those of several models."""
-    chosen: list[tuple[str, str, str]] = []
-    for column, wanted in (("model", text.model), ("domain", text.domain)):
-        if column not in columns:
-            if wanted is not None:
-                raise ValueError(f"{text.file} has no column {column}; leave out the {column} {wanted}")
-            continue
-        rows = pq.read_table(text.file, columns=[column], filters=chosen or None)
-        known = sorted(map(str, pc.unique(rows[column]).to_pylist()))
-        if wanted is None and column == "model" and len(known) > 1:
-            raise ValueError(f"{text.file} has several models, {', '.join(known)}; model must name one of them")
-        if wanted is not None and wanted not in known:
-            raise ValueError(f"{text.file} has no {column} {wanted}; it has {', '.join(known)}")
-        if wanted is not None:
-            chosen.append((column, "==", wanted))
-    return chosen or None
-
-
-def _layers(table: pa.Table, per_token: int) -> tuple[TokenCounts, ...]:
-    found, by_token = [], "token_id" in table.column_names
+    table = read(file, COLUMNS, model, domain)
+    if table.num_rows == 0:
+        raise ValueError(f"{file} has no rows whose selection is topk")
+    by_token, known = "token_id" in table.column_names, None
+    if not by_token:
+        first = read(file, COLUMNS, model, domain, "top1") if "selection" in table.column_names else None
+        known = pc.sum(table["count"]).as_py() // pc.sum(first["count"]).as_py() if first else per_token
+    found = []
     for layer in sorted(pc.unique(table["layer"]).to_pylist()):
         rows = table.filter(pc.equal(table["layer"], layer))
         names = ["expert", "token_id"] if by_token else ["expert"]
         rows = rows.group_by(names).aggregate([("count", "sum")])  # over domains
-        experts, counts = _integers(rows["expert"]), _integers(rows["count_sum"])
-        tokens = _integers(rows["token_id"]) if by_token else np.zeros_like(experts)
-        found.append(TokenCounts.of(tokens, experts, counts, None if by_token else per_token))
+        experts, counts = integers(rows["expert"]), integers(rows["count_sum"])
+        tokens = integers(rows["token_id"]) if by_token else np.zeros_like(experts)
+        found.append(TokenCounts.of(tokens, experts, counts, known))
     return tuple(found)
-
-
-def _integers(column: pa.ChunkedArray) -> Integers:
-    found: Integers = column.to_numpy().astype(np.int64)
-    return found

@@ -21,9 +21,10 @@ from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection
 from learning.inference import placing
 from learning.inference.answers import Answers
 from learning.inference.operations import expert, prompt
+from learning.inference.prefetch import Prefetch
 from learning.inference.request import DistributedModel, Request
 from learning.inference.staged import StagedModel, check_charge
-from learning.models import Segment
+from learning.models import Experts, Segment
 from learning.models.stage import experts_of
 from learning.parties import Server, User
 from learning.ports import Process
@@ -54,6 +55,9 @@ class MoeInference(Scheme):
     """What is done about an expert that only the cloud holds."""
     messages: CallMessages = CallMessages()
     """Contents of the messages of a call."""
+    prefetch: Prefetch | None = None
+    """Predictor of the experts of the next layer, which the user's edge server fetches while the present layer works;
+    null fetches nothing ahead. Table `prefetches`."""
     routing: Routing = UniformRouting()
     """Routing distribution that replaces the choice of the gates in dry runs."""
     prompt_tokens: Annotated[int, Ge(1)] | None = None
@@ -103,7 +107,7 @@ class MoeInference(Scheme):
         for layer in layers:
             for number in range(len(layer.experts)):
                 layer.store(number, cloud)
-        return DistributedModel(world, staged, layers, self.routing)
+        return DistributedModel(world, staged, layers, self.routing, self.prefetch)
 
     def check(self, world: World) -> None:
         if not isinstance(world.chain, Segment):
@@ -117,12 +121,19 @@ class MoeInference(Scheme):
         check_charge(world.chain, world.executor.charge)
         experts = experts_of(world.chain)
         self.routing.check(experts.top_k, experts.count)
+        if self.prefetch is not None:
+            self._check_prefetch(self.prefetch, world, experts)
         if world.stop.accuracy is not None:
             raise ValueError(
                 "learning.stop.accuracy is never reached, as nothing is trained; stop after rounds or time_s"
             )
         shapes = {name: value.to(world.precision) for name, value in world.chain.parameters().items()}
         placing.check(self.distributed(world, shapes), self.placement, world.sites[self.cloud])
+
+    def _check_prefetch(self, prefetch: Prefetch, world: World, experts: Experts) -> None:
+        if world.nearest is None:
+            raise ValueError("prefetch needs a cache; give compute.edge_servers, and let learning.servers be nearest")
+        prefetch.check(experts.count)
 
     def _check_tokens(self, world: World) -> None:
         texts, (length, *_) = world.dataset.test.y.ndim == 2, world.dataset.input_shape
