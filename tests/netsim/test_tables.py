@@ -19,6 +19,7 @@ PROMISED = {
     "interrupted call request pairs miss_action energy_j",
     "forward_passes": "user stream request position tokens start_s end_s trunk_s uplink_s queue_s expert_s downlink_s "
     "straggle_s",
+    "prefetches": "user stream request position layer expert time_s bits needed in_time",
     "positions": "time_s user x_m y_m station coupling_loss_db",
     "handovers": "user time_s from_station to_station interruption_s",
     "outages": "user start_s end_s cause site",
