@@ -12,13 +12,19 @@ from operator import add
 import torch.nn.functional as F
 from torch import Tensor
 
+from learning.dispatch import Gating, TopK
 from learning.models import Segment
-from learning.models.stage import Cache, Gated, feed_forward, run
+from learning.models.stage import Cache, Gated, experts_of, feed_forward, run
 from learning.steps import Parameters
 
 
 def trunk(
-    stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache
+    stage: Segment,
+    parameters: Parameters,
+    inputs: list[Tensor],
+    cache: Cache,
+    gating: Gating = TopK(),  # noqa: B008 (frozen)
+    delays_s: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Cache]:
     """A stage up to the experts of its last layer.
 
@@ -28,13 +34,18 @@ def trunk(
         inputs: samples (b, ...) of the first stage; of others the residual of the former one, (b, t, width), then what
             its experts and its shared experts return, (1, b t, width) each.
         cache: keys and values of earlier tokens in its layers.
+        gating: the choice of experts.
+        delays_s: expected delay in seconds of a call of each expert, (count,); None if the choice does not use it.
 
     Returns:
-        Residual, normalised tokens, ids and weights, as `Gated`, and the cache with keys and values of these tokens.
+        Residual and normalised tokens, as `Gated`; ids and weights of the experts of each token, (b t, top_k) each, as
+        `Gating.choose`; and the cache with keys and values of these tokens.
     """
     gated, kept = run(stage, parameters, summed(inputs), cache)
     assert isinstance(gated, Gated)
-    return (*gated, kept)
+    described, logits = experts_of(stage.whole), gated.logits
+    chosen = gating.choose(described, logits, logits.new_zeros(described.count) if delays_s is None else delays_s)
+    return gated.residual, gated.tokens, *chosen, kept
 
 
 def answer(stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache) -> tuple[Tensor, Tensor, Cache]:

@@ -9,11 +9,12 @@ user           head: logits of the class of an image, or of the next token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from learning.dispatch import TopK
 from learning.executor.deferred import Deferred, Value
 from learning.inference.operations import answer, expert, trunk
 from learning.inference.prefetch import Prefetch
@@ -74,7 +75,7 @@ class Request:
         timeline, inputs = Timeline(world.env.now), [x]
         for number, layer in enumerate(layers):
             residual, hidden, ids, weights, self._caches[number] = yield from user.do(
-                trunk, staged.stages[number], staged.trunks[number], inputs, self._caches[number], kind="trunk"
+                trunk, *self._inputs(number, inputs), *self._gating(number, inputs), kind="trunk"
             )
             chosen = yield from user.read(ids, self._stand_in(number))
             timeline.trunk(world.env.now)
@@ -96,6 +97,22 @@ class Request:
         timeline.trunk(world.env.now)
         self._record(timeline, len(chosen))
         return logits, best
+
+    def _inputs(self, number: int, inputs: list[Any]) -> tuple[Any, ...]:
+        """The arguments of the operation `trunk`."""
+        staged = self.model.staged
+        return staged.stages[number], staged.trunks[number], inputs, self._caches[number]
+
+    def _gating(self, number: int, inputs: list[Any]) -> tuple[Any, ...]:
+        """Further arguments of `trunk`, where experts are not chosen as the model was trained."""
+        layer, executor = self.model.layers[number], self.model.world.executor
+        gating = layer.policy.gating
+        if isinstance(gating, TopK):
+            return ()
+        if not gating.uses_delays:
+            return (gating,)
+        tokens = executor.plan(trunk, *self._inputs(number, inputs)).profile.outputs[1].tree
+        return gating, layer.delays_s(self.user, tokens[:, :1])
 
     def _stand_in(self, layer: int) -> StandIn:
         """What dry runs read in place of the gate's choice: draws for the successive tokens of all passes."""

@@ -201,20 +201,15 @@ class _WithLoss(torch.autograd.Function):
 
 
 class Gate(nn.Module):
-    """The gate of a mixture without its experts: tokens (..., width) to ids and weights of the experts of each.
-
-    Both are (..., top_k), the best expert first; the ids are int64.
-    """
+    """The gate of a mixture without its experts: tokens (..., width) to logits (..., count)."""
 
     def __init__(self, mixture: MixtureOfExperts) -> None:
         super().__init__()
-        self.described, self.gate = mixture.described, mixture.gate
+        self.gate = mixture.gate
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.gate(x)
-        probabilities, ids = routed(self.described, logits)
-        _, weights = weighted(self.described, logits, probabilities, ids)
-        return ids, weights.gather(-1, ids)
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.gate(x)
+        return logits
 
 
 class Routed(nn.Sequential):

@@ -42,6 +42,7 @@ def has_experts(block: nn.Module) -> TypeGuard[Layer]:
     return isinstance(block, Layer) and isinstance(block.feed[1], MixtureOfExperts)
 
 
+@cache
 def experts_of(model: Segment) -> Experts:
     """How the experts of a whole model are described. Raises ValueError as `stages`."""
     end = stages(model)[0].stop
@@ -59,10 +60,8 @@ class Gated(NamedTuple):
     """(b, t, width): the tokens to which the outputs of the experts are added."""
     tokens: Tensor
     """(1, b t, width): the normalised tokens, for the experts."""
-    ids: Tensor
-    """(b t, top_k): numbers of the chosen experts, the best first, int64."""
-    weights: Tensor
-    """(b t, top_k): weights of their outputs in the sum."""
+    logits: Tensor
+    """(b t, count): what the gate makes of them, by which experts are chosen."""
 
 
 class Trunk(nn.Module):
@@ -77,7 +76,7 @@ class Trunk(nn.Module):
     def gated(self, x: Tensor) -> Gated:
         """What the experts are to compute, of tokens (b, t, width) behind the attention."""
         normalised = self.feed[0](x).flatten(0, 1)
-        return Gated(x, normalised[None], *self.feed[1](normalised))
+        return Gated(x, normalised[None], self.feed[1](normalised))
 
 
 Cache = list[Tensor]

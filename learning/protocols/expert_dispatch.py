@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import simpy
 from annotated_types import Gt
 
-from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection
+from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
 from learning.parties import Server, User
 from learning.ports import Process
 from learning.protocols.expert_sites import ExpertSites
@@ -29,6 +29,8 @@ class DispatchPolicy:
     """What is done about an expert that only the origin holds."""
     messages: CallMessages = CallMessages()
     """What messages contain."""
+    gating: Gating = TopK()
+    """To which experts tokens go."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds after which a forward pass through a layer ends: experts whose answers are not in are left out, and the
     weights of the token's other experts are scaled up to the same sum. None is never."""

@@ -15,6 +15,7 @@ depends on where experts are, nor on whose answer arrives first, unless misses a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from math import inf
 
 import simpy
 import torch
@@ -136,6 +137,20 @@ class ExpertLayer:
     def prefetch(self, user: User, expert: int) -> int:
         """Let the user's cache fetch an expert that tokens may need; returns the bits, as `ExpertSites.prefetch`."""
         return self.sites.prefetch(user, expert, self.weights[expert])
+
+    def delays_s(self, user: User, token: Tensor) -> Tensor:
+        """Expected delay in s of a call of each expert for one token at the nearest site that holds it, (experts,).
+
+        It is infinite where no available site holds the expert. `token` has the shape of the token, (1, 1, width).
+        """
+        delays = []
+        for expert, weights in enumerate(self.weights):
+            plan = self.world.executor.plan(steps.front, self.part, weights, token)
+            work = ExpertWork(Expert(self.number, expert), 1, token, plan)
+            up, down = self.exchange(token, work, 1, 1, forward=True, weighted=True)
+            holders = self.sites.holders(user, expert)
+            delays.append(min((user.call_s(site, up, plan, down)[0] for site in holders), default=inf))
+        return torch.tensor(delays, dtype=token.dtype)
 
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
         """Keep, for the step, the gradients of an expert's weights that came of a user's tokens."""

@@ -17,7 +17,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt
 
 from learning.control.placement.controller import CloudOnly, ExpertPlacement
-from learning.dispatch import FromCloud, Miss, Nearest, SiteSelection
+from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
 from learning.inference import placing
 from learning.inference.answers import Answers
 from learning.inference.operations import expert, prompt
@@ -53,6 +53,12 @@ class MoeInference(Scheme):
     """At which of the sites that hold an expert it is called."""
     miss: Miss = FromCloud()
     """What is done about an expert that only the cloud holds."""
+    gating: Gating = TopK()
+    """To which experts tokens go; all but `top_k` change the answers. In a dry run, which computes no gates, tokens go
+    to the experts that `routing` draws."""
+    deadline_s: Annotated[float, Gt(0)] | None = None
+    """Seconds after which a layer goes on without the experts whose answers are not in; the weights of a token's other
+    experts are scaled up to the same sum. Null waits for all."""
     messages: CallMessages = CallMessages()
     """Contents of the messages of a call."""
     prefetch: Prefetch | None = None
@@ -98,7 +104,7 @@ class MoeInference(Scheme):
         """The model with its experts at sites: the cloud holds all."""
         assert isinstance(world.chain, Segment)
         staged, cloud = StagedModel(world.chain, weights), world.sites[self.cloud]
-        policy = DispatchPolicy(self.selection, self.miss, self.messages)
+        policy = DispatchPolicy(self.selection, self.miss, self.messages, self.gating, self.deadline_s)
         sites = [*(site for site in servers(world) if site is not cloud), cloud]
         layers = [
             ExpertLayer(world, number, sites, expert, experts, world.nearest, policy, len(staged.experts))
