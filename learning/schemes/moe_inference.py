@@ -133,6 +133,8 @@ class MoeInference(Scheme):
             raise ValueError(
                 "learning.stop.accuracy is never reached, as nothing is trained; stop after rounds or time_s"
             )
+        if self.miss.waits and world.nearest is None:
+            raise ValueError("miss wait needs a cache; give compute.edge_servers, and let learning.servers be nearest")
         shapes = {name: value.to(world.precision) for name, value in world.chain.parameters().items()}
         placing.check(self.distributed(world, shapes), self.placement, world.sites[self.cloud])
 

@@ -15,14 +15,16 @@ from learning.dispatch import (
     SkipMissing,
     SkipSmall,
     Substitute,
+    WaitForFetch,
     WeightToLatency,
 )
 from learning.schemes.moe_inference import MoeInference
 from moe_cells import SITES, Cell, Held, Told, asked
-from netsim.faults import SiteOutage
+from netsim.faults import OnOffAvailability, SiteOutage
 from netsim.traffic import PoissonArrivals
 from netsim.values import ConstantPerUser
-from runs import frame
+from runs import frame, hashes
+from scenarios.errors import FieldError
 
 EVERYWHERE = tuple((layer, expert) for layer in range(2) for expert in range(4))
 MIXED = {"near": ((0, 0), (0, 1), (1, 2)), "far": ((0, 1), (0, 2), (1, 3))}
@@ -109,3 +111,16 @@ def test_dry_runs_are_alike_for_all_policies_but_for_what_these_decide(monkeypat
         told = asked(monkeypatch, dry, scheme)
         assert set(frame(told.result, "requests").outcome) == {"served"}
         assert calls(told).groupby(["user", "request", "layer"]).pairs.sum().eq(32).all()
+
+
+def test_equal_scenarios_have_equal_tables_and_other_seeds_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = replace(SITES["near"], availability=OnOffAvailability(mean_on_s=0.4, mean_off_s=0.1))
+    cell = replace(BUSY, sites={**SITES, "near": away})
+    scheme = Held(held=MIXED, selection=RandomSite(), gating=ChannelAware(), deadline_s=0.5, miss=Substitute())
+    first, again, other = (asked(monkeypatch, replace(cell, seed=seed), scheme) for seed in (1, 1, 2))
+    assert hashes(first.result) == hashes(again.result) != hashes(other.result)
+
+
+def test_waiting_for_fetches_without_a_cache_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FieldError, match=r"miss wait needs a cache; give compute\.edge_servers"):
+        asked(monkeypatch, BUSY, MoeInference(miss=WaitForFetch()))
