@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from learning.adapters import Adapted, weights
+from learning.expert_parameters import ExpertParameters, expert_parameters
 from learning.large_models import SIZES, Large
 from learning.models import Architecture, Experts, Segment
 
@@ -78,6 +79,8 @@ class Charge:
             return self._tensor(each)
         if isinstance(each, Segment):
             return replace(self.large, start=self._first(each.start), stop=self._first(each.stop))
+        if isinstance(each, ExpertParameters):
+            return expert_parameters(self.large)
         if isinstance(each, Adapted):
             ranks = [(f"{j}.{rest}", r) for name, r in each.ranks for j, rest in self._places(name)]
             return replace(each, segment=self._counterpart(each.segment), ranks=tuple(sorted(ranks)))

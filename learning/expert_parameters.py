@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from learning.adapters import Bound
 from learning.models import Segment
-from learning.models.experts import expert_of
+from learning.models.experts import MixtureOfExperts, expert_of
+from learning.models.segment import modules
 
 Expert = tuple[int, int]
 """(layer, expert): numbers of a layer among those with experts, and of an expert in it, from 0."""
@@ -25,6 +26,8 @@ class ExpertParameters:
     """Names of the layers' mixtures of experts in the order of the model, as `Segment.routed` counts them."""
     count: int
     """Experts of a layer."""
+    top_k: int
+    """Experts that compute each token."""
 
     def expert(self, name: str) -> Expert | None:
         """The expert that a parameter belongs to; None if it belongs to none, as that of a shared expert."""
@@ -52,13 +55,10 @@ class ExpertParameters:
 
 
 def expert_parameters(model: Segment | Bound) -> ExpertParameters:
-    """The experts of a model, of which all parameters are looked at, frozen ones too.
-
-    Raises ValueError if no layer has experts.
-    """
+    """The experts of a model, with adapters or without. Raises ValueError if no layer has experts."""
     segment = model.adapted.segment if isinstance(model, Bound) else model
-    found = {expert for name in segment.parameters() if (expert := expert_of(name))}
+    found = {name: each for name, each in modules(segment).named_modules() if isinstance(each, MixtureOfExperts)}
     if not found:
         raise ValueError("the model has no experts; give learning.model.experts, as in {count: 8, top_k: 2}")
-    layers = sorted({layer for layer, _ in found}, key=segment.block)
-    return ExpertParameters(tuple(layers), 1 + max(number for _, number in found))
+    described = next(iter(found.values())).described
+    return ExpertParameters(tuple(found), described.count, described.top_k)

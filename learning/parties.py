@@ -34,6 +34,10 @@ Sent = TypeVar("Sent", bound=Message)
 Witness = Callable[[int, Sequence[object]], None]
 """Called with a user's number and the operands of a job when the user, or a server on its behalf, begins it."""
 
+PartialWork: TypeAlias = tuple[tuple[Operation, float], ...]
+"""Work that is charged as parts of several operations on the same arguments: (operation, share of its cost). Shares may
+be negative: the cost of a layer of which a part is computed lies between that without it and that of all of it."""
+
 StandIn = Callable[[Tensor], Tensor]
 """Makes, of the shape of a value (a meta tensor), a tensor of that shape to decide by where no values are computed."""
 
@@ -160,6 +164,21 @@ class User:
         reads = self.wire.weights_bytes(self.node, plan)
         yield from self.node.compute(cost.flops * scale, kind, cost.memory_bytes, weights_bytes=reads)
         return self.wire.executor.submit_plan(plan)
+
+    def spend(self, work: PartialWork, *args: Any, kind: str) -> Timed:
+        """Spend the time of parts of operations on the device, of which no result is needed.
+
+        Args:
+            work: operations, and the share of the FLOPs and memory of each that is charged.
+            args: arguments of all of them, as in `do`.
+            kind: what the job is called in the table `computations`.
+        """
+        plans = [(self.wire.executor.plan(operation, *args), share) for operation, share in work]
+        costs = [(self.wire.executor.cost(plan), share) for plan, share in plans]
+        self.wire.observe(self.number, plans[0][0])
+        flops, memory_bytes = (sum(cost[place] * share for cost, share in costs) for place in (0, 1))
+        reads = self.wire.weights_bytes(self.node, plans[0][0])
+        yield from self.node.compute(flops, kind, round(memory_bytes), weights_bytes=reads)
 
     def send(self, to: Server, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value on the uplink; returns what the server sees.

@@ -219,7 +219,7 @@ class FakeNode:
         message.end_s = self.env.now
 
 
-NOT_ANY_MODEL = {"fedalign_moe", "hetlora", "hsplitlora", "moe_inference", "sflam", "st_sflora", "tsflora"}
+NOT_ANY_MODEL = {"fedalign_moe", "hetlora", "hfedmoe", "hsplitlora", "moe_inference", "sflam", "st_sflora", "tsflora"}
 ANY_MODEL = sorted(set(SCHEMES) - NOT_ANY_MODEL)
 """Schemes that do not ask for a certain kind of model."""
 

@@ -81,6 +81,11 @@ NEEDS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "hfedmoe": {
+        "learning.model": {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "experts": {"count": 3}},
+        "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
+        "learning.scheme": {"name": "hfedmoe", "selection": "all", "tau": 0},  # no value decides
+    },
 }
 """What a scheme needs that the tiny scenario has not."""
 

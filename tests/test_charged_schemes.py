@@ -23,6 +23,7 @@ CUTS = {"small": 2, "large": 3}
 DECIDED: dict[str, dict[str, Any]] = {
     "hsplitlora": {"control": {"configuration": "fixed", "budgets": [9.0]}},
     "hetlora": {"control": {"budgets": [9.0]}},
+    "hfedmoe": {"selection": "all", "tau": 0},
     "fedsl_pq": {"interval": 2, "dropout": {"rate": 0.4, "granularity": "channel"}},
 }
 """What makes decisions about either model the same, and the same tokens drop out."""

@@ -166,6 +166,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "st_sflora": {"control": {"attention": "flat"}},
     "hsplitlora": {"control": {"importance": "uniform", "configuration": "fixed", "ranks": [1, 2]}},
     "hetlora": {"control": {"ranks": [1, 2]}},
+    "hfedmoe": {"selection": "all", "tau": 0},
 }
 """Settings in which all of a scheme's samples cost the same."""
 A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "fedsl_pq", "hasfl", "st_sflora")
@@ -215,6 +216,7 @@ BY_VALUES: dict[str, dict[str, Any]] = {
     "sflam": {"control": {}},
     "st_sflora": {"control": {"attention": "reported"}},
     "fedalign_moe": {"skip_unused": True},
+    "hfedmoe": {"selection": "importance", "tau": None, "budget": {"experts": [2]}},
     "hsplitlora": {"control": {**NEEDS["hsplitlora"]["learning.scheme"]["control"], "importance": "rngwp"}},
 }
 """Settings in which a scheme decides by values that training produces."""

@@ -8,6 +8,7 @@ from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
+from learning.schemes.hfedmoe import HFedMoE
 from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.local import Local
 from learning.schemes.moe_inference import MoeInference
@@ -39,4 +40,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "hetlora": HetLoRA,
     "fedalign_moe": FedAlignMoE,
     "moe_inference": MoeInference,
+    "hfedmoe": HFedMoE,
 }

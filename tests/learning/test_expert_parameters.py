@@ -35,7 +35,7 @@ def test_every_parameter_belongs_to_one_expert_one_gate_or_neither():
     model = vit(depth=12, layers=(1, 3, 11))
     places = expert_parameters(model)
     assert places.layers == ("2.feed.1", "4.feed.1", "12.feed.1")  # 12 behind 4: in the order of the model
-    assert places.count == 4
+    assert (places.count, places.top_k) == (4, 2)
     of_expert = {name: places.expert(name) for name in model.parameters()}
     assert {each for each in of_expert.values() if each} == set(places.experts)
     assert all((places.expert(name) is not None) == (".experts." in name) for name in of_expert)
