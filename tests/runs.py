@@ -97,6 +97,7 @@ DEADLINES_S = {
     "st_sflora": 0.28,
     "fedalign_moe": 0.38,
     "hetlora": 0.3,
+    "hfedmoe": 0.11,
     "hsplitlora": 0.35,
 }
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
