@@ -113,8 +113,8 @@ def _gradients_of_others(
 def partial_step(experts: float, pairs: float) -> PartialWork:
     """What a backward pass and step is charged in which some experts are active, as shares of steps with given costs.
 
-    FLOPs are exact, since those of an expert are proportional to its tokens. Memory is interpolated between peaks, which
-    is not less than the peak in between where the share of the experts is at least that of the pairs.
+    FLOPs are exact, since those of an expert are proportional to its tokens. Memory is interpolated between peaks, and
+    not less than the peak in between where the share of the experts is at least that of the pairs.
 
     Args:
         experts: share of the experts that are active, in [0, 1].
