@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from annotated_types import Ge, Interval, Le, MinLen
 from numpy.typing import NDArray
+from torch import Tensor
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
+from learning.data.inversion import with_inverted
 from learning.data.selection import balanced_order, first, of_classes
 from learning.package_data import package_folder
 
@@ -36,21 +38,27 @@ class Digits:
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
     """Use only these classes, renumbered in this order (default: all)."""
 
+    inverted: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Fraction of the images of each class, for training and for testing, whose pixels are inverted. Sources, which
+    partitions divide, are then the classes of the other images followed by those of the inverted ones."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load from scikit-learn; `folder` is ignored."""
         pixels, labels = _carried()
         order = balanced_order(labels, "digits test split")
         held_out = max(1, round(self.test_fraction * len(order)))
-        test = self._split(pixels, labels, order[:held_out], self.test_samples, "digits test", dtype)
-        train = self._split(pixels, labels, order[held_out:], self.train_samples, "digits train", dtype)
-        return assemble("digits", train, test, classes=len(self.classes or range(10)))
+        test, test_groups = self._split(pixels, labels, order[:held_out], self.test_samples, "digits test", dtype)
+        train, groups = self._split(pixels, labels, order[held_out:], self.train_samples, "digits train", dtype)
+        return assemble("digits", train, test, len(self.classes or range(10)), groups, test_groups)
 
     def _split(
         self, pixels: Pixels, labels: Labels, rows: Labels, samples: int | None, name: str, dtype: torch.dtype
-    ) -> Split:
+    ) -> tuple[Split, Tensor | None]:
         kept, own = of_classes(labels[rows], self.classes)
         chosen = first(own, samples, name)
-        return images(pixels[rows[kept[chosen]]], own[chosen], NORMALISATION, dtype)
+        own, shown = own[chosen], pixels[rows[kept[chosen]]]
+        shown, groups = with_inverted(shown, own, self.inverted, 16, name)
+        return images(shown, own, NORMALISATION, dtype), groups
 
 
 def _carried() -> tuple[Pixels, Labels]:

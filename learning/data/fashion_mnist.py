@@ -8,11 +8,13 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Interval, Le, MinLen
 from numpy.typing import NDArray
+from torch import Tensor
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.files import find, reading
+from learning.data.inversion import with_inverted
 from learning.data.selection import first, of_classes
 
 NORMALISATION = Normalisation(largest=255, mean=(0.2860,), std=(0.3530,))
@@ -40,23 +42,28 @@ class FashionMnist:
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
     """Use only these classes, renumbered in this order (default: all)."""
 
+    inverted: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Fraction of the images of each class, for training and for testing, whose pixels are inverted. Sources, which
+    partitions divide, are then the classes of the other images followed by those of the inverted ones."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, compressed (.gz) or not.
 
         Raises MissingData if a file is missing, ValueError if it is damaged.
         """
-        train = _split(folder, "train", self.classes, self.train_samples, dtype)
-        test = _split(folder, "t10k", self.classes, self.test_samples, dtype)
-        return assemble("fashion_mnist", train, test, classes=len(self.classes or range(10)))
+        train, groups = self._split(folder, "train", self.train_samples, dtype)
+        test, test_groups = self._split(folder, "t10k", self.test_samples, dtype)
+        return assemble("fashion_mnist", train, test, len(self.classes or range(10)), groups, test_groups)
 
-
-def _split(
-    folder: Path | None, part: str, classes: tuple[int, ...] | None, samples: int | None, dtype: torch.dtype
-) -> Split:
-    kept, labels = of_classes(_read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64), classes)
-    pixels = _read(folder, f"{part}-images-idx3-ubyte", axes=3)
-    rows = first(labels, samples, f"fashion_mnist {part}")
-    return images(pixels[kept[rows], None], labels[rows], NORMALISATION, dtype)
+    def _split(
+        self, folder: Path | None, part: str, samples: int | None, dtype: torch.dtype
+    ) -> tuple[Split, Tensor | None]:
+        name = f"fashion_mnist {part}"
+        kept, labels = of_classes(_read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64), self.classes)
+        rows = first(labels, samples, name)
+        pixels, own = _read(folder, f"{part}-images-idx3-ubyte", axes=3)[kept[rows], None], labels[rows]
+        shown, groups = with_inverted(pixels, own, self.inverted, 255, name)
+        return images(shown, own, NORMALISATION, dtype), groups
 
 
 def _read(folder: Path | None, name: str, axes: int) -> NDArray[np.uint8]:

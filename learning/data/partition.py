@@ -46,16 +46,29 @@ class Dirichlet:
     min_samples: Annotated[int, Ge(1)] = 10
     """Minimum number of samples of a user; missing ones are taken from the users with the most samples."""
 
+    groups: Annotated[int, Ge(1)] = 1
+    """Number of groups of users. Users and classes (or sources), both in order, are cut into as many equal runs, and
+    the classes of a run are divided among its users: with 2, no user of the first half shares a class with one of the
+    second half; of data half of which are `inverted`, the first half has plain images, the second inverted ones."""
+
     def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        require_samples(len(labels), users, self.min_samples)
-        parts: list[list[Integers]] = [[] for _ in range(users)]
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            rows = streams.generator("partition", "rows", int(label)).permutation(members)
-            shares = dirichlet(self.alpha, users, streams, int(label))
+        kinds = np.unique(labels)
+        if self.groups > min(users, len(kinds)):
+            raise ValueError(f"groups = {self.groups} cannot be made of {users} users and {len(kinds)} classes")
+        runs = zip(np.array_split(kinds, self.groups), np.array_split(np.arange(users), self.groups), strict=True)
+        return [part for own, members in runs for part in self._divided(labels, own, members, streams)]
+
+    def _divided(self, labels: Integers, kinds: Integers, members: Integers, streams: Streams) -> list[Integers]:
+        """Rows of each of the users `members`, consecutive numbers, among whom some classes are divided."""
+        first, users = int(members[0]), len(members)
+        require_samples(int(np.isin(labels, kinds).sum()), users, self.min_samples)
+        parts: list[list[Integers]] = [[] for _ in members]
+        for label in kinds:
+            rows = streams.generator("partition", "rows", int(label)).permutation(np.flatnonzero(labels == label))
+            shares = dirichlet(self.alpha, users, streams, int(label), first)
             for part, piece in zip(parts, np.split(rows, borders(shares, len(rows))), strict=True):
                 part.append(piece)
-        return with_minimum([np.concatenate(part) for part in parts], self.min_samples, streams)
+        return with_minimum([np.concatenate(part) for part in parts], self.min_samples, streams, first)
 
 
 @dataclass(frozen=True)
@@ -154,14 +167,16 @@ def require_samples(samples: int, users: int, minimum: int) -> None:
         raise ValueError(f"{samples} training samples are too few to give {users} users at least {minimum} each")
 
 
-def dirichlet(alpha: float, users: int, streams: Streams, what: int | str) -> NDArray[np.float64]:
-    """Dirichlet(alpha, ..., alpha) shares of the users: normalised gamma variables, each from the user's own stream.
+def dirichlet(alpha: float, users: int, streams: Streams, what: int | str, first: int = 0) -> NDArray[np.float64]:
+    """Dirichlet(alpha, ..., alpha) shares of `users` users, numbered from `first`.
+
+    They are normalised gamma variables, each from the user's own stream.
 
     Computed in logarithms, as gamma(alpha) = gamma(alpha + 1) U^(1/alpha) underflows for small alpha.
     """
     logs = np.empty(users)
     for user in range(users):
-        generator = streams.generator("partition", "share", what, user)
+        generator = streams.generator("partition", "share", what, first + user)
         logs[user] = np.log(generator.standard_gamma(alpha + 1)) - generator.standard_exponential() / alpha
     weights = np.exp(logs - logs.max())
     return np.asarray(weights / weights.sum())
@@ -172,9 +187,14 @@ def borders(shares: NDArray[np.float64], samples: int) -> Integers:
     return np.round(np.cumsum(shares)[:-1] * samples).astype(np.int64)
 
 
-def with_minimum(parts: Sequence[Integers], minimum: int, streams: Streams) -> list[Integers]:
-    """Move random samples, one at a time from the user with the most, until all users have `minimum`."""
-    owned = [list(streams.generator("partition", "spare", user).permutation(part)) for user, part in enumerate(parts)]
+def with_minimum(parts: Sequence[Integers], minimum: int, streams: Streams, first: int = 0) -> list[Integers]:
+    """Move random samples, one at a time from the user with the most, until all users have `minimum`.
+
+    `parts` are the rows of users with consecutive numbers from `first`.
+    """
+    owned = [
+        list(streams.generator("partition", "spare", user).permutation(part)) for user, part in enumerate(parts, first)
+    ]
     for mine in owned:
         while len(mine) < minimum:
             mine.append(max(owned, key=len).pop())

@@ -118,6 +118,9 @@ def test_fashion_mnist_is_read_from_idx_files(tmp_path, place, pack):
     np.testing.assert_allclose(loaded.train.x.numpy(), expected, rtol=1e-12)
     assert loaded.test.y.tolist() == list(range(10))
     assert loaded.input_shape == (1, 28, 28)
+    inverted = FashionMnist(inverted=1.0).load(tmp_path, torch.float64)
+    np.testing.assert_allclose(inverted.train.x.numpy(), ((255.0 - pixels["train"][:, None]) / 255 - 0.2860) / 0.3530)
+    assert inverted.groups.tolist() == (loaded.train.y + 10).tolist()
 
 
 def fake_cifar(folder):
@@ -355,3 +358,25 @@ def test_users_with_the_same_samples_shuffle_them_differently(digits):
 def test_a_user_without_samples_is_refused(digits):
     with pytest.raises(ValueError, match="user 3 has no samples"):
         Batches(digits, np.array([], dtype=int), 3, STREAMS, 4)
+
+
+def test_inverted_images_have_the_other_style_and_sources_of_their_own(digits):
+    """A third of each class: pixels 16 minus those of the plain set, everything else as it was."""
+    turned = Digits(inverted=1 / 3).load(None, torch.float32)
+    for plain, other, groups in (
+        (digits.train, turned.train, turned.groups),
+        (digits.test, turned.test, turned.test_groups),
+    ):
+        assert torch.equal(plain.y, other.y)
+        inverted = groups >= 10
+        assert torch.equal(groups - 10 * inverted, plain.y)
+        pixels, shown = (each.x * 0.3760 + 0.3053 for each in (plain, other))
+        torch.testing.assert_close(shown[inverted], 1 - pixels[inverted], rtol=0, atol=1e-6)
+        assert torch.equal(other.x[~inverted], plain.x[~inverted])
+        for label in range(10):
+            own = plain.y == label
+            assert abs(int(inverted[own].sum()) - int(own.sum()) / 3) <= 1
+    assert digits.groups is None
+    assert turned.fingerprint != digits.fingerprint
+    every = Digits(inverted=1.0).load(None, torch.float32)
+    assert (every.groups == digits.train.y + 10).all()

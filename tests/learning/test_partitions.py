@@ -173,3 +173,29 @@ def test_kinds_that_nobody_trains_on_are_left_out_and_too_few_samples_leave_user
     parts = held_out_shares(shares, np.zeros(3), np.array([0, 1, 0]), STREAMS)
     assert sorted(np.concatenate(parts)) == [0, 2]
     assert sorted(map(len, parts)) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("groups", "users"), [(2, 8), (3, 7), (1, 5)])
+def test_groups_of_users_share_no_classes(groups, users):
+    """Each group divides its own run of classes as that group alone would, with its own users' draws and minimum."""
+    labels = np.repeat(np.arange(9), 30)
+    parts = Dirichlet(0.3, 12, groups).split(labels, users, STREAMS)
+    owned = [set(labels[part].tolist()) for part in parts]
+    runs = np.array_split(np.arange(users), groups)
+    for members, kinds in zip(runs, np.array_split(np.arange(9), groups), strict=True):
+        assert set().union(*(owned[user] for user in members)) == set(kinds.tolist())
+    assert sorted(np.concatenate(parts)) == list(range(len(labels)))
+    assert min(map(len, parts)) >= 12
+    if groups == 1:
+        assert all(map(np.array_equal, parts, Dirichlet(0.3, 12).split(labels, users, STREAMS)))
+    else:  # what a user draws depends on its number, not on its place in the group
+        shares = dirichlet(0.3, users, STREAMS, 8)
+        free = Dirichlet(0.3, 1, groups).split(labels, users, STREAMS)
+        last = [(labels[free[user]] == 8).sum() / 30 for user in runs[-1]]
+        np.testing.assert_allclose(last, shares[runs[-1]] / shares[runs[-1]].sum(), atol=1 / 30 + 1 / 60)
+
+
+def test_too_few_users_or_classes_for_the_groups_are_refused():
+    for labels, users in ((np.repeat(np.arange(2), 50), 8), (np.repeat(np.arange(9), 20), 2)):
+        with pytest.raises(ValueError, match="groups = 3 cannot be made of"):
+            Dirichlet(0.5, 1, 3).split(labels, users, STREAMS)
