@@ -177,7 +177,7 @@ def gammas(
     values = list(similar.values())
     mean = sum(values) / max(1, len(values))
     sigma = sqrt(sum((value - mean) ** 2 for value in values) / max(1, len(values)))
-    tau = -inf if scheme.beta == inf else mean - scheme.beta * sigma
+    tau = -inf if scheme.beta is None else mean - scheme.beta * sigma
     gamma = {(i, i): 1.0 for i in users}
     for (i, j), value in similar.items():
         gamma[i, j] = gamma[j, i] = overlap[i, j] * max(0.0, value) if value >= tau - 1e-9 else 0.0

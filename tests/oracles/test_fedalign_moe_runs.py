@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import pytest
@@ -75,7 +74,7 @@ def by_hand(scheme: FedAlignMoE, run: FakeWorld) -> tuple[list[dict[str, torch.T
     [
         {},
         {"consistency": "marginal", "beta": 0.0, "regularisation": 2.0},
-        {"consistency": "uniform", "beta": inf, "regularisation": 0.0},
+        {"consistency": "uniform", "beta": None, "regularisation": 0.0},
         {"similarity": "anchors", "anchors": 5, "temperature": 0.01},
         {"similarity": "parameters", "server_step": 0.5, "statistics_batches": 1},
         {"gates": "local"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Lt
@@ -85,8 +86,8 @@ class Aggregation:
     by the similarity of their mean inputs, except with `anchors`, where no mean of hidden states leaves a device."""
     anchors: Annotated[int, Ge(1)] = field(default=16, kw_only=True)
     """Number of random tokens for which experts are compared, where `similarity` is `anchors`."""
-    beta: Annotated[float, Ge(0)] = field(default=0.5, kw_only=True)
-    """How many standard deviations below the mean similarity a pair of users may be to count; `.inf` accepts all."""
+    beta: Annotated[float, Ge(0)] | None = field(default=0.5, kw_only=True)
+    """How many standard deviations below the mean similarity a pair of users may be to count; null accepts all."""
     server_step: Annotated[float, Gt(0)] = field(default=1.0, kw_only=True)
     """Step eta_s of the server from the old to the aggregated experts; 1 takes the latter."""
 
@@ -147,7 +148,7 @@ class Aggregation:
         prototypes = [upload.prototypes for upload in uploads.values()]
         common = world.executor.submit(steps.named, held.model, parts.experts)
         compared = (trees, common) if self.similarity == "parameters" else ([], {})
-        settings = (self.similarity, self.beta, self.experts == "personal", samples)
+        settings = (self.similarity, inf if self.beta is None else self.beta, self.experts == "personal", samples)
         shares, summary = yield from server.do(alignment, *settings, routings, prototypes, *compared, kind="alignment")
         world.measures(summary, world.executor.submit(gate_divergence, routings))
         if self.experts == "aligned":
