@@ -21,7 +21,7 @@ class Made:
 
 
 def test_segments_follow_the_first_call_that_returns_and_then_wait_for_the_last() -> None:
-    """A stage until 1; the first call begins at 1.5, when its expert has been fetched, and is back at 4, the last one at
+    """A stage until 1; the first call begins at 1.5, when its expert has been fetched, and is back at 4, the last at
     6; in the next layer nothing is called, and shared experts take until 7.5; the head until 8."""
     first = Made(1.5, 2.0, SimpleNamespace(wait_s=0.25, service_s=1.0), 3.25, 4.0)
     last = Made(1.0, 2.0, SimpleNamespace(wait_s=0.0, service_s=3.0), 5.0, 6.0)
