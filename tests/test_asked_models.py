@@ -127,3 +127,6 @@ def test_users_ask_about_their_own_part_of_the_test_set(monkeypatch: pytest.Monk
     assert sum(map(len, parts)) == 60 == len(set.union(*parts))
     assert {user for user, _ in told.logits} == {0, 1, 2}
     assert all(row in parts[user] for user, row in told.logits)
+    assert len(told.logits) == len(
+        frame(told.result, "requests")
+    )  # about another sample each, until all were asked about

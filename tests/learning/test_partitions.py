@@ -158,14 +158,20 @@ def test_each_user_tests_on_the_mixture_that_it_trains_on(law, users, seed):
     assert np.maximum(0, np.abs(counts - exact) - 1 + 1e-9).sum() <= 2 * spare
 
 
-def test_the_mean_part_of_the_test_samples_is_the_part_of_the_training_samples():
-    """Ten samples among three users with shares of 0.25, 0.25 and 0.5 of them: 2.5, 2.5 and 5 on average."""
-    shares = [np.arange(4), np.arange(4, 8), np.arange(8, 16)]
-    kinds = np.zeros(16)
-    sizes = [[len(p) for p in held_out_shares(shares, kinds, np.zeros(10), NamedStreams(s))] for s in range(400)]
-    assert set(np.array(sizes)[:, 0]) == {2, 3}
-    error = 0.5 / 400**0.5  # standard error of the mean of numbers that are 2 or 3
-    np.testing.assert_allclose(np.mean(sizes, axis=0), [2.5, 2.5, 5.0], atol=4 * error)
+@pytest.mark.parametrize("samples", [1, 10])
+def test_the_mean_part_of_the_test_samples_is_the_part_of_the_training_samples(samples):
+    """Among three users with a quarter, a quarter and half of them; numbers next to an exact part are the only ones."""
+    shares, part = [np.arange(4), np.arange(4, 8), np.arange(8, 16)], np.array([0.25, 0.25, 0.5]) * samples
+    sizes = np.array(
+        [
+            [len(p) for p in held_out_shares(shares, np.zeros(16), np.zeros(samples), NamedStreams(s))]
+            for s in range(400)
+        ]
+    )
+    assert (sizes >= np.floor(part)).all()
+    assert (sizes <= np.ceil(part)).all()
+    error = (part % 1 * (1 - part % 1) / 400) ** 0.5  # standard error of the mean of the two numbers
+    assert (abs(sizes.mean(0) - part) <= 4 * error).all()
 
 
 def test_kinds_that_nobody_trains_on_are_left_out_and_too_few_samples_leave_users_without_any():
