@@ -67,6 +67,11 @@ class Wire:
         """Bytes of the weights that a job reads, by name, if the memory bandwidth of its node is limited."""
         return NO_WEIGHTS if node.memory_bandwidth_bytes_per_s is None else self.executor.weights_bytes(plan)
 
+    def work_s(self, node: UserNode | ServerNode, plan: OperationPlan) -> float:
+        """Service time of a job in s at nominal speed: of its FLOPs or of reading weights, whichever is longer."""
+        flops_s, bandwidth = self.executor.cost(plan).flops / node.flops_per_s, node.memory_bandwidth_bytes_per_s
+        return flops_s if bandwidth is None else max(flops_s, sum(self.weights_bytes(node, plan).values()) / bandwidth)
+
     def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
         """What the receiver of a message sees; of a bundle a tuple, as was sent.
 
@@ -227,7 +232,7 @@ class User:
         The radio has the whole band, at Shannon's rate with the gain averaged over fading. A site on another user's
         device is taken to be at that user's station.
         """
-        work_s = self.wire.executor.cost(plan).flops / site.node.flops_per_s
+        work_s = self.wire.work_s(site.node, plan)
         if site.node.is_on(self.node):
             return work_s, work_s
         radio_s = bits_up / _rate_bps(self.node.uplink) + bits_down / _rate_bps(self.node.downlink)

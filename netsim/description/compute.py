@@ -38,7 +38,8 @@ class DevicesDescription:
     memory_bandwidth_bytes_per_s: PerUser | None = None
     """Rate in byte/s at which weights are read from memory; null takes no time. The service time of a job is that of
     its FLOPs or that of reading once each weight that it works with, whichever is longer (roofline model: Williams,
-    Waterman and Patterson, Communications of the ACM 52(4), 2009). Controllers that predict times leave this out."""
+    Waterman and Patterson, Communications of the ACM 52(4), 2009). Controllers of training leave this out
+    of the times that they predict."""
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,7 @@ def test_parties_tell_nodes_what_is_read_where_it_takes_time():
     begun_s = env.now
     env.run(env.process(server.do(steps.front, linear, W, X, kind="expert_forward")))
     assert env.now - begun_s == pytest.approx(BYTES / 10)
+    plan = executor.plan(steps.front, linear, W, X)
+    assert server.wire.work_s(node, plan) == pytest.approx(BYTES / 10)  # what selection of sites and placement expect
+    node.memory_bandwidth_bytes_per_s = 1e12
+    assert server.wire.work_s(node, plan) == pytest.approx(2 * 3 * 4 * 5 / 1e9)
