@@ -53,17 +53,28 @@ def round_time(runs: Mapping[str, Run]) -> Figure:
         for label, run in runs.items()
     }
     size, symbol = style.scale(max(causes.sum() for causes in mean_s.values()), "s")
-    figure, axes = _figure(1.1 + 0.4 * len(runs))
+    figure, axes = bar_axes(len(runs), f"Mean time of a round ({symbol})")
     left = np.zeros(len(runs))
     for cause, (label, colour) in style.CAUSES.items():
         seconds = np.array([causes[cause] / size for causes in mean_s.values()])
         if seconds.any():
             axes.barh(list(mean_s), seconds, left=left, height=0.62, color=colour, label=label)
         left += seconds
-    axes.invert_yaxis()
-    axes.set_xlabel(f"Mean time of a round ({symbol})")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
     return figure
+
+
+def bar_axes(bars: int, x_title: str) -> tuple[Figure, Axes]:
+    """Return an empty figure for horizontal bars, the first one at the top, and its axes.
+
+    Args:
+        bars: number of bars.
+        x_title: title of the x axis.
+    """
+    figure, axes = _figure(1.1 + 0.4 * bars)
+    axes.invert_yaxis()
+    axes.set_xlabel(x_title)
+    return figure, axes
 
 
 def labelled_axes(last: float, x_title: str, y_title: str, *, percent: bool) -> tuple[Figure, Axes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
+from statistics import mean
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.comparison.arms import Arm, arms
 from analysis.comparison.outcomes import Goal, values
-from analysis.plots import labelled_axes, round_time
+from analysis.plots import bar_axes, labelled_axes, round_time
 from analysis.run import Run
 from analysis.seeds import over_seeds
 from analysis.sweep import Sweep
@@ -27,13 +28,50 @@ MAX_INSIDE = 5
 def of_sweep(sweep: Sweep, metric: str = "accuracy") -> dict[str, Figure]:
     """Draw the figures of a sweep: a metric over simulated time, bits and energy, and the causes of round time.
 
+    Where a model with experts answers requests, the figure is the time of its tokens instead.
+
     Returns:
         Figures by name, such as accuracy_over_time.
     """
     found, _ = arms([sweep])
+    if any(len(decoded(run)) for arm in found for run in arm.runs.values()):
+        return {"token_time": token_time(found)}
     pictures = {f"{metric}_over_{along.partition('_')[0]}": curves(found, metric, along) for along in ALONG}
     first = {arm.label: next(iter(arm.runs.values())) for arm in found}
     return {**pictures, "round_time": round_time(first)}
+
+
+def decoded(run: Run) -> pd.DataFrame:
+    """Return the passes of a run that decode one token; none if no model with experts answers requests."""
+    if "forward_passes" not in run.tables:
+        return pd.DataFrame()
+    return run.forward_passes[run.forward_passes["position"] > 0]
+
+
+def token_time(found: Sequence[Arm]) -> Figure:
+    """Draw the mean time of a decoded token by part, one stacked bar per arm, with a mark at its 95th percentile.
+
+    Both are means over seeds. Arms without such tokens are left out.
+
+    Args:
+        found: the arms.
+    """
+    passes = {arm.label: [each for run in arm.runs.values() if len(each := decoded(run))] for arm in found}
+    drawn = {label: seeds for label, seeds in passes.items() if seeds}
+    labels = list(drawn)
+    p95_s = [
+        mean(float((each["end_s"] - each["start_s"]).quantile(0.95)) for each in seeds) for seeds in drawn.values()
+    ]
+    size, symbol = style.scale(max(p95_s), "s")
+    figure, axes = bar_axes(len(drawn), f"Time of a decoded token ({symbol})")
+    left = [0.0] * len(drawn)
+    for part, (name, colour) in style.PASS_PARTS.items():
+        widths = [mean(float(each[part].mean()) for each in seeds) / size for seeds in drawn.values()]
+        axes.barh(labels, widths, left=left, height=0.62, color=colour, label=name)
+        left = [sum(pair) for pair in zip(left, widths, strict=True)]
+    axes.plot([each / size for each in p95_s], labels, "k|", markersize=9, label="95th percentile")
+    figure.legend(frameon=False, ncols=3, loc="outside upper center", fontsize="small")
+    return figure
 
 
 def curves(found: Sequence[Arm], metric: str, along: str) -> Figure:
