@@ -71,8 +71,10 @@ class ChannelAware:
 
 @dataclass(frozen=True)
 class SkipSmall:
-    """The experts with the largest logits, without those of a small weight, except the best; the other weights of the
-    token are scaled up to the same sum. After SiftMoE: arXiv 2603.23888."""
+    """The experts with the largest logits, without those of a small weight, except the best.
+
+    The other weights of the token are scaled up to the same sum. After SiftMoE: arXiv 2603.23888.
+    """
 
     theta: Annotated[float, Ge(0), Le(1)] = 0.1
     """Weight below which an expert is left out; 0 is `top_k`."""
@@ -86,8 +88,11 @@ class SkipSmall:
 
 @dataclass(frozen=True)
 class WeightToLatency:
-    """Of the experts with the largest logits those with the largest ratio of weight to expected delay, until their
-    weights are a given share of the sum; they are scaled up to the same sum. After WDMoE: arXiv 2411.06681."""
+    """Of the experts with the largest logits, those with the largest ratio of weight to expected delay.
+
+    As many are kept as have a given share of the weights, which are scaled up to the same sum. After WDMoE: arXiv
+    2411.06681.
+    """
 
     theta: Annotated[float, Gt(0), Le(1)] = 0.8
     """Share of the sum of the weights that the experts of a token have at least; 1 is `top_k`."""

@@ -74,8 +74,10 @@ class FromCloud:
 
 @dataclass(frozen=True)
 class WaitForFetch:
-    """A missing expert is fetched to the user's cache first, and called there. If the cache's eviction policy makes no
-    room for it, it is called at the site that has all experts."""
+    """A missing expert is fetched to the user's cache first, and called there.
+
+    If the cache's eviction policy makes no room for it, it is called at the site that has all experts.
+    """
 
     action: ClassVar[str] = "wait"
     fetches: ClassVar[bool] = True
@@ -88,8 +90,10 @@ class WaitForFetch:
 
 @dataclass(frozen=True)
 class SkipMissing:
-    """A missing expert is left out, and the weights of the token's other experts are scaled up to the same sum. A token
-    that misses all its experts has the output zero."""
+    """A missing expert is left out, and the weights of the token's other experts are scaled up to the same sum.
+
+    A token that misses all its experts has the output zero.
+    """
 
     fetch: bool = False
     """Fetch it to the user's cache in the background, for later tokens."""

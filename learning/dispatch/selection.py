@@ -72,8 +72,10 @@ class LeastWork:
 
 @dataclass(frozen=True)
 class MinSites:
-    """Few sites for all experts together, by greedy set cover: the site that holds most of the experts that are left,
-    then the next. Of several the one with the least sum of expected delays is selected.
+    """Few sites for all experts together, by greedy set cover.
+
+    First the site that holds most of the experts is selected, then the one that holds most of those that are left, and
+    so on; of several the one with the least sum of expected delays.
 
     Each token is sent once to a site, so experts at one site save copies of hidden states. The greedy cover has at most
     1 + ln n times the minimum number of sites for n experts (Johnson, Journal of Computer and System Sciences 9, 1974).
