@@ -13,6 +13,7 @@ from expert_cells import EXPERTS, FLOPS, SITES, TOKENS, Cell, calls, layer_of, m
 from learning.dispatch import FromCloud, LeastWork, Nearest, WaitForFetch
 from learning.ports import Process
 from learning.protocols.expert_dispatch import DispatchPolicy
+from learning.protocols.experts import Expert
 from learning.protocols.rounds import gather
 from learning.world import World
 from netsim.description import FaultsDescription
@@ -111,13 +112,15 @@ def test_a_fetch_from_or_to_a_site_that_goes_away_stores_nothing(site: str) -> N
     cell = with_outages(**{site: [(0.01, 0.02)]})
     cell = replace(cell, sites=dict(cell.sites) | {"edge": replace(cell.sites["edge"], eviction=Lru())})
     held: list[bool] = []
+    ends_s: list[float] = []
 
     def script(world: World) -> Process[None]:
         layer = layer_of(world, {"edge": [], "cloud": ALL}, cache=lambda user: world.sites["edge"])
         fetch = layer.sites.fetch(world.users[0], 0, layer.weights[0])
         assert fetch is not None
         yield fetch
-        held.append(world.env.now == 0.01 and layer.sites.hits(layer.sites.holders(world.users[0], 0)))
+        ends_s.append(world.env.now)
+        held.append(world.sites["edge"].node.storage.holds(Expert(0, 0)))
         fetch = layer.sites.fetch(world.users[0], 0, layer.weights[0])
         if fetch is not None:
             yield fetch
@@ -128,6 +131,7 @@ def test_a_fetch_from_or_to_a_site_that_goes_away_stores_nothing(site: str) -> N
         held.append(layer.sites.hits(layer.sites.holders(world.users[0], 0)))
 
     ran(script, cell)
+    assert ends_s == [0.01]
     assert held == [False, True]
 
 
