@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from netsim.radio.scheduling import Receivers, Scheduler
+from netsim.radio.scheduling import Contenders, Receivers, Scheduler
 
 
 @dataclass(eq=False)
@@ -96,7 +96,7 @@ class Stepping:
     def _rates(self, active: list[Sending], now_s: float) -> list[float]:
         out = []
         signals = self._signals(active)
-        grants = self.scheduler.grants(signals, self.attached, now_s) if active else []
+        grants = self.scheduler.grants(Contenders(signals), self.attached, now_s) if active else []
         granted = dict(zip(signals, grants, strict=True))
         for sending in active:
             grant = granted[self._signal(sending)]

@@ -22,7 +22,7 @@ from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
-from netsim.radio.scheduling import EqualShares, FixedShares, RoundRobin, SchedulingGrant
+from netsim.radio.scheduling import Contenders, EqualShares, FixedShares, RoundRobin, SchedulingGrant
 
 Process = Generator[simpy.Event, Any, None]
 BAND_HZ = 1e6
@@ -61,7 +61,7 @@ class SteppingCells(Stepping):
         for station in range(3):
             here = [one for one in active if SERVED_BY[one.receivers[0]] == station]
             attached = [user for user in range(6) if SERVED_BY[user] == station]
-            given = self.scheduler.grants(here, attached, now_s) if here else []
+            given = self.scheduler.grants(Contenders(here), attached, now_s) if here else []
             grants |= {id(one): grant for one, grant in zip(here, given, strict=True)}
         return [self._rate(one, active, grants, one.block(now_s)) for one in active]
 
@@ -91,11 +91,14 @@ class SteppingCells(Stepping):
 class Cells:
     """Three media that disturb each other, and what became of their transmissions."""
 
-    def __init__(self, law: Any, channels: list[int], *, spread: bool, block_s: float) -> None:
+    def __init__(self, law: Any, channels: list[int], *, spread: bool, block_s: float, together: bool = False) -> None:
         self.env = simpy.Environment()
         self.spread, self.block_s = spread, block_s
         attached = [[user for user in range(6) if SERVED_BY[user] == station] for station in range(3)]
         self.media = [FlowMedium(self.env, BAND_HZ, law.scheduler(), users, spread=spread) for users in attached]
+        if together:
+            for medium in self.media:
+                medium.few = medium.many = 0
         couple_interference(self.env, Downlink(POWERS) if spread else Uplink(POWERS), self.media, channels)
         self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
@@ -151,7 +154,7 @@ def test_each_band_is_divided_once_an_instant(monkeypatch: pytest.MonkeyPatch) -
     divided: list[AllTogether] = []
     look_ahead = AllTogether._look_ahead
     monkeypatch.setattr(AllTogether, "_look_ahead", lambda self: (divided.append(self), look_ahead(self)))
-    cells = Cells(EqualShares(), [0, 0, 0], spread=True, block_s=inf)
+    cells = Cells(EqualShares(), [0, 0, 0], spread=True, block_s=inf, together=True)
     for user in range(6):
         cells.send(user, one_of(user, 1e9, until_s=1.0))
     cells.env.run(0.5)
@@ -179,7 +182,11 @@ laws = st.sampled_from([EqualShares(), RoundRobin(), FixedShares(), FixedShares(
 
 def compare(storm: list[CellSending], law: Any, channels: list[int], spread: bool, block_s: float) -> None:
     SteppingCells(BAND_HZ, law.scheduler(), [], spread, 1.0, block_s, channels).run(list(storm))
-    cells = Cells(law, channels, spread=spread, block_s=block_s)
+    for together in (False, True):
+        check(storm, Cells(law, channels, spread=spread, block_s=block_s, together=together))
+
+
+def check(storm: list[CellSending], cells: Cells) -> None:
     for number, one in enumerate(storm):
         cells.send(number, one)
     cells.env.run()

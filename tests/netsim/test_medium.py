@@ -57,10 +57,14 @@ class Recorded:
 class Band:
     """A medium of 1 MHz and what became of its transmissions."""
 
-    def __init__(self, law: SchedulingPolicy | None = None, users: int = 4, *, spread: bool = True) -> None:
+    def __init__(
+        self, law: SchedulingPolicy | None = None, users: int = 4, *, spread: bool = True, together: bool = False
+    ) -> None:
         self.env = simpy.Environment()
         law = law or EqualShares()
         self.medium = FlowMedium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
+        if together:
+            self.medium.few = self.medium.many = 0
         self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
     def send(
@@ -100,9 +104,10 @@ def test_alone() -> None:
     assert band.ends_s() == {0: pytest.approx(0.5, rel=1e-12)}
 
 
-def test_two_share_and_the_other_speeds_up() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_two_share_and_the_other_speeds_up(together: bool) -> None:
     """1 and 3 Mbit at 1 Mbit/s, processor sharing: the short one ends at 2 s, the long one at 4 s."""
-    band = Band()
+    band = Band(together=together)
     band.send(0, FLAT, 1e6)
     band.send(1, FLAT, 3e6)
     assert band.ends_s() == {0: pytest.approx(2.0, rel=1e-12), 1: pytest.approx(4.0, rel=1e-12)}
@@ -129,24 +134,27 @@ def test_a_leaver_gives_its_share_back() -> None:
     assert band.ended[1][1].delivered_bits == pytest.approx(5e5, rel=1e-12)
 
 
-def test_end_exactly_on_a_block_border() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_end_exactly_on_a_block_border(together: bool) -> None:
     link = Recorded([1e6, 3e6], coherence_time_s=0.25)  # 1 and 2 Mbit/s in turn
-    band = Band()
+    band = Band(together=together)
     band.send(0, link, 0.25e6 + 0.5e6)
     band.send(1, link, 0.25e6, start_s=10.0)
     assert band.ends_s() == {0: pytest.approx(0.5, rel=1e-12), 1: pytest.approx(10.25, rel=1e-12)}
 
 
-def test_blocks_without_any_signal() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_blocks_without_any_signal(together: bool) -> None:
     link = Recorded([0.0, 0.0, 1e6, 0.0], coherence_time_s=0.1)
-    band = Band()
+    band = Band(together=together)
     band.send(0, link, 1.5e5)  # a block carries 0.1 Mbit: all of the third, half of the seventh
     assert band.ends_s() == {0: pytest.approx(0.65, rel=1e-12)}
 
 
-def test_longer_than_the_window_of_blocks() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_longer_than_the_window_of_blocks(together: bool) -> None:
     """10,000 blocks are more than several windows; the mean rate is 1.5 Mbit/s."""
-    band = Band()
+    band = Band(together=together)
     band.send(0, Recorded([1e6, 3e6], coherence_time_s=1e-3), 1.5e6 * 10)
     assert band.ends_s() == {0: pytest.approx(10.0, rel=1e-10)}
 
@@ -176,8 +184,9 @@ def test_mean_snr_of_spread_power_does_not_depend_on_the_share() -> None:
     assert band.ended[0][1].mean_snr() == pytest.approx(1.0, rel=1e-12)
 
 
-def test_mean_snr_over_many_windows() -> None:
-    band = Band()
+@pytest.mark.parametrize("together", [False, True])
+def test_mean_snr_over_many_windows(together: bool) -> None:
+    band = Band(together=together)
     band.send(0, Recorded([1e6, 3e6], coherence_time_s=1e-3), 1.5e6)  # 1,000 blocks of ratio 1 and 3
     band.env.run()
     assert band.ended[0][1].mean_snr() == pytest.approx(2.0, rel=1e-9)
@@ -204,7 +213,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_changes_of_one_instant_are_settled_once(searches: list[float]) -> None:
-    band = Band()
+    band = Band(together=True)
     for user in range(4):
         band.send(user, FLAT, 1e6)
     assert band.ends_s() == dict.fromkeys(range(4), pytest.approx(4.0))
@@ -212,7 +221,7 @@ def test_changes_of_one_instant_are_settled_once(searches: list[float]) -> None:
 
 
 def test_what_comes_last_in_an_instant_is_settled_with_the_rest(searches: list[float]) -> None:
-    band = Band()
+    band = Band(together=True)
     band.send(0, FLAT, 1e6)
 
     def roundabout() -> Process:
@@ -225,12 +234,13 @@ def test_what_comes_last_in_an_instant_is_settled_with_the_rest(searches: list[f
     assert searches == [0.0]
 
 
-def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_each_window_of_blocks_is_twice_as_long(together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     link = Recorded([1e6], coherence_time_s=1e-3)
     gains = link.power_over_noise_hz
     monkeypatch.setattr(link, "power_over_noise_hz", lambda blocks: (asked.append(len(blocks)), gains(blocks))[1])
-    band = Band()
+    band = Band(together=together)
     band.send(0, link, 1e8)  # 100,000 blocks
     band.ends_s()
     assert asked == [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
@@ -239,7 +249,7 @@ def test_each_window_of_blocks_is_twice_as_long(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("links", [FLAT, Recorded([1e6, 3e6], coherence_time_s=0.05)], ids=["flat", "fading"])
 def test_all_transmissions_of_a_band_wait_for_one_event(links: Recorded, searches: list[float]) -> None:
     """Fifty long transmissions are divided anew at each of 300 arrivals and departures of short ones."""
-    band = Band(users=51)
+    band = Band(users=51, together=True)
     for user in range(50):
         band.send(user, links, 1e9)
     for k in range(300):
@@ -255,17 +265,19 @@ def test_all_transmissions_of_a_band_wait_for_one_event(links: Recorded, searche
     assert events <= 50 + 300 * 8  # of a short one: start, two ends and their conditions, and two settlings
 
 
-def test_equal_transfers_end_at_the_very_same_instant() -> None:
-    band = Band()
+@pytest.mark.parametrize("together", [False, True])
+def test_equal_transfers_end_at_the_very_same_instant(together: bool) -> None:
+    band = Band(together=together)
     for user in range(4):
         band.send(user, Recorded([1e6, 3e6], coherence_time_s=0.07), 1e6 / 3)
     assert len(set(band.ends_s().values())) == 1
 
 
 @pytest.mark.parametrize(("start_s", "block_s"), [(1e6, 1e-3), (1e9, 1e-3), (1e12, 1e-3), (1e15, 1e-3), (1e17, 1.0)])
-def test_a_coarse_clock_does_not_stop_time(start_s: float, block_s: float) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_a_coarse_clock_does_not_stop_time(start_s: float, block_s: float, together: bool) -> None:
     """At 1e17 s the clock ticks every 16 s, far beyond a block: transfers still end, and within a tick or two."""
-    band = Band()
+    band = Band(together=together)
     tick_s = float(np.spacing(start_s))
     band.send(0, Recorded([1e6, 3e6], block_s), 1.5e6 * 10, start_s=start_s)
     band.send(1, Recorded([1e6, 3e6], block_s), 1e-3, start_s=start_s)
@@ -303,6 +315,7 @@ laws = st.sampled_from(
     spread=st.booleans(),
     block_s=st.sampled_from([0.1, 0.037, 1.7]),
     streams=st.lists(st.sampled_from([None, None, 0, 1]), min_size=6, max_size=6),
+    together=st.booleans(),
 )
 def test_storms_against_brute_force(
     storm: list[tuple[float, float, float, list[float]]],
@@ -310,6 +323,7 @@ def test_storms_against_brute_force(
     spread: bool,
     block_s: float,
     streams: list[int | None],
+    together: bool,
 ) -> None:
     """Transmissions by themselves, and receivers that share one of two rateless streams."""
     sendings = [
@@ -317,7 +331,7 @@ def test_storms_against_brute_force(
         for user, (start_s, bits, patience_s, signal_hz) in enumerate(storm)
     ]
     Stepping(1e6, law.scheduler(), list(range(6)), spread, 1.3, block_s).run(sendings)
-    band = Band(law, users=6, spread=spread)
+    band = Band(law, users=6, spread=spread, together=together)
     for sending in sendings:
         link = Recorded(sending.power_over_noise_hz, block_s, Shannon(10 * log10(1.3)))
         band.send(sending.user, link, sending.bits, sending.start_s, sending.until_s, sending.stream)

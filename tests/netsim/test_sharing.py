@@ -18,6 +18,7 @@ from netsim.radio.fading import Rayleigh
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.link import RadioLink
 from netsim.radio.scheduling import (
+    Contenders,
     EqualShares,
     FixedTimes,
     MaxRate,
@@ -54,7 +55,7 @@ class Claimed:
 
 def parts(scheduler: Scheduler, *claims: Claimed, users: int = 6) -> list[tuple[float, float]]:
     """Part of the band and of the time of each."""
-    return [(grant.band, grant.time) for grant in scheduler.grants(claims, range(users), 0.0)]
+    return [(grant.band, grant.time) for grant in scheduler.grants(Contenders(claims), range(users), 0.0)]
 
 
 def uplinks(law: SchedulingPolicy, users: int) -> World:
@@ -142,7 +143,7 @@ def test_filled_is_the_best_division(levels: list[float]) -> None:
 
 def test_proportional_fairness_without_fading_is_equal_time() -> None:
     claims = [Claimed((0,), 1.0), Claimed((1,), 5.0), Claimed((2,), 0.1)]
-    grants = ProportionalFair().scheduler().grants(claims, range(3), 0.0)
+    grants = ProportionalFair().scheduler().grants(Contenders(claims), range(3), 0.0)
     assert list(grants) == [SchedulingGrant(1.0, pytest.approx(1 / 3))] * 3
 
 

@@ -13,14 +13,21 @@ from hypothesis import strategies as st
 
 from netsim.radio.fading import Gains, NoFading, Rayleigh, TappedDelayLine
 from netsim.radio.flow.ahead import BlocksAhead
-from netsim.radio.flow.each import EachByItself
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.interference import Downlink, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
 from netsim.radio.recorded import LinkTrace, Playback
-from netsim.radio.scheduling import Controlled, EqualShares, RoundRobin, SchedulingPolicy, WeightedShares
+from netsim.radio.scheduling import (
+    Controlled,
+    EqualShares,
+    MaxRate,
+    ProportionalFair,
+    RoundRobin,
+    SchedulingPolicy,
+    WeightedShares,
+)
 from netsim.streams import Streams
 
 USERS = 6
@@ -55,7 +62,7 @@ class Cells:
         gains: Gains,
         rate: RateLaw,
         *,
-        together: bool,
+        together: tuple[int, int] | None,
         spread: bool,
         interfering: bool,
         recorded: Sequence[Playback] = (),
@@ -69,8 +76,7 @@ class Cells:
             FlowMedium(self.env, BAND_HZ, self.scheduler, range(station, USERS, 2), spread=spread) for station in (0, 1)
         ]
         for medium in self.media:
-            if not together:
-                medium._progress = EachByItself(self.env)
+            medium.few, medium.many = together or (1000, 1000)
         if interfering:
             table = np.full((USERS, 2), FAR)
             table[np.arange(USERS), np.arange(USERS) % 2] = NEAR
@@ -155,10 +161,18 @@ class Cells:
 
 
 def compare(
-    messages: Sequence[Message], policy: SchedulingPolicy, gains: Gains, rate: RateLaw, *, spread: bool, **how: Any
+    messages: Sequence[Message],
+    policy: SchedulingPolicy,
+    gains: Gains,
+    rate: RateLaw,
+    *,
+    spread: bool,
+    between: tuple[int, int] = (0, 0),
+    **how: Any,
 ) -> None:
-    separate = Cells(policy, gains, rate, together=False, spread=spread, **how)
-    together = Cells(policy, gains, rate, together=True, spread=spread, **how)
+    """`between` is the number of transmissions down to which, and that from which on they progress together."""
+    separate = Cells(policy, gains, rate, together=None, spread=spread, **how)
+    together = Cells(policy, gains, rate, together=between, spread=spread, **how)
     expected, found = separate.run(messages), together.run(messages)
     for one, other in zip(expected, found, strict=True):
         assert other == pytest.approx(one, rel=1e-12, abs=1e-12)
@@ -183,16 +197,35 @@ messages = st.builds(
 )
 storms = st.lists(messages, min_size=1, max_size=12, unique_by=lambda message: message.bits)
 policies = st.sampled_from(
-    [EqualShares(), RoundRobin(), Controlled(), WeightedShares((0.1, 3.0, 1.0, 0.7, 1.3, 2.0))]
-)  # fmt: skip
+    [
+        EqualShares(),
+        RoundRobin(),
+        Controlled(),
+        WeightedShares((0.1, 3.0, 1.0, 0.7, 1.3, 2.0)),
+        MaxRate(),
+        ProportionalFair(0.3),
+    ]
+)
 
 
 @settings(deadline=None, max_examples=60)
-@given(storms, policies, st.sampled_from([0.05, 0.0037, 1.7]), st.booleans(), st.booleans())
+@given(
+    storms,
+    policies,
+    st.sampled_from([0.05, 0.0037, 1.7]),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([(0, 0), (0, 0), (1, 2), (2, 2)]),
+)
 def test_storms_of_faults_handovers_and_streams(
-    storm: list[Message], policy: SchedulingPolicy, block_s: float, spread: bool, interfering: bool
+    storm: list[Message],
+    policy: SchedulingPolicy,
+    block_s: float,
+    spread: bool,
+    interfering: bool,
+    between: tuple[int, int],
 ) -> None:
-    compare(storm, policy, Rayleigh(block_s), Shannon(), spread=spread, interfering=interfering)
+    compare(storm, policy, Rayleigh(block_s), Shannon(), spread=spread, interfering=interfering, between=between)
 
 
 SELECTIVE = TappedDelayLine(speed_kmh=60.0, waves=4).at(3.5e9, np.array([-3e5, 3e5]))
@@ -244,7 +277,7 @@ def test_rates_of_one_more_message_are_computed_once_a_division(monkeypatch: pyt
     divisions = {}
     for count in (20, 200):
         calls.clear()
-        cells = Cells(EqualShares(), Rayleigh(1.0), Shannon(), together=True, spread=True, interfering=False)
+        cells = Cells(EqualShares(), Rayleigh(1.0), Shannon(), together=(0, 0), spread=True, interfering=False)
         cells.run([Message((0,), 1e3 + number, 1e-4 * number) for number in range(count)])
         divisions[count] = len(calls)
     assert divisions[20] <= 2 * 20 + 2

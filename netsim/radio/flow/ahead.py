@@ -57,6 +57,10 @@ class BlocksAhead:
         """Return the number of the block that contains an instant in seconds; beyond the end the last one."""
         return min(bisect_right(self._borders, instant_s), self.blocks) - 1
 
+    def border_s(self, block: int) -> float:
+        """Return the end of a block in seconds; inf for a constant channel."""
+        return self.end_s if block == self.blocks - 1 else self._borders[block + 1]
+
     def widths_s(self, first: int, last: int, from_s: float, to_s: float) -> Floats:
         """Return the time in seconds between two instants that lies in each of the blocks `first` to `last` - 1.
 

@@ -9,14 +9,16 @@ import simpy
 from netsim.agenda import Agenda
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.scheduling import Grants, SchedulingGrant
+from netsim.radio.scheduling import Contenders, Grants, SchedulingGrant
 
 
 class EachByItself:
     """Progress in closed form, without any work for the other transmissions: `Progress` has the interface."""
 
-    def __init__(self, env: simpy.Environment) -> None:
-        self.env = env
+    def __init__(self, env: simpy.Environment, *, follows_fading: bool) -> None:
+        """`follows_fading` is that of the scheduler, which then asks for the present rates before each division."""
+        self.env, self._follows_fading = env, follows_fading
+        self._unrated: set[FlowTransmission] = set()
         self._agenda: Agenda[FlowTransmission] = Agenda()
         self._granted: dict[FlowTransmission, SchedulingGrant] = {}  # not yet applied
 
@@ -25,23 +27,32 @@ class EachByItself:
         return self._agenda.next_s
 
     def join(self, transmission: FlowTransmission) -> None:
-        """It is rated when it gets its first grant."""
+        self._unrated.add(transmission)
 
     def leave(self, transmission: FlowTransmission) -> None:
         transmission.advance(self.env.now)
         self._agenda.drop(transmission)
         self._granted.pop(transmission, None)
+        self._unrated.discard(transmission)
 
     def update(self, transmission: FlowTransmission) -> None:
         transmission.advance(self.env.now)
 
+    def contenders(self, signals: Sequence[FlowTransmission | FlowStream]) -> Contenders:
+        if self._follows_fading:  # it looks beyond the present fading block
+            for signal in signals:
+                for transmission in signal.transmissions:
+                    transmission.advance(self.env.now)
+        return Contenders(signals)
+
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
         for signal, grant in zip(signals, grants, strict=True):
             for transmission in signal.transmissions:
-                if grant == transmission.grant:
-                    self._granted.pop(transmission, None)
-                else:
+                follows = self._follows_fading and grant.band
+                if follows or grant != transmission.grant or transmission in self._unrated:
                     self._granted[transmission] = grant
+                else:
+                    self._granted.pop(transmission, None)
 
     def granted(self, transmission: FlowTransmission) -> SchedulingGrant:
         return self._granted.get(transmission, transmission.grant)
@@ -52,6 +63,7 @@ class EachByItself:
             transmission.refresh_link()
             self._granted.setdefault(transmission, transmission.grant)
         granted, self._granted = self._granted, {}
+        self._unrated.clear()
         for transmission, grant in granted.items():
             self._rate(transmission, grant)
 

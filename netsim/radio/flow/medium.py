@@ -30,6 +30,10 @@ class FlowMedium:
     Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's).
     """
 
+    few, many = 8, 16
+    """In a band whose division depends on all its transmissions, these progress all together from more than `many`
+    transmissions on, until `few` are left: for few of them arrays cost more than they save. Results are the same."""
+
     def __init__(
         self,
         env: simpy.Environment,
@@ -47,9 +51,9 @@ class FlowMedium:
         self._stale: dict[FlowTransmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """As `Band` has it."""
-        self._progress: Progress = (
-            AllTogether(env, bandwidth_hz, spread=spread) if scheduler.contended else EachByItself(env)
-        )
+        self._each = EachByItself(env, follows_fading=scheduler.follows_fading)
+        self._together = AllTogether(env, bandwidth_hz, spread=spread)
+        self._progress: Progress = self._each
         self._alarm_s = self._border_s = inf
         self._settling = False
 
@@ -149,8 +153,11 @@ class FlowMedium:
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
         unrated, self._unrated = self._unrated, []
-        contended = self.scheduler.contended
-        touched = list(self._active.values()) if contended else [each for each in unrated if each in self._active]
+        if self.scheduler.contended:
+            self._choose_progress()
+            touched = list(self._active.values())
+        else:
+            touched = [each for each in unrated if each in self._active]
         if touched:
             self._divide(touched)
         if self.changed is None:
@@ -158,12 +165,22 @@ class FlowMedium:
         else:
             self.changed()
 
+    def _choose_progress(self) -> None:
+        """Change between progress each by itself and all together, as the number of transmissions demands."""
+        few = len(self._active) <= (self.many if self._progress is self._each else self.few)
+        chosen: Progress = self._each if few else self._together
+        if chosen is not self._progress:
+            for transmission in self._active.values():
+                self._progress.leave(transmission)
+                chosen.join(transmission)
+            self._progress = chosen
+
     def _divide(self, touched: list[FlowTransmission]) -> None:
-        now_s = self.env.now
         signals = self._signals(touched)
-        self._progress.grant(signals, self.scheduler.grants(signals, self.attached, now_s))
+        contenders = self._progress.contenders(signals)
+        self._progress.grant(signals, self.scheduler.grants(contenders, self.attached, self.env.now))
         if self.scheduler.follows_fading:  # it looks no further than to the end of the present fading block
-            self._settle_at(min(signal.border_s(now_s) for signal in signals))
+            self._settle_at(contenders.border_s(self.env.now))
 
     def _signals(self, transmissions: Sequence[FlowTransmission]) -> Sequence[FlowTransmission | FlowStream]:
         """The signals of these transmissions: each is one by itself, but those of a stream are one together."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.scheduling import Grants, SchedulingGrant
+from netsim.radio.scheduling import Contenders, Grants, SchedulingGrant
 
 
 class Progress(Protocol):
@@ -28,6 +28,10 @@ class Progress(Protocol):
 
     def update(self, transmission: FlowTransmission) -> None:
         """Bring the figures of a transmission up to date."""
+        ...
+
+    def contenders(self, signals: Sequence[FlowTransmission | FlowStream]) -> Contenders:
+        """Return these signals as a scheduler sees them at this instant."""
         ...
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:

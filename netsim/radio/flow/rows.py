@@ -82,7 +82,10 @@ class Rows:
         self.all.append(transmission)
         bits = transmission.bits
         reached = transmission.signal_time, transmission.sending_s, transmission.radiated_time
-        self._columns[:9, row] = bits, transmission.remaining_bits, *NOTHING, *reached, COMPLETE * bits
+        grant = transmission.grant
+        self._columns[:10, row] = (
+            bits, transmission.remaining_bits, *grant, *reached, COMPLETE * bits, grant.radiated
+        )  # fmt: skip
         return full
 
     def remove(self, transmission: FlowTransmission) -> None:

@@ -8,16 +8,18 @@ searched for in the fading blocks ahead, a few at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from math import inf
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from netsim.radio.flow.ahead import BlocksAhead
 from netsim.radio.flow.rows import Rows
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.scheduling import Grants, SchedulingGrant
+from netsim.radio.scheduling import Contenders, Grants, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS
 from netsim.streams import Floats
 
@@ -59,10 +61,30 @@ class AllTogether:
         self._advance()
         self._rows.report(transmission, self.env.now)
 
+    def contenders(self, signals: Sequence[FlowTransmission | FlowStream]) -> Contenders:
+        return RowContenders(self, signals)
+
+    def alone(self, signals: Sequence[FlowTransmission | FlowStream]) -> tuple[Floats, BlocksAhead]:
+        """Return the goodput in bit/s/Hz of each of these signals if it were alone on the band now, and the table."""
+        self._advance()
+        table, of_rows = self._table_at(self.env.now), self._rows_of(signals)
+        block = table.block(self.env.now)
+        rates: Floats = table.efficiency(block, block + 1, np.full(self._rows.capacity, self.bandwidth_hz))[0, of_rows]
+        if len(signals) < len(of_rows):  # a stream has the goodput of all its receivers together
+            of_signals = np.repeat(np.arange(len(signals)), [len(signal.transmissions) for signal in signals])
+            rates = np.bincount(of_signals, rates).astype(np.float64)
+        return rates, table
+
+    def _rows_of(self, signals: Sequence[FlowTransmission | FlowStream]) -> NDArray[np.intp]:
+        """The rows of the transmissions of these signals, in order; all of the band."""
+        rows = self._rows
+        if len(signals) == len(rows.row):
+            return rows.occupied
+        return np.array([rows.row[each] for signal in signals for each in signal.transmissions])
+
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
-        rows, of_rows = self._rows, self._rows.occupied
-        if len(signals) < len(of_rows):  # streams have several transmissions
-            of_rows = np.array([rows.row[each] for signal in signals for each in signal.transmissions])
+        rows, of_rows = self._rows, self._rows_of(signals)
+        if len(signals) < len(of_rows):  # the transmissions of a stream have one grant
             repeats = [len(signal.transmissions) for signal in signals]
             grants = Grants(*(np.repeat(column, repeats) for column in grants.columns()))
         rows.band[of_rows], rows.time[of_rows], rows.power[of_rows] = grants.band, grants.time, grants.power
@@ -216,3 +238,27 @@ class AllTogether:
             table.fill(rows.row[transmission], transmission.link.window(table.start_s, table.blocks))
         self._unfilled = {}
         return table
+
+
+class RowContenders(Contenders):
+    """The signals of a band whose transmissions progress together: all answers come from the table of its blocks."""
+
+    def __init__(self, progress: AllTogether, signals: Sequence[FlowTransmission | FlowStream]) -> None:
+        super().__init__(signals)
+        self._progress, self._of = progress, signals
+
+    @cached_property
+    def _alone(self) -> tuple[Floats, BlocksAhead]:
+        return self._progress.alone(self._of)
+
+    def efficiencies(self, now_s: float) -> Floats:
+        return self._alone[0]
+
+    def border_s(self, now_s: float) -> float:
+        """Return the end in seconds of the present fading block, or of a silence of all signals."""
+        rates, table = self._alone
+        border_s = table.border_s(table.block(now_s))
+        if rates.any():
+            return border_s
+        links = (each.link for signal in self._of for each in signal.transmissions)
+        return min(link.next_s(border_s, self._progress.bandwidth_hz) for link in links)

@@ -115,13 +115,14 @@ class FlowTransmission:
     ) -> None:
         """Set the figures at `now_s`, in seconds, that were computed for all transmissions of a band together."""
         self.since_s, self.grant, self.remaining_bits = now_s, grant, remaining_bits
+        self._used_hz, self._finish_s = 0.0, inf  # until it is rated by itself
         self.signal_time, self.sending_s, self.radiated_time = signal_time, sending_s, radiated_time
         if grant.band:
             self._spread_hz = self.spread_hz(grant)
 
     def spread_hz(self, grant: SchedulingGrant) -> float:
         """Bandwidth in Hz over which the sender's whole power would have the density that it has under a grant."""
-        return (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power
+        return (self._band_hz if self._spread else grant.band * self._band_hz) / grant.power if grant.power else inf
 
     def refresh_link(self) -> None:
         """Evaluate the link anew, as it has changed. Call `advance` before and `rate` after."""

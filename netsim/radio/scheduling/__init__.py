@@ -5,6 +5,7 @@ from netsim.radio.scheduling.opportunistic import MaxRate, ProportionalFair
 from netsim.radio.scheduling.policy import (
     NOTHING,
     ROUNDING,
+    Contenders,
     Grants,
     Receivers,
     ScheduledTransmission,
@@ -20,6 +21,7 @@ __all__ = [
     "ROUNDING",
     "SCHEDULING_POLICIES",
     "Allocations",
+    "Contenders",
     "Controlled",
     "EqualShares",
     "FixedShares",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netsim.radio.scheduling.policy import ROUNDING, Grants, ScheduledTransmission, Scheduler
+from netsim.radio.scheduling.policy import ROUNDING, Contenders, Grants, Scheduler
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Allocations:
         else:
             self._shares[user] = share
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         """Raises ValueError if the shares of those that are transmitting exceed the band."""
         users = [user for each in active for user in each.receivers]
         taken = sum(self._shares.get(user, 0.0) for user in users)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.scheduling.policy import Grants, ScheduledTransmission, Scheduler
+from netsim.radio.scheduling.policy import Contenders, Grants, ScheduledTransmission, Scheduler
 from netsim.streams import Floats
 
 
@@ -27,9 +27,9 @@ class MaxRate:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         served = np.zeros(len(active))
-        served[np.argmax([each.efficiency(now_s) for each in active])] = 1.0
+        served[active.efficiencies(now_s).argmax()] = 1.0
         return Grants(served, served, served)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
@@ -66,12 +66,15 @@ class FairAverages:
         self.forgetting_time_s = forgetting_time_s
         self._served: WeakKeyDictionary[ScheduledTransmission, tuple[float, float, float]] = WeakKeyDictionary()
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
-        rates = np.array([each.efficiency(now_s) for each in active])
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
+        rates = active.efficiencies(now_s)
         averages = np.array(
-            [self._average(each, now_s, rate / len(active)) for each, rate in zip(active, rates, strict=True)]
+            [
+                self._average(each, now_s, first)
+                for each, first in zip(active, (rates / len(rates)).tolist(), strict=True)
+            ]
         )
-        ahead_s = min(each.border_s(now_s) for each in active) - now_s
+        ahead_s = active.border_s(now_s) - now_s
         kept = exp(-ahead_s / self.forgetting_time_s)
         with np.errstate(divide="ignore", invalid="ignore"):
             levels = np.where(rates > 0, kept * averages / ((1 - kept) * rates), inf)

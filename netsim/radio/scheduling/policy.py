@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, overload
 
 import numpy as np
@@ -55,9 +55,13 @@ class Grants(Sequence[SchedulingGrant]):
             return [self[number] for number in range(*signal.indices(len(self)))]
         return SchedulingGrant(*(column.item(signal) for column in self.columns()))
 
+    def __iter__(self) -> Iterator[SchedulingGrant]:
+        return map(SchedulingGrant, *(column.tolist() for column in self.columns()))
+
     def columns(self) -> Sequence[Floats]:
         """Return band, time and power, each of shape (signals,)."""
-        return np.broadcast_arrays(self.band, self.time, self.power)
+        every = np.ones(len(self.band))
+        return self.band, self.time * every, self.power * every
 
 
 class ScheduledTransmission(Protocol):
@@ -77,6 +81,35 @@ class ScheduledTransmission(Protocol):
         ...
 
 
+class Contenders(Sequence[ScheduledTransmission]):
+    """The ongoing transmissions among which a band is divided, with what a scheduler may ask of all of them at once."""
+
+    def __init__(self, transmissions: Sequence[ScheduledTransmission]) -> None:
+        """Create it from the transmissions, in order of arrival."""
+        self.transmissions = transmissions
+
+    def __len__(self) -> int:
+        return len(self.transmissions)
+
+    @overload
+    def __getitem__(self, number: int) -> ScheduledTransmission: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[ScheduledTransmission]: ...
+    def __getitem__(self, number: int | slice) -> ScheduledTransmission | Sequence[ScheduledTransmission]:
+        return self.transmissions[number]
+
+    def __iter__(self) -> Iterator[ScheduledTransmission]:
+        return iter(self.transmissions)
+
+    def efficiencies(self, now_s: float) -> Floats:
+        """Return the goodputs in bit/s/Hz that each would have now if it were alone on the band, of shape (len,)."""
+        return np.array([each.efficiency(now_s) for each in self.transmissions])
+
+    def border_s(self, now_s: float) -> float:
+        """Return the first simulated time in seconds at which a present fading block ends."""
+        return min(each.border_s(now_s) for each in self.transmissions)
+
+
 class Scheduler(Protocol):
     """A scheduler: it divides the band of a station among ongoing transmissions."""
 
@@ -90,7 +123,7 @@ class Scheduler(Protocol):
         """True if a grant depends on the channels, so that it holds only until a fading block ends."""
         ...
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         """Return the grants of the ongoing transmissions from now on.
 
         Args:

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import ROUNDING, Grants, Receivers, ScheduledTransmission, Scheduler
+from netsim.radio.scheduling.policy import ROUNDING, Contenders, Grants, Receivers, Scheduler
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FixedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         return Grants(np.array([self.owned(each.receivers, attached) for each in active]))
 
     def owned(self, receivers: Receivers, attached: Sequence[int]) -> float:
@@ -55,7 +55,7 @@ class EqualShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         return Grants(np.full(len(active), 1 / len(active)))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
@@ -77,7 +77,7 @@ class WeightedShares:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         weights = [sum(self.weights_of_users[user] for user in each.receivers) for each in active]
         return Grants(np.array(weights) / sum(weights))
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Le
 
-from netsim.radio.scheduling.policy import Grants, ScheduledTransmission, Scheduler
+from netsim.radio.scheduling.policy import Contenders, Grants, Scheduler
 from netsim.radio.scheduling.shares import FixedShares
 
 
@@ -27,7 +27,7 @@ class FixedTimes(FixedShares):
     shares_of_users: tuple[Annotated[float, Gt(0), Le(1)], ...] | None = None
     """Shares of the time of users 0, 1, 2 and so on, from 0 to 1; null is equal shares for the users of a station."""
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         return Grants(np.ones(len(active)), np.array([self.owned(each.receivers, attached) for each in active]))
 
 
@@ -40,7 +40,7 @@ class RoundRobin:
     def scheduler(self) -> Scheduler:
         return self
 
-    def grants(self, active: Sequence[ScheduledTransmission], attached: Sequence[int], now_s: float) -> Grants:
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         return Grants(np.ones(len(active)), 1 / len(active))
 
     def check(self, count: int, attached: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netsim.radio.band import Transmission
 from netsim.radio.link import Carrying
-from netsim.radio.scheduling import ROUNDING, Grants, Receivers, Scheduler, SchedulingGrant
+from netsim.radio.scheduling import ROUNDING, Contenders, Grants, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.settling import Alarm, Settling
 from netsim.radio.slot.coding import Coding, Received, Sent
 from netsim.radio.slot.dealing import Dealer, Rows
@@ -215,7 +215,7 @@ class SlotMedium:
         signals = self._signals.all
         if self.scheduler.follows_fading:
             return Grants(np.ones(len(signals)), 1 / len(signals))  # on average, nearly; slots go to the best
-        return self.scheduler.grants(signals, self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
+        return self.scheduler.grants(Contenders(signals), self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
 
     def _promised(self) -> Floats:
         return self._signals.total(self._coding.promised(self._rows.reported / self.bandwidth_hz))
