@@ -1,0 +1,88 @@
+"""Growth of the time of a run with the number of its users, who share one band.
+
+Prints the processor time of the network alone, in which users compute and exchange messages with a server, and of one
+round of dry runs of `sfl_v1` and `fedavg`, each for 10 to 1000 users: per user relative to that of 10 users, and the
+slope of the logarithm of the time over that of the number of users from 100 on, which is 1 for linear growth. The time
+of a run with one user, for the start, is subtracted from those of the dry runs.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from math import log
+from pathlib import Path
+
+import simpy
+import yaml
+
+from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription, UsersDescription
+from netsim.journal import Journal
+from netsim.network import Network
+from netsim.nodes import ServerNode, UserNode
+from netsim.process import Process
+from netsim.streams import Streams
+from netsim.trace import Trace
+from scenarios import load, simulate
+
+USERS = (10, 30, 100, 300, 1000)
+MESSAGES = 6
+"""Messages of each user in either direction."""
+BITS, FLOPS = 3e4, 1e7
+
+
+def main() -> None:
+    print("users: processor time per user over that of 10 users, and slope of its growth from 100 to 1000 users")
+    _report("network alone", exchange, 0.0)
+    for scheme in ("sfl_v1", "fedavg"):
+        _report(f"dry run of {scheme}", partial(one_round, scheme), one_round(scheme, 1))
+
+
+def _report(name: str, seconds: Callable[[int], float], start_s: float) -> None:
+    seconds(USERS[0])  # warms up
+    times = {users: max(1e-9, seconds(users) - start_s) for users in USERS}
+    first = times[USERS[0]] / USERS[0]
+    ratios = ", ".join(f"{users}: {spent_s / users / first:.2f}" for users, spent_s in times.items())
+    slope = log(times[1000] / times[100]) / log(10)
+    print(f"  {name:20s} {times[1000]:6.1f} s for 1000 users, slope {slope:.2f}; {ratios}")
+
+
+def exchange(users: int) -> float:
+    """Seconds of processor time of a network whose users all compute and exchange messages with the server."""
+    env = simpy.Environment()
+    description = NetworkDescription(users=UsersDescription(count=users))
+    journal = Journal(env, Trace(None))
+    network = Network(env, Streams(1), journal, description, ComputeDescription(), EnergyDescription())
+    for user in network.users:
+        env.process(_exchange(user, network.server))
+    begun = time.process_time()
+    env.run()
+    return time.process_time() - begun
+
+
+def _exchange(user: UserNode, server: ServerNode) -> Process[None]:
+    for _ in range(MESSAGES):
+        yield from user.compute(FLOPS, "client_forward")
+        yield from user.send(server, BITS, "activation")
+        yield from server.send(user, BITS, "gradient")
+
+
+def one_round(scheme: str, users: int) -> float:
+    """Seconds of processor time of one round of a dry run of a scheme with five local steps."""
+    settings = {
+        "name": "users",
+        "network": {"users": {"count": users}},
+        "learning": {
+            "executor": "dry",
+            "data": "digits",
+            "scheme": {"name": scheme, "local_steps": 5},
+            "stop": {"rounds": 1},
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "users.yaml")
+        file.write_text(yaml.safe_dump(settings))
+        scenario = load(file)
+    begun = time.process_time()
+    simulate(scenario)
+    return time.process_time() - begun
