@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -52,15 +53,31 @@ def round_time(runs: Mapping[str, Run]) -> Figure:
         label: run.time_by_cause()["duration_s"].reindex(list(style.CAUSES), fill_value=0.0) / len(run.rounds)
         for label, run in runs.items()
     }
-    size, symbol = style.scale(max(causes.sum() for causes in mean_s.values()), "s")
-    figure, axes = bar_axes(len(runs), f"Mean time of a round ({symbol})")
-    left = np.zeros(len(runs))
-    for cause, (label, colour) in style.CAUSES.items():
-        seconds = np.array([causes[cause] / size for causes in mean_s.values()])
+    return _stacked(mean_s, style.CAUSES, "Mean time of a round")
+
+
+def pass_time(runs: Mapping[str, Run], phase: str = "decode") -> Figure:
+    """Draw where the time of a mean forward pass goes, one stacked bar per run.
+
+    Args:
+        runs: runs by label for the axis, each with passes of this phase.
+        phase: prefill or decode.
+    """
+    mean_s = {label: run.pass_time_by("phase")[measures.PASS_PARTS].T[phase] for label, run in runs.items()}
+    return _stacked(mean_s, style.PASS_PARTS, f"Mean time of a {phase} pass")
+
+
+def _stacked(seconds_of: Mapping[str, pd.Series[float]], names: Mapping[str, tuple[str, str]], title: str) -> Figure:
+    """Draw one bar for each label; `names` has label and colour of each part, in the order of the parts."""
+    size, symbol = style.scale(max(parts.sum() for parts in seconds_of.values()), "s")
+    figure, axes = bar_axes(len(seconds_of), f"{title} ({symbol})")
+    left = np.zeros(len(seconds_of))
+    for part, (label, colour) in names.items():
+        seconds = np.array([parts[part] / size for parts in seconds_of.values()])
         if seconds.any():
-            axes.barh(list(mean_s), seconds, left=left, height=0.62, color=colour, label=label)
+            axes.barh(list(seconds_of), seconds, left=left, height=0.62, color=colour, label=label)
         left += seconds
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
+    figure.legend(frameon=False, ncols=3, loc="outside upper center", fontsize="small")  # may be wider than the axes
     return figure
 
 

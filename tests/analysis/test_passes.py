@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis import measures
+from analysis import measures, plots
 from analysis.report import passes
 
 CALLS = pd.DataFrame({"node": ["edge", "cloud", "edge", "edge"], "hit": [True, False, True, True]})
@@ -40,3 +40,19 @@ def test_the_panel_shows_every_phase_and_the_hits() -> None:
 
 def test_without_calls_there_are_no_hits() -> None:
     assert passes.panel(PASSES, CALLS[:0]).lines == []
+
+
+class Passes:
+    """A run, as far as plots of passes need it."""
+
+    def pass_time_by(self, *columns: str) -> pd.DataFrame:
+        return measures.pass_time_by(measures.with_phase(PASSES), list(columns))
+
+
+def test_the_plot_stacks_the_parts_of_a_phase() -> None:
+    axes = plots.pass_time({"a": Passes(), "b": Passes()}).axes[0]  # type: ignore[dict-item]
+    assert axes.get_xlabel() == "Mean time of a decode pass (s)"
+    assert [bars.get_label() for bars in axes.containers][:2] == ["Trunk on the device", "Uplink"]
+    assert [bar.get_width() for bar in axes.containers[0]] == [1.5, 1.5]
+    last = axes.containers[-1][1]
+    assert last.get_x() + last.get_width() == pytest.approx(4.0)
