@@ -20,6 +20,14 @@ POLICIES: dict[str, dict[str, Any]] = {
     "deadline": {"learning.policy": {"name": "deadline", "deadline_s": 0.06}},
 }
 SETTINGS = {"learning.stop.rounds": 25}
+REQUESTS: dict[str, Any] = {
+    "compute.sites": {"cloud": {"flops_per_s": 1e8, "delay_s": 0.01}},
+    "learning.model": {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "experts": {"count": 3}},
+    "learning.scheme": {"name": "moe_inference", "period_s": 0.5},
+    "learning.stop.rounds": 8,
+    "traffic": {"streams": {"x": {"arrivals": {"name": "poisson", "rate_per_s": 2.0}, "answered_by": "model"}}},
+}
+"""A tiny cell whose users ask a model with experts."""
 KILLS = 5  # for each of the four settings: twenty in all
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["scenarios.run", "learning.store", "netsim.network"])
@@ -92,3 +100,17 @@ def reference(policy: str, executor: str) -> dict[str, str]:
     """Tables of a run without a store that nobody killed."""
     overrides = {**SETTINGS, **POLICIES[policy], "learning.executor": executor}
     return hashes(run(**{path.replace(".", "__"): value for path, value in overrides.items()}))
+
+
+def test_killed_answers_continue(tmp_path: Path) -> None:
+    """Likewise where users ask a model: a request that was cut off is made and answered again, once."""
+    store, out = tmp_path / "store", tmp_path / "run"
+    carried_out(REQUESTS, tmp_path / "first store", tmp_path / "first run")
+    with started(REQUESTS, store, out) as process:
+        enough = 5 * written_bytes(tmp_path / "first store")  # half of what its log has grown to, before it was closed
+        until(lambda: written_bytes(store) >= enough or not process.is_alive())
+    carried_out(REQUESTS, store, out)
+    finished, first = recorded(out), recorded(tmp_path / "first run")
+    assert finished["tables"] == first["tables"]
+    assert finished["tables"]["requests"]["rows"] > 10
+    assert finished["operations"]["stored"] > 0
