@@ -1,15 +1,14 @@
 """Growth of the time of a run with the number of its users, who share one band.
 
 Prints the processor time of the network alone, in which users compute and exchange messages with a server, and of one
-round of dry runs of `sfl_v1` and `fedavg`, each for 10 to 1000 users: per user relative to that of 10 users, and the
-slope of the logarithm of the time over that of the number of users from 100 on, which is 1 for linear growth. The time
-of a run with one user, for the start, is subtracted from those of the dry runs.
+round of dry runs of `sfl_v1` and `fedavg`, for 10 to 1000 users, and the slope of the logarithm of the time over that
+of the number of users from 100 to 1000, which is 1 for linear growth. The time of a run with one user, for the start,
+is subtracted from those of the dry runs.
 """
 
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from math import log
 from pathlib import Path
 
@@ -32,19 +31,19 @@ BITS, FLOPS = 3e4, 1e7
 
 
 def main() -> None:
-    print("users: processor time per user over that of 10 users, and slope of its growth from 100 to 1000 users")
-    _report("network alone", exchange, 0.0)
+    print("users: seconds of processor time by the number of users, and slope of the growth from 100 to 1000 users")
+    _report("network alone", exchange)
     for scheme in ("sfl_v1", "fedavg"):
-        _report(f"dry run of {scheme}", partial(one_round, scheme), one_round(scheme, 1))
+        one_round(scheme, 1)  # warms up
+        start_s = one_round(scheme, 1)
+        _report(f"dry {scheme} beyond the start", lambda users, s=scheme, of=start_s: one_round(s, users) - of)
 
 
-def _report(name: str, seconds: Callable[[int], float], start_s: float) -> None:
+def _report(name: str, seconds: Callable[[int], float]) -> None:
     seconds(USERS[0])  # warms up
-    times = {users: max(1e-9, seconds(users) - start_s) for users in USERS}
-    first = times[USERS[0]] / USERS[0]
-    ratios = ", ".join(f"{users}: {spent_s / users / first:.2f}" for users, spent_s in times.items())
+    times = {users: seconds(users) for users in USERS}
     slope = log(times[1000] / times[100]) / log(10)
-    print(f"  {name:20s} {times[1000]:6.1f} s for 1000 users, slope {slope:.2f}; {ratios}")
+    print(f"  {name:28s} {', '.join(f'{users}: {spent_s:.2f}' for users, spent_s in times.items())}; slope {slope:.2f}")
 
 
 def exchange(users: int) -> float:

@@ -228,6 +228,38 @@ def test_storms_of_faults_handovers_and_streams(
     compare(storm, policy, Rayleigh(block_s), Shannon(), spread=spread, interfering=interfering, between=between)
 
 
+@pytest.mark.parametrize("policy", [EqualShares(), RoundRobin(), MaxRate(), ProportionalFair(0.3)])
+@pytest.mark.parametrize("between", [(0, 0), (1, 2)])
+def test_a_long_transmission_becomes_one_of_many_and_alone_again(
+    policy: SchedulingPolicy, between: tuple[int, int]
+) -> None:
+    """At the end of the others it is past the instant at which it would have ended alone."""
+    others = [Message((user,), 1e9, 0.1, until_s=5.0) for user in (2, 4)]
+    compare(
+        [Message((0,), 1e7, 0.0), *others],
+        policy,
+        Rayleigh(0.05),
+        Shannon(),
+        spread=False,
+        interfering=False,
+        between=between,
+    )
+
+
+def test_a_transmission_that_keeps_its_share_goes_on_by_itself() -> None:
+    """The others leave, and its part of the band is what it was: it ends as if all had been by themselves."""
+    figures = []
+    for between in (None, (1, 2)):
+        cells = Cells(Controlled(), Rayleigh(0.05), Shannon(), together=between, spread=False, interfering=False)
+        for message in (Message((0,), 1e6, 0.0), *(Message((user,), 1e9, 0.01, until_s=0.1) for user in (2, 4))):
+            cells.scheduler.allocate(message.users[0], 0.3, 1.0)  # type: ignore[attr-defined]  # `Controlled` alone
+            cells.env.process(cells.send(message))
+        cells.env.run()
+        figures.append([figure for found in cells.figures.values() for figure in found])
+    assert len(figures[0]) == 3 * 4
+    assert figures[1] == pytest.approx(figures[0], rel=1e-12)
+
+
 SELECTIVE = TappedDelayLine(speed_kmh=60.0, waves=4).at(3.5e9, np.array([-3e5, 3e5]))
 LINKS: dict[str, tuple[Gains, RateLaw]] = {
     "constant": (NoFading(), Shannon(3.0)),
