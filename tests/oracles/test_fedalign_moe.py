@@ -112,6 +112,29 @@ def test_equal_similarities_all_pass_whatever_their_rounding(beta: float) -> Non
     assert (gamma > 0).all()
 
 
+def test_opposed_experts_count_for_nothing() -> None:
+    """Negative similarities and overlaps are zero, also of two negative numbers, and where every pair passes."""
+    similar = torch.tensor([[1.0, -0.5], [-0.5, 1.0]]).double()[..., None]
+    overlaps = torch.tensor([[1.0, -0.4], [-0.4, 1.0]]).double()[..., None]
+    pairs, limits = ~torch.eye(2, dtype=torch.bool)[..., None], torch.full((1,), -inf)
+    for one, other in ((similar, overlaps), (similar.abs(), overlaps), (similar, overlaps.abs())):
+        assert torch.equal(alignment.gated(one, other, pairs, limits)[..., 0], torch.eye(2).double())
+    both = alignment.gated(similar.abs(), overlaps.abs(), pairs, limits)
+    assert both[0, 1] == both[1, 0] == pytest.approx(0.2)
+    users, role = [user(0), user(1)], numbers(E, D)
+    assert (shares_of(users, [role, -role], (1, 1), inf) == 0).all()
+
+
+def test_marginal_consistency() -> None:
+    """Two users: 1 - |p - q| / (p + q) is the same for both, so that their weights are equal; of three it is not."""
+    one, other = user(0), user(1)
+    torch.testing.assert_close(omegas([one, other], (1, 5), "marginal"), torch.full((2, E), 0.5).double())
+    p, q = one[f"{GATE}.probability"], other[f"{GATE}.probability"]
+    scores = [1 - (p - (3 * p + q) / 4).abs() / (p + (3 * p + q) / 4)] * 2 + [1 - (q - p).abs() / (q + p)]
+    found = omegas([one, one, other], (3, 3, 1), "marginal")
+    torch.testing.assert_close(found, torch.stack(scores) / torch.stack(scores).sum(0), rtol=1e-9, atol=0)
+
+
 usages = st.lists(
     st.lists(st.sampled_from([0.0, 0.0, 0.2, 1.0]), min_size=E, max_size=E).filter(any), min_size=1, max_size=5
 )
