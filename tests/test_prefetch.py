@@ -100,6 +100,7 @@ def test_a_fetch_over_a_slow_line_is_late(cell: Path, rate_bps: float, in_time: 
     first = found[(found.request == found.request.min()) & (found.layer == 1)]
     assert len(first) > 2
     assert first.in_time.sum() == (len(first) if in_time else 1)
+    assert in_time or not found.duplicated(["layer", "expert"]).any()  # what is on the way is not sent again
 
 
 def test_recorded_pairs_predict_by_what_was_chosen_before(cell: Path, tmp_path: Path) -> None:
