@@ -71,7 +71,7 @@ class Operands:
         return torch.rand(*shape, generator=self.generator)
 
 
-TOOLS = {steps.pullback, steps.mean_loss, steps.block, steps.stack_of_one, steps.unstacked}
+TOOLS = {steps.pullback, steps.mean_loss, steps.block, steps.stack_of_one, steps.unstacked, steps.descend}
 """Functions that operations are made of, and no operations themselves."""
 
 
@@ -112,6 +112,7 @@ def calls(o):
         operators.update: update,
         operators.aggregated: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
         steps.part: (o.weights, 0, 1),
+        steps.named: (o.weights, tuple(o.weights)[::2]),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
         statistics: (o.whole, o.blocks, o.weights, o.earlier, o.x, o.y),
     }

@@ -14,7 +14,7 @@ from netsim.description import (
     ServersDescription,
 )
 from netsim.faults import Outage
-from netsim.queueing import DISCIPLINES, Discipline
+from netsim.queueing import DISCIPLINES, Batching, Discipline, Fifo
 from netsim.traffic.sizes import ConstantSize
 
 REQUEST = RequestStream(At(0.0, 0.0), ConstantSize(4e6), ConstantSize(2.0), ConstantSize(4e6))
@@ -23,10 +23,14 @@ OTHER = RequestStream(At(0.0, user=1), ConstantSize(1e6), ConstantSize(2.0), Con
 
 
 def cell(discipline: Discipline, *outages: Outage) -> World:
-    """Air, a line of 4 Mbit/s with a delay and a server of 1 FLOP/s, and the same on the way back."""
+    """Air, a line of 4 Mbit/s with a delay and a server of 1 FLOP/s, and the same on the way back.
+
+    A line cannot send in batches; it is first come, first served then.
+    """
+    line = Fifo() if isinstance(discipline, Batching) else discipline
     network = replace(
         flat_network(2),
-        backhaul=BackhaulDescription(4e6, 0.5, discipline),
+        backhaul=BackhaulDescription(4e6, 0.5, line),
         faults=FaultsDescription(outages=outages),
     )
     return world(network, replace(flat_compute(), servers=ServersDescription(1.0, discipline=discipline)))

@@ -16,7 +16,7 @@ from netsim.battery import BatteryDescription
 from netsim.description import BackhaulDescription, FaultsDescription, RequestStream, ServersDescription
 from netsim.faults import Outage
 from netsim.instants import ARRIVE, CHANGE, GIVE_UP, ROUNDING, SERVE, After, End
-from netsim.queueing import DISCIPLINES, Discipline, Fifo, Priority
+from netsim.queueing import DISCIPLINES, Batching, Discipline, Fifo, Priority
 from netsim.traffic.sizes import ConstantSize
 from netsim.values import ConstantPerUser
 
@@ -88,7 +88,7 @@ def test_what_ends_at_its_timeout_is_in_time(discipline: Discipline, period_s: f
         late = replace(stream, timeout_s=period_s * 0.9999)
         assert outcomes(ask(serving(discipline), 1e4, x=replace(stream, timeout_s=period_s))) == {"served"}
         assert outcomes(ask(serving(discipline), 1e4, x=late)) == {"timed_out"}
-        line = BackhaulDescription(up_bps, third, discipline)
+        line = BackhaulDescription(up_bps, third, Fifo() if isinstance(discipline, Batching) else discipline)
         over = RequestStream(At(*instants_s[::2]), ConstantSize(third * up_bps), timeout_s=period_s)
         assert outcomes(ask(serving(discipline, backhaul=line), 1e4, x=over)) == {"served"}
 
