@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from learning.adapters import Bound
 from learning.models import Segment
 from learning.models.experts import MixtureOfExperts, expert_of
 from learning.models.segment import modules
 
-Expert = tuple[int, int]
-"""(layer, expert): numbers of a layer among those with experts, and of an expert in it, from 0."""
+
+class Expert(NamedTuple):
+    """One expert of a model."""
+
+    layer: int
+    """Number of its layer among the layers with experts, from 0."""
+    number: int
+    """Number of the expert in its layer, from 0."""
+
+    def __str__(self) -> str:
+        return f"expert {self.number} of layer {self.layer}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class ExpertParameters:
     def expert(self, name: str) -> Expert | None:
         """The expert that a parameter belongs to; None if it belongs to none, as that of a shared expert."""
         found = expert_of(name)
-        return (self.layers.index(found[0]), found[1]) if found else None
+        return Expert(self.layers.index(found[0]), found[1]) if found else None
 
     def gate(self, name: str) -> int | None:
         """Number of the layer whose gate a parameter belongs to; None if it belongs to none."""
@@ -42,11 +52,11 @@ class ExpertParameters:
     @property
     def experts(self) -> list[Expert]:
         """All experts, layer by layer."""
-        return [(layer, number) for layer in range(len(self.layers)) for number in range(self.count)]
+        return [Expert(layer, number) for layer in range(len(self.layers)) for number in range(self.count)]
 
     def name(self, expert: Expert) -> str:
         """Name of an expert, with which the names of its parameters begin: "2.feed.1.experts.5"."""
-        return f"{self.layers[expert[0]]}.experts.{expert[1]}"
+        return f"{self.layers[expert.layer]}.experts.{expert.number}"
 
     def without(self, names: Iterable[str], experts: Iterable[Expert]) -> tuple[str, ...]:
         """Those of the `names` of parameters that do not belong to the given experts, in their order."""

@@ -45,7 +45,7 @@ def masked_gradients(
     """
 
     def loss_of(parameters: Parameters) -> Tensor:
-        return mean_loss(segment.gated(parameters, x, active if mask == "output" else True), y)
+        return mean_loss(segment.selective_backward(parameters, x, active if mask == "output" else True), y)
 
     gradients: Parameters = grad_and_value(loss_of)(parameters)[0]
     return gradients
@@ -103,7 +103,7 @@ def _gradients_of_others(
     others = {name: value for name, value in parameters.items() if expert_of(name) is None}
 
     def loss_of(others: Parameters) -> Tensor:
-        return mean_loss(segment.gated(parameters | others, x, mask != "output"), y)
+        return mean_loss(segment.selective_backward(parameters | others, x, mask != "output"), y)
 
     with uncharged():
         loss, pull = pullback(loss_of, others)

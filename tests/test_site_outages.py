@@ -11,9 +11,9 @@ from torch import Tensor
 
 from expert_cells import EXPERTS, FLOPS, SITES, TOKENS, Cell, calls, layer_of, mixed, passes, ran
 from learning.dispatch import FromCloud, LeastWork, Nearest, WaitForFetch
+from learning.expert_parameters import Expert
 from learning.ports import Process
 from learning.protocols.expert_dispatch import DispatchPolicy
-from learning.protocols.experts import Expert
 from learning.protocols.rounds import gather
 from learning.world import World
 from netsim.description import FaultsDescription

@@ -17,9 +17,9 @@ from torch.utils._pytree import register_pytree_node
 
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
-from learning.models.gated import Gated
 from learning.models.projection import Projection
 from learning.models.segment import Segment, modules, with_attention
+from learning.models.selective_backward import SelectiveBackward
 from learning.models.stateless import Stateless
 from learning.models.towers import Multimodal, Towers
 from learning.ports import Streams
@@ -75,9 +75,9 @@ class Adapted:
         out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)({**frozen, **parameters}, x)
         return out
 
-    def gated(self, parameters: Tree, frozen: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
-        """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""
-        out: Tensor = _function(self, Gated)({**frozen, **parameters}, x, active)
+    def selective_backward(self, parameters: Tree, frozen: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
+        """The output, whose backward pass goes through the active experts only, as `Segment.selective_backward`."""
+        out: Tensor = _function(self, SelectiveBackward)({**frozen, **parameters}, x, active)
         return out
 
     def expert_outputs(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tree:
@@ -223,9 +223,9 @@ class Bound:
         """What each expert makes of the same tokens, as `Segment.expert_outputs`."""
         return self.adapted.expert_outputs(parameters, self.frozen, x)
 
-    def gated(self, parameters: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
-        """The output, whose backward pass goes through the active experts only, as `Segment.gated`."""
-        return self.adapted.gated(parameters, self.frozen, x, active)
+    def selective_backward(self, parameters: Tree, x: Tensor, active: Tensor | bool) -> Tensor:
+        """The output, whose backward pass goes through the active experts only, as `Segment.selective_backward`."""
+        return self.adapted.selective_backward(parameters, self.frozen, x, active)
 
 
 Part = Segment | Bound | Towers

@@ -14,8 +14,8 @@ from learning.data.modalities import Modalities
 from learning.models.architecture import Architecture, Pretrained
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
-from learning.models.gated import Gated
 from learning.models.initial import draw_parameter
+from learning.models.selective_backward import SelectiveBackward
 from learning.models.stateless import Stateless
 from learning.ports import Streams
 
@@ -85,13 +85,13 @@ class Segment:
         out: tuple[Tensor, dict[str, ExpertRecord]] = _function(self, Recorded)(params, x)
         return out
 
-    def gated(self, params: dict[str, Tensor], x: Tensor, active: Tensor | bool) -> Tensor:
+    def selective_backward(self, params: dict[str, Tensor], x: Tensor, active: Tensor | bool) -> Tensor:
         """Its output, whose backward pass goes through the active experts only.
 
         `active` is boolean, (layers, experts), in the order of the layers with experts; a bool holds for all. Raises
         ValueError if no layer has experts.
         """
-        out: Tensor = _function(self, Gated)(params, x, active)
+        out: Tensor = _function(self, SelectiveBackward)(params, x, active)
         return out
 
     def expert_outputs(self, params: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:

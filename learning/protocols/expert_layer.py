@@ -27,11 +27,12 @@ from learning.dispatch.misses import similarities
 from learning.dispatch.pairs import routes
 from learning.dispatch.weights import NO_EXPERT, renormalised, renormalised_gradient
 from learning.executor.deferred import Deferred, Operation, Value, specification
+from learning.expert_parameters import Expert
 from learning.parties import Server, User
 from learning.ports import Process
 from learning.protocols.expert_dispatch import Dispatch, DispatchPolicy
 from learning.protocols.expert_sites import ExpertSites
-from learning.protocols.experts import Exchange, Expert, ExpertWork, SiteCall, Tokens
+from learning.protocols.experts import Exchange, ExpertWork, SiteCall, Tokens
 from learning.protocols.split import JointPart
 from learning.world import World
 

@@ -9,9 +9,9 @@ from functools import partial
 import simpy
 
 from learning.dispatch import Candidate, SiteSelection
+from learning.expert_parameters import Expert
 from learning.parties import Server, User
 from learning.ports import Process
-from learning.protocols.experts import Expert
 from learning.steps import Weights
 from learning.world import World
 

@@ -28,24 +28,13 @@ from torch import Size, Tensor
 from learning.codecs import Bundle, FixedWidth, Identity
 from learning.executor.base import OperationPlan
 from learning.executor.deferred import Value, specification
+from learning.expert_parameters import Expert
 from learning.parties import Message, Server, User
 from learning.ports import Process, Stay
 from learning.world import World
 
 HEADER = 0
 """The content of a header, one number."""
-
-
-class Expert(NamedTuple):
-    """One expert of a model: what sites hold, and what is called."""
-
-    layer: int
-    """Number of the layer of experts, from 0."""
-    number: int
-    """Number of the expert in its layer, from 0."""
-
-    def __str__(self) -> str:
-        return f"expert {self.number} of layer {self.layer}"
 
 
 Tokens = Value[Tensor]

@@ -9,7 +9,7 @@ from torch.func import grad, vmap
 
 from learning.adapters import Lora
 from learning.aggregators import mean_of_holders, weighted_mean
-from learning.expert_parameters import expert_parameters
+from learning.expert_parameters import Expert, expert_parameters
 from learning.expert_usage import chosen_tokens, max_probability, mean_probability
 from learning.models import Experts, Gpt, Segment, Vit
 from learning.models.segment import modules
@@ -42,7 +42,7 @@ def test_every_parameter_belongs_to_one_expert_one_gate_or_neither():
     assert [places.gate(f"{layer}.gate.weight") for layer in places.layers] == [0, 1, 2]
     assert places.gate("2.feed.1.shared.fc1.weight") is None
     assert of_expert["4.feed.1.experts.3.fc2.bias"] == (1, 3)
-    assert places.name((2, 1)) == "12.feed.1.experts.1"
+    assert places.name(Expert(2, 1)) == "12.feed.1.experts.1"
     kept = places.without(of_expert, [(0, 0), (2, 3)])
     assert set(of_expert) - set(kept) == {name for name, each in of_expert.items() if each in ((0, 0), (2, 3))}
     assert list(kept) == [name for name in of_expert if name in kept]
@@ -114,7 +114,7 @@ def test_holders_of_weight_zero_do_not_count():
 
 
 def loss(weights, model, active):
-    return mean_loss(model.gated(weights, X, active), Y)
+    return mean_loss(model.selective_backward(weights, X, active), Y)
 
 
 def hooked(model, weights, active):
@@ -150,7 +150,7 @@ def test_only_active_experts_get_gradients_and_pass_them_on(experts):
             assert not value.any()
         if places.gate(name) is not None:
             assert value.abs().sum(1).min() > 0  # each row, those of experts that are not active too
-    assert torch.equal(model.gated(weights, X, active), model(weights, X))
+    assert torch.equal(model.selective_backward(weights, X, active), model(weights, X))
     everything, nothing = grad(loss)(weights, model, True), grad(loss)(weights, model, False)
     plain = grad(lambda w: mean_loss(model(w, X), Y))(weights)
     assert all(torch.equal(everything[name], plain[name]) for name in plain)
@@ -174,7 +174,7 @@ def test_a_language_model_and_an_adapted_one_can_be_gated():
     gpt = Segment(Gpt(8, 2, 2, 2, experts=Experts(3, 1)), (6,), 20, 0, 4)
     weights = parameters(gpt)
     active = torch.tensor([[True, False, False], [False, False, True]])
-    assert torch.equal(gpt.gated(weights, text, active), gpt(weights, text))
+    assert torch.equal(gpt.selective_backward(weights, text, active), gpt(weights, text))
     model = vit(depth=2)
     whole = parameters(model)
     bound = Lora(2, targets=("fc1", "fc2")).on(model).bind(whole)
@@ -183,11 +183,11 @@ def test_a_language_model_and_an_adapted_one_can_be_gated():
     }
     bound = bound.adapted.bind(bound.adapted.split(whole)[0])
     mask = torch.tensor([[True, False, False, True], [False, True, False, True]])
-    gradients = grad(lambda p: mean_loss(bound.gated(p, X, mask), Y))(own)
+    gradients = grad(lambda p: mean_loss(bound.selective_backward(p, X, mask), Y))(own)
     places = expert_parameters(bound)
     for name, value in gradients.items():
         if (expert := places.expert(name)) is not None:
             assert bool(value.any()) == bool(mask[expert]), name
     dense = Segment(Vit(4, 8, 1, 2), SHAPE, CLASSES, 0, 3)
     with pytest.raises(ValueError, match="none of the blocks has experts"):
-        dense.gated(dense.initial(STREAMS, torch.float64), X, True)
+        dense.selective_backward(dense.initial(STREAMS, torch.float64), X, True)

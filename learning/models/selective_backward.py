@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from learning.models.experts import MixtureOfExperts
 
 
-class Gated(nn.Sequential):
+class SelectiveBackward(nn.Sequential):
     """Blocks whose backward pass goes through some of the experts only: the others' outputs are constants to it."""
 
     def forward(self, x: Any, active: Tensor | bool = True) -> Any:
