@@ -26,7 +26,7 @@ from scenarios.build import build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
-from scenarios.sanity import spans, warnings
+from scenarios.sanity import spans, unasked, warnings
 from scenarios.schema import Scenario, resolved
 
 BETWEEN_TICKS_S = 0.1
@@ -196,6 +196,9 @@ class _Run:
             self.directory.write(about)
         return about
 
+    def _warnings(self) -> list[str]:
+        return [*unasked(self.scenario), *warnings(self.recorded, self.totals.time_s)]
+
     def _about(self, status: Status) -> dict[str, Any]:
         """Content of `run.json`, without tables."""
         executor = self.simulation.executor
@@ -211,7 +214,7 @@ class _Run:
             "simulated_time_s": self.totals.time_s,
             "rounds": self.totals.rounds,
             "devices_gone": self.simulation.network.gone,
-            "warnings": warnings(self.recorded, self.totals.time_s) if status in ("complete", "diverged") else [],
+            "warnings": self._warnings() if status in ("complete", "diverged") else [],
             "operations": {
                 "asked": executor.asked if executor else 0,
                 "run": executor.run if executor else 0,

@@ -90,6 +90,15 @@ def implausible(scenario: Scenario) -> list[str]:
     return out
 
 
+def unasked(scenario: Scenario) -> list[str]:
+    """Return one sentence if a scheme whose model answers requests is never asked."""
+    streams = scenario.traffic.streams.values() if scenario.traffic else ()
+    asked = any(stream.answered_by == "model" for stream in streams)
+    if scenario.learning is None or not scenario.learning.scheme.serves or asked:
+        return []
+    return ["learning.scheme: the model answers requests, and no stream of traffic.streams has answered_by: model"]
+
+
 def beyond_reach(scenario: Scenario) -> list[str]:
     """Return one sentence for each direction in which users are out of range even if they have the band to themselves.
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from scenarios import load, simulate
+from scenarios.catalogue import SCENARIOS
 from scenarios.cli import main
 from scenarios.engines import Task, perform
-from scenarios.sanity import Span, warnings
+from scenarios.sanity import Span, unasked, warnings
 
 SCENARIO = """
 network: {users: {count: 1, placement: {name: list, positions_m: [[100, 0]]}}}
@@ -80,3 +81,11 @@ def test_a_run_whose_end_is_not_stated(tmp_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(tiny), f"--set=network.faults.availability={{name: recorded, file: {away}}}"])
     assert f"warning: {beginning}" in capsys.readouterr().out
+
+
+def test_a_model_that_is_never_asked() -> None:
+    asked = SCENARIOS / "moe_serving.yaml"
+    assert unasked(load(asked)) == []
+    (sentence,) = unasked(load(asked, {"traffic": None}))
+    assert "no stream of traffic.streams has answered_by: model" in sentence
+    assert unasked(load(SCENARIOS / "quickstart.yaml")) == []
