@@ -29,7 +29,7 @@ class Scheme(Protocol):
 
     serves: ClassVar[bool] = False
     """Whether its model answers requests of users (streams with `answered_by: model`): its `run` begins with
-    `world.serve(service)`, and the traffic runs the service for each request, beside `run`."""
+    `world.answer_by(service)`, and the traffic runs the service for each request, beside `run`."""
 
     @property
     def stand_in(self) -> str | None:

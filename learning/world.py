@@ -245,7 +245,7 @@ class World:
         """
         self._measures = measures
 
-    def serve(self, service: Service) -> None:
+    def answer_by(self, service: Service) -> None:
         """Answer by `service`, from now on, the requests that users make of the model (`answered_by: model`).
 
         A scheme calls this at the beginning of its `run`, before any simulated time passes, and declares `serves`.
@@ -255,10 +255,12 @@ class World:
     def answer(self, user: int, stream: str, number: int) -> Process[None]:
         """Return the process that answers a request; the arguments are those of a `Service`, the user by its number.
 
-        Raises RuntimeError if the scheme has not called `serve`.
+        Raises RuntimeError if the scheme has not called `answer_by`.
         """
         if self._service is None:
-            raise RuntimeError("the scheme declares that its model answers requests, and has not called world.serve")
+            raise RuntimeError(
+                "the scheme declares that its model answers requests, and has not called world.answer_by"
+            )
         return self._service(self.users[user], stream, number)
 
     def _evaluate_if_due(self, rounds_done: int) -> None:

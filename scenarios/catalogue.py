@@ -33,7 +33,7 @@ GROUPS = {
     "controllers": ("CutController",),
     "routing": ("Routing",),
     "expert_placements": ("ExpertPlacement",),
-    "dispatch": ("SiteSelection", "Miss", "Gating"),
+    "dispatch": ("SiteSelection", "Miss", "Gating", "Prefetch"),
     "numbers": ("PerUser", "Epochs"),
 }
 """Names of the Protocols of the families in each group; each family is in one group."""

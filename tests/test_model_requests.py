@@ -45,7 +45,7 @@ class Asked(Scheme):
     serves = True
 
     def run(self, world: World) -> Process[None]:
-        world.serve(partial(answer, world))
+        world.answer_by(partial(answer, world))
         for _ in world.rounds():
             yield world.env.timeout(self.period_s)
             world.models(world.initial(world.whole))
@@ -58,7 +58,7 @@ class AskedWhileTraining(FedAvg):
     serves = True
 
     def run(self, world: World) -> Process[None]:
-        world.serve(partial(answer, world))
+        world.answer_by(partial(answer, world))
         return super().run(world)
 
 

@@ -93,7 +93,7 @@ def never_run(tree: ast.AST, names: set[str]) -> list[int]:
 
 
 def test_no_process_is_called_and_left() -> None:
-    rooms = [ROOT / "learning" / room for room in ("protocols", "schemes", "control")]
+    rooms = [ROOT / "learning" / room for room in ("protocols", "schemes", "control", "inference")]
     files = [file for room in [*rooms, ROOT / "examples"] for file in room.rglob("*.py")]
     trees = {file: ast.parse(file.read_text()) for file in [*files, ROOT / "learning" / "parties.py"]}
     names = processes(*trees.values())

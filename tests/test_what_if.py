@@ -21,6 +21,8 @@ OTHER_NETWORK = {
     "compute.servers.flops_per_s": 5e8,
     "energy.idle_power_w": 0.1,
 }
+PREPARED = {"fedalign_moe": 1}
+"""Values of the last round that only a further one would use: a store keeps them, else they are not computed."""
 ORDER_MATTERS = {"sfl_v2"}  # the server part changes in order of arrival, which another network changes
 
 
@@ -47,7 +49,7 @@ def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path)
     assert hashes(off) == hashes(first) == hashes(again) == hashes(after)
     assert hashes(off_late) == hashes(late)
     assert again.operations["run"] == 0 < again.operations["stored"]
-    assert first.operations["run"] <= off.operations["run"]
+    assert first.operations["run"] <= off.operations["run"] + PREPARED.get(scheme, 0)
 
 
 @pytest.mark.parametrize("scheme", sorted(set(TRAINED) - set(ANY_MODEL)))

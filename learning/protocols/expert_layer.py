@@ -108,7 +108,7 @@ class ExpertLayer:
             self._similarity = executor.value(executor.submit(similarities, self.part, self.weights, probe))
         return self.policy.miss.replaced(missing, held, self._similarity)
 
-    def exchange(
+    def message_bits(
         self, tokens: Tokens, work: ExpertWork, sent: int, count: int, *, forward: bool, weighted: bool
     ) -> Exchange:
         """Sizes of the messages of a call, by the shapes that are charged.
@@ -148,7 +148,7 @@ class ExpertLayer:
         for expert, weights in enumerate(self.weights):
             plan = self.world.executor.plan(steps.front, self.part, weights, token)
             work = ExpertWork(Expert(self.number, expert), 1, token, plan)
-            up, down = self.exchange(token, work, 1, 1, forward=True, weighted=True)
+            up, down = self.message_bits(token, work, 1, 1, forward=True, weighted=True)
             holders = self.sites.holders(user, expert)
             delays.append(min((user.call_s(site, up, plan, down)[0] for site in holders), default=inf))
         return torch.tensor(delays, dtype=token.dtype)
@@ -207,12 +207,12 @@ class RoutedTokens:
         self._sent = {each: submit(pairs.dispatched, tokens, own.positions) for each, own in self.pairs.items()}
         works = {each: self._work(each, steps.front, layer.weights[each], sent) for each, sent in self._sent.items()}
 
-        def exchange(work: ExpertWork, sent: int, count: int) -> Exchange:
-            return layer.exchange(tokens, work, sent, count, forward=True, weighted=self.weights is not None)
+        def message_bits(work: ExpertWork, sent: int, count: int) -> Exchange:
+            return layer.message_bits(tokens, work, sent, count, forward=True, weighted=self.weights is not None)
 
         world, deadline_s = layer.world, layer.policy.deadline_s
         until = None if deadline_s is None else world.instant(world.env.now + deadline_s)
-        self._outputs = yield from self.dispatch.call(works, exchange, "expert_forward", fetches, until)
+        self._outputs = yield from self.dispatch.call(works, message_bits, "expert_forward", fetches, until)
         late = {each: NO_EXPERT for each in works if each not in self._outputs}
         if late:
             self._replace(late)
@@ -231,10 +231,10 @@ class RoutedTokens:
             for each, dy in of_outputs.items()
         }
 
-        def exchange(work: ExpertWork, sent: int, count: int) -> Exchange:
-            return layer.exchange(gradients, work, sent, count, forward=False, weighted=self.weights is not None)
+        def message_bits(work: ExpertWork, sent: int, count: int) -> Exchange:
+            return layer.message_bits(gradients, work, sent, count, forward=False, weighted=self.weights is not None)
 
-        done = yield from self.dispatch.call(works, exchange, "expert_backward")
+        done = yield from self.dispatch.call(works, message_bits, "expert_backward")
         for expert, (of_weights, _) in done.items():
             layer.add(self.user, expert, of_weights)
         self.weight_gradients = self._of_gate(gradients)

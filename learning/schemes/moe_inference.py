@@ -83,7 +83,7 @@ class MoeInference(Scheme):
         weights = world.initial(world.whole)
         model, answers = self.distributed(world, weights), Answers(world)
         placing.place(model, self.placement, world.sites[self.cloud], weights, self._tokens(world))
-        world.serve(partial(self.service, model, answers))
+        world.answer_by(partial(self.service, model, answers))
         for number in world.rounds():
             yield world.instant(world.env.now + self.period_s)
             answers.report(number)
