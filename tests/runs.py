@@ -82,7 +82,14 @@ NEEDS: dict[str, dict[str, Any]] = {
         },
     },
     "hfedmoe": {
-        "learning.model": {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "experts": {"count": 3}},
+        "learning.model": {
+            "name": "vit",
+            "patch": 4,
+            "width": 8,
+            "depth": 1,
+            "heads": 2,
+            "experts": {"count": 2, "top_k": 1},
+        },
         "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
         "learning.scheme": {"name": "hfedmoe", "selection": "all", "tau": 0},  # no value decides
     },
@@ -97,7 +104,7 @@ DEADLINES_S = {
     "st_sflora": 0.28,
     "fedalign_moe": 0.38,
     "hetlora": 0.3,
-    "hfedmoe": 0.11,
+    "hfedmoe": 0.04,
     "hsplitlora": 0.35,
 }
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""

@@ -72,8 +72,15 @@ def written_bytes(store: Path) -> int:
     return 0
 
 
-@pytest.mark.parametrize("executor", ["batched", "eager"])
-@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize(
+    ("policy", "executor"),
+    [
+        ("deadline", "batched"),
+        ("wait_for_all", "eager"),
+        pytest.param("deadline", "eager", marks=pytest.mark.slow),
+        pytest.param("wait_for_all", "batched", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_runs_continue(policy: str, executor: str, tmp_path: Path) -> None:
     """A run is killed when the store has grown to some part of what a whole run leaves, or at the next write."""
     overrides = {**SETTINGS, **POLICIES[policy], "learning.executor": executor}

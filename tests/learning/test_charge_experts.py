@@ -28,14 +28,20 @@ PUBLISHED = {
     "deepseek_moe_16b": (16.4e9, 2.8e9, tuple(range(1, 28))),
     # Model card: 14.3 and 2.7 billion.
     "qwen_moe_a2.7b": (14.3e9, 2.7e9, None),
-    # Jiang et al.: 46.7 and 12.9 billion, with 8 keys and values for 32 queries; ours has 32.
     # Muennighoff et al.: 6.9 and 1.3 billion.
     "olmoe_1b_7b": (6.9e9, 1.3e9, None),
+    # Jiang et al.: 46.7 and 12.9 billion, with 8 keys and values for 32 queries; ours has 32.
     "mixtral_8x7b": (46.7e9 + 32 * 2 * 4096 * 3072, 12.9e9 + 32 * 2 * 4096 * 3072, None),
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+MANY = ("deepseek_moe_16b", "qwen_moe_a2.7b")
+"""Models whose many experts take long to count."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in MANY else name for name in PUBLISHED]
+)
 def test_published_numbers_of_parameters(name):
     """Total and active ones to half a unit of their last digit; active are half the FLOPs of a token, and its row of
     the embedding table, which is counted as a whole.
