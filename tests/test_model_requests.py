@@ -281,7 +281,7 @@ def test_without_learning_there_is_no_model() -> None:
 
 
 def test_a_scheme_must_keep_its_word() -> None:
-    with pytest.raises(Exception, match=r"has not called world\.serve"):
+    with pytest.raises(Exception, match=r"has not called world\.answer_by"):
         ran(learning__scheme="silent")
 
 

@@ -283,6 +283,7 @@ def test_parameters():
     assert vit(described).parameter_count == expected
 
 
+@pytest.mark.slow
 def test_training_on_digits_learns_and_balances():
     """200 steps reach 80 % of the test digits; with the load-balance loss the experts are used more evenly."""
     digits = Digits().load(None, torch.float32)

@@ -281,6 +281,7 @@ def test_with_everything_active_and_uploaded_it_is_fedavg_bit_for_bit() -> None:
     assert same_bits(ran(ALL, **adapted).model, ran(FedAvg(STEPS), **adapted).model)
 
 
+@pytest.mark.slow
 def test_a_budget_of_all_experts_is_fedavg_too() -> None:
     """Gates are averaged by samples, or equally where users are alike."""
     full = HFedMoE(STEPS, tau=0.0, require_update=False, gates="by_samples", budget=ExpertBudgets((99,)))

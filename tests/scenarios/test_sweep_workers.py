@@ -48,7 +48,10 @@ def interrupted(process: Process, signals: list[int]) -> tuple[set[psutil.Proces
     return workers, said
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT]], ids=["once", "twice"])
+TWICE = pytest.param([signal.SIGTERM, signal.SIGINT], id="twice", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("signals", [pytest.param([signal.SIGINT], id="once"), TWICE])
 def test_an_interrupted_sweep_says_how_far_it_came(signals: list[int], endless: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     with sweeping(endless, sweep) as process:
