@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from learning.ports import Stay
-
-
-class Call(Protocol):
-    """A completed call of experts at a site; instants are in seconds of simulated time."""
-
-    sent_s: float
-    """Instant at which the call began."""
-    arrived_s: float
-    """Instant at which the message had arrived at the site."""
-    stay: Stay | None
-    """Time in the queue and on the processor of the site."""
-    done_s: float
-    """Instant at which the work was finished."""
-    end_s: float
-    """Instant at which the user had the answer."""
+from learning.protocols.experts import SiteCall
 
 
 @dataclass
@@ -49,7 +33,7 @@ class Timeline:
         self.trunk_s += end_s - self.now_s
         self.now_s = end_s
 
-    def experts(self, calls: Sequence[Call], end_s: float) -> None:
+    def experts(self, calls: Sequence[SiteCall], end_s: float) -> None:
         """A layer of experts, whose outputs the user has had at `end_s`; `calls` are in the order of their ends."""
         for call in calls[:1]:
             assert call.stay is not None
