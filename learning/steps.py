@@ -242,11 +242,15 @@ def loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def evaluate(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of correct predictions, and the sum of the losses, on one chunk of a test set.
+    """Number of correct predictions, and the sum of the losses, on one chunk of a test set; as `score`."""
+    return score(segment(parameters, x), y)
+
+
+def score(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of correct predictions, and the sum of their losses, by logits (..., classes) and labels (...).
 
     Logits that are not all finite predict nothing: without this rule a model of NaNs would predict class 0.
     """
-    logits = segment(parameters, x)
     correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
     return correct.sum(), F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
 

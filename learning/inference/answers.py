@@ -37,8 +37,8 @@ class Answers:
 
         The values are null where the executor computes none.
         """
-        world, count = self.world, len(self._scores)
-        world.report_participation(len(set(self._users)), len(set(self._users)))
+        world, count, users = self.world, len(self._scores), len(set(self._users))
+        world.report_participation(users, users)
         if count:
             metrics: dict[str, float | None] = {"accuracy": None, "loss": None}
             if world.executor.computes:

@@ -12,8 +12,10 @@ from operator import add
 import torch.nn.functional as F
 from torch import Tensor
 
+from learning import steps
 from learning.dispatch import Gating, TopK
 from learning.models import Segment
+from learning.models.experts import best
 from learning.models.stage import Cache, Gated, experts_of, feed_forward, run
 from learning.steps import Parameters
 
@@ -76,8 +78,7 @@ def predicted(gate: Parameters, tokens: Tensor, top_k: int) -> Tensor:
     Returns their numbers, (tokens, top_k), int64, the best first.
     """
     (weight,) = gate.values()
-    order = F.linear(tokens[0], weight).argsort(dim=-1, descending=True, stable=True)
-    return order[:, :top_k]
+    return best(F.linear(tokens[0], weight), top_k)
 
 
 def expert(parameters: Parameters, tokens: Tensor) -> Tensor:
@@ -91,14 +92,11 @@ def prompt(x: Tensor, tokens: int) -> Tensor:
 
 
 def score(logits: Tensor, y: Tensor, position: int | None) -> tuple[Tensor, Tensor]:
-    """Number of correct answers, and the sum of their losses; logits that are not all finite predict nothing.
+    """Number of correct answers, and the sum of their losses, as `steps.score`.
 
     Args:
         logits: (b, classes).
         y: labels (b,), or (b, t) where every token has one.
         position: the token whose label is to be predicted, from 0; None where a sample has one label.
     """
-    if position is not None:
-        y = y[:, position]
-    correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
-    return correct.sum(), F.cross_entropy(logits, y, reduction="sum")
+    return steps.score(logits, y if position is None else y[:, position])

@@ -141,8 +141,12 @@ class MixtureOfExperts(nn.Module):
 
 def routed(described: Experts, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities, (..., count), and chosen experts, (..., top_k), of a gate's logits; see `MixtureOfExperts`."""
-    order = logits.argsort(dim=-1, descending=True, stable=True)
-    return logits.softmax(-1), order[..., : described.top_k]
+    return logits.softmax(-1), best(logits, described.top_k)
+
+
+def best(logits: Tensor, top_k: int) -> Tensor:
+    """Numbers of the experts with the largest logits, (..., top_k), the best first; of equal ones the lower number."""
+    return logits.argsort(dim=-1, descending=True, stable=True)[..., :top_k]
 
 
 def weighted(described: Experts, logits: Tensor, probabilities: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
