@@ -101,8 +101,3 @@ def statistics_by_name(experts: ExpertParameters, used: Tensor) -> Parameters:
         for expert in experts.experts
         for row, what in enumerate(("usage", "importance"))
     }
-
-
-def held(parameters: Parameters, names: tuple[str, ...]) -> Parameters:
-    """Those of the parameters that have these names."""
-    return {name: parameters[name] for name in names}

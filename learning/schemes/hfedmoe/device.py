@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from learning import steps
 from learning.draws import Draw
 from learning.executor.deferred import Deferred
 from learning.expert_parameters import Expert, ExpertParameters
 from learning.parties import User
 from learning.ports import Process
-from learning.schemes.hfedmoe.aggregation import held
 from learning.schemes.hfedmoe.training import Selection, over_round, step, usage
 from learning.steps import State, Weights
 from learning.world import World
@@ -156,4 +156,4 @@ def with_experts(world: World, weights: Weights, experts: ExpertParameters, sent
     kept_back = [expert for expert in experts.experts if expert not in sent]
     if not kept_back:
         return weights
-    return world.executor.submit(held, weights, experts.without(world.chain.parameters(), kept_back))
+    return world.executor.submit(steps.named, weights, experts.without(world.chain.parameters(), kept_back))
