@@ -138,6 +138,10 @@ class World:
             return user
         return user.server if place == SERVER else self.sites[place]
 
+    def device(self, user: User) -> Server:
+        """The server on a user's own device."""
+        return self.sites[f"{USER}{user.number}"]
+
     @property
     def cohort_size(self) -> int:
         """How many users are to take part in a round. Raises ValueError if fewer are eligible."""

@@ -34,8 +34,7 @@ class ExpertSites:
 
     def places(self, user: User) -> list[Server]:
         """The sites at which a user may call experts: its own device, and those that all users may call."""
-        own = self.world.sites.get(f"user{user.number}")
-        return list(dict.fromkeys([*([] if own is None else [own]), *self.sites]))
+        return list(dict.fromkeys([self.world.device(user), *self.sites]))
 
     def holders(self, user: User, expert: int) -> list[Server]:
         """Those of `places` that are available and hold an expert."""

@@ -167,5 +167,5 @@ class MoeInference(Scheme):
 
 def servers(world: World) -> list[Server]:
     """All servers but those on users' devices."""
-    devices = {f"user{user.number}" for user in world.users}
-    return [site for name, site in world.sites.items() if name not in devices]
+    devices = {world.device(user) for user in world.users}
+    return [site for site in world.sites.values() if site not in devices]

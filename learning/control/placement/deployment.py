@@ -8,7 +8,6 @@ import numpy as np
 
 from learning.control.controller import record
 from learning.control.placement.controller import ExpertPlacement
-from learning.control.placement.forecast import device
 from learning.control.placement.problem import Booleans, Placement, PlacementProblem
 from learning.control.placement.queueing import queue_latency_s, utilisation
 from learning.control.placement.usage import co_activation_lift, gate_entropy_bits
@@ -49,7 +48,7 @@ def deploy(
     placement = rule.place(problem, world.streams)
     note(world, problem, placement)
     for user, held in zip(world.users, problem.held, strict=True):
-        _store(layers, held, device(world, user))
+        _store(layers, held, world.device(user))
     for server, held in zip(servers, placement, strict=True):
         if rule.deploy == "free":
             _store(layers, held, server)

@@ -8,7 +8,7 @@ import numpy as np
 
 from learning.control.placement.access import TokenCall, access_s, work_s
 from learning.control.placement.problem import Activations, Booleans, Integers, Load, PlacementProblem
-from learning.parties import Server, User
+from learning.parties import Server
 from learning.protocols.expert_layer import ExpertLayer
 from learning.world import World
 
@@ -37,7 +37,7 @@ def problem_of(
         tokens_per_s: Tokens of all users together that pass the model in a second, for the load (default 0).
     """
     users = world.users
-    devices = [device(world, user) for user in users]
+    devices = [world.device(user) for user in users]
     size_bytes = np.array([[expert_bytes(world, layer, e) for e in range(len(layer.experts))] for layer in layers])
     total_bytes = int(size_bytes.sum())
     server_s = [access_s(users, server, call) for server in servers]
@@ -84,8 +84,3 @@ def expert_bytes(world: World, layer: ExpertLayer, expert: int) -> int:
 def room_bytes(site: Server, enough_bytes: int) -> int:
     """Bytes that a site can store, `enough_bytes` where that is more or not limited."""
     return int(min(site.node.storage.capacity_bytes, enough_bytes))
-
-
-def device(world: World, user: User) -> Server:
-    """The server on a user's own device."""
-    return next(site for site in world.sites.values() if site.node.is_on(user.node))
