@@ -14,9 +14,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
-from learning.executor.flops import CountFlops
-from learning.executor.peak import PeakMemory
 from learning.executor.reads import WeightsRead, weights_read
+from learning.executor.shape_run import shape_run
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -170,8 +169,8 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            _, count, memory_bytes = _shape_run(plan.key[0], self._charged_arguments(plan))
-            cost = self._costs[plan.key] = OperationCost(count.flops, memory_bytes)
+            charged = shape_run(plan.key[0], self._charged_arguments(plan))
+            cost = self._costs[plan.key] = OperationCost(charged.flops, charged.memory_bytes)
         return cost
 
     def weights_bytes(self, plan: OperationPlan) -> dict[Hashable, int]:
@@ -294,16 +293,9 @@ def call(job: Job, flat: Any) -> list[Tensor]:
 @lru_cache(MAX_REMEMBERED)
 def _shape_profile(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> ShapeProfile:
     """The runs of a process, such as those of a sweep, submit the same operations: each is profiled once."""
-    given = form.unflatten(map(_shaped, signs))
-    out, count, memory_bytes = _shape_run(operation, given)
-    outputs = tuple(_interned(tree) for tree in (out if isinstance(out, tuple) else (out,)))
-    return ShapeProfile(count.flops, memory_bytes, outputs, count.convolves, count.thin)
-
-
-def _shape_run(operation: Operation, operands: Any) -> tuple[Any, CountFlops, int]:
-    with CountFlops() as count, PeakMemory() as memory:
-        out = operation(*operands)
-    return out, count, memory.bytes(operands, out)
+    run = shape_run(operation, form.unflatten(map(_shaped, signs)))
+    outputs = tuple(_interned(tree) for tree in (run.results if isinstance(run.results, tuple) else (run.results,)))
+    return ShapeProfile(run.flops, run.memory_bytes, outputs, run.convolves, run.thin)
 
 
 _specs: dict[Any, Spec] = {}

@@ -1,4 +1,4 @@
-"""FLOPs and shapes of an operation from a run on meta tensors: the very function that does the work, without the work.
+"""FLOPs of an operation, added up as it runs on meta tensors: the very function that does the work, without the work.
 
 Convention: one multiply-add is two FLOPs; matrix products, convolutions and attention are counted, element-wise
 arithmetic is not, unless an operation says so itself by `charge_elementwise`. What a protocol would not compute (a
@@ -11,47 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
-
-PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
-CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
 
 
-class CountFlops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
-    """Adds up the FLOPs of what runs inside it, and notes whether convolutions or thin products were among it."""
+class FlopCount:
+    """The FLOPs of an operation that is running."""
 
-    active: list[CountFlops] = []  # noqa: RUF012  one stack for all: the innermost one counts
+    active: list[FlopCount] = []  # noqa: RUF012  one stack for all: the innermost one counts
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
-        self.convolves = False
-        self.thin = False
-        """Whether a product of matrices is a mere row or column."""
         self.paused = 0
+        """How many `uncharged` contexts are open."""
 
-    def __enter__(self) -> CountFlops:
-        CountFlops.active.append(self)
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        CountFlops.active.pop()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        packet = func._overloadpacket
-        self.convolves |= packet in CONVOLUTIONS
-        self.thin |= packet in PRODUCTS and 1 in out.shape[-2:]
-        if not self.paused and (formula := flop_registry.get(packet)):
-            self.flops += formula(*args, **kwargs, out_val=out)
-        return out
+    def add(self, flops: int) -> None:
+        """Count FLOPs, unless they are uncharged."""
+        if not self.paused:
+            self.flops += flops
 
 
 def charge_elementwise(flops_each: int, tree: Any) -> None:
@@ -63,16 +40,15 @@ def charge_elementwise(flops_each: int, tree: Any) -> None:
         flops_each: FLOPs for each element.
         tree: tree of tensors whose elements are counted.
     """
-    if CountFlops.active and not CountFlops.active[-1].paused:
-        CountFlops.active[-1].flops += flops_each * sum(
-            leaf.numel() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)
-        )
+    if FlopCount.active:
+        elements = sum(leaf.numel() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+        FlopCount.active[-1].add(flops_each * elements)
 
 
 @contextmanager
 def uncharged() -> Iterator[None]:
     """Context in which operations are not charged, because the protocol has computed them before."""
-    counter = CountFlops.active[-1] if CountFlops.active else None
+    counter = FlopCount.active[-1] if FlopCount.active else None
     if counter:
         counter.paused += 1
     try:

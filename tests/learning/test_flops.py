@@ -11,7 +11,8 @@ from torch import nn
 from fakes import FakeJournal, FakeNode, FakeStreams
 from learning import steps
 from learning.executor import Dry
-from learning.executor.flops import CountFlops, charge_elementwise, uncharged
+from learning.executor.flops import charge_elementwise, uncharged
+from learning.executor.shape_run import shape_run
 from learning.models import Segment, VggMini, Vit
 from learning.models.mlp import Mlp
 from learning.models.vit import Attention
@@ -30,9 +31,7 @@ def charged(operation, *args):
 
 
 def counted(function, *args):
-    with CountFlops() as count:
-        function(*args)
-    return count.flops
+    return shape_run(function, args).flops
 
 
 def part(architecture, shape, start, stop):
@@ -168,20 +167,20 @@ def test_elementwise_work_counts_where_an_operation_says_so():
 
 def test_convolutions_are_noticed_even_where_they_are_uncharged():
     x, kernel = images(1, 8, 8), torch.empty(2, 1, 3, 3, device="meta")
-    with CountFlops() as count, uncharged():
-        F.conv2d(x, kernel)
-    assert count.convolves
-    assert count.flops == 0
-    with CountFlops() as count:
-        nn.Linear(8, 8, device="meta")(x)
-    assert not count.convolves
+
+    def unpaid(x):
+        with uncharged():
+            return F.conv2d(x, kernel)
+
+    run = shape_run(unpaid, (x,))
+    assert run.convolves
+    assert run.flops == 0
+    assert not shape_run(nn.Linear(8, 8, device="meta"), (x,)).convolves
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "thin"), [(8, 1, True), (1, 8, False), (8, 2, False)])
 def test_products_that_are_rows_or_columns_are_noticed(inputs, outputs, thin):
-    with CountFlops() as count:
-        nn.Linear(inputs, outputs, device="meta")(images(4, inputs))
-    assert count.thin == thin
+    assert shape_run(nn.Linear(inputs, outputs, device="meta"), (images(4, inputs),)).thin == thin
 
 
 def test_memory_is_operands_results_and_what_lies_between():

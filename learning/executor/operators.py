@@ -1,0 +1,143 @@
+"""What torch's operators return for meta tensors, remembered by the shapes of their operands.
+
+Operations consist of the same few operators on the same shapes (the steps of all users, the layers of a model, the
+experts of a layer), and torch's own kernels for meta tensors, which are written in Python, take up to milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry
+
+PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
+CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
+
+MAX_REMEMBERED = 1 << 16
+"""Calls of operators on given shapes whose effects a process keeps."""
+META = torch.device("meta")
+
+
+class Layout(NamedTuple):
+    """Shape, strides and dtype of a tensor."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Effect(NamedTuple):
+    """What an operator does, given the layouts of its operands."""
+
+    outputs: Any
+    """Its results, with a layout for each tensor. None if they share memory with others, so that they cannot be made
+    from layouts."""
+    flops: int
+    """Floating-point operations of a matrix product, a convolution or attention; 0 for other operators."""
+    convolves: bool
+    """Whether it is a convolution."""
+    thin: bool
+    """Whether it is a product of matrices that is a mere row or column."""
+
+
+VIEWED = Effect(None, 0, False, False)
+"""The effect of an operator that returns views of its operands or changes them."""
+
+
+def applied(operator: Any, args: Any, kwargs: Any) -> tuple[Any, Effect]:
+    """The result of an operator on meta tensors, and its effect.
+
+    Args:
+        operator: an overload of an operator of `torch.ops`.
+        args: its arguments by position.
+        kwargs: its arguments by name.
+    """
+    if not _makes_new_tensors(operator):
+        return operator(*args, **kwargs), VIEWED
+    key = operator, _sign(args), _sign(tuple(kwargs.items()))
+    effect = _effects.get(key)
+    if effect is not None and effect.outputs is not None:
+        return _new(effect.outputs), effect
+    out = operator(*args, **kwargs)
+    if effect is None:
+        if len(_effects) >= MAX_REMEMBERED:
+            _effects.clear()
+        effect = _effects[key] = _effect(operator, args, kwargs, out)
+    return out, effect
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in lists, tuples and dictionaries that have memory.
+
+    A wrapper left over by `torch.func`, in a module that was built within it, has none.
+    """
+    if isinstance(value, Tensor):
+        if torch._C._has_storage(value):
+            yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from tensors(each)
+
+
+def place(tensor: Tensor) -> int:
+    """What tells the memory of a tensor from all other that is in use; a view has that of its base."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+_effects: dict[Any, Effect] = {}
+
+
+@cache
+def _makes_new_tensors(operator: Any) -> bool:
+    """Whether an operator changes none of its operands and returns no views of them, as its schema says."""
+    schema = operator._schema
+    return not schema.is_mutable and all(each.alias_info is None for each in schema.returns)
+
+
+def _sign(value: Any) -> Any:
+    """What an effect depends on: the layout of a tensor, the type and value of anything else."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype, value.is_meta
+    if isinstance(value, list | tuple):
+        return tuple([_sign(each) for each in value])
+    return value.__class__, value  # 1, 1.0 and True are equal in Python, not to an operator
+
+
+def _effect(operator: Any, args: Any, kwargs: Any, out: Any) -> Effect:
+    packet = operator._overloadpacket
+    formula = flop_registry.get(packet)
+    return Effect(
+        outputs=_layouts(out) if _are_new(list(tensors(out)), list(tensors([args, kwargs]))) else None,
+        flops=formula(*args, **kwargs, out_val=out) if formula else 0,
+        convolves=packet in CONVOLUTIONS,
+        thin=packet in PRODUCTS and 1 in out.shape[-2:],
+    )
+
+
+def _are_new(results: list[Tensor], operands: list[Tensor]) -> bool:
+    """Whether each of the results is a meta tensor with memory of its own, of no more than its size."""
+    places = {place(tensor) for tensor in results}
+    return (
+        all(each.is_meta and each.untyped_storage().nbytes() == each.numel() * each.itemsize for each in results)
+        and len(places) == len(results)
+        and places.isdisjoint(place(tensor) for tensor in operands)
+    )
+
+
+def _layouts(out: Any) -> Any:
+    if isinstance(out, Tensor):
+        return Layout(tuple(out.shape), out.stride(), out.dtype)
+    return type(out)(_layouts(each) for each in out) if isinstance(out, list | tuple) else out
+
+
+def _new(outputs: Any) -> Any:
+    if isinstance(outputs, Layout):
+        return torch.empty_strided(outputs.shape, outputs.strides, dtype=outputs.dtype, device=META)
+    return type(outputs)(_new(each) for each in outputs) if isinstance(outputs, list | tuple) else outputs

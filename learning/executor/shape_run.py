@@ -1,0 +1,71 @@
+"""A run of an operation on meta tensors: the shapes of its results, its FLOPs and its peak memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from learning.executor.flops import FlopCount
+from learning.executor.operators import applied
+from learning.executor.peak import PeakMemory
+
+
+@dataclass(frozen=True)
+class ShapeRun:
+    """What an operation takes on operands of given shapes, and what it returns."""
+
+    results: Any
+    """A tree of meta tensors, or a tuple of such trees."""
+    flops: int
+    """Floating-point operations."""
+    memory_bytes: int
+    """Peak memory: operands, results and intermediate tensors."""
+    convolves: bool
+    """Whether it contains a convolution."""
+    thin: bool
+    """Whether it contains a product of matrices that is a mere row or column."""
+
+
+def shape_run(operation: Callable[..., Any], operands: Any) -> ShapeRun:
+    """Run `operation(*operands)`, where all tensors are meta tensors."""
+    with _Recorder() as recorder:
+        results = operation(*operands)
+    memory_bytes = recorder.memory.bytes(operands, results)
+    return ShapeRun(results, recorder.count.flops, memory_bytes, recorder.convolves, recorder.thin)
+
+
+class _Recorder(TorchDispatchMode):
+    """Context in which FLOPs and memory of all operators are recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = FlopCount()
+        self.memory = PeakMemory()
+        self.convolves = False
+        self.thin = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to be wrapped against torch.compile, for which torch would import its compiler, some 1.2 s."""
+        return False
+
+    def __enter__(self) -> _Recorder:
+        FlopCount.active.append(self.count)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        FlopCount.active.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out, effect = applied(func, args, kwargs)
+        self.count.add(effect.flops)
+        self.convolves |= effect.convolves
+        self.thin |= effect.thin
+        self.memory.record(args, kwargs, out)
+        return out
