@@ -66,6 +66,24 @@ def test_users_have_interests_of_their_own_that_last() -> None:
     )
 
 
+def test_interests_change_after_the_given_number_of_requests_and_not_before() -> None:
+    """Draws equal those of constant interests up to the change; later ones have new favourites, for as many requests."""
+    constant, changing = ZipfRouting(9.0, own_ranks=True), ZipfRouting(9.0, own_ranks=True, change_after_requests=3)
+
+    def same(number: int) -> bool:
+        pairs = [[drawn(law, 20, 2, 8, user, number).tolist() for law in (constant, changing)] for user in range(8)]
+        return all(one == other for one, other in pairs)
+
+    assert [same(number) for number in (-1, 0, 2, 3, 5)] == [True, True, True, False, False]
+
+    def favourites(number: int) -> list[int]:
+        return [int(np.bincount(drawn(changing, 20, 1, 8, user, number).ravel()).argmax()) for user in range(8)]
+
+    assert favourites(0) == favourites(2) != favourites(3) == favourites(5) != favourites(6)
+    with pytest.raises(ValueError, match=r"^change_after_requests is about the interests of each user"):
+        ZipfRouting(change_after_requests=3)
+
+
 def distances(choices: Choices, expert: int) -> NDArray[np.int64]:
     """Numbers of tokens from one use of an expert to the next."""
     return np.diff(np.flatnonzero((choices == expert).any(1)))
