@@ -62,7 +62,7 @@ def test_answers_are_those_of_the_whole_model_wherever_experts_are(
     """Fading, slow devices and queues move every message. Between placements not a bit differs; from the whole model,
     whose matrix products have other sizes, by rounding."""
     cell = replace(SHAKY, model=model, texts=model is TEXTS, precision=precision)
-    tolerance = {"float64": 1e-12, "float32": 1e-5}[precision]
+    tolerance = {"float64": 1e-12, "float32": 1e-6}[precision]
     first = None
     for held in PLACEMENTS.values():
         told = asked(monkeypatch, cell, Held(held=held))
@@ -222,8 +222,8 @@ def test_placement_changes_no_choice_of_experts_and_equal_runs_have_equal_tables
 def test_experts_are_really_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where sites return zeros, the answers are those of the same model with experts that return zeros.
 
-    It has learnt with its experts, and answers much worse without. The residual path around them still knows something,
-    so that its answers are better than a guess.
+    It has learnt with its experts, and loses more than 15 points of accuracy without. The residual path around them has
+    learnt as well, so that its accuracy does not fall to that of a guess.
     """
     store = Store(tmp_path)
     model = Vit(4, 16, 1, 2, experts=Experts(4, 2))
@@ -237,7 +237,7 @@ def test_experts_are_really_called(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     weights = {name: value * (".experts." not in name) for name, value in world.initial(world.whole).items()}
     for (_, row), logits in without.logits.items():
         x = world.dataset.test.x[row : row + 1]
-        torch.testing.assert_close(logits, world.chain(weights, x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits, world.chain(weights, x), rtol=1e-6, atol=1e-6)
     assert accuracy(learnt) > 0.75
     assert accuracy(without) < accuracy(learnt) - 0.15
 
