@@ -67,7 +67,7 @@ def test_users_have_interests_of_their_own_that_last() -> None:
 
 
 def test_interests_change_after_the_given_number_of_requests_and_not_before() -> None:
-    """Draws equal those of constant interests up to the change; later ones have new favourites, for as many requests."""
+    """Draws equal those of constant interests up to the change; later ones have new favourites, as long as before."""
     constant, changing = ZipfRouting(9.0, own_ranks=True), ZipfRouting(9.0, own_ranks=True, change_after_requests=3)
 
     def same(number: int) -> bool:
