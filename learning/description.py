@@ -76,6 +76,10 @@ class LearningDescription:
     """How operations are computed: one by one, like operations in one call, or never (only time, bits, energy)."""
     evaluate_every: Annotated[int, Ge(1)] = 1
     """Rounds between evaluations; the last round is always evaluated."""
+    evaluation: Literal["deployed", "uncompressed", "both"] = "deployed"
+    """How test samples reach the server's part of the model: over the link that the scheme trains it over, with its
+    tokens and its codec (of users whose links differ, the mean); or all tokens at full precision; or both, and the
+    split of the latter is called `test_uncompressed`. Schemes without a lossy link have the same in both."""
 
     @property
     def cuts(self) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ import torch
 
 from learning.adapters import Bound, Lora, Model, Part
 from learning.data import Dataset
-from learning.evaluation import Evaluator
+from learning.deployed import Deployed, Deployment
+from learning.evaluation import Evaluator, Path
 from learning.executor import Executor
 from learning.models import Multimodal, Segment
 from learning.optimisers import Optimiser
@@ -71,6 +72,8 @@ class World:
     """Rounds from one evaluation to the next."""
     precision: torch.dtype
     """Number format of weights and data."""
+    evaluation: Path = "deployed"
+    """Whether test samples cross the link at the cut as the scheme deploys it, or go through the whole model."""
     pretrainer: Pretrainer | None = None
     """Trains the model on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
@@ -93,6 +96,7 @@ class World:
     _measures: tuple[Weights, ...] = field(default=(), init=False)
     _service: Service | None = field(default=None, init=False)
     _models: tuple[Any, ...] = field(default=(), init=False)
+    _over: Sequence[Deployed] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         self.eligible = self.users
@@ -112,7 +116,11 @@ class World:
         """The device's part of the plain split: what is before the first cut, or all towers."""
         self.back: Segment | Bound = back
         """The server's part of the plain split: what is behind the first cut, or the fusion network."""
-        self.evaluator = Evaluator(self.executor, self.journal, self.dataset, self.whole)
+        first = self.users[0].batches.largest
+        deployment = Deployment(self.cut, first, self.streams, self.precision)
+        self.evaluator = Evaluator(
+            self.executor, self.journal, self.dataset, self.whole, deployment=deployment, path=self.evaluation
+        )
 
     @property
     def cut(self) -> int:
@@ -234,13 +242,18 @@ class World:
         """Report how many of the users selected took part in this round, and the mean staleness of their updates."""
         self._presence, self._staleness = (present, asked), staleness_mean
 
-    def models(self, *models: Weights | tuple[Weights | Bound, ...]) -> None:
+    def models(self, *models: Weights | tuple[Weights | Bound, ...], over: Sequence[Deployed] = ()) -> None:
         """Report the global model after this round, or one model for each user, to be evaluated on the test set.
 
         A scheme that does not train reports none, and none is evaluated. A model is its weights, or a tuple of those of
         its parts; the first element of a tuple may be the bound segment that they belong to, (Bound, adapters, ...).
+
+        Args:
+            models: the models.
+            over: the links by which samples reach the server's part of the model: one, or one for each user, over whom
+                the mean is taken (default: samples go through the whole model at once).
         """
-        self._models = models
+        self._models, self._over = models, over
 
     def measures(self, *measures: Weights) -> None:
         """Report further scalars of this round by name, to be recorded where the model is evaluated after it.
@@ -269,7 +282,7 @@ class World:
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
         if self._models and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
-            self.evaluator(self._models, self._measures, round=rounds_done - 1, time_s=self.env.now)
+            self.evaluator(self._models, self._measures, self._over, round=rounds_done - 1, time_s=self.env.now)
 
     def _finished(self, rounds_done: int) -> bool:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds

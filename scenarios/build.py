@@ -209,6 +209,7 @@ def _world(
         policy=learning.policy,
         stop=learning.stop,
         evaluate_every=learning.evaluate_every,
+        evaluation=learning.evaluation,
         precision=getattr(torch, learning.precision),
         pretrainer=material.pretrainer,
         adapter=learning.adapter,

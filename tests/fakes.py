@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 
 from learning.adapters import Lora
 from learning.data import Batches, Dataset, Digits, Last
+from learning.deployed import Deployed
+from learning.evaluation import Path
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
 from learning.optimisers import Optimiser, Sgd
@@ -230,9 +232,9 @@ class FakeWorld(World):
 
     reported: tuple[Any, ...] = ()
 
-    def models(self, *models: Any) -> None:
+    def models(self, *models: Any, over: Sequence[Deployed] = ()) -> None:
         self.reported = models
-        super().models(*models)
+        super().models(*models, over=over)
 
     @property
     def model(self) -> dict[str, torch.Tensor]:
@@ -266,6 +268,7 @@ def world(
     policy: Policy | None = None,
     stop: Stop | None = None,
     evaluate_every: int = 1,
+    evaluation: Path = "deployed",
     test_samples: int = 40,
     dataset: Dataset | None = None,
     pretrainer: Pretrainer | None = None,
@@ -310,6 +313,7 @@ def world(
         policy=policy or WaitForAll(),
         stop=stop or Stop(rounds=rounds),
         evaluate_every=evaluate_every,
+        evaluation=evaluation,
         precision=precision,
     )
     built.exclude(scheme.excluded(built), "budget")

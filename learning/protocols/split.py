@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from learning import steps
 from learning.codecs import Bundle, Codec, FixedWidth, Identity
 from learning.data import Inputs, Rows
+from learning.deployed import Deployed
 from learning.draws import Draw
 from learning.executor.deferred import Value, specification
 from learning.parties import User
@@ -44,6 +45,10 @@ class CutLink:
     def upload(self) -> Bundle:
         """Codec of an upload: a pair of smashed data and labels."""
         return Bundle((self.activations, FixedWidth(self.label_bits)))
+
+    def deployed(self, cut: int | None = None) -> Deployed:
+        """What evaluated samples undergo over this link, with `cut` blocks on the device (default: the world's)."""
+        return Deployed(self.tokens, self.activations, cut)
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link reduces tokens, and no tokens cross the cut of the world's model."""

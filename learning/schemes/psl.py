@@ -54,7 +54,7 @@ class PSL(Scheme):
         for number in world.rounds():
             updates = yield from cohort.updates(number, back)
             back = yield from merge(world, back, updates, self.weighting)
-            world.models(*((device.weights, back) for device in devices.values()))
+            world.models(*((device.weights, back) for device in devices.values()), over=[self.link.deployed()])
 
     def user(
         self, world: World, user: User, number: int, back: Weights, device: DevicePart, states: dict[User, State]

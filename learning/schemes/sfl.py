@@ -58,7 +58,7 @@ class SFL(Scheme):
             joint.step(list(done), weights)
             if done and last:
                 front = yield from average(world, [devices[user].weights for user in done], weights)
-            world.models(*self._models(world, devices, users, front, joint.weights, last))
+            world.models(*self._models(world, devices, users, front, joint.weights, last), over=[self.link.deployed()])
 
     def user(
         self,

@@ -53,7 +53,7 @@ class SFLV1(LocalTraining, Scheme):
             updates = yield from cohort.updates(number, (front, back))
             front = yield from merge(world, front, of_part(updates, 0), self.weighting, adapted[0])
             back = yield from merge(world, back, of_part(updates, 1), self.weighting, adapted[1])
-            world.models((front, back))
+            world.models((front, back), over=[self.link.deployed()])
 
     def user(
         self,

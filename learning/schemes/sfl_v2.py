@@ -45,7 +45,7 @@ class SFLV2(LocalTraining, Scheme):
         for number in world.rounds():
             updates = yield from cohort.updates(number, front)
             front = yield from merge(world, front, updates, self.weighting)
-            world.models((front, part.weights))
+            world.models((front, part.weights), over=[self.link.deployed()])
 
     def user(
         self, world: World, user: User, number: int, front: Weights, part: ServerPart, states: dict[User, State]

@@ -81,7 +81,7 @@ class SFLAM(LocalTraining, Scheme):
             replicas = updates[-1:] if self.legacy_last_client else updates
             front = yield from merge(world, front, of_part(updates, 0), self.weighting)
             back = yield from merge(world, back, of_part(replicas, 1), self.weighting)
-            world.models((front, back))
+            world.models((front, back), over=[self.link(bits[user]).deployed() for user in bits])
 
     def user(
         self,

@@ -56,7 +56,7 @@ class SL(LocalTraining, Scheme):
         for number in world.rounds():
             users = self._order(world, number)
             yield from visit(world, {u: self.user(world, u, number, relay, part, states) for u in users})
-            world.models((relay.weights, part.weights))
+            world.models((relay.weights, part.weights), over=[self.link.deployed()])
 
     def user(
         self, world: World, user: User, number: int, relay: Relay, part: ServerPart, states: dict[User, State]

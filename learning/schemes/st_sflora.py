@@ -76,12 +76,13 @@ class STSFLora(Scheme):
         front, back = world.initial(world.front), world.initial(world.back)
         part = JointPart(world, back, world.server_optimiser.init(back))
         ready: set[User] = set() if self.delivers_model else set(world.users)
+        grants: dict[User, TokenGrant] = {}
         for number in world.rounds():
-            yield from self.round(world, number, part, ready)
-            world.models((front, part.weights))
+            grants = (yield from self.round(world, number, part, ready)) or grants
+            world.models((front, part.weights), over=[self.link(grant).deployed() for grant in grants.values()])
 
-    def round(self, world: World, number: int, part: JointPart, ready: set[User]) -> Process[None]:
-        """Round `number`, which ends with an optimiser step of the server's `part`.
+    def round(self, world: World, number: int, part: JointPart, ready: set[User]) -> Process[dict[User, TokenGrant]]:
+        """Round `number`, which ends with an optimiser step of the server's `part`; returns the users' grants.
 
         `ready` are the users whose devices have their frozen part; users that download it are added.
         """
@@ -99,6 +100,7 @@ class STSFLora(Scheme):
         if not admitted:
             yield world.env.timeout(min(IDLE_ROUND_S, world.policy.deadline_s))
         part.step(list(done), world.weights(list(done), self.weighting))
+        return grants
 
     def report(self, world: World, user: User, number: int, ready: set[User]) -> Process[Report]:
         """Forward pass of a user's mini-batch, and its report of importance to the server."""
@@ -147,13 +149,20 @@ class STSFLora(Scheme):
     def upload(self, world: World, user: User, report: Report, grant: TokenGrant, part: JointPart) -> Process[None]:
         """Download of a user's grant and upload of its tokens, of which the server computes the gradients."""
         yield from world.server.send(user, grant, "allocation", FixedWidth(32))
-        reducer = Selected(grant.tokens, self.selector, self.merge)
+        reducer, link = self.reducer(grant), self.link(grant)
         shape = specification(report.attention).tree.shape
         u = token_draw(world, user, report.x, *shape) if reducer.random else None
         z = world.executor.submit(reduce_tokens, reducer, report.h, report.attention, u)
-        link = CutLink(label_bits=self.label_bits)
         z, y = yield from user.send(world.server, (z, report.y), "activation", link.upload)
         yield from part.serve(user, z, y)
+
+    def link(self, grant: TokenGrant) -> CutLink:
+        """Messages across the cut of a user with this grant."""
+        return CutLink(tokens=self.reducer(grant), label_bits=self.label_bits)
+
+    def reducer(self, grant: TokenGrant) -> Selected:
+        """Which tokens a user with this grant sends."""
+        return Selected(grant.tokens, self.selector, self.merge)
 
     def check(self, world: World) -> None:
         """Raises ValueError unless only the server trains, on tokens, and the uplink can be controlled."""

@@ -13,8 +13,11 @@ from fakes import FakeStreams, digits, world
 from learning import steps
 from learning.adapters import Lora
 from learning.adapters.combine import merged
+from learning.codecs import Uniform
+from learning.deployed import Deployed
 from learning.evaluation import mean
 from learning.models import Mlp, Vit, whole
+from learning.reducers import Selected
 from learning.scheme import Scheme
 
 
@@ -23,15 +26,16 @@ class Reports(Scheme):
     """Reports given models, round after round."""
 
     rounds: list[list[Any]]
+    over: list[Deployed]
 
     def run(self, world):
         for number in world.rounds():
             yield world.env.timeout(1.5)
-            world.models(*self.rounds[number])
+            world.models(*self.rounds[number], over=self.over)
 
 
-def report(*rounds, **settings):
-    return world(Reports(list(rounds)), rounds=len(rounds), **settings)
+def report(*rounds, over=(), **settings):
+    return world(Reports(list(rounds), list(over)), rounds=len(rounds), **settings)
 
 
 TEST = digits(torch.float64, 40)
@@ -131,3 +135,61 @@ def test_adapters_are_evaluated_on_their_frozen_weights():
     assert once == twice
     assert once == pytest.approx(merged_loss, rel=1e-10)
     assert once == pytest.approx(float(F.cross_entropy(whole_vit(plain, TEST.test.x), TEST.test.y)), rel=1e-10)
+
+
+VIT = whole(Vit(4, 8, 2, 2), TEST)
+WEIGHTS = VIT.initial(FakeStreams(3), torch.float64)
+
+
+def sent_and_decoded(cut, keep, bits, batch):
+    """Loss where the patches with most attention are sent, and merged with none, in `bits` bits a mini-batch."""
+    front, back = VIT.cut(cut)
+    lower, upper = ({name: WEIGHTS[name] for name in part.parameters()} for part in (front, back))
+    losses = []
+    for start in range(0, len(TEST.test.y), batch):
+        h, attention = front.scored(lower, TEST.test.x[start : start + batch])
+        best = attention[:, 1:].argsort(dim=1, descending=True)[:, :keep].sort(dim=1).values
+        kept = torch.stack([torch.cat([row[:1], row[1:][places]]) for row, places in zip(h, best, strict=True)])
+        step = (kept.max() - kept.min()) / (2**bits - 1)
+        decoded = kept.min() + step * torch.round((kept - kept.min()) / step)
+        logits = back(upper, decoded)
+        losses += [
+            float(F.cross_entropy(a, b)) for a, b in zip(logits, TEST.test.y[start : start + batch], strict=True)
+        ]
+    return np.mean(losses)
+
+
+def over_two_bits(cut=None, keep=2):
+    return Deployed(Selected(keep, merge=False), Uniform(2, "nearest"), cut)
+
+
+@pytest.mark.parametrize("executor", ["eager", "batched"])
+def test_samples_cross_the_link_of_the_scheme(executor):
+    """With its tokens, and its bits for each message, which has as many samples as a mini-batch of the first user."""
+    ran = report([WEIGHTS], over=[over_two_bits()], model=VIT.architecture, cut=2, executor=executor, evaluation="both")
+    batch = ran.users[0].batches.largest
+    assert 1 < batch < len(TEST.test.y)
+    rows = {row["split"]: row["value"] for row in ran.journal.evaluations if row["metric"] == "loss"}
+    assert rows["test"] == pytest.approx(sent_and_decoded(ran.cut, 2, 2, batch), rel=1e-10)
+    assert rows["test_uncompressed"] == pytest.approx(float(F.cross_entropy(VIT(WEIGHTS, TEST.test.x), TEST.test.y)))
+    assert abs(rows["test"] - rows["test_uncompressed"]) > 1e-3
+
+
+def test_users_with_different_links_count_alike():
+    links = [over_two_bits(2), over_two_bits(3), over_two_bits(3)]
+    ran = report([WEIGHTS], over=links, model=VIT.architecture)
+    batch = ran.users[0].batches.largest
+    near, far = (sent_and_decoded(cut, 2, 2, batch) for cut in (2, 3))
+    assert ran.journal.series("loss") == [pytest.approx((near + 2 * far) / 3, rel=1e-10)]
+
+
+def test_draws_of_a_link_are_the_same_at_each_evaluation():
+    random = Deployed(Selected(2, "random", merge=False), Uniform(2))
+    first, second = report([WEIGHTS], [WEIGHTS], over=[random], model=VIT.architecture).journal.series("loss")
+    assert first == second
+
+
+def test_uncompressed_evaluation_ignores_the_link():
+    path = {"model": VIT.architecture, "evaluation": "uncompressed"}
+    without = report([WEIGHTS], model=VIT.architecture).journal.evaluations
+    assert report([WEIGHTS], over=[over_two_bits()], **path).journal.evaluations == without

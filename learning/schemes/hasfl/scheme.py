@@ -93,7 +93,8 @@ class HASFL(Scheme):
             for each in blocks.values():
                 each.position = each.mini_batch.stop
             own = server.own if last else self.mean(world, {user: blocks[user] for user in users})
-            world.models((own, server.common.weights))
+            over = [self.link.deployed(blocks[user].cut) for user in users]
+            world.models((own, server.common.weights), over=over)
 
     def user(self, world: World, user: User, blocks: UserBlocks, interval: int, last: bool) -> Process[None]:
         """A round of one user, which is one mini-batch.

@@ -107,7 +107,7 @@ class HSplitLoRA(LocalTraining, Scheme):
                 backbone.forget(devices.values())
                 if costs:
                     controller.update(scores, shares, number / (world.stop.rounds or number + 1))
-            world.models(backbone.whole)
+            world.models(backbone.whole, over=[self.link.deployed(plan.cut) for plan in plans.values()])
 
     def user(
         self,
