@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from learning.adapters import Adapted, weights
+from learning.executor.shape_run import shape_run
 from learning.expert_parameters import ExpertParameters, expert_parameters
 from learning.large_models import SIZES, Large
 from learning.models import Architecture, Experts, Segment
@@ -184,7 +185,8 @@ def _width(model: Segment) -> int:
     dtype = torch.float32 if len(model.input_shape) > 1 else torch.int64
     embedding = replace(model, stop=1)
     one = torch.empty((1, *model.input_shape), dtype=dtype, device="meta")
-    return embedding(embedding.parameters(), one).shape[-1]
+    width: int = shape_run(embedding, (embedding.parameters(), one)).results.shape[-1]
+    return width
 
 
 def _named(tree: Any) -> bool:

@@ -14,20 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
+from learning.executor.layouts import Layout, result_layouts
+
 PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
 
 MAX_REMEMBERED = 1 << 16
 """Calls of operators on given shapes whose effects a process keeps."""
 META = torch.device("meta")
-
-
-class Layout(NamedTuple):
-    """Shape, strides and dtype of a tensor."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: torch.dtype
 
 
 class Effect(NamedTuple):
@@ -60,13 +54,13 @@ def applied(operator: Any, args: Any, kwargs: Any) -> tuple[Any, Effect]:
         return operator(*args, **kwargs), VIEWED
     key = operator, _sign(args), _sign(tuple(kwargs.items()))
     effect = _effects.get(key)
-    if effect is not None and effect.outputs is not None:
-        return _new(effect.outputs), effect
-    out = operator(*args, **kwargs)
-    if effect is None:
-        if len(_effects) >= MAX_REMEMBERED:
-            _effects.clear()
-        effect = _effects[key] = _effect(operator, args, kwargs, out)
+    if effect is not None:
+        return (operator(*args, **kwargs) if effect.outputs is None else _new(effect.outputs)), effect
+    layouts = result_layouts(operator, args, kwargs)
+    out = operator(*args, **kwargs) if layouts is None else _new(layouts)
+    if len(_effects) >= MAX_REMEMBERED:
+        _effects.clear()
+    effect = _effects[key] = _effect(operator, args, kwargs, out)
     return out, effect
 
 
@@ -133,11 +127,11 @@ def _are_new(results: list[Tensor], operands: list[Tensor]) -> bool:
 
 def _layouts(out: Any) -> Any:
     if isinstance(out, Tensor):
-        return Layout(tuple(out.shape), out.stride(), out.dtype)
-    return type(out)(_layouts(each) for each in out) if isinstance(out, list | tuple) else out
+        return Layout.of(out)
+    return type(out)([_layouts(each) for each in out]) if isinstance(out, list | tuple) else out
 
 
 def _new(outputs: Any) -> Any:
     if isinstance(outputs, Layout):
         return torch.empty_strided(outputs.shape, outputs.strides, dtype=outputs.dtype, device=META)
-    return type(outputs)(_new(each) for each in outputs) if isinstance(outputs, list | tuple) else outputs
+    return type(outputs)([_new(each) for each in outputs]) if isinstance(outputs, list | tuple) else outputs

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities
+from learning.executor.shape_run import shape_run
 from learning.models.architecture import Architecture, Pretrained
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
@@ -193,7 +194,7 @@ def check_logits(model: Whole, dataset: Dataset) -> None:
     one = tree_map(lambda array: array[:1].to("meta"), dataset.train.x)
     dtypes = [array.dtype for array in tree_leaves(one) if array.is_floating_point()]
     params = {name: value.to(dtypes[0] if dtypes else None) for name, value in model.parameters().items()}
-    logits, labels = model(params, one), (*dataset.train.y[:1].shape, dataset.classes)
+    logits, labels = shape_run(model, (params, one)).results, (*dataset.train.y[:1].shape, dataset.classes)
     if tuple(logits.shape) != labels:
         raise ValueError(f"the model gives logits of shape {tuple(logits.shape)}, but the labels need {labels}")
 

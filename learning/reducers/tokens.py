@@ -15,6 +15,7 @@ from torch.utils._pytree import register_pytree_node
 
 from learning.adapters import Bound, Part
 from learning.executor.deferred import to_meta_tree
+from learning.executor.shape_run import shape_run
 from learning.models import Towers
 
 
@@ -178,7 +179,7 @@ def patch_tokens(front: Part, x: Any) -> int:
         remedy = "set learning.model.class_token" if optional else "choose a learning.model that has one, such as vit"
         raise ValueError(f"tokens are selected by the class token's attention; {remedy}")
     try:
-        _, attention = to_meta_tree(front).scored(front.parameters(), to_meta_tree(x))
+        _, attention = shape_run(to_meta_tree(front).scored, (front.parameters(), to_meta_tree(x))).results
     except ValueError:
         raise ValueError("there is no attention before the cut; put learning.cut after the first layer") from None
     return int(attention.shape[1]) - 1
@@ -196,7 +197,7 @@ def check_tokens(reducer: TokenReducer, front: Part, x: Any) -> None:
         raise ValueError("tokens are reduced in one chain of blocks; leave out learning.towers")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     weights = {name: value.to(dtype) for name, value in front.parameters().items()}
-    z = to_meta_tree(front)(weights, to_meta_tree(x))
+    z = shape_run(to_meta_tree(front), (weights, to_meta_tree(x))).results
     if not isinstance(z, Tensor) or z.ndim != len(("samples", "tokens", "width")):
         raise ValueError("tokens can be reduced at the cut of a transformer only; leave out link.tokens")
 
