@@ -29,11 +29,11 @@ from netsim.faults.causes import install_faults, install_site_faults
 from netsim.journal import Journal
 from netsim.motion import Motion
 from netsim.nodes import ServerNode, UserNode
-from netsim.processor import Processor
+from netsim.processor import Processor, nominal
 from netsim.radio.band import Band
 from netsim.radio.device import Radio
 from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
-from netsim.slowdown import Slowdowns
+from netsim.slowdown import ListedSlowdowns, NoSlowdown, Slowdowns
 from netsim.station import Station
 from netsim.storage import Storage
 from netsim.streams import Streams
@@ -259,6 +259,7 @@ class Network:
         if station is not None and station >= len(self.stations):
             raise ValueError(f"{name} stands at station {station}; there are {len(self.stations)}, from 0")
         server.discipline.check(len(self.users))
+        slowdowns = self._server_slowdowns(name, server)
         processor = Processor(
             self.env,
             self.journal,
@@ -269,6 +270,8 @@ class Network:
             slots=server.slots,
             discipline=server.discipline,
             capacity=server.capacity,
+            slowdown=nominal if slowdowns is None else lambda _: slowdowns.draw(0, 0),
+            worked=partial(slowdowns.worked, 0) if slowdowns is not None and slowdowns.stateful else None,
             energy=self._energy.server_compute,
         )
         place = None if station is None else self.stations[station]
@@ -278,6 +281,16 @@ class Network:
             built.to_core = Backhaul(self.env, self.journal, "core", line)
             built.from_core = Backhaul(self.env, self.journal, name, line)
         return built
+
+    def _server_slowdowns(self, name: str, server: ServerDescription) -> Slowdowns | None:
+        """The slowdowns of a server, those of device 0 of random numbers of its own; None if it has none."""
+        law = server.slowdown
+        if isinstance(law, ListedSlowdowns):
+            raise ValueError(f"slowdown: a list is for users' devices; give {name} another flops_per_s")
+        slowdowns = Slowdowns(law, "job", self.streams.of(name))
+        if slowdowns.stateful and server.slots > 1:
+            raise ValueError(f"slowdown: {name} has {server.slots} slots; throttling needs a server with one")
+        return None if isinstance(law, NoSlowdown) else slowdowns
 
     def _edge_servers(self) -> dict[int, ServerNode]:
         """The edge servers by the number of their station."""

@@ -65,6 +65,10 @@ class ServerDescription:
     learning is that of its FLOPs or that of reading once each weight that it works with, whichever is longer (roofline
     model, as for devices). A job with few tokens is bound by memory: it takes the time of reading the weights.
     Requests with `flops` read no weights."""
+    slowdown: SlowdownLaw = field(default_factory=NoSlowdown)
+    """Distribution or recording of the slowdown of the server, the factor by which a job takes longer than at nominal
+    speed, drawn for each job. Rules that select servers or predict times do not know it. `list` is for users' devices;
+    `throttling` needs a server with one slot."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class SiteDescription(ServerDescription):
 
 @dataclass(frozen=True)
 class StragglersDescription:
-    """Stragglers: devices that work more slowly than at their nominal speed."""
+    """Stragglers: users' devices that work more slowly than at their nominal speed; for those of servers, see their
+    `slowdown`."""
 
     slowdown: SlowdownLaw = field(default_factory=NoSlowdown)
     """Distribution or recording of the slowdown, the factor by which a job takes longer than at nominal speed."""

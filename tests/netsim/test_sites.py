@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from worlds import World, flat_compute, flat_network, flat_rates_bps, world
+from worlds import Process, World, flat_compute, flat_network, flat_rates_bps, world
 
 from netsim.description import BackhaulDescription, EdgeServersDescription, SiteDescription
 from netsim.geometry import Explicit, Stations
+from netsim.slowdown import ListedSlowdowns, ShiftedExponential, Throttling
 from netsim.values import ListedPerUser
+from stats import assert_mean
 
 LINE = BackhaulDescription(rate_bps=1e6, delay_s=0.25)
 LINE_S = 0.1 + 0.25  # of 1e5 bits
@@ -115,6 +117,45 @@ def test_a_device_that_goes_away_takes_down_what_it_does_for_others() -> None:
         w.run(site.compute(5e9, "expert", user=0))
     assert w.env.now == 1.0
     assert w.rows("computations")[0]["interrupted"]
+
+
+def test_slow_servers_draw_each_job_and_each_for_itself() -> None:
+    """Mean service time by the mean 1 + 1/2 of the slowdown; no two jobs or servers share a draw, whatever the users'
+    rounds. A throttled server gets slow by its own jobs; one without slowdown has its nominal speed."""
+    slow = ShiftedExponential(shift=1.0, rate=2.0)
+    sites = {"edge": SiteDescription(1e9, station=0, slowdown=slow), "near": SiteDescription(1e9, slowdown=slow)}
+    sites |= {"hot": SiteDescription(1e9, slowdown=Throttling(time_constant_s=2.0)), "cool": SiteDescription(1e9)}
+    w = two_cells(sites=sites)
+    w.network.journal.local_round = lambda user: user  # type: ignore[method-assign,assignment,return-value]
+
+    def jobs(site: str, count: int) -> Process:
+        for number in range(count):
+            yield from w.network.sites[site].compute(1e9, "expert", user=number % 2)
+
+    w.run(jobs("edge", 400), jobs("near", 400), jobs("hot", 20), jobs("cool", 2))
+    times_s: dict[str, list[float]] = {}
+    for row in w.rows("computations"):
+        times_s.setdefault(row["node"], []).append(row["service_s"])
+    for site in ("edge", "near"):
+        assert_mean(times_s[site], 1.5)
+    assert len({*times_s["edge"], *times_s["near"]}) == 800
+    assert (times_s["hot"][0], times_s["hot"][-1]) == pytest.approx((1.0, 1 / 0.6))
+    assert times_s["cool"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        (
+            {"slowdown": ListedSlowdowns((2.0,))},
+            "slowdown: a list is for users' devices; give edge another flops_per_s",
+        ),
+        ({"slowdown": Throttling(), "slots": 2}, "slowdown: edge has 2 slots; throttling needs a server with one"),
+    ],
+)
+def test_slowdowns_that_servers_cannot_have(server: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        two_cells(sites={"edge": SiteDescription(station=0, **server)})
 
 
 def test_storage_of_sites_and_devices() -> None:
