@@ -22,7 +22,7 @@ from learning.control.experts import ExpertBudgets, divergence, importance, sele
 from learning.control.experts.budget import step_cost
 from learning.control.observation import observe
 from learning.expert_parameters import ExpertParameters, expert_parameters
-from learning.models import Experts, Segment, Vit
+from learning.models import Experts, Gpt, Segment, Vit
 from learning.optimisers import Adam, Sgd
 from learning.schemes import FedAvg, HFedMoE
 from learning.schemes.hfedmoe import aggregation, training
@@ -267,6 +267,24 @@ def test_activity_counts_pairs_of_token_and_expert() -> None:
         sum(bool(active[p]) for p in pairs),
         BATCH * TOKENS * TOP_K * DEPTH,
     ]
+
+
+def test_a_step_on_texts_is_one_of_plain_autograd_if_the_budget_lasts() -> None:
+    """Next characters of texts: every character is a token, and counts for the use of experts."""
+    length, vocabulary, model = 6, 11, Gpt(8, DEPTH, 2, experts=Experts(EXPERTS, TOP_K))
+    segment = Segment(model, (length,), vocabulary, 0, DEPTH + 2)
+    weights = segment.initial(FakeStreams(), torch.float64)
+    text = torch.randint(vocabulary, (BATCH, length + 1), generator=torch.Generator().manual_seed(4))
+    x, y = text[:, :-1], text[:, 1:]
+    rule = training.Selection("importance", 0.5, 0.1, "model", "output")
+    work = segment, Sgd(0.3), rule, expert_parameters(segment), weights, Sgd(0.3).init(weights), x, y
+    after, _, used, activity = training.step(*work, torch.tensor(DEPTH * EXPERTS), None)
+    leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    F.cross_entropy(segment(leaves, x).flatten(0, 1), y.flatten()).backward()
+    assert distance(after, {n: p.detach() - 0.3 * p.grad for n, p in leaves.items() if p.grad is not None}) < 1e-12
+    probabilities, _ = segment.routed(weights, x)
+    assert torch.allclose(used[0], probabilities.flatten(1, -2).mean(1), rtol=1e-12)
+    assert activity[3] == BATCH * length * TOP_K * DEPTH
 
 
 # --- oracle 1 and other degenerate cases
