@@ -63,6 +63,14 @@ class Rows(Leaf):
         chosen = source.index_select(0, torch.from_numpy(self.indices.reshape(-1)))
         return chosen.reshape(*self.indices.shape, *source.shape[1:])
 
+    @staticmethod
+    def stacked(leaves: Sequence[Rows]) -> Tensor:
+        """The values of several leaves of equal shape, gathered at once where they are of one array."""
+        first = leaves[0]
+        if any((leaf.dataset, leaf.split, leaf.field) != (first.dataset, first.split, first.field) for leaf in leaves):
+            return Leaf.stacked(leaves)
+        return Rows(first.dataset, first.split, first.field, np.stack([leaf.indices for leaf in leaves])).tensor()
+
     def _source(self) -> Tensor:
         split = self.dataset.train if self.split == "train" else self.dataset.test
         return split.arrays[self.field]

@@ -200,11 +200,13 @@ class Executor(ABC):
         return self._handles(job, plan.profile.outputs)
 
     def _handles(self, job: Job, outputs: tuple[Spec, ...]) -> Any:
-        handles: list[Deferred[Any]] = []
+        handles: list[Any] = []
         first = 0
         for spec in outputs:
             last = first + len(spec.leaves)
-            handles.append(Deferred(job, first, last, spec))
+            # A result without tensors, such as the state of plain SGD, is known: it is the same before the first step
+            # and after, and so users in their first round do what all others do.
+            handles.append(Deferred(job, first, last, spec) if spec.leaves else spec.tree)
             first = last
         return tuple(handles) if len(handles) > 1 else handles[0]
 

@@ -48,6 +48,11 @@ class Leaf(ABC):
     def tensor(self) -> Tensor:
         """The values."""
 
+    @staticmethod
+    def stacked(leaves: Sequence[Any]) -> Tensor:
+        """The values of several leaves of this class and of equal shape as one tensor (leaves, *shape)."""
+        return torch.stack([leaf.tensor() for leaf in leaves])
+
 
 class Spec:
     """Shapes and dtypes of a tree of tensors: enough for the size of a message and for the cost of a step.
@@ -102,7 +107,7 @@ class Job:
         self.identity = identity
         """Content key of the result; None without a store."""
         self.children: list[ReferenceType[Job]] = []
-        self.result: list[Tensor] | None = None
+        self.result: Sequence[Tensor] | None = None
         self.waiting = 0
 
     def unfinished_parents(self) -> list[Job]:
@@ -140,7 +145,7 @@ class Deferred(Generic[T_co]):
     def tensors(self) -> list[Tensor]:
         """The tensors of a value that has been computed."""
         assert self.job.result is not None
-        return self.job.result[self.first : self.last]
+        return list(self.job.result[self.first : self.last])
 
 
 Value: TypeAlias = T | Deferred[T]

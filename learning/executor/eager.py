@@ -18,5 +18,5 @@ class Eager(LazyExecutor):
 
     def _run(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._finish(job, call(job, map(aligned, operands(job))))
+            self._finish(job, [result.contiguous() for result in call(job, map(aligned, operands(job)))])
         self.run += len(jobs)

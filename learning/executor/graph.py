@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
@@ -93,9 +94,9 @@ class LazyExecutor(Executor):
         jobs = [job for job in ready if job is demanded or not self._has(job)]
         return jobs if demanded in jobs else [*jobs, demanded]  # left out before, and gone from the store since
 
-    def _finish(self, job: Job, result: list[Tensor]) -> None:
-        """Give a job its result, release its operands, and queue those of its children that became ready."""
-        job.result = [tensor.contiguous() for tensor in result]  # as the store would give it back
+    def _finish(self, job: Job, result: Sequence[Tensor]) -> None:
+        """Give a job its result, of contiguous tensors, release its operands, and queue its children that are ready."""
+        job.result = result
         job.leaves = []
         for reference in job.children:
             child = reference()
@@ -123,6 +124,6 @@ class LazyExecutor(Executor):
         """Write to the store those results that it lacks."""
         if self.store is None:
             return
-        new = {job.identity: job.result for job in jobs if job.identity and job.result and not self._has(job)}
+        new = {job.identity: list(job.result) for job in jobs if job.identity and job.result and not self._has(job)}
         if new:
             self.store.put(list(new.items()))

@@ -155,13 +155,16 @@ def named(each):
 
 @pytest.mark.parametrize(("operation", "model"), PAIRS, ids=named)
 def test_bits_do_not_depend_on_the_group(operation, model, prepared, monkeypatch):
+    """Nor on whether it is captured: the third call of small groups, and all further ones, are kernels alone."""
     jobs = [calls(operands)[operation] for operands in prepared[model]]
     results = {}
+    monkeypatch.setattr("learning.executor.batched.CAPTURED_CALL", 2)
     for size in SIZES:
         monkeypatch.setattr("learning.executor.batched.LARGEST_GROUP", size)
         executor = Batched()
         results[size] = tree_leaves(executor.value([executor.submit(operation, *job) for job in jobs]))
         assert set(executor.groups) == {(operation.__name__, each) for each in grouped(size, jobs[0])}
+        assert executor.captured == sum(max(0, alike - 2) for alike in executor.groups.values())
     together = results.pop(JOBS)
     assert len(together) >= JOBS
     for size, others in results.items():
