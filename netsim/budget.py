@@ -17,7 +17,7 @@ from netsim.radio.fidelity import Slots
 from netsim.radio.interference import Powers
 from netsim.radio.link import RadioLink
 from netsim.streams import Streams
-from netsim.units import MAX_DB, from_db, to_db, watts
+from netsim.units import MAX_DB, MIN_RECURRING_S, from_db, to_db, watts
 
 LinkDirection = Literal["up", "down"]
 """Uplink or downlink."""
@@ -146,12 +146,21 @@ class LinkBudget:
         return self.power_w(direction, user) * float(powers.gains[user, station]) / noise_w_per_hz
 
     def _fading_of(self, direction: LinkDirection) -> Gains:
-        """Fading over the resource blocks of a band. Raises ValueError if a band at slot level has recorded rates."""
+        """Fading over the resource blocks of a band.
+
+        Raises ValueError if its blocks are too short, or if a band at slot level has recorded rates.
+        """
         channel, band = self._network.channel, self._bands[direction]
         blocks = band.fidelity.resource_blocks if isinstance(band.fidelity, Slots) else None
         if blocks is not None and self._recordings[direction] is not None:
             raise ValueError(f"the {direction}link has recorded rates, so its band cannot be simulated slot by slot")
-        return channel.fading.at(channel.carrier_ghz * 1e9, resource_blocks_hz(band.bandwidth_hz, blocks))
+        gains = channel.fading.at(channel.carrier_ghz * 1e9, resource_blocks_hz(band.bandwidth_hz, blocks))
+        if gains.coherence_time_s < MIN_RECURRING_S:
+            raise ValueError(
+                f"a fading block lasts {gains.coherence_time_s:.3g} s, for the Doppler shift; "
+                f"at least {MIN_RECURRING_S:g} s are allowed"
+            )
+        return gains
 
     def _gains(self, user: int) -> list[float]:
         return [from_db(self._antennas_db - each.total_db) for each in self._attenuations[user]]

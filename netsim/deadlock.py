@@ -1,4 +1,4 @@
-"""Deadlocks: which processes wait for which events when no scheduled event is left."""
+"""Deadlocks: which processes wait for which events when no scheduled event is left, or when time stands still."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ ROOT = Path(__file__).parents[1]
 
 
 def describe(env: simpy.Environment) -> str:
-    """Return one sentence about a deadlock: which users are out of range, and which processes wait for what.
+    """Return one sentence about a deadlock: which users are out of range, and which processes wait for what."""
+    out_of_range = sorted({sentence for process in _alive(env) for sentence in _out_of_range(process)})
+    first = f"{_listed(out_of_range)}; " if out_of_range else ""
+    return f"{first}nothing is going to happen any more, and the scheme has not ended: {waiting(env)}"
 
-    The processes of `env` are found among all objects in memory, so that runs without a deadlock keep no list of them.
-    """
+
+def waiting(env: simpy.Environment) -> str:
+    """Return which processes wait for what, in words."""
+    return _listed(sorted(_sentence(process) for process in _alive(env)))
+
+
+def _alive(env: simpy.Environment) -> list[simpy.Process]:
+    """The processes that have not ended, found among all objects in memory: other runs need no list of them."""
     # `type` instead of `isinstance`, which would evaluate the attributes of lazy proxies
     processes = [each for each in gc.get_objects() if issubclass(type(each), simpy.Process)]
-    alive = [process for process in processes if process.env is env and process.is_alive]
-    out_of_range = sorted({sentence for process in alive for sentence in _out_of_range(process)})
-    waiting = sorted(_sentence(process) for process in alive)
-    first = f"{_listed(out_of_range)}; " if out_of_range else ""
-    return f"{first}nothing is going to happen any more, and the scheme has not ended: {_listed(waiting)}"
+    return [process for process in processes if process.env is env and process.is_alive]
 
 
 def _listed(sentences: list[str]) -> str:

@@ -36,6 +36,8 @@ class Trace:
             tables: names of the tables to keep; rows of others are dropped. None keeps all tables.
         """
         self.directory = directory
+        self.writing = False
+        """True while buffered rows are written, when no exception may come from outside, such as by a signal."""
         kept = [table for table in TABLES if tables is None or table in tables]
         self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in kept}
         self._parts: dict[str, list[Path | pa.Table]] = {table: [] for table in kept}
@@ -79,6 +81,7 @@ class Trace:
         return {table: self._merge(table) for table in self._parts}
 
     def _write(self, table: str) -> None:
+        self.writing = True
         rows, schema = self._pending[table], TABLES[table]
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -92,6 +95,7 @@ class Trace:
             with _appearing(path) as hidden:
                 pq.write_table(part, hidden)
             parts.append(path)
+        self.writing = False
 
     def _read(self, table: str) -> Iterator[pa.Table]:
         for part in self._parts[table]:

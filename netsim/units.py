@@ -3,7 +3,7 @@
 from math import log10
 from typing import Annotated
 
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 
 LIGHT_M_PER_S = 299_792_458.0
 """Speed of light in vacuum."""
@@ -14,6 +14,13 @@ several factors do not overflow."""
 
 Decibels = Annotated[float, Interval(ge=-MAX_DB, le=MAX_DB)]
 """A number in dB, dBi, dBm or dBm/Hz."""
+
+MIN_RECURRING_S = 1e-6
+"""Shortest time in seconds from one thing that recurs to the next, such as fading blocks or positions: nothing that is
+simulated here changes faster, and a million of them in a simulated second can still be computed."""
+
+RecurringSeconds = Annotated[float, Ge(MIN_RECURRING_S)]
+"""A time in seconds after which something recurs."""
 
 NonNegativeDecibels = Annotated[float, Interval(ge=0, le=MAX_DB)]
 """A number in dB or dBi that is not negative."""

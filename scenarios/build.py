@@ -35,6 +35,7 @@ from netsim.streams import Streams
 from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
 from scenarios.field_errors import BUILD_ERRORS, field_error, field_errors, offending_field
+from scenarios.limits import check_links, check_model, check_sizes, check_traffic
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
@@ -68,9 +69,10 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         limited: whether to check that the work of each user fits into the memory of its device.
 
     Raises:
-        FieldError: fields do not fit each other or the data, or data are missing.
+        FieldError: fields do not fit each other, the data or the limits, or data are missing.
         RunFailed: memory is limited, and the trial round that measures the memory fails.
     """
+    check_sizes(scenario)
     env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
     try:
         network = _network(scenario, env, streams)
@@ -78,6 +80,8 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         path = offending_field(scenario, lambda variant: _network(variant, simpy.Environment(), streams))
         raise field_error(path, problem) from problem
     traffic = _traffic(network, scenario.traffic) if scenario.traffic else None
+    if scenario.traffic:
+        check_traffic(scenario.traffic, network, learning.stop.time_s if learning else None, scenario.limits)
     if learning is None:
         return Simulation(env, network, None, traffic.run(None) if traffic else None)
     with field_errors("compute", "devices", "on_out_of_memory"):
@@ -85,6 +89,8 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
             raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
+    scalars = sum(parameter.numel() for parameter in material.model.parameters().values())
+    check_model(scalars, getattr(torch, learning.precision).itemsize, scenario.limits)
     if learning.charge_as is not None and isinstance(material.model, Segment):
         with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
@@ -107,7 +113,9 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
     journal = Journal(env, Trace(None))
-    return Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+    network = Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+    check_links(network, scenario.limits)
+    return network
 
 
 def _traffic(network: Network, described: TrafficDescription) -> Traffic:

@@ -14,8 +14,10 @@ from learning.description import LearningDescription
 from learning.executor import EXECUTORS
 from learning.executor.dry import NeedsValues
 from learning.stop import Stop
+from netsim.tables import TABLES
 from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
+from scenarios.limits import beyond_events, check_sizes
 from scenarios.progress import RunningTotals
 from scenarios.run import Result, simulate
 from scenarios.schema import Scenario, TraceDescription
@@ -43,6 +45,10 @@ class RunCost:
     """Bits sent by all users per round."""
     downlink_bits: float
     """Bits sent to all users per round."""
+    events: float
+    """Events of the simulation per round."""
+    tables_bytes: float
+    """Size per round of the rows of all tables in memory; files are compressed."""
     flops: float
     """FLOPs of users and servers per round."""
     wall_time_s: float | None
@@ -63,10 +69,11 @@ def predict(scenario: Scenario) -> RunCost | str:
         The cost, or a sentence that says why it is unknown.
 
     Raises:
-        ScenarioError: the scenario does not fit its data.
+        ScenarioError: the scenario does not fit its data or its limits.
         RunFailed: one of the first rounds fails, as it would in the run.
         KeyboardInterrupt: the prediction was interrupted.
     """
+    check_sizes(scenario)
     build(without_values(scenario))  # with values, pretraining would be computed
     learning = scenario.learning
     if learning is None:
@@ -78,16 +85,25 @@ def predict(scenario: Scenario) -> RunCost | str:
             return f"the cost is unknown: a trial round {failure}"
         raise
     reached = probe.reached
+    events, tables_bytes = probe.events / reached.rounds, sum(probe.table(name).nbytes for name in TABLES)
     time_s, flops = (
         _sum(probe, table, column) / reached.rounds
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
+    rounds = _rounds(learning.stop, time_s)
+    if rounds is not None and learning.stop.accuracy is None and events * rounds > scenario.limits.events:
+        by_rounds = rounds == learning.stop.rounds
+        what = f"{rounds} rounds" if by_rounds else f"{learning.stop.time_s:.4g} s"
+        path = ("learning", "stop", "rounds" if by_rounds else "time_s")
+        raise beyond_events(path, what, events * rounds, scenario.limits)
     watch = _timed(scenario, learning) if flops <= MAX_PROBED_FLOPS else None
     return RunCost(
-        rounds=_rounds(learning.stop, time_s),
+        rounds=rounds,
         simulated_time_s=time_s,
         uplink_bits=reached.uplink_bits / reached.rounds,
         downlink_bits=reached.downlink_bits / reached.rounds,
+        events=events,
+        tables_bytes=tables_bytes / reached.rounds,
         flops=flops,
         wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
         pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,

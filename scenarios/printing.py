@@ -200,6 +200,8 @@ def print_cost(cost: RunCost | str) -> None:
         "simulated time": (cost.simulated_time_s, "s"),
         "uplink": (cost.uplink_bits, "bits"),
         "downlink": (cost.downlink_bits, "bits"),
+        "events": (cost.events, ""),
+        "tables, uncompressed": (cost.tables_bytes, "bytes"),
         "computation": (cost.flops, "FLOPs"),
         "wall time": (cost.wall_time_s, "s"),
     }

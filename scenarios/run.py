@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from traceback import format_exception
-from types import FrameType
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -24,10 +22,12 @@ from netsim import deadlock
 from netsim.trace import Trace
 from scenarios.build import build
 from scenarios.directory import RunDirectory
-from scenarios.errors import RunFailed, Stalled, one_line, original
+from scenarios.errors import RunFailed, ScenarioError, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
 from scenarios.sanity import spans, unasked, warnings
 from scenarios.schema import Scenario, resolved
+from scenarios.signals import interruptions
+from scenarios.watch import BETWEEN_LOOKS, Watch
 
 BETWEEN_TICKS_S = 0.1
 """Minimum wall time between two calls of `Observer.ticked`."""
@@ -52,6 +52,8 @@ class Result:
     """Number of devices that will never return; a run ends early if that is all of them."""
     operations: Mapping[str, int]
     """Number of torch operations: `asked` (requested), `run` (executed) and `stored` (found in the result cache)."""
+    events: int
+    """Number of events of the simulation."""
     tables: Mapping[str, Any]
     """Number of rows and content hash of each table, by name."""
     warnings: Sequence[str]
@@ -80,7 +82,8 @@ def simulate(
 ) -> Result:
     """Run a scenario.
 
-    SIGINT or SIGTERM ends the run between two events with status `interrupted`; a second signal ends it at once.
+    SIGINT or SIGTERM ends the run with status `interrupted`: between two events, or within one that takes more than a
+    second; a second signal ends it at once. What was recorded before can be read.
 
     Args:
         scenario: what to simulate.
@@ -93,7 +96,8 @@ def simulate(
         Outcome and tables.
 
     Raises:
-        ScenarioError: the scenario does not fit its data, or `out` cannot hold a run; no older run is touched.
+        ScenarioError: the scenario does not fit its data or its limits, or `out` cannot hold a run. No older run is
+            touched, unless it is only seen in the first moments of the run that it would exceed its limits.
         RunFailed: an error during the run; what was recorded before it can be read.
     """
     with one_thread():
@@ -107,7 +111,7 @@ class _Run:
         self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None, store: Store | None
     ) -> None:
         self.scenario, self.directory = scenario, directory
-        self.totals = RunningTotals()
+        self.totals, self.events = RunningTotals(), 0
         self.observers: list[Observer] = [self.totals, *([observer] if observer else [])]
         self.begun_s = time.monotonic()
         self.simulation = build(scenario, store)  # rejects what does not fit before an older run is touched
@@ -126,6 +130,9 @@ class _Run:
             status = self._advance()
             self.simulation.network.record_end()
             about = self._record(status, self.trace.close())
+        except ScenarioError as error:  # found in the first moments of the run
+            self._failure(error)
+            raise
         except Exception as error:
             raise self._failure(error) from error
         return Result(
@@ -135,6 +142,7 @@ class _Run:
             reached=self.totals,
             devices_gone=about["devices_gone"],
             operations=about["operations"],
+            events=self.events,
             tables=about["tables"],
             warnings=about["warnings"],
             directory=self.directory.path if self.directory else None,
@@ -150,11 +158,17 @@ class _Run:
         """Process events until the scheme ends or a signal arrives, and return how the run ended."""
         env, process = self.simulation.env, self.simulation.process
         ended = env.process(process) if process else env.timeout(0)
-        next_tick_s = 0.0
+        watch = Watch(self.scenario, self.simulation.network, self.totals)
+        next_tick_s, latest_s = 0.0, self.scenario.limits.simulated_time_s
         try:
-            with interruptions() as interrupted:
+            with interruptions(lambda: self.trace.writing) as interrupted:
                 while not (ended.processed or interrupted()):
+                    if latest_s < env.peek() < inf:
+                        raise watch.too_late()
                     env.step()
+                    self.events += 1
+                    if self.events % BETWEEN_LOOKS == 0:
+                        watch.look()
                     if time.monotonic() >= next_tick_s:
                         next_tick_s = time.monotonic() + BETWEEN_TICKS_S
                         for observer in self.observers:
@@ -242,27 +256,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def interruptions() -> Iterator[Callable[[], bool]]:
-    """Context of a function that returns True after SIGINT or SIGTERM; a second signal raises KeyboardInterrupt.
-
-    Only the main thread receives signals; in other threads the function always returns False.
-    """
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from learning.description import LearningDescription
 from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription, TrafficDescription
@@ -41,6 +41,19 @@ class TraceDescription:
 
 
 @dataclass(frozen=True)
+class LimitsDescription:
+    """Limits of a run. A scenario that needs more is rejected, as far as that is known before the run or in its first
+    moments: mostly a number is wrong, in unit or sign, and the run would not end within anybody's patience."""
+
+    events: Annotated[float, Gt(0)] = 1e9
+    """Events of the simulation, which take a day to compute (our choice): messages, jobs, requests, mini-batches."""
+    simulated_time_s: Annotated[float, Gt(0)] = 3.15576e9
+    """Simulated seconds (our choice: a century)."""
+    memory_bytes: Annotated[float, Gt(0)] | None = None
+    """Memory for users and model in bytes; null is the memory of the machine."""
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One experiment: a wireless network, the users' devices, and their learning or traffic."""
 
@@ -67,6 +80,9 @@ class Scenario:
 
     trace: TraceDescription = field(default_factory=TraceDescription)
     """The tables that the run records."""
+
+    limits: LimitsDescription = field(default_factory=LimitsDescription)
+    """Events, simulated time and memory beyond which the scenario is rejected."""
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -1,7 +1,8 @@
-"""Handling of SIGINT and SIGTERM, which end a command and all processes that it has started."""
+"""Handling of SIGINT and SIGTERM, which end a run, or a command and all processes that it has started."""
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
@@ -19,6 +20,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GRACE_S = 3.0
 """Wall time between SIGTERM and SIGKILL for a process that is to end."""
+
+EVENT_S = 1.0
+"""Wall time that the present event of a run gets to end after the first signal."""
 
 POLL_INTERVAL_S = 0.1
 """Wall time between two checks of the processes."""
@@ -38,6 +42,39 @@ def exiting_on_signal() -> Iterator[None]:
 
     with _handled_by(leave):
         yield
+
+
+@contextmanager
+def interruptions(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Context of a function that returns True after a signal.
+
+    If the context is not left within EVENT_S, KeyboardInterrupt is raised in it, and so it is at a second signal.
+    Only the main thread receives signals; in other threads the function always returns False.
+
+    Args:
+        busy: returns True while no exception may be raised; it is then raised as soon as that is over.
+    """
+    received: list[int] = []
+    left = threading.Event()
+
+    def insist() -> None:
+        while not left.wait(POLL_INTERVAL_S if len(received) > 1 else EVENT_S):
+            _thread.interrupt_main(SIGNALS[0])
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            insistent.start()
+        elif not (busy() or left.is_set()):
+            del received[1:]  # another chance to end by itself
+            raise KeyboardInterrupt
+
+    insistent = threading.Thread(target=insist, daemon=True)
+    with _handled_by(receive):
+        try:
+            yield lambda: bool(received)
+        finally:
+            left.set()
 
 
 @contextmanager

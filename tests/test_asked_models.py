@@ -105,7 +105,7 @@ def test_what_cannot_be_asked_is_refused_before_the_run(cell: Cell, scheme: dict
         ({"learning.adapter": {"rank": 2}}, r"learning\.scheme: nothing is trained; leave out learning\.adapter"),
         ({"learning.model": "mlp"}, r"learning\.scheme: .*choose vit or gpt, with experts"),
         ({"learning.stop": {"accuracy": 0.5, "rounds": 2}}, r"stop\.accuracy is never reached, as nothing is trained"),
-        ({"learning.scheme.period_s": 0}, r"period_s=0: found 0; a number > 0 is allowed"),
+        ({"learning.scheme.period_s": 0}, r"period_s=0: found 0; a number >= 0.001 is allowed"),
     ],
 )
 def test_scenarios_that_do_not_fit_the_scheme_are_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -16,7 +16,7 @@ from scenarios.schema import Scenario, interpret, parts
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 FILES = ["quickstart.yaml", "serving.yaml", "edge_cloud.yaml", "recorded_drive.yaml", "papers/fedsl_pq.yaml"]
-EXTREMES: dict[type, tuple[float, ...]] = {int: (-1, 0), float: (-1.0, 0.0, 1e-300, 1e300)}
+EXTREMES: dict[type, tuple[float, ...]] = {int: (-1, 0, 10**12), float: (-1.0, 0.0, 1e-300, 1e300)}
 
 Where = tuple[str, ...]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from learning.data.dataset import Dataset, Split, assemble
@@ -28,7 +28,7 @@ class Banking77:
 
     # Casanueva et al., Efficient intent detection with dual sentence encoders, 2020.
 
-    length: Annotated[int, Ge(1)] = 32
+    length: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     """Tokens per sample; longer questions are truncated, shorter ones padded with 0."""
 
     tokenizer: str = "characters"

@@ -43,19 +43,19 @@ class Restaurants:
     # In the manner of the E2E NLG challenge (Novikova et al., arXiv 1706.09254). Sentences are alike everywhere; names,
     # dishes and landmarks are the town's own, so that a town whose text was never seen is badly predicted.
 
-    length: Annotated[int, Ge(1)] = 64
+    length: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     """Characters per sample."""
 
-    towns: Annotated[int, Ge(1)] = 10
+    towns: Annotated[int, Interval(ge=1, le=1_000_000)] = 10
     """Number of towns."""
 
     first: Annotated[int, Ge(0)] = 0
     """Number of the first town; a town with a given number is the same in all data sets."""
 
-    restaurants: Annotated[int, Ge(1)] = 8
+    restaurants: Annotated[int, Interval(ge=1, le=1_000_000)] = 8
     """Restaurants per town."""
 
-    sentences: Annotated[int, Ge(1)] = 600
+    sentences: Annotated[int, Interval(ge=1, le=1_000_000)] = 600
     """Sentences per town."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.1

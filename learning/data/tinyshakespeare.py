@@ -22,7 +22,7 @@ class TinyShakespeare:
 
     # Karpathy's char-rnn extract. A sample is a window of a role's own text and, as labels, the window one further.
 
-    length: Annotated[int, Ge(1)] = 64
+    length: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     """Characters per sample."""
 
     min_characters: Annotated[int, Ge(1)] = 2000

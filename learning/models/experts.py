@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Interval, Le, MinLen
 from torch import Tensor, nn
 
 from learning.models.projection import Projection
@@ -45,7 +45,7 @@ class Experts:
     expansion: Annotated[float, Gt(0)] | None = None
     """Width of the hidden layer of an expert, in multiples of the model's width (default: the model's `expansion`)."""
 
-    shared: Annotated[int, Ge(0)] = 0
+    shared: Annotated[int, Interval(ge=0, le=1024)] = 0
     """Number of shared experts, which compute all tokens without a gate (DeepSeekMoE: Dai et al., arXiv 2401.06066)."""
 
     layers: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] | None = None

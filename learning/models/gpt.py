@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from learning.models.experts import Experts
@@ -16,16 +16,16 @@ class Gpt:
 
     # Radford et al., Language models are unsupervised multitask learners, 2019.
 
-    width: Annotated[int, Ge(1)] = 64
+    width: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     """Dimension of a token's embedding."""
 
-    depth: Annotated[int, Ge(1)] = 4
+    depth: Annotated[int, Interval(ge=1, le=1000)] = 4
     """Number of transformer layers."""
 
     heads: Annotated[int, Ge(1)] = 4
     """Attention heads; must divide `width`."""
 
-    expansion: Annotated[int, Ge(1)] = 4
+    expansion: Annotated[int, Interval(ge=1, le=1000)] = 4
     """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
 
     experts: Experts | None = None

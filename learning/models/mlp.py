@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import prod
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Interval
 from torch import nn
 
 
@@ -13,7 +13,7 @@ from torch import nn
 class Mlp:
     """Multi-layer perceptron with ReLU; one block a layer."""
 
-    hidden: tuple[Annotated[int, Gt(0)], ...] = (64, 64)
+    hidden: tuple[Annotated[int, Interval(ge=1, le=1_000_000)], ...] = (64, 64)
     """Widths of the hidden layers; an empty list gives multinomial logistic regression."""
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:

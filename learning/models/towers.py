@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from learning.data.dataset import Dataset
@@ -27,7 +27,7 @@ class Tower:
 
     model: Architecture
     """The model of the modality's arrays, as a sequence of blocks."""
-    features: Annotated[int, Ge(1)] = 32
+    features: Annotated[int, Interval(ge=1, le=1_000_000)] = 32
     """Width of its output."""
 
 

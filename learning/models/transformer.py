@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from learning.models.projection import Projection
@@ -59,16 +59,16 @@ class Transformer:
     folder: Annotated[str, Path] | None = None
     """Folder with config.json and weights, or `package:NAME` for a Python package that carries them in `model`."""
 
-    width: Annotated[int, Ge(1)] = 64
+    width: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     """Dimension of a token's embedding; where a folder is given, this and all following fields are not used."""
 
-    depth: Annotated[int, Ge(1)] = 4
+    depth: Annotated[int, Interval(ge=1, le=1000)] = 4
     """Number of layers."""
 
     heads: Annotated[int, Ge(1)] = 4
     """Attention heads; must divide `width`."""
 
-    vocabulary: Annotated[int, Ge(2)] = 512
+    vocabulary: Annotated[int, Interval(ge=2, le=10_000_000)] = 512
     """Tokens that a BERT knows; 0 is padding. A GPT-2 knows those that it predicts."""
 
     patch: Annotated[int, Ge(1)] = 4

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Interval, MinLen
 from torch import nn
 
 from learning.models.architecture import pooled_side
@@ -32,10 +32,10 @@ class Vgg:
     # Simonyan and Zisserman, arXiv 1409.1556; GroupNorm because averaging models corrupts the running statistics of
     # BatchNorm.
 
-    channels: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (32, 64, 128)
+    channels: Annotated[tuple[Annotated[int, Interval(ge=1, le=1_000_000)], ...], MinLen(1)] = (32, 64, 128)
     """Channels of each stage; every stage halves height and width."""
 
-    convolutions: Annotated[int, Ge(1)] = 2
+    convolutions: Annotated[int, Interval(ge=1, le=1000)] = 2
     """3x3 convolutions in each stage."""
 
     groups: Annotated[int, Ge(1)] = 8

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from learning.models.experts import Experts, MixtureOfExperts
@@ -20,16 +20,16 @@ class Vit:
     patch: Annotated[int, Ge(1)] = 4
     """Side of a square patch in pixels; must divide height and width of the image."""
 
-    width: Annotated[int, Ge(1)] = 64
+    width: Annotated[int, Interval(ge=1, le=1_000_000)] = 64
     """Dimension of a token."""
 
-    depth: Annotated[int, Ge(1)] = 4
+    depth: Annotated[int, Interval(ge=1, le=1000)] = 4
     """Number of transformer layers."""
 
     heads: Annotated[int, Ge(1)] = 4
     """Attention heads; must divide `width`."""
 
-    expansion: Annotated[int, Ge(1)] = 2
+    expansion: Annotated[int, Interval(ge=1, le=1000)] = 2
     """Width of the hidden layer of the feed-forward part, in multiples of `width`."""
 
     class_token: bool = False

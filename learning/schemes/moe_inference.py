@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 
 from learning.control.placement.controller import CloudOnly, ExpertPlacement
 from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
@@ -66,12 +66,12 @@ class MoeInference(Scheme):
     null fetches nothing ahead. Table `prefetches`."""
     routing: Routing = UniformRouting()
     """Routing distribution that replaces the choice of the gates in dry runs."""
-    prompt_tokens: Annotated[int, Ge(1)] | None = None
+    prompt_tokens: Annotated[int, Interval(ge=1, le=1_000_000)] | None = None
     """Tokens of a prompt, the first of a test sample (default: as many as leave room for the output); only of texts."""
-    output_tokens: Annotated[int, Ge(1)] = 1
+    output_tokens: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
     """Tokens that are generated for a request, each the most likely one (greedy decoding). The first is compared with
     the true next token. An image has one output, its class."""
-    period_s: Annotated[float, Gt(0)] = 10.0
+    period_s: Annotated[float, Ge(1e-3)] = 10.0
     """Duration of a reporting period in seconds."""
 
     serves = True

@@ -23,7 +23,7 @@ from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.rate_recordings import RateRecording
 from netsim.radio.scheduling import EqualShares, SchedulingPolicy
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
-from netsim.units import Decibels, NonNegativeDecibels
+from netsim.units import MAX_DB, Decibels, NonNegativeDecibels, RecurringSeconds
 from netsim.values import ConstantPerUser, PerUser
 
 
@@ -88,7 +88,7 @@ class ChannelDescription:
     """Recorded rates of the whole uplink band, which replace path loss, fading and rate law; null is no recording."""
     downlink_recording: RateRecording | None = None
     """Recorded rates of the whole downlink band, which replace path loss, fading and rate law; null is no recording."""
-    noise_dbm_per_hz: Decibels = -174.0
+    noise_dbm_per_hz: Annotated[float, Interval(ge=-MAX_DB, le=0)] = -174.0
     """Thermal noise power density in dBm/Hz (-174 at 290 K)."""
 
 
@@ -96,7 +96,7 @@ class ChannelDescription:
 class BandDescription:
     """The band of a station in one direction."""
 
-    bandwidth_mhz: Annotated[float, Gt(0)] = 10.0
+    bandwidth_mhz: Annotated[float, Interval(ge=1e-4, le=100_000)] = 10.0
     """Bandwidth in MHz."""
     scheduler: SchedulingPolicy = field(default_factory=EqualShares)
     """Scheduling policy: how the band is divided among ongoing transfers."""
@@ -168,7 +168,7 @@ class MobilityDescription:
 
     model: Mobility = field(default_factory=RandomWaypoint)
     """Mobility model: the users' paths and speeds."""
-    interval_s: Annotated[float, Gt(0)] = 0.1
+    interval_s: RecurringSeconds = 0.1
     """Simulated seconds between updates of positions and mean gains, which are constant in between."""
     min_distance_m: Annotated[float, Ge(0)] = 10.0
     """Minimum horizontal distance to a station in metres: closer users have the path loss of this distance (TR 38.901

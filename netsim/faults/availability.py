@@ -12,6 +12,7 @@ from annotated_types import Gt
 from scipy.special import gammaincinv
 
 from netsim.streams import Streams
+from netsim.units import RecurringSeconds
 from netsim.values import ConstantPerUser, PerUser
 
 Span = tuple[float, float]
@@ -53,9 +54,9 @@ class OnOffAvailability:
     and wide-area distributed computing environments, Euro-Par 2005.
     """
 
-    mean_on_s: Annotated[float, Gt(0)] = 600.0
+    mean_on_s: RecurringSeconds = 600.0
     """Mean time for which a device is available, in seconds (our choice)."""
-    mean_off_s: Annotated[float, Gt(0)] = 60.0
+    mean_off_s: RecurringSeconds = 60.0
     """Mean time for which a device is away, in seconds (our choice)."""
     on_shape: Annotated[float, Gt(0)] = 1.0
     """Weibull shape of the times available; 1 is exponential, below 1 has a heavier tail."""
@@ -93,9 +94,9 @@ class DailyAvailability:
 
     away_from_s: PerUser = field(default_factory=lambda: ConstantPerUser(7 * 3600.0))
     """Time of day at which a device leaves, in seconds from the beginning of the day (our choice)."""
-    away_for_s: Annotated[float, Gt(0)] = 16 * 3600.0
+    away_for_s: RecurringSeconds = 16 * 3600.0
     """Duration of the absence in seconds (our choice)."""
-    day_s: Annotated[float, Gt(0)] = 24 * 3600.0
+    day_s: RecurringSeconds = 24 * 3600.0
     """Length of a day in seconds."""
 
     def __post_init__(self) -> None:

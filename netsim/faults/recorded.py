@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt, MinLen
+from annotated_types import MinLen
 
 from netsim.faults.availability import Span
 from netsim.recordings import Recording, TimeOrigin
 from netsim.streams import Floats, Streams
+from netsim.units import RecurringSeconds
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class RecordedAvailability:
     file: Annotated[str, MinLen(1), Path]
     """A Parquet file or a folder of them, or a CSV file with a header line: columns user (numbers or names), time_s
     (seconds, timestamps, times of day or durations) and state."""
-    repeat_s: Annotated[float, Gt(0)] | None = None
+    repeat_s: RecurringSeconds | None = None
     """Period in seconds with which the recording repeats; null is once, after which a device stays in the state of its
     last row, even if that is away."""
     time_origin: TimeOrigin = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 from typing import Annotated, Protocol
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Gt, Interval, MinLen
 
 from netsim.geometry.point import Point
 
@@ -44,7 +44,7 @@ class Stations:
 class HexagonalGrid:
     """One base station at the origin and rings of neighbours around it: 1 + 3 r (r + 1) stations."""
 
-    rings: Annotated[int, Ge(0)] = 1
+    rings: Annotated[int, Interval(ge=0, le=50)] = 1
     """Number of rings around the middle; 0 is one station."""
     inter_site_distance_m: Annotated[float, Gt(0)] = 200.0
     """Distance between neighbours in metres (TR 38.901 table 7.2-1: 200 for UMi, 500 for UMa)."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import exp, hypot, pi, sqrt
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Interval
 
 from netsim.geometry import Point
 from netsim.mobility.walk import Leg
 from netsim.mobility.waypoint import KMH
 from netsim.streams import Streams
+from netsim.units import RecurringSeconds
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class GaussMarkov:
     velocity is constant within a step; at the edge of a disc around the origin it is reflected.
     """
 
-    radius_m: Annotated[float, Gt(0)] = 100.0
+    radius_m: Annotated[float, Ge(0.1)] = 100.0
     """Radius of the disc in metres."""
-    speed_kmh: Annotated[float, Gt(0)] = 3.0
+    speed_kmh: Annotated[float, Interval(gt=0, le=100_000)] = 3.0
     """Mean speed in km/h; speeds have a Rayleigh distribution."""
     memory_s: Annotated[float, Gt(0)] = 10.0
     """Correlation time of the velocity in seconds, after which the autocorrelation has fallen to 1/e."""
-    step_s: Annotated[float, Gt(0)] = 1.0
+    step_s: RecurringSeconds = 1.0
     """Duration of a step in seconds."""
 
     def check(self, count: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import cos, hypot, pi, radians, sin, sqrt
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Ge, Interval
 
 from netsim.geometry import Point
 from netsim.mobility.walk import Leg, leg
@@ -19,9 +19,9 @@ from netsim.streams import Streams
 class Straight:
     """Straight motion: each user moves along a line, and turns back at the edge of a disc around the origin."""
 
-    radius_m: Annotated[float, Gt(0)] = 100.0
+    radius_m: Annotated[float, Ge(0.1)] = 100.0
     """Radius of the disc in metres; users that start outside turn back at once."""
-    speed_kmh: Annotated[float, Gt(0)] = 30.0
+    speed_kmh: Annotated[float, Interval(gt=0, le=100_000)] = 30.0
     """Speed in km/h."""
     heading_deg: float | None = None
     """Direction in degrees counterclockwise from the x axis; null draws one for each user."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin, sqrt
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Interval
 
 from netsim.geometry import Point
 from netsim.mobility.walk import Leg, leg
@@ -26,11 +26,11 @@ class RandomWaypoint:
     Perez-Costa, Stochastic properties of the random waypoint mobility model, Wireless Networks 10, 2004).
     """
 
-    radius_m: Annotated[float, Gt(0)] = 100.0
+    radius_m: Annotated[float, Ge(0.1)] = 100.0
     """Radius of the disc in metres."""
-    min_speed_kmh: Annotated[float, Gt(0)] = 2.0
+    min_speed_kmh: Annotated[float, Interval(gt=0, le=100_000)] = 2.0
     """Minimum speed in km/h; above zero, because the mean duration of a walk would be infinite otherwise."""
-    max_speed_kmh: Annotated[float, Gt(0)] = 4.0
+    max_speed_kmh: Annotated[float, Interval(gt=0, le=100_000)] = 4.0
     """Maximum speed in km/h; speeds are uniform in between (TR 38.901 table 7.2-1: pedestrians at 3)."""
     pause_s: Annotated[float, Ge(0)] = 0.0
     """Pause at each position in seconds."""

@@ -37,6 +37,11 @@ class Transmission(Protocol):
         ...
 
     @property
+    def bits(self) -> float:
+        """Size of its payload."""
+        ...
+
+    @property
     def start_s(self) -> float:
         """Simulated time in seconds at which it began."""
         ...

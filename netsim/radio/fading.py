@@ -7,14 +7,14 @@ from math import inf, sqrt
 from typing import Annotated, Protocol
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from netsim.radio.jakes import Jakes
 from netsim.radio.selective import ExponentialDelays, TappedDelayLine
 from netsim.streams import LARGEST_EXPONENTIAL, LARGEST_UNIFORM, Floats, exponentials, uniforms
-from netsim.units import Decibels, from_db
+from netsim.units import Decibels, RecurringSeconds, from_db
 
 
 class Gains(Protocol):
@@ -79,7 +79,7 @@ class NoFading:
 class Rayleigh:
     """Rayleigh block fading: without a dominant path; the power gain is exponential with mean 1."""
 
-    coherence_time_s: Annotated[float, Gt(0)] = 0.05
+    coherence_time_s: RecurringSeconds = 0.05
     """Length of a fading block in seconds (our choice: 0.4 over the Doppler shift of a pedestrian at 3.5 GHz)."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
@@ -100,7 +100,7 @@ class Rician:
     k_db: Decibels = 9.0
     """Rician K factor in dB: power of the dominant path over that of all others (TR 38.901 table 7.5-6: mean 9 in UMi
     and UMa LOS)."""
-    coherence_time_s: Annotated[float, Gt(0)] = 0.05
+    coherence_time_s: RecurringSeconds = 0.05
     """Length of a fading block in seconds."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:
@@ -126,7 +126,7 @@ class Nakagami:
 
     m: Annotated[float, Ge(0.5)] = 2.0
     """Shape m: the power gain has a gamma distribution with variance 1/m; 1 is Rayleigh, 0.5 is the deepest fading."""
-    coherence_time_s: Annotated[float, Gt(0)] = 0.05
+    coherence_time_s: RecurringSeconds = 0.05
     """Length of a fading block in seconds."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Gains:

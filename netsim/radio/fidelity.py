@@ -8,7 +8,7 @@ from math import expm1, inf
 from typing import Annotated, Protocol
 
 import simpy
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Interval
 
 from netsim.radio.band import Band
 from netsim.radio.flow.medium import FlowMedium
@@ -18,6 +18,7 @@ from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.coding import Coding, Ideal
 from netsim.radio.slot.dealing import BestLinks, Dealer, GrantedShares
 from netsim.radio.slot.medium import SlotMedium
+from netsim.units import RecurringSeconds
 
 
 class Fidelity(Protocol):
@@ -73,13 +74,13 @@ class Flow:
 class Slots:
     """Slot level: the scheduler assigns the resource blocks of each slot; slower, a check of fluid flow."""
 
-    tti_s: Annotated[float, Gt(0)] = 1e-3
+    tti_s: RecurringSeconds = 1e-3
     """Length of a slot in seconds (TS 38.211 table 4.3.2-1: 1 ms at a subcarrier spacing of 15 kHz)."""
-    resource_blocks: Annotated[int, Ge(1)] = 50
+    resource_blocks: Annotated[int, Interval(ge=1, le=10_000)] = 50
     """Number of resource blocks of equal width in the band (TS 36.101 table 5.6-1: 50 in 10 MHz)."""
-    cqi_delay_slots: Annotated[int, Ge(0)] = 0
+    cqi_delay_slots: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Age in slots of the station's channel state information; it replaces the `cqi_delay_blocks` of a rate law."""
-    round_trip_slots: Annotated[int, Ge(1)] = 8
+    round_trip_slots: Annotated[int, Interval(ge=1, le=10_000)] = 8
     """Slots from a transport block to its retransmission, for rate laws with transport blocks (TS 36.213, 8: 8 ms with
     FDD)."""
     outer_loop_db: Annotated[float, Interval(ge=0, le=10)] = 0.5

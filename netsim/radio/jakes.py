@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Gt, Interval
 from numpy.typing import NDArray
 
 from netsim.streams import Floats, uniforms
@@ -25,10 +25,10 @@ class Jakes:
 
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
-    waves: Annotated[int, Ge(8)] = 32
+    waves: Annotated[int, Interval(ge=8, le=1000)] = 32
     """Number of waves in the sum. With n waves the distribution of power differs from the exponential one by at most
     0.12 / n; its mean is 1, and its variance 1 - 1/n instead of 1."""
-    blocks_per_wavelength: Annotated[int, Ge(4)] = 20
+    blocks_per_wavelength: Annotated[int, Interval(ge=4, le=1000)] = 20
     """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Waves:

@@ -144,6 +144,17 @@ class RadioLink:
         """As `Carrying` has it."""
         return self.mean_power_over_noise_hz / self.noise_rise * self.fading.max_gain / spread_hz
 
+    def least_s(self, bits: float, band_hz: float) -> float:
+        """Return a lower bound, for all fading, of the time in s that `bits` bits take; 0 for a recorded link.
+
+        They have the whole band of `band_hz`, in Hz.
+        """
+        if self.recorded is not None:
+            return 0.0
+        best = self.rate.efficiency(np.full(self.rate.delay_blocks + 1, self.max_snr(band_hz)))
+        rate_bps = band_hz * float(best[0])
+        return bits / rate_bps if rate_bps else inf
+
     def silence(self, spread_hz: float) -> str:
         """Return the reason, in words, why `next_s` is inf for power spread over `spread_hz` in Hz."""
         if self.recorded is not None:

@@ -14,6 +14,7 @@ from annotated_types import Gt, MinLen
 from netsim.radio.recorded import LinkTrace, Playback
 from netsim.recordings import Recording, TimeOrigin, read_text
 from netsim.streams import Floats, Streams
+from netsim.units import RecurringSeconds
 
 OPPORTUNITY_BITS = 1500 * 8
 """Bits of one line of a mahimahi file: a packet of 1,500 bytes."""
@@ -51,7 +52,7 @@ class RecordedTable:
     """Column with the names of traces; null if the file is one trace."""
     traces: Annotated[tuple[str, ...], MinLen(1)] | None = None
     """Names of the traces to use; null is all. User u has trace number u, repeated cyclically."""
-    step_s: Annotated[float, Gt(0)] = 0.1
+    step_s: RecurringSeconds = 0.1
     """Length in seconds of the steps in which the recording is averaged."""
     start: Literal["beginning", "random"] = "beginning"
     """Start of each user in its trace: the beginning, or a step drawn for each user."""
@@ -80,7 +81,7 @@ class Mahimahi:
 
     files: Annotated[tuple[Annotated[str, MinLen(1), Path], ...], MinLen(1)]
     """Files of the traces; user u has file number u, repeated cyclically."""
-    step_s: Annotated[float, Gt(0)] = 0.1
+    step_s: RecurringSeconds = 0.1
     """Length in seconds of the steps in which the trace is averaged; it need not be a whole number of steps long."""
     start: Literal["beginning", "random"] = "beginning"
     """Start of each user in its trace: the beginning, or a step drawn for each user."""

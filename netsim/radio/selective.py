@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
 from netsim.radio.delay_profiles import LINE_OF_SIGHT, TDL
@@ -33,11 +33,11 @@ class TappedDelayLine:
     """RMS delay spread in ns (TR 38.901 table 7.7.3-1: 10 very short, 100 nominal, 1000 very long)."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
-    waves: Annotated[int, Ge(4)] = 8
+    waves: Annotated[int, Interval(ge=4, le=1000)] = 8
     """Number of waves of each tap. The variance of the power over links is smaller than for Rayleigh fading, or Rician
     fading with a line of sight, by the sum of the squared powers of the scattered taps over this number; all powers,
     with that of the line of sight, sum to 1."""
-    blocks_per_wavelength: Annotated[int, Ge(4)] = 20
+    blocks_per_wavelength: Annotated[int, Interval(ge=4, le=1000)] = 20
     """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Taps:
@@ -58,14 +58,14 @@ class ExponentialDelays:
 
     delay_spread_ns: Annotated[float, Ge(0)] = 100.0
     """RMS delay spread in ns, in which powers fall to 1/e."""
-    taps: Annotated[int, Ge(8)] = 24
+    taps: Annotated[int, Interval(ge=8, le=1000)] = 24
     """Number of taps of equal power; each link draws their delays, one from each of equally likely ranges."""
     speed_kmh: Annotated[float, Gt(0)] = 3.0
     """Speed of the user in km/h (TR 38.901 table 7.2-1: 3). `network.mobility` does not set it: give it the same."""
-    waves: Annotated[int, Ge(4)] = 8
+    waves: Annotated[int, Interval(ge=4, le=1000)] = 8
     """Number of waves of each tap. The variance of the power over links is 1 - 1 / (taps * waves); that of Rayleigh
     fading is 1."""
-    blocks_per_wavelength: Annotated[int, Ge(4)] = 20
+    blocks_per_wavelength: Annotated[int, Interval(ge=4, le=1000)] = 20
     """Number of fading blocks while the user moves by a wavelength; the gain is that of the middle of the block."""
 
     def at(self, carrier_hz: float, offsets_hz: Floats) -> Taps:

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Annotated, Protocol
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from netsim.geometry import Point
 from netsim.streams import Floats, Streams, uniforms
@@ -60,7 +60,7 @@ class CorrelatedShadowing:
     law (TR 38.901 table 7.5-6: LOS, NLOS, indoors). Links of different decorrelation distances are independent."""
     station_correlation: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Correlation of one user's shadowing from two stations (TR 36.814 annex A: 0.5; TR 38.901: 0)."""
-    waves: Annotated[int, Ge(16)] = 500
+    waves: Annotated[int, Interval(ge=16, le=100_000)] = 500
     """Number of waves in the sum. In one run the correlation deviates from the law by 0.3 / sqrt(waves) up to four
     decorrelation distances and by 0.71 / sqrt(waves) far beyond (root mean square); over runs it is exact."""
 

@@ -7,12 +7,13 @@ from math import exp, factorial, floor, inf
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from netsim.integral import Integral
 from netsim.slowdown.job import DeviceJob
 from netsim.streams import Floats, uniforms
+from netsim.units import RecurringSeconds
 
 PER_CELL = 8
 """Mean number of Poisson points in a cell of time."""
@@ -33,9 +34,9 @@ class Bursts:
     bursts per job.
     """
 
-    mean_idle_s: Annotated[float, Gt(0)] = 20.0
+    mean_idle_s: RecurringSeconds = 20.0
     """Mean length of a period without background load in seconds (our choice)."""
-    mean_burst_s: Annotated[float, Gt(0)] = 5.0
+    mean_burst_s: RecurringSeconds = 5.0
     """Mean length of a burst in seconds (our choice)."""
     burst_slowdown: Annotated[float, Ge(1)] = 4.0
     """Factor by which work takes longer during a burst; 1 is no slowdown."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Annotated, NamedTuple, Protocol
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from netsim.streams import Streams
 from netsim.traffic.draws import exponential_draws, uniform_draws
+from netsim.units import MIN_RECURRING_S, RecurringSeconds
 from netsim.values import PerUser
+
+MIN_REQUESTS = 1e-6
+"""Smallest mean number of requests of a user in a time on and a time off, above 0; all these times are drawn."""
 
 
 class Arrival(NamedTuple):
@@ -72,9 +75,10 @@ class PeriodicArrivals:
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         periods = self.period_s.of_users(count, streams, f"period of {stream}")
         for user, period_s in enumerate(periods):
-            if period_s <= 0 or period_s < self.jitter_s:
+            if period_s < MIN_RECURRING_S or period_s < self.jitter_s:
                 raise ValueError(
-                    f"the period of user {user} is {period_s:g} s; it must be positive and no less than jitter_s"
+                    f"the period of user {user} is {period_s:g} s; "
+                    f"it must be at least {MIN_RECURRING_S:g} s and no less than jitter_s"
                 )
         phases = streams.uniform("phase", stream, index=range(count)).tolist()
         keys = [streams.key("arrivals", stream, user) for user in users]
@@ -95,15 +99,18 @@ class OnOffArrivals:
 
     rate_per_s: PerUser
     """Mean number of requests of a user per second while it is on."""
-    mean_on_s: Annotated[float, Gt(0)] = 10.0
+    mean_on_s: RecurringSeconds = 10.0
     """Mean duration of a time on, in seconds (our choice)."""
-    mean_off_s: Annotated[float, Gt(0)] = 30.0
+    mean_off_s: RecurringSeconds = 30.0
     """Mean duration of a time off, in seconds (our choice)."""
     off_rate_per_s: Annotated[float, Ge(0)] = 0.0
     """Mean number of requests of a user per second while it is off; with `rate_per_s` it is a plain Poisson process."""
 
     def of_users(self, users: Sequence[int], count: int, streams: Streams, stream: str) -> list[Iterator[Arrival]]:
         rates = checked(self.rate_per_s.of_users(count, streams, f"rate of {stream}"), "rate_per_s")
+        for user, rate in enumerate(rates):
+            if 0 < rate * self.mean_on_s + self.off_rate_per_s * self.mean_off_s < MIN_REQUESTS:
+                raise ValueError(f"user {user} makes less than one request in a million times on and off")
         first = streams.uniform("on at first", stream, index=range(count)) * (self.mean_on_s + self.mean_off_s)
         begins_on = (first < self.mean_on_s).tolist()
         return [self._instants(rates[user], begins_on[user], streams, stream, user) for user in users]
@@ -127,10 +134,10 @@ class OnOffArrivals:
 
 
 def checked(rates: list[float], field: str) -> list[float]:
-    """Return the rates unchanged. Raises ValueError, which names `field`, if one is negative, infinite or NaN."""
+    """Return the rates unchanged. Raises ValueError, which names `field`, if one is out of range or NaN."""
     for user, rate in enumerate(rates):
-        if not 0 <= rate < inf:
-            raise ValueError(f"{field} of user {user} is {rate:g}; it must not be negative")
+        if not 0 <= rate <= 1 / MIN_RECURRING_S:
+            raise ValueError(f"{field} of user {user} is {rate:g}; 0 to {1 / MIN_RECURRING_S:g} is allowed")
     return rates
 
 

@@ -130,7 +130,7 @@ def test_list_refuses_what_there_is_not(netsim) -> None:
 def test_schema_is_json(netsim) -> None:
     code, out, _ = netsim("schema")
     assert code == 0
-    sections = {"network", "compute", "energy", "learning", "traffic", "trace"}
+    sections = {"network", "compute", "energy", "learning", "traffic", "trace", "limits"}
     assert set(json.loads(out)["properties"]) == {"name", "seed", *sections}
 
 

@@ -229,7 +229,8 @@ def test_two_processes_do_not_write_one_folder(small: Path, tmp_path: Path) -> N
 @contextmanager
 def running(small: Path, run: Path) -> Iterator[Process]:
     """A run without end in a process of its own, once it has written rows."""
-    with started("-m", "scenarios", "run", small, "-o", run, "--set", f"learning.stop.rounds={10**9}") as process:
+    settings = ("--set", f"learning.stop.rounds={10**9}", "--set", "limits.events=1e15")
+    with started("-m", "scenarios", "run", small, "-o", run, *settings) as process:
         until(lambda: len(list(run.glob("traces/rounds/part-*.parquet"))) >= 2, process)
         yield process
 

@@ -35,7 +35,7 @@ def test_a_resolved_scenario_loads_as_an_equal_one(file: Path, tmp_path: Path) -
 def test_a_resolved_scenario_writes_every_default_out(tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("seed: 4\n")
     content = yaml.safe_load(resolved(load(tmp_path / "bare.yaml")))
-    assert list(content) == ["name", "seed", "network", "compute", "energy", "learning", "traffic", "trace"]
+    assert list(content) == ["name", "seed", "network", "compute", "energy", "learning", "traffic", "trace", "limits"]
     assert (content["name"], content["seed"], content["learning"]) == ("bare", 4, None)
     assert content["network"]["users"]["count"] == 10
     assert content["network"]["channel"]["fading"] == {"name": "rayleigh", "coherence_time_s": 0.05}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge, Interval, Le
 
 from learning.control.placement import baselines, solvers
 from learning.control.placement.decomposition import best_of_orders
@@ -165,10 +165,10 @@ class Decomposed(Optimised):
     chains.
     """
 
-    random_orders: Annotated[int, Ge(0)] = 0
+    random_orders: Annotated[int, Interval(ge=0, le=1000)] = 0
     """Random orders of the servers that are tried in addition to the one by storage and number of users; the best
     placement is kept."""
-    sweeps: Annotated[int, Ge(0)] = 0
+    sweeps: Annotated[int, Interval(ge=0, le=1000)] = 0
     """Times that every server is solved anew after that, given all others; the latency never increases."""
     tie_break: bool = True
     """Whether an expert's popularity decides between sets of equal saving. Without it, a server that cannot hold all
@@ -187,7 +187,7 @@ class Auto(Optimised):
     """The better of greedy and decomposition: the former is often better with one expert a token, the latter with
     several."""
 
-    sweeps: Annotated[int, Ge(0)] = 0
+    sweeps: Annotated[int, Interval(ge=0, le=1000)] = 0
     """Times that every server is solved anew after the decomposition, given all others."""
 
     def solve(self, problem: PlacementProblem, streams: Streams) -> Placement:

@@ -55,7 +55,7 @@ class PrecisionController:
     bandwidth: Literal["continuous", "matching", "random"] = "continuous"
     """Whether the band is divided continuously, or into subchannels that are matched with users or assigned at
     random."""
-    subchannels: Annotated[int, Ge(1)] = 20
+    subchannels: Annotated[int, Interval(ge=1, le=10_000)] = 20
     """Number of subchannels, all of the same bandwidth."""
     downlink: Literal["shared", "parts"] = "shared"
     """Whether the scenario's scheduler divides the downlink, or all users of a round have equal shares of it until the

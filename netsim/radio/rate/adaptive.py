@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from netsim.radio.nr.adaptation import MCS_OF_CQI, report
 from netsim.radio.nr.codes import MCS_TABLES
@@ -31,7 +31,7 @@ class AdaptiveModulation:
     """Target block error rate of first transmissions by the reported CQI (TS 38.214, 5.2.2.1: 0.1, low SE 1e-5)."""
     block_bits: Annotated[int, Ge(24), Le(1_000_000)] = 8000
     """Size of a transport block in bits (our choice: one slot of 1 ms at 8 Mbit/s)."""
-    cqi_delay_blocks: Annotated[int, Ge(0)] = 0
+    cqi_delay_blocks: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Age of the CQI in fading blocks; 0 means that the station knows the present channel."""
     attempts: Annotated[int, Ge(1), Le(16)] = 4
     """Maximum number of transmissions of a block, including the first (our choice); 1 is no retransmission."""
