@@ -40,6 +40,7 @@ NEEDS: dict[str, dict[str, Any]] = {
         "network.sharing.uplink.scheduler": "controlled",
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "equal"}},
     },
+    "gapsl": {"learning.scheme": {"name": "gapsl", "unselected": "own"}},
     "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
     "st_sflora": {
         **TOKENS,

@@ -169,7 +169,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "hfedmoe": {"selection": "all", "tau": 0},
 }
 """Settings in which all of a scheme's samples cost the same."""
-A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "fedsl_pq", "hasfl", "st_sflora")
+A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "epsl", "gapsl", "fedsl_pq", "hasfl", "st_sflora")
 
 
 @scheme
@@ -212,6 +212,7 @@ def _training(result: Result) -> dict[int, list[float]]:
 
 
 BY_VALUES: dict[str, dict[str, Any]] = {
+    "gapsl": {"penalty": "double", "skip_empty_downlink": True},
     "hasfl": {"constants": {"estimate": True}},
     "sflam": {"control": {}},
     "st_sflora": {"control": {"attention": "reported"}},

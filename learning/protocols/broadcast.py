@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import simpy
 
 from learning.parties import User
 from learning.ports import Process
-from learning.steps import Weights
 from learning.world import World
 
 
@@ -20,11 +20,11 @@ class Broadcast:
     Args:
         world: the world.
         users: the receivers.
-        what: the weights that are sent.
+        what: the weights, or other values, that are sent.
         kind: what the message is called in the table `transfers`.
     """
 
-    def __init__(self, world: World, users: Sequence[User], what: Weights, kind: str) -> None:
+    def __init__(self, world: World, users: Sequence[User], what: Any, kind: str) -> None:
         self.world, self.what = world, what
         self._work = _until_interrupted(world.server.broadcast(users, what, kind))
         self._process: simpy.Process | None = None
@@ -42,7 +42,7 @@ class Broadcast:
             yield self._process
 
 
-def _until_interrupted(work: Process[dict[User, Weights]]) -> Process[dict[User, Weights]]:
+def _until_interrupted(work: Process[dict[User, Any]]) -> Process[dict[User, Any]]:
     try:
         return (yield from work)
     except simpy.Interrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from annotated_types import Ge
 from torch.utils._pytree import tree_leaves
@@ -106,17 +106,49 @@ def exchange(
     Returns:
         The user's new weights and optimiser state.
     """
+    sent = yield from upload(world, link, user, weights, batch, front)
+    dz = yield from serve(user, sent.z, sent.y)
+    return (yield from download(world, link, user, weights, state, sent, dz))
+
+
+class Sent(NamedTuple):
+    """A mini-batch whose smashed data the server has."""
+
+    front: Part
+    """The device's part of the model, with the token reducer of the link."""
+    x: Inputs
+    """Samples, (samples, ...)."""
+    z: Smashed
+    """Smashed data as the server received them, (samples, ...)."""
+    y: Rows
+    """Labels, (samples,)."""
+
+
+def upload(
+    world: World,
+    link: CutLink,
+    user: User,
+    weights: Weights,
+    batch: tuple[Inputs, Rows],
+    front: Part | None = None,
+) -> Process[Sent]:
+    """The first half of an exchange: forward pass, smashed data and labels up. Arguments as in `exchange`."""
     x, y = batch
     front = link.reduced(world, user, world.front if front is None else front, weights, x)
     z = yield from user.do(steps.front, front, weights, x, kind="client_forward")
     z, y = yield from user.send(user.server, (z, y), "activation", link.upload)
-    dz = yield from serve(user, z, y)
+    return Sent(front, x, z, y)
+
+
+def download(
+    world: World, link: CutLink, user: User, weights: Weights, state: State, sent: Sent, dz: Smashed
+) -> Process[tuple[Weights, State]]:
+    """The second half of an exchange: cut-layer gradient `dz` down, backward pass and step. Returns as `exchange`."""
     if not specification(weights).leaves:
         return weights, state
     dz = yield from user.server.send(user, dz, "gradient", link.gradients)
-    return (
-        yield from user.do(steps.update_front, front, world.optimiser, weights, state, x, dz, kind="client_backward")
-    )
+    step = (steps.update_front, sent.front, world.optimiser, weights, state, sent.x, dz)
+    return (yield from user.do(*step, kind="client_backward"))
 
 
 class ServerPart:

@@ -2,10 +2,12 @@
 
 from learning.scheme import Scheme
 from learning.schemes.centralised import Centralised
+from learning.schemes.epsl import EPSL
 from learning.schemes.fedalign_moe import FedAlignMoE
 from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
+from learning.schemes.gapsl import GAPSL
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
 from learning.schemes.hfedmoe import HFedMoE
@@ -31,6 +33,8 @@ SCHEMES: dict[str, type[Scheme]] = {
     "sfl_v2": SFLV2,
     "sfl": SFL,
     "psl": PSL,
+    "epsl": EPSL,
+    "gapsl": GAPSL,
     "fedsl_pq": FedSLPQ,
     "hasfl": HASFL,
     "sflam": SFLAM,
