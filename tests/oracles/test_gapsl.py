@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fakes import world
-from learning.executor.flops import CountFlops
+from learning.executor import Eager
 from learning.schemes import GAPSL, PSL
 from learning.schemes.gapsl.alignment import Alignment, aligned, steered
 from learning.schemes.gapsl.operators import penalised_gradients
@@ -232,9 +232,9 @@ def test_the_server_aligns_when_it_has_all_gradients():
 def test_the_alignment_is_charged_for_pairs_norms_and_the_largest_leader():
     """S (S - 1) + 4 S + n FLOPs for each weight of the server's part."""
     users, gradients = 5, [tree(vector) for vector in drawn(5)]
-    with CountFlops() as count:
-        aligned(Alignment(), gradients, FRESH, HALF, torch.zeros((2, users), dtype=torch.float64))
-    assert count.flops == (users * (users - 1) + 4 * users + 4) * 5
+    u = torch.zeros((2, users), dtype=torch.float64)
+    plan = Eager().plan(aligned, PAPER, gradients, FRESH, HALF, u)
+    assert plan.profile.flops == (users * (users - 1) + 4 * users + 4) * 5
 
 
 # 12, 13: what rounds remember, and ablations.
