@@ -298,20 +298,19 @@ class Server:
         number, reads = user.number if user else None, self.wire.weights_bytes(self.node, plan)
         return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, number, weights_bytes=reads))
 
-    def serve(self, plans: Sequence[OperationPlan], *, kind: str, user: User) -> Process[tuple[list[Any], Stay]]:
-        """Do planned operations on behalf of a user as one job: all their FLOPs in one place of the queue.
+    def serve(self, plans: Sequence[OperationPlan], *, kind: str, user: User) -> Process[Stay]:
+        """Queue, and spend the time of planned operations on behalf of a user as one job, in one place of the queue.
 
         They are done one after the other, so that the job's memory is that of the largest.
 
-        Returns the deferred results of the operations, and how long the job waited and was served.
+        Returns how long the job waited and was served.
         """
         costs = [self.wire.executor.cost(plan) for plan in plans]
         for plan in plans:
             self.wire.observe(user.number, plan)
         flops, memory_bytes = sum(cost.flops for cost in costs), max(cost.memory_bytes for cost in costs)
         reads = {name: size for plan in plans for name, size in self.wire.weights_bytes(self.node, plan).items()}
-        stay = yield from self.node.compute(flops, kind, memory_bytes, user.number, weights_bytes=reads)
-        return [self.wire.executor.submit_plan(plan) for plan in plans], stay
+        return (yield from self.node.compute(flops, kind, memory_bytes, user.number, weights_bytes=reads))
 
     def send(self, to: User, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""

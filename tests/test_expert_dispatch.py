@@ -39,7 +39,7 @@ from learning.dispatch import (
     WaitForFetch,
 )
 from learning.dispatch.misses import similarities
-from learning.dispatch.pairs import routes
+from learning.dispatch.pairs import Pairs
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.expert_dispatch import DispatchPolicy
@@ -236,9 +236,8 @@ def test_substitutes_are_the_most_similar_experts_that_are_held() -> None:
     torch.testing.assert_close(found, mixed(chosen, GATE), rtol=1e-12, atol=1e-12)
     assert {row["node"] for row in rows if row["call"] is not None} == {"edge"}
     assert [row["expert"] for row in rows if row["miss_action"] == "substitute"] == [2, 5]
-    assert sum(row["pairs"] for row in rows if row["call"] is not None) == sum(
-        len(own.positions) for own in routes(chosen).values()
-    )
+    pairs = Pairs(chosen, EXPERTS).of_experts
+    assert sum(row["pairs"] for row in rows if row["call"] is not None) == sum(pairs.values())
 
 
 @pytest.mark.parametrize("miss", [SkipMissing(), Substitute()], ids=repr)
@@ -309,7 +308,7 @@ def test_distinct_experts_of_a_batch_are_as_many_as_the_closed_form_says(tokens:
     top_k, draws = 2, 2000
     streams = Streams(3)
     counts = [
-        len(routes(torch.from_numpy(UniformRouting().draw(streams, tokens, top_k, EXPERTS, each))))
+        len(Pairs(torch.from_numpy(UniformRouting().draw(streams, tokens, top_k, EXPERTS, each)), EXPERTS).of_experts)
         for each in range(draws)
     ]
     mean = sum(counts) / draws

@@ -1,76 +1,100 @@
-"""Pairs of token and expert: which tokens go to which expert, and operations that take them there and back.
+"""Pairs of token and expert: which tokens go to which expert, and operations of a whole layer of experts.
 
 Tokens are (..., tokens, width); dimensions before the last two have the length one. The gate's weights are (tokens,
-top_k), and a mask of the same shape says which of them belong to an expert: an expert that is chosen twice for a token,
-as a substitute may be, has the sum of both weights.
+top_k): an expert that is chosen twice for a token, as a substitute may be, has the sum of both weights.
+
+The shapes of an operation must not depend on values. So each expert that is called computes all tokens, and those that
+did not choose it have the weight zero, as in `learning.models.experts`; charged are the pairs alone (`ExpertLayer`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.func import vjp
 
 from learning.dispatch.weights import NO_EXPERT
+from learning.steps import Parameters, Part
 
 
-class Pairs(NamedTuple):
-    """The pairs of one expert."""
+class Pairs:
+    """The pairs of token and expert of one pass through a layer."""
 
-    positions: Tensor
-    """Positions of its tokens, ascending, (pairs,)."""
-    mask: Tensor
-    """Which of the tokens' choices it is, (tokens, top_k), boolean."""
+    def __init__(self, chosen: Tensor, experts: int) -> None:
+        """The pairs of a choice.
 
+        Args:
+            chosen: the experts of each token, (tokens, top_k), integers that have been read; `NO_EXPERT` is none.
+            experts: number of experts of the layer.
+        """
+        uses = np.zeros((len(chosen), experts + 1), dtype=bool)  # the last column is that of NO_EXPERT
+        uses[np.arange(len(chosen))[:, None], chosen.numpy()] = True
+        self._uses = uses[:, :NO_EXPERT]
+        counts = self._uses.sum(0).tolist()
+        self.of_experts: dict[int, int] = {expert: count for expert, count in enumerate(counts) if count}
+        """Number of tokens of each expert, by its number, ascending; experts without tokens are left out."""
+        places = np.full(experts + 1, NO_EXPERT)
+        places[list(self.of_experts)] = np.arange(len(self.of_experts))
+        self.places = torch.from_numpy(places[chosen.numpy()])
+        """Place of each choice among `of_experts`, (tokens, top_k); `NO_EXPERT` where there is none."""
 
-def routes(chosen: Tensor) -> dict[int, Pairs]:
-    """The pairs of each expert, by its number, ascending; experts without tokens are left out.
-
-    `chosen` has the numbers of the experts of each token, (tokens,) or (tokens, top_k), integers that have been read;
-    `NO_EXPERT` is none.
-    """
-    each = chosen.reshape(len(chosen), -1)
-    experts = sorted(set(each.flatten().tolist()) - {NO_EXPERT})
-    masks = {expert: each == expert for expert in experts}
-    return {expert: Pairs(mask.any(-1).nonzero()[:, 0], mask) for expert, mask in masks.items()}
-
-
-def dispatched(tokens: Tensor, positions: Tensor) -> Tensor:
-    """The tokens at some positions: (..., tokens, width) to (..., positions, width)."""
-    return tokens.index_select(-2, positions)
-
-
-def added(total: Tensor, positions: Tensor, outputs: Tensor) -> Tensor:
-    """A sum over experts, (..., tokens, width), with the outputs of one more, (..., its tokens, width)."""
-    return total.index_add(-2, positions, outputs)
+    def tokens(self, experts: Sequence[int]) -> int:
+        """Number of distinct tokens of some experts."""
+        if len(experts) == 1:
+            return self.of_experts[experts[0]]
+        return int(self._uses[:, experts].any(1).sum())
 
 
-def added_weighted(total: Tensor, positions: Tensor, mask: Tensor, weights: Tensor, outputs: Tensor) -> Tensor:
-    """`added` of outputs that are weighted by the gate."""
-    return total.index_add(-2, positions, _weight(positions, mask, weights) * outputs)
-
-
-def output_gradients(gradients: Tensor, positions: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
-    """Gradients with respect to the outputs of an expert, (..., its tokens, width), from those of weighted sums."""
-    return _weight(positions, mask, weights) * dispatched(gradients, positions)
-
-
-def added_weight_gradients(
-    total: Tensor, positions: Tensor, mask: Tensor, gradients: Tensor, outputs: Tensor
+def mixed(
+    part: Part, experts: Sequence[Parameters], tokens: Tensor, places: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Gradients with respect to the gate's weights, (tokens, top_k), with those of the weights of one more expert.
+    """The outputs of the experts of each token, weighted by the gate and summed in the order of the experts.
 
     Args:
-        total: the gradients of the experts before it.
-        positions: positions of its tokens.
-        mask: which choices it is.
-        gradients: gradients with respect to the weighted sums, (..., tokens, width).
-        outputs: its outputs, (..., its tokens, width).
+        part: what every expert computes of its parameters and of tokens (..., tokens, width).
+        experts: the parameters of the experts that are called.
+        tokens: the tokens.
+        places: places of each token's experts among these, (tokens, top_k), as `Pairs.places`.
+        weights: the gate's weight of each of them, (tokens, top_k); None sums the outputs as they are.
+
+    Returns (..., tokens, width of an output). A token without experts has zeros; where there are none at all, they are
+    as wide as the tokens.
     """
-    products = (dispatched(gradients, positions) * outputs).sum(-1).reshape(-1, 1)
-    return total.index_add(0, positions, products * mask.index_select(0, positions))
+    terms = []
+    for place, parameters in enumerate(experts):
+        own = places == place
+        gate = own.any(-1).to(tokens.dtype) if weights is None else (own * weights).sum(-1)
+        terms.append(gate[:, None] * part(parameters, tokens))
+    return reduce(add, terms) if terms else torch.zeros_like(tokens)
 
 
-def _weight(positions: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
-    """The weight of an expert for each of its tokens, (its tokens, 1)."""
-    return (weights * mask).sum(-1, keepdim=True).index_select(0, positions)
+def mixed_gradients(
+    part: Part,
+    experts: Sequence[Parameters],
+    tokens: Tensor,
+    places: Tensor,
+    weights: Tensor | None,
+    gradients: Tensor,
+) -> tuple[Parameters | Tensor, ...]:
+    """Backward pass of `mixed`, from the gradients of its result.
+
+    Returns the gradients of the parameters of each expert, those of the tokens, and, if there are weights, those of
+    the weights, (tokens, top_k).
+    """
+
+    def output(experts: Sequence[Parameters], tokens: Tensor, weights: Tensor | None = None) -> Tensor:
+        return mixed(part, experts, tokens, places, weights)
+
+    given = (tokens,) if weights is None else (tokens, weights)
+    of_experts, *others = vjp(output, list(experts), *given)[1](gradients)
+    return *of_experts, *others
+
+
+def as_value(parameters: Parameters) -> Parameters:
+    """The parameters of an expert, which are one deferred value from then on: many calls are planned with them."""
+    return parameters

@@ -82,14 +82,19 @@ class FeedForward(nn.Module):
         self.fc2 = Projection(hidden, width, "fc2")
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.fc1(x)
-        if self.gated:
-            gate, value = inner.chunk(2, dim=-1)
-            inner = F.silu(gate) * value
-        else:
-            inner = F.gelu(inner)
-        out: Tensor = self.fc2(inner)
+        out: Tensor = self.fc2(activated(self.fc1(x), self.gated))
         return out
+
+
+def activated(inner: Tensor, gated: bool) -> Tensor:
+    """The hidden layer of a feed-forward network, (..., hidden), from its first matrix product.
+
+    That is (..., hidden), or with `gated` (..., 2 hidden), gates first.
+    """
+    if not gated:
+        return F.gelu(inner)
+    gate, value = inner.chunk(2, dim=-1)
+    return F.silu(gate) * value
 
 
 class MixtureOfExperts(nn.Module):

@@ -12,10 +12,10 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, TypeGuard
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from learning.models.experts import Experts, FeedForward, Gate, MixtureOfExperts
+from learning.models.experts import Experts, Gate, MixtureOfExperts, activated
 from learning.models.gpt import NextToken, TokenEmbedding
 from learning.models.segment import Segment, modules
 from learning.models.stateless import Stateless
@@ -143,14 +143,7 @@ def _function(stage: Segment) -> Stateless:
 
 def feed_forward(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
     """The output of one expert, or of the shared experts, for tokens (..., width); `parameters` are its own ones."""
-    weight = {name.rpartition(".")[0].rpartition(".")[2]: each for name, each in parameters.items() if each.ndim == 2}
-    (inner, width), hidden = weight["fc1"].shape, weight["fc2"].shape[1]
     own = {".".join(name.rsplit(".", 2)[1:]): each for name, each in parameters.items()}
-    out: Tensor = _feed_forward(width, hidden, inner > hidden)(own, tokens)
-    return out
-
-
-@cache
-def _feed_forward(width: int, hidden: int, gated: bool) -> Stateless:
-    with torch.device("meta"):
-        return Stateless(FeedForward(width, hidden, gated))
+    inner = F.linear(tokens, own["fc1.weight"], own["fc1.bias"])
+    hidden = activated(inner, gated=inner.shape[-1] > own["fc2.weight"].shape[1])
+    return F.linear(hidden, own["fc2.weight"], own["fc2.bias"])

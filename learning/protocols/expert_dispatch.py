@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import simpy
 from annotated_types import Gt
 
 from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
+from learning.dispatch.pairs import Pairs
 from learning.parties import Server, User
 from learning.ports import Process
 from learning.protocols.expert_sites import ExpertSites
@@ -36,8 +37,8 @@ class DispatchPolicy:
     weights of the token's other experts are scaled up to the same sum. None is never."""
 
 
-MakeExchange = Callable[[ExpertWork, int, int], Exchange]
-"""Returns the sizes of a call's messages: (work of one of its experts, distinct tokens, pairs of token and expert)."""
+MakeExchange = Callable[[int, int], Exchange]
+"""Returns the sizes of a call's messages: (distinct tokens, pairs of token and expert)."""
 
 
 NO_FETCHES: Mapping[int, simpy.Process | None] = MappingProxyType({})
@@ -56,35 +57,36 @@ class Dispatch:
     def call(
         self,
         works: Mapping[int, ExpertWork],
+        pairs: Pairs,
         exchange: MakeExchange,
         kind: str,
         fetches: Mapping[int, simpy.Process | None] = NO_FETCHES,
         until: simpy.Event | None = None,
-    ) -> Process[dict[int, Any]]:
+    ) -> Process[set[int]]:
         """Call experts side by side, those of each site together.
 
         Args:
             works: the work of each expert.
+            pairs: their tokens.
             exchange: returns the sizes of the messages of a call.
             kind: kind of the jobs, for the tables.
             fetches: experts that are called when a process has ended, which fetches them to the user's cache.
             until: event at which experts whose answers are not in are left out; None is never.
 
         Returns:
-            What the operation of each expert returns, in the order of `works`.
+            The experts whose answers are in.
         """
         self.completed = []
-        env, calls = self.sites.world.env, _Calls(exchange, kind)
+        env, calls = self.sites.world.env, _Calls(pairs, exchange, kind)
         branches = self._branches({each: work for each, work in works.items() if each not in fetches}, calls)
         branches += [self._after_fetch(works[each], process, calls) for each, process in fetches.items()]
         if until is None:
-            done: Sequence[dict[int, Any] | None] = yield from join(env, branches)
+            done: Sequence[set[int] | None] = yield from join(env, branches)
         else:
             done = yield from join_until(env, branches, until)
-        results = _merged([each for each in done if each is not None])
-        return {each: results[each] for each in works if each in results}
+        return set().union(*(each for each in done if each is not None))
 
-    def _after_fetch(self, work: ExpertWork, process: simpy.Process | None, calls: _Calls) -> Process[dict[int, Any]]:
+    def _after_fetch(self, work: ExpertWork, process: simpy.Process | None, calls: _Calls) -> Process[set[int]]:
         """Call an expert at the user's cache when that has fetched it; at the origin if it is not stored."""
         sites, expert = self.sites, work.expert.number
         if process is not None:
@@ -93,21 +95,19 @@ class Dispatch:
             self._at[expert] = sites.cache(self.user)
         return (yield from self._at_sites({expert: work}, calls, waited=True))
 
-    def _after_return(self, work: ExpertWork, calls: _Calls) -> Process[dict[int, Any]]:
+    def _after_return(self, work: ExpertWork, calls: _Calls) -> Process[set[int]]:
         """Call an expert when a site that holds it has returned."""
         yield from self.sites.await_holders(self.user, work.expert.number)
         return (yield from self._at_sites({work.expert.number: work}, calls))
 
-    def _at_sites(
-        self, works: Mapping[int, ExpertWork], calls: _Calls, *, waited: bool = False
-    ) -> Process[dict[int, Any]]:
+    def _at_sites(self, works: Mapping[int, ExpertWork], calls: _Calls, *, waited: bool = False) -> Process[set[int]]:
         """Select a site for each expert, and call those of each site together."""
         branches = self._branches(works, calls, waited=waited)
-        return _merged((yield from join(self.sites.world.env, branches)))
+        return set().union(*(yield from join(self.sites.world.env, branches)))
 
     def _branches(
         self, works: Mapping[int, ExpertWork], calls: _Calls, *, waited: bool = False
-    ) -> list[Process[dict[int, Any]]]:
+    ) -> list[Process[set[int]]]:
         """Select a site for each expert; returns a process for each site, and for each expert that no site holds now.
 
         `waited` says that the call has waited for a fetch.
@@ -127,33 +127,32 @@ class Dispatch:
         absent = [self._after_return(works[expert], calls) for expert, those in holders.items() if not those]
         return [*(self._at_site(site, group, calls) for site, group in groups.items()), *absent]
 
-    def _at_site(self, site: Server, works: Sequence[ExpertWork], calls: _Calls) -> Process[dict[int, Any]]:
+    def _at_site(self, site: Server, works: Sequence[ExpertWork], calls: _Calls) -> Process[set[int]]:
         """Call experts at a site; if it goes away meanwhile, at the next sites that hold them."""
-        call = SiteCall(self.sites.world, self.user, site, works, kind=calls.kind, request=self.request)
+        experts = [work.expert.number for work in works]
+        tokens = calls.pairs.tokens(experts)
+        call = SiteCall(self.sites.world, self.user, site, works, tokens, kind=calls.kind, request=self.request)
         try:
-            results = yield from call.run(calls.exchange(works[0], call.tokens, call.pairs))
+            yield from call.run(calls.exchange(tokens, call.pairs))
         except simpy.Interrupt:
             if self.user.node.away or not site.node.away:
                 raise
             return (yield from self._at_sites({work.expert.number: work for work in works}, calls))
         self.completed.append(call)
-        return {work.expert.number: result for work, result in zip(works, results, strict=True)}
+        return set(experts)
 
     def _delays_s(
         self, works: Mapping[int, ExpertWork], calls: _Calls, expert: int, site: Server
     ) -> tuple[float, float]:
         """Expected delay of a call of an expert alone, and the part of it that is work."""
         work = works[expert]
-        bits_up, bits_down = calls.exchange(work, work.pairs, work.pairs)
+        bits_up, bits_down = calls.exchange(work.pairs, work.pairs)
         return self.user.call_s(site, bits_up, work.plan, bits_down)
 
 
 class _Calls(NamedTuple):
     """What the calls of one pass have in common."""
 
+    pairs: Pairs
     exchange: MakeExchange
     kind: str
-
-
-def _merged(results: Sequence[dict[int, Any]]) -> dict[int, Any]:
-    return {expert: result for each in results for expert, result in each.items()}

@@ -14,7 +14,8 @@ depends on where experts are, nor on whose answer arrives first, unless misses a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from math import inf
 
 import simpy
@@ -24,7 +25,7 @@ from torch import Tensor
 from learning import steps
 from learning.dispatch import pairs
 from learning.dispatch.misses import similarities
-from learning.dispatch.pairs import routes
+from learning.dispatch.pairs import Pairs
 from learning.dispatch.weights import NO_EXPERT, renormalised, renormalised_gradient
 from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.expert_parameters import Expert
@@ -32,7 +33,7 @@ from learning.parties import Server, User
 from learning.ports import Process
 from learning.protocols.expert_dispatch import Dispatch, DispatchPolicy
 from learning.protocols.expert_sites import ExpertSites
-from learning.protocols.experts import Exchange, ExpertWork, SiteCall, Tokens
+from learning.protocols.experts import Exchange, ExpertWork, SiteCall, Tokens, rows
 from learning.protocols.split import JointPart
 from learning.world import World
 
@@ -68,12 +69,14 @@ class ExpertLayer:
         """
         self.world, self.number, self.part, self.policy = world, number, part, policy
         self.sites = ExpertSites(world, number, sites, cache)
-        self.experts = [JointPart(world, each, world.server_optimiser.init(each), part) for each in weights]
+        submit, init = world.executor.submit, world.server_optimiser.init
+        self.experts = [JointPart(world, submit(pairs.as_value, each), init(each), part) for each in weights]
         self.names = layers * len(weights)
         """Number of experts of the model."""
         self._callers: list[set[User]] = [set() for _ in weights]
         self._similarity: Tensor | None = None
         self._exchanges: dict[Hashable, Exchange] = {}
+        self._works: dict[Hashable, ExpertWork] = {}
 
     @property
     def weights(self) -> list[steps.Weights]:
@@ -108,32 +111,47 @@ class ExpertLayer:
             self._similarity = executor.value(executor.submit(similarities, self.part, self.weights, probe))
         return self.policy.miss.replaced(missing, held, self._similarity)
 
-    def message_bits(
-        self, tokens: Tokens, work: ExpertWork, sent: int, count: int, *, forward: bool, weighted: bool
-    ) -> Exchange:
-        """Sizes of the messages of a call, by the shapes that are charged.
+    def work(self, kind: Operation, expert: int, pairs: int, *like: Tensor) -> ExpertWork:
+        """The work of an expert on some tokens of a user, as it is charged.
 
         Args:
-            tokens: tokens of the pass, or in a backward pass gradients of the sums, of which the shape matters.
-            work: the work of one of the experts that are called.
+            kind: the operation, `steps.front` or `steps.middle_gradients`.
+            expert: number of the expert.
+            pairs: number of its tokens.
+            like: meta tensors of the shape of the tokens of the pass, and of the gradients of their sums in a backward
+                pass: (..., tokens, width).
+        """
+        key = (kind, expert, pairs, *((each.shape, each.dtype) for each in like))
+        if key not in self._works:
+            own = [rows(each, pairs) for each in like]
+            plan = self.world.executor.plan(kind, self.part, self.weights[expert], *own)
+            self._works[key] = ExpertWork(Expert(self.number, expert), pairs, plan)
+        return self._works[key]
+
+    def forward_bits(self, tokens: Tensor, sent: int, count: int, *, weighted: bool) -> Exchange:
+        """Sizes of the messages of a call in a forward pass, by the shapes that are charged.
+
+        Args:
+            tokens: a meta tensor of the shape of the tokens of the pass.
             sent: distinct tokens that are sent.
             count: pairs of token and expert.
-            forward: whether it is a forward pass.
             weighted: whether the gate's weights of the pairs are sent.
         """
-        (leaf,) = specification(tokens).leaves
-        key = (leaf.shape, leaf.dtype, sent, count, forward, weighted)
+        key = (tokens.shape, tokens.dtype, sent, count, weighted)
         if key not in self._exchanges:
             messages, wire = self.policy.messages, self.world.server.wire
-            results = work.plan.profile.outputs[-1].tree
-            if forward:
-                there = messages.forward(leaf, sent, count, self.names, weighted=weighted)
-                back = messages.answer(results, sent, count)
-            else:
-                there = messages.backward(leaf, sent)
-                back = messages.gradient(results, sent, count, weighted=weighted)
+            outputs = self.work(steps.front, 0, 1, tokens).plan.profile.outputs[0].tree
+            there = messages.forward(tokens, sent, count, self.names, weighted=weighted)
+            back = messages.answer(outputs, sent, count)
             self._exchanges[key] = Exchange(wire.bits(*there), wire.bits(*back))
         return self._exchanges[key]
+
+    def backward_bits(self, tokens: Tensor, gradients: Tensor, sent: int, count: int, *, weighted: bool) -> Exchange:
+        """Sizes of the messages of a call in a backward pass; `gradients` of the sums have the shape, else as above."""
+        messages, wire = self.policy.messages, self.world.server.wire
+        there = messages.backward(gradients, sent)
+        back = messages.gradient(tokens, sent, count, weighted=weighted)
+        return Exchange(wire.bits(*there), wire.bits(*back))
 
     def prefetch(self, user: User, expert: int) -> int:
         """Let the user's cache fetch an expert that tokens may need; returns the bits, as `ExpertSites.prefetch`."""
@@ -144,11 +162,9 @@ class ExpertLayer:
 
         It is infinite where no available site holds the expert. `token` has the shape of the token, (1, 1, width).
         """
-        delays = []
-        for expert, weights in enumerate(self.weights):
-            plan = self.world.executor.plan(steps.front, self.part, weights, token)
-            work = ExpertWork(Expert(self.number, expert), 1, token, plan)
-            up, down = self.message_bits(token, work, 1, 1, forward=True, weighted=True)
+        delays, (up, down) = [], self.forward_bits(token, 1, 1, weighted=True)
+        for expert in range(len(self.experts)):
+            plan = self.work(steps.front, expert, 1, token).plan
             holders = self.sites.holders(user, expert)
             delays.append(min((user.call_s(site, up, plan, down)[0] for site in holders), default=inf))
         return torch.tensor(delays, dtype=token.dtype)
@@ -172,6 +188,7 @@ class ExpertLayer:
             expert.step(own, (1 / max(len(own), 1),) * len(own))
             callers.clear()
         self._similarity = None
+        self._works.clear()
 
 
 class RoutedTokens:
@@ -183,14 +200,13 @@ class RoutedTokens:
         """Arguments as in `ExpertLayer.route`."""
         self.layer, self.user, self.request = layer, user, request
         self.chosen, self.weights = chosen.reshape(len(chosen), -1), weights
-        self.pairs = routes(chosen)
-        """The pairs of each expert."""
+        self.pairs = Pairs(self.chosen, len(layer.experts))
+        """The pairs of token and expert."""
         self.dispatch = Dispatch(layer.sites, layer.policy, user, request)
         self.weight_gradients: Deferred[Tensor] | None = None
         """Gradients with respect to the gate's weights, (tokens, top_k), after a backward pass; else None."""
         self._left_out: list[tuple[Value[Tensor], Tensor]] = []  # weights, and which of them were kept, one by one
-        self._sent: dict[int, Deferred[Tensor]] = {}
-        self._outputs: dict[int, Deferred[Tensor]] = {}
+        self._tokens: Tokens = torch.empty(0)
 
     @property
     def calls(self) -> list[SiteCall]:
@@ -200,23 +216,20 @@ class RoutedTokens:
     def forward(self, tokens: Tokens) -> Process[Deferred[Tensor]]:
         """Call the experts with the tokens, (..., tokens, width).
 
-        Returns their outputs, weighted and summed for each token, deferred, (..., tokens, width of outputs).
+        Returns their outputs, weighted and summed for each token, deferred, (..., tokens, width of outputs); a token
+        without experts has zeros.
         """
-        layer, submit = self.layer, self.layer.world.executor.submit
-        fetches = self._treat_misses(tokens)
-        self._sent = {each: submit(pairs.dispatched, tokens, own.positions) for each, own in self.pairs.items()}
-        works = {each: self._work(each, steps.front, layer.weights[each], sent) for each, sent in self._sent.items()}
-
-        def message_bits(work: ExpertWork, sent: int, count: int) -> Exchange:
-            return layer.message_bits(tokens, work, sent, count, forward=True, weighted=self.weights is not None)
-
+        layer, (shape,), weighted = self.layer, specification(tokens).leaves, self.weights is not None
+        self._tokens, fetches = tokens, self._treat_misses(tokens)
+        works = {each: layer.work(steps.front, each, count, shape) for each, count in self.pairs.of_experts.items()}
+        exchange = partial(layer.forward_bits, shape, weighted=weighted)
         world, deadline_s = layer.world, layer.policy.deadline_s
         until = None if deadline_s is None else world.instant(world.env.now + deadline_s)
-        self._outputs = yield from self.dispatch.call(works, message_bits, "expert_forward", fetches, until)
-        late = {each: NO_EXPERT for each in works if each not in self._outputs}
+        answered = yield from self.dispatch.call(works, self.pairs, exchange, "expert_forward", fetches, until)
+        late = {each: NO_EXPERT for each in works if each not in answered}
         if late:
             self._replace(late)
-        return self._added(self._outputs, tokens, self.weights)
+        return world.executor.submit(pairs.mixed, layer.part, *self._operands(tokens))
 
     def backward(self, gradients: Tokens) -> Process[Deferred[Tensor]]:
         """Call the experts with the gradients of their summed outputs, once their forward pass is over.
@@ -224,21 +237,25 @@ class RoutedTokens:
         Returns those of the tokens, summed for each, deferred; those of the gate's weights are `weight_gradients`, and
         those of an expert's weights stay where it is, for the step of the layer.
         """
-        layer = self.layer
-        of_outputs = {each: self._of_outputs(gradients, each) for each in self.pairs}
-        works = {
-            each: self._work(each, steps.middle_gradients, layer.weights[each], self._sent[each], dy)
-            for each, dy in of_outputs.items()
-        }
+        layer, tokens, weighted = self.layer, self._tokens, self.weights is not None
+        (shape,), (summed,) = specification(tokens).leaves, specification(gradients).leaves
+        work, executor = partial(layer.work, steps.middle_gradients), layer.world.executor
+        works = {each: work(each, count, shape, summed) for each, count in self.pairs.of_experts.items()}
+        exchange = partial(layer.backward_bits, shape, summed, weighted=weighted)
+        yield from self.dispatch.call(works, self.pairs, exchange, "expert_backward")
+        plan = executor.plan(pairs.mixed_gradients, layer.part, *self._operands(tokens), gradients)
+        *of_experts, last = executor.submit_plan(plan)
+        if weighted:
+            self.weight_gradients = self._before_left_out(last)
+        of_tokens: Deferred[Tensor] = of_experts.pop() if weighted else last
+        for expert, of_expert in zip(works, of_experts, strict=True):
+            layer.add(self.user, expert, of_expert)
+        return of_tokens
 
-        def message_bits(work: ExpertWork, sent: int, count: int) -> Exchange:
-            return layer.message_bits(gradients, work, sent, count, forward=False, weighted=self.weights is not None)
-
-        done = yield from self.dispatch.call(works, message_bits, "expert_backward")
-        for expert, (of_weights, _) in done.items():
-            layer.add(self.user, expert, of_weights)
-        self.weight_gradients = self._of_gate(gradients)
-        return self._added({each: of_tokens for each, (_, of_tokens) in done.items()}, gradients)
+    def _operands(self, tokens: Tokens) -> tuple[object, ...]:
+        """The experts that are called, the tokens, and which goes to which: operands of `pairs.mixed`."""
+        experts = [self.layer.experts[each].weights for each in self.pairs.of_experts]
+        return experts, tokens, self.pairs.places, self.weights
 
     def _treat_misses(self, tokens: Tokens) -> dict[int, simpy.Process | None]:
         """Note misses and begin to fetch what is missing; skip or substitute experts if the policy says so.
@@ -246,7 +263,7 @@ class RoutedTokens:
         Returns the experts whose calls are to wait for a fetch.
         """
         sites, policy = self.layer.sites, self.layer.policy.miss
-        missing = [each for each in self.pairs if not sites.hits(sites.holders(self.user, each))]
+        missing = [each for each in self.pairs.of_experts if not sites.hits(sites.holders(self.user, each))]
         if not missing:
             return {}
         for expert in missing:
@@ -264,16 +281,11 @@ class RoutedTokens:
     def _replace(self, replaced: dict[int, int]) -> None:
         """Put other experts, or none, in place of some; the weights of tokens that lose experts are scaled up."""
         self.chosen = self.chosen.clone().apply_(lambda each: replaced.get(each, each))
-        self.pairs = routes(self.chosen)
+        self.pairs = Pairs(self.chosen, len(self.layer.experts))
         kept = self.chosen != NO_EXPERT
         if self.weights is not None and not kept.all():
             self._left_out.append((self.weights, kept))
             self.weights = self.layer.world.executor.submit(renormalised, self.weights, kept)
-
-    def _work(self, expert: int, operation: Operation, *args: object) -> ExpertWork:
-        plan = self.layer.world.executor.plan(operation, self.layer.part, *args)
-        positions = self.pairs[expert].positions
-        return ExpertWork(Expert(self.layer.number, expert), len(positions), positions, plan)
 
     def _record_miss(self, expert: int) -> None:
         """Write the row of a missing expert that is not called."""
@@ -287,7 +299,7 @@ class RoutedTokens:
             node=self.layer.sites.origin.node.name,
             kind="expert_forward",
             tokens=0,
-            pairs=len(self.pairs[expert].positions),
+            pairs=self.pairs.of_experts[expert],
             bits_up=0,
             bits_down=0,
             round=world.journal.round,
@@ -300,41 +312,8 @@ class RoutedTokens:
             interrupted=False,
         )
 
-    def _of_outputs(self, gradients: Tokens, expert: int) -> Deferred[Tensor]:
-        """Gradients with respect to the outputs of an expert, from those with respect to the sums."""
-        submit, (positions, mask) = self.layer.world.executor.submit, self.pairs[expert]
-        if self.weights is None:
-            return submit(pairs.dispatched, gradients, positions)
-        return submit(pairs.output_gradients, gradients, positions, mask, self.weights)
-
-    def _of_gate(self, gradients: Tokens) -> Deferred[Tensor] | None:
-        """Gradients with respect to the weights that the gate gave, before experts were skipped."""
-        if self.weights is None:
-            return None
-        submit = self.layer.world.executor.submit
-        total: Value[Tensor] = torch.zeros(self.chosen.shape, dtype=self.layer.world.precision)
-        for expert, (positions, mask) in self.pairs.items():
-            args = (positions, mask, gradients, self._outputs[expert])
-            total = submit(pairs.added_weight_gradients, total, *args)
-        of_weights = total if isinstance(total, Deferred) else submit(torch.clone, total)
+    def _before_left_out(self, gradient: Deferred[Tensor]) -> Deferred[Tensor]:
+        """Gradient with respect to the weights that the gate gave, before experts were skipped."""
         for weights, kept in reversed(self._left_out):
-            of_weights = submit(renormalised_gradient, weights, kept, of_weights)
-        return of_weights
-
-    def _added(
-        self, outputs: Mapping[int, Deferred[Tensor]], like: Tokens, weights: Value[Tensor] | None = None
-    ) -> Deferred[Tensor]:
-        """What experts return, weighted and summed for each token in the order of the experts, (..., tokens, width).
-
-        A token without experts has zeros; without outputs of any expert, these are as wide as the tokens `like`.
-        """
-        submit, (tokens,) = self.layer.world.executor.submit, specification(like).leaves
-        width = next((specification(each).leaves[0].shape[-1] for each in outputs.values()), tokens.shape[-1])
-        total: Value[Tensor] = torch.zeros((*tokens.shape[:-1], width), dtype=tokens.dtype)
-        for expert, output in outputs.items():
-            positions, mask = self.pairs[expert]
-            if weights is None:
-                total = submit(pairs.added, total, positions, output)
-            else:
-                total = submit(pairs.added_weighted, total, positions, mask, weights, output)
-        return total if isinstance(total, Deferred) else submit(torch.clone, total)
+            gradient = self.layer.world.executor.submit(renormalised_gradient, weights, kept, gradient)
+        return gradient

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import simpy
 import torch
@@ -30,7 +30,7 @@ from learning.executor.base import OperationPlan
 from learning.executor.deferred import Value, specification
 from learning.expert_parameters import Expert
 from learning.parties import Message, Server, User
-from learning.ports import Process, Stay
+from learning.ports import Stay, Timed
 from learning.world import World
 
 HEADER = 0
@@ -65,20 +65,20 @@ class CallMessages:
             weighted: whether the site gets weights of the pairs.
         """
         name_bits = max(experts - 1, 0).bit_length()
-        message = (_rows(tokens, count), _numbers(pairs), _numbers(pairs if weighted else 0), HEADER)
+        message = (rows(tokens, count), _numbers(pairs), _numbers(pairs if weighted else 0), HEADER)
         return message, self._bundle(FixedWidth(name_bits), FixedWidth(self.weight_bits))
 
     def answer(self, outputs: Tokens, count: int, pairs: int) -> tuple[Message, Bundle]:
         """The answer to `forward`; `outputs` are those of one expert, (..., its tokens, width)."""
-        return (_rows(outputs, pairs if self.returns == "per_expert" else count), HEADER), self._bundle()
+        return (rows(outputs, pairs if self.returns == "per_expert" else count), HEADER), self._bundle()
 
     def backward(self, gradients: Tokens, count: int) -> tuple[Message, Bundle]:
         """The message of a backward pass: gradients with respect to the sums, whose shape is (..., tokens, width)."""
-        return (_rows(gradients, count), HEADER), self._bundle()
+        return (rows(gradients, count), HEADER), self._bundle()
 
     def gradient(self, gradients: Tokens, count: int, pairs: int, *, weighted: bool) -> tuple[Message, Bundle]:
         """The answer to `backward`; `gradients` are those of the tokens of one expert, (..., its tokens, width)."""
-        message = (_rows(gradients, count), _numbers(pairs if weighted else 0), HEADER)
+        message = (rows(gradients, count), _numbers(pairs if weighted else 0), HEADER)
         return message, self._bundle(FixedWidth(self.weight_bits))
 
     def _bundle(self, *of_pairs: FixedWidth) -> Bundle:
@@ -105,10 +105,8 @@ class ExpertWork(NamedTuple):
     """The expert."""
     pairs: int
     """Number of its tokens."""
-    positions: Tensor
-    """Positions of its tokens among those of the pass, (pairs,)."""
     plan: OperationPlan
-    """The operation."""
+    """The operation that is charged; its arguments but the weights are shapes."""
     hit: bool = True
     """Whether another site than the origin holds the expert."""
     miss_action: str | None = None
@@ -133,6 +131,7 @@ class SiteCall:
         user: User,
         site: Server,
         works: Sequence[ExpertWork],
+        tokens: int,
         *,
         kind: str,
         request: int | None = None,
@@ -144,25 +143,21 @@ class SiteCall:
             user: whose tokens they are.
             site: the site.
             works: the work of each expert that is called.
+            tokens: distinct tokens, each of which is sent once.
             kind: what the job is called in the tables `computations` and `expert_calls`.
             request: number of the user's request; None in training.
         """
-        self.world, self.user, self.site, self.works = world, user, site, works
+        self.world, self.user, self.site, self.works, self.tokens = world, user, site, works, tokens
         self.kind, self.request = kind, request
         self.pairs = sum(each.pairs for each in works)
         """Pairs of token and expert."""
-        self.tokens = works[0].pairs if len(works) == 1 else _distinct([each.positions for each in works])
-        """Distinct tokens, each of which is sent once."""
         self.sent_s = world.env.now
         """Instant of the call."""
         self.bits_up = self.bits_down = 0
         self._round = world.journal.round
 
-    def run(self, exchange: Exchange) -> Process[list[Any]]:
-        """Send the message, have the work done, and get the answer.
-
-        Returns what the operations of the experts return, deferred. Writes a row of `expert_calls` for each expert.
-        """
+    def run(self, exchange: Exchange) -> Timed:
+        """Send the message, have the work done, and get the answer. Writes a row of `expert_calls` for each expert."""
         if self.site.node.is_on(self.user.node):
             exchange = NO_MESSAGES
         try:
@@ -170,7 +165,7 @@ class SiteCall:
             yield from self.user.node.send(self.site.node, exchange.bits_up, "token")
             self.arrived_s = self.world.env.now
             plans = [each.plan for each in self.works]
-            results, self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.user)
+            self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.user)
             self.done_s = self.world.env.now
             self.bits_down = exchange.bits_down
             yield from self.site.node.send(self.user.node, exchange.bits_down, "token")
@@ -179,7 +174,6 @@ class SiteCall:
             raise
         self.end_s = self.world.env.now
         self._record(interrupted=False)
-        return results
 
     def _record(self, *, interrupted: bool) -> None:
         """Write the rows of the call, which is over now; its bits, time of service and energy are shared by pairs."""
@@ -209,11 +203,7 @@ class SiteCall:
             )
 
 
-def _distinct(positions: Sequence[Tensor]) -> int:
-    return len(set().union(*(each.tolist() for each in positions)))
-
-
-def _rows(like: Tokens, count: int) -> Tensor:
+def rows(like: Tokens, count: int) -> Tensor:
     """The shape of `count` tokens, as those of `like`, (..., tokens, width)."""
     (leaf,) = specification(like).leaves
     return torch.empty(Size((*leaf.shape[:-2], count, leaf.shape[-1])), dtype=leaf.dtype, device="meta")

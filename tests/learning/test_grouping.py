@@ -19,6 +19,7 @@ from learning.control.cuts.estimates import statistics
 from learning.dispatch import pairs, weights
 from learning.executor import Batched
 from learning.expert_usage import routing
+from learning.inference.operations import expert
 from learning.models import Experts, LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
 from learning.reducers import Dropout, Pruning
@@ -58,11 +59,21 @@ class Operands:
         self.z = self.front(self.lower, self.x)
         self.dz = self.normal(*self.z.shape)
         self.logits = self.normal(BATCH, 10)
-        self.positions = torch.randperm(BATCH, generator=self.generator)
+        self.chosen = torch.randint(3, (BATCH, 2), generator=self.generator)
+        self.experts = [self.expert(10, 12) for _ in range(3)]
         self.u = self.uniform(*self.z.shape)
         self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
         self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
         self.mask = {name: noise > 0.4 for name, noise in self.noise.items()}
+
+    def expert(self, width, hidden):
+        shapes = {
+            "fc1.weight": (hidden, width),
+            "fc1.bias": (hidden,),
+            "fc2.weight": (width, hidden),
+            "fc2.bias": (width,),
+        }
+        return {f"0.{name}": self.normal(*shape) for name, shape in shapes.items()}
 
     def normal(self, *shape):
         return torch.randn(*shape, generator=self.generator)
@@ -93,11 +104,9 @@ def calls(o):
         steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
         steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
         steps.loss_gradient: (o.logits, o.y),
-        pairs.dispatched: (o.logits, o.positions[:3]),
-        pairs.added: (o.logits, o.positions[:3], o.logits[1:4]),
-        pairs.added_weighted: (o.logits, o.positions[:3], o.logits > 0, o.logits, o.logits[1:4]),
-        pairs.output_gradients: (o.logits, o.positions[:3], o.logits > 0, o.logits),
-        pairs.added_weight_gradients: (o.logits, o.positions[:3], o.logits > 0, o.logits, o.logits[1:4]),
+        pairs.as_value: (o.experts[0],),
+        pairs.mixed: (expert, o.experts, o.logits, o.chosen, o.logits[:, :2]),
+        pairs.mixed_gradients: (expert, o.experts, o.logits, o.chosen, o.logits[:, :2], o.logits.flip(0)),
         weights.renormalised: (o.logits.softmax(-1), o.logits > 0),
         weights.renormalised_gradient: (o.logits.softmax(-1), o.logits > 0, o.logits),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
@@ -190,6 +199,17 @@ def test_bits_do_not_depend_on_what_is_shared(model, prepared):
     for a, b, c in zip(*results, strict=True):
         assert same_bits(a, b)
         assert same_bits(a, c)
+
+
+def test_bits_of_calls_of_the_same_experts():
+    """Of several users together, or of each alone."""
+    operands = [Operands("mlp", number) for number in range(JOBS)]
+    jobs = [(pairs.mixed, expert, operands[0].experts, o.logits, o.chosen, o.logits[:, :2]) for o in operands]
+    together, alone = Batched(), [Batched() for _ in jobs]
+    results = together.value([together.submit(*job) for job in jobs])
+    assert dict(together.groups) == {("mixed", JOBS): 1}
+    for found, own, job in zip(results, alone, jobs, strict=True):
+        assert same_bits(found, own.value(own.submit(*job)))
 
 
 @pytest.mark.parametrize("rank", [1, 2])
