@@ -95,6 +95,6 @@ def mixed_gradients(
     return *of_experts, *others
 
 
-def as_value(parameters: Parameters) -> Parameters:
-    """The parameters of an expert, which are one deferred value from then on: many calls are planned with them."""
-    return parameters
+def renamed(parameters: Parameters, names: tuple[str, ...]) -> Parameters:
+    """Parameters under other names, in their order: as those of another expert, with which it then has one shape."""
+    return dict(zip(names, parameters.values(), strict=True))

@@ -69,19 +69,26 @@ class ExpertLayer:
         """
         self.world, self.number, self.part, self.policy = world, number, part, policy
         self.sites = ExpertSites(world, number, sites, cache)
-        submit, init = world.executor.submit, world.server_optimiser.init
-        self.experts = [JointPart(world, submit(pairs.as_value, each), init(each), part) for each in weights]
+        self.experts = [JointPart(world, each, world.server_optimiser.init(each), part) for each in weights]
+        self._first = tuple(weights[0])
         self.names = layers * len(weights)
         """Number of experts of the model."""
         self._callers: list[set[User]] = [set() for _ in weights]
         self._similarity: Tensor | None = None
         self._exchanges: dict[Hashable, Exchange] = {}
         self._works: dict[Hashable, ExpertWork] = {}
+        self._values: dict[int, Deferred[steps.Parameters]] = {}
 
     @property
     def weights(self) -> list[steps.Weights]:
         """The weights of each expert."""
         return [expert.weights for expert in self.experts]
+
+    def value(self, expert: int) -> Deferred[steps.Parameters]:
+        """The weights of an expert, as calls are planned with them: one value, of the same form for all experts."""
+        if expert not in self._values:
+            self._values[expert] = self.world.executor.submit(pairs.renamed, self.weights[expert], self._first)
+        return self._values[expert]
 
     def store(self, expert: int, site: Server) -> None:
         """Store an expert at a site. Raises ValueError if there is not so much space."""
@@ -124,7 +131,7 @@ class ExpertLayer:
         key = (kind, expert, pairs, *((each.shape, each.dtype) for each in like))
         if key not in self._works:
             own = [rows(each, pairs) for each in like]
-            plan = self.world.executor.plan(kind, self.part, self.weights[expert], *own)
+            plan = self.world.executor.plan(kind, self.part, self.value(expert), *own)
             self._works[key] = ExpertWork(Expert(self.number, expert), pairs, plan)
         return self._works[key]
 
@@ -189,6 +196,7 @@ class ExpertLayer:
             callers.clear()
         self._similarity = None
         self._works.clear()
+        self._values.clear()
 
 
 class RoutedTokens:
@@ -229,7 +237,8 @@ class RoutedTokens:
         late = {each: NO_EXPERT for each in works if each not in answered}
         if late:
             self._replace(late)
-        return world.executor.submit(pairs.mixed, layer.part, *self._operands(tokens))
+        experts = [layer.value(each) for each in self.pairs.of_experts]
+        return world.executor.submit(pairs.mixed, layer.part, experts, tokens, self.pairs.places, self.weights)
 
     def backward(self, gradients: Tokens) -> Process[Deferred[Tensor]]:
         """Call the experts with the gradients of their summed outputs, once their forward pass is over.
@@ -243,19 +252,14 @@ class RoutedTokens:
         works = {each: work(each, count, shape, summed) for each, count in self.pairs.of_experts.items()}
         exchange = partial(layer.backward_bits, shape, summed, weighted=weighted)
         yield from self.dispatch.call(works, self.pairs, exchange, "expert_backward")
-        plan = executor.plan(pairs.mixed_gradients, layer.part, *self._operands(tokens), gradients)
-        *of_experts, last = executor.submit_plan(plan)
+        given = ([layer.weights[each] for each in works], tokens, self.pairs.places, self.weights, gradients)
+        *of_experts, last = executor.submit_plan(executor.plan(pairs.mixed_gradients, layer.part, *given))
         if weighted:
             self.weight_gradients = self._before_left_out(last)
         of_tokens: Deferred[Tensor] = of_experts.pop() if weighted else last
         for expert, of_expert in zip(works, of_experts, strict=True):
             layer.add(self.user, expert, of_expert)
         return of_tokens
-
-    def _operands(self, tokens: Tokens) -> tuple[object, ...]:
-        """The experts that are called, the tokens, and which goes to which: operands of `pairs.mixed`."""
-        experts = [self.layer.experts[each].weights for each in self.pairs.of_experts]
-        return experts, tokens, self.pairs.places, self.weights
 
     def _treat_misses(self, tokens: Tokens) -> dict[int, simpy.Process | None]:
         """Note misses and begin to fetch what is missing; skip or substitute experts if the policy says so.

@@ -104,7 +104,7 @@ def calls(o):
         steps.train: (o.whole, ADAM, o.weights, adam, [o.xs], [o.ys]),
         steps.train_proximal: (o.whole, SGD, 0.1, o.weights, SGD.init(o.weights), [o.xs], [o.ys]),
         steps.loss_gradient: (o.logits, o.y),
-        pairs.as_value: (o.experts[0],),
+        pairs.renamed: (o.experts[0], ("a", "b", "c", "d")),
         pairs.mixed: (expert, o.experts, o.logits, o.chosen, o.logits[:, :2]),
         pairs.mixed_gradients: (expert, o.experts, o.logits, o.chosen, o.logits[:, :2], o.logits.flip(0)),
         weights.renormalised: (o.logits.softmax(-1), o.logits > 0),
