@@ -5,6 +5,9 @@ from learning.executor.batched import Batched
 from learning.executor.deferred import Deferred, Leaf
 from learning.executor.dry import Dry
 from learning.executor.eager import Eager
+from learning.executor.uncompiled import without_compiler
+
+without_compiler()
 
 EXECUTORS: dict[str, type[Executor]] = {"eager": Eager, "batched": Batched, "dry": Dry}
 

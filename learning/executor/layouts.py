@@ -37,8 +37,8 @@ def result_layouts(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -
     None if there is no rule for this operator and these arguments, as where the arguments are wrong: torch says how.
     """
     operands = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-    device = torch.device(kwargs.get("device") or "meta")
-    if device.type != "meta" or not any(each.is_meta for each in operands):
+    device = kwargs.get("device")
+    if not (torch.device(device).type == "meta" if device else any(each.is_meta for each in operands)):
         return None  # the results have values, which are computed
     if torch.Tag.pointwise in operator.tags:
         return _pointwise(operator, args, kwargs)
@@ -181,6 +181,15 @@ def _rows(gradient: Tensor, sizes: Sequence[int], *where: Any) -> Layout:
     return _contiguous(sizes, gradient.dtype)
 
 
+def _repeated(x: Tensor, repeats: Sequence[int]) -> Layout:
+    sizes = [1] * (len(repeats) - x.ndim) + list(x.shape)
+    return _contiguous([size * count for size, count in zip(sizes, repeats, strict=True)], x.dtype)
+
+
+def _numbers(end: Any, dtype: torch.dtype | None = None, **options: Any) -> Layout | None:
+    return _contiguous([end], dtype or torch.int64) if isinstance(end, int) and end >= 0 else None
+
+
 _REDUCTIONS = {
     *(ATEN.sum.default, ATEN.sum.dim_IntList, ATEN.mean.default, ATEN.mean.dim),
     *(ATEN.amax.default, ATEN.amin.default, ATEN.any.dim, ATEN.all.dim, ATEN.argmax.default),
@@ -192,6 +201,8 @@ _ANY: dict[Any, Callable[..., Any]] = {
     ATEN.cat.default: _cat,
     ATEN.stack.default: _stack,
     ATEN.gather.default: lambda x, dim, index, **how: _contiguous(index.shape, x.dtype),
+    ATEN.repeat.default: _repeated,
+    ATEN.arange.default: _numbers,
     ATEN.slice_backward.default: _rows,
     ATEN.select_backward.default: _rows,
 }
@@ -209,5 +220,6 @@ _DENSE: dict[Any, Callable[..., Any]] = {
     ATEN.constant_pad_nd.default: _padded,
     ATEN.zeros_like.default: _filled,
     ATEN.ones_like.default: _filled,
+    ATEN.empty_like.default: _filled,
 }
 """Operators whose results are contiguous if all operands are."""

@@ -50,6 +50,7 @@ CALLS = {
     "batches": (ATEN.bmm.default, (empty(2, 3, 4).transpose(0, 1).contiguous().transpose(0, 1), empty(2, 4, 6))),
     "padded": (ATEN.constant_pad_nd.default, (empty(2, 3), [1, 2, 3, 0], 0)),
     "sorted": (ATEN.sort.stable, (empty(2, 3),)),
+    "numbers": (ATEN.arange.default, (7,)),
     "masked": (
         ATEN.native_layer_norm_backward.default,
         (empty(2, 5), empty(2, 5), [5], empty(2, 1), empty(2, 1), None, None, [True, False, False]),
@@ -59,7 +60,8 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_an_operator_returns_what_torch_does(call):
-    operator, args, options = *call, {"stable": True} if call[0] is ATEN.sort.stable else {}
+    operator, args = call
+    options = {ATEN.sort.stable: {"stable": True}, ATEN.arange.default: {"device": "meta"}}.get(operator, {})
     first, _ = applied(operator, args, options)
     again, effect = applied(operator, args, options)
     assert effect.outputs is not None  # so that torch was not asked
@@ -86,6 +88,7 @@ def test_element_wise_results_lie_in_memory_as_torch_lays_them():
         *((operator, ()) for operator in (ATEN.sum.default, ATEN.mean.default, ATEN.amax.default)),
         *((operator, (1,)) for operator in (ATEN.any.dim, ATEN.all.dim, ATEN.argmax.default)),
         (ATEN.mean.dim, ([1],)),
+        (ATEN.repeat.default, ([5, 1, 2, 1],)),
         (ATEN.slice_backward.default, ([2, 3, 9], 2, 0, 4, 1)),
         (ATEN.select_backward.default, ([2, 3, 9, 4], 2, 0)),
         (ATEN.gather.default, (2, empty(2, 3, 7, dtype=torch.int64))),

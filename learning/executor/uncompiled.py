@@ -1,0 +1,47 @@
+"""Gradients of `torch.func` without torch's compiler.
+
+`torch.func` asks the autograd of torch's compiler, which is not used here, to stand aside, and imports the compiler for
+that; `torch.autograd.grad` compares shapes by a library of symbolic mathematics. Importing both takes as long as
+importing torch itself, in each process that computes a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch._functorch import eager_transforms
+
+
+def without_compiler() -> None:
+    """Let `torch.func` compute gradients by `gradients`, in this process."""
+    eager_transforms._autograd_grad = gradients
+
+
+def gradients(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Sequence[Tensor] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = True,
+) -> tuple[Tensor, ...]:
+    """Gradients of tensors by autograd; zeros where the outputs do not depend on an input.
+
+    Args:
+        outputs: what is differentiated.
+        inputs: by which it is differentiated.
+        grad_outputs: gradient with respect to each output, in its shape (default: ones, for outputs with one element).
+        retain_graph: keep what is needed to compute gradients again.
+        create_graph: let the gradients be differentiated.
+    """
+    given = [None] * len(outputs) if grad_outputs is None else grad_outputs
+    pairs = [(out, gradient) for out, gradient in zip(outputs, given, strict=True) if out.requires_grad]
+    if not pairs:
+        return tuple(torch.zeros_like(each) for each in inputs)
+    roots = tuple(out for out, _ in pairs)
+    seeds = tuple(torch.ones_like(out) if gradient is None else gradient for out, gradient in pairs)
+    found = torch.autograd.graph._engine_run_backward(
+        roots, seeds, retain_graph, create_graph, tuple(inputs), True, accumulate_grad=False
+    )
+    return tuple(torch.zeros_like(own) if each is None else each for each, own in zip(found, inputs, strict=True))
