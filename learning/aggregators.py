@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from learning.executor.flops import charge_elementwise
+from learning.executor.shape_run import ShapeRun, with_closed_form
 
 Tree = dict[str, Tensor]
 """Parameters by name."""
@@ -26,6 +27,27 @@ def weighted_mean(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     return {name: total([tree[name] * share for tree, share in zip(trees, shares, strict=True)]) for name in trees[0]}
 
 
+def _average_of_shapes(trees: list[Tree], weights: tuple[float, ...]) -> ShapeRun | None:
+    """`averaged` in closed form: of one tensor after another, all products are held beside the first sum.
+
+    Memory is that of the operands, of the means so far, and of the products and the sum of one tensor.
+    """
+    distinct = {id(tree): tree for tree in trees}.values()  # equal models have the same meta tensors
+    forms = [{name: (value.shape, value.dtype) for name, value in tree.items()} for tree in distinct]
+    if any(form != forms[0] for form in forms) or not all(value.is_floating_point() for value in trees[0].values()):
+        return None
+    normalised(trees, weights)
+    count, held, peak = len(trees), 0, 0
+    for value in trees[0].values():
+        size_bytes = value.numel() * value.itemsize
+        peak = max(peak, held + size_bytes * (count + 1 if count > 1 else 1))
+        held += size_bytes
+    elements = sum(value.numel() for value in trees[0].values())
+    means = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in trees[0].items()}
+    return ShapeRun(means, 2 * count * elements, count * held + peak, convolves=False, thin=False)
+
+
+@with_closed_form(_average_of_shapes)
 def averaged(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     """`weighted_mean` as work of a server, charged two FLOPs for each element of each tree."""
     charge_elementwise(2, trees)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from learning.executor.flops import FlopCount
 from learning.executor.operators import applied
 from learning.executor.peak import PeakMemory
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,30 @@ class ShapeRun:
     """Whether it contains a product of matrices that is a mere row or column."""
 
 
+ClosedForm = Callable[..., ShapeRun | None]
+"""What a shape-only run of an operation gives, from the same arguments; None where it must be run."""
+
+
+def with_closed_form(form: ClosedForm) -> Callable[[F], F]:
+    """Decorator of an operation on many equal trees, whose shape-only run would take an operator for each of them."""
+
+    def decorated(operation: F) -> F:
+        _closed_forms[operation] = form
+        return operation
+
+    return decorated
+
+
+_closed_forms: dict[Callable[..., Any], ClosedForm] = {}
+
+
 def shape_run(operation: Callable[..., Any], operands: Any) -> ShapeRun:
-    """Run `operation(*operands)`, where all tensors are meta tensors."""
+    """Run `operation(*operands)`, where all tensors are meta tensors, or evaluate its closed form."""
+    form = _closed_forms.get(operation)
+    return (form and form(*operands)) or _recorded(operation, operands)
+
+
+def _recorded(operation: Callable[..., Any], operands: Any) -> ShapeRun:
     with _Recorder() as recorder:
         results = operation(*operands)
     memory_bytes = recorder.memory.bytes(operands, results)

@@ -1,5 +1,7 @@
 """Means of models, with and without masks: oracle 6 of fedsl_pq and brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from learning.aggregators import masked_mean, weighted_mean
+from learning.aggregators import averaged, masked_mean, weighted_mean
+from learning.executor.shape_run import shape_run
 
 EPSILON = torch.finfo(torch.float64).eps
 
@@ -121,3 +124,32 @@ def test_weights_that_make_no_mean_are_refused(weights):
         weighted_mean(trees(2), weights)
     with pytest.raises(ValueError, match="cannot be averaged"):
         masked_mean(trees(1)[0], trees(2), masks(2), weights)
+
+
+@pytest.mark.parametrize("users", [1, 2, 3, 7])
+def test_the_closed_form_of_an_average_is_what_is_recorded_of_it(users):
+    """A larger tensor after a smaller one, and the reverse; models that are one object, and models that are not."""
+    sizes = [(3, 2), (5, 4), (2,), (4, 3)]
+
+    def model():
+        return {str(number): torch.empty(size, device="meta") for number, size in enumerate(sizes)}
+
+    same = model()
+    for trees in ([model() for _ in range(users)], [same] * users):
+        operands = trees, (1.0,) * users
+        closed, run = shape_run(averaged, operands), shape_run(lambda *args: averaged(*args), operands)
+        assert replace(closed, results=None) == replace(run, results=None)
+        assert layout(closed.results) == layout(run.results)
+
+
+def test_models_of_different_forms_have_no_closed_form():
+    """A whole number times a share is a fraction, which takes other memory; unequal shapes are refused as in a run."""
+    whole, half = ({"w": torch.empty(3, dtype=dtype, device="meta")} for dtype in (torch.int16, torch.float16))
+    assert shape_run(averaged, ([whole] * 2, (1.0, 1.0))).results["w"].dtype == torch.float32
+    assert shape_run(averaged, ([half] * 2, (1.0, 1.0))).results["w"].dtype == torch.float16
+    with pytest.raises(RuntimeError):
+        shape_run(averaged, ([whole, {"w": torch.empty(4, device="meta")}], (1.0, 1.0)))
+
+
+def layout(tree):
+    return {name: (value.shape, value.stride(), value.dtype, value.device.type) for name, value in tree.items()}
