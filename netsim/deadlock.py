@@ -11,6 +11,8 @@ from typing import Any
 import simpy
 from simpy.resources.base import Get, Put
 
+from netsim.semaphore import Turn
+
 MAX_LISTED = 8
 """Number of processes named in a message; the others are counted."""
 
@@ -49,7 +51,8 @@ def _out_of_range(process: simpy.Process) -> list[str]:
 
 
 def _sentence(process: simpy.Process) -> str:
-    frames = list(_frames(process))
+    resource = getattr(process.target, "resource", None)
+    frames = [frame for frame in _frames(process) if resource is None or frame.f_locals.get("self") is not resource]
     user = _first(frames, "user")
     number = getattr(user, "number", user)
     name = f"user {number}" if isinstance(number, int) else frames[0].f_code.co_qualname
@@ -79,7 +82,7 @@ def _event(event: simpy.Event | None, frames: list[FrameType]) -> str:
     if isinstance(event, simpy.events.Condition):
         missing = sum(not each.triggered for each in event._events)
         return f"{missing} of {len(event._events)} events{about}"
-    if isinstance(event, Put | Get):
+    if isinstance(event, Put | Get | Turn):
         return f"a {type(event.resource).__name__}{at}{about}"
     return f"{'a process' if isinstance(event, simpy.Process) else 'an event'}{at}{about}"
 

@@ -189,13 +189,21 @@ class Meter:
     def begin(self, activity: Activity, power_w: float) -> None:
         """Begin an activity that draws `power_w` in W from now on; several activities may overlap."""
         self._integrate()
-        if activity in RADIO and not self._on_air:
+        if not self._on_air and activity in RADIO:
             self._radio_since_s = self.env.now
         self._powers_w[activity].append(power_w)
         self._update_store()
 
+    def change(self, activity: Activity, before_w: float, power_w: float) -> None:
+        """Change the power of an ongoing activity from `before_w` to `power_w`, both in W."""
+        self._integrate()
+        powers_w = self._powers_w[activity]
+        powers_w.remove(before_w)
+        powers_w.append(power_w)
+        self._update_store()
+
     def end(self, activity: Activity, power_w: float) -> None:
-        """End an activity that began with this power in W."""
+        """End an activity, whose power in W is that of its beginning or of its latest change."""
         self._integrate()
         self._powers_w[activity].remove(power_w)
         ended = activity in RADIO and not self._on_air and self._radio_since_s < self.env.now
@@ -256,7 +264,7 @@ class Meter:
 
     @property
     def _on_air(self) -> bool:
-        return any(map(self._powers_w.get, RADIO))
+        return bool(self._powers_w["transmit"] or self._powers_w["receive"])
 
     @property
     def _idle_w(self) -> float:

@@ -53,15 +53,19 @@ class AirInterface:
             return
         reception = Reception(radio, self._payload(bits, kind, receivers))
         interrupt: simpy.Interrupt | None = None
-        with radio.lock.request() as lock:
-            try:
-                yield lock
+        locked = False
+        try:
+            yield from radio.lock.acquire()
+            locked = True
+            if radio.arrival is not None:
                 yield from radio.arrived()
-                transmission = reception.begin(stream)
-                yield transmission.done
-            except simpy.Interrupt as cause:
-                interrupt = cause
-            reception.end()
+            transmission = reception.begin(stream)
+            yield transmission.done
+        except simpy.Interrupt as cause:
+            interrupt = cause
+        reception.end()
+        if locked:
+            radio.lock.release()
         self.journal.transferred(reception.row(self.env.now))
         if interrupt is None and reception.failed_link:
             interrupt = self._failed([radio])
@@ -108,7 +112,8 @@ class AirInterface:
                 held.enter_context(reception.radio.presence.watched(partial(on_leave, reception)))
             try:
                 for reception in list(receptions):
-                    yield held.enter_context(reception.radio.lock.request())
+                    yield from reception.radio.lock.acquire()
+                    held.callback(reception.radio.lock.release)
                 for reception in list(receptions):
                     yield from reception.radio.arrived()
                 if receptions:

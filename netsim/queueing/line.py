@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import simpy
 
-from netsim.instants import SERVE, After, End
+from netsim.instants import End
 from netsim.process import Process
 from netsim.queueing.queue import Job, Stay
+from netsim.semaphore import Ranked, Semaphore
 
 
 class Line:
@@ -23,7 +22,7 @@ class Line:
             ranked: True serves the lowest rank first, equal ranks in order of arrival; False ignores ranks.
         """
         self.env = env
-        self._slots = Ranked(env, slots) if ranked else simpy.Resource(env, slots)
+        self._slots = (Ranked if ranked else Semaphore)(env, slots)
 
     @property
     def present(self) -> int:
@@ -35,33 +34,14 @@ class Line:
         arrival_s = self.env.now
         begun_s: float | None = None
         interrupt: simpy.Interrupt | None = None
-        with self._request(rank) as slot:
-            try:
-                yield slot
-                begun_s = self.env.now
-                yield End(self.env, job.begin(job.nominal_s))
-            except simpy.Interrupt as cause:
-                interrupt = cause
+        try:
+            yield from self._slots.acquire(rank)
+            begun_s = self.env.now
+            yield End(self.env, job.begin(job.nominal_s))
+        except simpy.Interrupt as cause:
+            interrupt = cause
+        if begun_s is not None:
+            self._slots.release()
         end_s = self.env.now
         served_from_s = end_s if begun_s is None else begun_s
         return Stay(served_from_s - arrival_s, end_s - served_from_s, begun_s is not None, interrupt)
-
-    def _request(self, rank: int) -> simpy.resources.resource.Request:
-        if isinstance(self._slots, Ranked):
-            return self._slots.request(rank)
-        return self._slots.request()
-
-
-class Ranked(simpy.PriorityResource):
-    """A resource that assigns free slots by rank after all jobs of an instant have arrived, not at each arrival."""
-
-    _assigning = False
-
-    def _trigger_put(self, get_event: Any) -> None:
-        if self.put_queue and not self._assigning:
-            self._assigning = True
-            After(self._env, self._env.now, SERVE).callbacks.append(self._assign)
-
-    def _assign(self, _: simpy.Event) -> None:
-        self._assigning = False
-        super()._trigger_put(None)

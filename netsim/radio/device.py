@@ -16,6 +16,7 @@ from netsim.radio.band import Band
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import Shannon
 from netsim.radio.scheduling import ROUNDING, Allocations
+from netsim.semaphore import Semaphore
 
 
 class Movable(Protocol):
@@ -58,7 +59,7 @@ class Radio:
     """Additional power in W that the device draws while it radiates its maximum power."""
     meter: Meter
     presence: Presence
-    lock: simpy.Resource = field(init=False)
+    lock: Semaphore = field(init=False)
     """Held by the present transfer."""
     control_power: Callable[[], None] | None = field(default=None, init=False)
     """Called, if set, at the beginning of each transfer; sets `max_power_w`."""
@@ -72,7 +73,7 @@ class Radio:
     _drawn_w: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.lock = simpy.Resource(self.env, 1)
+        self.lock = Semaphore(self.env, 1)
 
     @property
     def bandwidth_hz(self) -> float:
@@ -135,9 +136,8 @@ class Radio:
 
     def radiate(self, power: float) -> None:
         """Radiate a part of the power, from 0 to 1, from now on."""
-        self.meter.end(self.activity, self._drawn_w)
-        self._drawn_w = self.drawing_w(power)
-        self.meter.begin(self.activity, self._drawn_w)
+        before_w, self._drawn_w = self._drawn_w, self.drawing_w(power)
+        self.meter.change(self.activity, before_w, self._drawn_w)
 
     def end(self) -> None:
         """End a transfer."""
