@@ -9,19 +9,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.radio.chunks import CHUNK, Chunks, ChunkWindow
 from netsim.radio.fading import Gains
 from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.recorded import Playback, next_s, play
-from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window, stretch
+from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, ArrayWindow, Window, stretch
 from netsim.streams import Floats
 from netsim.units import to_db
 
 SEARCHED_WINDOWS = 256
 """Maximum number of windows, of up to `MAX_BLOCKS` fading blocks each, in one search for a block with a positive rate;
 simulated time passes before the next search."""
-
-CHUNK = 128
-"""Number of fading blocks whose gains a link caches together; it caches two chunks."""
 
 
 class Carrying(Protocol):
@@ -87,7 +85,7 @@ class RadioLink:
         self.fading = fading
         self.key = key
         self.rate = rate
-        self._chunks: dict[int, Floats] = {}
+        self._chunks = Chunks(fading, key, rate)
 
     @property
     def links(self) -> Sequence[RadioLink]:
@@ -109,30 +107,15 @@ class RadioLink:
         Returns:
             Shape (blocks,) for flat fading, (blocks, resource blocks) for frequency-selective fading.
         """
-        return self.mean_power_over_noise_hz / self.noise_rise * self._gains(blocks)
-
-    def _gains(self, blocks: NDArray[np.int64]) -> Floats:
-        """Fading gains, cached in chunks, so that consecutive transfers do not compute the same blocks again."""
-        first, last = int(blocks[0]) // CHUNK, int(blocks[-1]) // CHUNK
-        if last - first > 1 or len(blocks) != blocks[-1] - blocks[0] + 1:
-            return self.fading.power_gains(self.key, blocks)
-        for number in [number for number in self._chunks if not first <= number <= last]:
-            del self._chunks[number]
-        for number in range(first, last + 1):
-            if number not in self._chunks:
-                whole = np.arange(number * CHUNK, (number + 1) * CHUNK)
-                self._chunks[number] = self.fading.power_gains(self.key, whole)
-        begin = int(blocks[0]) - first * CHUNK
-        if first == last:
-            return self._chunks[first][begin : begin + len(blocks)]
-        rest = len(blocks) + begin - CHUNK
-        return np.concatenate([self._chunks[first][begin:], self._chunks[last][:rest]])
+        return self.mean_power_over_noise_hz / self.noise_rise * self._chunks.gains(blocks)
 
     def window(self, start_s: float, blocks: int) -> Window:
         if self.recorded is not None:
             return play([self.recorded], self.band_hz, start_s, blocks)
+        if blocks <= CHUNK:
+            return ChunkWindow(self._chunks, self.mean_power_over_noise_hz / self.noise_rise, start_s, blocks)
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, self.rate.delay_blocks)
-        return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
+        return ArrayWindow(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
     def next_s(self, after_s: float, spread_hz: float) -> float:
         """As `Carrying` has it."""
@@ -226,7 +209,7 @@ class MulticastLink:
             return play(recorded, self.links[0].band_hz, start_s, blocks)
         rate = self.links[0].rate
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks, rate.delay_blocks)
-        return Window(borders_s, self.power_over_noise_hz(numbers), rate)
+        return ArrayWindow(borders_s, self.power_over_noise_hz(numbers), rate)
 
     def max_snr(self, spread_hz: float) -> float:
         """Return the bound of the weakest receiver; see `Carrying.max_snr`."""

@@ -14,7 +14,7 @@ from math import floor, inf, lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from netsim.radio.window import Window, stretch
+from netsim.radio.window import ArrayWindow, Window, stretch
 from netsim.streams import Floats
 
 ROUNDING = 1e-6
@@ -128,7 +128,7 @@ def play(links: Sequence[Playback], band_hz: float, start_s: float, steps: int) 
         steps: number of steps.
     """
     numbers, borders_s = stretch(links[0].step_s, start_s, steps)
-    return Window(borders_s, np.zeros(len(numbers)), Recorded(_slowest_bps(links, numbers) / band_hz))
+    return ArrayWindow(borders_s, np.zeros(len(numbers)), Recorded(_slowest_bps(links, numbers) / band_hz))
 
 
 def next_s(links: Sequence[Playback], after_s: float) -> float:

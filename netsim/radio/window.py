@@ -6,6 +6,7 @@ been carried is its first crossing of that amount. So fading blocks need no even
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,29 +27,36 @@ REMEMBERED = 8
 """Maximum number of bandwidths whose integrals a window caches, because shares of the band often recur."""
 
 
-class Window:
+class Window(ABC):
     """A window of n consecutive fading blocks: the received power and the bits carried over time."""
 
-    def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
-        """Create a window.
-
-        Args:
-            borders_s: borders of the blocks in seconds, ascending, shape (n + 1,).
-            power_over_noise_hz: received power over noise power density in Hz of the n blocks and the
-                `rate.delay_blocks` before them: shape (delay_blocks + n,) or (delay_blocks + n, resource blocks).
-            rate: the rate law.
-        """
-        self.power_over_noise_hz, self.rate = power_over_noise_hz, rate
-        self.borders_s: Sequence[float] = borders_s.data  # read one by one, as in `Integral`
-        self.end_s = self.borders_s[-1]
+    def __init__(self, borders_s: Sequence[float], rate: RateLaw) -> None:
+        """Create a window of the blocks between these borders in seconds, ascending, length n + 1."""
+        self.borders_s, self.rate = borders_s, rate
+        self.end_s = borders_s[-1]
         """End of the window in seconds; inf if rates are constant."""
-        self._borders_s, self._widths_s = borders_s, borders_s[1:] - borders_s[:-1]
         self._efficiencies: dict[float, Integral] = {}
+
+    @property
+    @abstractmethod
+    def power_over_noise_hz(self) -> Floats:
+        """Received power over noise power density in Hz of the n blocks and the `rate.delay_blocks` before them.
+
+        The shape is (delay_blocks + n,) or (delay_blocks + n, resource blocks).
+        """
+
+    @abstractmethod
+    def _signals_hz(self) -> Sequence[float]:
+        """Received power over noise power density in Hz of the n blocks, averaged over resource blocks."""
+
+    @abstractmethod
+    def _rates(self, spread_hz: float) -> Sequence[float]:
+        """Rates in bit/s/Hz in the n blocks, of power that is spread over `spread_hz` in Hz."""
 
     @cached_property
     def signal(self) -> Integral:
         """The integral of received power over noise power density, in Hz, averaged over resource blocks."""
-        return Integral(self._borders_s, self._widths_s, over_band(self.power_over_noise_hz[self.rate.delay_blocks :]))
+        return Integral(self.borders_s, self._signals_hz())
 
     def block(self, instant_s: float) -> int:
         """Return the index of the block that contains an instant in seconds; the last one for the window's end."""
@@ -61,7 +69,7 @@ class Window:
         """
         if instant_s <= self.end_s:
             return self.signal.until(block, instant_s)
-        whole = self.signal.cumulative[-1]
+        whole = self.signal.total
         return whole + whole / (self.end_s - self.borders_s[0]) * (instant_s - self.end_s)
 
     def efficiency(self, spread_hz: float) -> Integral:
@@ -70,9 +78,27 @@ class Window:
         if known is None:
             if len(self._efficiencies) == REMEMBERED:
                 del self._efficiencies[next(iter(self._efficiencies))]
-            values = self.rate.efficiency(self.power_over_noise_hz / spread_hz)
-            known = self._efficiencies[spread_hz] = Integral(self._borders_s, self._widths_s, values)
+            known = self._efficiencies[spread_hz] = Integral(self.borders_s, self._rates(spread_hz))
         return known
+
+
+class ArrayWindow(Window):
+    """A window that is computed once from the powers of its blocks."""
+
+    def __init__(self, borders_s: Floats, power_over_noise_hz: Floats, rate: RateLaw) -> None:
+        """Create a window of n blocks with these borders in seconds, shape (n + 1,), and powers, as in `Window`."""
+        super().__init__(borders_s.data, rate)
+        self._power_over_noise_hz = power_over_noise_hz
+
+    @property
+    def power_over_noise_hz(self) -> Floats:
+        return self._power_over_noise_hz
+
+    def _signals_hz(self) -> Sequence[float]:
+        return over_band(self.power_over_noise_hz[self.rate.delay_blocks :]).data
+
+    def _rates(self, spread_hz: float) -> Sequence[float]:
+        return self.rate.efficiency(self.power_over_noise_hz / spread_hz).data
 
 
 def stretch(length_s: float, start_s: float, count: int, earlier: int = 0) -> tuple[NDArray[np.int64], Floats]:

@@ -97,7 +97,7 @@ class Load:
             done_s = integral.crossing_s(work_s)
             if done_s < inf:
                 return done_s
-            work_s -= integral.cumulative[-1]
+            work_s -= integral.total
             busy, since_s, cell = integral.values[-1] < 1, integral.borders_s[-1], cell + 1
 
     def _speeds(self, busy: bool, cell: int, start_s: float, since_s: float) -> Integral:
@@ -107,4 +107,4 @@ class Load:
         end_s = max((cell + 1) * self.cell_s - start_s, since_s)
         borders_s = np.concatenate(([since_s], instants_s[left] - start_s, [end_s]))
         speeds = np.where(np.concatenate(([busy], states[left])), self._burst_speed, 1.0)
-        return Integral(borders_s, np.diff(borders_s), speeds)
+        return Integral(borders_s.data, speeds.data)

@@ -29,7 +29,7 @@ from netsim.radio.scheduling import (
     SchedulingPolicy,
     WeightedShares,
 )
-from netsim.radio.window import Window, stretch
+from netsim.radio.window import ArrayWindow, Window, stretch
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -48,7 +48,7 @@ class Recorded:
 
     def window(self, start_s: float, blocks: int) -> Window:
         numbers, borders_s = stretch(self.coherence_time_s, start_s, blocks)
-        return Window(borders_s, self.power_over_noise_hz(numbers), self.rate)
+        return ArrayWindow(borders_s, self.power_over_noise_hz(numbers), self.rate)
 
     def next_s(self, after_s: float, spread_hz: float) -> float:
         return after_s

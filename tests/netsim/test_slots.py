@@ -30,7 +30,7 @@ from netsim.radio.scheduling import (
 from netsim.radio.slot.dealing import BestLinks, GrantedShares
 from netsim.radio.slot.medium import SlotMedium
 from netsim.radio.slot.transmission import SlotTransmission
-from netsim.radio.window import Window
+from netsim.radio.window import ArrayWindow, Window
 from netsim.streams import Streams
 from stats import assert_mean
 
@@ -221,7 +221,7 @@ class Coloured(RadioLink):
         return id(self)
 
     def window(self, start_s: float, blocks: int) -> Window:
-        return Window(np.array([start_s, inf]), np.array([self.signals_hz]), Shannon())
+        return ArrayWindow(np.array([start_s, inf]), np.array([self.signals_hz]), Shannon())
 
     def max_snr(self, spread_hz: float) -> float:
         return max(self.signals_hz) / spread_hz

@@ -16,7 +16,7 @@ KEY = Streams(1).key("link")
 
 
 def integral(borders_s: list[float], values: list[float]) -> Integral:
-    return Integral(np.array(borders_s), np.diff(borders_s), np.array(values))
+    return Integral(borders_s, values)
 
 
 def test_integral_by_hand() -> None:

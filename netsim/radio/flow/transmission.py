@@ -180,7 +180,7 @@ class FlowTransmission:
         self._signal_before = window.signal.until(block, now_s)
         self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
         self._spread_hz = spread_hz
-        if self._efficiency.cumulative[-1] > self._before:
+        if self._finish_s < inf or self._efficiency.total > self._before:
             self.due_s = max(now_s, min(self._finish_s, window.end_s))
         else:  # inf if out of range, or past the end of a recording: until something else changes
             self.due_s, self._blocks = self.link.next_s(window.end_s, spread_hz), FIRST_BLOCKS

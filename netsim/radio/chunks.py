@@ -1,0 +1,124 @@
+"""The fading blocks of a link in chunks, whose gains and rates are computed once for all transfers in that time."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsim.radio.fading import Gains
+from netsim.radio.rate import RateLaw
+from netsim.radio.rate.law import over_band
+from netsim.radio.window import Window
+from netsim.streams import Floats
+
+CHUNK = 128
+"""Number of fading blocks of a chunk. A link caches the gains of two chunks."""
+
+REMEMBERED = 8
+"""Maximum number of chunks whose rates (for one bandwidth), or signals, a link caches."""
+
+
+class Chunks:
+    """The fading blocks of one link: chunk k has the blocks from k `CHUNK` to (k + 1) `CHUNK` - 1."""
+
+    def __init__(self, fading: Gains, key: int, rate: RateLaw) -> None:
+        """Describe the blocks.
+
+        Args:
+            fading: fading gains of the channel.
+            key: key of the link's stream of random numbers.
+            rate: the rate law.
+        """
+        self.fading, self.key, self.rate = fading, key, rate
+        self._gains: dict[int, Floats] = {}  # by chunk
+        self._values: dict[tuple[int, float, float | None], list[float]] = {}  # by chunk, mean power and bandwidth
+
+    def gains(self, blocks: NDArray[np.int64]) -> Floats:
+        """Return the fading gains of some blocks, as `Gains.power_gains` does; consecutive ones from a cache."""
+        first, last = int(blocks[0]) // CHUNK, int(blocks[-1]) // CHUNK
+        if last - first > 1 or len(blocks) != blocks[-1] - blocks[0] + 1:
+            return self.fading.power_gains(self.key, blocks)
+        for number in [number for number in self._gains if not first <= number <= last]:
+            del self._gains[number]
+        for number in range(first, last + 1):
+            if number not in self._gains:
+                whole = np.arange(number * CHUNK, (number + 1) * CHUNK)
+                self._gains[number] = self.fading.power_gains(self.key, whole)
+        begin = int(blocks[0]) - first * CHUNK
+        if first == last:
+            return self._gains[first][begin : begin + len(blocks)]
+        rest = len(blocks) + begin - CHUNK
+        return np.concatenate([self._gains[first][begin:], self._gains[last][:rest]])
+
+    def values(self, mean_hz: float, spread_hz: float | None, first: int, blocks: int) -> list[float]:
+        """Return the rates of some blocks in bit/s/Hz, or their received power over noise power density in Hz.
+
+        Args:
+            mean_hz: mean received power over noise power density, in Hz.
+            spread_hz: bandwidth in Hz over which the power is spread; None returns the powers.
+            first: number of the first block.
+            blocks: number of blocks, at most `CHUNK`.
+        """
+        chunk, begin = divmod(first, CHUNK)
+        values = self._of_chunk(chunk, mean_hz, spread_hz)[begin : begin + blocks]
+        if len(values) < blocks:
+            values += self._of_chunk(chunk + 1, mean_hz, spread_hz)[: blocks - len(values)]
+        return values
+
+    def _of_chunk(self, chunk: int, mean_hz: float, spread_hz: float | None) -> list[float]:
+        which = chunk, mean_hz, spread_hz
+        known = self._values.get(which)
+        if known is None:
+            if len(self._values) == REMEMBERED:
+                del self._values[next(iter(self._values))]
+            delay = 0 if spread_hz is None else self.rate.delay_blocks
+            power = mean_hz * self.gains(np.arange(chunk * CHUNK - delay, (chunk + 1) * CHUNK))
+            values = over_band(power) if spread_hz is None else self.rate.efficiency(power / spread_hz)
+            known = self._values[which] = values.tolist()
+        return known
+
+
+class ChunkWindow(Window):
+    """A window whose blocks are looked up in the chunks of its link, with the mean power at its creation."""
+
+    def __init__(self, chunks: Chunks, mean_hz: float, start_s: float, blocks: int) -> None:
+        """Create a window of at most `CHUNK` blocks.
+
+        Args:
+            chunks: the chunks of the link.
+            mean_hz: mean received power over noise power density, in Hz.
+            start_s: simulated time in seconds at which the window begins.
+            blocks: number of blocks, from the one that contains `start_s`.
+        """
+        length_s = chunks.fading.coherence_time_s
+        self._chunks, self._mean_hz = chunks, mean_hz
+        if length_s == inf:
+            self._first, borders_s = 0, [start_s, inf]
+        else:
+            self._first = int(start_s // length_s)
+            chunk, begin = divmod(self._first, CHUNK)
+            borders_s = [start_s, *_borders_s(length_s, chunk)[begin + 1 : begin + blocks + 1]]
+            if len(borders_s) <= blocks:
+                borders_s += _borders_s(length_s, chunk + 1)[1 : blocks + 2 - len(borders_s)]
+            borders_s[1] = max(borders_s[1], start_s)  # a border that rounds to the instant itself
+        super().__init__(borders_s, chunks.rate)
+
+    @cached_property
+    def power_over_noise_hz(self) -> Floats:
+        first, blocks = self._first - self.rate.delay_blocks, len(self.borders_s) - 1 + self.rate.delay_blocks
+        return self._mean_hz * self._chunks.gains(np.arange(first, first + blocks))
+
+    def _signals_hz(self) -> list[float]:
+        return self._chunks.values(self._mean_hz, None, self._first, len(self.borders_s) - 1)
+
+    def _rates(self, spread_hz: float) -> list[float]:
+        return self._chunks.values(self._mean_hz, spread_hz, self._first, len(self.borders_s) - 1)
+
+
+@lru_cache(maxsize=64)
+def _borders_s(length_s: float, chunk: int) -> list[float]:
+    """Borders in seconds of the blocks of a chunk, length `CHUNK` + 1, for blocks of `length_s` in seconds."""
+    return [number * length_s for number in range(chunk * CHUNK, (chunk + 1) * CHUNK + 1)]
