@@ -31,7 +31,9 @@ class Agenda(Generic[T]):
     @property
     def next_s(self) -> float:
         """Due time of the first item; inf if the agenda is empty."""
-        self._trim()
+        entries = self._entries
+        if entries and (self._valid.get(entries[0][2]) is not entries[0] or len(entries) > len(self._valid) + SPARE):
+            self._trim()
         return self._entries[0][0] if self._entries else inf
 
     def put(self, item: T, due_s: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
 from math import inf
 from operator import mul, sub
@@ -12,8 +12,6 @@ import numpy as np
 
 AT_ONCE = 256
 """Number of blocks above which NumPy is faster than a loop that ends at the first block of interest."""
-PIECE = 8
-"""Number of blocks that such a loop integrates at first."""
 
 
 class Integral:
@@ -22,19 +20,23 @@ class Integral:
     Few blocks are integrated as far as asked for, many all at once; the sums have the same bits, from left to right.
     """
 
-    __slots__ = ("_rest", "borders_s", "cumulative", "values")
+    __slots__ = ("_more", "_rest", "borders_s", "cumulative", "values")
 
-    def __init__(self, borders_s: Sequence[float], values: Sequence[float]) -> None:
+    def __init__(
+        self, borders_s: Sequence[float], values: Sequence[float], more: Callable[[int], list[float]] | None = None
+    ) -> None:
         """Integrate a function.
 
         Args:
             borders_s: borders of the blocks in seconds, ascending, length blocks + 1; the last may be inf. Numbers are
                 read one by one: a list, or the memoryview of an array, is faster than an array.
-            values: values of the function in the blocks, length blocks.
+            values: values of the function in the blocks, length blocks, or a list of those in the first ones.
+            more: returns the values from a block on; None if `values` are all.
         """
-        self.borders_s, self.values = borders_s, values
-        self.cumulative: Sequence[float]
+        self.borders_s, self.values, self._more = borders_s, values, more
+        self.cumulative: Sequence[float] = [0.0]
         """The integral from the first border to each border, as far as it is known; at most of length blocks + 1."""
+        self._rest: Iterator[float] | None = None
         if len(values) > AT_ONCE:
             cumulative = np.zeros(len(borders_s))
             widths_s = np.diff(borders_s)
@@ -42,12 +44,12 @@ class Integral:
                 widths_s[-1] = 0.0
             np.cumsum(values * widths_s, out=cumulative[1:])
             self.cumulative = cumulative.data
-            return
-        ends_s: Iterator[float] = islice(borders_s, 1, None)
-        if borders_s[-1] == inf and values[-1] == 0.0:
-            ends_s = iter([*borders_s[1:-1], borders_s[-2]])
-        self._rest = accumulate(map(mul, values, map(sub, ends_s, borders_s)), initial=0.0)
-        self.cumulative = list(islice(self._rest, PIECE))
+
+    def value(self, block: int) -> float:
+        """Return the value in the block of this number."""
+        if block >= len(self.values):
+            self._reach(block)
+        return self.values[block]
 
     def until(self, block: int, instant_s: float) -> float:
         """Return the integral from the first border to an instant in seconds within the block of number `block`."""
@@ -62,17 +64,29 @@ class Integral:
         block = bisect_left(self.cumulative, amount) - 1
         if block < 0:
             return self.borders_s[0]
-        if block == len(self.values):
+        if block == len(self.borders_s) - 1:
             return inf
         return self.borders_s[block] + (amount - self.cumulative[block]) / self.values[block]
 
     @property
     def total(self) -> float:
         """The integral from the first to the last border."""
-        self._reach(len(self.values))
+        self._reach(len(self.borders_s) - 1)
         return self.cumulative[-1]
 
     def _reach(self, block: int) -> None:
         """Integrate at least up to the border of number `block`, or to the last one."""
-        if isinstance(self.cumulative, list):
-            self.cumulative.extend(islice(self._rest, max(0, block + 1 - len(self.cumulative))))
+        if not isinstance(self.cumulative, list) or block < len(self.cumulative):
+            return
+        if block >= len(self.values) and self._more is not None:
+            self.values = [*self.values, *self._more(len(self.values))]
+            self._more = self._rest = None
+        if self._rest is None:
+            begun = len(self.cumulative) - 1
+            ends_s: Iterator[float] = islice(self.borders_s, begun + 1, None)
+            if self.borders_s[-1] == inf and self.values[-1] == 0.0:  # where the product would be NaN
+                ends_s = iter([*self.borders_s[begun + 1 : -1], self.borders_s[-2]])
+            areas = map(mul, islice(self.values, begun, None), map(sub, ends_s, islice(self.borders_s, begun, None)))
+            self._rest = accumulate(areas, initial=self.cumulative[-1])
+            next(self._rest)
+        self.cumulative.extend(islice(self._rest, block + 1 - len(self.cumulative)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from netsim.radio.band import Band, Transmission
 from netsim.radio.device import Radio
@@ -12,8 +12,7 @@ from netsim.tables import TransferRow
 from netsim.units import to_db
 
 
-@dataclass(frozen=True)
-class Payload:
+class Payload(NamedTuple):
     """The payload of a transfer and the number of its receivers."""
 
     kind: str

@@ -8,6 +8,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.integral import Integral
 from netsim.radio.fading import Gains
 from netsim.radio.rate import RateLaw
 from netsim.radio.rate.law import over_band
@@ -53,22 +54,15 @@ class Chunks:
         rest = len(blocks) + begin - CHUNK
         return np.concatenate([self._gains[first][begin:], self._gains[last][:rest]])
 
-    def values(self, mean_hz: float, spread_hz: float | None, first: int, blocks: int) -> list[float]:
-        """Return the rates of some blocks in bit/s/Hz, or their received power over noise power density in Hz.
+    def values(self, mean_hz: float, spread_hz: float | None, first: int) -> list[float]:
+        """Return the rates in bit/s/Hz, or received powers over noise power density in Hz, up to the end of a chunk.
 
         Args:
             mean_hz: mean received power over noise power density, in Hz.
             spread_hz: bandwidth in Hz over which the power is spread; None returns the powers.
-            first: number of the first block.
-            blocks: number of blocks, at most `CHUNK`.
+            first: number of the first block; those after it in the same chunk follow.
         """
         chunk, begin = divmod(first, CHUNK)
-        values = self._of_chunk(chunk, mean_hz, spread_hz)[begin : begin + blocks]
-        if len(values) < blocks:
-            values += self._of_chunk(chunk + 1, mean_hz, spread_hz)[: blocks - len(values)]
-        return values
-
-    def _of_chunk(self, chunk: int, mean_hz: float, spread_hz: float | None) -> list[float]:
         which = chunk, mean_hz, spread_hz
         known = self._values.get(which)
         if known is None:
@@ -78,7 +72,7 @@ class Chunks:
             power = mean_hz * self.gains(np.arange(chunk * CHUNK - delay, (chunk + 1) * CHUNK))
             values = over_band(power) if spread_hz is None else self.rate.efficiency(power / spread_hz)
             known = self._values[which] = values.tolist()
-        return known
+        return known[begin:]
 
 
 class ChunkWindow(Window):
@@ -111,11 +105,14 @@ class ChunkWindow(Window):
         first, blocks = self._first - self.rate.delay_blocks, len(self.borders_s) - 1 + self.rate.delay_blocks
         return self._mean_hz * self._chunks.gains(np.arange(first, first + blocks))
 
-    def _signals_hz(self) -> list[float]:
-        return self._chunks.values(self._mean_hz, None, self._first, len(self.borders_s) - 1)
+    def _integral(self, spread_hz: float | None) -> Integral:
+        blocks = len(self.borders_s) - 1
 
-    def _rates(self, spread_hz: float) -> list[float]:
-        return self._chunks.values(self._mean_hz, spread_hz, self._first, len(self.borders_s) - 1)
+        def values(block: int) -> list[float]:
+            return self._chunks.values(self._mean_hz, spread_hz, self._first + block)[: blocks - block]
+
+        first = values(0)
+        return Integral(self.borders_s, first, values if len(first) < blocks else None)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cached_property
 from math import inf, isinf
 
 import numpy as np
@@ -36,6 +35,7 @@ class Window(ABC):
         self.end_s = borders_s[-1]
         """End of the window in seconds; inf if rates are constant."""
         self._efficiencies: dict[float, Integral] = {}
+        self._signal: Integral | None = None
 
     @property
     @abstractmethod
@@ -46,17 +46,15 @@ class Window(ABC):
         """
 
     @abstractmethod
-    def _signals_hz(self) -> Sequence[float]:
-        """Received power over noise power density in Hz of the n blocks, averaged over resource blocks."""
+    def _integral(self, spread_hz: float | None) -> Integral:
+        """Integral of the rate in bit/s/Hz for power spread over `spread_hz` in Hz; of None that of `signal`."""
 
-    @abstractmethod
-    def _rates(self, spread_hz: float) -> Sequence[float]:
-        """Rates in bit/s/Hz in the n blocks, of power that is spread over `spread_hz` in Hz."""
-
-    @cached_property
+    @property
     def signal(self) -> Integral:
         """The integral of received power over noise power density, in Hz, averaged over resource blocks."""
-        return Integral(self.borders_s, self._signals_hz())
+        if self._signal is None:
+            self._signal = self._integral(None)
+        return self._signal
 
     def block(self, instant_s: float) -> int:
         """Return the index of the block that contains an instant in seconds; the last one for the window's end."""
@@ -78,7 +76,7 @@ class Window(ABC):
         if known is None:
             if len(self._efficiencies) == REMEMBERED:
                 del self._efficiencies[next(iter(self._efficiencies))]
-            known = self._efficiencies[spread_hz] = Integral(self.borders_s, self._rates(spread_hz))
+            known = self._efficiencies[spread_hz] = self._integral(spread_hz)
         return known
 
 
@@ -94,11 +92,10 @@ class ArrayWindow(Window):
     def power_over_noise_hz(self) -> Floats:
         return self._power_over_noise_hz
 
-    def _signals_hz(self) -> Sequence[float]:
-        return over_band(self.power_over_noise_hz[self.rate.delay_blocks :]).data
-
-    def _rates(self, spread_hz: float) -> Sequence[float]:
-        return self.rate.efficiency(self.power_over_noise_hz / spread_hz).data
+    def _integral(self, spread_hz: float | None) -> Integral:
+        if spread_hz is None:
+            return Integral(self.borders_s, over_band(self.power_over_noise_hz[self.rate.delay_blocks :]).data)
+        return Integral(self.borders_s, self.rate.efficiency(self.power_over_noise_hz / spread_hz).data)
 
 
 def stretch(length_s: float, start_s: float, count: int, earlier: int = 0) -> tuple[NDArray[np.int64], Floats]:

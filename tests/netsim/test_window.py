@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.integral import Integral
+from netsim.radio.chunks import CHUNK
 from netsim.radio.fading import NoFading, Rayleigh
 from netsim.radio.link import RadioLink
+from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
+from netsim.radio.window import ArrayWindow, stretch
 from netsim.streams import Streams
 
 KEY = Streams(1).key("link")
@@ -61,3 +64,21 @@ def test_integrals_are_remembered_but_not_for_ever() -> None:
     for share in range(2, 10):
         window.efficiency(1e6 / share)
     assert window.efficiency(1e6) is not first
+
+
+@pytest.mark.parametrize("first", [0, 1, 100, 127, 128])
+@pytest.mark.parametrize("rate", [Shannon(), AdaptiveModulation(cqi_delay_blocks=3)])
+def test_a_window_from_chunks_has_the_bits_of_one_from_arrays(first: int, rate: RateLaw) -> None:
+    """Also where it begins within a block, and goes on in the next chunk."""
+    link = RadioLink(2e6, Rayleigh(0.01), KEY, rate)
+    window = link.window((first + 0.3) * 0.01, CHUNK)
+    numbers, borders_s = stretch(0.01, (first + 0.3) * 0.01, CHUNK, rate.delay_blocks)
+    arrays = ArrayWindow(borders_s, 2e6 * Rayleigh(0.01).power_gains(KEY, numbers), rate)
+    assert list(window.borders_s) == list(arrays.borders_s)
+    for found, expected in ((window.signal, arrays.signal), (window.efficiency(1e5), arrays.efficiency(1e5))):
+        assert found.crossing_s(0.7 * expected.total) == expected.crossing_s(0.7 * expected.total)
+        assert [found.until(block, borders_s[block]) for block in range(CHUNK)] == [
+            expected.until(block, borders_s[block]) for block in range(CHUNK)
+        ]
+        assert list(found.values) == list(expected.values)
+        assert found.total == expected.total == np.cumsum(np.array(expected.values) * np.diff(borders_s))[-1]

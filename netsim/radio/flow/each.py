@@ -47,8 +47,8 @@ class EachByItself:
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
         for signal, grant in zip(signals, grants, strict=True):
+            follows = self._follows_fading and grant.band
             for transmission in signal.transmissions:
-                follows = self._follows_fading and grant.band
                 if follows or grant != transmission.grant or transmission in self._unrated:
                     self._granted[transmission] = grant
                 else:
@@ -68,9 +68,8 @@ class EachByItself:
             self._rate(transmission, grant)
 
     def completed(self, alarm_s: float) -> Sequence[FlowTransmission]:
-        now_s = self.env.now
-        due = []
-        while self._agenda.next_s <= now_s or self._agenda.next_s <= alarm_s:
+        due, until_s = [], max(self.env.now, alarm_s)
+        while self._agenda.next_s <= until_s:
             due.append(self._agenda.pop())
         return [transmission for transmission in due if self._is_complete(transmission)]
 

@@ -75,10 +75,19 @@ class FlowMedium:
     def _join(self, transmission: FlowTransmission) -> None:
         self._active[transmission] = transmission
         self._progress.join(transmission)
-        self._unrated.append(transmission)
         if transmission.stream is not None:
             self._streams.setdefault(transmission.stream, FlowStream()).transmissions.append(transmission)
+        elif self._independent:
+            self._divide([transmission])
+            self.apply()
+            return
+        self._unrated.append(transmission)
         self._settle_later()
+
+    @property
+    def _independent(self) -> bool:
+        """True if a transmission changes neither the parts of the band of others nor their noise."""
+        return not self.scheduler.contended and self.changed is None
 
     def _divide_all_later(self) -> None:
         """For policies, too, whose grants depend on the attached users alone."""
@@ -135,6 +144,8 @@ class FlowMedium:
         self._stale.pop(transmission, None)  # another band may have it from now on
         if transmission.stream is not None:
             self._leave_stream(transmission, transmission.stream)
+        elif self._independent:
+            return
         self._settle_later()
 
     def _leave_stream(self, transmission: FlowTransmission, stream: Hashable) -> None:

@@ -157,14 +157,14 @@ class FlowTransmission:
     def efficiency(self, now_s: float) -> float:
         """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
         window = self._window_at(now_s)
-        return window.efficiency(self._band_hz).values[window.block(now_s)]
+        return window.efficiency(self._band_hz).value(window.block(now_s))
 
     def border_s(self, now_s: float) -> float:
         """When the present fading block ends; where it carries nothing, when one begins that may."""
         window = self._window_at(now_s)
         block = window.block(now_s)
         border_s = window.borders_s[block + 1]
-        silent = not window.efficiency(self._band_hz).values[block]
+        silent = not window.efficiency(self._band_hz).value(block)
         return self.link.next_s(border_s, self._band_hz) if silent else border_s
 
     def out_of_range(self, now_s: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol, overload
 
 import numpy as np
@@ -56,7 +57,8 @@ class Grants(Sequence[SchedulingGrant]):
         return SchedulingGrant(*(column.item(signal) for column in self.columns()))
 
     def __iter__(self) -> Iterator[SchedulingGrant]:
-        return map(SchedulingGrant, *(column.tolist() for column in self.columns()))
+        columns = (self.band, self.time, self.power)
+        return map(SchedulingGrant, *(repeat(each) if isinstance(each, float) else each.tolist() for each in columns))
 
     def columns(self) -> Sequence[Floats]:
         """Return band, time and power, each of shape (signals,)."""
