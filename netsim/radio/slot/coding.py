@@ -21,6 +21,8 @@ class Sent(NamedTuple):
     snr: Floats
     reported: Floats
     """The SNR that the station knows of."""
+    flat: bool = False
+    """True if the ratios are the same in all resource blocks of an owner."""
 
 
 class Received(NamedTuple):

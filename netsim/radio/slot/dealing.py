@@ -65,8 +65,10 @@ class GrantedShares:
 
     def __init__(self, resource_blocks: int, *, lent: bool = True) -> None:
         self.resource_blocks, self.lent = resource_blocks, lent
-        self._bands = self._times = np.zeros(0)
+        self._bands = self._times = self._borders = np.zeros(0)
+        self._alternate = False
         self._owed = np.zeros(1)
+        self._numbers = np.arange(2 * resource_blocks) % resource_blocks
 
     def joined(self, grants: Sequence[SchedulingGrant], promised: Promised) -> None:
         self._bands = np.array([grant.band for grant in grants])
@@ -74,28 +76,32 @@ class GrantedShares:
         owed = np.zeros(len(grants) + 1)  # the last is none, to which the rest of the time belongs
         owed[: len(self._owed) - 1] = self._owed[:-1]
         self._owed = owed - owed.mean()
+        self._prepare()
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         self._bands, self._times = self._bands[rows], self._times[rows]
         self._owed = self._owed[np.append(rows, True)]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set what follows from the parts, until they change again."""
+        self._borders, self._alternate = self._bands.cumsum(), bool((self._times < 1).any())
 
     def sending(self) -> Floats | None:
         parts: Floats = self._times * np.minimum(1.0, self._bands * self.resource_blocks)
         return parts
 
     def owners(self, number: int, promised: Promised) -> Rows:
-        if (self._times < 1).any():
+        if self._alternate:
             return np.full(self.resource_blocks, self._next())
-        # In every slot one block further, so that no signal stays where its channel is bad.
-        at = (np.arange(number, number + self.resource_blocks) % self.resource_blocks + (0.5 + number * GOLDEN) % 1) / (
-            self.resource_blocks
-        )
-        owners = np.searchsorted(np.cumsum(self._bands), at, side="right")
+        first = number % self.resource_blocks  # one block further in every slot: none stays where its channel is bad
+        at = self._numbers[first : first + self.resource_blocks] + (0.5 + number * GOLDEN) % 1
+        owners = self._borders.searchsorted(at / self.resource_blocks, side="right")
         owners[owners == len(self._bands)] = -1
         return owners
 
     def spared(self, promised: Promised, hungry: NDArray[np.bool_]) -> Rows | None:
-        if not self.lent or not (self._times < 1).any():
+        if not self.lent or not self._alternate:
             return None
         return np.full(self.resource_blocks, np.argmax(np.where(hungry, self._owed[:-1], -np.inf)))
 

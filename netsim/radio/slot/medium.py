@@ -58,6 +58,8 @@ class SlotMedium:
         self._number = -1  # of the slot that is on, or was the latest
         self._shares_out = scheduler.contended
         self._received: Received | None = None  # what it will have brought at its end
+        self._every: Rows = np.arange(resource_blocks)
+        self._efficiency = self._reported = np.zeros((0, 1))  # rates that are promised to rows, for these reports
 
     def begin(
         self,
@@ -218,7 +220,14 @@ class SlotMedium:
         return self.scheduler.grants(Contenders(signals), self.attached, self.env.now)  # type: ignore[arg-type]  # by receivers alone
 
     def _promised(self) -> Floats:
-        return self._signals.total(self._coding.promised(self._rows.reported / self.bandwidth_hz))
+        return self._signals.total(self._promised_rows())
+
+    def _promised_rows(self) -> Floats:
+        """As `_promised`, for each row; computed again when reports change."""
+        if self._reported is not self._rows.reported:
+            self._reported = self._rows.reported
+            self._efficiency = self._coding.promised(self._reported / self.bandwidth_hz)
+        return self._efficiency
 
     def _send(self) -> None:
         rows = self._rows
@@ -230,7 +239,8 @@ class SlotMedium:
         used_hz = self.bandwidth_hz if self._spread else count[owners] * (self.bandwidth_hz / self.resource_blocks)
         density_w = rows.powers[owners] / used_hz
         snr = rows.at(rows.signals, owners, blocks) * density_w
-        sent = Sent(self._number, owners, snr, rows.at(rows.reported, owners, blocks) * density_w)
+        known = snr if rows.reported is rows.signals else rows.at(rows.reported, owners, blocks) * density_w
+        sent = Sent(self._number, owners, snr, known, rows.signals.shape[1] == 1)
         self._received = self._coding.send(sent, rows.remaining_bits)
         self._dealer.served(self._signals.total(self._received.bits) / (self.tti_s * self.bandwidth_hz))
         rows.sent(count, np.asarray(np.bincount(owners, snr, len(rows.all)), dtype=np.float64))
@@ -239,12 +249,11 @@ class SlotMedium:
 
     def _share_out(self, owners: Rows) -> None:
         """Give to others what owners of many resource blocks have no use for, as their bits run out in this slot."""
-        rows, every = self._rows, np.arange(self.resource_blocks)
         block_bits = self.bandwidth_hz / self.resource_blocks * self.tti_s
-        of_signals, wanted_bits = self._signals.wanted(rows.remaining_bits)
+        of_signals, wanted_bits = self._signals.wanted(self._rows.remaining_bits)
         for _ in range(self.resource_blocks):
-            known = rows.at(rows.reported, of_signals[owners], every) * (owners >= 0)
-            bits = block_bits * self._coding.promised(known / self.bandwidth_hz)
+            efficiency = self._rows.at(self._promised_rows(), of_signals[owners], self._every)
+            bits = block_bits * (efficiency * (owners >= 0))
             gets = np.bincount(owners + 1, bits, len(wanted_bits) + 1)[1:]
             if (gets <= wanted_bits).all():
                 return

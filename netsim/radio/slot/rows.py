@@ -68,7 +68,7 @@ class Transmissions:
 
     def refresh(self, now_s: float) -> None:
         """Evaluate the links whose fading block is over, and remember the signals of this slot for later reports."""
-        over = np.flatnonzero(self._borders_s <= now_s)
+        over = (self._borders_s <= now_s).nonzero()[0]
         if len(over):
             self.signals = self.signals.copy()
             for row in over.tolist():
