@@ -194,14 +194,14 @@ def test_a_short_memory_is_equal_time() -> None:
 
 
 def test_a_station_where_nobody_hears_anything_waits_for_the_next_block() -> None:
-    class Deaf(RadioLink):
-        def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
+    class Deaf(Rayleigh):
+        def power_gains(self, key: int, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
             return np.where(blocks < 3, 0.0, 1.0)
 
     for law in (MaxRate(), ProportionalFair()):
         env = simpy.Environment()
         medium = FlowMedium(env, 1.0, law.scheduler(), [0, 1], spread=True)
-        link = Deaf(1.0, Rayleigh(1.0), 0)
+        link = RadioLink(1.0, Deaf(1.0), 0)
 
         def send(medium: FlowMedium = medium, link: RadioLink = link) -> Process:
             yield medium.begin(link, (0,), 1.0).done

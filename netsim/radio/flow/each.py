@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import simpy
 
 from netsim.agenda import Agenda
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.scheduling import Contenders, Grants, SchedulingGrant
+from netsim.streams import Floats
 
 
 class EachByItself:
@@ -43,6 +45,7 @@ class EachByItself:
             for signal in signals:
                 for transmission in signal.transmissions:
                     transmission.advance(self.env.now)
+            return PresentContenders(signals, self.env.now)
         return Contenders(signals)
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
@@ -85,3 +88,17 @@ class EachByItself:
         transmission.advance(now_s)
         transmission.rate(now_s, grant)
         self._agenda.put(transmission, transmission.due_s)
+
+
+class PresentContenders(Contenders):
+    """Signals as a scheduler sees them in their present fading blocks, which are looked up once for all questions."""
+
+    def __init__(self, signals: Sequence[FlowTransmission | FlowStream], now_s: float) -> None:
+        super().__init__(signals)
+        self._present = [signal.present(now_s) for signal in signals]
+
+    def efficiencies(self, now_s: float) -> Floats:
+        return np.array([rate for rate, _ in self._present])
+
+    def border_s(self, now_s: float) -> float:
+        return min(border_s for _, border_s in self._present)

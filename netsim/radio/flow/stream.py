@@ -20,8 +20,13 @@ class FlowStream:
 
     def efficiency(self, now_s: float) -> float:
         """Goodput of all receivers together, in bit/s/Hz, that the stream would have now if it were alone."""
-        return sum(transmission.efficiency(now_s) for transmission in self.transmissions)
+        return self.present(now_s)[0]
 
     def border_s(self, now_s: float) -> float:
         """The first instant, in seconds, at which a fading block of a receiver ends."""
-        return min(transmission.border_s(now_s) for transmission in self.transmissions)
+        return self.present(now_s)[1]
+
+    def present(self, now_s: float) -> tuple[float, float]:
+        """`efficiency` and `border_s`, from one look at the present fading blocks."""
+        rates, borders_s = zip(*(each.present(now_s) for each in self.transmissions), strict=True)
+        return sum(rates), min(borders_s)

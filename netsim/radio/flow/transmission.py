@@ -156,16 +156,18 @@ class FlowTransmission:
 
     def efficiency(self, now_s: float) -> float:
         """Goodput in bit/s/Hz that it would have now if it were alone on the band."""
-        window = self._window_at(now_s)
-        return window.efficiency(self._band_hz).value(window.block(now_s))
+        return self.present(now_s)[0]
 
     def border_s(self, now_s: float) -> float:
         """When the present fading block ends; where it carries nothing, when one begins that may."""
+        return self.present(now_s)[1]
+
+    def present(self, now_s: float) -> tuple[float, float]:
+        """`efficiency` and `border_s`, from one look at the present fading block."""
         window = self._window_at(now_s)
         block = window.block(now_s)
-        border_s = window.borders_s[block + 1]
-        silent = not window.efficiency(self._band_hz).value(block)
-        return self.link.next_s(border_s, self._band_hz) if silent else border_s
+        rate, border_s = window.efficiency(self._band_hz).value(block), window.borders_s[block + 1]
+        return rate, border_s if rate else self.link.next_s(border_s, self._band_hz)
 
     def out_of_range(self, now_s: float) -> list[str]:
         """A sentence for each receiver to which nothing will ever get through as things are."""

@@ -68,12 +68,7 @@ class FairAverages:
 
     def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         rates = active.efficiencies(now_s)
-        averages = np.array(
-            [
-                self._average(each, now_s, first)
-                for each, first in zip(active, (rates / len(rates)).tolist(), strict=True)
-            ]
-        )
+        averages = np.array(self._averages(active, now_s, (rates / len(rates)).tolist()))
         ahead_s = active.border_s(now_s) - now_s
         kept = exp(-ahead_s / self.forgetting_time_s)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,12 +79,19 @@ class FairAverages:
         served = (times > 0).astype(np.float64)
         return Grants(served, times, served)
 
-    def _average(self, transmission: ScheduledTransmission, now_s: float, first: float) -> float:
-        if transmission not in self._served:
-            return first
-        since_s, average, rate = self._served[transmission]
-        kept = exp(-(now_s - since_s) / self.forgetting_time_s)
-        return kept * average + (1 - kept) * rate
+    def _averages(self, active: Contenders, now_s: float, first: Sequence[float]) -> list[float]:
+        """The averages now; `first` is that of a transmission that begins. Most have the same age."""
+        averages, kept_since = [], {now_s: 1.0}
+        for each, average in zip(active, first, strict=True):
+            known = self._served.get(each)
+            if known is not None:
+                since_s, average, rate = known
+                if since_s not in kept_since:
+                    kept_since[since_s] = exp(-(now_s - since_s) / self.forgetting_time_s)
+                kept = kept_since[since_s]
+                average = kept * average + (1 - kept) * rate
+            averages.append(average)
+        return averages
 
 
 def filled(levels: Floats) -> Floats:
