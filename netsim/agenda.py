@@ -41,10 +41,11 @@ class Agenda(Generic[T]):
         known = self._valid.get(item)
         if known is not None and known[0] == due_s:
             return
-        self.drop(item)
         if due_s < inf:
             entry = self._valid[item] = due_s, next(self._order), item
             heapq.heappush(self._entries, entry)
+        elif known is not None:
+            del self._valid[item]
 
     def drop(self, item: T) -> None:
         """Remove an item, if it is on the agenda."""

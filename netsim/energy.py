@@ -189,10 +189,11 @@ class Meter:
     def begin(self, activity: Activity, power_w: float) -> None:
         """Begin an activity that draws `power_w` in W from now on; several activities may overlap."""
         self._integrate()
-        if not self._on_air and activity in RADIO:
-            self._radio_since_s = self.env.now
+        if activity in RADIO and not self._on_air:
+            self._radio_since_s = self._changed_s
         self._powers_w[activity].append(power_w)
-        self._update_store()
+        if self.store is not None:
+            self._update_store()
 
     def change(self, activity: Activity, before_w: float, power_w: float) -> None:
         """Change the power of an ongoing activity from `before_w` to `power_w`, both in W."""
@@ -200,18 +201,24 @@ class Meter:
         powers_w = self._powers_w[activity]
         powers_w.remove(before_w)
         powers_w.append(power_w)
-        self._update_store()
+        if self.store is not None:
+            self._update_store()
 
     def end(self, activity: Activity, power_w: float) -> None:
         """End an activity, whose power in W is that of its beginning or of its latest change."""
         self._integrate()
         self._powers_w[activity].remove(power_w)
-        ended = activity in RADIO and not self._on_air and self._radio_since_s < self.env.now
-        if self.tail is not None and ended and self._on:
-            self._tail_until_s = self.env.now + self.tail.duration_s
+        if self.tail is not None and self._on and activity in RADIO and not self._on_air:
+            self._begin_tail(self.tail)
+        if self.store is not None:
+            self._update_store()
+
+    def _begin_tail(self, tail: RadioTail) -> None:
+        """Begin the tail of a transfer that ends now, unless it had no airtime."""
+        if self._radio_since_s < self.env.now:
+            self._tail_until_s = self.env.now + tail.duration_s
             if self.store is not None:
-                self.env.timeout(self.tail.duration_s).callbacks.append(lambda _: self._update_store())
-        self._update_store()
+                self.env.timeout(tail.duration_s).callbacks.append(lambda _: self._update_store())
 
     def switch(self, *, on: bool) -> None:
         """Switch the device on or off. A device that is off draws no power; its activities end at once."""
@@ -238,7 +245,8 @@ class Meter:
         return (None, None) if self.store is None else self.store.take()
 
     def _integrate(self) -> None:
-        elapsed_s = self.env.now - self._changed_s
+        now_s = self.env.now
+        elapsed_s = now_s - self._changed_s
         if elapsed_s == 0:
             return
         idle_s = elapsed_s
@@ -246,7 +254,7 @@ class Meter:
             tail_s = min(self._tail_until_s - self._changed_s, elapsed_s)
             self._joules["tail_j"] += self.tail.power_w * tail_s
             idle_s -= tail_s
-        self._changed_s = self.env.now
+        self._changed_s = now_s
         for activity, powers_w in self._powers_w.items():
             if powers_w:
                 idle_s = 0.0

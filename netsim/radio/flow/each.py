@@ -61,30 +61,31 @@ class EachByItself:
         return self._granted.get(transmission, transmission.grant)
 
     def apply(self, stale: Iterable[FlowTransmission]) -> None:
+        now_s = self.env.now
         for transmission in stale:
-            transmission.advance(self.env.now)
+            transmission.advance(now_s)
             transmission.refresh_link()
             self._granted.setdefault(transmission, transmission.grant)
         granted, self._granted = self._granted, {}
         self._unrated.clear()
         for transmission, grant in granted.items():
-            self._rate(transmission, grant)
+            self._rate(transmission, grant, now_s)
 
     def completed(self, alarm_s: float) -> Sequence[FlowTransmission]:
-        due, until_s = [], max(self.env.now, alarm_s)
+        now_s = self.env.now
+        due, until_s = [], max(now_s, alarm_s)
         while self._agenda.next_s <= until_s:
             due.append(self._agenda.pop())
-        return [transmission for transmission in due if self._is_complete(transmission)]
+        return [transmission for transmission in due if self._is_complete(transmission, now_s)]
 
-    def _is_complete(self, transmission: FlowTransmission) -> bool:
+    def _is_complete(self, transmission: FlowTransmission, now_s: float) -> bool:
         """At its due instant a transmission is complete, or its window of fading blocks is used up."""
-        transmission.advance(self.env.now)
+        transmission.advance(now_s)
         if transmission.remaining_bits:
-            self._rate(transmission, transmission.grant)
+            self._rate(transmission, transmission.grant, now_s)
         return not transmission.remaining_bits
 
-    def _rate(self, transmission: FlowTransmission, grant: SchedulingGrant) -> None:
-        now_s = self.env.now
+    def _rate(self, transmission: FlowTransmission, grant: SchedulingGrant, now_s: float) -> None:
         transmission.advance(now_s)
         transmission.rate(now_s, grant)
         self._agenda.put(transmission, transmission.due_s)

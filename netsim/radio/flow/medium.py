@@ -77,17 +77,16 @@ class FlowMedium:
         self._progress.join(transmission)
         if transmission.stream is not None:
             self._streams.setdefault(transmission.stream, FlowStream()).transmissions.append(transmission)
-        elif self._independent:
+        if self._is_independent(transmission):
             self._divide([transmission])
             self.apply()
-            return
-        self._unrated.append(transmission)
-        self._settle_later()
+        else:
+            self._unrated.append(transmission)
+            self._settle_later()
 
-    @property
-    def _independent(self) -> bool:
-        """True if a transmission changes neither the parts of the band of others nor their noise."""
-        return not self.scheduler.contended and self.changed is None
+    def _is_independent(self, transmission: FlowTransmission) -> bool:
+        """True if it changes neither the parts of the band of others nor their noise."""
+        return not self.scheduler.contended and self.changed is None and transmission.stream is None
 
     def _divide_all_later(self) -> None:
         """For policies, too, whose grants depend on the attached users alone."""
@@ -144,9 +143,8 @@ class FlowMedium:
         self._stale.pop(transmission, None)  # another band may have it from now on
         if transmission.stream is not None:
             self._leave_stream(transmission, transmission.stream)
-        elif self._independent:
-            return
-        self._settle_later()
+        if not self._is_independent(transmission):
+            self._settle_later()
 
     def _leave_stream(self, transmission: FlowTransmission, stream: Hashable) -> None:
         """The others go on; what a receiver owns of the band for itself alone it takes with it."""

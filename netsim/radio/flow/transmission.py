@@ -18,9 +18,10 @@ class FlowTransmission:
     """An ongoing transmission in a band that is a fluid flow. At `due_s` it ends, or its rate must be extended."""
 
     __slots__ = (
-        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_signal_before", "_spread",
-        "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant", "handover_gap", "link", "radiate",
-        "radiated_time", "receivers", "remaining_bits", "sending_s", "signal_time", "since_s", "start_s", "stream",
+        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiated", "_signal_before",
+        "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant", "handover_gap", "link",
+        "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "signal_time", "since_s", "start_s",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +44,7 @@ class FlowTransmission:
         self.handover_gap = HandoverGap()
         self.remaining_bits = bits
         self.grant = NOTHING
-        self._used_hz = 0.0  # averaged over turns
+        self._radiated = self._used_hz = 0.0  # averaged over turns
         self.due_s = self._finish_s = inf
         self._blocks = FIRST_BLOCKS
         self.sending_s = 0.0
@@ -98,7 +99,7 @@ class FlowTransmission:
                 self.remaining_bits -= self._used_hz * (carried - self._before)
                 self.signal_time += (signal - self._signal_before) / self._spread_hz
                 self.sending_s += now_s - self.since_s
-                self.radiated_time += (now_s - self.since_s) * self.grant.radiated
+                self.radiated_time += (now_s - self.since_s) * self._radiated
                 self._before, self._signal_before = carried, signal
             self.since_s = now_s
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
@@ -115,6 +116,7 @@ class FlowTransmission:
     ) -> None:
         """Set the figures at `now_s`, in seconds, that were computed for all transmissions of a band together."""
         self.since_s, self.grant, self.remaining_bits = now_s, grant, remaining_bits
+        self._radiated = grant.radiated
         self._used_hz, self._finish_s = 0.0, inf  # until it is rated by itself
         self.signal_time, self.sending_s, self.radiated_time = signal_time, sending_s, radiated_time
         if grant.band:
@@ -145,9 +147,10 @@ class FlowTransmission:
         `due_s` becomes the end of the transmission, or of the known fading blocks if that comes first; without any
         part of the band, never.
         """
-        if self.radiate is not None and grant.radiated != self.grant.radiated:
-            self.radiate(grant.radiated)
-        self.grant, self.since_s = grant, now_s
+        radiated = grant.radiated
+        if self.radiate is not None and radiated != self._radiated:
+            self.radiate(radiated)
+        self.grant, self._radiated, self.since_s = grant, radiated, now_s
         self._used_hz = grant.band * grant.time * self._band_hz
         if self._used_hz:
             self._schedule(now_s, self.spread_hz(grant))

@@ -57,8 +57,10 @@ class Grants(Sequence[SchedulingGrant]):
         return SchedulingGrant(*(column.item(signal) for column in self.columns()))
 
     def __iter__(self) -> Iterator[SchedulingGrant]:
-        columns = (self.band, self.time, self.power)
-        return map(SchedulingGrant, *(repeat(each) if isinstance(each, float) else each.tolist() for each in columns))
+        time, power = self.time, self.power
+        times = repeat(time) if isinstance(time, float) else time.tolist()
+        powers = repeat(power) if isinstance(power, float) else power.tolist()
+        return map(SchedulingGrant, self.band.tolist(), times, powers)
 
     def columns(self) -> Sequence[Floats]:
         """Return band, time and power, each of shape (signals,)."""
