@@ -94,8 +94,7 @@ class AirInterface:
         available.sort(key=lambda radio: radio.user)  # the same order in all broadcasts, so that locks cannot deadlock
         if not self._has_bits(bits, kind) or not available:
             return available
-        payload = self._payload(bits, kind, len(available))
-        receptions = [Reception(radio, payload) for radio in available]
+        receptions = [Reception(radio, self._payload(bits, kind, len(available))) for radio in available]
         transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
         all_gone = self.env.event()
