@@ -226,19 +226,16 @@ class User:
             )
         return drawn
 
-    def call_s(
-        self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float, *, radio: bool = True
-    ) -> tuple[float, float]:
+    def call_s(self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float) -> tuple[float, float]:
         """Expected delay in s of a call of a site if radio, lines and processor are idle, and the work's part of it.
 
-        The radio has the whole band, at Shannon's rate with the gain averaged over fading; without `radio` the call is
-        made at the user's station. A site on another user's device is taken to be at that user's station.
+        The radio has the whole band, at Shannon's rate with the gain averaged over fading. A site on another user's
+        device is taken to be at that user's station.
         """
         work_s = self.wire.work_s(site.node, plan)
         if site.node.is_on(self.node):
             return work_s, work_s
-        rates_bps = (_rate_bps(self.node.uplink), _rate_bps(self.node.downlink)) if radio else (inf, inf)
-        radio_s = bits_up / rates_bps[0] + bits_down / rates_bps[1]
+        radio_s = bits_up / _rate_bps(self.node.uplink) + bits_down / _rate_bps(self.node.downlink)
         lines_s = self.node.backhaul_s(site.node, bits_up) + self.node.backhaul_s(site.node, bits_down)
         return radio_s + lines_s + work_s, work_s
 
@@ -368,9 +365,14 @@ class Server:
         yield from self.node.forward(to.node, bits, kind, [user.number for user in users])
         return what
 
-    def broadcast(self, to: Sequence[User], what: Sent, kind: str) -> Process[dict[User, Sent]]:
-        """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached."""
-        reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, PLAIN), kind)
+    def broadcast(
+        self, to: Sequence[User], what: Sent, kind: str, codec: Codec | Bundle = PLAIN
+    ) -> Process[dict[User, Sent]]:
+        """Transmit a value once to all of `to`; what comes back is {user: what it sees}, without those not reached.
+
+        It arrives as it is: `codec` must be lossless.
+        """
+        reached = yield from self.node.broadcast([user.node for user in to], self.wire.bits(what, codec), kind)
         return {user: what for user in to if user.node in reached}
 
     def broadcast_rateless(

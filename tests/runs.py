@@ -41,6 +41,10 @@ NEEDS: dict[str, dict[str, Any]] = {
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "equal"}},
     },
     "gapsl": {"learning.scheme": {"name": "gapsl", "unselected": "own"}},
+    "zo_sfl": {
+        "learning.optimiser": {"name": "sgd", "learning_rate": 0.1},
+        "learning.scheme": {"name": "zo_sfl", "directions": {"count": 40}},
+    },
     "tsflora": {**TOKENS, "learning.scheme": {"name": "tsflora", "tokens": 8}},
     "st_sflora": {
         **TOKENS,
@@ -102,6 +106,7 @@ DEADLINES_S = {
     "psl": 0.05,
     "fedsl_pq": 0.006,
     "tsflora": 0.15,
+    "zo_sfl": 0.2,
     "st_sflora": 0.28,
     "fedalign_moe": 0.38,
     "hetlora": 0.3,

@@ -27,8 +27,9 @@ DECIDED: dict[str, dict[str, Any]] = {
     "fedsl_pq": {"interval": 2, "dropout": {"rate": 0.4, "granularity": "channel"}},
 }
 """What makes decisions about either model the same, and the same tokens drop out."""
-ALIKE = {"st_sflora": {"allocation", "importance"}}
-"""Kinds of messages that are as large for any model of as many tokens."""
+SCALARS = {"aggregation", "scalars", "seeds"}
+ALIKE = {"st_sflora": {"allocation", "importance"}, "ho_sfl": SCALARS, "zo_sfl": SCALARS}
+"""Kinds of messages and jobs that are as large for any model of as many tokens."""
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in TRAINED),
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),

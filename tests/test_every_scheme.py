@@ -169,7 +169,18 @@ PLAIN: dict[str, dict[str, Any]] = {
     "hfedmoe": {"selection": "all", "tau": 0},
 }
 """Settings in which all of a scheme's samples cost the same."""
-A_MINI_BATCH_A_ROUND = ("centralised", "sfl", "psl", "epsl", "gapsl", "fedsl_pq", "hasfl", "st_sflora")
+A_MINI_BATCH_A_ROUND = (
+    "centralised",
+    "sfl",
+    "psl",
+    "epsl",
+    "gapsl",
+    "ho_sfl",
+    "zo_sfl",
+    "fedsl_pq",
+    "hasfl",
+    "st_sflora",
+)
 
 
 @scheme

@@ -13,8 +13,7 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-
-from learning.executor.uncompiled import UncompiledMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Kernels = Callable[..., tuple[Tensor, ...]]
 """A captured operation: flat results from flat operands, which must have the shapes and strides of the capture."""
@@ -62,7 +61,7 @@ class _Call(NamedTuple):
     """Variables in `text`."""
 
 
-class _Recorder(UncompiledMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
     """Records the kernels that run inside it as lines of Python, equal ones once."""
 
     def __init__(self, operands: Sequence[Tensor]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import simpy
 
-from learning.parties import User
+from learning.codecs import Bundle, Codec
+from learning.parties import PLAIN, User
 from learning.ports import Process
 from learning.world import World
 
@@ -22,11 +23,14 @@ class Broadcast:
         users: the receivers.
         what: the weights, or other values, that are sent.
         kind: what the message is called in the table `transfers`.
+        codec: its size; it must be lossless.
     """
 
-    def __init__(self, world: World, users: Sequence[User], what: Any, kind: str) -> None:
+    def __init__(
+        self, world: World, users: Sequence[User], what: Any, kind: str, codec: Codec | Bundle = PLAIN
+    ) -> None:
         self.world, self.what = world, what
-        self._work = _until_interrupted(world.server.broadcast(users, what, kind))
+        self._work = _until_interrupted(world.server.broadcast(users, what, kind, codec))
         self._process: simpy.Process | None = None
 
     def reaches(self, user: User) -> Process[bool]:

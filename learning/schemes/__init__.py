@@ -11,6 +11,7 @@ from learning.schemes.gapsl import GAPSL
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
 from learning.schemes.hfedmoe import HFedMoE
+from learning.schemes.ho_sfl import HOSFL
 from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.local import Local
 from learning.schemes.moe_inference import MoeInference
@@ -22,6 +23,7 @@ from learning.schemes.sflam import SFLAM
 from learning.schemes.sl import SL
 from learning.schemes.st_sflora import STSFLora
 from learning.schemes.tsflora import TSFLora
+from learning.schemes.zo_sfl import ZOSFL
 
 SCHEMES: dict[str, type[Scheme]] = {
     "centralised": Centralised,
@@ -35,6 +37,8 @@ SCHEMES: dict[str, type[Scheme]] = {
     "psl": PSL,
     "epsl": EPSL,
     "gapsl": GAPSL,
+    "ho_sfl": HOSFL,
+    "zo_sfl": ZOSFL,
     "fedsl_pq": FedSLPQ,
     "hasfl": HASFL,
     "sflam": SFLAM,
