@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -54,6 +54,23 @@ class Participation(Protocol):
         ...
 
 
+@runtime_checkable
+class Sampling(Protocol):
+    """A participation rule that selects users without a look at all of them."""
+
+    def sampled(self, count: int, users: int, number: int, before: int, streams: Streams) -> list[int]:
+        """Numbers of the users that are selected, all different.
+
+        Args:
+            count: how many, at most `users`.
+            users: number of users in the scenario.
+            number: number of this selection, from 0, by which its draws are named.
+            before: users selected in all selections before this one.
+            streams: the run's random streams.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class AllUsers:
     """All users take part in every round."""
@@ -77,6 +94,13 @@ class RandomParticipation:
 
     def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
         return uniform_draws(candidates, number, streams)
+
+    def sampled(self, count: int, users: int, number: int, before: int, streams: Streams) -> list[int]:
+        """Draws with replacement, of which the first `count` different ones are taken."""
+        generator, chosen = streams.generator("sampled participants", number), dict[int, None]()
+        while len(chosen) < count:
+            chosen |= dict.fromkeys(generator.integers(users, size=count - len(chosen)).tolist())
+        return list(chosen)
 
 
 @dataclass(frozen=True)
@@ -107,6 +131,9 @@ class RoundRobinParticipation:
     def keys(self, candidates: Candidates, number: int, before: int, streams: Streams) -> Numbers:
         places = np.searchsorted(candidates.eligible, candidates.numbers)
         return ((places - before) % len(candidates.eligible)).astype(np.float64)
+
+    def sampled(self, count: int, users: int, number: int, before: int, streams: Streams) -> list[int]:
+        return [(before + place) % users for place in range(count)]
 
 
 @dataclass(frozen=True)

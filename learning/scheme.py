@@ -31,6 +31,9 @@ class Scheme(Protocol):
     """Whether its model answers requests of users (streams with `answered_by: model`): its `run` begins with
     `world.answer_by(service)`, and the traffic runs the service for each request, beside `run`."""
 
+    lazy_users: ClassVar[bool] = False
+    """Whether it knows no users but those that take part in a round, so that the others need not exist."""
+
     @property
     def stand_in(self) -> str | None:
         """What decisions are based on in a dry run, in place of values of training; None if the scheme reads no values.

@@ -19,7 +19,7 @@ from learning.evaluation import Evaluator, Path
 from learning.executor import Executor
 from learning.models import Multimodal, Segment
 from learning.optimisers import Optimiser
-from learning.participation import Candidates, Participation
+from learning.participation import Candidates, Participation, Sampling
 from learning.parties import Server, User
 from learning.placement import SERVER, USER, default_placement, named_parts, placed
 from learning.policies import Policy, check
@@ -50,7 +50,7 @@ class World:
     """Writes to the tables of the run."""
     server: Server
     """The aggregator, which is also the server that all users work with, unless there are edge servers (`nearest`)."""
-    users: list[User]
+    users: Sequence[User]
     """All users, by number."""
     dataset: Dataset
     """Training and test data."""
@@ -86,6 +86,8 @@ class World:
     placement: Mapping[str, str] = field(default_factory=dict)
     """Part of the model -> its host: `user` (the user's own device), `server` (the server that the user works with) or
     the name of a site. Parts that are left out are placed by default."""
+    lazy: bool = False
+    """Whether users exist only while they take part in a round, when `users` makes them."""
     at_end: list[Callable[[], None]] = field(default_factory=list, init=False)
     """Functions called when the last round is over, at that very instant."""
     closes_s: float = field(default=inf, init=False)
@@ -102,7 +104,7 @@ class World:
         self.eligible = self.users
         """The users that are not excluded from the run."""
         check(self.policy, self.cohort_size, len(self.eligible))
-        for user in self.users:
+        for user in () if self.lazy else self.users:
             user.server = self.server
         if self.adapter is not None and isinstance(self.whole, Segment):
             adapted = self.adapter.on(self.whole, self.cut)
@@ -157,7 +159,8 @@ class World:
 
     def exclude(self, users: Sequence[User], cause: str) -> None:
         """Exclude users from the run; `cause` is noted in the table `outages`. Raises ValueError if no user is left."""
-        self.eligible = [user for user in self.eligible if user not in users]
+        if users:
+            self.eligible = [user for user in self.eligible if user not in users]
         if not self.eligible:
             raise ValueError("no user is left who can take part")
         for user in users:
@@ -193,13 +196,20 @@ class World:
         all that are not gone for good.
         """
         if number != self._selection[0]:
-            count = self.policy.asked(self.cohort_size)
-            among = [user for user in self.eligible if not user.node.away]
-            if len(among) < count:
-                among = [user for user in self.eligible if not user.node.gone] or self.eligible
-            chosen = self.choose(among, count, number, number * self.cohort_size)
-            self._selection = number, sorted(chosen, key=lambda user: user.number)
+            self._selection = number, self._select(number)
         return self._selection[1]
+
+    def _select(self, number: int) -> list[User]:
+        count, before = self.policy.asked(self.cohort_size), number * self.cohort_size
+        if self.lazy:
+            assert isinstance(self.participation, Sampling)
+            count = min(count, len(self.users))
+            sampled = self.participation.sampled(count, len(self.users), number, before, self.streams)
+            return [self.users[user] for user in sorted(sampled)]
+        among: Sequence[User] = [user for user in self.eligible if not user.node.away]
+        if len(among) < count:
+            among = [user for user in self.eligible if not user.node.gone] or self.eligible
+        return sorted(self.choose(among, count, number, before), key=lambda user: user.number)
 
     def choose(self, among: Sequence[User], count: int, number: int, before: int) -> list[User]:
         """Select users by the participation rule.
@@ -294,4 +304,4 @@ class World:
     def _without_users(self) -> bool:
         """Whether no user took part in the last round, and all are gone for good."""
         present, asked = self._presence
-        return asked > 0 == present and all(user.node.gone for user in self.users)
+        return asked > 0 == present and not self.lazy and all(user.node.gone for user in self.users)

@@ -11,6 +11,7 @@ import numpy as np
 from netsim.coupling import Attenuation, Coupling
 from netsim.description import BandDescription, NetworkDescription
 from netsim.geometry import Point
+from netsim.lazy import Lazy
 from netsim.mobility import Walk
 from netsim.radio.fading import Gains, resource_blocks_hz
 from netsim.radio.fidelity import Slots
@@ -26,37 +27,35 @@ LinkDirection = Literal["up", "down"]
 class LinkBudget:
     """Positions, powers and mean gains of all users and stations; `move` updates them."""
 
-    def __init__(self, network: NetworkDescription, streams: Streams) -> None:
+    def __init__(self, network: NetworkDescription, streams: Streams, *, lazy: bool = False) -> None:
         """Place the users and draw what is random about their links.
 
         Args:
             network: the section `network` of the scenario.
             streams: random numbers of the run.
+            lazy: True places a user when it is needed, until `forget`; there are no `powers` then.
 
         Raises:
             ValueError: a model is used outside of its range, or does not fit the users; the message is one sentence.
         """
         self._network, self._streams = network, streams
         users, stations, noise_dbm = network.users, network.stations, network.channel.noise_dbm_per_hz
-        self._coupling = Coupling(network, streams)
+        self._coupling = Coupling(network, streams, lazy=lazy)
         placed = users.placement.users(users.count, self._coupling.sites, streams)
         self._walks = self._start_walks(placed)
-        self.places = [walk.at(0.0) for walk in self._walks] or placed
+        self.places: Sequence[Point] = [walk.at(0.0) for walk in self._walks] or placed
         """Present position of each user in metres."""
-        self._max_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
-        for user, power_dbm in enumerate(self._max_dbm):
-            if not abs(power_dbm) <= MAX_DB:
-                raise ValueError(
-                    f"the transmit power of user {user} is {power_dbm:g} dBm; {-MAX_DB:g} to {MAX_DB:g} is allowed"
-                )
-        self._attenuations = self._coupling.of_users(self.places, range(users.count))
-        # The serving station is the one received best on average, the first of equals: all transmit with one power.
-        self.serving = [min(row, key=lambda each: each.total_db).station for row in self._attenuations]
+        self._given_dbm = users.tx_power_dbm.of_users(users.count, streams, "transmit power")
+        self._max_dbm = Lazy(users.count, self._checked_dbm, now=not lazy)
+        self._attenuations = Lazy(users.count, self._attenuated, now=not lazy)
+        self.serving = Lazy(users.count, self._best, now=not lazy)
         """Number of the serving station of each user."""
         self._antennas_db = stations.antenna_gain_db + users.antenna_gain_db
+        self._users_w = Lazy(users.count, self._controlled_w, now=not lazy)
+        together = () if lazy else range(users.count)
         self.powers = Powers(
-            gains=np.array([self._gains(user) for user in range(users.count)]),
-            users_w=np.array([watts(power_dbm) for power_dbm in self._max_dbm]),
+            gains=np.array([self._gains(user) for user in together]),
+            users_w=np.array([self._users_w[user] for user in together]),
             station_w=watts(stations.tx_power_dbm),
             user_noise_w_per_hz=watts(noise_dbm + users.noise_figure_db),
             station_noise_w_per_hz=watts(noise_dbm + stations.noise_figure_db),
@@ -65,8 +64,35 @@ class LinkBudget:
         self._bands: dict[LinkDirection, BandDescription] = {"up": sharing.uplink, "down": sharing.downlink}
         self._recordings = {"up": channel.uplink_recording, "down": channel.downlink_recording}
         self._fading = {direction: self._fading_of(direction) for direction in self._bands}
-        for user in range(users.count):
-            self.control_power(user)
+
+    def forget(self) -> None:
+        """Drop what is known about users; it is computed again, the same, when it is needed. Only if lazy."""
+        self._coupling.forget()
+        for known in (self._max_dbm, self._attenuations, self.serving, self._users_w):
+            known.forget()
+
+    def _checked_dbm(self, user: int) -> float:
+        power_dbm = self._given_dbm[user]
+        if not abs(power_dbm) <= MAX_DB:
+            raise ValueError(
+                f"the transmit power of user {user} is {power_dbm:g} dBm; {-MAX_DB:g} to {MAX_DB:g} is allowed"
+            )
+        return power_dbm
+
+    def _attenuated(self, user: int) -> list[Attenuation]:
+        (row,) = self._coupling.of_users(self.places, [user])
+        return row
+
+    def _best(self, user: int) -> int:
+        """The station received best on average, the first of equals: all transmit with one power."""
+        return min(self._attenuations[user], key=lambda each: each.total_db).station
+
+    def _controlled_w(self, user: int) -> float:
+        """Transmit power of a user in W, by power control if the scenario has it."""
+        control, max_dbm = self._network.users.power_control, self._max_dbm[user]
+        if control is None:
+            return watts(max_dbm)
+        return watts(control.power_dbm(max_dbm, self.coupling_loss_db(user, self.serving[user])))
 
     @property
     def stations(self) -> int:
@@ -111,15 +137,11 @@ class LinkBudget:
 
     def control_power(self, user: int) -> None:
         """Set the transmit power of a user by power control, if the scenario has it."""
-        control, max_dbm = self._network.users.power_control, self._max_dbm[user]
-        if control is not None:
-            self.powers.users_w[user] = watts(
-                control.power_dbm(max_dbm, self.coupling_loss_db(user, self.serving[user]))
-            )
+        self._users_w[user] = self.powers.users_w[user] = self._controlled_w(user)
 
     def power_w(self, direction: LinkDirection, user: int) -> float:
         """Return the transmit power in W of the user (up), or of its station (down)."""
-        return float(self.powers.users_w[user]) if direction == "up" else self.powers.station_w
+        return self._users_w[user] if direction == "up" else self.powers.station_w
 
     def tx_power_dbm(self, user: int) -> float:
         """Return the present transmit power of a user in dBm."""
@@ -141,9 +163,9 @@ class LinkBudget:
 
     def _mean_power_over_noise_hz(self, direction: LinkDirection, user: int, station: int) -> float:
         """Mean received power over the noise power density of the receiver, in Hz."""
-        powers = self.powers
+        powers, gain = self.powers, self._gain(self.attenuation(user, station))
         noise_w_per_hz = powers.station_noise_w_per_hz if direction == "up" else powers.user_noise_w_per_hz
-        return self.power_w(direction, user) * float(powers.gains[user, station]) / noise_w_per_hz
+        return self.power_w(direction, user) * gain / noise_w_per_hz
 
     def _fading_of(self, direction: LinkDirection) -> Gains:
         """Fading over the resource blocks of a band.
@@ -163,4 +185,7 @@ class LinkBudget:
         return gains
 
     def _gains(self, user: int) -> list[float]:
-        return [from_db(self._antennas_db - each.total_db) for each in self._attenuations[user]]
+        return [self._gain(each) for each in self._attenuations[user]]
+
+    def _gain(self, attenuation: Attenuation) -> float:
+        return from_db(self._antennas_db - attenuation.total_db)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from netsim.description import NetworkDescription
 from netsim.geometry import Point
+from netsim.lazy import Lazy
 from netsim.radio.pathloss import Path
 from netsim.streams import Streams
 
@@ -35,12 +36,13 @@ class Attenuation(NamedTuple):
 class Coupling:
     """The mean attenuation between users at any position and the stations. Sectors of a site are numbered in a row."""
 
-    def __init__(self, network: NetworkDescription, streams: Streams) -> None:
+    def __init__(self, network: NetworkDescription, streams: Streams, *, lazy: bool = False) -> None:
         """Draw what is random about each pair of user and site: line of sight, surroundings, buildings.
 
         Args:
             network: the section `network` of the scenario.
             streams: random numbers of the run.
+            lazy: True draws what is random about a user when it is needed, and drops it at `forget`.
         """
         stations = network.stations
         self.network, self.streams = network, streams
@@ -48,18 +50,20 @@ class Coupling:
         self._azimuths_deg = stations.antenna.azimuths_deg
         self.stations = len(self.sites) * len(self._azimuths_deg)
         self._min_m = network.mobility.min_distance_m if network.mobility else 0.0
-        buildings = network.channel.buildings
-        self._indoors = [buildings and buildings.indoors(user, streams) for user in range(network.users.count)]
+        buildings, count, sites = network.channel.buildings, network.users.count, range(len(self.sites))
 
-        sites = range(len(self.sites))
-        self._chances = [
-            [streams.uniform("line of sight", user, site, index=0) for site in sites]
-            for user in range(network.users.count)
-        ]
-        self._surroundings = [
-            [streams.uniform("surroundings", user, site, index=0) for site in sites]
-            for user in range(network.users.count)
-        ]
+        def of_sites(purpose: str) -> Lazy[list[float]]:
+            return Lazy(
+                count, lambda user: [streams.uniform(purpose, user, site, index=0) for site in sites], now=not lazy
+            )
+
+        self._indoors = Lazy(count, lambda user: buildings and buildings.indoors(user, streams), now=not lazy)
+        self._chances, self._surroundings = of_sites("line of sight"), of_sites("surroundings")
+
+    def forget(self) -> None:
+        """Drop what was drawn; it is drawn again, the same, when it is needed."""
+        for drawn in (self._indoors, self._chances, self._surroundings):
+            drawn.forget()
 
     def of_users(self, places: Sequence[Point], users: Iterable[int]) -> list[list[Attenuation]]:
         """Return the attenuation between each of some users and each station.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Annotated
@@ -44,7 +45,7 @@ class Triggers:
         self._law, self._margin = law, from_db(law.hysteresis_db)
         self._since_s = np.full((users, stations), inf)
 
-    def due(self, now_s: float, gains: Floats, serving: list[int]) -> dict[int, int]:
+    def due(self, now_s: float, gains: Floats, serving: Sequence[int]) -> dict[int, int]:
         """Update the conditions, and return the users to hand over now with the number of their new station.
 
         The new station is the best of those that have been better for the time to trigger. Call at every update of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Protocol
 
@@ -51,10 +51,12 @@ class Journal:
         self.env, self.trace = env, trace
         self.round = -1
         """Number of the open round, or of the latest one; -1 before the first."""
-        self.meters: list[Meter] = []
-        """Energy meters of the users' devices, in order."""
+        self.meters: dict[int, Meter] = {}
+        """Energy meters of the users' devices, by number of the user."""
         self.observers: list[JournalObserver] = []
         """Observers of this run."""
+        self.after_round: list[Callable[[], None]] = []
+        """Functions called when a round is over and its rows are written."""
         self.request_kinds: set[str] = set()
         """Kinds of work of requests, which is not part of a round's bits and critical path."""
         self._local_rounds: dict[int, int] = {}
@@ -112,6 +114,8 @@ class Journal:
         self._open = False
         for observer in self.observers:
             observer.round_ended(row._asdict())
+        for act in self.after_round:
+            act()
 
     def end_traffic(self) -> None:
         """Write each user's energy since the end of the last round; call when all requests have ended."""
@@ -297,7 +301,7 @@ class Journal:
 
     def _write_energy(self, round_number: int) -> float:
         end_s, total_j = self.env.now, 0.0
-        for user, meter in enumerate(self.meters):
+        for user, meter in sorted(self.meters.items()):
             since_s = meter.since_s
             consumption = meter.take()
             self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *consumption, *meter.stored()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import Literal
@@ -27,6 +27,7 @@ from netsim.exogenous import ExogenousEvents
 from netsim.faults import AlwaysAvailable, DevicePresence, SitePresence
 from netsim.faults.causes import install_faults, install_site_faults
 from netsim.journal import Journal
+from netsim.lazy import Lazy
 from netsim.motion import Motion
 from netsim.nodes import ServerNode, UserNode
 from netsim.processor import Processor, nominal
@@ -39,7 +40,6 @@ from netsim.storage import Storage
 from netsim.streams import Streams
 from netsim.tables import UserRow
 from netsim.transfer import AirInterface
-from netsim.values import PerUser
 
 
 class Network:
@@ -53,6 +53,8 @@ class Network:
         network: NetworkDescription,
         compute: ComputeDescription,
         energy: EnergyDescription,
+        *,
+        lazy: bool = False,
     ) -> None:
         """Build the network of a scenario, with mobility, faults and batteries at work.
 
@@ -63,6 +65,9 @@ class Network:
             network: the section `network` of the scenario.
             compute: the section `compute`.
             energy: the section `energy`.
+            lazy: True makes a user when it is first needed in a round, and drops it when the round is over, with its
+                energy meter; nothing in the network may then concern all users, such as faults, batteries, mobility,
+                interference, or a fixed part of a band for each.
 
         Raises:
             ValueError: the description contradicts itself; the message is one sentence.
@@ -70,17 +75,15 @@ class Network:
         self.env, self.streams, self.journal = env, streams, journal
         self._network, self._compute, self._energy = network, compute, energy
         count = network.users.count
-        self.budget = LinkBudget(network, streams)
+        self._lazy, self._recorded = lazy, set[int]()
+        self._present = range(0 if lazy else count)  # numbers of the users that exist from the beginning
+        self.budget = LinkBudget(network, streams, lazy=lazy)
         self._flops_per_s = compute.devices.flops_per_s.of_users(count, streams, "device speed")
-        for user, speed in enumerate(self._flops_per_s):
-            if speed <= 0:
-                raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
-            energy.compute.of_user(user).energy_j(1.0, speed)  # raises where a device cannot be so fast
         self._idle_w = energy.idle_power_w.of_users(count, streams, "idle power")
-        for user, power_w in enumerate(self._idle_w):
-            if not 0 <= power_w < inf:
-                raise ValueError(f"the idle power of user {user} is {power_w:g} W; it must not be negative")
-        self._bandwidths = self._memory_bandwidths(compute.devices.memory_bandwidth_bytes_per_s)
+        bandwidths = compute.devices.memory_bandwidth_bytes_per_s
+        self._bandwidths = None if bandwidths is None else bandwidths.of_users(count, streams, "memory bandwidth")
+        for user in self._present:
+            self._check(user)
         memory = compute.devices.memory_bytes
         self.memory_bytes = None if memory is None else memory.of_users(count, streams, "device memory")
         self._drops = compute.devices.on_out_of_memory == "drop"
@@ -91,8 +94,9 @@ class Network:
         sharing = network.sharing
         self._schedulers = {"up": sharing.uplink.scheduler.scheduler(), "down": sharing.downlink.scheduler.scheduler()}
         self.stations = [self._station(number) for number in range(self.budget.stations)]
-        self.users = [self._user(number) for number in range(count)]
-        presences, exogenous = [user.presence for user in self.users], ExogenousEvents(env)
+        self.users = Lazy(count, self._user, now=not lazy)
+        """All users by number; lazy ones exist while they take part in a round."""
+        presences, exogenous = [user.presence for user in self.users.made.values()], ExogenousEvents(env)
         install_faults(network.faults, presences, exogenous, streams)
         if energy.battery is not None:
             install_batteries(energy.battery, presences, exogenous, streams)
@@ -109,20 +113,29 @@ class Network:
             motion = self.motion
             exogenous.awaited.append(lambda: motion.awaited)
 
-    def _memory_bandwidths(self, described: PerUser | None) -> Sequence[float | None]:
-        """Memory bandwidth of each user's device in byte/s; None takes no time."""
-        count = self._network.users.count
-        if described is None:
-            return [None] * count
-        bandwidths = described.of_users(count, self.streams, "memory bandwidth")
-        for user, bandwidth in enumerate(bandwidths):
-            if not bandwidth > 0:
-                raise ValueError(f"the memory bandwidth of user {user} is {bandwidth:g} byte/s; it must be positive")
-        return bandwidths
+    def _check(self, user: int) -> None:
+        """Check the numbers of a user's device. Raises ValueError if one is out of range."""
+        speed, power_w = self._flops_per_s[user], self._idle_w[user]
+        if speed <= 0:
+            raise ValueError(f"the device speed of user {user} is {speed:g} FLOP/s; it must be positive")
+        self._energy.compute.of_user(user).energy_j(1.0, speed)  # raises where a device cannot be so fast
+        if not 0 <= power_w < inf:
+            raise ValueError(f"the idle power of user {user} is {power_w:g} W; it must not be negative")
+        if self._bandwidths is not None and not self._bandwidths[user] > 0:
+            bandwidth = self._bandwidths[user]
+            raise ValueError(f"the memory bandwidth of user {user} is {bandwidth:g} byte/s; it must be positive")
+
+    def drop_users(self) -> None:
+        """Drop all users, who are lazy and not at work, with their energy meters."""
+        self.users.forget()
+        self.budget.forget()
+        self.journal.meters.clear()
 
     def record_users(self) -> None:
-        """Write the table `users`; call it once, when the users' `samples` are set."""
-        for user in self.users:
+        """Write the table `users` of all users that exist and are not in it; call it when their `samples` are set."""
+        users = sorted(self.users.made.values(), key=lambda user: user.number)
+        for user in [user for user in users if user.number not in self._recorded]:
+            self._recorded.add(user.number)
             attenuation = self.budget.attenuation(user.number, user.station.number)
             x_m, y_m = self.budget.places[user.number]
             row = UserRow(
@@ -145,7 +158,7 @@ class Network:
 
     def record_end(self) -> None:
         """Write rows of outages that last beyond the end of the run."""
-        for user in self.users:
+        for user in self.users.made.values():
             user.presence.record()
         for site in self.sites.values():
             if site.own_presence is not None:
@@ -154,7 +167,7 @@ class Network:
     @property
     def gone(self) -> int:
         """Number of devices that will never return."""
-        return sum(user.gone for user in self.users)
+        return sum(user.gone for user in self.users.made.values())
 
     def _station(self, number: int) -> Station:
         node, sharing = f"station{number}", self._network.sharing
@@ -181,7 +194,7 @@ class Network:
 
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count
-        attached = [user for user in range(count) if self.budget.serving[user] == station]
+        attached = [user for user in self._present if self.budget.serving[user] == station]
         band.scheduler.check(count, attached if self._network.handover is None else range(count))
         return band.fidelity.band(
             self.env,
@@ -196,16 +209,18 @@ class Network:
 
     def _user(self, number: int) -> UserNode:
         energy = self._energy
+        if self._lazy:
+            self._check(number)
         meter = Meter(self.env, self._idle_w[number], energy.tail)
         presence = DevicePresence(self.env, self.journal, number, meter)
-        self.journal.meters.append(meter)
+        self.journal.meters[number] = meter
         processor = Processor(
             self.env,
             self.journal,
             f"user{number}",
             "user",
             self._flops_per_s[number],
-            memory_bandwidth_bytes_per_s=self._bandwidths[number],
+            memory_bandwidth_bytes_per_s=self._bandwidths[number] if self._bandwidths else None,
             slowdown=partial(self._slowdowns.draw, number),
             worked=partial(self._slowdowns.worked, number) if self._slowdowns.stateful else None,
             energy=energy.compute.of_user(number),
@@ -301,7 +316,7 @@ class Network:
         return {station: self._server(f"server{station}", edge, station) for station in places}
 
     def _sites(self, described: Mapping[str, SiteDescription], exogenous: ExogenousEvents) -> dict[str, ServerNode]:
-        """All sites by name: the servers of the scenario, and one on each user's device."""
+        """All sites by name: the servers of the scenario, and one on each device that exists from the beginning."""
         sites = {server.name: server for server in (self.server, *self.edge_servers.values())}
         for name, site in described.items():
             sites[name] = built = self._server(name, site, site.station, site.delay_s)
@@ -310,11 +325,12 @@ class Network:
                 install_site_faults(site.availability, site.outages, built.own_presence, exogenous, self.streams)
         devices, count = self._compute.devices, len(self.users)
         storage = devices.storage_bytes
-        spaces = [None] * count if storage is None else storage.of_users(count, self.streams, "device storage")
-        for number, space_bytes in enumerate(spaces):
+        spaces = None if storage is None else storage.of_users(count, self.streams, "device storage")
+        for number in self._present:
+            space_bytes = None if spaces is None else spaces[number]
             if space_bytes is not None and space_bytes < 0:
                 raise ValueError(f"the storage of user {number} is {space_bytes:g} bytes; it must not be negative")
-        for user, space_bytes in zip(self.users, spaces, strict=True):
+            user = self.users[number]
             name = user.processor.node
             sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes, devices.eviction), user)
         return sites

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Gt, Le, MinLen
 
 from netsim.energy import JoulesPerFlop
+from netsim.lazy import drawn
 from netsim.streams import Streams
 
 
@@ -98,19 +99,20 @@ class Profiled:
     utilisation: Annotated[float, Gt(0), Le(1)] = 1.0
     """Part of the peak speed that training reaches; well below 1 on real devices."""
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
         """Return the quantity that `purpose` names for each user: device speed, device memory or idle power.
 
         Raises ValueError for any other purpose, or if a profile has no idle power.
         """
-        own = [DEVICES[self.devices[user % len(self.devices)]] for user in range(count)]
-        if purpose == "device speed":
-            return [self.utilisation * device.peak_flops_per_s for device in own]
-        if purpose == "device memory":
-            return [device.memory_bytes for device in own]
-        if purpose == "idle power":
-            return [self._idle_w(name) for name, _ in zip(cycle(self.devices), range(count), strict=False)]
-        raise ValueError(f"device profiles have a speed, a memory and an idle power, but no {purpose}")
+        quantities = {
+            "device speed": lambda name: self.utilisation * DEVICES[name].peak_flops_per_s,
+            "device memory": lambda name: DEVICES[name].memory_bytes,
+            "idle power": self._idle_w,
+        }
+        if purpose not in quantities:
+            raise ValueError(f"device profiles have a speed, a memory and an idle power, but no {purpose}")
+        quantity: Callable[[DeviceName], float] = quantities[purpose]
+        return drawn(count, lambda users: [quantity(self.devices[user % len(self.devices)]) for user in users])
 
     def _idle_w(self, name: DeviceName) -> float:
         idle_w = DEVICES[name].idle_power_w

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Annotated, Protocol
 
 from annotated_types import Gt, MinLen
 
+from netsim.lazy import drawn
 from netsim.streams import Streams
 
 
 class PerUser(Protocol):
     """One number for each user. A bare number is the same for all users, a bare list is one number for each."""
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
         """Return the numbers of users 0 to count - 1.
 
         Args:
@@ -35,8 +37,8 @@ class ConstantPerUser:
     value: float
     """Number of every user."""
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
-        return [self.value] * count
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
+        return drawn(count, lambda users: [self.value] * len(users))
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ListedPerUser:
     values: Annotated[tuple[float, ...], MinLen(1)]
     """Numbers of users 0, 1, 2 and so on; as many as there are users."""
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
         if len(self.values) != count:
             raise ValueError(f"the list for {purpose} has {len(self.values)} numbers, but there are {count} users")
         return list(self.values)
@@ -65,8 +67,11 @@ class UniformPerUser:
         if self.low > self.high:
             raise ValueError(f"low ({self.low:g}) must not exceed high ({self.high:g})")
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
-        return [self.low + (self.high - self.low) * u for u in streams.uniform(purpose, index=range(count)).tolist()]
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
+        def draw(users: Sequence[int]) -> list[float]:
+            return [self.low + (self.high - self.low) * u for u in streams.uniform(purpose, index=users).tolist()]
+
+        return drawn(count, draw)
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,13 @@ class LogUniformPerUser:
         if self.low > self.high:
             raise ValueError(f"low ({self.low:g}) must not exceed high ({self.high:g})")
 
-    def of_users(self, count: int, streams: Streams, purpose: str) -> list[float]:
+    def of_users(self, count: int, streams: Streams, purpose: str) -> Sequence[float]:
         ratio = log(self.high / self.low)
-        return [self.low * exp(ratio * u) for u in streams.uniform(purpose, index=range(count)).tolist()]
+
+        def draw(users: Sequence[int]) -> list[float]:
+            return [self.low * exp(ratio * u) for u in streams.uniform(purpose, index=users).tolist()]
+
+        return drawn(count, draw)
 
 
 PER_USER: dict[str, type] = {

@@ -29,6 +29,7 @@ from learning.world import World
 from netsim.description import TrafficDescription
 from netsim.instants import GIVE_UP, After
 from netsim.journal import Journal
+from netsim.lazy import Lazy
 from netsim.network import Network
 from netsim.recordings import DATA_FOLDER
 from netsim.streams import Streams
@@ -36,9 +37,13 @@ from netsim.trace import Trace
 from netsim.traffic.requests import Traffic
 from scenarios.field_errors import BUILD_ERRORS, field_error, field_errors, offending_field
 from scenarios.limits import check_links, check_model, check_sizes, check_traffic
+from scenarios.many_users import lazy_users
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
+
+NO_ROWS = np.zeros(0, dtype=np.int64)
+"""Row numbers of no samples."""
 
 
 class Material(NamedTuple):
@@ -46,7 +51,7 @@ class Material(NamedTuple):
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
-    test_shares: Sequence[NDArray[np.int64]]
+    test_shares: Sequence[NDArray[np.int64]] | None
     model: Segment | Multimodal
     pretrainer: Pretrainer | None
 
@@ -88,13 +93,14 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         if scenario.compute.devices.on_out_of_memory == "drop" and learning.policy.asynchronous:
             raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
-    executor, material = EXECUTORS[learning.executor](store), _material(learning, network, streams)
+    lazy, executor = lazy_users(scenario), EXECUTORS[learning.executor](store)
+    material = _material(learning, network, streams, own_tests=not lazy)
     scalars = sum(parameter.numel() for parameter in material.model.parameters().values())
     check_model(scalars, getattr(torch, learning.precision).itemsize, scenario.limits)
     if learning.charge_as is not None and isinstance(material.model, Segment):
         with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
-    world = _world(env, streams, network, executor, learning, material)
+    world = _world(env, streams, network, executor, learning, material, lazy=lazy)
     with field_errors("learning", "servers"):
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
@@ -113,7 +119,8 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
     journal = Journal(env, Trace(None))
-    network = Network(env, streams, journal, scenario.network, scenario.compute, scenario.energy)
+    sections = scenario.network, scenario.compute, scenario.energy
+    network = Network(env, streams, journal, *sections, lazy=lazy_users(scenario))
     check_links(network, scenario.limits)
     return network
 
@@ -129,8 +136,11 @@ def _traffic(network: Network, described: TrafficDescription) -> Traffic:
             raise
 
 
-def _material(learning: LearningDescription, network: Network, streams: Streams) -> Material:
-    """Load the data set, partition it, and check data, model, cut, placement and participation."""
+def _material(learning: LearningDescription, network: Network, streams: Streams, *, own_tests: bool) -> Material:
+    """Load the data set, partition it, and check data, model, cut, placement and participation.
+
+    With `own_tests` the test samples are divided among users, too.
+    """
     users = len(network.users)
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
     with field_errors("learning", "data"):
@@ -138,7 +148,7 @@ def _material(learning: LearningDescription, network: Network, streams: Streams)
     with field_errors("learning", "partition"):
         shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
     kinds, test_kinds = (each.numpy() for each in dataset.kinds_of_both)
-    held_out = held_out_shares(shares, kinds, test_kinds, streams)
+    held_out = held_out_shares(shares, kinds, test_kinds, streams) if own_tests else None
     with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
     with field_errors("learning", "pretraining"):
@@ -183,31 +193,42 @@ def _world(
     executor: Executor,
     learning: LearningDescription,
     material: Material,
+    *,
+    lazy: bool,
 ) -> World:
     wire = Wire(executor, streams, network.journal, learning.scheme.stand_in)
-    users, size = [], None if learning.batch_size == "all" else learning.batch_size
-    for node, rows, own in zip(network.users, material.shares, material.test_shares, strict=True):
+    size = None if learning.batch_size == "all" else learning.batch_size
+    sites = {name: Server(node, wire) for name, node in network.sites.items()}
+    server, shares, test_shares = sites[network.server.name], material.shares, material.test_shares
+
+    def make(number: int) -> User:
+        node, rows = network.users[number], shares[number]
         node.samples = len(rows)
         with field_errors("learning", "last_batch"):
-            batches = Batches(material.dataset, rows, node.number, streams, size, learning.last_batch)
+            batches = Batches(material.dataset, rows, number, streams, size, learning.last_batch)
         with field_errors("learning", "towers"):
             if learning.towers and not set(learning.towers) & set(batches.modalities):
-                raise ValueError(f"user {node.number} has no samples of {' or '.join(learning.towers)}")
-        held_out = Batches(material.dataset, own, node.number, streams, 1, split="test") if len(own) else None
-        users.append(User(node, batches, wire, held_out))
-    sites = {name: Server(node, wire) for name, node in network.sites.items()}
+                raise ValueError(f"user {number} has no samples of {' or '.join(learning.towers)}")
+        own = test_shares[number] if test_shares is not None else NO_ROWS
+        held_out = Batches(material.dataset, own, number, streams, 1, split="test") if len(own) else None
+        user = User(node, batches, wire, held_out)
+        user.server = server
+        return user
+
+    users = Lazy(len(network.users), make) if lazy else [make(number) for number in range(len(network.users))]
 
     def nearest(user: User) -> Server:
         return sites[network.server_of(network.users[user.number]).name]
 
-    return World(
+    world = World(
         env=env,
         instant=partial(After, env, priority=GIVE_UP),
         executor=executor,
         streams=streams,
         journal=network.journal,
-        server=sites[network.server.name],
+        server=server,
         users=users,
+        lazy=lazy,
         dataset=material.dataset,
         whole=material.model,
         cuts=learning.cuts,
@@ -225,3 +246,8 @@ def _world(
         sites=sites,
         placement=learning.placement,
     )
+    if isinstance(users, Lazy):
+        network.journal.after_round += (network.record_users, network.drop_users, users.forget)
+        network.drop_users()  # those that were looked at when the world was built
+        users.forget()
+    return world

@@ -16,18 +16,21 @@ import psutil
 
 from learning.description import LearningDescription
 from learning.executor import EXECUTORS
+from netsim.budget import LinkDirection
 from netsim.description import TrafficDescription
 from netsim.network import Network
-from netsim.radio.device import Radio
 from netsim.traffic import Arrival, RecordedArrivals
 from scenarios.errors import FieldError, Path
 from scenarios.field_errors import field_error
+from scenarios.many_users import needs_all
 from scenarios.schema import LimitsDescription, Scenario
 
 USER_BYTES = 10_000
 """Memory of a user with its radios, processor and meter, at least."""
 PAIR_BYTES = 200
 """Memory of what is known about a user and a station, at least."""
+SAMPLED_LINKS = 1000
+"""Users whose links are looked at."""
 SAMPLED_USERS, SAMPLED_REQUESTS = 10, 1000
 """Users of a stream, and first requests of each, from which the number of requests is extrapolated."""
 YEAR_S = 365.25 * 24 * 3600
@@ -49,9 +52,10 @@ def check_sizes(scenario: Scenario) -> None:
     users = network.users.count
     stations = len(network.stations.placement.sites()) * len(network.stations.antenna.azimuths_deg)
     needed_bytes = users * (USER_BYTES + stations * PAIR_BYTES)
-    if needed_bytes > allowed_bytes:
+    if needed_bytes > allowed_bytes and (why := needs_all(scenario)) is not None:
         at = f" at {stations} stations" if stations > 1 else ""
-        raise beyond_memory(("network", "users", "count"), f"{users} users{at}", needed_bytes, allowed_bytes)
+        advice = f"; all of them must exist, and not only those of a round, because of {why}"
+        raise beyond_memory(("network", "users", "count"), f"{users} users{at}", needed_bytes, allowed_bytes, advice)
     for path, end_s in _ends_s(scenario):
         if end_s > scenario.limits.simulated_time_s:
             allowed = years(scenario.limits.simulated_time_s)
@@ -87,12 +91,15 @@ def check_links(network: Network, limits: LimitsDescription) -> None:
     Raises:
         ValueError: none of them can; the message is one sentence.
     """
-    for direction in ("uplink", "downlink") if network.motion is None else ():
-        radios: list[Radio] = [getattr(user, direction) for user in network.users]
-        least_s = min(radio.link.least_s(1.0, radio.band.bandwidth_hz) for radio in radios)
-        if limits.simulated_time_s < least_s < inf:
+    station, users = network.stations[0], range(min(len(network.users), SAMPLED_LINKS))
+    bands: tuple[tuple[LinkDirection, float], ...]
+    bands = ("up", station.uplink.band.bandwidth_hz), ("down", station.downlink.band.bandwidth_hz)
+    for direction, band_hz in bands if network.motion is None else ():
+        links = (network.budget.link(direction, user, network.budget.serving[user]) for user in users)
+        times_s = (link.least_s(1.0, band_hz) for link in links)
+        if all(limits.simulated_time_s < (least_s := time_s) < inf for time_s in times_s):
             raise ValueError(
-                f"the {direction} takes at least {years(least_s)} for one bit of any user; "
+                f"the {direction}link takes at least {years(least_s)} for one bit of any user; "
                 f"limits.simulated_time_s allows {years(limits.simulated_time_s)}"
             )
 

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from netsim.budget import LinkBudget, LinkDirection
+from netsim.lazy import AT_ONCE
 from netsim.radio.link import out_of_range
 from netsim.recordings import Timed
 from netsim.streams import Streams
@@ -64,12 +65,16 @@ MIN_J_PER_FLOP, MAX_J_PER_FLOP = 1e-13, 1e-6
 def implausible(scenario: Scenario) -> list[str]:
     """Return one sentence for each energy that does not fit the speed of the device: per FLOP, and when idle.
 
+    Only the first AT_ONCE users are looked at.
+
     Raises:
         ValueError: speeds or energies are lists whose length is not the number of users.
     """
-    count, streams = scenario.network.users.count, Streams(scenario.seed)
-    speeds = scenario.compute.devices.flops_per_s.of_users(count, streams, "device speed")
-    idle_w = scenario.energy.idle_power_w.of_users(count, streams, "idle power")
+    users, streams = scenario.network.users.count, Streams(scenario.seed)
+    speed_of = scenario.compute.devices.flops_per_s.of_users(users, streams, "device speed")
+    idle_w = scenario.energy.idle_power_w.of_users(users, streams, "idle power")
+    count = min(users, AT_ONCE)
+    speeds = [speed_of[user] for user in range(count)]
     costs_j = [scenario.energy.compute.of_user(user).energy_j(1.0, speed) for user, speed in enumerate(speeds)]
     odd = [user for user in range(count) if not MIN_J_PER_FLOP <= costs_j[user] <= MAX_J_PER_FLOP]
     cool = [user for user in range(count) if costs_j[user] * speeds[user] < idle_w[user] / 10]
@@ -102,7 +107,7 @@ def unasked(scenario: Scenario) -> list[str]:
 def beyond_reach(scenario: Scenario) -> list[str]:
     """Return one sentence for each direction in which users are out of range even if they have the band to themselves.
 
-    Only for users that do not move.
+    Only for users that do not move, and for the first AT_ONCE of them.
 
     Raises:
         ValueError: the network cannot be built, for instance for a transmit power out of range.
@@ -110,12 +115,13 @@ def beyond_reach(scenario: Scenario) -> list[str]:
     network = scenario.network
     if network.mobility is not None:
         return []
-    budget = LinkBudget(network, Streams(scenario.seed))
+    lazy, users = network.users.count > AT_ONCE, range(min(network.users.count, AT_ONCE))
+    budget = LinkBudget(network, Streams(scenario.seed), lazy=lazy)
     sharing, out = network.sharing, []
     uplink_hz, downlink_hz = sharing.uplink.bandwidth_hz, sharing.downlink.bandwidth_hz
     bands_hz: tuple[tuple[LinkDirection, float], ...] = (("up", uplink_hz), ("down", downlink_hz))
     for direction, band_hz in bands_hz:
-        links = [budget.link(direction, user, station) for user, station in enumerate(budget.serving)]
+        links = [budget.link(direction, user, budget.serving[user]) for user in users]
         sentences = [
             sentence for user, link in enumerate(links) for sentence in out_of_range((user,), link, 0.0, band_hz)
         ]

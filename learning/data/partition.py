@@ -1,6 +1,6 @@
 """Partitions of the training samples among users, from IID to strongly non-IID."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -16,8 +16,8 @@ Integers = NDArray[np.int64]
 class Partition(Protocol):
     """A rule that divides samples among users by their classes or sources."""
 
-    def split(self, labels: Integers, users: int, streams: Streams) -> list[Integers]:
-        """Row numbers of each user, ascending: disjoint and complete.
+    def split(self, labels: Integers, users: int, streams: Streams) -> Sequence[Integers]:
+        """Row numbers of each user, ascending: disjoint and complete, unless users share samples.
 
         Raises ValueError if there are too few samples for the minimum of every user.
         """
@@ -125,6 +125,49 @@ class Natural:
         return [np.flatnonzero(owner == user) for user in range(users)]
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Users that share samples: each draws its own from all training samples, independently of all other users.
+
+    There may be more users than samples. Nothing is computed for a user that never takes part.
+    """
+
+    samples: Annotated[int, Ge(1)] = 50
+    """Number of samples of a user, all different; at most as many as there are."""
+
+    alpha: Annotated[float, Gt(0)] | None = None
+    """Concentration parameter of the Dirichlet distribution of a user's classes, as in `dirichlet`; null draws all
+    samples with the same probability. A user that would need more samples of a class than there are has all of them."""
+
+    def split(self, labels: Integers, users: int, streams: Streams) -> Sequence[Integers]:
+        require_samples(len(labels), 1, self.samples)
+        kinds = [np.flatnonzero(labels == label) for label in np.unique(labels)] if self.alpha is not None else []
+        return _Shares(users, lambda user: self._rows(user, len(labels), kinds, streams))
+
+    def _rows(self, user: int, samples: int, kinds: Sequence[Integers], streams: Streams) -> Integers:
+        generator = streams.generator("partition", "shared", user)
+        if self.alpha is None:
+            return np.sort(generator.choice(samples, self.samples, replace=False))
+        counts = generator.multinomial(self.samples, generator.dirichlet([self.alpha] * len(kinds)))
+        pairs = zip(kinds, counts, strict=True)
+        return np.sort(np.concatenate([generator.choice(rows, min(n, len(rows)), replace=False) for rows, n in pairs]))
+
+
+class _Shares(Sequence[Integers]):
+    """The rows of each user, drawn when they are needed."""
+
+    def __init__(self, users: int, draw: Callable[[int], Integers]) -> None:
+        self._users, self._draw = users, draw
+
+    def __len__(self) -> int:
+        return self._users
+
+    def __getitem__(self, user: int) -> Integers:  # type: ignore[override]  # no slices
+        if not 0 <= user < self._users:
+            raise IndexError(user)
+        return self._draw(user)
+
+
 def held_out_shares(
     shares: Sequence[Integers], kinds: Integers, test_kinds: Integers, streams: Streams
 ) -> list[Integers]:
@@ -207,4 +250,5 @@ PARTITIONS: dict[str, type] = {
     "shards": Shards,
     "quantity_skew": QuantitySkew,
     "natural": Natural,
+    "shared": Shared,
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from learning import steps
 from learning.adapters import Model
 from learning.data import Inputs, Rows
+from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
@@ -34,7 +36,8 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
     """
     model: Weights
     model = world.initial(world.whole)
-    states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(model))
+    fresh = world.optimiser.init(model)
+    states: dict[int, State] = defaultdict(lambda: fresh)
     cohort = assemble(world, lambda user, number, model: local_round(user, number, model, states, training, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
@@ -43,14 +46,15 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
 
 
 def local_round(
-    user: User, number: int, model: Weights, states: dict[User, State], training: LocalTraining, train: Train
+    user: User, number: int, model: Weights, states: dict[int, State], training: LocalTraining, train: Train
 ) -> Process[Weights]:
     """Download of a model, local training number `number` of a user, upload; returns what the server receives."""
     model = yield from user.server.send(user, model, "model")
     data = user.batches.stack(training.positions(user, number))
-    model, state = yield from train(user, model, states[user], *data)
+    model, state = yield from train(user, model, states[user.number], *data)
     model = yield from user.send(user.server, model, "model")
-    states[user] = state
+    if specification(state).leaves:
+        states[user.number] = state  # kept only where there is any: users may be many
     return model
 
 

@@ -31,6 +31,7 @@ class FedProx(LocalTraining, Scheme):
 
     asynchronous = True
     hierarchical = True
+    lazy_users = True
 
     def run(self, world: World) -> Process[None]:
         def train(user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]) -> Trained:

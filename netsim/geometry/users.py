@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import cos, hypot, inf, pi, sin, sqrt
 from typing import Annotated, Protocol
@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 from annotated_types import Ge, Gt, MinLen
 
 from netsim.geometry.point import Point
+from netsim.lazy import drawn
 from netsim.streams import Streams
 
 TRIES = 1000
@@ -19,7 +20,7 @@ TRIES = 1000
 class UserPlacement(Protocol):
     """A placement of users."""
 
-    def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
+    def users(self, count: int, stations: list[Point], streams: Streams) -> Sequence[Point]:
         """Return the positions of users 0 to count - 1.
 
         Args:
@@ -45,7 +46,7 @@ class Disc:
     min_distance_m: Annotated[float, Ge(0)] = 10.0
     """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
-    def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
+    def users(self, count: int, stations: list[Point], streams: Streams) -> Sequence[Point]:
         def draw(user: int, attempt: int) -> Point:
             u, v = streams.uniform("position", user, index=(2 * attempt, 2 * attempt + 1)).tolist()
             radius, angle = self.radius_m * sqrt(u), 2 * pi * v
@@ -66,7 +67,7 @@ class Hexagon:
     min_distance_m: Annotated[float, Ge(0)] = 10.0
     """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
-    def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
+    def users(self, count: int, stations: list[Point], streams: Streams) -> Sequence[Point]:
         def draw(user: int, attempt: int) -> Point:
             return _in_hexagon(self.radius_m, user, attempt, streams)
 
@@ -82,7 +83,7 @@ class Cells:
     min_distance_m: Annotated[float, Ge(0)] = 10.0
     """Minimum horizontal distance to any station in metres; closer positions are drawn again."""
 
-    def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
+    def users(self, count: int, stations: list[Point], streams: Streams) -> Sequence[Point]:
         def draw(user: int, attempt: int) -> Point:
             x, y = stations[int(streams.uniform("cell", user, index=0) * len(stations))]
             across, along = _in_hexagon(self.radius_m, user, attempt, streams)
@@ -98,7 +99,7 @@ class Explicit:
     positions_m: Annotated[tuple[tuple[float, float], ...], MinLen(1)]
     """x and y of each user in metres; as many as there are users."""
 
-    def users(self, count: int, stations: list[Point], streams: Streams) -> list[Point]:
+    def users(self, count: int, stations: list[Point], streams: Streams) -> Sequence[Point]:
         if len(self.positions_m) != count:
             raise ValueError(f"{len(self.positions_m)} user positions are given, but there are {count} users")
         return list(self.positions_m)
@@ -113,8 +114,8 @@ def _in_hexagon(radius_m: float, user: int, attempt: int, streams: Streams) -> P
 
 def _clear_of(
     stations: list[Point], min_distance_m: float, count: int, draw: Callable[[int, int], Point]
-) -> list[Point]:
-    """For each user the first of its draws at `min_distance_m` or more from all stations."""
+) -> Sequence[Point]:
+    """Return for each user the first of its draws at `min_distance_m` or more from all stations."""
 
     def clear(point: Point) -> bool:
         return min((hypot(point[0] - x, point[1] - y) for x, y in stations), default=inf) >= min_distance_m
@@ -128,7 +129,7 @@ def _clear_of(
             "lower min_distance_m or widen the area"
         )
 
-    return [place(user) for user in range(count)]
+    return drawn(count, lambda users: [place(user) for user in users])
 
 
 USER_PLACEMENTS: dict[str, type] = {"disc": Disc, "hexagon": Hexagon, "cells": Cells, "list": Explicit}

@@ -133,7 +133,7 @@ class OnOffArrivals:
             on = not on
 
 
-def checked(rates: list[float], field: str) -> list[float]:
+def checked(rates: Sequence[float], field: str) -> Sequence[float]:
     """Return the rates unchanged. Raises ValueError, which names `field`, if one is out of range or NaN."""
     for user, rate in enumerate(rates):
         if not 0 <= rate <= 1 / MIN_RECURRING_S:
