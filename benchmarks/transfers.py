@@ -1,12 +1,12 @@
 """Throughput of the simulated radio alone, with users that send one payload after another.
 
-Prints, for each fidelity, scheduling policy and number of users, the simulated transfers per second of wall time, and
-the wall time of one transfer in units of a SimPy timeout.
+Prints, for each fidelity, scheduling policy and number of users, the simulated transfers per second of wall time, the
+wall time of one transfer in units of a SimPy timeout, and its calls of Python functions.
 """
 
 import simpy
 
-from benchmarks.timing import best_s
+from benchmarks.timing import best_s, python_calls
 from netsim.description import (
     BandDescription,
     ChannelDescription,
@@ -28,6 +28,8 @@ from netsim.trace import Trace
 
 TRANSFERS, IN_SLOTS = 2400, 240
 """Number of transfers with fluid flow, and slot by slot."""
+COUNTED = 10
+"""Number of transfers of each user whose calls are counted."""
 BITS = 200_000.0
 CASES: dict[str, tuple[SchedulingPolicy, Fidelity, RateLaw]] = {
     "flow, equal": (EqualShares(), Flow(), Shannon()),
@@ -41,18 +43,32 @@ CASES: dict[str, tuple[SchedulingPolicy, Fidelity, RateLaw]] = {
 
 
 def main() -> None:
-    print(f"transfers: uplinks of {BITS:.0f} bits, Rayleigh blocks; per wall second (cost in bare timeouts)")
+    print(f"transfers: uplinks of {BITS:.0f} bits, Rayleigh blocks; per wall second (cost in bare timeouts, and calls)")
     timeout_s = best_s({"timeouts": timeouts})["timeouts"] / 100_000
     for users in (12, 100):
-        times = best_s({name: lambda case=case, users=users: send_all(*case, users) for name, case in CASES.items()})
-        for name, wall_s in times.items():
-            each_s = wall_s / count(CASES[name][1], users)
-            print(f"  {users:4d} users, {name:30s} {1 / each_s:7.0f}/s ({each_s / timeout_s:.0f})")
+        runs = {
+            name: lambda case=case, users=users: send_all(*case, users, each(case[1], users))
+            for name, case in CASES.items()
+        }
+        for name, wall_s in best_s(runs).items():
+            each_s = wall_s / users / each(CASES[name][1], users)
+            costs = f"{each_s / timeout_s:.0f}, {calls_per_transfer(name, users):.0f}"
+            print(f"  {users:4d} users, {name:30s} {1 / each_s:7.0f}/s ({costs})")
 
 
-def count(fidelity: Fidelity, users: int) -> int:
-    """Number of transfers of a case, the same for each user."""
-    return users * ((TRANSFERS if isinstance(fidelity, Flow) else IN_SLOTS) // users)
+def each(fidelity: Fidelity, users: int) -> int:
+    """Number of transfers of each user in a case."""
+    return (TRANSFERS if isinstance(fidelity, Flow) else IN_SLOTS) // users
+
+
+def calls_per_transfer(name: str, users: int) -> float:
+    """Calls of Python functions for one more transfer in the case of this name."""
+    scheduler, fidelity, rate = CASES[name]
+    _, few, many = (  # the first one imports what is imported late
+        python_calls(lambda each=each: send_all(scheduler, fidelity, rate, users, each))  # type: ignore[misc]
+        for each in (1, COUNTED, 2 * COUNTED)
+    )
+    return (many - few) / (COUNTED * users)
 
 
 def timeouts() -> None:
@@ -67,8 +83,8 @@ def timeouts() -> None:
     env.run()
 
 
-def send_all(scheduler: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: int) -> None:
-    """Simulate all transfers of a case; all users send simultaneously."""
+def send_all(scheduler: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, users: int, each: int) -> None:
+    """Simulate all transfers of a case; all users send simultaneously, `each` so many."""
     env = simpy.Environment()
     band = BandDescription(scheduler=scheduler, fidelity=fidelity)
     description = NetworkDescription(
@@ -79,7 +95,7 @@ def send_all(scheduler: SchedulingPolicy, fidelity: Fidelity, rate: RateLaw, use
     journal = Journal(env, Trace(None))
     network = Network(env, Streams(1), journal, description, ComputeDescription(), EnergyDescription())
     for user in network.users:
-        env.process(sender(user, network.server, count(fidelity, users) // users))
+        env.process(sender(user, network.server, each))
     env.run()
 
 

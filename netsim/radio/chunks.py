@@ -106,13 +106,13 @@ class ChunkWindow(Window):
         return self._mean_hz * self._chunks.gains(np.arange(first, first + blocks))
 
     def _integral(self, spread_hz: float | None) -> Integral:
-        blocks = len(self.borders_s) - 1
-
-        def values(block: int) -> list[float]:
-            return self._chunks.values(self._mean_hz, spread_hz, self._first + block)[: blocks - block]
-
-        first = values(0)
-        return Integral(self.borders_s, first, values if len(first) < blocks else None)
+        chunks, mean_hz, first, blocks = self._chunks, self._mean_hz, self._first, len(self.borders_s) - 1
+        values = chunks.values(mean_hz, spread_hz, first)
+        if len(values) >= blocks:
+            return Integral(self.borders_s, values[:blocks])
+        return Integral(
+            self.borders_s, values, lambda block: chunks.values(mean_hz, spread_hz, first + block)[: blocks - block]
+        )
 
 
 @lru_cache(maxsize=64)

@@ -49,11 +49,11 @@ class EachByItself:
         return Contenders(signals)
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
-        for signal, grant in zip(signals, grants, strict=True):
-            follows = self._follows_fading and grant.band
+        for signal, grant in zip(signals, grants.tuples(), strict=True):
+            follows = self._follows_fading and grant[0]
             for transmission in signal.transmissions:
                 if follows or grant != transmission.grant or transmission in self._unrated:
-                    self._granted[transmission] = grant
+                    self._granted[transmission] = SchedulingGrant(*grant)
                 else:
                     self._granted.pop(transmission, None)
 

@@ -43,14 +43,15 @@ class CodeTable:
 
     def error_rate(self, index: ArrayLike, snr: ArrayLike, bits: ArrayLike) -> Floats:
         """Probability that a transport block of these bits fails, once sent: any of its code blocks does."""
-        return block_error_rate(np.asarray(snr, dtype=np.float64), *self.curves(index, bits))
+        return error_rate(np.asarray(snr, dtype=np.float64), *self.curves(index, bits))
 
     def curves(self, index: ArrayLike, bits: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """Number of code blocks of a transport block of these bits, and threshold and width in dB of their curve."""
+        """Threshold and width in dB of the curve of the code blocks of transport blocks of these bits; their number."""
         rows = np.asarray(index)
         count, size = code_blocks(bits, self.code_rate[rows])
         size = np.broadcast_to(size, np.broadcast_shapes(size.shape, rows.shape))
-        return count, *at_size(self._counted[rows], size)
+        threshold_db, width_db = at_size(self._counted[rows], size)
+        return threshold_db, width_db, count
 
     def effective_snr(self, index: ArrayLike, snrs: Floats) -> Floats:
         """The flat signal-to-noise ratio that is as good as `snrs` (..., resource blocks): EESM of each row's beta."""
@@ -85,13 +86,6 @@ class CodeTable:
             good = self.error_rate(rows, middle, bits) <= target
             low, high = np.where(good, low, middle), np.where(good, middle, high)
         return np.minimum.accumulate(high[::-1])[::-1]
-
-
-def block_error_rate(snr: Floats, count: Floats, threshold_db: Floats, width_db: Floats) -> Floats:
-    """Probability that any of `count` code blocks with this curve fails at a signal-to-noise ratio, a plain ratio."""
-    failure = error_rate(snr, threshold_db, width_db)
-    with np.errstate(divide="ignore"):
-        return -np.expm1(count * np.log1p(-failure))
 
 
 def _codes(*groups: tuple[int, tuple[float, ...]]) -> CodeTable:

@@ -84,8 +84,8 @@ def at_size(curves: Floats, bits: Floats) -> tuple[Floats, Floats]:
     return threshold_db, width_db
 
 
-def error_rate(snr: Floats, threshold_db: Floats, width_db: Floats) -> Floats:
-    """Probability that a code block fails at a signal-to-noise ratio (a plain ratio)."""
+def error_rate(snr: Floats, threshold_db: Floats, width_db: Floats, count: Floats | float = 1.0) -> Floats:
+    """Probability that any of `count` code blocks fails at a signal-to-noise ratio (a plain ratio)."""
     with np.errstate(divide="ignore"):  # nothing received: minus infinity decibels, and certain failure
-        snr_db = 10 * np.log10(snr)
-    return np.asarray(ndtr((threshold_db - snr_db) / width_db), dtype=np.float64)
+        failure = ndtr((threshold_db - 10 * np.log10(snr)) / width_db)
+        return np.asarray(-np.expm1(count * np.log1p(-failure)), dtype=np.float64)

@@ -57,10 +57,14 @@ class Grants(Sequence[SchedulingGrant]):
         return SchedulingGrant(*(column.item(signal) for column in self.columns()))
 
     def __iter__(self) -> Iterator[SchedulingGrant]:
+        return map(SchedulingGrant._make, self.tuples())
+
+    def tuples(self) -> Iterator[tuple[float, float, float]]:
+        """Yield band, time and power of each, which are equal to its grant, without creating it."""
         time, power = self.time, self.power
         times = repeat(time) if isinstance(time, float) else time.tolist()
         powers = repeat(power) if isinstance(power, float) else power.tolist()
-        return map(SchedulingGrant, self.band.tolist(), times, powers)
+        return zip(self.band.tolist(), times, powers, strict=False)
 
     def columns(self) -> Sequence[Floats]:
         """Return band, time and power, each of shape (signals,)."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsim.radio.nr.adaptation import MCS_OF_CQI, outer_loop
-from netsim.radio.nr.codes import CQI_TABLES, MCS_TABLES, CodeTable, block_error_rate
+from netsim.radio.nr.codes import CQI_TABLES, MCS_TABLES, CodeTable
+from netsim.radio.nr.error_rate import error_rate
 from netsim.radio.nr.transport import transport_block_bits
 from netsim.radio.rate import AdaptiveModulation
 from netsim.radio.slot.coding import Received, Sent
@@ -174,14 +175,11 @@ class Formats:
         self.size = transport_block_bits(count * elements, codes.modulation_order, codes.code_rate)
         """Bits, of shape (resource_blocks + 1, codes), as are the following."""
         used = np.maximum(self.size, 24.0)  # of those that are not on the air there is none
-        self._code_blocks, self._threshold_db, self._width_db = codes.curves(mcs, used)
+        self._curves = np.stack(np.broadcast_arrays(*codes.curves(mcs, used)))
 
     def error_rate(self, count: Rows, mcs: Rows, snr: Floats) -> Floats:
         """Return the probability that a transport block cannot be decoded: on `count` resource blocks, with a code."""
-        of = count, mcs
-        return np.asarray(
-            block_error_rate(snr, self._code_blocks[of], self._threshold_db[of], self._width_db[of]), dtype=np.float64
-        )
+        return error_rate(snr, *self._curves[:, count, mcs])
 
 
 class Own:
@@ -194,9 +192,9 @@ class Own:
             rows: owner of each block, ascending, at least one.
             flat: True if all blocks of an owner have the same signal-to-noise ratio.
         """
-        self._starts = np.append(0, (rows[1:] != rows[:-1]).nonzero()[0] + 1)
+        borders = np.concatenate([[0], (rows[1:] != rows[:-1]).nonzero()[0] + 1, [len(rows)]])
+        self._starts, self.count = borders[:-1], borders[1:] - borders[:-1]
         self.rows = rows[self._starts]
-        self.count = np.diff(self._starts, append=len(rows))
         self._flat = flat
 
     def of_owners(self, snr: Floats) -> Floats:

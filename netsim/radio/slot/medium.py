@@ -204,9 +204,10 @@ class SlotMedium:
         self._signals.join(new)
         if rows.all:
             grants = self._grants()
-            rows.grant([grants[signal] for signal in self._signals.of_rows.tolist()])
+            of_signals = list(grants)
+            rows.grant([of_signals[signal] for signal in self._signals.of_rows.tolist()])
             self._coding.joined([transmission.receivers[0] for transmission in rows.all])
-            self._dealer.joined(grants, self._promised)
+            self._dealer.joined(of_signals, self._promised)
             parts = self._dealer.sending()
             if parts is not None and not self._spread:  # a user's power, averaged over slots
                 rows.radiate(self.env.now, parts[self._signals.of_rows] * rows.powers)
@@ -270,11 +271,11 @@ class SlotMedium:
             over = self._rows.receive(self._received)
             failed_link = ~over & (self._received.given_up > 0)
             self._received = None
-            for row in np.flatnonzero(failed_link).tolist():
+            for row in failed_link.nonzero()[0].tolist():
                 self._rows.all[row].failed_link = True
             over |= failed_link
             if over.any():
-                finished = [self._rows.all[row] for row in np.flatnonzero(over).tolist()]
+                finished = [self._rows.all[row] for row in over.nonzero()[0].tolist()]
                 self._keep(~over)
                 self.reconsider()
                 for transmission in finished:
@@ -282,7 +283,7 @@ class SlotMedium:
         self._begin_later()
 
     def _keep(self, rows: NDArray[np.bool_]) -> None:
-        left = [self._rows.all[row] for row in np.flatnonzero(~rows).tolist()]
+        left = [self._rows.all[row] for row in (~rows).nonzero()[0].tolist()]
         self._rows.keep(rows, self.env.now)
         self._dealer.keep(self._signals.keep(rows, left))
         self._coding.keep(rows)

@@ -91,7 +91,7 @@ class Transmissions:
 
     def radiate(self, now_s: float, powers: Floats) -> None:
         """From now on each row's sender radiates a part of its power."""
-        for row in np.flatnonzero(powers != self._radiated).tolist():
+        for row in (powers != self._radiated).nonzero()[0].tolist():
             self.all[row].radiate(now_s, powers.item(row))
         self._radiated = powers
 
@@ -113,7 +113,7 @@ class Transmissions:
 
     def keep(self, rows: NDArray[np.bool_], now_s: float) -> None:
         """Let go of the others."""
-        for row in np.flatnonzero(~rows).tolist():
+        for row in (~rows).nonzero()[0].tolist():
             self.report(row)
             self.all[row].radiate(now_s, 0.0)
         self.all = [transmission for transmission, kept in zip(self.all, rows.tolist(), strict=True) if kept]
