@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import floor, inf, log2
 
-from netsim.radio.scheduling import Contenders, Receivers, Scheduler
+from netsim.radio.scheduling import Contenders, Receivers, Scheduler, Served
 
 
 @dataclass(eq=False)
@@ -18,6 +18,7 @@ class Sending:
     stream: int | None = field(default=None, kw_only=True)
     delivered_bits: float = field(default=0.0, init=False)
     end_s: float = field(default=inf, init=False)
+    served: Served | None = field(default=None, init=False)
     band: "Stepping" = field(init=False)
 
     @property
@@ -45,6 +46,7 @@ class StreamSending:
     """Those that listen to one rateless stream: to a scheduler one that sends at the sum of their rates."""
 
     listening: list[Sending] = field(default_factory=list)
+    served: Served | None = field(default=None, init=False)
 
     @property
     def receivers(self) -> Receivers:

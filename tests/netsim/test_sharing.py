@@ -1,8 +1,7 @@
 """Scheduling policies: what they give in closed form, and who gains what from fading."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, replace
 from math import inf, log2
 
 import numpy as np
@@ -28,23 +27,22 @@ from netsim.radio.scheduling import (
     Scheduler,
     SchedulingGrant,
     SchedulingPolicy,
+    Served,
     WeightedShares,
 )
 from netsim.radio.scheduling.opportunistic import filled
 from netsim.streams import Streams
 from stats import assert_mean
 
-LINKS = count()
 
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Claimed:
     """A transmission to one user over a channel of one efficiency."""
 
     receivers: Receivers
     now: float = 1.0
     until_s: float = inf
-    number: int = field(default_factory=LINKS.__next__)
+    served: Served | None = None
 
     def efficiency(self, now_s: float) -> float:
         return self.now

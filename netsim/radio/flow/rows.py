@@ -71,7 +71,7 @@ class Rows:
     @property
     def occupied(self) -> NDArray[np.intp]:
         """The rows that are not empty, in order of arrival."""
-        return np.fromiter(self.row.values(), np.intp, len(self.row))
+        return self.bits.nonzero()[0]
 
     def add(self, transmission: FlowTransmission) -> bool:
         """Add a row. Returns True if all rows have moved to make room for it."""

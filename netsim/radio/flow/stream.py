@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.scheduling import Receivers
+from netsim.radio.scheduling import Receivers, Served
 
 
 class FlowStream:
@@ -12,6 +12,8 @@ class FlowStream:
     def __init__(self) -> None:
         self.transmissions: list[FlowTransmission] = []
         """The receptions that go on, in order of arrival; at least one while the stream is on the air."""
+        self.served: Served | None = None
+        """As `ScheduledTransmission` has it."""
 
     @property
     def receivers(self) -> Receivers:

@@ -197,7 +197,9 @@ class AllTogether:
         while first < table.blocks:
             last = min(first + blocks, table.blocks)
             rates = table.efficiency(first, last, rows.spread_hz)
-            carried = (rates * table.widths_s(first, last, now_s, inf)).cumsum(axis=0)
+            carried = rates * table.widths_s(first, last, now_s, inf)
+            if last > first + 1:
+                np.cumsum(carried, axis=0, out=carried)
             searched.append(rates)
             ending = (carried[-1] >= missing).nonzero()[0]
             if len(ending):

@@ -10,7 +10,7 @@ import simpy
 from netsim.radio.band import COMPLETE
 from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying, out_of_range
-from netsim.radio.scheduling import NOTHING, Receivers, SchedulingGrant
+from netsim.radio.scheduling import NOTHING, Receivers, SchedulingGrant, Served
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, Window
 
 
@@ -20,8 +20,8 @@ class FlowTransmission:
     __slots__ = (
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiated", "_signal_before",
         "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant", "handover_gap", "link",
-        "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "signal_time", "since_s", "start_s",
-        "stream",
+        "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "served", "signal_time", "since_s",
+        "start_s", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -39,11 +39,13 @@ class FlowTransmission:
         """The sender's power is spread over the whole band, or sits in the part that the transmission gets."""
         self._band_hz, self._spread = band_hz, spread
         self.link, self.receivers, self.bits, self.radiate, self.stream = link, receivers, bits, radiate, stream
+        self.served: Served | None
+        """As `ScheduledTransmission` has it."""
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.handover_gap = HandoverGap()
         self.remaining_bits = bits
-        self.grant = NOTHING
+        self.grant, self.served = NOTHING, None
         self._radiated = self._used_hz = 0.0  # averaged over turns
         self.due_s = self._finish_s = inf
         self._blocks = FIRST_BLOCKS

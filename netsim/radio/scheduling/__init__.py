@@ -12,6 +12,7 @@ from netsim.radio.scheduling.policy import (
     Scheduler,
     SchedulingGrant,
     SchedulingPolicy,
+    Served,
 )
 from netsim.radio.scheduling.shares import EqualShares, FixedShares, WeightedShares
 from netsim.radio.scheduling.times import FixedTimes, RoundRobin
@@ -35,6 +36,7 @@ __all__ = [
     "Scheduler",
     "SchedulingGrant",
     "SchedulingPolicy",
+    "Served",
     "WeightedShares",
 ]  # fmt: skip
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf
 from typing import Annotated
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from annotated_types import Gt
 
-from netsim.radio.scheduling.policy import Contenders, Grants, ScheduledTransmission, Scheduler
+from netsim.radio.scheduling.policy import Contenders, Grants, Scheduler, Served
 from netsim.streams import Floats
 
 
@@ -64,7 +63,6 @@ class FairAverages:
 
     def __init__(self, forgetting_time_s: float) -> None:
         self.forgetting_time_s = forgetting_time_s
-        self._served: WeakKeyDictionary[ScheduledTransmission, tuple[float, float, float]] = WeakKeyDictionary()
 
     def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         rates = active.efficiencies(now_s)
@@ -75,7 +73,7 @@ class FairAverages:
             levels = np.where(rates > 0, kept * averages / ((1 - kept) * rates), inf)
         times = filled(levels)
         for each, average, rate in zip(active, averages.tolist(), (times * rates).tolist(), strict=True):
-            self._served[each] = now_s, average, rate
+            each.served = Served(now_s, average, rate)
         served = (times > 0).astype(np.float64)
         return Grants(served, times, served)
 
@@ -83,9 +81,8 @@ class FairAverages:
         """The averages now; `first` is that of a transmission that begins. Most have the same age."""
         averages, kept_since = [], {now_s: 1.0}
         for each, average in zip(active, first, strict=True):
-            known = self._served.get(each)
-            if known is not None:
-                since_s, average, rate = known
+            if each.served is not None:
+                since_s, average, rate = each.served
                 if since_s not in kept_since:
                     kept_since[since_s] = exp(-(now_s - since_s) / self.forgetting_time_s)
                 kept = kept_since[since_s]

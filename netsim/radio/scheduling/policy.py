@@ -72,6 +72,17 @@ class Grants(Sequence[SchedulingGrant]):
         return self.band, self.time * every, self.power * every
 
 
+class Served(NamedTuple):
+    """An average of the rate at which a transmission is served, as it was at the latest division of the band."""
+
+    since_s: float
+    """Simulated time of the division in seconds."""
+    average: float
+    """Average up to then in bit/s/Hz."""
+    rate: float
+    """Rate from then on in bit/s/Hz."""
+
+
 class ScheduledTransmission(Protocol):
     """An ongoing transmission, as a scheduler sees it."""
 
@@ -79,6 +90,9 @@ class ScheduledTransmission(Protocol):
     def receivers(self) -> Receivers:
         """Numbers of the users that it serves."""
         ...
+
+    served: Served | None
+    """What a proportionally fair scheduler has served of it; None at first."""
 
     def efficiency(self, now_s: float) -> float:
         """Return the goodput in bit/s/Hz that it would have now if it were alone on the band."""
