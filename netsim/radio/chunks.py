@@ -19,7 +19,7 @@ CHUNK = 128
 """Number of fading blocks of a chunk. A link caches the gains of two chunks."""
 
 REMEMBERED = 8
-"""Maximum number of chunks whose rates (for one bandwidth), or signals, a link caches."""
+"""Maximum number of chunks whose rates (for one bandwidth), or powers, a link caches; older chunks are forgotten."""
 
 
 class Chunks:
@@ -66,6 +66,7 @@ class Chunks:
         which = chunk, mean_hz, spread_hz
         known = self._values.get(which)
         if known is None:
+            self._values = {of: values for of, values in self._values.items() if of[0] >= chunk - 1}
             if len(self._values) == REMEMBERED:
                 del self._values[next(iter(self._values))]
             delay = 0 if spread_hz is None else self.rate.delay_blocks

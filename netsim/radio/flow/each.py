@@ -42,10 +42,11 @@ class EachByItself:
 
     def contenders(self, signals: Sequence[FlowTransmission | FlowStream]) -> Contenders:
         if self._follows_fading:  # it looks beyond the present fading block
+            now_s = self.env.now
             for signal in signals:
                 for transmission in signal.transmissions:
-                    transmission.advance(self.env.now)
-            return PresentContenders(signals, self.env.now)
+                    transmission.advance(now_s)
+            return PresentContenders(signals, now_s)
         return Contenders(signals)
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
@@ -96,10 +97,11 @@ class PresentContenders(Contenders):
 
     def __init__(self, signals: Sequence[FlowTransmission | FlowStream], now_s: float) -> None:
         super().__init__(signals)
-        self._present = [signal.present(now_s) for signal in signals]
+        self._rates, borders_s = zip(*[signal.present(now_s) for signal in signals], strict=True)
+        self._border_s: float = min(borders_s)
 
     def efficiencies(self, now_s: float) -> Floats:
-        return np.array([rate for rate, _ in self._present])
+        return np.array(self._rates)
 
     def border_s(self, now_s: float) -> float:
-        return min(border_s for _, border_s in self._present)
+        return self._border_s
