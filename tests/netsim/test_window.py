@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.integral import Integral
-from netsim.radio.chunks import CHUNK
+from netsim.radio.chunks import CHUNK, REMEMBERED
 from netsim.radio.fading import NoFading, Rayleigh
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
@@ -82,3 +82,12 @@ def test_a_window_from_chunks_has_the_bits_of_one_from_arrays(first: int, rate: 
         ]
         assert list(found.values) == list(expected.values)
         assert found.total == expected.total == np.cumsum(np.array(expected.values) * np.diff(borders_s))[-1]
+
+
+def test_a_link_remembers_few_chunks_and_none_that_are_past() -> None:
+    link = RadioLink(2e6, Rayleigh(0.01), KEY)
+    for chunk in range(3):
+        for share in range(1, 2 * REMEMBERED):
+            assert link.window((chunk + 0.5) * CHUNK * 0.01, CHUNK).efficiency(1e6 / share).total > 0
+            assert len(link._chunks._values) <= REMEMBERED
+        assert {of for of, _, _ in link._chunks._values} == {chunk, chunk + 1}
