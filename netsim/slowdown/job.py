@@ -75,6 +75,7 @@ class Slowdowns:
         self.stateful = law if isinstance(law, StatefulLaw) else None
         """The law, if devices have a state under it."""
         self._devices: dict[int, DeviceState] = {}
+        self._drawn: dict[int, tuple[int, float]] = {}  # latest round of each user, and its draw
         self._jobs: dict[int, tuple[int, int]] = {}
 
     def draw(self, user: int, round_number: int) -> Pace:
@@ -97,7 +98,11 @@ class Slowdowns:
 
     def _chance(self, user: int, round_number: int) -> float:
         if self.redraw == "round":
-            return self.streams.uniform("slowdown", user, index=round_number)
+            known, chance = self._drawn.get(user, (None, 0.0))
+            if known != round_number:
+                chance = self.streams.uniform("slowdown", user, index=round_number)
+                self._drawn[user] = round_number, chance
+            return chance
         latest, jobs = self._jobs.get(user, (round_number, 0))
         job = jobs if latest == round_number else 0
         self._jobs[user] = round_number, job + 1
