@@ -98,7 +98,6 @@ class ChunkWindow(Window):
             borders_s = [start_s, *_borders_s(length_s, chunk)[begin + 1 : begin + blocks + 1]]
             if len(borders_s) <= blocks:
                 borders_s += _borders_s(length_s, chunk + 1)[1 : blocks + 2 - len(borders_s)]
-            borders_s[1] = max(borders_s[1], start_s)  # a border that rounds to the instant itself
         super().__init__(borders_s, chunks.rate)
 
     @cached_property

@@ -15,7 +15,8 @@ from netsim.description import BandDescription, SharingDescription
 from netsim.radio.fading import Rayleigh
 from netsim.radio.fidelity import Flow, Slots
 from netsim.radio.link import RadioLink
-from netsim.radio.rate import Shannon
+from netsim.radio.nr.adaptation import MCS_OF_CQI, report
+from netsim.radio.rate import AdaptiveModulation, Shannon
 from netsim.radio.scheduling import (
     Controlled,
     EqualShares,
@@ -27,6 +28,7 @@ from netsim.radio.scheduling import (
     SchedulingGrant,
     SchedulingPolicy,
 )
+from netsim.radio.slot.adaptive import Adaptive
 from netsim.radio.slot.dealing import BestLinks, GrantedShares
 from netsim.radio.slot.medium import SlotMedium
 from netsim.radio.slot.transmission import SlotTransmission
@@ -245,6 +247,22 @@ def test_each_resource_block_has_its_own_signal() -> None:
     expected = [10 * log2(1 + 6 / 3), 10 * (log2(1 + 9 / 3) + log2(1 + 3 / 3))]
     assert [each.delivered_bits for each in sent] == pytest.approx(expected)
     assert [each.mean_snr() for each in sent] == pytest.approx([6 / 3, (9 / 3 + 3 / 3) / 2])
+
+
+@pytest.mark.parametrize("signals_hz", [[3e7, 3e5], [3e5, 3e7]])
+def test_a_transport_block_is_as_good_as_all_its_resource_blocks(signals_hz: list[float]) -> None:
+    """Its modulation and coding is that of the effective ratio of a good and a bad resource block, in either order."""
+    env, rate, policy = simpy.Environment(), AdaptiveModulation(), EqualShares()
+    medium = Slots(1e-3, 2).band(env, 3.6e5, policy, policy.scheduler(), range(1), rate, 0, spread=True)
+    assert isinstance(medium, SlotMedium)
+    medium.begin(Coloured(signals_hz), (0,), 1e6)
+    env.run(0.5e-3)
+    coding = medium._coding
+    assert isinstance(coding, Adaptive)
+    snr = np.array([signals_hz]) / 3.6e5
+    (cqi,) = report(rate.table, snr, rate.block_bits, rate.target_error_rate)
+    assert 0 < cqi < report(rate.table, snr.max(axis=1), rate.block_bits, rate.target_error_rate)[0]
+    assert coding.mcs[0, 0] == MCS_OF_CQI[rate.table][cqi]
 
 
 @pytest.mark.parametrize(("law", "ends"), [(RoundRobin(), (1, 2)), (MaxRate(), (1, 2)), (FixedTimes(), (1, 4))])
