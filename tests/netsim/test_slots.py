@@ -265,6 +265,25 @@ def test_a_transport_block_is_as_good_as_all_its_resource_blocks(signals_hz: lis
     assert coding.mcs[0, 0] == MCS_OF_CQI[rate.table][cqi]
 
 
+@pytest.mark.parametrize("delay_slots", [0, 1])
+def test_modulation_and_coding_go_by_reports_of_this_age(delay_slots: int) -> None:
+    class Rising(RadioLink):
+        def window(self, start_s: float, blocks: int) -> Window:
+            return ArrayWindow(np.array([0.0, 1e-3, inf]), np.array([3e5, 3e7]), Shannon())
+
+    env, rate, policy = simpy.Environment(), AdaptiveModulation(), EqualShares()
+    slots = Slots(1e-3, 1, cqi_delay_slots=delay_slots)
+    medium = slots.band(env, 1.8e5, policy, policy.scheduler(), range(1), rate, 0, spread=True)
+    assert isinstance(medium, SlotMedium)
+    medium.begin(Rising(3e7, Rayleigh(), 0), (0,), 1e6)
+    env.run(1.5e-3)
+    coding = medium._coding
+    assert isinstance(coding, Adaptive)
+    known = np.array([3e7 if delay_slots == 0 else 3e5]) / 1.8e5
+    expected = MCS_OF_CQI[rate.table][report(rate.table, known, rate.block_bits, rate.target_error_rate)[0]]
+    assert coding.mcs.max() == expected
+
+
 @pytest.mark.parametrize(("law", "ends"), [(RoundRobin(), (1, 2)), (MaxRate(), (1, 2)), (FixedTimes(), (1, 4))])
 def test_what_is_left_of_a_slot_goes_to_the_next(law: SchedulingPolicy, ends: tuple[int, int]) -> None:
     """Ten blocks of 1 Hz in slots of 1 s, a bit in each: 3.5 bits leave six blocks to the other, if time is lent."""
