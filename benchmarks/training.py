@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ class Yardstick:
     steps: int
     """Steps of all users in one round."""
 
-    def simulated(self, rounds: int, executor: Any) -> None:
+    def simulated(self, rounds: int, executor: Any, workers: int = 1) -> None:
         """Run the first rounds in the simulator."""
-        stop = Stop(rounds=rounds)
-        learning = replace(self.learning, stop=stop, executor=executor, evaluate_every=rounds)
+        changes = {"stop": Stop(rounds=rounds), "executor": executor, "workers": workers, "evaluate_every": rounds}
+        learning = replace(self.learning, **changes)  # type: ignore[arg-type]
         simulate(Scenario(network=NetworkDescription(users=UsersDescription(count=self.users)), learning=learning))
 
     def batches(self) -> list[Batches]:
@@ -73,24 +74,21 @@ WARM = 6
 
 
 def compare(name: str, task: Yardstick, loop: Callable[[Yardstick, int], None]) -> None:
-    """Print what `loop` and the executors take for a step of a user, beyond the first rounds, and their ratio."""
-    with one_thread():
-        both = {"loop": loop} | {
-            each: lambda task, rounds, each=each: task.simulated(rounds, each) for each in ("batched", "dry")
-        }
-        times = best_s(
-            {
-                (each, rounds): lambda run=run, rounds=rounds: run(task, rounds)
-                for each, run in both.items()
-                for rounds in (WARM, WARM + task.rounds)
-            }
-        )
-    step_us = {
-        each: (times[each, WARM + task.rounds] - times[each, WARM]) / (task.rounds * task.steps) * 1e6 for each in both
+    """Print what a step of a user takes in `loop`, beyond the first rounds, and how much faster the simulator is."""
+    runs: dict[str, Callable[[int], None]] = {
+        "loop": lambda rounds: loop(task, rounds),
+        "one": lambda rounds: task.simulated(rounds, "batched"),
+        "two": lambda rounds: task.simulated(rounds, "batched", workers=2),
+        "network": lambda rounds: task.simulated(rounds, "dry"),
     }
+    lengths = WARM, WARM + task.rounds
+    with one_thread():
+        times = best_s({f"{name} {n}": partial(run, n) for name, run in runs.items() for n in lengths})
+    short, long = ({each: times[f"{each} {n}"] for each in runs} for n in lengths)
+    us = {each: (long[each] - short[each]) / (task.rounds * task.steps) * 1e6 for each in runs}
+    ratios = ", ".join(f"{number} {us['loop'] / us[number]:.2f}" for number in ("one", "two"))
     print(
-        f"  {name:12s} loop {step_us['loop']:6.0f} us; batched {step_us['batched']:6.0f} us, "
-        f"{step_us['loop'] / step_us['batched']:.2f} times as fast; the network alone {step_us['dry']:.0f} us"
+        f"  {name:12s} loop {us['loop']:.0f} us; times as fast with processes: {ratios}; network {us['network']:.0f} us"
     )
 
 

@@ -74,6 +74,9 @@ class LearningDescription:
     the backhaul once for all of them."""
     executor: Literal["eager", "batched", "dry"] = "batched"
     """How operations are computed: one by one, like operations in one call, or never (only time, bits, energy)."""
+    workers: Annotated[int, Ge(1)] | Literal["auto"] = 1
+    """Processes among which the batched executor divides like operations of many FLOPs, the simulation's own included;
+    `auto` is one for each core (and 1 in a sweep, which has processes of its own). No result depends on it."""
     evaluate_every: Annotated[int, Ge(1)] = 1
     """Rounds between evaluations; the last round is always evaluated."""
     evaluation: Literal["deployed", "uncompressed", "both"] = "deployed"

@@ -18,7 +18,8 @@ from learning.charge import Charge
 from learning.data import Batches, Dataset
 from learning.data.partition import held_out_shares
 from learning.description import LearningDescription
-from learning.executor import EXECUTORS, Executor
+from learning.executor import EXECUTORS, Batched, Executor
+from learning.executor.workers import one_for_each_core
 from learning.models import Multimodal, Segment, multimodal, whole
 from learning.parties import Server, User, Wire
 from learning.placement import named_parts, placed
@@ -93,7 +94,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         if scenario.compute.devices.on_out_of_memory == "drop" and learning.policy.asynchronous:
             raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
-    lazy, executor = lazy_users(scenario), EXECUTORS[learning.executor](store)
+    lazy, executor = lazy_users(scenario), _executor(learning, store)
     material = _material(learning, network, streams, own_tests=not lazy)
     scalars = sum(parameter.numel() for parameter in material.model.parameters().values())
     check_model(scalars, getattr(torch, learning.precision).itemsize, scenario.limits)
@@ -134,6 +135,13 @@ def _traffic(network: Network, described: TrafficDescription) -> Traffic:
                 with field_errors("traffic", "streams", name):
                     Traffic(network, replace(described, streams={name: stream}))
             raise
+
+
+def _executor(learning: LearningDescription, store: Store | None) -> Executor:
+    if learning.executor != "batched":
+        return EXECUTORS[learning.executor](store)
+    with field_errors("learning", "workers"):
+        return Batched(store, one_for_each_core() if learning.workers == "auto" else learning.workers)
 
 
 def _material(learning: LearningDescription, network: Network, streams: Streams, *, own_tests: bool) -> Material:

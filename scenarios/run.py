@@ -135,6 +135,9 @@ class _Run:
             raise
         except Exception as error:
             raise self._failure(error) from error
+        finally:
+            if self.simulation.executor:
+                self.simulation.executor.close()
         return Result(
             scenario=self.scenario,
             status=about["status"],

@@ -235,6 +235,10 @@ class Executor(ABC):
     def settle(self) -> None:
         """End a round: compute the deferred values that are still referred to, and keep them in the store, if any."""
 
+    def close(self) -> None:
+        """End the processes that the executor has started, if any; it can still be used."""
+        return
+
     @abstractmethod
     def _accept(self, job: Job) -> None:
         """Accept a new job."""

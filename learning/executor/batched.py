@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 from torch.func import vmap
@@ -14,6 +14,7 @@ from learning.executor.capture import Kernels, NotCapturable, capture
 from learning.executor.deferred import Job
 from learning.executor.graph import LazyExecutor
 from learning.executor.stacks import Row, Stack, in_order_of_rows, stacked
+from learning.executor.workers import Workers
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LARGEST_GROUP = 10
 """Jobs in one vectorised call. Stacks of 5 to 10 users stay in a core's cache; larger ones cost memory and gain no
 speed."""
+DIVIDED_FLOPS = 2e7
+"""FLOPs of like jobs from which on processes share them. To give work away takes some tenths of a millisecond."""
 CAPTURED_CALL = 4
 """Which call of an operation on the same shapes is captured. A capture takes as long as three or four calls, so it does
 not pay for an operation that is called a few times only."""
@@ -36,78 +39,135 @@ class Batched(LazyExecutor):
     (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a product is divided among
     them by its size.
 
-    Calls that are repeated are captured (`learning.executor.capture`), which changes no bit.
+    Calls that are repeated are captured (`learning.executor.capture`), and captured calls of many FLOPs are shared by
+    processes (`learning.executor.workers`). Neither changes a bit.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, processes: int = 1) -> None:
+        """`processes` is the number of processes that share the work of a group, this one included."""
         super().__init__(store)
         self.groups: defaultdict[tuple[str, int], int] = defaultdict(int)
         """(operation name, group size) -> how many calls."""
         self.captured = 0
         """Calls so far that were a captured operation's kernels alone."""
+        self.elsewhere = 0
+        """Calls so far in other processes."""
+        self._processes = processes
+        self._workers = Workers(processes - 1)
         self._stacks = 0
         self._calls: dict[Hashable, int | Kernels] = {}
         """By key, jobs and strides of the operands: calls so far, or the captured operation."""
 
+    def close(self) -> None:
+        self._workers.close()
+
     def _run(self, jobs: list[Job]) -> None:
+        if not jobs:
+            return
         jobs = in_order_of_rows(jobs)
-        for start in range(0, len(jobs), LARGEST_GROUP):
-            group = jobs[start : start + LARGEST_GROUP]
-            for job, result in zip(group, self._results(group), strict=True):
-                self._finish(job, result)
+        profile = self._profiles[jobs[0].key]
+        processes = self._processes if profile.flops * len(jobs) >= DIVIDED_FLOPS else 1
+        size = 1 if profile.convolves else min(LARGEST_GROUP, -(-len(jobs) // processes))
+        groups = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        for start in range(0, len(groups), processes):
+            together = groups[start : start + processes]
+            for group, results in zip(together, self._side_by_side(together), strict=True):
+                for job, result in zip(group, results, strict=True):
+                    self._finish(job, result)
         self.run += len(jobs)
 
+    def _side_by_side(self, groups: list[list[Job]]) -> list[Sequence[Sequence[Tensor]]]:
+        """The results of each group: the last one is computed here, others by workers where these can."""
+        *others, own = groups
+        calls = [self._call(group) for group in others]
+        begun = [self._workers.begin(place, each.key, each.operands) for place, each in enumerate(calls)]
+        try:
+            here = self._results(own)
+            found = [
+                self._workers.results(place, calls[place].key) if began else None for place, began in enumerate(begun)
+            ]
+        except BaseException:
+            self._workers.close()  # what they have begun is not waited for
+            raise
+        self.elsewhere += sum(one is not None for one in found)
+        results = [self._computed(each) if one is None else one for each, one in zip(calls, found, strict=True)]
+        return [*(self._rows(group, one) for group, one in zip(others, results, strict=True)), here]
+
     def _results(self, group: list[Job]) -> Sequence[Sequence[Tensor]]:
+        return self._rows(group, self._computed(self._call(group)))
+
+    def _call(self, group: list[Job]) -> _Call:
+        """The one call that computes a group."""
         first = group[0]
-        profile, name = self._profiles[first.key], first.operation.__name__
+        profile = self._profiles[first.key]
+        self.groups[first.operation.__name__, len(group)] += 1
         if profile.convolves:
-            self.groups[name, 1] += len(group)
-            return [self._alone(job) for job in group]
-        self.groups[name, len(group)] += 1
-        stack = self._stack(group * 2 if profile.thin and len(group) == 1 else group)
+            return _alone(first)
+        return _stack(group * 2 if profile.thin and len(group) == 1 else group)
+
+    def _rows(self, group: list[Job], results: Sequence[Tensor]) -> Sequence[Sequence[Tensor]]:
+        """The results of each job of a group."""
+        if self._profiles[group[0].key].convolves:
+            return [results]
+        self._stacks += 1
+        stack = Stack(self._stacks, len(results[0]) if results else len(group), results)
         return [Row(stack, place) for place in range(len(group))]
 
-    def _alone(self, job: Job) -> list[Tensor]:
-        given = [aligned(operand) for operand in operands(job)]
-        tensors = [operand for operand in given if isinstance(operand, Tensor)]
-
-        def one(*tensors: Tensor) -> list[Tensor]:
-            rest = iter(tensors)
-            return call(job, [next(rest) if isinstance(operand, Tensor) else operand for operand in given])
-
-        return [result.contiguous() for result in self._computed((job.key, None), one, tensors)]
-
-    def _stack(self, group: list[Job]) -> Stack:
-        first = group[0]
-        columns = [(column[0], stacked(column)) for column in zip(*(job.leaves for job in group), strict=True)]
-
-        def one(*rows: Tensor) -> tuple[Tensor, ...]:
-            rest, flat = iter(rows), []
-            for plain, tensors in columns:
-                flat += [plain] if tensors is None else [next(rest) for _ in tensors]
-            return tuple(call(first, flat))
-
-        together = [tensor for _, tensors in columns for tensor in tensors or ()]
-        results = self._computed((first.key, len(group)), vmap(one, randomness="error"), together)
-        self._stacks += 1
-        return Stack(
-            self._stacks, len(group), [result.contiguous() for result in results]
-        )  # as the store would give it back
-
-    def _computed(
-        self, key: Hashable, function: Callable[..., Sequence[Tensor]], tensors: list[Tensor]
-    ) -> Sequence[Tensor]:
-        """The results of a pure function that is the same for equal keys, from its captured kernels if it has some."""
-        key = key, *(tensor.stride() for tensor in tensors)
-        known = self._calls.get(key, 0)
+    def _computed(self, call: _Call) -> Sequence[Tensor]:
+        """The results of a call, contiguous; from its captured kernels if it has some."""
+        known = self._calls.get(call.key, 0)
         if not isinstance(known, int):
             self.captured += 1
-            return known(*tensors)
-        self._calls[key] = known + 1
+            return _contiguous(known(*call.operands))
+        self._calls[call.key] = known + 1
         if known + 1 == CAPTURED_CALL:
             try:
-                results, self._calls[key] = capture(function, tensors)
-                return results
+                results, kernels = capture(call.function, call.operands)
             except NotCapturable:
                 pass  # it is called as before
-        return function(*tensors)
+            else:
+                self._calls[call.key] = kernels
+                results = _contiguous(results)
+                if self._processes > 1:
+                    self._workers.teach(call.key, kernels, call.operands, results)
+                return results
+        return _contiguous(call.function(*call.operands))
+
+
+class _Call(NamedTuple):
+    """A call of an operation, for one job or several ones."""
+
+    key: Hashable
+    """Calls with equal keys are the same kernels on other numbers."""
+    function: Callable[..., Sequence[Tensor]]
+    operands: list[Tensor]
+
+
+def _alone(job: Job) -> _Call:
+    given = [aligned(operand) for operand in operands(job)]
+    tensors = [operand for operand in given if isinstance(operand, Tensor)]
+
+    def function(*tensors: Tensor) -> list[Tensor]:
+        rest = iter(tensors)
+        return call(job, [next(rest) if isinstance(operand, Tensor) else operand for operand in given])
+
+    return _Call((job.key, None, *(tensor.stride() for tensor in tensors)), function, tensors)
+
+
+def _stack(group: list[Job]) -> _Call:
+    first = group[0]
+    columns = [(column[0], stacked(column)) for column in zip(*(job.leaves for job in group), strict=True)]
+
+    def one(*rows: Tensor) -> tuple[Tensor, ...]:
+        rest, flat = iter(rows), []
+        for plain, tensors in columns:
+            flat += [plain] if tensors is None else [next(rest) for _ in tensors]
+        return tuple(call(first, flat))
+
+    together = [tensor for _, tensors in columns for tensor in tensors or ()]
+    key = first.key, len(group), *(tensor.stride() for tensor in together)
+    return _Call(key, vmap(one, randomness="error"), together)
+
+
+def _contiguous(results: Sequence[Tensor]) -> list[Tensor]:
+    return [result.contiguous() for result in results]  # as the store would give them back

@@ -17,7 +17,7 @@ class Stack:
 
     __slots__ = ("jobs", "number", "tensors")
 
-    def __init__(self, number: int, jobs: int, tensors: list[Tensor]) -> None:
+    def __init__(self, number: int, jobs: int, tensors: Sequence[Tensor]) -> None:
         self.number = number
         """Number of the stack among those of its executor, ascending in time."""
         self.jobs = jobs
@@ -90,7 +90,7 @@ def _stacked_results(leaves: Sequence[Deferred[Any]]) -> list[Tensor]:
         return [torch.stack(column) for column in zip(*(leaf.tensors() for leaf in leaves), strict=True)]
     tensors = stack.tensors[first.first : first.last]
     if places == list(range(stack.jobs)):
-        return tensors
+        return list(tensors)
     chosen = torch.tensor(places)
     return [tensor.index_select(0, chosen) for tensor in tensors]
 
