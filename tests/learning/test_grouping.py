@@ -24,7 +24,10 @@ from learning.models import Experts, LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
 from learning.reducers import Dropout, Pruning
 from learning.schemes import SCHEMES, centralised
+from learning.schemes.epsl import operators as epsl
 from learning.schemes.fedsl_pq import operators
+from learning.schemes.gapsl import alignment as gapsl
+from learning.schemes.gapsl import operators as kept
 from learning.schemes.hasfl import operators as hasfl
 
 pytestmark = pytest.mark.bits
@@ -64,6 +67,9 @@ class Operands:
         self.u = self.uniform(*self.z.shape)
         self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
         self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
+        two = {name: self.uniform(2).double() for name in ("kept", "cosine", "angle")}
+        self.found = two | {name: self.uniform().double() for name in ("spread", "share", "threshold")}
+        self.alignment = self.uniform(2).double(), self.uniform().double(), self.uniform(2, 3).double()
         self.mask = {name: noise > 0.4 for name, noise in self.noise.items()}
 
     def expert(self, width, hidden):
@@ -79,7 +85,7 @@ class Operands:
         return torch.randn(*shape, generator=self.generator)
 
     def uniform(self, *shape):
-        return torch.rand(*shape, generator=self.generator)
+        return torch.rand(shape, generator=self.generator)
 
 
 TOOLS = {steps.pullback, steps.mean_loss, steps.block, steps.stack_of_one, steps.unstacked, steps.descend}
@@ -121,6 +127,15 @@ def calls(o):
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),
         operators.update: update,
         operators.aggregated: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
+        epsl.mean_samples: (o.back, 3, o.upper, [o.z, o.z.flip(0)], [o.logits] * 2, [o.y, o.y.flip(0)], (0.3, 0.7)),
+        epsl.other_samples: (o.back, 3, o.upper, o.z, o.y),
+        epsl.joint_step: (SGD, o.lower, sgd, [o.gradients, o.lower], [o.noise], (0.25, 0.5)),
+        epsl.joined: ([o.z, o.dz],),
+        gapsl.aligned: (gapsl.Alignment(), [o.gradients, o.noise, o.lower], *o.alignment),
+        kept.server_step: (SGD, "mean_all", 0.1, o.lower, sgd, [o.gradients, o.noise], o.lower, o.found, (0.25, 0.5)),
+        kept.update_front_if_kept: (o.front, SGD, o.lower, sgd, o.x, o.dz, o.found, torch.tensor(1)),
+        kept.penalised_gradients: (o.back, 0.1, o.upper, o.z, o.y, o.upper),
+        kept.penalised_loss: ([o.logits[0, 0], o.logits[1, 1]], o.found, 0.1),
         steps.part: (o.weights, 0, 1),
         steps.named: (o.weights, tuple(o.weights)[::2]),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),

@@ -86,7 +86,7 @@ def aligned(
         squares = products.diagonal()
         angles = _cosines(products, squares[:, None], squares).arccos()
         mean_angle = (angles.sum(1) - angles.diagonal()) / max(users - 1, 1)
-        spread = mean_angle.std(correction=0)
+        spread = _deviation(mean_angle)
         extremes = torch.stack([torch.minimum(extremes[0], spread), torch.maximum(extremes[1], spread)])
         count = rule.leaders(spread, extremes, progress, users)
         leaders = torch.ones_like(spread).expand(users)
@@ -118,7 +118,7 @@ def _to(lead: Tensor, g: Tensor) -> Tensor:
 
 def _kept(rule: Alignment, to_leader: Tensor, leaders: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """One for users that are kept, else zero; and the threshold in rad. If none is below it, the nearest is kept."""
-    threshold = to_leader.mean() - rule.sensitivity * to_leader.std(correction=0)
+    threshold = to_leader.mean() - rule.sensitivity * _deviation(to_leader)
     threshold = threshold.clamp(max=rule.max_angle_rad).clamp(min=0)
     below = (to_leader <= threshold + TIE).to(to_leader.dtype)
     below = torch.where(below.sum() > 0, below, _first(to_leader, torch.ones_like(threshold)))
@@ -127,6 +127,11 @@ def _kept(rule: Alignment, to_leader: Tensor, leaders: Tensor, u: Tensor) -> tup
     if rule.kept == "random":
         return _first(u, below.sum()), threshold
     return (leaders if rule.kept == "leader" else torch.ones_like(leaders)), threshold
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """Standard deviation (n,) -> (); torch's own rounds differently for several groups that are stacked."""
+    return (values - values.mean()).square().mean().sqrt()
 
 
 def _first(scores: Tensor, count: Tensor) -> Tensor:
