@@ -1,7 +1,7 @@
 """Graph capture: an operation runs once while its kernels are recorded, and later as these kernels alone.
 
 Left out is the work around the kernels: transforms (`torch.func`), modules, trees, the graph of autograd. On small
-tensors that is most of the time of an operation. The kernels and their order are the same, and so are the bits.
+tensors that is most of the time of an operation. The kernels and their order are the same, or give the same bits.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ VIEWS = {
 """Kernels that return the numbers of their operand in the same order: nothing, if shape and strides stay as well."""
 IMPURE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 """Kernels that read numbers out of tensors, whose shapes depend on such numbers, or which draw random numbers."""
+
+
+POOLED_CHANNELS, POOLED_NUMBERS = 16, 2**14
+"""Channels, and numbers in all, from which on max pooling is worth a change of layout."""
 
 
 class NotCapturable(Exception):
@@ -91,7 +95,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
             self._set(out, written[0])
             return out
         written += [f"{name}={self._written(each, uses)}" for name, each in (kwargs or {}).items()]
-        call = self._call(f"{self._constant(func._op)}({', '.join(written)})", uses, fresh=not func.is_view)
+        call = self._call(f"{self._constant(_kernel(func, args))}({', '.join(written)})", uses, fresh=not func.is_view)
         if writes:
             self._known.pop(self._calls[written[0]].text, None)  # its result is no longer what that call returns
         if isinstance(out, Tensor):
@@ -156,6 +160,25 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 
     def _constant(self, value: Any) -> str:
         return self._constants.setdefault(id(value), (f"c{len(self._constants)}", value))[0]
+
+
+def _kernel(func: Any, args: Any) -> Callable[..., Any]:
+    """The function that does what an operator does for such arguments, with the same bits."""
+    if func is aten.max_pool2d_with_indices.default:
+        x = args[0]
+        if x.ndim == 4 and x.is_contiguous() and x.shape[1] >= POOLED_CHANNELS and x.numel() >= POOLED_NUMBERS:
+            return _pooled
+    kernel: Callable[..., Any] = func._op
+    return kernel
+
+
+def _pooled(x: Tensor, *window: Any) -> tuple[Tensor, Tensor]:
+    """Max pooling and its indices by torch's kernel for channels that lie side by side, which uses vector instructions.
+
+    A maximum is one of the numbers, so that none is rounded, and both kernels take the first of equal ones.
+    """
+    largest, indices = aten.max_pool2d_with_indices.default(x.contiguous(memory_format=torch.channels_last), *window)
+    return largest.contiguous(), indices.contiguous()
 
 
 def _variable(name: str) -> str:

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch.func import grad, vmap
+from torch.nn.functional import max_pool2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from learning.executor.capture import NotCapturable, capture
+from learning.executor import capture as capturing
+from learning.executor.capture import POOLED_CHANNELS, NotCapturable, capture
 
 FOREIGN = torch.ones(3)
 
@@ -74,6 +76,23 @@ def test_equal_tensors_that_are_written_into_stay_apart():
 
     _, kernels = capture(again, [torch.ones(3)])
     assert [result.tolist() for result in kernels(torch.ones(3))] == [[3.0] * 3, [2.0] * 3]
+
+
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wide_max_pooling_is_exact(window, dtype):
+    """Among equal numbers the first is chosen, and a NaN is larger than any number, in torch's own kernel too."""
+    x = torch.randn(2, POOLED_CHANNELS, 24, 24, dtype=dtype).relu()
+    x.view(-1)[::97], x.view(-1)[5::301] = torch.nan, -0.0
+
+    def pool(x):
+        return max_pool2d(x, *window, return_indices=True)
+
+    _, kernels = capture(pool, [x])
+    assert any(value is capturing._pooled for value in kernels.__globals__.values())
+    for found, expected in zip(kernels(x), pool(x), strict=True):
+        assert found.stride() == expected.stride()
+        assert found.numpy().tobytes() == expected.numpy().tobytes()
 
 
 @pytest.mark.parametrize(
