@@ -7,6 +7,7 @@ import pytest
 
 from learning.data.partition import Shared
 from learning.participation import RandomParticipation, RoundRobinParticipation
+from learning.schemes import SCHEMES
 from netsim.lazy import Each, Lazy, drawn
 from netsim.streams import Streams
 from runs import TINY
@@ -20,9 +21,8 @@ MANY: dict[str, Any] = {
     "network.stations.placement": [[0, 0], [200, 0]],
     "compute.edge_servers": {"flops_per_s": 1e9},
     "learning.partition": {"name": "shared", "samples": 20, "alpha": 0.5},
-    "learning.scheme": {"name": "fedavg", "local_steps": 2},
+    "learning.scheme": {"name": "fedavg"},
     "learning.participants": {"name": "round_robin", "count": 3},
-    "learning.servers": "nearest",
     "learning.stop.rounds": 4,
 }
 
@@ -31,11 +31,15 @@ def rows(result: Result, table: str) -> Any:
     return result.table(table).to_pandas()
 
 
-@pytest.mark.parametrize("executor", ["dry", "batched"])
+@pytest.mark.parametrize(
+    ("scheme", "executor"), [("fedavg", "batched"), ("fedprox", "dry"), ("sfl_v1", "batched"), ("sfl_v2", "dry")]
+)
 def test_users_that_come_and_go_do_what_they_do_in_a_run_with_all(
-    executor: str, monkeypatch: pytest.MonkeyPatch
+    scheme: str, executor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario = load(TINY, {**MANY, "learning.executor": executor})
+    settings = {"learning.scheme.name": scheme, "learning.executor": executor}
+    nearest = {"learning.servers": "nearest" if SCHEMES[scheme].hierarchical else "central"}
+    scenario = load(TINY, {**MANY, **settings, **nearest})
     whole = simulate(scenario)
     monkeypatch.setattr(many_users, "AT_ONCE", 3)
     some = simulate(scenario)
@@ -57,8 +61,8 @@ def test_a_billion_users_take_no_more_than_those_of_a_round(monkeypatch: pytest.
             most = max(most, len(self.made))
             return item
 
-    monkeypatch.setattr("scenarios.build.Lazy", Counted)
-    monkeypatch.setattr("netsim.network.Lazy", Counted)
+    for module in ("scenarios.build", "netsim.network", "netsim.budget", "netsim.coupling"):
+        monkeypatch.setattr(f"{module}.Lazy", Counted)
     settings = {"network.users.count": 10**9, "learning.participants": {"name": "random", "count": 3}}
     result = simulate(load(TINY, {**MANY, **settings, "learning.executor": "dry"}))
     assert most == 3
@@ -69,7 +73,7 @@ def test_a_billion_users_take_no_more_than_those_of_a_round(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
-        ({"learning.scheme": "sfl_v1"}, "learning.scheme"),
+        ({"learning.scheme": "psl"}, "learning.scheme"),
         ({"learning.participants": "all"}, "learning.participants"),
         ({"learning.partition": "iid"}, "learning.partition"),
         ({"learning.policy": "asynchronous"}, "learning.policy"),
@@ -82,7 +86,7 @@ def test_a_billion_users_take_no_more_than_those_of_a_round(monkeypatch: pytest.
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_needs_all_users_is_said(settings: dict[str, Any], field: str) -> None:
-    billion = {**MANY, "network.users.count": 10**9, "learning.servers": "central", "limits.memory_bytes": 1e9}
+    billion = {**MANY, "network.users.count": 10**9, "limits.memory_bytes": 1e9}
     with pytest.raises(ScenarioError, match=rf"found 1000000000 users.*because of {field}$"):
         simulate(load(TINY, {**billion, **settings}))
 

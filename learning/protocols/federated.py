@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 
 from learning import steps
 from learning.adapters import Model
 from learning.data import Inputs, Rows
-from learning.executor.deferred import specification
 from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
 from learning.protocols.updates import merge
+from learning.states import States
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -36,8 +35,7 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
     """
     model: Weights
     model = world.initial(world.whole)
-    fresh = world.optimiser.init(model)
-    states: dict[int, State] = defaultdict(lambda: fresh)
+    states: States[State] = States(world.optimiser.init(model))
     cohort = assemble(world, lambda user, number, model: local_round(user, number, model, states, training, train))
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
@@ -46,15 +44,19 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
 
 
 def local_round(
-    user: User, number: int, model: Weights, states: dict[int, State], training: LocalTraining, train: Train
+    user: User,
+    number: int,
+    model: Weights,
+    states: States[State] | dict[User, State],
+    training: LocalTraining,
+    train: Train,
 ) -> Process[Weights]:
     """Download of a model, local training number `number` of a user, upload; returns what the server receives."""
     model = yield from user.server.send(user, model, "model")
     data = user.batches.stack(training.positions(user, number))
-    model, state = yield from train(user, model, states[user.number], *data)
+    model, state = yield from train(user, model, states[user], *data)
     model = yield from user.send(user.server, model, "model")
-    if specification(state).leaves:
-        states[user.number] = state  # kept only where there is any: users may be many
+    states[user] = state
     return model
 
 

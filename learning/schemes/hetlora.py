@@ -57,8 +57,8 @@ class HetLoRA(LocalTraining, Scheme):
         parts = {user: with_rank(adapters, rank, largest) for user, rank in ranks.items()}
         initial = world.initial(whole)
         model: Weights = initial
-        states: dict[int, State] = {
-            user.number: world.optimiser.init(truncated(part.adapted, initial)) for user, part in parts.items()
+        states: dict[User, State] = {
+            user: world.optimiser.init(truncated(part.adapted, initial)) for user, part in parts.items()
         }
         holders: set[User] = set()
 

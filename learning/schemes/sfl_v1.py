@@ -23,6 +23,7 @@ from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
+from learning.states import States
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -40,13 +41,14 @@ class SFLV1(LocalTraining, Scheme):
 
     asynchronous = True
     hierarchical = True
+    lazy_users = True
 
     def run(self, world: World) -> Process[None]:
         front: Weights
         back: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         fresh = world.optimiser.init(front), world.server_optimiser.init(back)
-        states: dict[User, tuple[State, State]] = dict.fromkeys(world.users, fresh)
+        states: States[tuple[State, State]] = States(fresh)
         cohort = assemble(world, lambda user, number, model: self.user(world, user, number, model, states))
         adapted = [_adapted(part) if self.average == "product" else None for part in (world.front, world.back)]
         for number in world.rounds():
@@ -61,7 +63,7 @@ class SFLV1(LocalTraining, Scheme):
         user: User,
         number: int,
         model: tuple[Weights, Weights],
-        states: dict[User, tuple[State, State]],
+        states: States[tuple[State, State]],
     ) -> Process[tuple[Weights, Weights]]:
         """A local round of a user, from both parts of the `model`; returns its device part and its replica."""
         (front, back), (state, back_state) = model, states[user]

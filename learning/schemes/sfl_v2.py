@@ -16,6 +16,7 @@ from learning.protocols.cohort import assemble
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.scheme import Scheme
+from learning.states import States
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -30,6 +31,7 @@ class SFLV2(LocalTraining, Scheme):
     """Messages across the cut."""
 
     asynchronous = True
+    lazy_users = True
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
@@ -40,7 +42,7 @@ class SFLV2(LocalTraining, Scheme):
         front: Weights
         front, back = world.initial(world.front), world.initial(world.back)
         part = ServerPart(world, back, world.server_optimiser.init(back))
-        states: dict[User, State] = dict.fromkeys(world.users, world.optimiser.init(front))
+        states: States[State] = States(world.optimiser.init(front))
         cohort = assemble(world, lambda user, number, front: self.user(world, user, number, front, part, states))
         for number in world.rounds():
             updates = yield from cohort.updates(number, front)
@@ -48,7 +50,7 @@ class SFLV2(LocalTraining, Scheme):
             world.models((front, part.weights), over=[self.link.deployed()])
 
     def user(
-        self, world: World, user: User, number: int, front: Weights, part: ServerPart, states: dict[User, State]
+        self, world: World, user: User, number: int, front: Weights, part: ServerPart, states: States[State]
     ) -> Process[Weights]:
         """A local round of a user against the common server part; returns its device part."""
         state = states[user]

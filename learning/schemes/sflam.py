@@ -37,6 +37,7 @@ from learning.protocols.split import CutLink
 from learning.protocols.updates import Update, merge, of_part
 from learning.scheme import Scheme
 from learning.schemes.sfl_v1 import SFLV1
+from learning.states import States
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -106,7 +107,7 @@ class SFLAM(LocalTraining, Scheme):
             Its device part and its replica of the server part.
         """
         plain = SFLV1(self.local_steps, self.weighting, self.link(bits), local_epochs=self.local_epochs)
-        return plain.user(world, user, number, model, {user: fresh})
+        return plain.user(world, user, number, model, States(fresh))
 
     def decide(self, world: World, users: Sequence[User], number: int, ranges: ActivationRanges) -> dict[User, int]:
         """Decide for the users of round `number`, and set their shares of the bands and their powers.

@@ -50,11 +50,12 @@ class UsersDescription:
     """Positions and radios of the users. A user is served by the station with the smallest coupling loss."""
 
     count: Annotated[int, Ge(1)] = 10
-    """Number of users. More than 10,000 exist only while they take part in a round, if all that is needed of them is
-    that: a scheme, participants and a partition that select and supply some users alone (`fedavg` or `fedprox`,
-    `random` or `round_robin`, `shared`), a policy in rounds, no requests, mobility, interference, faults, recorded
-    rates, batteries, limits of memory or storage, or fixed parts of a band. Then a billion take no more memory than
-    those of a round; `users` and `energy` have rows of users that have taken part, and `energy` those of a round."""
+    """Number of users. More than 10,000 exist only while they take part in a round, if nothing else is needed of them:
+    a scheme that knows no others (`fedavg`, `fedprox`, `sfl_v1`, `sfl_v2`), participants and a partition that select
+    and supply some users alone (`random` or `round_robin`; `shared`), a policy in rounds, and no requests, mobility,
+    interference, faults, recorded rates, batteries, limits of memory or storage, or fixed parts of a band. Then a
+    billion take no more memory than those of a round; `users` has a row of each that has taken part, and `energy` one
+    for each round in which it has."""
     placement: UserPlacement = field(default_factory=Disc)
     """Positions of the users; their first positions if they move."""
     height_m: Annotated[float, Gt(0)] = 1.5

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from learning.scheme import Scheme
+from learning.stop import Stop
 from runs import TINY
 from scenarios import RunFailed, ScenarioError, load, simulate, watch
+from scenarios.build import build
 from scenarios.catalogue import shipped
 from scenarios.cost import predict
 from scenarios.errors import FieldError
 from scenarios.limits import check_sizes
+from scenarios.progress import RunningTotals
+from scenarios.watch import Watch
 
 DRY = {"learning.executor": "dry", "learning.scheme": {"name": "fedavg", "local_steps": 1}, "learning.stop.rounds": 2}
 POISSON = {"name": "poisson", "rate_per_s": 1.0}
@@ -110,6 +114,26 @@ def test_events_are_extrapolated_to_the_end(monkeypatch: pytest.MonkeyPatch) -> 
     ) as found:
         simulate(ticking(0.1, end_s=2e8))
     assert found.value.path == ("learning", "stop", "time_s")
+
+
+def test_only_the_first_moments_of_a_run_are_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later a run is not ended any more. One that may end by its accuracy is not at all."""
+    monkeypatch.setattr(watch, "FIRST_EVENTS", 100)
+    scenario = ticking(0.1, end_s=1e9)
+    simulation = build(scenario)
+    simulation.env.run(1.0)
+
+    def look_twice(stop: Any) -> None:
+        learning = replace(scenario.learning, stop=stop, executor="eager")
+        watched = Watch(replace(scenario, learning=learning), simulation.network, RunningTotals())
+        watched.look()
+        watched.look()
+
+    with pytest.raises(FieldError, match=r"which make about 1\.3e"):
+        look_twice(Stop(time_s=1e9))
+    look_twice(Stop(time_s=1e9, accuracy=0.9))
+    monkeypatch.setattr(watch, "LAST_EVENTS", 100)
+    look_twice(Stop(time_s=1e9))
 
 
 def test_check_extrapolates_the_events_of_its_rounds() -> None:
