@@ -67,6 +67,14 @@ def test_every_slot_deals_parts_of_the_band(parts: NDArray[np.float64], blocks: 
     assert (owners < len(parts)).all()
 
 
+def test_every_signal_gets_every_resource_block_in_turn() -> None:
+    dealer = GrantedShares(4)
+    dealer.joined([SchedulingGrant(1 / 2)] * 2, nothing_promised)
+    owners = np.array([dealer.owners(number, nothing_promised) for number in range(4)])
+    assert ((owners == 0).sum(axis=0) == 2).all()
+    assert ((owners == 1).sum(axis=0) == 2).all()
+
+
 @settings(deadline=None, max_examples=40)
 @given(shares, st.floats(0.3, 1.0))
 def test_slots_go_to_whoever_is_owed_most(times: NDArray[np.float64], used: float) -> None:
