@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import inf, log2
+from math import exp, inf, log2
 
 import numpy as np
 import pytest
@@ -143,6 +143,15 @@ def test_proportional_fairness_without_fading_is_equal_time() -> None:
     claims = [Claimed((0,), 1.0), Claimed((1,), 5.0), Claimed((2,), 0.1)]
     grants = ProportionalFair().scheduler().grants(Contenders(claims), range(3), 0.0)
     assert list(grants) == [SchedulingGrant(1.0, pytest.approx(1 / 3))] * 3
+
+
+def test_averages_decay_from_the_last_division_of_each() -> None:
+    """As of a user who was handed over since: the divisions of its band are not those of the others'."""
+    served = [Served(0.0, 2.0, 0.5), Served(1.5, 1.0, 3.0)]
+    claims = [Claimed((user,), served=before) for user, before in enumerate(served)]
+    ProportionalFair(1.0).scheduler().grants(Contenders(claims), range(2), 2.0)
+    expected = [exp(-2.0) * 2.0 + (1 - exp(-2.0)) * 0.5, exp(-0.5) * 1.0 + (1 - exp(-0.5)) * 3.0]
+    assert [claim.served.average for claim in claims if claim.served] == pytest.approx(expected)
 
 
 def test_who_has_no_signal_gets_no_time() -> None:
