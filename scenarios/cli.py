@@ -17,7 +17,7 @@ from rich.console import Console
 
 from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
-from scenarios.document import Document, assignments
+from scenarios.document import Document, assignments, document
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
@@ -118,16 +118,20 @@ def run(
 
     After a crash, repeat the command: results are read from the result cache, and the tables are the same.
     """
-    with exiting_on_signal():
-        import scenarios.run  # noqa: F401  takes seconds, with torch
     if repeats:
         if out or settings or store or seed is not None:
             raise ScenarioError("netsim: run --check takes the folder of a run, and no -o, --set, --seed or --store")
+        with exiting_on_signal():
+            import scenarios.run
         return _check_run(scenario, quiet)
-    document, described = _load(scenario, settings, seed)
+    read = _read(scenario, settings, seed)
+    with exiting_on_signal():
+        import scenarios.run  # noqa: F401  takes seconds, with torch
+        from scenarios.schema import interpret
+    described = interpret(read)
     folder = out or Path("runs") / described.name
     with opened(store_folder(store, no_store)) as kept:
-        result = _simulate(document, described, folder, quiet, kept)
+        result = _simulate(read, described, folder, quiet, kept)
     if result.status == "interrupted":
         raise Interrupted(f"interrupted at {result.reached}; the traces so far are in {folder / 'traces'}")
     if not quiet:
@@ -141,16 +145,17 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
 
     What `run` rejects, or what fails in its first rounds, ends with the same message and exit code here.
     """
+    read = _read(scenario, settings, seed)
     with exiting_on_signal():
         from scenarios.cost import predict
         from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, unasked, warnings
-        from scenarios.schema import resolved
+        from scenarios.schema import interpret, resolved
 
-    document, described = _load(scenario, settings, seed)
+    described = interpret(read)
     try:
         cost = predict(described)
     except FieldError as error:
-        raise _placed(error, document) from error
+        raise _placed(error, read) from error
     print(resolved(described))
     print_cost(cost)
     end_s = known_end_s(described)
@@ -183,14 +188,11 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2))
 
 
-def _load(file: Path, settings: list[str] | None, seed: int | None) -> tuple[Document, Scenario]:
+def _read(file: Path, settings: list[str] | None, seed: int | None) -> Document:
     overrides = assignments(settings or [])
     if seed is not None:
         overrides["seed"] = seed
-    from scenarios.schema import document, interpret
-
-    read = document(file, overrides)
-    return read, interpret(read)
+    return document(file, overrides)
 
 
 def _placed(error: FieldError, document: Document) -> ScenarioError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path as File
@@ -112,6 +113,25 @@ class Document:
         """Record `place` as the place of the field at `path` and of all fields inside it."""
         self._places = {known: where for known, where in self._places.items() if known[: len(path)] != path}
         self._places[path] = place
+
+
+def document(path: str | File, overrides: Mapping[str, Any]) -> Document:
+    """Read the content of a scenario file and apply overrides; the default name is that of the file.
+
+    Raises:
+        ScenarioError: the file cannot be read, is a study, or an override is invalid.
+    """
+    read = Document.read(path)
+    if "base" in read.content:
+        raise ScenarioError(f"{read.source}: this is a study; `netsim sweep` runs it")
+    read.content.setdefault("name", default_name(path))
+    read.override(overrides)
+    return read
+
+
+def default_name(file: str | File) -> str:
+    """Return the name of a scenario or study that has none: that of its file."""
+    return "-".join(re.findall(r"[\w.-]+", File(file).stem.lstrip(".-"))) or "scenario"
 
 
 def assignments(settings: list[str]) -> dict[str, Any]:

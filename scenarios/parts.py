@@ -51,9 +51,14 @@ T = TypeVar("T")
 class Parts:
     """Reads parts from documents and writes them as plain values."""
 
-    def __init__(self, families: Mapping[type, Family]) -> None:
-        """`families` has the parts of each family by Protocol."""
-        self.families = families
+    def __init__(self, families: Mapping[type, Family], describing: bool = False) -> None:
+        """Make validators of parts.
+
+        Args:
+            families: the parts of each family by Protocol.
+            describing: whether the JSON Schema of a section describes the parts that it may have.
+        """
+        self.families, self.describing = families, describing
         self._section = cache(self._new_section)
         self._adapters: dict[type, TypeAdapter[Any]] = {}
 
@@ -74,7 +79,7 @@ class Parts:
         return result
 
     def adapter(self, part: type) -> TypeAdapter[Any]:
-        """Return the validator of a section, which also generates its JSON Schema."""
+        """Return the validator of a section, which also generates its JSON Schema if that is to describe the parts."""
         if part not in self._adapters:
             self._adapters[part] = TypeAdapter(self._section(part, None))
         return self._adapters[part]
@@ -165,9 +170,12 @@ class Parts:
     def _choice(self, protocol: type, default: Any) -> Any:
         """Type of a part of a family, selected by name."""
         family = self.families[protocol]
-        sections = {name: self._section(part, name) for name, part in family.items()}
-        adapters = {name: TypeAdapter(each) for name, each in sections.items()}
         default_name = name_of(family, type(default)) if is_dataclass(default) else None
+
+        @cache
+        def adapter(name: str) -> TypeAdapter[Any]:
+            """Validator of a part, made when a scenario names it: those of all parts take half a second."""
+            return TypeAdapter(self._section(family[name], name))
 
         def choose(value: Any) -> Any:
             content = expand(value, family, default_name)
@@ -178,10 +186,13 @@ class Parts:
                 return self._unregistered(name, protocol).validate_python(content)
             if name not in family:
                 raise rejection(unknown(word(protocol).replace("_", " "), name, family), "name")
-            return adapters[name].validate_python(content)
+            return adapter(name).validate_python(content)
 
+        if not self.describing:
+            return Annotated[Any, PlainValidator(choose)]
+        sections = [self._section(part, name) for name, part in family.items()]
         bare = [self._annotation(*hints(part).values()) for name, part in family.items() if name in BARE.values()]
-        written: Any = Union[Literal[tuple(family)], *bare, *sections.values()]
+        written: Any = Union[Literal[tuple(family)], *bare, *sections]
         return Annotated[Any, PlainValidator(choose, json_schema_input_type=written)]
 
     def _unregistered(self, path: str, protocol: type) -> TypeAdapter[Any]:

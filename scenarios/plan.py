@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scenarios.document import Document
+from scenarios.document import Document, document
 from scenarios.errors import FieldError, ScenarioError
 from scenarios.parts import Parts
-from scenarios.schema import Scenario, document, interpret
+from scenarios.schema import Scenario, interpret
 from scenarios.study import MAX_POINTS, Setting, Study, quick_version, read_study, settings
 from scenarios.yaml12 import dump
 

@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt
 from learning.description import LearningDescription
 from netsim.description import ComputeDescription, EnergyDescription, NetworkDescription, TrafficDescription
 from netsim.tables import TABLES
-from scenarios.document import Document
-from scenarios.errors import ScenarioError, unknown
+from scenarios.document import Document, document
+from scenarios.errors import unknown
 from scenarios.families import families
 from scenarios.parts import Parts
 from scenarios.paths import located
@@ -104,11 +104,6 @@ def check_name(name: str) -> None:
         raise ValueError(f'the name "{name}" cannot name a folder; use letters, digits, - and _')
 
 
-def default_name(file: str | Path) -> str:
-    """Return the name of a scenario or study that has none: that of its file."""
-    return "-".join(re.findall(r"[\w.-]+", Path(file).stem.lstrip(".-"))) or "scenario"
-
-
 def parts() -> Parts:
     """Return the families of parts that a scenario can name, with registered parts and those of installed packages."""
     load_installed()
@@ -135,20 +130,6 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenar
     return interpret(document(path, overrides or {}))
 
 
-def document(path: str | Path, overrides: Mapping[str, Any]) -> Document:
-    """Read the content of a scenario file and apply overrides; the default name is that of the file.
-
-    Raises:
-        ScenarioError: the file cannot be read, is a study, or an override is invalid.
-    """
-    read = Document.read(path)
-    if "base" in read.content:
-        raise ScenarioError(f"{read.source}: this is a study; `netsim sweep` runs it")
-    read.content.setdefault("name", default_name(path))
-    read.override(overrides)
-    return read
-
-
 def interpret(document: Document) -> Scenario:
     """Interpret a document as a scenario, whose paths become absolute.
 
@@ -165,5 +146,5 @@ def resolved(scenario: Scenario) -> str:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of scenario files, for editors."""
-    schema = parts().adapter(Scenario).json_schema()
+    schema = Parts(parts().families, describing=True).adapter(Scenario).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -11,11 +11,11 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Ge, MinLen
 
 from analysis.claims import Claim
-from scenarios.document import Document
+from scenarios.document import Document, default_name
 from scenarios.errors import Path, ScenarioError, found
 from scenarios.labels import LABEL, labels
 from scenarios.parts import Parts
-from scenarios.schema import check_name, default_name
+from scenarios.schema import check_name
 
 MAX_POINTS = 10_000
 """Maximum number of runs of a study, and of its settings."""

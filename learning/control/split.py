@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import lambertw
 
 from learning.control.rate import LN2, Floats
@@ -63,6 +62,8 @@ def min_energy_split(
         return shared
     lowest = float(saving(np.full_like(bits, total_hz), bits, seconds, gain_hz_per_w).min())
     highest = float(saving(shared, bits, seconds, gain_hz_per_w).max())
+    from scipy.optimize import brentq  # here, because it takes a fifth of a second of every command
+
     price = brentq(
         lambda log_price: float(demanded(np.exp(log_price)).sum()) - total_hz,
         np.log(lowest / 2),

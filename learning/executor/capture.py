@@ -13,7 +13,8 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from learning.executor.uncompiled import UncompiledMode
 
 Kernels = Callable[..., tuple[Tensor, ...]]
 """A captured operation: flat results from flat operands, which must have the shapes and strides of the capture."""
@@ -65,7 +66,7 @@ class _Call(NamedTuple):
     """Variables in `text`."""
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
+class _Recorder(UncompiledMode):
     """Records the kernels that run inside it as lines of Python, equal ones once."""
 
     def __init__(self, operands: Sequence[Tensor]) -> None:

@@ -6,7 +6,6 @@ experts of a layer), and torch's own kernels for meta tensors, which are written
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -64,20 +63,22 @@ def applied(operator: Any, args: Any, kwargs: Any) -> tuple[Any, Effect]:
     return out, effect
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
     """The tensors in lists, tuples and dictionaries that have memory.
 
     A wrapper left over by `torch.func`, in a module that was built within it, has none.
     """
-    if isinstance(value, Tensor):
-        if torch._C._has_storage(value):
-            yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from tensors(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from tensors(each)
+    found: list[Tensor] = []
+    ahead = [value]
+    for each in ahead:
+        if isinstance(each, Tensor):
+            if torch._C._has_storage(each):
+                found.append(each)
+        elif isinstance(each, list | tuple):
+            ahead.extend(each)
+        elif isinstance(each, dict):
+            ahead.extend(each.values())
+    return found
 
 
 def place(tensor: Tensor) -> int:
@@ -108,7 +109,7 @@ def _effect(operator: Any, args: Any, kwargs: Any, out: Any) -> Effect:
     packet = operator._overloadpacket
     formula = flop_registry.get(packet)
     return Effect(
-        outputs=_layouts(out) if _are_new(list(tensors(out)), list(tensors([args, kwargs]))) else None,
+        outputs=_layouts(out) if _are_new(tensors(out), tensors([args, kwargs])) else None,
         flops=formula(*args, **kwargs, out_val=out) if formula else 0,
         convolves=packet in CONVOLUTIONS,
         thin=packet in PRODUCTS and 1 in out.shape[-2:],

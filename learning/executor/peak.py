@@ -37,7 +37,7 @@ class PeakMemory:
 
     def bytes(self, operands: Any, results: Any) -> int:
         """Peak memory in bytes: operands all the time, results to the end, and intermediate tensors while needed."""
-        own = list(tensors(tree_leaves(operands)))
+        own = tensors(tree_leaves(operands))
         given, kept = {place(leaf) for leaf in own}, {place(leaf): leaf for leaf in tensors(tree_leaves(results))}
         change: Counter[int] = Counter()
         for where, tensor in (kept | self._made).items():

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from learning.executor.flops import FlopCount
 from learning.executor.operators import applied
 from learning.executor.peak import PeakMemory
+from learning.executor.uncompiled import UncompiledMode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,7 +60,7 @@ def _recorded(operation: Callable[..., Any], operands: Any) -> ShapeRun:
     return ShapeRun(results, recorder.count.flops, memory_bytes, recorder.convolves, recorder.thin)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(UncompiledMode):
     """Context in which FLOPs and memory of all operators are recorded."""
 
     def __init__(self) -> None:
@@ -70,11 +69,6 @@ class _Recorder(TorchDispatchMode):
         self.memory = PeakMemory()
         self.convolves = False
         self.thin = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped against torch.compile, for which torch would import its compiler, some 1.2 s."""
-        return False
 
     def __enter__(self) -> _Recorder:
         FlopCount.active.append(self.count)

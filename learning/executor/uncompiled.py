@@ -1,8 +1,8 @@
-"""Gradients of `torch.func` without torch's compiler.
+"""Gradients and dispatch modes without torch's compiler.
 
 `torch.func` asks the autograd of torch's compiler, which is not used here, to stand aside, and imports the compiler for
-that; `torch.autograd.grad` compares shapes by a library of symbolic mathematics. Importing both takes as long as
-importing torch itself, in each process that computes a gradient.
+that; so does a dispatch mode. `torch.autograd.grad` compares shapes by a library of symbolic mathematics. Importing
+both takes as long as importing torch itself, in each process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class UncompiledMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
+    """A dispatch mode of whose methods the compiler is not told to leave them alone."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 def without_compiler() -> None:

@@ -45,9 +45,44 @@ def trunk(
     """
     gated, kept = run(stage, parameters, summed(inputs), cache)
     assert isinstance(gated, Gated)
-    described, logits = experts_of(stage.whole), gated.logits
-    chosen = gating.choose(described, logits, logits.new_zeros(described.count) if delays_s is None else delays_s)
-    return gated.residual, gated.tokens, *chosen, kept
+    assert gated.logits is not None
+    return gated.residual, gated.tokens, *_choice(stage, gated.logits, gating, delays_s), kept
+
+
+def attended(
+    stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache
+) -> tuple[Tensor, Tensor, Cache]:
+    """`trunk` without the gate: residual and normalised tokens, and the cache; `parameters` are without the gate's."""
+    gated, kept = run(stage, parameters, summed(inputs), cache, gated=False)
+    assert isinstance(gated, Gated)
+    return gated.residual, gated.tokens, kept
+
+
+def choice(
+    stage: Segment,
+    gate: Parameters,
+    tokens: Tensor,
+    gating: Gating = TopK(),  # noqa: B008 (frozen)
+    delays_s: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The gate that `attended` leaves out.
+
+    Args:
+        stage: the stage.
+        gate: weights of the gate, one tensor (experts, width).
+        tokens: normalised tokens, (1, tokens, width).
+        gating: as in `trunk`.
+        delays_s: as in `trunk`.
+
+    Returns ids and weights of the experts of each token, as `trunk`.
+    """
+    (weight,) = gate.values()
+    return _choice(stage, F.linear(tokens[0], weight), gating, delays_s)
+
+
+def _choice(stage: Segment, logits: Tensor, gating: Gating, delays_s: Tensor | None) -> tuple[Tensor, Tensor]:
+    described = experts_of(stage.whole)
+    return gating.choose(described, logits, logits.new_zeros(described.count) if delays_s is None else delays_s)
 
 
 def answer(stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache) -> tuple[Tensor, Tensor, Cache]:
@@ -59,6 +94,11 @@ def answer(stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: 
     logits, kept = run(stage, parameters, summed(inputs), cache)
     assert isinstance(logits, Tensor)
     return logits, logits.argmax(-1, keepdim=True), kept
+
+
+def extended(stage: Segment, parameters: Parameters, inputs: list[Tensor], cache: Cache) -> Cache:
+    """The cache of a run of dense blocks with keys and values of further tokens; arguments as of `trunk`."""
+    return run(stage, parameters, summed(inputs), cache)[1]
 
 
 def summed(inputs: list[Tensor]) -> Tensor:
@@ -86,9 +126,9 @@ def expert(parameters: Parameters, tokens: Tensor) -> Tensor:
     return feed_forward(parameters, tokens)
 
 
-def prompt(x: Tensor, tokens: int) -> Tensor:
-    """The first tokens of samples, (b, t) to (b, tokens)."""
-    return x[:, :tokens]
+def prompt(x: Tensor, start: int, stop: int) -> Tensor:
+    """The tokens of samples from `start` to `stop` (exclusive), (b, t) to (b, stop - start)."""
+    return x[:, start:stop]
 
 
 def score(logits: Tensor, y: Tensor, position: int | None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from learning.executor.base import Counterparts
 from learning.models import Segment
 from learning.models.stage import experts_of, parameters, stages
@@ -17,6 +19,13 @@ class StagedModel:
         """Runs of blocks between which experts are called; one more than there are layers with experts."""
         self.trunks = [{name: weights[name] for name in parameters(stage)} for stage in self.stages]
         """Weights of each stage, without experts."""
+        self.attended = [{name: weights[name] for name in parameters(each, gated=False)} for each in self.stages[:-1]]
+        """The same, of those that end with a layer with experts, without the gates too."""
+        last = self.stages[-1]
+        self.dense = replace(last, stop=last.stop - 1) if last.blocks > 1 else None
+        """The dense layers behind the last one with experts, without the head; None if there are none."""
+        self.dense_weights = {name: weights[name] for name in parameters(self.dense)} if self.dense else {}
+        """Their weights."""
         mixtures = [f"{stage.stop - 1}.feed.1." for stage in self.stages[:-1]]
         count = range(experts_of(model).count)
         self.experts = [[_within(weights, f"{mixture}experts.{each}.") for each in count] for mixture in mixtures]

@@ -33,8 +33,23 @@ class Timeline:
         self.trunk_s += end_s - self.now_s
         self.now_s = end_s
 
+    def uplink(self, end_s: float) -> None:
+        """Tokens on their way to a gate at the station, until `end_s`."""
+        self.uplink_s += end_s - self.now_s
+        self.now_s = end_s
+
+    def downlink(self, end_s: float) -> None:
+        """Sums of outputs on their way from the station, until `end_s`."""
+        self.downlink_s += end_s - self.now_s
+        self.now_s = end_s
+
+    def straggle(self, end_s: float) -> None:
+        """Waiting for work that goes on beside, until `end_s`."""
+        self.straggle_s += end_s - self.now_s
+        self.now_s = end_s
+
     def experts(self, calls: Sequence[SiteCall], end_s: float) -> None:
-        """A layer of experts, whose outputs the user has had at `end_s`; `calls` are in the order of their ends."""
+        """A layer of experts, whose outputs were in at `end_s`; `calls` are in the order of their ends."""
         for call in calls[:1]:
             assert call.stay is not None
             self.uplink_s += call.arrived_s - call.sent_s
@@ -43,5 +58,4 @@ class Timeline:
             self.queue_s += call.sent_s - self.now_s + call.done_s - call.arrived_s - call.stay.service_s
             self.downlink_s += call.end_s - call.done_s
             self.now_s = call.end_s
-        self.straggle_s += end_s - self.now_s
-        self.now_s = end_s
+        self.straggle(end_s)

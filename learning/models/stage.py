@@ -60,23 +60,24 @@ class Gated(NamedTuple):
     """(b, t, width): the tokens to which the outputs of the experts are added."""
     tokens: Tensor
     """(1, b t, width): the normalised tokens, for the experts."""
-    logits: Tensor
-    """(b t, count): what the gate makes of them, by which experts are chosen."""
+    logits: Tensor | None
+    """(b t, count): what the gate makes of them, by which experts are chosen; None of a stage without the gate."""
 
 
 class Trunk(nn.Module):
     """Attention, normalisation and gate of a layer with experts, by the names that they have in the layer."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, gated: bool) -> None:
+        """The parts of a layer; the gate is left out unless `gated`."""
         super().__init__()
         norm, experts = layer.feed
         assert isinstance(experts, MixtureOfExperts)
-        self.attend, self.feed = layer.attend, nn.Sequential(norm, Gate(experts))
+        self.attend, self.feed = layer.attend, nn.Sequential(norm, *([Gate(experts)] if gated else []))
 
     def gated(self, x: Tensor) -> Gated:
         """What the experts are to compute, of tokens (b, t, width) behind the attention."""
         normalised = self.feed[0](x).flatten(0, 1)
-        return Gated(x, normalised[None], self.feed[1](normalised))
+        return Gated(x, normalised[None], self.feed[1](normalised) if len(self.feed) > 1 else None)
 
 
 Cache = list[Tensor]
@@ -87,10 +88,11 @@ It is empty before the first token, and where tokens attend to later ones."""
 class Stage(nn.Module):
     """The blocks of a stage without experts, by their names in the whole model."""
 
-    def __init__(self, run: nn.Module) -> None:
+    def __init__(self, run: nn.Module, gated: bool) -> None:
+        """The blocks of a run; the gate at its end, if there is one, is left out unless `gated`."""
         super().__init__()
         for name, block in run.named_children():
-            self.add_module(name, Trunk(block) if has_experts(block) else block)
+            self.add_module(name, Trunk(block, gated) if has_experts(block) else block)
 
     def forward(self, x: Tensor, cache: Cache) -> tuple[Gated | Tensor, Cache]:
         """What becomes of samples, or of the tokens (b, t, width) that the former stage and its experts leave.
@@ -125,20 +127,25 @@ class Stage(nn.Module):
         return x + mixed
 
 
-def parameters(stage: Segment) -> list[str]:
-    """Names of the parameters of a stage, in the whole model; those of experts, shared ones too, are left out."""
-    return list(_function(stage).parameters)
+def parameters(stage: Segment, *, gated: bool = True) -> list[str]:
+    """Names of the parameters of a stage, in the whole model; those of experts, shared ones too, are left out.
+
+    So are those of the gate unless `gated`.
+    """
+    return list(_function(stage, gated).parameters)
 
 
-def run(stage: Segment, parameters: dict[str, Tensor], x: Tensor, cache: Cache) -> tuple[Gated | Tensor, Cache]:
-    """`Stage.forward` for exactly these parameters, as a pure function."""
-    out: tuple[Gated | Tensor, Cache] = _function(stage)(parameters, x, cache)
+def run(
+    stage: Segment, parameters: dict[str, Tensor], x: Tensor, cache: Cache, *, gated: bool = True
+) -> tuple[Gated | Tensor, Cache]:
+    """`Stage.forward` for exactly these parameters, as a pure function; without the gate unless `gated`."""
+    out: tuple[Gated | Tensor, Cache] = _function(stage, gated)(parameters, x, cache)
     return out
 
 
 @cache
-def _function(stage: Segment) -> Stateless:
-    return Stateless(Stage(modules(stage)))
+def _function(stage: Segment, gated: bool) -> Stateless:
+    return Stateless(Stage(modules(stage), gated))
 
 
 def feed_forward(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from annotated_types import Gt
 
 from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
 from learning.dispatch.pairs import Pairs
-from learning.parties import Server, User
+from learning.parties import Server
 from learning.ports import Process
+from learning.protocols.caller import Caller
 from learning.protocols.expert_sites import ExpertSites
 from learning.protocols.experts import CallMessages, Exchange, ExpertWork, SiteCall
 from learning.protocols.join import join, join_until
@@ -47,9 +48,9 @@ NO_FETCHES: Mapping[int, simpy.Process | None] = MappingProxyType({})
 class Dispatch:
     """The calls of experts that tokens of one user need in a layer, forward and backward."""
 
-    def __init__(self, sites: ExpertSites, policy: DispatchPolicy, user: User, request: int | None) -> None:
+    def __init__(self, sites: ExpertSites, policy: DispatchPolicy, caller: Caller, request: int | None) -> None:
         """No calls yet; `request` is the number of the user's request, None in training."""
-        self.sites, self.policy, self.user, self.request = sites, policy, user, request
+        self.sites, self.policy, self.caller, self.user, self.request = sites, policy, caller, caller.user, request
         self.completed: list[SiteCall] = []
         """The completed calls of the latest pass, in the order of their ends."""
         self._at: dict[int, Server] = {}  # where each expert was called, which keeps what the backward pass needs
@@ -131,7 +132,7 @@ class Dispatch:
         """Call experts at a site; if it goes away meanwhile, at the next sites that hold them."""
         experts = [work.expert.number for work in works]
         tokens = calls.pairs.tokens(experts)
-        call = SiteCall(self.sites.world, self.user, site, works, tokens, kind=calls.kind, request=self.request)
+        call = SiteCall(self.sites.world, self.caller, site, works, tokens, kind=calls.kind, request=self.request)
         try:
             yield from call.run(calls.exchange(tokens, call.pairs))
         except simpy.Interrupt:
@@ -147,7 +148,7 @@ class Dispatch:
         """Expected delay of a call of an expert alone, and the part of it that is work."""
         work = works[expert]
         bits_up, bits_down = calls.exchange(work.pairs, work.pairs)
-        return self.user.call_s(site, bits_up, work.plan, bits_down)
+        return self.caller.call_s(site, bits_up, work.plan, bits_down)
 
 
 class _Calls(NamedTuple):

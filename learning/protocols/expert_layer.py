@@ -31,6 +31,7 @@ from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.expert_parameters import Expert
 from learning.parties import Server, User
 from learning.ports import Process
+from learning.protocols.caller import Caller, StationCaller, UserCaller
 from learning.protocols.expert_dispatch import Dispatch, DispatchPolicy
 from learning.protocols.expert_sites import ExpertSites
 from learning.protocols.experts import Exchange, ExpertWork, SiteCall, Tokens, rows
@@ -95,7 +96,12 @@ class ExpertLayer:
         site.hold(Expert(self.number, expert), self.experts[expert].weights)
 
     def route(
-        self, user: User, chosen: Tensor, weights: Value[Tensor] | None = None, request: int | None = None
+        self,
+        user: User,
+        chosen: Tensor,
+        weights: Value[Tensor] | None = None,
+        request: int | None = None,
+        server: Server | None = None,
     ) -> RoutedTokens:
         """A user's tokens on their way through the layer.
 
@@ -104,8 +110,10 @@ class ExpertLayer:
             chosen: the experts of each token, as in `routes`.
             weights: the gate's weight of each of them, (tokens, top_k); None sums the outputs as they are.
             request: number of the user's request, for the table `expert_calls`; None in training.
+            server: the server at the user's station, if it calls the experts; None is the user's device.
         """
-        return RoutedTokens(self, user, chosen, weights, request)
+        caller = UserCaller(user) if server is None else StationCaller(user, server)
+        return RoutedTokens(self, caller, chosen, weights, request)
 
     def replaced(self, user: User, missing: Sequence[int], like: Tokens) -> dict[int, int] | None:
         """What the policy puts in place of missing experts, as in `Miss.replaced`; `like` has the shape of tokens."""
@@ -156,15 +164,19 @@ class ExpertLayer:
     def backward_bits(self, tokens: Tensor, gradients: Tensor, sent: int, count: int, *, weighted: bool) -> Exchange:
         """Sizes of the messages of a call in a backward pass; `gradients` of the sums have the shape, else as above."""
         messages, wire = self.policy.messages, self.world.server.wire
-        there = messages.backward(gradients, sent)
+        there = messages.plain(gradients, sent)
         back = messages.gradient(tokens, sent, count, weighted=weighted)
         return Exchange(wire.bits(*there), wire.bits(*back))
+
+    def plain_bits(self, tokens: Tokens, count: int) -> int:
+        """Size of a message with `count` tokens alone, by the shapes that are charged; `tokens` have their shape."""
+        return self.world.server.wire.bits(*self.policy.messages.plain(tokens, count))
 
     def prefetch(self, user: User, expert: int) -> int:
         """Let the user's cache fetch an expert that tokens may need; returns the bits, as `ExpertSites.prefetch`."""
         return self.sites.prefetch(user, expert, self.weights[expert])
 
-    def delays_s(self, user: User, token: Tensor) -> Tensor:
+    def delays_s(self, caller: Caller, token: Tensor) -> Tensor:
         """Expected delay in s of a call of each expert for one token at the nearest site that holds it, (experts,).
 
         It is infinite where no available site holds the expert. `token` has the shape of the token, (1, 1, width).
@@ -172,8 +184,8 @@ class ExpertLayer:
         delays, (up, down) = [], self.forward_bits(token, 1, 1, weighted=True)
         for expert in range(len(self.experts)):
             plan = self.work(steps.front, expert, 1, token).plan
-            holders = self.sites.holders(user, expert)
-            delays.append(min((user.call_s(site, up, plan, down)[0] for site in holders), default=inf))
+            holders = self.sites.holders(caller.user, expert)
+            delays.append(min((caller.call_s(site, up, plan, down)[0] for site in holders), default=inf))
         return torch.tensor(delays, dtype=token.dtype)
 
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
@@ -203,14 +215,14 @@ class RoutedTokens:
     """The tokens of one user's request or mini-batch in a layer: (..., tokens, width), with leading ones, if any."""
 
     def __init__(
-        self, layer: ExpertLayer, user: User, chosen: Tensor, weights: Value[Tensor] | None, request: int | None
+        self, layer: ExpertLayer, caller: Caller, chosen: Tensor, weights: Value[Tensor] | None, request: int | None
     ) -> None:
-        """Arguments as in `ExpertLayer.route`."""
-        self.layer, self.user, self.request = layer, user, request
+        """Tokens that a party calls experts with; the others as in `ExpertLayer.route`."""
+        self.layer, self.user, self.request = layer, caller.user, request
         self.chosen, self.weights = chosen.reshape(len(chosen), -1), weights
         self.pairs = Pairs(self.chosen, len(layer.experts))
         """The pairs of token and expert."""
-        self.dispatch = Dispatch(layer.sites, layer.policy, user, request)
+        self.dispatch = Dispatch(layer.sites, layer.policy, caller, request)
         self.weight_gradients: Deferred[Tensor] | None = None
         """Gradients with respect to the gate's weights, (tokens, top_k), after a backward pass; else None."""
         self._left_out: list[tuple[Value[Tensor], Tensor]] = []  # weights, and which of them were kept, one by one

@@ -29,8 +29,9 @@ from learning.codecs import Bundle, FixedWidth, Identity
 from learning.executor.base import OperationPlan
 from learning.executor.deferred import Value, specification
 from learning.expert_parameters import Expert
-from learning.parties import Message, Server, User
+from learning.parties import Message, Server
 from learning.ports import Stay, Timed
+from learning.protocols.caller import Caller
 from learning.world import World
 
 HEADER = 0
@@ -72,9 +73,9 @@ class CallMessages:
         """The answer to `forward`; `outputs` are those of one expert, (..., its tokens, width)."""
         return (rows(outputs, pairs if self.returns == "per_expert" else count), HEADER), self._bundle()
 
-    def backward(self, gradients: Tokens, count: int) -> tuple[Message, Bundle]:
-        """The message of a backward pass: gradients with respect to the sums, whose shape is (..., tokens, width)."""
-        return (rows(gradients, count), HEADER), self._bundle()
+    def plain(self, tokens: Tokens, count: int) -> tuple[Message, Bundle]:
+        """The message with `count` tokens alone, of those whose shape is (..., tokens, width), or gradients of them."""
+        return (rows(tokens, count), HEADER), self._bundle()
 
     def gradient(self, gradients: Tokens, count: int, pairs: int, *, weighted: bool) -> tuple[Message, Bundle]:
         """The answer to `backward`; `gradients` are those of the tokens of one expert, (..., its tokens, width)."""
@@ -95,7 +96,7 @@ class Exchange(NamedTuple):
 
 
 NO_MESSAGES = Exchange(0, 0)
-"""Those of a call of a site on the user's own device."""
+"""Those of a call of a site that the caller reaches without a message."""
 
 
 class ExpertWork(NamedTuple):
@@ -123,12 +124,12 @@ class SiteCall:
     done_s: float
     """Instant at which the work was finished."""
     end_s: float
-    """Instant at which the user had the answer."""
+    """Instant at which the caller had the answer."""
 
     def __init__(
         self,
         world: World,
-        user: User,
+        caller: Caller,
         site: Server,
         works: Sequence[ExpertWork],
         tokens: int,
@@ -140,14 +141,14 @@ class SiteCall:
 
         Args:
             world: the world of the run.
-            user: whose tokens they are.
+            caller: the party that calls.
             site: the site.
             works: the work of each expert that is called.
             tokens: distinct tokens, each of which is sent once.
             kind: what the job is called in the tables `computations` and `expert_calls`.
             request: number of the user's request; None in training.
         """
-        self.world, self.user, self.site, self.works, self.tokens = world, user, site, works, tokens
+        self.world, self.caller, self.site, self.works, self.tokens = world, caller, site, works, tokens
         self.kind, self.request = kind, request
         self.pairs = sum(each.pairs for each in works)
         """Pairs of token and expert."""
@@ -158,17 +159,17 @@ class SiteCall:
 
     def run(self, exchange: Exchange) -> Timed:
         """Send the message, have the work done, and get the answer. Writes a row of `expert_calls` for each expert."""
-        if self.site.node.is_on(self.user.node):
+        if self.caller.is_at(self.site):
             exchange = NO_MESSAGES
         try:
             self.bits_up = exchange.bits_up
-            yield from self.user.node.send(self.site.node, exchange.bits_up, "token")
+            yield from self.caller.send(self.site, exchange.bits_up)
             self.arrived_s = self.world.env.now
             plans = [each.plan for each in self.works]
-            self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.user)
+            self.stay = yield from self.site.serve(plans, kind=self.kind, user=self.caller.user)
             self.done_s = self.world.env.now
             self.bits_down = exchange.bits_down
-            yield from self.site.node.send(self.user.node, exchange.bits_down, "token")
+            yield from self.caller.receive(self.site, exchange.bits_down)
         except simpy.Interrupt:
             self._record(interrupted=True)
             raise
@@ -182,7 +183,7 @@ class SiteCall:
             share = each.pairs / self.pairs
             self.world.journal.expert_call(
                 call=number,
-                user=self.user.number,
+                user=self.caller.user.number,
                 request=self.request,
                 layer=each.expert.layer,
                 expert=each.expert.number,

@@ -5,6 +5,8 @@ user           attention, normalisation and gate; the choice of experts is read 
 user <-> sites tokens, and the weighted sums of the experts' outputs, from all sites side by side
 user           head: the class of the image, or the next token, with which the next pass begins
 
+With `gate: station` tokens go to the edge server at the station, which computes the gates, and calls the experts.
+
 The pass of the prompt is the prefill, one further pass of a single token for each further output token is decoding,
 with a cache of keys and values. Placement changes time and energy, and no number. Nothing is trained.
 [Gate at the user, experts at sites: Xue et al., arXiv 2411.06681; Chen et al., arXiv 2507.06567]
@@ -12,7 +14,7 @@ with a cache of keys and values. Placement changes time and energy, and no numbe
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
@@ -20,7 +22,7 @@ from learning.control.placement.controller import CloudOnly, ExpertPlacement
 from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, TopK
 from learning.inference import placing
 from learning.inference.answers import Answers
-from learning.inference.operations import expert, prompt
+from learning.inference.operations import expert
 from learning.inference.prefetch import Prefetch
 from learning.inference.request import DistributedModel, Request
 from learning.inference.staged import StagedModel, check_charge
@@ -61,6 +63,9 @@ class MoeInference(Scheme):
     experts are scaled up to the same sum. Null waits for all."""
     messages: CallMessages = CallMessages()
     """Contents of the messages of a call."""
+    gate: Literal["user", "station"] = "user"
+    """Where gates are computed, and experts called: on the user's device, or by the edge server at its station. Then
+    tokens go up once for each layer, and their sums over all experts come down; calls cross the backhaul alone."""
     prefetch: Prefetch | None = None
     """Predictor of the experts of the next layer, which the user's edge server fetches while the present layer works;
     null fetches nothing ahead. Table `prefetches`."""
@@ -68,6 +73,10 @@ class MoeInference(Scheme):
     """Routing distribution that replaces the choice of the gates in dry runs."""
     prompt_tokens: Annotated[int, Interval(ge=1, le=1_000_000)] | None = None
     """Tokens of a prompt, the first of a test sample (default: as many as leave room for the output); only of texts."""
+    inflight_tokens: Annotated[int, Ge(1)] | None = None
+    """Tokens of a chunk of a prompt. Chunks pass side by side: while experts work for one, the user's device computes
+    another, as soon as it has the keys and values of those before it. Null passes the prompt as a whole; only of
+    texts."""
     output_tokens: Annotated[int, Interval(ge=1, le=1_000_000)] = 1
     """Tokens that are generated for a request, each the most likely one (greedy decoding). The first is compared with
     the true next token. An image has one output, its class."""
@@ -92,12 +101,14 @@ class MoeInference(Scheme):
         """Answer request `number` of a user in a stream."""
         assert user.held_out is not None
         x, y = user.held_out.at(number)
-        request = Request(model, user, stream, number, self.output_tokens - 1)
         given = self._prompt(model.world)
-        start = x if given is None else model.world.executor.submit(prompt, x, given)
-        logits, token = yield from request.forward(start)
-        for _ in range(self.output_tokens - 1):
-            _, token = yield from request.forward(token)
+        request = Request(model, user, stream, number, self._tokens(model.world))
+        if given is None:
+            logits, _ = yield from request.forward(x)
+        else:
+            logits, token = yield from request.prefill(x, given, self.inflight_tokens)
+            for further in range(self.output_tokens - 1):
+                _, token = yield from request.forward(token, given + further)
         answers.add(user, logits, y, None if given is None else given - 1)
 
     def distributed(self, world: World, weights: Parameters) -> DistributedModel:
@@ -113,7 +124,8 @@ class MoeInference(Scheme):
         for layer in layers:
             for number in range(len(layer.experts)):
                 layer.store(number, cloud)
-        return DistributedModel(world, staged, layers, self.routing, self.prefetch)
+        gate_at = world.nearest if self.gate == "station" else None
+        return DistributedModel(world, staged, layers, self.routing, self.prefetch, gate_at)
 
     def check(self, world: World) -> None:
         if not isinstance(world.chain, Segment):
@@ -135,8 +147,19 @@ class MoeInference(Scheme):
             )
         if self.miss.waits and world.nearest is None:
             raise ValueError("miss wait needs a cache; give compute.edge_servers, and let learning.servers be nearest")
+        if self.gate == "station":
+            self._check_station(world)
         shapes = {name: value.to(world.precision) for name, value in world.chain.parameters().items()}
         placing.check(self.distributed(world, shapes), self.placement, world.sites[self.cloud])
+
+    def _check_station(self, world: World) -> None:
+        if world.nearest is None:
+            raise ValueError(
+                "gate station needs a server at each station; give compute.edge_servers, and let learning.servers be "
+                "nearest"
+            )
+        if self.placement.device_share:
+            raise ValueError("gate station calls no experts on devices; let placement.device_share be 0")
 
     def _check_prefetch(self, prefetch: Prefetch, world: World, experts: Experts) -> None:
         if world.nearest is None:
@@ -145,8 +168,8 @@ class MoeInference(Scheme):
 
     def _check_tokens(self, world: World) -> None:
         texts, (length, *_) = world.dataset.test.y.ndim == 2, world.dataset.input_shape
-        if not texts and (self.output_tokens > 1 or self.prompt_tokens is not None):
-            raise ValueError("samples are no texts; leave out prompt_tokens and output_tokens")
+        if not texts and (self.output_tokens > 1 or self.prompt_tokens is not None or self.inflight_tokens is not None):
+            raise ValueError("samples are no texts; leave out prompt_tokens, inflight_tokens and output_tokens")
         if texts and (self.prompt_tokens or 1) + self.output_tokens > length + 1:
             raise ValueError(
                 f"prompt_tokens + output_tokens = {(self.prompt_tokens or 1) + self.output_tokens}, but samples have "

@@ -160,14 +160,30 @@ def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) 
         assert err.startswith("netsim: ")
 
 
-def test_help_does_not_import_torch() -> None:
-    code = "import sys, scenarios.cli; sys.exit(bool({'torch', 'pydantic', 'sklearn', 'pyarrow'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+COMPILER = {"torch._dynamo", "torch._inductor"}
+FOR_STUDIES = {"matplotlib", "plotly", "joblib", "ray", "sklearn", "scipy.stats", "scipy.optimize", "transformers"}
+HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "simpy", *COMPILER, *FOR_STUDIES}
+"""Packages whose import takes a considerable part of a second."""
+NOT_IMPORTED = {
+    "--help": HEAVY,
+    "rnu": HEAVY,
+    "run missing.yaml": HEAVY,
+    "check missing.yaml": HEAVY,
+    "list": COMPILER | FOR_STUDIES | {"pandas", "sympy"},
+    "check tests/tiny.yaml --set learning.stop.rounds=1": COMPILER | FOR_STUDIES,
+}
+"""What a command must not import, as that would dominate its start."""
 
 
-def test_listing_does_not_import_sklearn() -> None:
-    code = "import sys, scenarios.catalogue; list(scenarios.catalogue.entries()); sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+@pytest.mark.parametrize("command", NOT_IMPORTED)
+def test_a_command_imports_no_more_than_it_needs(command: str) -> None:
+    code = (
+        "import sys\nfrom scenarios.cli import main\n"
+        f"try: main({command.split()})\nexcept SystemExit: print('imported', *sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    _, _, imported = run.stdout.rpartition("imported ")
+    assert NOT_IMPORTED[command] & set(imported.split()) == set()
 
 
 def shown(terminal: bool) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from learning.control.precision.problem import Bits, PrecisionPlan, PrecisionProblem
 from learning.control.rate import LN2, Floats, rate_bps
@@ -109,6 +108,8 @@ def _over_latency(
     if cap_s <= fastest:
         return start
     margin_s = np.log([max(fastest - problem.fixed_s.max(), 1e-12), cap_s - problem.fixed_s.max()])
+    from scipy.optimize import minimize_scalar  # here, because it takes a fifth of a second of every command
+
     found = minimize_scalar(
         lambda x: measure(at(float(np.exp(x)) + problem.fixed_s.max())),
         bounds=tuple(margin_s),
