@@ -3,7 +3,19 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("fl", "lora", "psl", "coupling", "transfers", "users", "population", "store", "start", "solvers", "layout")
+BENCHMARKS = (
+    "fl",
+    "lora",
+    "psl",
+    "coupling",
+    "transfers",
+    "users",
+    "population",
+    "store",
+    "start",
+    "solvers",
+    "layout",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, overload
 
-import torch
-from torch import Size, Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
+from learning.executor.profiles import ShapeProfile, shape_profile
 from learning.executor.reads import WeightsRead, weights_read
-from learning.executor.shape_run import shape_run
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -31,24 +29,6 @@ One = TypeVar("One", bound=Tensor | Mapping[str, Any] | list[Any])
 
 ALIGNMENT_BYTES = 64
 """Memory addresses of tensors that torch allocates on a CPU are multiples of this."""
-MAX_REMEMBERED = 4096
-"""Operations on given shapes whose profiles a process keeps."""
-
-
-@dataclass(frozen=True)
-class ShapeProfile:
-    """What one operation on given shapes takes and returns; the same for all executors of a process."""
-
-    flops: int
-    """Floating-point operations."""
-    memory_bytes: int
-    """Peak memory: operands, results and intermediate tensors."""
-    outputs: tuple[Spec, ...]
-    """Shapes of its results, one for each part of the tuple that it returns."""
-    convolves: bool
-    """Whether it contains a convolution."""
-    thin: bool
-    """Whether it multiplies a matrix and a vector."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +93,8 @@ class Executor(ABC):
         self.stored = 0
         """Results read from the store so far."""
         self.store = store
+        self._shapes = store
+        """Where shape profiles are kept between runs."""
         self._surroundings = identity.surroundings(type(self).__name__)
         identity.forget()
         self.charge: Counterparts | None = None
@@ -169,7 +151,10 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            charged = shape_run(plan.key[0], self._charged_arguments(plan))
+            operation, args = plan.key[0], self._charged_arguments(plan)
+            leaves, form = tree_flatten(args)
+            key = operation, form, tuple([_sign(leaf) for leaf in leaves])
+            charged = shape_profile(key, self._call_key(operation, args), self._shapes)
             cost = self._costs[plan.key] = OperationCost(charged.flops, charged.memory_bytes)
         return cost
 
@@ -253,9 +238,13 @@ class Executor(ABC):
             raise TypeError(
                 f"{operation.__qualname__} is given a process that has not been run: a `yield from` is missing"
             )
-        named = identity.of_call(self._surroundings, operation, args) if self.store is not None else b""
+        called = self._call_key(operation, args)
         inputs = tuple(place for place, leaf in enumerate(given) if isinstance(leaf, Deferred | Leaf | Tensor))
-        return OperationProfile(**vars(_shape_profile(*key)), identity=named, inputs=inputs)
+        return OperationProfile(**vars(shape_profile(key, called, self._shapes)), identity=called, inputs=inputs)
+
+    def _call_key(self, operation: Operation, args: Any) -> bytes:
+        """Content key of a call; empty without a store."""
+        return b"" if self._shapes is None else identity.of_call(self._surroundings, operation, args)
 
 
 def _name(leaf: Any) -> Hashable:
@@ -296,23 +285,6 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-@lru_cache(MAX_REMEMBERED)
-def _shape_profile(operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> ShapeProfile:
-    """The runs of a process, such as those of a sweep, submit the same operations: each is profiled once."""
-    run = shape_run(operation, form.unflatten(map(_shaped, signs)))
-    outputs = tuple(_interned(tree) for tree in (run.results if isinstance(run.results, tuple) else (run.results,)))
-    return ShapeProfile(run.flops, run.memory_bytes, outputs, run.convolves, run.thin)
-
-
-_specs: dict[Any, Spec] = {}
-
-
-def _interned(tree: Any) -> Spec:
-    """The one Spec of these shapes, so that keys can compare by identity."""
-    leaves, form = tree_flatten(tree)
-    return _specs.setdefault((form, tuple((leaf.shape, leaf.dtype) for leaf in leaves)), Spec(tree))
-
-
 def _sign(leaf: Any) -> Any:
     """What decides about the result's shapes and about grouping: shape and dtype of a tensor, a plain value itself."""
     if isinstance(leaf, Deferred):
@@ -322,11 +294,3 @@ def _sign(leaf: Any) -> Any:
     if isinstance(leaf, Leaf):
         return leaf.meta.shape, leaf.meta.dtype
     return type(leaf), leaf  # 1, 1.0 and True are equal in Python, not in an operation
-
-
-def _shaped(sign: Any) -> Any:
-    """The argument of a shape-only run for a leaf with this sign: a meta tensor, or the plain value."""
-    if isinstance(sign, Spec):
-        return sign.tree
-    first, second = sign
-    return torch.empty(first, dtype=second, device="meta") if isinstance(first, Size) else second

@@ -21,7 +21,8 @@ class Dry(Executor):
     computes: ClassVar[bool] = False
 
     def __init__(self, store: Store | None = None) -> None:
-        super().__init__()  # without values there is no use for a store
+        super().__init__()  # there are no values to keep
+        self._shapes = store
 
     def settle(self) -> None:
         pass

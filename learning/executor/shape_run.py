@@ -44,12 +44,17 @@ def with_closed_form(form: ClosedForm) -> Callable[[F], F]:
     return decorated
 
 
+def closed_form(operation: Callable[..., Any]) -> ClosedForm | None:
+    """The closed form of an operation, if it has one."""
+    return _closed_forms.get(operation)
+
+
 _closed_forms: dict[Callable[..., Any], ClosedForm] = {}
 
 
 def shape_run(operation: Callable[..., Any], operands: Any) -> ShapeRun:
     """Run `operation(*operands)`, where all tensors are meta tensors, or evaluate its closed form."""
-    form = _closed_forms.get(operation)
+    form = closed_form(operation)
     return (form and form(*operands)) or _recorded(operation, operands)
 
 
