@@ -167,6 +167,13 @@ def test_private_directions_take_all_users_seeds_and_scalars():
     assert ran.journal.sent(kind="scalars", direction="up") == [5 * 32 + HEADER] * 3
 
 
+def test_private_directions_are_each_users_own():
+    """Users with the same data have the same scalars only along the same directions."""
+    same = {"parts": [np.full(24, 5)] * 3, "rounds": 1}
+    shared, private = (world(HOSFL(seeds=seeds), **same).model for seeds in ("shared", "private"))
+    assert distance(shared, private) > 1e-6
+
+
 # 6, 7: the server learns as ever, devices keep nothing for a backward pass.
 
 
@@ -231,6 +238,9 @@ def test_a_device_that_was_away_catches_up(optimiser, catch_up):
     assert sent == ([] if catch_up == "download" else [3 * 64 * 2 + HEADER])
     assert len(ran.journal.sent(kind="model")) == (3 if catch_up == "download" else 2)
     assert here.version == away.version == 3
+    if catch_up == "download":
+        state = 64 * sum(leaf.numel() for leaf in tree_leaves(value(here.state)))
+        assert ran.journal.sent(kind="model")[-1] == 64 * 780 + state
 
 
 def test_after_many_rounds_weights_are_cheaper_than_history():
