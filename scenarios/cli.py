@@ -153,7 +153,8 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
 
     described = interpret(read)
     try:
-        cost = predict(described)
+        with opened(store_folder(None)) as kept:
+            cost = predict(described, kept)
     except FieldError as error:
         raise _placed(error, read) from error
     print(resolved(described))

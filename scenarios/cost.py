@@ -14,6 +14,7 @@ from learning.description import LearningDescription
 from learning.executor import EXECUTORS
 from learning.executor.dry import NeedsValues
 from learning.stop import Stop
+from learning.store import Store
 from netsim.tables import TABLES
 from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
@@ -60,10 +61,14 @@ class RunCost:
     """Replacement for the computed values by which the scheme decides in a run; None if it reads none."""
 
 
-def predict(scenario: Scenario) -> RunCost | str:
+def predict(scenario: Scenario, store: Store | None = None) -> RunCost | str:
     """Predict the cost of a run, or say why that is not possible.
 
     What `simulate` would reject is rejected here as well: the same world is built.
+
+    Args:
+        scenario: the run.
+        store: result cache, of which only the shape profiles are used, as computing values is timed.
 
     Returns:
         The cost, or a sentence that says why it is unknown.
@@ -79,7 +84,7 @@ def predict(scenario: Scenario) -> RunCost | str:
     if learning is None:
         return "no learning: the cost is that of the simulated world alone, and not known before it runs"
     try:
-        probe = _probe(scenario, learning, PROBED_ROUNDS, executor="dry")
+        probe = _probe(scenario, learning, PROBED_ROUNDS, store=store, executor="dry")
     except RunFailed as failure:
         if isinstance(failure.__cause__, NeedsValues) and EXECUTORS[learning.executor].computes:
             return f"the cost is unknown: a trial round {failure}"
@@ -147,6 +152,7 @@ def _probe(
     learning: LearningDescription,
     max_rounds: int,
     observer: RunningTotals | None = None,
+    store: Store | None = None,
     **changes: Any,
 ) -> Result:
     """Run at most `max_rounds` rounds, and none after the last round of the run itself, where it might fail."""
@@ -154,7 +160,7 @@ def _probe(
     shorter = replace(learning, stop=replace(learning.stop, rounds=rounds, accuracy=None), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
     shortened = replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription())
-    result = simulate(shortened, observer=observer)
+    result = simulate(shortened, observer=observer, store=store)
     if result.status == "interrupted":
         raise KeyboardInterrupt
     return result

@@ -240,11 +240,12 @@ class Executor(ABC):
             )
         called = self._call_key(operation, args)
         inputs = tuple(place for place, leaf in enumerate(given) if isinstance(leaf, Deferred | Leaf | Tensor))
-        return OperationProfile(**vars(shape_profile(key, called, self._shapes)), identity=called, inputs=inputs)
+        named = b"" if self.store is None else identity.digest(self._surroundings, called)
+        return OperationProfile(**vars(shape_profile(key, called, self._shapes)), identity=named, inputs=inputs)
 
     def _call_key(self, operation: Operation, args: Any) -> bytes:
-        """Content key of a call; empty without a store."""
-        return b"" if self._shapes is None else identity.of_call(self._surroundings, operation, args)
+        """Content key of a call, the same for all executors; empty without a store."""
+        return b"" if self._shapes is None else identity.of_call(operation, args)
 
 
 def _name(leaf: Any) -> Hashable:

@@ -53,10 +53,10 @@ def surroundings(executor: str) -> bytes:
     return digest(*(fact.encode() for fact in facts))
 
 
-def of_call(surroundings: bytes, operation: Callable[..., Any], args: Any) -> bytes:
+def of_call(operation: Callable[..., Any], args: Any) -> bytes:
     """Key of a call with its plain arguments, and with tensors of any content in the shapes of `args`."""
     leaves, form = tree_flatten(args)
-    names = [surroundings, of_code(operation), repr(form).encode(), *(of_code(kind) for kind in _nodes(form))]
+    names = [of_code(operation), repr(form).encode(), *(of_code(kind) for kind in _nodes(form))]
     for leaf in leaves:
         shape = to_meta(leaf)
         tensors = specification(leaf).leaves if isinstance(leaf, Deferred) else [shape]

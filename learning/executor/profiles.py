@@ -71,7 +71,7 @@ def _name(key: Key, call: bytes) -> bytes:
 
 @cache
 def _rules() -> bytes:
-    return identity.digest(*(getsource(module).encode() for module in RULES))
+    return identity.digest(torch.__version__.encode(), *(getsource(module).encode() for module in RULES))
 
 
 def _run(key: Key) -> ShapeProfile:

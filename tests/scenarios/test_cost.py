@@ -10,6 +10,7 @@ import pytest
 from learning.control.precision.controller import PrecisionController
 from learning.control.ranks import RankSettings
 from learning.control.tokens.controller import TokenController
+from learning.executor import profiles, shape_run
 from learning.schemes import SFLAM, HSplitLoRA, STSFLora
 from runs import NEEDS
 from scenarios import load, simulate
@@ -46,8 +47,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     def pass_s(seconds: float) -> None:
         now[0] += seconds
 
-    def slowed(scenario: Any, observer: Any = None) -> Any:
-        return simulate(scenario, observer=observer and Slow(observer, pass_s))
+    def slowed(scenario: Any, observer: Any, store: Any) -> Any:
+        return simulate(scenario, observer=observer and Slow(observer, pass_s), store=store)
 
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("scenarios.cost.simulate", slowed)
@@ -86,3 +87,16 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
         HSplitLoRA(control=RankSettings(importance="random")),
     ):
         assert scheme.stand_in is None
+
+
+def test_a_second_check_runs_no_operation_on_meta_tensors(small: Path, netsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is as the first command of its process; the result cache has the shape profiles of the earlier one."""
+    runs: list[str] = []
+    run = shape_run.shape_run
+    monkeypatch.setattr(shape_run, "shape_run", lambda what, given: (runs.append(what.__name__), run(what, given))[1])
+    counts = []
+    for _ in range(2):
+        profiles._known.clear()
+        assert netsim("check", small, "--set", "learning.executor=dry").code == 0
+        counts.append(len(runs))
+    assert 0 < counts[0] == counts[1]
