@@ -11,7 +11,7 @@ from benchmarks.transfers import calls_per_transfer
         ("flow, fixed", 40, 150),
         ("flow, equal", 6, 170),
         ("flow, equal", 40, 190),
-        ("flow, proportional fair", 6, 340),
+        ("flow, proportional fair", 6, 320),
         ("slot, equal, transport blocks", 6, 560),
     ],
 )
