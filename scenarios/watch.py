@@ -10,6 +10,7 @@ from math import inf
 
 from netsim import deadlock
 from netsim.instants import ROUNDING
+from netsim.lazy import AT_ONCE
 from netsim.network import Network
 from scenarios.errors import FieldError, Path, Stalled
 from scenarios.field_errors import field_error
@@ -20,7 +21,7 @@ from scenarios.schema import Scenario
 BETWEEN_LOOKS = 64
 """Number of events between two looks."""
 MAX_AT_ONCE, MAX_AT_ONCE_EACH = 1_000_000, 1000
-"""Number of events at one instant, and of each user in addition, from which on time stands still."""
+"""Number of events at one instant, and in addition of each user, up to AT_ONCE, from which on time stands still."""
 INSTANT_S = 1e-9
 """Simulated time in seconds that counts as an instant."""
 FIRST_EVENTS, FIRST_ROUNDS, LAST_EVENTS = 2**17, 3, 2**20
@@ -40,7 +41,7 @@ class Watch:
         self._ends = list(_ends(scenario))
         self._passed = 0, 0, 0.0  # events, rounds and simulated time when time last passed
         self._next_scan_s = LONG_S
-        self._at_once = MAX_AT_ONCE + MAX_AT_ONCE_EACH * len(network.users)
+        self._at_once = MAX_AT_ONCE + MAX_AT_ONCE_EACH * min(len(network.users), AT_ONCE)
 
     def look(self) -> None:
         """Look at the run after BETWEEN_LOOKS further events.

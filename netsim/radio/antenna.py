@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import acos, cos, degrees, log10, pi, radians, remainder, sin, sqrt
 from typing import Annotated, Protocol
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Gt, Interval
 
 from netsim.units import MAX_DB, Decibels
 
@@ -59,7 +59,7 @@ class ThreeSectors:
     """3 dB beamwidth of an element in degrees, horizontal and vertical (table 7.3-1: 65)."""
     min_db: Annotated[float, Interval(gt=0, le=MAX_DB)] = 30.0
     """Maximum attenuation of an element's pattern in dB, to the sides and behind (table 7.3-1: 30)."""
-    elements: Annotated[int, Ge(1)] = 1
+    elements: Annotated[int, Interval(ge=1, le=1024)] = 1
     """Number of elements in the column, half a wavelength apart; n elements add 10 log10 n dB in their main direction
     (table 7.8-1: 10)."""
     electrical_downtilt_deg: Annotated[float, Interval(ge=-90, le=90)] = 0.0

@@ -34,7 +34,8 @@ def written(run: Path) -> bool:
 def endless(study: Path) -> Path:
     """A point that ends, and one that goes on for ever, on another band."""
     file = study.parent / "endless.yaml"
-    file.write_text(f"base: small.yaml\nlist:\n- {{}}\n- {{label: long, learning.stop.rounds: {10**9}, {BANDS}: 1}}\n")
+    long = f"learning.stop.rounds: {10**9}, limits.events: 1.0e+15, {BANDS}: 1"
+    file.write_text(f"base: small.yaml\nlist:\n- {{}}\n- {{label: long, {long}}}\n")
     return file
 
 
