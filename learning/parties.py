@@ -226,18 +226,28 @@ class User:
             )
         return drawn
 
+    def rates_bps(self) -> tuple[float, float]:
+        """Rates of the uplink and the downlink in bit/s if the user has the whole band.
+
+        They are Shannon's with the gain averaged over fading.
+        """
+        return _rate_bps(self.node.uplink), _rate_bps(self.node.downlink)
+
     def call_s(
-        self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float, *, radio: bool = True
+        self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float, rates_bps: tuple[float, float]
     ) -> tuple[float, float]:
         """Expected delay in s of a call of a site if radio, lines and processor are idle, and the work's part of it.
 
-        The radio has the whole band, at Shannon's rate with the gain averaged over fading; without `radio` the call is
-        made at the user's station. A site on another user's device is taken to be at that user's station.
+        Args:
+            site: the site; one on another user's device is taken to be at that user's station.
+            bits_up: size of the message.
+            plan: the work.
+            bits_down: size of the answer.
+            rates_bps: rates of the radio links, as `rates_bps` of the user; inf for a call from its station.
         """
         work_s = self.wire.work_s(site.node, plan)
         if site.node.is_on(self.node):
             return work_s, work_s
-        rates_bps = (_rate_bps(self.node.uplink), _rate_bps(self.node.downlink)) if radio else (inf, inf)
         radio_s = bits_up / rates_bps[0] + bits_down / rates_bps[1]
         lines_s = self.node.backhaul_s(site.node, bits_up) + self.node.backhaul_s(site.node, bits_down)
         return radio_s + lines_s + work_s, work_s

@@ -40,6 +40,7 @@ from learning.protocols.caller import KIND, StationCaller, UserCaller
 from learning.protocols.expert_layer import ExpertLayer, RoutedTokens
 from learning.protocols.join import join
 from learning.routing import Layer, Routing
+from learning.steps import Parameters
 from learning.world import World
 
 
@@ -188,7 +189,7 @@ class Pass:
         """The last stage, with the head; returns logits and the best class or token."""
         staged, caches = self.model.staged, self.request.caches
         logits, best, caches[-1] = yield from self.user.do(
-            answer, staged.stages[-1], staged.trunks[-1], inputs, caches[-1], kind="head"
+            answer, staged.stages[-1], self._value(staged.trunks[-1]), inputs, caches[-1], kind="head"
         )
         self._end()
         return logits, best
@@ -197,7 +198,7 @@ class Pass:
         """The last stage without the head: its dense layers, if any, keep keys and values for later tokens."""
         staged, caches = self.model.staged, self.request.caches
         if staged.dense is not None:
-            stage = staged.dense, staged.dense_weights
+            stage = staged.dense, self._value(staged.dense_weights)
             caches[-1] = yield from self.user.do(extended, *stage, inputs, caches[-1], kind="trunk")
         self._end()
 
@@ -223,12 +224,12 @@ class Pass:
         stage, cache, gating = staged.stages[number], caches[number], self._gating(number, inputs, server)
         if server is None:
             residual, hidden, ids, weights, caches[number] = yield from user.do(
-                trunk, stage, staged.trunks[number], inputs, cache, *gating, kind="trunk"
+                trunk, stage, self._value(staged.trunks[number]), inputs, cache, *gating, kind="trunk"
             )
             self._ended(number)
         else:
             residual, hidden, caches[number] = yield from user.do(
-                attended, stage, staged.attended[number], inputs, cache, kind="trunk"
+                attended, stage, self._value(staged.attended[number]), inputs, cache, kind="trunk"
             )
             self._ended(number)
             yield from user.node.send(server.node, self._bits(number, hidden), KIND)
@@ -250,6 +251,9 @@ class Pass:
             self.timeline.downlink(self.env.now)
         return sums
 
+    def _value(self, weights: Parameters) -> Deferred[Parameters]:
+        return self.model.staged.value(self.model.world.executor, weights)
+
     def _bits(self, number: int, hidden: Deferred[Tensor]) -> int:
         """Size of a message with all tokens of the pass."""
         (leaf,) = specification(hidden).leaves
@@ -263,7 +267,7 @@ class Pass:
             return ()
         if not gating.uses_delays:
             return (gating,)
-        given = staged.stages[number], staged.trunks[number], inputs, self.request.caches[number]
+        given = staged.stages[number], self._value(staged.trunks[number]), inputs, self.request.caches[number]
         tokens = self.model.world.executor.plan(trunk, *given).profile.outputs[1].tree
         caller = UserCaller(self.user) if server is None else StationCaller(self.user, server)
         return gating, layer.delays_s(caller, tokens[:, :1])

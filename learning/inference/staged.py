@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from learning.executor.base import Counterparts
+from learning.dispatch.pairs import renamed
+from learning.executor.base import Counterparts, Executor
+from learning.executor.deferred import Deferred
 from learning.models import Segment
 from learning.models.stage import experts_of, parameters, stages
 from learning.steps import Parameters
@@ -35,6 +37,13 @@ class StagedModel:
         """Weights of the gate of each layer with experts."""
         self.shared = [_within(weights, f"{mixture}shared.") for mixture in mixtures]
         """Weights of the shared experts of each layer; empty if there are none."""
+        self._values: dict[int, Deferred[Parameters]] = {}
+
+    def value(self, executor: Executor, weights: Parameters) -> Deferred[Parameters]:
+        """One of the sets of weights above as one deferred value, by whose form as a whole operations are planned."""
+        if id(weights) not in self._values:
+            self._values[id(weights)] = executor.submit(renamed, weights, tuple(weights))
+        return self._values[id(weights)]
 
 
 def check_charge(model: Segment, charge: Counterparts | None) -> None:

@@ -8,9 +8,9 @@ station, those between its server and a site cross the backhaul alone; experts o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
-from learning.executor.base import OperationPlan
 from learning.parties import Server, User
 from learning.ports import Timed
 
@@ -38,8 +38,8 @@ class Caller(Protocol):
         """Receive the answer of a site."""
         ...
 
-    def call_s(self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float) -> tuple[float, float]:
-        """Expected delay in s of a call of a site if nothing else is under way, and the work's part of it."""
+    def rates_bps(self) -> tuple[float, float]:
+        """Expected rates in bit/s of the radio links to the station and back, as in `User.call_s`."""
         ...
 
 
@@ -58,8 +58,8 @@ class UserCaller:
     def receive(self, site: Server, bits: float) -> Timed:
         return site.node.send(self.user.node, bits, KIND)
 
-    def call_s(self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float) -> tuple[float, float]:
-        return self.user.call_s(site, bits_up, plan, bits_down)
+    def rates_bps(self) -> tuple[float, float]:
+        return self.user.rates_bps()
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ class StationCaller:
     def receive(self, site: Server, bits: float) -> Timed:
         return site.node.forward(self.server.node, bits, KIND, [self.user.number])
 
-    def call_s(self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float) -> tuple[float, float]:
-        return self.user.call_s(site, bits_up, plan, bits_down, radio=False)
+    def rates_bps(self) -> tuple[float, float]:
+        return inf, inf

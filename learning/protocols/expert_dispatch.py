@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Annotated, NamedTuple
 
@@ -113,11 +112,10 @@ class Dispatch:
 
         `waited` says that the call has waited for a fetch.
         """
-        holders = {each: self.sites.holders(self.user, each) for each in works}
+        holders = self.sites.holders_of(self.user, works)
         free = {each: those for each, those in holders.items() if those and self._at.get(each) not in those}
         if free:
-            delays_s = partial(self._delays_s, works, calls)
-            self._at |= self.sites.select(self.user, free, self.policy.selection, delays_s)
+            self._at |= self.sites.select(self.user, free, self.policy.selection, self._delays_s(works, calls))
         groups: dict[Server, list[ExpertWork]] = {}
         for expert, those in holders.items():
             if those:
@@ -142,13 +140,22 @@ class Dispatch:
         self.completed.append(call)
         return set(experts)
 
-    def _delays_s(
-        self, works: Mapping[int, ExpertWork], calls: _Calls, expert: int, site: Server
-    ) -> tuple[float, float]:
-        """Expected delay of a call of an expert alone, and the part of it that is work."""
-        work = works[expert]
-        bits_up, bits_down = calls.exchange(work.pairs, work.pairs)
-        return self.caller.call_s(site, bits_up, work.plan, bits_down)
+    def _delays_s(self, works: Mapping[int, ExpertWork], calls: _Calls) -> Callable[[int, Server], tuple[float, float]]:
+        """Returns the expected delay of a call of an expert alone, now, and the part of it that is work.
+
+        They depend on the site and the number of the expert's tokens alone.
+        """
+        known: dict[tuple[Server, int], tuple[float, float]] = {}
+        rates_bps = self.caller.rates_bps()
+
+        def delays_s(expert: int, site: Server) -> tuple[float, float]:
+            work = works[expert]
+            if (site, work.pairs) not in known:
+                bits_up, bits_down = calls.exchange(work.pairs, work.pairs)
+                known[site, work.pairs] = self.user.call_s(site, bits_up, work.plan, bits_down, rates_bps)
+            return known[site, work.pairs]
+
+        return delays_s
 
 
 class _Calls(NamedTuple):

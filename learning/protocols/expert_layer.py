@@ -117,7 +117,8 @@ class ExpertLayer:
 
     def replaced(self, user: User, missing: Sequence[int], like: Tokens) -> dict[int, int] | None:
         """What the policy puts in place of missing experts, as in `Miss.replaced`; `like` has the shape of tokens."""
-        held = [each for each in range(len(self.experts)) if self.sites.hits(self.sites.holders(user, each))]
+        holders = self.sites.holders_of(user, range(len(self.experts)))
+        held = [each for each, sites in holders.items() if self.sites.hits(sites)]
         tokens, executor = self.policy.miss.probe_tokens, self.world.executor
         if tokens > 0 and executor.computes and self._similarity is None:
             (leaf,) = specification(like).leaves
@@ -181,11 +182,11 @@ class ExpertLayer:
 
         It is infinite where no available site holds the expert. `token` has the shape of the token, (1, 1, width).
         """
-        delays, (up, down) = [], self.forward_bits(token, 1, 1, weighted=True)
-        for expert in range(len(self.experts)):
+        delays, (up, down), rates_bps = [], self.forward_bits(token, 1, 1, weighted=True), caller.rates_bps()
+        for expert, holders in self.sites.holders_of(caller.user, range(len(self.experts))).items():
             plan = self.work(steps.front, expert, 1, token).plan
-            holders = self.sites.holders(caller.user, expert)
-            delays.append(min((caller.call_s(site, up, plan, down)[0] for site in holders), default=inf))
+            calls_s = (caller.user.call_s(site, up, plan, down, rates_bps)[0] for site in holders)
+            delays.append(min(calls_s, default=inf))
         return torch.tensor(delays, dtype=token.dtype)
 
     def add(self, user: User, expert: int, gradients: steps.Weights) -> None:
@@ -279,7 +280,8 @@ class RoutedTokens:
         Returns the experts whose calls are to wait for a fetch.
         """
         sites, policy = self.layer.sites, self.layer.policy.miss
-        missing = [each for each in self.pairs.of_experts if not sites.hits(sites.holders(self.user, each))]
+        holders = sites.holders_of(self.user, self.pairs.of_experts)
+        missing = [each for each, those in holders.items() if not sites.hits(those)]
         if not missing:
             return {}
         for expert in missing:

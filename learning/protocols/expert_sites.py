@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import simpy
@@ -24,6 +24,7 @@ class ExpertSites:
     ) -> None:
         """The sites of the layer number `layer`; `sites` and `cache` as in `ExpertLayer`."""
         self.world, self.layer, self.sites, self.cache = world, layer, sites, cache
+        self._places: dict[User, list[Server]] = {}
         self._fetches: dict[tuple[Server, int], simpy.Process] = {}
         self._selections: Counter[User] = Counter()
 
@@ -34,11 +35,19 @@ class ExpertSites:
 
     def places(self, user: User) -> list[Server]:
         """The sites at which a user may call experts: its own device, and those that all users may call."""
-        return list(dict.fromkeys([self.world.device(user), *self.sites]))
+        if user not in self._places:
+            self._places[user] = list(dict.fromkeys([self.world.device(user), *self.sites]))
+        return self._places[user]
 
     def holders(self, user: User, expert: int) -> list[Server]:
         """Those of `places` that are available and hold an expert."""
-        return [site for site in self.places(user) if site.holds(Expert(self.layer, expert))]
+        return self.holders_of(user, [expert])[expert]
+
+    def holders_of(self, user: User, experts: Iterable[int]) -> dict[int, list[Server]]:
+        """`holders` of several experts, by the number of the expert."""
+        present = [(site, site.node.storage) for site in self.places(user) if not site.node.away]
+        names = {expert: Expert(self.layer, expert) for expert in experts}
+        return {each: [site for site, storage in present if storage.holds(name)] for each, name in names.items()}
 
     def hits(self, holders: Sequence[Server]) -> bool:
         """Whether another site than the origin is among the holders of an expert."""

@@ -84,6 +84,8 @@ class Routing(ABC):
             ValueError: the distribution does not fit the number of experts.
         """
         drawn = self.fresh(streams, tokens, per_token, experts, *entity, layer=layer)
+        if not self.reuse:
+            return drawn
         reused = streams.generator("reused experts", *entity).random(tokens) < self.reuse
         source = np.where(reused, 0, np.arange(tokens))  # token 0 has no previous one
         return drawn[np.maximum.accumulate(source)]

@@ -162,7 +162,8 @@ def test_a_pass_with_the_gate_at_the_station_takes_what_the_formulas_say(
     assert set(gates.node) == {"server0"}
     assert (gates.flops == PROMPT * 2 * D * EXPERTS).all()
     user, sites, free = told.world.users[0], told.world.sites, told.world.executor.plan(torch.clone, torch.zeros(1))
-    expected_s, _ = StationCaller(user, sites["server0"]).call_s(sites[cloud], call, free, hidden)
+    rates_bps = StationCaller(user, sites["server0"]).rates_bps()
+    expected_s, _ = user.call_s(sites[cloud], call, free, hidden, rates_bps)
     assert expected_s == pytest.approx(line(call) + line(hidden))
 
 

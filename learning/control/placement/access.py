@@ -51,9 +51,13 @@ def access_s(users: Sequence[User], site: Server, call: TokenCall) -> Floats:
     Returns:
         (users,): time in s.
     """
-    return np.array([user.call_s(site, call.up_bits, call.plan, call.down_bits)[0] for user in users])
+    return np.array([_call_s(user, site, call)[0] for user in users])
 
 
 def work_s(users: Sequence[User], site: Server, call: TokenCall) -> float:
     """Time in s for which a call occupies a site."""
-    return users[0].call_s(site, call.up_bits, call.plan, call.down_bits)[1]
+    return _call_s(users[0], site, call)[1]
+
+
+def _call_s(user: User, site: Server, call: TokenCall) -> tuple[float, float]:
+    return user.call_s(site, call.up_bits, call.plan, call.down_bits, user.rates_bps())
