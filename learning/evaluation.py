@@ -16,7 +16,7 @@ from learning.data import Dataset, Inputs, Rows, rows
 from learning.deployed import Deployed, Deployment
 from learning.executor import Executor
 from learning.executor.deferred import specification
-from learning.ports import Journal
+from learning.journal import Journal
 
 CHUNK = 500
 """Test samples in one operation."""

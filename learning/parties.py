@@ -22,7 +22,8 @@ from learning.executor import Executor
 from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
-from learning.ports import NO_WEIGHTS, Channel, Journal, Process, ServerNode, Stay, Streams, Timed, UserNode
+from learning.journal import Journal
+from learning.ports import NO_WEIGHTS, Channel, Process, ServerNode, Stay, Streams, Timed, UserNode
 
 Message: TypeAlias = (
     "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"

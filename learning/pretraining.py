@@ -13,9 +13,10 @@ from learning import steps
 from learning.data import Batches, Dataset, DatasetLoader
 from learning.evaluation import Evaluator
 from learning.executor import Executor
+from learning.journal import Journal
 from learning.models import Segment
 from learning.optimisers import Adam, Optimiser
-from learning.ports import Journal, Streams
+from learning.ports import Streams
 
 STEPS_TOGETHER = 5
 """Training steps that are submitted as one operation."""

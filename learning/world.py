@@ -17,13 +17,14 @@ from learning.data import Dataset
 from learning.deployed import Deployed, Deployment
 from learning.evaluation import Evaluator, Path
 from learning.executor import Executor
+from learning.journal import Journal
 from learning.models import Multimodal, Segment
 from learning.optimisers import Optimiser
 from learning.participation import Candidates, Participation, Sampling
 from learning.parties import Server, User
 from learning.placement import SERVER, USER, default_placement, named_parts, placed
 from learning.policies import Policy, check
-from learning.ports import Journal, Process, Streams
+from learning.ports import Process, Streams
 from learning.pretraining import Pretrainer
 from learning.steps import Weights
 from learning.stop import Stop
@@ -226,10 +227,11 @@ class World:
         keys = self.participation.keys(candidates, number, before, self.streams)
         return [among[place] for place in np.argsort(keys, kind="stable")[:count] if keys[place] < inf]
 
-    def rounds(self) -> Iterator[int]:
+    def rounds(self, *, periods: bool = False) -> Iterator[int]:
         """Iterate over the numbers of rounds until a stop criterion holds; the body of the loop is one round.
 
-        Criteria are checked when a round has ended, so a run ends with a whole round.
+        Criteria are checked when a round has ended, so a run ends with a whole round. With `periods` a round is a
+        reporting period, which ends by the clock, and no chain of work has determined its end: it has no critical path.
         """
         if self.pretrainer is not None and self.executor.computes:
             self.pretrainer.evaluate(self.executor, self.journal, self._trained)
@@ -241,7 +243,7 @@ class World:
             self._measures = ()
             yield number
             present, asked = self._presence
-            self.journal.end_round(present, asked - present, self._staleness)
+            self.journal.end_round(present, asked - present, self._staleness, critical_path=not periods)
             number += 1
             self._evaluate_if_due(number)
             self.executor.settle()

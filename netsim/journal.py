@@ -83,13 +83,16 @@ class Journal:
         """Begin the local round `number` of a user, independently of other users; rows still belong to rounds."""
         self._local_rounds[user] = number
 
-    def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
+    def end_round(
+        self, participants: int, dropped: int, staleness_mean: float = 0.0, *, critical_path: bool = True
+    ) -> None:
         """End the open round: write its row, its critical path, and each user's energy since the previous round's end.
 
         Args:
             participants: number of users whose work was used.
             dropped: number of selected users whose work was not used.
             staleness_mean: mean staleness of the updates used, in rounds.
+            critical_path: whether to write the critical path.
 
         Raises:
             RuntimeError: no round is open.
@@ -97,7 +100,8 @@ class Journal:
         if not self._open:
             raise RuntimeError("a round ends that has not begun")
         start_s, end_s = self._start_s, self.env.now
-        self._write_critical_path(start_s, end_s)
+        if critical_path:
+            self._write_critical_path(start_s, end_s)
         row = RoundRow(
             round=self.round,
             start_s=start_s,

@@ -95,7 +95,9 @@ class FakeJournal:
     def begin_round(self, number: int) -> None:
         self.round = number
 
-    def end_round(self, participants: int, dropped: int, staleness_mean: float = 0.0) -> None:
+    def end_round(
+        self, participants: int, dropped: int, staleness_mean: float = 0.0, *, critical_path: bool = True
+    ) -> None:
         self.rounds.append((self.round, participants, dropped))
         self.staleness.append(staleness_mean)
 

@@ -149,7 +149,7 @@ def _weaknesses(rows: Sequence[Contrast], outcomes: Outcomes, goal: Goal) -> Ite
         yield from _unpaired(arm, outcomes[arm].keys() - outcomes[first].keys(), first)
         yield from _unpaired(first, outcomes[first].keys() - outcomes[arm].keys(), arm)
     for arm, seeds in outcomes.items():
-        unknown = [seed for seed, found in seeds.items() if "final_value" not in found]
+        unknown = [seed for seed, found in seeds.items() if not found.keys() & {"final_value", "answer_value"}]
         if unknown:
             yield f"{arm} has no {goal.metric} on {goal.split} with seed {listed(unknown)}"
     few = {row.arm: row.pairs for row in rows if row.reference and row.pairs < MIN_VALUES}

@@ -12,6 +12,10 @@ import pandas as pd
 
 from analysis import measures
 from analysis.run import Run
+from analysis.totals import total
+
+ANSWERS = "answers"
+"""Split of the evaluations of answers to requests."""
 
 
 class Outcome(NamedTuple):
@@ -74,6 +78,29 @@ MEASURES = {
         "has a 95th percentile of round latency {amount} lower",
         "has a 95th percentile of round latency {amount} higher",
     ),
+    "answer_value": Measure(
+        "{metric} of answers",
+        "",
+        "has {amount} lower {metric} of answers",
+        "has {amount} higher {metric} of answers",
+        False,
+    ),
+    "request_mean_s": Measure(
+        "mean latency of served requests", "s", "serves requests {amount} faster", "serves requests {amount} slower"
+    ),
+    "request_p95_s": Measure(
+        "95th percentile of the latency of served requests",
+        "s",
+        "has a 95th percentile of latency of requests {amount} lower",
+        "has a 95th percentile of latency of requests {amount} higher",
+    ),
+    "served_share": Measure(
+        "share of requests served",
+        "",
+        "serves {amount} less of all requests",
+        "serves {amount} more of all requests",
+        False,
+    ),
 }
 """Measures by which runs are compared, by name, in the order of the tables."""
 
@@ -86,7 +113,7 @@ def observe(run: Run, goal: Goal) -> dict[str, Outcome]:
     Raises:
         NotRecorded: the run evaluated other metrics, but not that of the goal.
     """
-    return {**_learning(run, goal), **_latency(run)}
+    return {**_learning(run, goal), **_latency(run), **_requests(run, goal)}
 
 
 def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
@@ -118,7 +145,7 @@ def _reached_value(value: float, goal: Goal) -> Outcome:
 
 
 def _latency(run: Run) -> dict[str, Outcome]:
-    if "rounds" not in run.tables or run.rounds.empty:
+    if "rounds" not in run.tables or run.rounds.empty or answers_alone(run):
         return {}
     latency = run.round_latency()
     return {
@@ -127,13 +154,35 @@ def _latency(run: Run) -> dict[str, Outcome]:
     }
 
 
+def _requests(run: Run, goal: Goal) -> dict[str, Outcome]:
+    if "requests" not in run.tables or run.requests.empty:
+        return {}
+    found = {name: total(run, name) for name in ("request_mean_s", "request_p95_s", "served_share")}
+    evaluations = run.evaluations if "evaluations" in run.tables else pd.DataFrame(columns=["split", "metric"])
+    answers = evaluations[(evaluations["split"] == ANSWERS) & (evaluations["metric"] == goal.metric)]
+    if not answers.empty:
+        found["answer_value"] = float(np.average(answers["value"], weights=answers["samples"]))
+    return {name: Outcome(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def answers_alone(run: Run) -> bool:
+    """Return whether the run evaluated answers to requests, and no model that it trained.
+
+    Its rounds are reporting periods, whose length says nothing.
+    """
+    splits = set(run.evaluations["split"]) if "evaluations" in run.tables else set()
+    return ANSWERS in splits and splits <= {ANSWERS, "pretraining"}
+
+
 def values(run: Run, goal: Goal) -> pd.DataFrame:
-    """Return the evaluations of the goal's metric in order of time, with NaN and infinity; none for a dry run.
+    """Return the evaluations of the goal's metric in order of time, with NaN and infinity.
+
+    There are none for a dry run, and for one that answered requests alone.
 
     Raises:
         NotRecorded: the run evaluated other metrics, but not that of the goal.
     """
-    if "evaluations" not in run.tables or run.evaluations.empty:
+    if "evaluations" not in run.tables or run.evaluations.empty or answers_alone(run):
         return pd.DataFrame(columns=["time_s", "value"])
     history = measures.metric_history(run.evaluations, goal.metric, goal.split)
     return history if measures.has_values(run.evaluations) else history.iloc[:0]

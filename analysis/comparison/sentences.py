@@ -61,10 +61,15 @@ def shown(row: Contrast, goal: Goal) -> Shown:
     a multiple of its unit."""
     if MEASURES[row.measure].relative and math.isfinite(row.relative):
         return Shown(100 * row.relative, 100 * row.relative_low, 100 * row.relative_high, "%")
-    if row.measure == "final_value" and goal.metric == "accuracy":
+    if percentages(row.measure, goal):
         return Shown(100 * row.difference, 100 * row.low, 100 * row.high, " percentage points")
     size, symbol = scale(abs(row.difference), row.unit) if row.unit else (1.0, "")
     return Shown(row.difference / size, row.low / size, row.high / size, f" {symbol}".rstrip())
+
+
+def percentages(measure: str, goal: Goal) -> bool:
+    """Return whether values of a measure are shown in percent, and differences in percentage points."""
+    return measure == "served_share" or (measure in ("final_value", "answer_value") and goal.metric == "accuracy")
 
 
 def _claim(row: Contrast, goal: Goal, confidence: float) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.comparison.contrast import Contrast
 from analysis.comparison.outcomes import Goal
-from analysis.comparison.sentences import shown, targeted, title
+from analysis.comparison.sentences import percentages, shown, targeted, title
 from analysis.style import number, scale
 
 DASH = "–"
@@ -56,7 +56,7 @@ def unit(rows: Sequence[Contrast], goal: Goal) -> tuple[float, str]:
     """Return size and symbol of the unit in which the means of one measure are shown."""
     if rows[0].unit:
         return scale(max((row.mean for row in rows if math.isfinite(row.mean)), default=0.0), rows[0].unit)
-    return (0.01, "%") if goal.metric == "accuracy" else (1.0, "")
+    return (0.01, "%") if percentages(rows[0].measure, goal) else (1.0, "")
 
 
 def capital(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
+from learning.journal import Journal
 from learning.parties import User
-from learning.ports import Journal
 
 
 def record(journal: Journal, user: User | None, decisions: Mapping[str, float]) -> None:

@@ -29,6 +29,7 @@ from learning.inference.staged import StagedModel, check_charge
 from learning.models import Experts, Segment
 from learning.models.stage import experts_of
 from learning.parties import Server, User
+from learning.policies import WaitForAll
 from learning.ports import Process
 from learning.protocols.expert_dispatch import DispatchPolicy
 from learning.protocols.expert_layer import ExpertLayer
@@ -93,7 +94,7 @@ class MoeInference(Scheme):
         model, answers = self.distributed(world, weights), Answers(world)
         placing.place(model, self.placement, world.sites[self.cloud], weights, self._tokens(world))
         world.answer_by(partial(self.service, model, answers))
-        for number in world.rounds():
+        for number in world.rounds(periods=True):
             yield world.instant(world.env.now + self.period_s)
             answers.report(number)
 
@@ -144,6 +145,11 @@ class MoeInference(Scheme):
         if world.stop.accuracy is not None:
             raise ValueError(
                 "learning.stop.accuracy is never reached, as nothing is trained; stop after rounds or time_s"
+            )
+        if not isinstance(world.policy, WaitForAll):
+            raise ValueError(
+                "learning.policy has no effect, as no round waits for users; leave it out, and limit a layer's wait by "
+                "deadline_s"
             )
         if self.miss.waits and world.nearest is None:
             raise ValueError("miss wait needs a cache; give compute.edge_servers, and let learning.servers be nearest")

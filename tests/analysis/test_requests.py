@@ -1,5 +1,6 @@
 """Requests in reports and measures: outcomes counted, latencies of the served ones alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 import analysis
 from analysis import measures, report
 from analysis.totals import total
+from learning.schemes.moe_inference import MoeInference
+from moe_cells import Cell
+from netsim.traffic import PeriodicArrivals
+from netsim.values import ConstantPerUser
 from scenarios import load, simulate
 
 SCENARIO = """
@@ -73,3 +78,21 @@ def test_the_report_of_requests_alone(run: analysis.Run, tmp_path: Path) -> None
     assert html.count('class="plot"') == 1
     assert "Timed out" in html
     assert "No round of this run" not in html
+
+
+def test_runs_that_answer_requests_are_compared_by_their_answers(tmp_path: Path) -> None:
+    """Their periods are no rounds of learning: no cost to a target, and no round latency."""
+    cell = Cell(arrivals=PeriodicArrivals(ConstantPerUser(0.5)), duration_s=2.0, learning_s=2.0)
+    for name, scheme in {"cloud": MoeInference(), "near": MoeInference(cloud="near")}.items():
+        simulate(replace(cell.scenario(scheme), name=name), tmp_path / name)
+    found = analysis.compare([tmp_path / "cloud", tmp_path / "near"])
+    assert list(found.table.measure.unique()) == ["answer_value", "request_mean_s", "request_p95_s", "served_share"]
+    rows = found.table.set_index(["measure", "arm"])
+    for name in ("cloud", "near"):
+        own = analysis.load(tmp_path / name)
+        assert rows["mean"]["request_p95_s", name] == total(own, "request_p95_s")
+        assert (len(own.rounds), len(own.critical_path)) == (1, 0)
+        assert rows["mean"]["answer_value", name] == pytest.approx(total(own, "answer_accuracy"))
+    text = str(found)
+    assert "near serves requests" in text
+    assert "has no accuracy on test" not in text

@@ -14,6 +14,7 @@ from expert_cells import GAIN, NOISE_W_PER_HZ
 from learning.control.placement.controller import CloudOnly
 from learning.dispatch import ChannelAware, FromCloud
 from learning.models import Experts, Gpt
+from learning.policies import FirstK, Policy, WaitForAll
 from learning.protocols.caller import StationCaller
 from learning.schemes.moe_inference import MoeInference
 from moe_cells import SITES, WORDS, Cell, Held, Told, asked
@@ -38,11 +39,12 @@ class EdgeCell(Cell):
 
     model: Any = TEXTS
     texts: bool = True
+    policy: Policy = WaitForAll()
 
     def scenario(self, scheme: MoeInference) -> Scenario:
         plain = super().scenario(scheme)
         compute = replace(plain.compute, edge_servers=EdgeServersDescription(1e7))
-        return replace(plain, compute=compute, learning=replace(plain.learning, servers="nearest"))
+        return replace(plain, compute=compute, learning=replace(plain.learning, servers="nearest", policy=self.policy))
 
 
 ONCE: dict[str, Any] = {"prompt_tokens": PROMPT, "miss": FromCloud(fetch=False)}
@@ -176,6 +178,7 @@ def test_a_pass_with_the_gate_at_the_station_takes_what_the_formulas_say(
             MoeInference(gate="station", placement=CloudOnly(device_share=0.5)),
             "let placement.device_share be 0",
         ),
+        (EdgeCell(policy=FirstK(1)), MoeInference(), "learning.policy has no effect"),
         (Cell(), MoeInference(inflight_tokens=2), "samples are no texts; leave out prompt_tokens, inflight_tokens"),
     ],
 )
