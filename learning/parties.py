@@ -6,7 +6,7 @@ They alone ask what a job or a message costs, by the shapes that are charged.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from math import inf, log2
+from math import inf
 from typing import Any, TypeAlias, TypeVar, overload
 
 import simpy
@@ -23,7 +23,7 @@ from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
 from learning.journal import Journal
-from learning.ports import NO_WEIGHTS, Channel, Process, ServerNode, Stay, Streams, Timed, UserNode
+from learning.ports import NO_WEIGHTS, Process, ServerNode, Stay, Streams, Timed, UserNode
 
 Message: TypeAlias = (
     "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
@@ -227,43 +227,11 @@ class User:
             )
         return drawn
 
-    def rates_bps(self) -> tuple[float, float]:
-        """Rates of the uplink and the downlink in bit/s if the user has the whole band.
-
-        They are Shannon's with the gain averaged over fading.
-        """
-        return _rate_bps(self.node.uplink), _rate_bps(self.node.downlink)
-
-    def call_s(
-        self, site: Server, bits_up: float, plan: OperationPlan, bits_down: float, rates_bps: tuple[float, float]
-    ) -> tuple[float, float]:
-        """Expected delay in s of a call of a site if radio, lines and processor are idle, and the work's part of it.
-
-        Args:
-            site: the site; one on another user's device is taken to be at that user's station.
-            bits_up: size of the message.
-            plan: the work.
-            bits_down: size of the answer.
-            rates_bps: rates of the radio links, as `rates_bps` of the user; inf for a call from its station.
-        """
-        work_s = self.wire.work_s(site.node, plan)
-        if site.node.is_on(self.node):
-            return work_s, work_s
-        radio_s = bits_up / rates_bps[0] + bits_down / rates_bps[1]
-        lines_s = self.node.backhaul_s(site.node, bits_up) + self.node.backhaul_s(site.node, bits_down)
-        return radio_s + lines_s + work_s, work_s
-
     def __hash__(self) -> int:
         return self.number
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-
-def _rate_bps(channel: Channel) -> float:
-    """Shannon's rate of one direction of a radio link that has the whole band."""
-    bandwidth_hz = channel.bandwidth_hz
-    return bandwidth_hz * log2(1 + channel.max_power_w * channel.gain_over_noise_hz_per_w / bandwidth_hz)
 
 
 class Server:

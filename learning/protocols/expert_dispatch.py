@@ -14,7 +14,7 @@ from learning.dispatch import FromCloud, Gating, Miss, Nearest, SiteSelection, T
 from learning.dispatch.pairs import Pairs
 from learning.parties import Server
 from learning.ports import Process
-from learning.protocols.caller import Caller
+from learning.protocols.caller import Caller, call_s
 from learning.protocols.expert_sites import ExpertSites
 from learning.protocols.experts import CallMessages, Exchange, ExpertWork, SiteCall
 from learning.protocols.join import join, join_until
@@ -152,7 +152,7 @@ class Dispatch:
             work = works[expert]
             if (site, work.pairs) not in known:
                 bits_up, bits_down = calls.exchange(work.pairs, work.pairs)
-                known[site, work.pairs] = self.user.call_s(site, bits_up, work.plan, bits_down, rates_bps)
+                known[site, work.pairs] = call_s(self.user, site, bits_up, work.plan, bits_down, rates_bps)
             return known[site, work.pairs]
 
         return delays_s

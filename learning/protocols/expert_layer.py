@@ -31,7 +31,7 @@ from learning.executor.deferred import Deferred, Operation, Value, specification
 from learning.expert_parameters import Expert
 from learning.parties import Server, User
 from learning.ports import Process
-from learning.protocols.caller import Caller, StationCaller, UserCaller
+from learning.protocols.caller import Caller, StationCaller, UserCaller, call_s
 from learning.protocols.expert_dispatch import Dispatch, DispatchPolicy
 from learning.protocols.expert_sites import ExpertSites
 from learning.protocols.experts import Exchange, ExpertWork, SiteCall, Tokens, rows
@@ -185,7 +185,7 @@ class ExpertLayer:
         delays, (up, down), rates_bps = [], self.forward_bits(token, 1, 1, weighted=True), caller.rates_bps()
         for expert, holders in self.sites.holders_of(caller.user, range(len(self.experts))).items():
             plan = self.work(steps.front, expert, 1, token).plan
-            calls_s = (caller.user.call_s(site, up, plan, down, rates_bps)[0] for site in holders)
+            calls_s = (call_s(caller.user, site, up, plan, down, rates_bps)[0] for site in holders)
             delays.append(min(calls_s, default=inf))
         return torch.tensor(delays, dtype=token.dtype)
 

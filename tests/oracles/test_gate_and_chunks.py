@@ -15,7 +15,7 @@ from learning.control.placement.controller import CloudOnly
 from learning.dispatch import ChannelAware, FromCloud
 from learning.models import Experts, Gpt
 from learning.policies import FirstK, Policy, WaitForAll
-from learning.protocols.caller import StationCaller
+from learning.protocols.caller import StationCaller, call_s
 from learning.schemes.moe_inference import MoeInference
 from moe_cells import SITES, WORDS, Cell, Held, Told, asked
 from netsim.description import EdgeServersDescription, SiteDescription
@@ -165,7 +165,7 @@ def test_a_pass_with_the_gate_at_the_station_takes_what_the_formulas_say(
     assert (gates.flops == PROMPT * 2 * D * EXPERTS).all()
     user, sites, free = told.world.users[0], told.world.sites, told.world.executor.plan(torch.clone, torch.zeros(1))
     rates_bps = StationCaller(user, sites["server0"]).rates_bps()
-    expected_s, _ = user.call_s(sites[cloud], call, free, hidden, rates_bps)
+    expected_s, _ = call_s(user, sites[cloud], call, free, hidden, rates_bps)
     assert expected_s == pytest.approx(line(call) + line(hidden))
 
 

@@ -12,6 +12,7 @@ from learning import steps
 from learning.control.placement.problem import Floats
 from learning.executor.base import OperationPlan
 from learning.parties import Server, User
+from learning.protocols.caller import call_s, radio_bps
 from learning.protocols.expert_layer import ExpertLayer
 
 
@@ -60,4 +61,4 @@ def work_s(users: Sequence[User], site: Server, call: TokenCall) -> float:
 
 
 def _call_s(user: User, site: Server, call: TokenCall) -> tuple[float, float]:
-    return user.call_s(site, call.up_bits, call.plan, call.down_bits, user.rates_bps())
+    return call_s(user, site, call.up_bits, call.plan, call.down_bits, radio_bps(user))
