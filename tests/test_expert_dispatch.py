@@ -240,6 +240,17 @@ def test_substitutes_are_the_most_similar_experts_that_are_held() -> None:
     assert sum(row["pairs"] for row in rows if row["call"] is not None) == sum(pairs.values())
 
 
+def test_the_nearest_site_depends_on_how_many_tokens_an_expert_has() -> None:
+    """A token takes 51 ms at the slow edge, and more than 120 ms on its way to the cloud and back; five go there."""
+
+    def script(world: World) -> Process[None]:
+        layer = layer_of(world, {"edge": [0, 1], "cloud": ALL})
+        yield from passes(world, layer, world.users[0], torch.tensor([[0]] * 5 + [[1]]))
+
+    rows = calls(ran(script, Cell(sites={**SITES, "edge": SiteDescription(1e4, station=0)})))
+    assert dict(zip(rows.expert, rows.node, strict=True)) == {0: "cloud", 1: "edge"}
+
+
 @pytest.mark.parametrize("miss", [SkipMissing(), Substitute()], ids=repr)
 def test_where_nothing_is_missed_policies_for_misses_are_exact(miss: Miss) -> None:
     exact, _ = answers_of(DispatchPolicy(), {"edge": [], "cloud": ALL})
