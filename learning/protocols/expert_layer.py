@@ -71,7 +71,7 @@ class ExpertLayer:
         self.world, self.number, self.part, self.policy = world, number, part, policy
         self.sites = ExpertSites(world, number, sites, cache)
         self.experts = [JointPart(world, each, world.server_optimiser.init(each), part) for each in weights]
-        self._first = tuple(weights[0])
+        self._parameter_names = tuple(weights[0])
         self.names = layers * len(weights)
         """Number of experts of the model."""
         self._callers: list[set[User]] = [set() for _ in weights]
@@ -88,7 +88,9 @@ class ExpertLayer:
     def value(self, expert: int) -> Deferred[steps.Parameters]:
         """The weights of an expert, as calls are planned with them: one value, of the same form for all experts."""
         if expert not in self._values:
-            self._values[expert] = self.world.executor.submit(pairs.renamed, self.weights[expert], self._first)
+            self._values[expert] = self.world.executor.submit(
+                pairs.renamed, self.weights[expert], self._parameter_names
+            )
         return self._values[expert]
 
     def store(self, expert: int, site: Server) -> None:
@@ -107,7 +109,8 @@ class ExpertLayer:
 
         Args:
             user: the user.
-            chosen: the experts of each token, as in `routes`.
+            chosen: the experts of each token, (tokens,) or (tokens, top_k), integers that have been read; `NO_EXPERT`
+                is none.
             weights: the gate's weight of each of them, (tokens, top_k); None sums the outputs as they are.
             request: number of the user's request, for the table `expert_calls`; None in training.
             server: the server at the user's station, if it calls the experts; None is the user's device.
