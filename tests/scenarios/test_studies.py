@@ -92,6 +92,7 @@ POINTS = {
     "batteries": 24,
     "handover": 15,
     "hierarchy": 18,
+    "moe_large": 2,
     "moe_serving": 27,
     "recorded_drive": 25,
     "reuse": 15,
