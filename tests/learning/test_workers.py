@@ -10,11 +10,13 @@ import torch
 
 from fakes import one_thread, world
 from learning.executor import Batched
-from learning.executor.workers import Workers
+from learning.executor.workers import Workers, one_for_each_core
 from learning.models import LeNet, Mlp
 from learning.schemes import SFL, FedAvg
 from runs import TINY
 from scenarios import load, simulate
+from scenarios.build import build
+from scenarios.field_errors import FieldError
 
 pytestmark = pytest.mark.bits
 
@@ -130,6 +132,19 @@ def test_workers_end_with_the_process_that_started_them():
     while any(alive(child) for child in children) and time.monotonic() < until:
         time.sleep(0.01)
     assert not any(alive(child) for child in children)
+
+
+def test_auto_is_one_process_for_each_core_but_in_a_sweep(monkeypatch):
+    """A process of a sweep was itself started as one for a core; and a system may not fork."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2})
+    assert one_for_each_core() == 3
+    with monkeypatch.context() as patched:
+        patched.setattr("multiprocessing.parent_process", object)
+        assert one_for_each_core() == 1
+    monkeypatch.delattr("os.fork")
+    assert one_for_each_core() == 1
+    with pytest.raises(FieldError, match=r"learning\.workers.*2 is not possible: this system cannot fork processes"):
+        build(load(TINY, {"learning.workers": 2}))
 
 
 def alive(process):
