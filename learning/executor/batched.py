@@ -80,8 +80,8 @@ class Batched(LazyExecutor):
         """The results of each group: the last one is computed here, others by workers where these can."""
         *others, own = groups
         calls = [self._call(group) for group in others]
-        begun = [self._workers.begin(place, each.key, each.operands) for place, each in enumerate(calls)]
         try:
+            begun = [self._workers.begin(place, each.key, each.operands) for place, each in enumerate(calls)]
             here = self._results(own)
             found = [
                 self._workers.results(place, calls[place].key) if began else None for place, began in enumerate(begun)

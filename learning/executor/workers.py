@@ -76,7 +76,12 @@ class _Worker:
             self.operands.append(tensors[: len(operation.operands)])
             self.results.append(tensors[len(operation.operands) :])
         self.line, far = socket.socketpair()
-        self.process = os.fork()
+        try:
+            self.process = os.fork()
+        except OSError:
+            self.line.close()
+            far.close()
+            raise
         if not self.process:
             self._serve(far, [operation.kernels for operation in operations], [self, *others])
         far.close()
@@ -111,7 +116,7 @@ class Workers:
         self._numbers: dict[Hashable, int] = {}
         self._operations: list[_Operation] = []
         self._running: list[_Worker | None] = []
-        """By place; None for one that has died."""
+        """By place; None for one that has died, or could not be started."""
         self._outdated = False
         """Whether there are operations that those running do not know. They may be at work, and so they go on."""
 
@@ -136,7 +141,7 @@ class Workers:
             self.close()
             self._outdated = False
         while len(self._running) < self.count:
-            self._running.append(_Worker(self._operations, [each for each in self._running if each]))
+            self._running.append(self._started())
         worker = self._running[place]
         if worker is None:
             return False
@@ -167,6 +172,12 @@ class Workers:
             if worker is not None:
                 self._bury(place)
         self._running = []
+
+    def _started(self) -> _Worker | None:
+        """A new worker; None if the system has no memory or no process left for it."""
+        with suppress(OSError):
+            return _Worker(self._operations, [each for each in self._running if each])
+        return None
 
     def _bury(self, place: int) -> None:
         worker = self._running[place]

@@ -86,6 +86,18 @@ def test_the_work_of_a_worker_that_dies_is_done_again():
     executor.close()
 
 
+def test_without_a_process_left_all_is_done_here(monkeypatch):
+    def refused():
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr("os.fork", refused)
+    executor = Batched(processes=2)
+    for _ in range(2):
+        values = executor.value([executor.submit(doubled, torch.full((3,), float(each))) for each in range(4)])
+        assert [value[0].item() for value in values] == [0.0, 2.0, 4.0, 6.0]
+    assert executor.elsewhere == 0
+
+
 def test_after_an_interrupt_no_answer_is_mistaken_for_another(monkeypatch):
     executor = Batched(processes=2)
 
