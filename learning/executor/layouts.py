@@ -100,7 +100,7 @@ def _reduced(operator: Any, x: Tensor, *how: Any, **kwargs: Any) -> Layout:
 
 
 def _product(a: Tensor, b: Tensor) -> Layout | None:
-    fits = a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2] and a.dtype == b.dtype
+    fits = a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2]
     return _contiguous((*a.shape[:-1], b.shape[-1]), a.dtype) if fits else None
 
 

@@ -41,6 +41,7 @@ CALLS = {
     "fraction": (ATEN.mul.Tensor, (empty(3, dtype=torch.int64), 2.0)),
     "truth": (ATEN.mul.Tensor, (empty(3, dtype=torch.int64), True)),
     "list": (ATEN.cat.default, ([empty(2, 3), empty(4, 3)],)),
+    "images": (ATEN.cat.default, ([empty(2, 4, 5, 3).permute(0, 3, 1, 2)] * 2, 1)),
     "several": (ATEN.native_layer_norm.default, (empty(2, 5), [5], None, None, 1e-5)),
     "softmax": (ATEN._softmax.default, (empty(2, 5), -1, False)),
     "softmax backward": (ATEN._log_softmax_backward_data.default, (empty(2, 5), empty(2, 5), 1, torch.float32)),
