@@ -90,8 +90,20 @@ def test_a_damaged_profile_is_computed_again(store, runs):
     assert runs == ["back", "back"]
 
 
-def test_a_profile_by_other_rules_is_another_one(store, runs, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "name", "other"),
+    [
+        (profiles, "_rules", lambda: b"something else is counted"),
+        (shape_run, "closed_form", lambda operation: unknown),
+    ],
+    ids=["counting", "closed form"],
+)
+def test_a_profile_by_other_rules_is_another_one(module, name, other, store, runs, monkeypatch):
     profile("dry", store)
-    monkeypatch.setattr(profiles, "_rules", lambda: b"what is counted has changed")
+    monkeypatch.setattr(module, name, other)
     profile("dry", store)
     assert runs == ["back", "back"]
+
+
+def unknown(*args):
+    """A closed form that gives nothing."""
