@@ -156,7 +156,8 @@ def test_centuries_are_too_long(settings: dict[str, Any], sentence: str, tmp_pat
     assert '"status": "failed"' in (tmp_path / "run" / "run.json").read_text()
 
 
-def test_a_deadline_ends_what_would_take_centuries() -> None:
+def test_a_deadline_ends_what_would_take_centuries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios.run.BETWEEN_LOOKS", 1)
     result = simulate(load(TINY, {**DRY, "network.stations.height_m": 1e9, "learning.policy": "deadline"}))
     assert result.status == "complete"
     assert result.reached.dropped == 8
