@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fakes import ANY_MODEL, FakeStreams, one_thread, world
-from learning import parties, steps
+from learning import parties, steps, zeroth_order
 from learning.adapters import Lora
 from learning.aggregators import averaged, masked_mean, weighted_mean
 from learning.codecs import Chain, KeptActivations, Uniform
@@ -29,6 +29,8 @@ from learning.schemes.fedsl_pq import operators
 from learning.schemes.gapsl import alignment as gapsl
 from learning.schemes.gapsl import operators as kept
 from learning.schemes.hasfl import operators as hasfl
+from learning.schemes.ho_sfl import operators as ho
+from learning.schemes.zo_sfl import loss_differences
 
 pytestmark = pytest.mark.bits
 
@@ -67,6 +69,7 @@ class Operands:
         self.u = self.uniform(*self.z.shape)
         self.gradients = {name: self.normal(*value.shape) for name, value in self.lower.items()}
         self.noise = {name: self.uniform(*value.shape) for name, value in self.lower.items()}
+        self.above = {name: self.uniform(*value.shape) for name, value in self.upper.items()}
         two = {name: self.uniform(2).double() for name in ("kept", "cosine", "angle")}
         self.found = two | {name: self.uniform().double() for name in ("spread", "share", "threshold")}
         self.alignment = self.uniform(2).double(), self.uniform().double(), self.uniform(2, 3).double()
@@ -136,6 +139,13 @@ def calls(o):
         kept.update_front_if_kept: (o.front, SGD, o.lower, sgd, o.x, o.dz, o.found, torch.tensor(1)),
         kept.penalised_gradients: (o.back, 0.1, o.upper, o.z, o.y, o.upper),
         kept.penalised_loss: ([o.logits[0, 0], o.logits[1, 1]], o.found, 0.1),
+        zeroth_order.perturbed: (o.front, "gaussian", 1e-3, o.lower, o.x, o.noise),
+        zeroth_order.replay: (zeroth_order.Directions(2), SGD, o.lower, sgd, [[o.u.flatten()[:2]]], [[[o.noise] * 2]]),
+        loss_differences: (o.back, "rademacher", 1e-3, o.upper, [o.z, o.dz], o.y, [o.above]),
+        ho.differences: (o.dz, o.z, [[o.u], [o.u, o.dz]]),
+        ho.probed: (o.front, "gaussian", (1e-3, -1e-3), o.lower, o.x, o.z, o.dz, o.noise),
+        ho.mean_differences: ([o.logits[0], o.logits[1]], (0.25, 0.5)),
+        ho.weighted_differences: ([o.logits[0], o.logits[1]], (0.25, 0.5)),
         steps.part: (o.weights, 0, 1),
         steps.named: (o.weights, tuple(o.weights)[::2]),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),
