@@ -156,8 +156,10 @@ def test_centuries_are_too_long(settings: dict[str, Any], sentence: str, tmp_pat
     assert '"status": "failed"' in (tmp_path / "run" / "run.json").read_text()
 
 
-def test_a_deadline_ends_what_would_take_centuries(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadlines_end_what_would_take_centuries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For more than an hour, after which transmissions are looked at; these have just begun."""
     monkeypatch.setattr("scenarios.run.BETWEEN_LOOKS", 1)
-    result = simulate(load(TINY, {**DRY, "network.stations.height_m": 1e9, "learning.policy": "deadline"}))
+    policy = {"learning.policy": {"name": "deadline", "deadline_s": 100.0}, "learning.stop.rounds": 40}
+    result = simulate(load(TINY, {**DRY, "network.stations.height_m": 1e9, **policy}))
     assert result.status == "complete"
-    assert result.reached.dropped == 8
+    assert result.reached.dropped == 160
