@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 LARGEST_GROUP = 10
 """Jobs in one vectorised call. Stacks of 5 to 10 users stay in a core's cache; larger ones cost memory and gain no
 speed."""
-DIVIDED_FLOPS = 2e7
-"""FLOPs of like jobs from which on processes share them. To give work away takes some tenths of a millisecond."""
+DIVIDED_FLOPS = 1e9
+"""FLOPs of like jobs from which on processes share them. Of fewer, what was given away took as long as it saved: copies
+of operands and results, and rows that lie in several stacks."""
 CAPTURED_CALL = 4
 """Which call of an operation on the same shapes is captured. A capture takes as long as three or four calls, so it does
 not pay for an operation that is called a few times only."""
