@@ -14,6 +14,7 @@ from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
 from learning.executor.profiles import ShapeProfile, shape_profile
 from learning.executor.reads import WeightsRead, weights_read
+from learning.executor.shape_run import shape_run
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -151,10 +152,7 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            operation, args = plan.key[0], self._charged_arguments(plan)
-            leaves, form = tree_flatten(args)
-            key = operation, form, tuple([_sign(leaf) for leaf in leaves])
-            charged = shape_profile(key, self._call_key(operation, args), self._shapes)
+            charged = shape_run(plan.key[0], self._charged_arguments(plan))  # not kept: its operands may be views
             cost = self._costs[plan.key] = OperationCost(charged.flops, charged.memory_bytes)
         return cost
 
