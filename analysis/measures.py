@@ -20,8 +20,13 @@ class NotRecorded(ValueError):
     """A run never evaluated the metric on the split."""
 
 
+def of_all_users(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the table `evaluations` that are not about one user; all in tables without such a column."""
+    return evaluations[evaluations["user"].isna()] if "user" in evaluations else evaluations
+
+
 def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") -> pd.DataFrame:
-    """Return the evaluations of one metric in order of simulated time.
+    """Return the evaluations of one metric in order of simulated time, without those of single users.
 
     Args:
         evaluations: the table `evaluations`.
@@ -31,6 +36,7 @@ def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") 
     Raises:
         NotRecorded: the run has none; the message lists the metrics that it has.
     """
+    evaluations = of_all_users(evaluations)
     history = evaluations[(evaluations["metric"] == metric) & (evaluations["split"] == split)]
     if history.empty:
         known = sorted({f"{m} on {s}" for m, s in zip(evaluations["metric"], evaluations["split"], strict=True)})
@@ -79,6 +85,7 @@ def diverged_from(evaluations: pd.DataFrame, split: str = "test") -> int | None:
     Returns:
         The round; None if the last loss is finite, or if no values were computed.
     """
+    evaluations = of_all_users(evaluations)
     losses = evaluations[(evaluations["metric"] == "loss") & (evaluations["split"] == split)]
     losses = losses.sort_values("time_s", kind="stable")
     finite = np.flatnonzero(np.isfinite(losses["value"]))

@@ -83,6 +83,10 @@ class LearningDescription:
     """How test samples reach the server's part of the model: over the link that the scheme trains it over, with its
     tokens and its codec (of users whose links differ, the mean); or all tokens at full precision; or both, and the
     split of the latter is called `test_uncompressed`. Schemes without a lossy link have the same in both."""
+    evaluate_users: bool = False
+    """Whether users are evaluated one by one too: the model that each has, its own or that of all, on its own part of
+    the test set, which has the users' shares of labels (split `own`); and its own model on the whole test set. Rows of
+    one user have its number; others are means, minima and maxima over users."""
 
     @property
     def cuts(self) -> tuple[int, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import exp, inf, isfinite, isnan, nan
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learning import steps
 from learning.adapters import Bound, Model
@@ -26,13 +29,39 @@ Path = Literal["deployed", "uncompressed", "both"]
 """How test samples reach the server's part of the model."""
 
 
+OWN = "own"
+"""Split of the users' own parts of the test set."""
+
+
 class Score(NamedTuple):
-    """Result of one model on the test set."""
+    """Result of one model on test samples."""
 
     accuracy: float
     """Share of correct predictions."""
     loss: float
     """Mean cross-entropy."""
+
+
+class Samples(NamedTuple):
+    """Samples on which models are evaluated."""
+
+    chunks: list[tuple[Inputs, Rows]]
+    """Samples and labels, at most `CHUNK` in each operation."""
+    size: int
+    """Number of samples."""
+    labels: int
+    """Number of labels, which is larger where every token has one."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, numbers: NDArray[np.int64]) -> Samples:
+        """The samples of the test set with these numbers."""
+        starts = range(0, len(numbers), CHUNK)
+        chunks = [rows(dataset, "test", numbers[start : start + CHUNK]) for start in starts]
+        return cls(chunks, len(numbers), len(numbers) * dataset.test.y[:1].numel())
+
+
+Scored = tuple[Score | None, Samples]
+"""A model's score on samples; None where none was computed."""
 
 
 class Evaluator:
@@ -49,6 +78,7 @@ class Evaluator:
         deployment: puts the links of a scheme into the model (default: test samples cross no link).
         path: whether samples cross the link of a scheme, or go through the whole model at once; or both, and the split
             of the latter is called `test_uncompressed`.
+        own: user -> its own part of the test set, of users that are evaluated one by one too (default: none).
     """
 
     def __init__(
@@ -60,14 +90,13 @@ class Evaluator:
         split: str = "test",
         deployment: Deployment | None = None,
         path: Path = "deployed",
+        own: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.deployment, self.path = deployment, path
         self.training_samples = len(dataset.train.y)
-        self.samples, self.labels = len(dataset.test.y), dataset.test.y.numel()
-        self.chunks = [
-            _chunk(dataset, start, min(start + CHUNK, self.samples)) for start in range(0, self.samples, CHUNK)
-        ]
+        self.test = Samples.of(dataset, np.arange(len(dataset.test.y)))
+        self.own = {user: Samples.of(dataset, numbers) for user, numbers in own.items()}
         self.accuracy = 0.0
         """Accuracy at the latest evaluation; 0 before the first."""
         self.diverged = False
@@ -91,19 +120,31 @@ class Evaluator:
             round: number of the round after which it is.
             time_s: simulated time.
         """
-        for split, links in self._paths(over).items():
-            deferred = [[self._deferred(model, link) for link in links] for model in models]
-            scores = self._scores(deferred, list(links.values())) if self.executor.computes else None
-            for metric, summary in self._metrics(len(models)).items():
-                value = summary(scores) if scores else None
-                self.journal.evaluation(split, metric, value, self.samples, round=round, time_s=time_s)
+        write, paths = partial(self.journal.evaluation, round=round, time_s=time_s), self._paths(over)
+        for split, links in paths.items():
+            scored = self._scored([(model, self.test) for model in models], links)
+            for metric, value in self._metrics(scored):
+                write(split, metric, value, self.test.size)
                 if split == self.split and value is not None:
                     self._note(metric, value)
+            if self.own and len(models) > 1:
+                self._write_each(partial(write, split), dict(enumerate(scored)))
+        if self.own:
+            each = [(models[user if len(models) > 1 else 0], samples) for user, samples in self.own.items()]
+            scored = self._scored(each, paths[self.split])
+            for metric, value in self._metrics(scored):
+                write(OWN, metric, value, sum(samples.size for _, samples in scored))
+            self._write_each(partial(write, OWN), dict(zip(self.own, scored, strict=True)))
         for tree in measures:
             values = self.executor.value(tree) if self.executor.computes else {}
             for name in specification(tree).tree:
                 number = float(values[name]) if values else None
-                self.journal.evaluation("train", name, number, self.training_samples, round=round, time_s=time_s)
+                write("train", name, number, self.training_samples)
+
+    def _write_each(self, write: Callable[..., None], scored: Mapping[int, Scored]) -> None:
+        for user, each in scored.items():
+            for metric, value in self._metrics([each]):
+                write(metric, value, each[1].size, user=user)
 
     def _paths(self, over: Sequence[Deployed]) -> dict[str, Counter[Deployed | None]]:
         """The links of each split, with their numbers of users; None is the whole model at once."""
@@ -113,13 +154,23 @@ class Evaluator:
             return {self.split: links, f"{self.split}_{UNCOMPRESSED}": whole}
         return {self.split: links if self.path == "deployed" else whole}
 
-    def _deferred(self, model: Any, over: Deployed | None) -> list[Any]:
+    def _scored(self, models: Sequence[tuple[Any, Samples]], links: Counter[Deployed | None]) -> list[Scored]:
+        """Each model's score on its samples, the mean over users of those over their links; None without values."""
+        deferred = [[self._deferred(model, link, samples) for link in links] for model, samples in models]
+        if not self.executor.computes:
+            return [(None, samples) for _, samples in models]
+        return [
+            (_mean_score([_score(chunks, samples.labels) for chunks in values], list(links.values())), samples)
+            for values, (_, samples) in zip(self.executor.value(deferred), models, strict=True)
+        ]
+
+    def _deferred(self, model: Any, over: Deployed | None, samples: Samples) -> list[Any]:
         parts = model if isinstance(model, tuple) else (model,)
         segment, parts = (parts[0], parts[1:]) if isinstance(parts[0], Bound) else (self.whole, parts)
         whole = self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
         return [
             self.executor.submit(steps.evaluate, self._part(segment, over, x, number), whole, x, y)
-            for number, (x, y) in enumerate(self.chunks)
+            for number, (x, y) in enumerate(samples.chunks)
         ]
 
     def _part(self, segment: Any, over: Deployed | None, x: Inputs, number: int) -> Any:
@@ -127,34 +178,31 @@ class Evaluator:
             return segment
         return self.deployment.over(over, segment, x, number)
 
-    def _scores(self, deferred: list[Any], users: list[int]) -> list[Score]:
-        """The score of each model, which is the mean over users of those over their links."""
-        values = self.executor.value(deferred)
-        return [
-            Score(*(_weighted(column, users) for column in zip(*map(self._score, links), strict=True)))
-            for links in values
-        ]
-
-    def _score(self, chunks: Sequence[Any]) -> Score:
-        return Score(*(float(sum(column)) / self.labels for column in zip(*chunks, strict=True)))
-
     def _note(self, metric: str, value: float) -> None:
         if metric == "accuracy":
             self.accuracy = value
         if metric == "loss":
             self.diverged = not isfinite(value)
 
-    def _metrics(self, models: int) -> dict[str, Callable[[list[Score]], float]]:
-        metrics: dict[str, Callable[[list[Score]], float]] = {
-            "accuracy": lambda scores: mean([score.accuracy for score in scores]),
-            "loss": lambda scores: mean([score.loss for score in scores]),
-        }
-        if self.labels > self.samples:
-            metrics["perplexity"] = lambda scores: perplexity(mean([score.loss for score in scores]))
-        if models > 1:
-            metrics["accuracy_min"] = lambda scores: min(score.accuracy for score in scores)
-            metrics["accuracy_max"] = lambda scores: max(score.accuracy for score in scores)
-        return metrics
+    def _metrics(self, scored: Sequence[Scored]) -> Iterator[tuple[str, float | None]]:
+        """Names and values of the metrics of one model, or of several together; values are None without scores."""
+        accuracies, losses = ([getattr(score, name) for score, _ in scored if score] for name in Score._fields)
+        yield "accuracy", mean(accuracies) if accuracies else None
+        yield "loss", mean(losses) if losses else None
+        if self.test.labels > self.test.size:
+            yield "perplexity", perplexity(mean(losses)) if losses else None
+        if len(scored) > 1:
+            yield "accuracy_min", min(accuracies, default=None)
+            yield "accuracy_max", max(accuracies, default=None)
+
+
+def _score(chunks: Sequence[Any], labels: int) -> Score:
+    return Score(*(float(sum(column)) / labels for column in zip(*chunks, strict=True)))
+
+
+def _mean_score(scores: Sequence[Score], users: Sequence[int]) -> Score:
+    """The mean over users, so many of whom have each score."""
+    return Score(*(_weighted(column, users) for column in zip(*scores, strict=True)))
 
 
 def _weighted(values: Sequence[float], counts: Sequence[int]) -> float:
@@ -179,7 +227,3 @@ def perplexity(loss: float) -> float:
         return exp(loss)
     except OverflowError:
         return inf
-
-
-def _chunk(dataset: Dataset, start: int, end: int) -> tuple[Inputs, Rows]:
-    return rows(dataset, "test", np.arange(start, end))

@@ -30,7 +30,15 @@ class Journal(Protocol):
         ...
 
     def evaluation(
-        self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
+        self,
+        split: str,
+        metric: str,
+        value: float | None,
+        samples: int,
+        *,
+        round: int,
+        time_s: float,
+        user: int | None = None,
     ) -> None:
         """Add a row to the table `evaluations`; the arguments are its columns."""
         ...

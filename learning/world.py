@@ -75,6 +75,8 @@ class World:
     """Number format of weights and data."""
     evaluation: Path = "deployed"
     """Whether test samples cross the link at the cut as the scheme deploys it, or go through the whole model."""
+    evaluate_users: bool = False
+    """Whether users are evaluated one by one too, on their own parts of the test set."""
     pretrainer: Pretrainer | None = None
     """Trains the model on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
@@ -121,8 +123,15 @@ class World:
         """The server's part of the plain split: what is behind the first cut, or the fusion network."""
         first = self.users[0].batches.largest
         deployment = Deployment(self.cut, first, self.streams, self.precision)
+        own = {user.number: user.held_out.indices for user in self.users if self.evaluate_users and user.held_out}
         self.evaluator = Evaluator(
-            self.executor, self.journal, self.dataset, self.whole, deployment=deployment, path=self.evaluation
+            self.executor,
+            self.journal,
+            self.dataset,
+            self.whole,
+            deployment=deployment,
+            path=self.evaluation,
+            own=own,
         )
 
     @property

@@ -126,7 +126,15 @@ class Journal:
         self._write_energy(self.round + 1)
 
     def evaluation(
-        self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
+        self,
+        split: str,
+        metric: str,
+        value: float | None,
+        samples: int,
+        *,
+        round: int,
+        time_s: float,
+        user: int | None = None,
     ) -> None:
         """Write a metric of the model.
 
@@ -137,8 +145,9 @@ class Journal:
             samples: number of samples that the model was evaluated on.
             round: round after which the model was evaluated; -1 for pretraining.
             time_s: simulated time of the evaluation in seconds.
+            user: the user whose model, or on whose own samples the model, was evaluated; None for all together.
         """
-        row = EvaluationRow(round=round, time_s=time_s, split=split, metric=metric, value=value, samples=samples)
+        row = EvaluationRow(round, time_s, split, metric, value, samples, user)
         self.trace.add("evaluations", *row)
         for observer in self.observers:
             observer.evaluated(row._asdict())

@@ -138,6 +138,10 @@ class EvaluationRow(NamedTuple):
         Column("1", "value of the metric, infinite or NaN after divergence; null if learning is not computed"),
     ]
     samples: Annotated[int, Column("1", "number of samples that the model was evaluated on")]
+    user: Annotated[
+        int | None,
+        Column("1", "user whose model, or on whose own samples the model, was evaluated; null for all users together"),
+    ]
 
 
 class CriticalPathRow(NamedTuple):

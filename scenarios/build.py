@@ -247,6 +247,7 @@ def _world(
         stop=learning.stop,
         evaluate_every=learning.evaluate_every,
         evaluation=learning.evaluation,
+        evaluate_users=learning.evaluate_users,
         precision=getattr(torch, learning.precision),
         pretrainer=material.pretrainer,
         adapter=learning.adapter,

@@ -15,6 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 BETWEEN_LINES_S = 2.0
 """Minimum wall time between two plain lines."""
 
+BESIDE = ("own", "test_uncompressed")
+"""Splits that are evaluated beside the test set, whose values are not those of a summary."""
+
 
 class Observer(Protocol):
     """Callbacks of a simulation. They must not change the rows that they receive."""
@@ -74,7 +77,7 @@ class RunningTotals:
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Take the latest value of a metric from a row of the table `evaluations`; dry runs have none."""
-        if row["value"] is not None:
+        if row["value"] is not None and row.get("user") is None and row["split"] not in BESIDE:
             self.metrics[row["metric"]] = row["value"]
             if (row["split"], row["metric"]) == ("test", "loss"):
                 self._check_loss(row["round"], row["value"])

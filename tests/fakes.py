@@ -108,10 +108,18 @@ class FakeJournal:
         self.local_rounds[user] = number
 
     def evaluation(
-        self, split: str, metric: str, value: float | None, samples: int, *, round: int, time_s: float
+        self,
+        split: str,
+        metric: str,
+        value: float | None,
+        samples: int,
+        *,
+        round: int,
+        time_s: float,
+        user: int | None = None,
     ) -> None:
         row = {"split": split, "metric": metric, "value": value, "samples": samples, "round": round, "time_s": time_s}
-        self.evaluations.append(row)
+        self.evaluations.append(row | {"user": user})
 
     def decision(self, user: int | None, name: str, value: float) -> None:
         self.decisions.append((self.round, user, name, value))

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis import style
+from analysis import measures, style
 from analysis.report.panel import Panel
 from analysis.run import Run
 
@@ -15,12 +15,16 @@ MAX_MARKERS = 60
 """Maximum number of evaluations for which each has a marker."""
 
 
-def values_on_test(run: Run) -> pd.DataFrame:
-    """Return the evaluations on the test set with finite values; a dry run has none."""
+OWN = "own"
+"""Split of the users' own parts of the test set."""
+
+
+def values_on_test(run: Run, split: str = "test") -> pd.DataFrame:
+    """Return the evaluations on the test set, or another split, with finite values; a dry run has none."""
     if "evaluations" not in run.tables:
         return pd.DataFrame(columns=["metric", "value"])
-    evaluations = run.evaluations
-    finite: pd.DataFrame = evaluations[(evaluations["split"] == "test") & np.isfinite(evaluations["value"])]
+    evaluations = measures.of_all_users(run.evaluations)
+    finite: pd.DataFrame = evaluations[(evaluations["split"] == split) & np.isfinite(evaluations["value"])]
     return finite
 
 
@@ -36,7 +40,20 @@ def panel(run: Run) -> Panel:
     if (since := run.diverged_from()) is not None:
         caption += f" The training diverged: the loss is not finite from round {since} on, and has no points there."
     spent = _with_energy(values, run.rounds)
-    return Panel("Learning", caption, {style.words(metric): _curve(spent, metric) for metric in metrics})
+    curves = {style.words(metric): _curve(spent, metric) for metric in metrics}
+    if len(own := values_on_test(run, OWN)):
+        caption += f" {_spread(own)}"
+        spent = _with_energy(own, run.rounds)
+        names = [metric for metric in own["metric"].unique() if not metric.endswith(("_min", "_max"))]
+        curves |= {f"{style.words(metric)} on users' own samples": _curve(spent, metric) for metric in names}
+    return Panel("Learning", caption, curves)
+
+
+def _spread(own: pd.DataFrame) -> str:
+    """The spread of the latest accuracy over users, in words."""
+    last = own[own["round"] == own["round"].max()].set_index("metric")["value"]
+    low, high = last.get("accuracy_min", last["accuracy"]), last.get("accuracy_max", last["accuracy"])
+    return f"On their own parts of it, users end with {last['accuracy']:.1%} on average, from {low:.1%} to {high:.1%}."
 
 
 def _with_energy(evaluations: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
