@@ -123,7 +123,8 @@ class World:
         """The server's part of the plain split: what is behind the first cut, or the fusion network."""
         first = self.users[0].batches.largest
         deployment = Deployment(self.cut, first, self.streams, self.precision)
-        own = {user.number: user.held_out.indices for user in self.users if self.evaluate_users and user.held_out}
+        each = self.users if self.evaluate_users else []
+        own = {user.number: user.held_out.indices for user in each if user.held_out}
         self.evaluator = Evaluator(
             self.executor,
             self.journal,

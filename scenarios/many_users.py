@@ -26,6 +26,7 @@ def needs_all(scenario: Scenario) -> str | None:
         "learning.participants": not isinstance(learning.participants, Sampling),
         "learning.partition": not isinstance(learning.partition, Shared),
         "learning.policy": learning.policy.asynchronous,
+        "learning.evaluate_users": learning.evaluate_users,
         "network.sharing": not contended,
         "network.mobility": network.mobility is not None,
         "network.interference": network.interference is not None,

@@ -81,7 +81,11 @@ def test_a_charged_model_makes_the_calls_of_the_small_one_in_its_own_sizes(monke
     [
         (Cell(model=Vit(2, 16, 2, 2)), {}, r"learning\.scheme: no layer of the model has experts"),
         (Cell(), {"cloud": "sky"}, "no site is called sky; give it in compute.sites"),
-        (Cell(), {"output_tokens": 2}, "samples are no texts; leave out prompt_tokens and output_tokens"),
+        (
+            Cell(),
+            {"output_tokens": 2},
+            "samples are no texts; leave out prompt_tokens, inflight_tokens and output_tokens",
+        ),
         (Cell(), {"prompt_tokens": 2}, "samples are no texts"),
         (Cell(model=TEXTS, texts=True), {"prompt_tokens": 9, "output_tokens": 5}, r"= 14, but samples have 12 tokens"),
         (Cell(model=TEXTS, texts=True), {"output_tokens": 13}, r"= 14, but samples have 12 tokens"),
