@@ -141,7 +141,7 @@ class EvaluationRow(NamedTuple):
     user: Annotated[
         int | None,
         Column("1", "user whose model, or on whose own samples the model, was evaluated; null for all users together"),
-    ]
+    ] = None
 
 
 class CriticalPathRow(NamedTuple):
