@@ -142,6 +142,6 @@ def test_a_run_of_one_user_and_one_round_has_every_picture(tmp_path: Path) -> No
 def test_parts_written_meanwhile_show_in_the_next_report(tmp_path: Path) -> None:
     path = Synthetic(status="running").write(tmp_path)
     report.write(path)
-    later = (3, 100.0, "test", "accuracy", 0.9, 360)
+    later = (3, 100.0, "test", "accuracy", 0.9, 360, None)
     write_part(path, "evaluations", [later], "part-000001")
     assert "90.0%" in report.write(path).read_text("utf-8")
