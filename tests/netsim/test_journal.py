@@ -128,6 +128,7 @@ def test_observers_hear_what_is_written() -> None:
         "metric": "accuracy",
         "value": 0.9,
         "samples": 100,
+        "user": None,
     }
 
 
