@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -25,7 +25,15 @@ class Lazy(Sequence[T]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> T:  # type: ignore[override]  # no slices
+    @overload
+    def __getitem__(self, number: int) -> T: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[T]: ...
+
+    def __getitem__(self, number: int | slice) -> T | list[T]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(self._count))]
         if number not in self.made:
             if not 0 <= number < self._count:
                 raise IndexError(number)

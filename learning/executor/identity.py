@@ -58,10 +58,11 @@ def of_call(operation: Callable[..., Any], args: Any) -> bytes:
     leaves, form = tree_flatten(args)
     names = [of_code(operation), repr(form).encode(), *(of_code(kind) for kind in _nodes(form))]
     for leaf in leaves:
-        shape = to_meta(leaf)
-        tensors = specification(leaf).leaves if isinstance(leaf, Deferred) else [shape]
+        tensors = specification(leaf).leaves if isinstance(leaf, Deferred) else [to_meta(leaf)]
         described = [repr((tuple(each.shape), each.dtype)).encode() for each in tensors if isinstance(each, Tensor)]
-        names.append(digest(*described) if isinstance(leaf, Deferred) or described else of_plain(leaf))
+        if isinstance(leaf, Deferred):
+            described.append(repr(leaf.spec.form).encode())  # the names in it may decide what the result consists of
+        names.append(digest(*described) if described else of_plain(leaf))
     return digest(*names)
 
 

@@ -107,3 +107,14 @@ def test_a_profile_by_other_rules_is_another_one(module, name, other, store, run
 
 def unknown(*args):
     """A closed form that gives nothing."""
+
+
+def test_names_in_deferred_values_belong_to_the_key(store):
+    """Two models of the same shapes, merged: of different names there are twice as many tensors as of equal ones."""
+    sizes = []
+    for second in ("b", "a"):
+        profiles._known.clear()
+        executor = EXECUTORS["eager"](store)
+        parts = [executor.submit(steps.merge, {name: torch.zeros(3)}) for name in ("a", second)]
+        sizes.append(len(executor.plan(steps.merge, *parts).profile.outputs[0].leaves))
+    assert sizes == [2, 1]

@@ -71,7 +71,7 @@ def doubled(x):
 
 
 def test_the_work_of_a_worker_that_dies_is_done_again():
-    executor = Batched(processes=2)
+    executor, before = Batched(processes=2), set(psutil.Process().children())
     for number in range(4):
         values = [executor.submit(doubled, torch.full((3,), float(each))) for each in range(number, number + 4)]
         assert [value[0].item() for value in executor.value(values)] == [
@@ -79,7 +79,7 @@ def test_the_work_of_a_worker_that_dies_is_done_again():
         ]
         if number == 1:
             assert executor.elsewhere == 1
-            (worker,) = psutil.Process().children()
+            (worker,) = set(psutil.Process().children()) - before
             worker.kill()
             worker.wait()
     assert executor.elsewhere == 1

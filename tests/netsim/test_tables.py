@@ -57,6 +57,7 @@ def test_what_may_be_missing_is_nullable() -> None:
         ("transfers", "mean_rate_bps"),
         ("computations", "user"),
         ("computations", "energy_j"),
+        ("evaluations", "user"),
         ("evaluations", "value"),
         ("critical_path", "user"),
         ("critical_path", "node"),

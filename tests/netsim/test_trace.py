@@ -48,7 +48,7 @@ def test_rows_wait_no_longer_than_two_seconds(tmp_path: Path, monkeypatch: pytes
     now_s = 100.0
     monkeypatch.setattr(netsim.trace, "monotonic", lambda: now_s)
     trace = fill(Trace(tmp_path), DECISIONS[:3])
-    trace.add("evaluations", 0, 1.0, "test", "accuracy", 0.5, 10)
+    trace.add("evaluations", 0, 1.0, "test", "accuracy", 0.5, 10, None)
     assert len(pd.read_parquet(tmp_path / "decisions")) == 0
     now_s += 2.1
     fill(trace, DECISIONS[3:4])
@@ -83,7 +83,7 @@ def test_every_table_exists_from_the_beginning(tmp_path: Path) -> None:
 def test_a_table_that_is_dropped_takes_nothing_with_it(tmp_path: Path) -> None:
     everything, some = Trace(None), Trace(tmp_path, tables=["evaluations", "users"])
     for trace in (everything, some):
-        fill(trace).add("evaluations", 0, 1.0, "test", "accuracy", 0.5, 10)
+        fill(trace).add("evaluations", 0, 1.0, "test", "accuracy", 0.5, 10, None)
     whole = everything.close()
     assert some.close() == {table: whole[table] for table in ("users", "evaluations")}
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["evaluations", "users"]
