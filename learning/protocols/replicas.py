@@ -7,6 +7,7 @@ steps, or downloads weights and the state of the optimiser.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from learning.executor.deferred import specification
 from learning.parties import PLAIN, User
 from learning.ports import Process
 from learning.protocols.broadcast import Broadcast
+from learning.protocols.rounds import gather
 from learning.steps import Parameters, State, Weights
 from learning.world import World
 from learning.zeroth_order import Directions
@@ -114,14 +116,19 @@ class CommonPart:
         work = (zeroth_order.update, self.directions, self.world.optimiser, self.weights, self.state)
         self.weights, self.state = self.world.executor.submit(*work, *step)
 
-    def factors(self, users: list[User]) -> Broadcast:
-        """Broadcast of the factors of the latest step."""
-        return Broadcast(self.world, users, (self.history[-1].differences, 0), "scalars", self.scalars.codec)
+    def follow(self, users: Sequence[User]) -> Process[list[User]]:
+        """The latest step at the devices of these users, as soon as the broadcast of its factors has reached them.
 
-    def follow(self, user: User, factors: Broadcast) -> Process[None]:
-        """The latest step at a device, when the broadcast of its factors has reached it."""
+        Returns the users that have taken it.
+        """
+        factors = Broadcast(self.world, users, (self.history[-1].differences, 0), "scalars", self.scalars.codec)
+        done = yield from gather(self.world, {user: self._follow(user, factors) for user in users})
+        yield from factors.withdraw()
+        return [user for user, taken in done.items() if taken]
+
+    def _follow(self, user: User, factors: Broadcast) -> Process[bool]:
         if not (yield from factors.reaches(user)):
-            return
+            return False
         replica = self.replicas[user]
         work = (self.directions, self.world.optimiser, replica.weights, replica.state, *self.history[-1])
         if replica.weights is self._before:  # its step is that of the server's copy
@@ -130,6 +137,7 @@ class CommonPart:
         else:
             replica.weights, replica.state = yield from user.do(zeroth_order.update, *work, kind="client_step")
         replica.version = len(self.history)
+        return True
 
     def _replays(self, missed: list[Step]) -> bool:
         if self.catch_up != "auto":

@@ -90,9 +90,7 @@ class ZOSFL(Scheme):
                 common.step(Step([mean], [us]))
                 step = (zeroth_order.update, self.directions, world.server_optimiser, back, state, [mean], [server_us])
                 back, state = yield from world.server.do(*step, kind="server_step")
-                factors = common.factors(list(changes))
-                done = yield from gather(world, {user: common.follow(user, factors) for user in changes})
-                yield from factors.withdraw()
+                done = yield from common.follow(list(changes))
                 world.report_participation(len(done), len(users))
             world.models((common.weights, back), over=[self.link.deployed()])
 

@@ -220,7 +220,7 @@ class Absent(Scheme):
         yield from common.synchronise(second)
         for number in range(self.number):
             common.step(Step([drawn(2, seed=number)], [common.draws(number)]))
-            yield from common.follow(first, common.factors([first]))
+            yield from common.follow([first])
         yield from common.synchronise(second)
 
 

@@ -86,9 +86,7 @@ class HOSFL(Scheme):
             joint.step(list(scalars), weights)
             if scalars and self.directions.count:
                 yield from self.step(world, common, scalars, weights, us)
-                factors = common.factors(list(scalars))
-                done = yield from gather(world, {user: common.follow(user, factors) for user in scalars})
-                yield from factors.withdraw()
+                done = yield from common.follow(list(scalars))
                 world.report_participation(len(done), len(users))
             world.models((common.weights, joint.weights), over=[self.link.deployed()])
 
