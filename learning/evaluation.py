@@ -121,16 +121,17 @@ class Evaluator:
             time_s: simulated time.
         """
         write, paths = partial(self.journal.evaluation, round=round, time_s=time_s), self._paths(over)
+        whole = [self._whole(model) for model in models]
         for split, links in paths.items():
-            scored = self._scored([(model, self.test) for model in models], links)
+            scored = self._scored([(model, self.test) for model in whole], links)
             for metric, value in self._metrics(scored):
                 write(split, metric, value, self.test.size)
                 if split == self.split and value is not None:
                     self._note(metric, value)
-            if self.own and len(models) > 1:
+            if self.own and len(whole) > 1:
                 self._write_each(partial(write, split), dict(enumerate(scored)))
         if self.own:
-            each = [(models[user if len(models) > 1 else 0], samples) for user, samples in self.own.items()]
+            each = [(whole[user if len(whole) > 1 else 0], samples) for user, samples in self.own.items()]
             scored = self._scored(each, paths[self.split])
             for metric, value in self._metrics(scored):
                 write(OWN, metric, value, sum(samples.size for _, samples in scored))
@@ -154,7 +155,9 @@ class Evaluator:
             return {self.split: links, f"{self.split}_{UNCOMPRESSED}": whole}
         return {self.split: links if self.path == "deployed" else whole}
 
-    def _scored(self, models: Sequence[tuple[Any, Samples]], links: Counter[Deployed | None]) -> list[Scored]:
+    def _scored(
+        self, models: Sequence[tuple[tuple[Any, Any], Samples]], links: Counter[Deployed | None]
+    ) -> list[Scored]:
         """Each model's score on its samples, the mean over users of those over their links; None without values."""
         deferred = [[self._deferred(model, link, samples) for link in links] for model, samples in models]
         if not self.executor.computes:
@@ -164,10 +167,14 @@ class Evaluator:
             for values, (_, samples) in zip(self.executor.value(deferred), models, strict=True)
         ]
 
-    def _deferred(self, model: Any, over: Deployed | None, samples: Samples) -> list[Any]:
+    def _whole(self, model: Any) -> tuple[Any, Any]:
+        """The segment that a model belongs to, and its parts put together."""
         parts = model if isinstance(model, tuple) else (model,)
         segment, parts = (parts[0], parts[1:]) if isinstance(parts[0], Bound) else (self.whole, parts)
-        whole = self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
+        return segment, self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
+
+    def _deferred(self, model: tuple[Any, Any], over: Deployed | None, samples: Samples) -> list[Any]:
+        segment, whole = model
         return [
             self.executor.submit(steps.evaluate, self._part(segment, over, x, number), whole, x, y)
             for number, (x, y) in enumerate(samples.chunks)

@@ -68,8 +68,8 @@ def test_scores_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluator, models = seen["evaluator"], seen["models"]
     assert isinstance(evaluator, Evaluator)
     assert len(rows) == len(models) == 4
-    assert len({id(model) for model, _ in models}) == 4  # each user's own
-    for value, (model, samples) in zip(rows.value, models, strict=True):
+    assert len({id(model) for (_, model), _ in models}) == 4  # each user's own
+    for value, ((_, model), samples) in zip(rows.value, models, strict=True):
         assert isinstance(samples, Samples)
         losses = []
         for x, y in samples.chunks:
