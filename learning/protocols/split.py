@@ -229,3 +229,9 @@ class DevicePart:
     state: State
     interval: int = -1
     """Number of the latest interval for which the user has downloaded the part; -1 before its first download."""
+
+    def first_download(self, user: User) -> Process[None]:
+        """Download of the part before the user's first round, where devices then keep it."""
+        if self.interval < 0:
+            self.weights = yield from user.server.send(user, self.weights, "model")
+            self.interval = 0

@@ -60,9 +60,7 @@ class PSL(Scheme):
         self, world: World, user: User, number: int, back: Weights, device: DevicePart, states: dict[User, State]
     ) -> Process[Weights]:
         """A local round: one mini-batch against a replica of the server part `back`; returns the replica."""
-        if device.interval < 0:
-            device.weights = yield from user.server.send(user, device.weights, "model")
-            device.interval = 0
+        yield from device.first_download(user)
         replica = ServerPart(world, back, states[user])
         device.weights, device.state = yield from exchange(
             world, self.link, user, device.weights, device.state, user.batch(number), replica.serve

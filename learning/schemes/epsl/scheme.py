@@ -27,6 +27,7 @@ from learning.executor.deferred import specification
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.broadcast import Broadcast
+from learning.protocols.join import join
 from learning.protocols.rounds import gather
 from learning.protocols.split import CutLink, DevicePart, Sent, upload
 from learning.scheme import Scheme
@@ -105,9 +106,7 @@ class EPSL(Scheme):
 
     def forward(self, world: World, user: User, number: int, device: DevicePart, back: Weights) -> Process[Received]:
         """A user's smashed data, and the server's forward pass on their arrival."""
-        if device.interval < 0:
-            device.weights = yield from user.server.send(user, device.weights, "model")
-            device.interval = 0
+        yield from device.first_download(user)
         sent = yield from upload(world, self.link, user, device.weights, user.batch(number))
         logits = yield from user.server.do(steps.front, world.back, back, sent.z, kind="server_forward", user=user)
         return Received(sent, logits)
@@ -125,14 +124,10 @@ class EPSL(Scheme):
             work = (operators.mean_samples, world.back, count, back, zs, logits, ys, tuple(weights.values()))
             gradients, dz = yield from world.server.do(*work, kind="server_backward")
             passed = Passed([gradients], Broadcast(world, list(received), dz, "gradient"), {})
-        jobs = {
-            user: world.env.process(self.others(world, user, each.sent, back, count))
-            for user, each in received.items()
-            if sizes[user] > count
-        }
-        yield world.env.all_of(jobs.values())
-        own: dict[User, Any] = {user: job.value for user, job in jobs.items()}
-        return passed._replace(own=own)
+        more = [user for user in received if sizes[user] > count]
+        works = [self.others(world, user, received[user].sent, back, count) for user in more]
+        own = yield from join(world.env, works)
+        return passed._replace(own=dict(zip(more, own, strict=True)))
 
     def others(self, world: World, user: User, sent: Sent, back: Weights, first: int) -> Process[tuple[Weights, Any]]:
         """The server's backward pass of a user's samples from number `first` on."""

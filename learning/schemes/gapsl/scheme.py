@@ -114,9 +114,7 @@ class GAPSL(Scheme):
 
     def forward(self, world: World, user: User, number: int, device: DevicePart, back: Weights) -> Process[Received]:
         """A user's smashed data, and what the server computes of them on arrival."""
-        if device.interval < 0:
-            device.weights = yield from user.server.send(user, device.weights, "model")
-            device.interval = 0
+        yield from device.first_download(user)
         sent = yield from upload(world, self.link, user, device.weights, user.batch(number))
         work = (steps.back_gradients, world.back, back, sent.z, sent.y)
         gradients, dz, loss = yield from user.server.do(*work, kind="server_step", user=user)
