@@ -1,5 +1,6 @@
 """Aggregation of models: means of parameter trees, summed in the order in which they are given."""
 
+from collections.abc import Sequence
 from math import inf
 
 import torch
@@ -25,6 +26,19 @@ def weighted_mean(trees: list[Tree], weights: tuple[float, ...]) -> Tree:
     """
     shares = normalised(trees, weights)
     return {name: total([tree[name] * share for tree, share in zip(trees, shares, strict=True)]) for name in trees[0]}
+
+
+def weighted_sum(trees: list[Tree], shares: Sequence[Tensor]) -> Tree:
+    """Sum of trees by shares that are computed: sum_k share_k tree_k, in the number formats of the trees.
+
+    Args:
+        trees: trees of equal names and shapes, in the order of summation.
+        shares: a scalar for each of them.
+    """
+    return {
+        name: total([tree[name] * share.to(value.dtype) for tree, share in zip(trees, shares, strict=True)])
+        for name, value in trees[0].items()
+    }
 
 
 def _average_of_shapes(trees: list[Tree], weights: tuple[float, ...]) -> ShapeRun | None:

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from learning.aggregators import total
+from learning.aggregators import weighted_sum
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.steps import Parameters
 
@@ -92,21 +92,12 @@ def aligned(
         leaders = torch.ones_like(spread).expand(users)
         if rule.leader != "all":
             leaders = _first(mean_angle if rule.leader == "aligned" else u[0], count)
-        leader = _mean(gradients, leaders)
+        leader = weighted_sum(gradients, (leaders / leaders.sum()).unbind())
         cosine = _to(_vector(leader), g)
         kept, threshold = _kept(rule, cosine.arccos(), leaders, u[1])
         found = {"kept": kept, "angle": mean_angle, "cosine": cosine}
         scalars = {"spread": spread, "share": leaders.mean(), "threshold": threshold}
         return {**found, **scalars}, leader, extremes
-
-
-def _mean(gradients: list[Parameters], chosen: Tensor) -> Parameters:
-    """Mean of the gradients whose entry of `chosen` (S,) is one."""
-    shares = (chosen / chosen.sum()).unbind()
-    return {
-        name: total([tree[name] * share.to(value.dtype) for tree, share in zip(gradients, shares, strict=True)])
-        for name, value in gradients[0].items()
-    }
 
 
 def _to(lead: Tensor, g: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.func import grad_and_value
 from torch.utils._pytree import tree_map
 
 from learning import steps
-from learning.aggregators import total
+from learning.aggregators import total, weighted_sum
 from learning.data.modalities import differentiable, with_values
 from learning.optimisers import Optimiser
 from learning.schemes.gapsl.alignment import steered
@@ -50,11 +50,7 @@ def server_step(
         shares = [each / whole for each in kept]
     if strength:
         gradients = steered(strength, gradients, leader, found["cosine"])
-    mean = {
-        name: total([tree[name] * share.to(value.dtype) for tree, share in zip(gradients, shares, strict=True)])
-        for name, value in parameters.items()
-    }
-    return optimiser.step(parameters, mean, state)
+    return optimiser.step(parameters, weighted_sum(gradients, shares), state)
 
 
 def update_front_if_kept(
