@@ -3,7 +3,7 @@
 The cases are each scheme under each policy that it allows, on the tiny scenario of the tests, and those of
 same_tables.yaml. They are run with the code of the commit and with the code here. For each table that differs, the
 first different column, row and both values are printed, and the exit code is 1. A new table without rows is no
-difference.
+difference. A case that only one of the two has, such as a scheme that the commit lacks, is named and not compared.
 
 `--renamed FILE` is for commits between which names have changed. The YAML file maps old names to new ones:
 
@@ -49,8 +49,11 @@ def main() -> None:
         processes = [started(checked_out(given.commit, Path(folder, "tree")), then), started(ROOT, now)]
         if any(process.wait() for process in processes):
             raise SystemExit("the cases could not be run")
-        differing = [f"{case}: {what}" for case in names(then, now) for what in differences(then, now, case, renamed)]
-        print("\n".join(differing) or f"{len(names(then, now))} runs have the same tables as at {given.commit}")
+        for sentence in left_out(then, now):
+            print(sentence)
+        both = names(then, now)
+        differing = [f"{case}: {what}" for case in both for what in differences(then, now, case, renamed)]
+        print("\n".join(differing) or f"{len(both)} runs have the same tables as at {given.commit}")
     raise SystemExit(1 if differing else 0)
 
 
@@ -99,9 +102,19 @@ def cases() -> dict[str, tuple[Path, dict[str, Any]]]:
     return found
 
 
-def names(*folders: Path) -> list[str]:
-    """Names of the cases in any of the folders."""
-    return sorted({case.name for folder in folders for case in folder.iterdir()})
+def names(then: Path, now: Path) -> list[str]:
+    """Names of the cases that both trees have."""
+    return sorted(_names(then) & _names(now))
+
+
+def left_out(then: Path, now: Path) -> list[str]:
+    """A sentence for each case that only one of the two trees has, which is not compared."""
+    new = [f"{case}: not compared, as the commit does not have it" for case in sorted(_names(now) - _names(then))]
+    return new + [f"{case}: not compared, as only the commit has it" for case in sorted(_names(then) - _names(now))]
+
+
+def _names(runs: Path) -> set[str]:
+    return {case.name for case in runs.iterdir()}
 
 
 def differences(then: Path, now: Path, case: str, renamed: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.same_tables import cases, differences, names
+from benchmarks.same_tables import cases, differences, left_out, names
 
 THEN = {"user": [0, 1, 2], "cause": ["death", "memory", None], "dropped": [0.5, None, 2.0]}
 RENAMED = {
@@ -66,6 +66,17 @@ def test_what_was_only_renamed_is_the_same(tmp_path: Path) -> None:
     now["cause"] = ["death", "memory", None]
     assert compared(tmp_path / "differs", now, RENAMED, "absences") == [
         "absences: cause in row 1: out_of_memory has become memory"
+    ]
+
+
+def test_a_case_that_only_one_commit_has_is_named_and_not_compared(tmp_path: Path) -> None:
+    for folder, cases_there in (("then", ("common", "old")), ("now", ("common", "new"))):
+        for case in cases_there:
+            recorded(tmp_path / folder, case, outages=THEN)
+    assert names(tmp_path / "then", tmp_path / "now") == ["common"]
+    assert left_out(tmp_path / "then", tmp_path / "now") == [
+        "new: not compared, as the commit does not have it",
+        "old: not compared, as only the commit has it",
     ]
 
 
