@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, MinLen
 
 from learning.adapters import Lora
-from learning.data import DatasetLoader, Digits, Last
+from learning.data import DatasetLoader, Digits, Holding, Last
 from learning.data.partition import Iid, Partition
 from learning.large_models import Large
 from learning.models import Architecture, Mlp, Tower
@@ -35,6 +35,8 @@ class LearningDescription:
     """Folder of data sets that need files (default: the folder in NETSIM_DATA, else `data`)."""
     partition: Partition = field(default_factory=Iid)
     """How the training samples are distributed among users."""
+    holding: Holding | None = None
+    """Which modalities of its samples each user holds (default: all that its samples have)."""
     model: Architecture = field(default_factory=Mlp)
     """The model, a sequence of blocks; with `towers`, the fusion network on their features."""
     towers: dict[str, Tower] = field(default_factory=dict, hash=False)

@@ -115,9 +115,13 @@ class User:
     server: Server
     """The server that it works with: the aggregator, or an edge server near it."""
 
-    def __init__(self, node: UserNode, batches: Batches, wire: Wire, held_out: Batches | None = None) -> None:
+    def __init__(
+        self, node: UserNode, batches: Batches, wire: Wire, held_out: Batches | None = None, team: int | None = None
+    ) -> None:
         self.node, self.batches, self.wire = node, batches, wire
         self.number = node.number
+        self.team = self.number if team is None else team
+        """Number of the first of the users who hold modalities of the same samples (`learning.holding`)."""
         self.held_out = held_out
         """The user's own part of the test set, sample by sample in shuffled epochs; None if it has none."""
 

@@ -153,10 +153,17 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
     with field_errors("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
+    with field_errors("learning", "holding"):
+        if (holding := learning.holding) is not None:
+            holding.check(dataset.modalities, dataset.name)
+        divided = users if holding is None else holding.shares(users)
     with field_errors("learning", "partition"):
-        shares = learning.partition.split(dataset.kinds.numpy(), users, streams)
+        shares = learning.partition.split(dataset.kinds.numpy(), divided, streams)
     kinds, test_kinds = (each.numpy() for each in dataset.kinds_of_both)
     held_out = held_out_shares(shares, kinds, test_kinds, streams) if own_tests else None
+    if holding is not None:
+        shares = [shares[holding.share(user)] for user in range(users)]
+        held_out = held_out and [held_out[holding.share(user)] for user in range(users)]
     with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
     with field_errors("learning", "pretraining"):
@@ -211,15 +218,17 @@ def _world(
 
     def make(number: int) -> User:
         node, rows = network.users[number], shares[number]
+        team = number if learning.holding is None else learning.holding.team(number)
+        held = None if learning.holding is None else learning.holding.modalities(number)
         node.samples = len(rows)
         with field_errors("learning", "last_batch"):
-            batches = Batches(material.dataset, rows, number, streams, size, learning.last_batch)
+            batches = Batches(material.dataset, rows, team, streams, size, learning.last_batch, held=held)
         with field_errors("learning", "towers"):
             if learning.towers and not set(learning.towers) & set(batches.modalities):
                 raise ValueError(f"user {number} has no samples of {' or '.join(learning.towers)}")
         own = test_shares[number] if test_shares is not None else NO_ROWS
-        held_out = Batches(material.dataset, own, number, streams, 1, split="test") if len(own) else None
-        user = User(node, batches, wire, held_out)
+        held_out = Batches(material.dataset, own, team, streams, 1, split="test") if len(own) else None
+        user = User(node, batches, wire, held_out, team)
         user.server = server
         return user
 

@@ -122,8 +122,8 @@ class Batches:
     `size` samples; None is all of them. What is left at the end of an epoch is a smaller mini-batch (`keep`), or left
     out (`drop`), or filled up from the epochs that follow (`wrap`). Samples are counted through the epochs put one
     after another, from 0. Of several modalities a mini-batch has the arrays of those that the user holds, which are
-    the ones that any of its samples has. Raises ValueError if the user has no samples, or under `drop` no whole
-    mini-batch.
+    the ones that any of its samples has, of those in `held` (default: all). Raises ValueError if the user has no
+    samples, or under `drop` no whole mini-batch.
 
     `indices` are row numbers of `split`; samples of the test split are permuted by the stream ("shuffle test", ...).
     """
@@ -137,6 +137,7 @@ class Batches:
         size: int | None,
         last: Last = "keep",
         split: Literal["train", "test"] = "train",
+        held: Collection[str] | None = None,
     ) -> None:
         self.split: Literal["train", "test"] = split
         self.dataset, self.indices, self.user, self.streams = dataset, indices, user, streams
@@ -154,7 +155,8 @@ class Batches:
         samples = dataset.train.x if split == "train" else dataset.test.x
         present = samples.present if isinstance(samples, Modalities) else {}
         shuffle = "shuffle" if split == "train" else "shuffle test"
-        self.modalities = [name for name, mask in present.items() if bool(mask[torch.from_numpy(indices)].any())]
+        some = [name for name, mask in present.items() if bool(mask[torch.from_numpy(indices)].any())]
+        self.modalities = [name for name in some if held is None or name in held]
         """The modalities that the user holds; none where samples are one array."""
         whole, rest = divmod(self.samples, self.batch_size)
         self.per_epoch = whole if last == "drop" else whole + bool(rest)
