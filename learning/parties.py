@@ -243,6 +243,8 @@ class Server:
 
     def __init__(self, node: ServerNode, wire: Wire) -> None:
         self.node, self.wire = node, wire
+        self._kept_bytes: dict[User, int] = {}
+        """What is kept between two jobs of a user, such as activations for its backward pass."""
 
     @overload
     def do(
@@ -282,7 +284,16 @@ class Server:
         if user:
             self.wire.observe(user.number, plan)
         number, reads = user.number if user else None, self.wire.weights_bytes(self.node, plan)
-        return (yield from self.node.compute(cost.flops, kind, cost.memory_bytes, number, weights_bytes=reads))
+        memory_bytes = cost.memory_bytes + sum(size for other, size in self._kept_bytes.items() if other is not user)
+        return (yield from self.node.compute(cost.flops, kind, memory_bytes, number, weights_bytes=reads))
+
+    def keep(self, user: User, what: Any) -> None:
+        """Keep a tree for a user's next job; until `release`, jobs of others need its bytes too (`memory_bytes`)."""
+        self._kept_bytes[user] = self.wire.executor.charged(what).bytes
+
+    def release(self, user: User) -> None:
+        """Keep nothing for a user any more; without effect if nothing is kept."""
+        self._kept_bytes.pop(user, None)
 
     def serve(self, plans: Sequence[OperationPlan], *, kind: str, user: User) -> Process[Stay]:
         """Queue, and spend the time of planned operations on behalf of a user as one job, in one place of the queue.

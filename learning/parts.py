@@ -6,6 +6,7 @@
 from learning.codecs import CODECS, Codec
 from learning.control.cuts.controller import CONTROLLERS, CutController
 from learning.control.placement.controller import EXPERT_PLACEMENTS, ExpertPlacement
+from learning.control.private_blocks import SPLIT_RULES, SplitRule
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.dispatch import GATINGS, MISSES, SELECTIONS, Gating, Miss, SiteSelection
@@ -32,6 +33,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Policy: POLICIES,
     StalenessWeight: STALENESS_WEIGHTS,
     CutController: CONTROLLERS,
+    SplitRule: SPLIT_RULES,
     ExpertPlacement: EXPERT_PLACEMENTS,
     Epochs: EPOCHS,
     Routing: ROUTINGS,

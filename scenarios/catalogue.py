@@ -30,7 +30,7 @@ GROUPS = {
     "optimisers": ("Optimiser",),
     "codecs": ("Codec",),
     "reducers": ("TokenReducer",),
-    "controllers": ("CutController",),
+    "controllers": ("CutController", "SplitRule"),
     "routing": ("Routing",),
     "expert_placements": ("ExpertPlacement",),
     "dispatch": ("SiteSelection", "Miss", "Gating", "Prefetch"),

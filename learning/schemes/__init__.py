@@ -7,6 +7,7 @@ from learning.schemes.fedalign_moe import FedAlignMoE
 from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
+from learning.schemes.flexp_sfl import FlexPSFL
 from learning.schemes.gapsl import GAPSL
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
@@ -39,6 +40,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "gapsl": GAPSL,
     "ho_sfl": HOSFL,
     "zo_sfl": ZOSFL,
+    "flexp_sfl": FlexPSFL,
     "fedsl_pq": FedSLPQ,
     "hasfl": HASFL,
     "sflam": SFLAM,
