@@ -2,6 +2,7 @@
 
 from analysis.caching import hit_rate_curves
 from analysis.comparison import Comparison, NotComparable, compare
+from analysis.files import DamagedRun
 from analysis.measures import NotRecorded
 from analysis.parquet import NoSuchTable
 from analysis.run import NotARun, Run, load
@@ -9,6 +10,7 @@ from analysis.sweep import NotASweep, Sweep, load_sweep
 
 __all__ = [
     "Comparison",
+    "DamagedRun",
     "NoSuchTable",
     "NotARun",
     "NotASweep",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from analysis.columns import fault
+from analysis.files import DamagedRun
 
 T = TypeVar("T")
 
@@ -44,12 +48,21 @@ def read(folder: Path, columns: Sequence[str] | None = None, where: Where | None
 
     Raises:
         NoSuchTable: the folder has no files of a table.
+        DamagedRun: a file is no Parquet file, is of another table, or lacks a column that is asked for or that this
+            package needs.
     """
     wanted = list(columns) if columns is not None else None
     filters = list(where) if where else None
-    table = pa.concat_tables(
-        _from_parts(folder, lambda part: pq.read_table(part, columns=wanted, filters=filters, partitioning=None))
-    )
+
+    def one(part: Path) -> pa.Table:
+        with _faults_of(part):
+            if found := fault(folder.name, pq.read_schema(part), wanted):
+                raise DamagedRun(f"{part} {found}: another version wrote it, or it is damaged")
+            return pq.read_table(part, columns=wanted, filters=filters, partitioning=None)
+
+    parts = _from_parts(folder, one)
+    with _faults_of(folder):
+        table = pa.concat_tables(parts)
     gaps = [field.name for field in table.schema if pa.types.is_integer(field.type) and field.nullable]
     frame: pd.DataFrame = table.to_pandas()  # turns integers with missing values into floats
     return frame.astype(dict.fromkeys(gaps, "Int64"))
@@ -60,8 +73,14 @@ def describe(folder: Path) -> pd.DataFrame:
 
     Raises:
         NoSuchTable: the folder has no files of a table.
+        DamagedRun: a file is no Parquet file.
     """
-    footers = _from_parts(folder, pq.read_metadata)
+
+    def one(part: Path) -> pq.FileMetaData:
+        with _faults_of(part):
+            return pq.read_metadata(part)
+
+    footers = _from_parts(folder, one)
     rows = sum(footer.num_rows for footer in footers)
     return pd.DataFrame(
         [
@@ -70,6 +89,17 @@ def describe(folder: Path) -> pd.DataFrame:
         ],
         columns=DESCRIPTION,
     )
+
+
+@contextmanager
+def _faults_of(file: Path) -> Iterator[None]:
+    """Context in which what pyarrow says about a damaged file or folder of files is raised as DamagedRun."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise  # removed meanwhile by the run that writes it
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedRun(f"{file} is damaged ({str(error).splitlines()[0].rstrip('. ')})") from error
 
 
 def _note(field: pa.Field, key: bytes) -> str:

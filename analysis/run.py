@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,7 +11,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from analysis import measures, parquet
+from analysis import files, measures, parquet
+from analysis.files import DamagedRun, Unreadable
 from analysis.parquet import Where
 
 ENDED = ("complete", "diverged")
@@ -35,19 +35,24 @@ def load(run_dir: str | Path) -> Run:
         run_dir: the folder that `netsim run` wrote.
 
     Raises:
-        NotARun: the folder does not exist or does not hold a run.
+        NotARun: the folder does not exist or has no readable run.json.
     """
     path = Path(run_dir)
     if not path.is_dir():
         raise NotARun(f"{path} is not a folder")
-    return Run(path, _information(path), _text(path, "scenario.yaml"))
+    try:
+        return Run(path, files.json_object(path / "run.json"))
+    except FileNotFoundError as error:
+        raise NotARun(f"{path} is not a run: it has no run.json") from error
+    except Unreadable as error:
+        raise NotARun(f"{path} is not a run: its run.json {error}") from error
 
 
 class Run:
     """One run. Each table is an attribute (`run.transfers`, `run.rounds`, ...), a DataFrame in SI units.
 
     `describe()` lists columns, units and meanings. An attribute for a table that the run does not have raises
-    NoSuchTable.
+    NoSuchTable; one whose files are damaged raises DamagedRun, and the other tables can still be read.
     """
 
     users: pd.DataFrame
@@ -63,13 +68,11 @@ class Run:
     forward_passes: pd.DataFrame
     prefetches: pd.DataFrame
 
-    def __init__(self, path: Path, info: dict[str, Any], scenario_text: str) -> None:
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path = path
         """The run directory."""
         self.info = info
         """Content of run.json: name, seed, status, versions, times, and the number of rows of each table."""
-        self.scenario_text = scenario_text
-        """Content of scenario.yaml."""
 
     @property
     def name(self) -> str:
@@ -77,9 +80,48 @@ class Run:
         return str(self.info.get("name") or self.path.resolve().name)
 
     @cached_property
+    def scenario_text(self) -> str:
+        """Content of scenario.yaml.
+
+        Raises:
+            DamagedRun: the file is missing or not text.
+        """
+        file = self.path / "scenario.yaml"
+        try:
+            return files.text(file)
+        except FileNotFoundError as error:
+            raise DamagedRun(f"{self.path} has no scenario.yaml") from error
+        except Unreadable as error:
+            raise DamagedRun(f"{file} {error}") from error
+
+    @cached_property
     def scenario(self) -> dict[str, Any]:
-        """The scenario with all defaults, as plain values."""
-        return dict(yaml.safe_load(self.scenario_text))
+        """The scenario with all defaults, as plain values.
+
+        Raises:
+            DamagedRun: scenario.yaml is missing, or is not a scenario of this program.
+        """
+        file = self.path / "scenario.yaml"
+        try:
+            content = yaml.safe_load(self.scenario_text)
+        except (yaml.YAMLError, RecursionError) as error:
+            where = getattr(error, "problem_mark", None)
+            raise DamagedRun(f"{file} is not YAML{f' (line {where.line + 1})' if where else ''}") from error
+        if not isinstance(content, dict):
+            raise DamagedRun(f"{file} holds no scenario")
+        return content
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run.
+
+        Raises:
+            DamagedRun: scenario.yaml cannot be read, or has no seed.
+        """
+        seed = self.scenario.get("seed")
+        if not isinstance(seed, int):
+            raise DamagedRun(f"{self.path / 'scenario.yaml'} has no seed")
+        return seed
 
     @property
     def tables(self) -> list[str]:
@@ -113,9 +155,19 @@ class Run:
         return f"<Run {self.name!r} in {self.path}>"
 
     def describe(self) -> pd.DataFrame:
-        """Return one row for each column of each table: table, rows, column, type, unit, meaning."""
-        frames = [parquet.describe(self.path / "traces" / name) for name in self.tables]
+        """Return one row for each column of each table: table, rows, column, type, unit, meaning.
+
+        A damaged table has one row, without a number of rows and a column, whose meaning is the damage.
+        """
+        frames = [self._described(name) for name in self.tables]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=parquet.DESCRIPTION)
+
+    def _described(self, name: str) -> pd.DataFrame:
+        try:
+            return parquet.describe(self.path / "traces" / name)
+        except DamagedRun as damage:
+            row = (name, None, "", "", "", str(damage))
+            return pd.DataFrame([row], columns=parquet.DESCRIPTION)
 
     def time_to(self, metric: str, target: float, split: str = "test") -> float | None:
         """Return the simulated time, s, at which `metric` first reaches `target`; None if it never does.
@@ -196,20 +248,3 @@ class Run:
     def participation(self) -> pd.Series[float]:
         """Return the mean number of participants of a round, and the number and share of users that were dropped."""
         return measures.participation(self.rounds)
-
-
-def _information(path: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(_text(path, "run.json"))
-    except json.JSONDecodeError as error:
-        raise NotARun(f"{path} is not a run: its run.json is not JSON ({error})") from error
-    if not isinstance(info, dict):
-        raise NotARun(f"{path} is not a run: its run.json holds no object")
-    return info
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return (path / name).read_text("utf-8")
-    except FileNotFoundError as error:
-        raise NotARun(f"{path} is not a run: it has no {name}") from error

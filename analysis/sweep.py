@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis import files
+from analysis.files import Unreadable
 from analysis.run import ENDED, Run, load
 
 INDEX = "sweep.json"
@@ -96,12 +97,12 @@ class Sweep:
 
 def _information(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads((path / INDEX).read_text("utf-8"))
+        info = files.json_object(path / INDEX)
     except FileNotFoundError as error:
         raise NotASweep(f"{path} is not a sweep: it has no {INDEX}") from error
-    except json.JSONDecodeError as error:
-        raise NotASweep(f"{path} is not a sweep: its {INDEX} is not JSON ({error})") from error
-    points = info.get("points") if isinstance(info, dict) else None
+    except Unreadable as error:
+        raise NotASweep(f"{path} is not a sweep: its {INDEX} {error}") from error
+    points = info.get("points")
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise NotASweep(f"{path} is not a sweep: its {INDEX} lists no points")
-    return dict(info)
+    return info

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from scenarios.directory import write_errors
 from scenarios.errors import ScenarioError
 from scenarios.printing import print_tables
 
@@ -48,7 +49,7 @@ def report(
     from analysis.report import write
 
     page = out or folder / "report.html"
-    with _sentences_of_analysis():
+    with _sentences_of_analysis(), write_errors(page, "report"):
         write(folder, page)
     print(page)
 
@@ -59,6 +60,7 @@ def _sentences_of_analysis() -> Iterator[None]:
     import analysis
 
     problems = (
+        analysis.DamagedRun,
         analysis.NotARun,
         analysis.NotASweep,
         analysis.NotComparable,

@@ -20,6 +20,9 @@ ENDED = ("complete", "diverged")
 LOCK = ".lock"
 """File that a process holds locked while it writes to the folder; it stays there unlocked."""
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Flag to open a file only if it is no symbolic link, which may lead out of the folder; 0 where there is none."""
+
 
 class RunDirectory:
     """Folder of one run. A new run in the same folder replaces the old one as a whole."""
@@ -100,10 +103,10 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """
     with write_errors(path, what):
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK).open("w")
-    with lock:
+        lock = os.open(path / LOCK, os.O_WRONLY | os.O_CREAT | NO_LINK, 0o666)
+    try:
         try:
-            free = lock_descriptor(lock.fileno(), blocking=False)
+            free = lock_descriptor(lock, blocking=False)
         except OSError:
             free = True  # a file system without locks
         if not free:
@@ -111,6 +114,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
                 f"{path}: another process is writing a {what} there; wait for it, or name another folder with -o"
             )
         yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
@@ -129,9 +134,15 @@ def write_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def replace(file: Path, text: str) -> None:
-    """Write a file atomically: readers see the old text or the new one."""
+    """Write a file atomically: readers see the old text or the new one. A link of its name is replaced, not followed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     temporary = _temporary(file)
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)  # of a process that died, or a link that would be followed
+    with temporary.open("x", encoding="utf-8") as new:
+        new.write(text)
     os.replace(temporary, file)
 
 

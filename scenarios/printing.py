@@ -165,10 +165,14 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def print_tables(description: pd.DataFrame) -> None:
-    """Print the tables of a run: columns, units, meanings, row counts."""
+    """Print the tables of a run: columns, units, meanings, row counts, and which are damaged."""
     screen = console()
-    for (name, rows), columns in description.groupby(["table", "rows"], sort=False):
-        table = Table(box=None, title=f"{name}: {rows} rows", title_justify="left", title_style="bold")
+    for name, columns in description.groupby("table", sort=False):
+        rows = columns["rows"].iloc[0]
+        if columns["rows"].isna().any():
+            screen.print(f"{name}: damaged; {columns['meaning'].iloc[0]}", "", markup=False)
+            continue
+        table = Table(box=None, title=f"{name}: {rows:.0f} rows", title_justify="left", title_style="bold")
         for heading in ("column", "type", "unit", "meaning"):
             table.add_column(heading, overflow="fold")
         for cells in columns[["column", "type", "unit", "meaning"]].itertuples(index=False):

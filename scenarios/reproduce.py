@@ -13,6 +13,7 @@ from analysis import load_sweep, sweep_plots
 from analysis.claims import Finding, NotJudged, judge
 from analysis.comparison.outcomes import Goal
 from scenarios.catalogue import FOLDERS, shipped
+from scenarios.directory import replace
 from scenarios.errors import ScenarioError, unknown
 from scenarios.plan import SweepPlan
 from scenarios.study import Reproduction
@@ -64,7 +65,7 @@ def findings(reproduction: Reproduction, directory: Path) -> list[Finding]:
         raise ScenarioError(f"netsim reproduce: {error}") from error
     content = {"paper": reproduction.paper, "claims": [_plain(each) for each in found]}
     text = json.dumps(content, indent=2, allow_nan=False)
-    (directory / "claims.json").write_text(text + "\n", encoding="utf-8")
+    replace(directory / "claims.json", text + "\n")
     return found
 
 

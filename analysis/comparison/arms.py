@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.files import DamagedRun
 from analysis.run import ENDED, NotARun, Run, load
 from analysis.sweep import Sweep, is_sweep, load_sweep
 
@@ -17,6 +18,9 @@ Item = Run | Sweep | str | Path
 
 IGNORED_FIELDS = ("name", "seed")
 """Fields of a scenario in which runs of one arm may differ."""
+
+COMPARED_TABLES = ("rounds", "evaluations", "requests")
+"""Tables that measures of a comparison are made of."""
 
 MAX_FIELDS = 3
 """Maximum number of differing fields in a label."""
@@ -60,6 +64,9 @@ def arms(items: Iterable[Item]) -> tuple[list[Arm], list[str]]:
     entries = [entry for number, item in enumerate(items) for entry in _entries(number, _opened(item), warnings)]
     grouped: dict[str, Arm] = {}
     for key, label, seed, run in entries:
+        if damage := _damage(run):
+            warnings.append(f"{run.path} is left out: {damage}")
+            continue
         arm = grouped.setdefault(key, Arm(label))
         if seed in arm.runs:
             warnings.append(f"{run.path} is left out: {arm.runs[seed].path} is the same scenario with the same seed")
@@ -87,8 +94,22 @@ def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_E
     elif (status := item.info.get("status")) not in ENDED:
         warnings.append(f"{item.path} is left out: it is {status}, not complete")
     else:
-        same = {name: value for name, value in item.scenario.items() if name not in IGNORED_FIELDS}
-        yield _Entry(json.dumps(same, sort_keys=True), "", int(item.scenario["seed"]), item)
+        try:
+            same = {name: value for name, value in item.scenario.items() if name not in IGNORED_FIELDS}
+            yield _Entry(json.dumps(same, sort_keys=True), "", item.seed, item)
+        except DamagedRun as damage:
+            warnings.append(f"{item.path} is left out: {damage}")
+
+
+def _damage(run: Run) -> str:
+    """What makes the tables unreadable that are compared; empty if nothing does."""
+    try:
+        for table in COMPARED_TABLES:
+            if table in run.tables:
+                getattr(run, table)
+    except DamagedRun as damage:
+        return str(damage)
+    return ""
 
 
 def _unfinished(sweep: Sweep) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis import files
 from analysis.report import run_page, sweep_page
 from analysis.run import load
 from analysis.sweep import is_sweep, load_sweep
@@ -26,6 +27,5 @@ def write(directory: str | Path, out: Path | None = None) -> Path:
     path = Path(directory)
     out = out or path / "report.html"
     html = sweep_page.render(load_sweep(path)) if is_sweep(path) else run_page.render(load(path))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html, "utf-8")
+    files.write(out, html)
     return out

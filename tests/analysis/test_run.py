@@ -54,7 +54,6 @@ def test_describe_tells_rows_units_and_meanings(run_dir: Path) -> None:
         (lambda path: (path / "run.json").unlink(), "is not a run: it has no run.json"),
         (lambda path: (path / "run.json").write_text("{"), "its run.json is not JSON"),
         (lambda path: (path / "run.json").write_text("[]"), "its run.json holds no object"),
-        (lambda path: (path / "scenario.yaml").unlink(), "is not a run: it has no scenario.yaml"),
     ],
 )
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, spoil, message: str) -> None:

@@ -4,7 +4,7 @@ import errno
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,29 @@ def test_what_is_refused_touches_no_older_run(small: Path, tmp_path: Path) -> No
         with pytest.raises(ScenarioError):
             simulate(load(small, wrong), tmp_path / "run")
     assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("name", [".lock", ".run.json.tmp", ".scenario.yaml.tmp", "run.json", "scenario.yaml"])
+def test_a_link_in_a_folder_is_replaced_or_refused_but_not_followed(small: Path, tmp_path: Path, name: str) -> None:
+    simulate(load(small), tmp_path / "run")
+    link, elsewhere = tmp_path / "run" / name, tmp_path / "elsewhere"
+    elsewhere.write_text((tmp_path / "run" / "run.json").read_text())
+    before = elsewhere.read_text()
+    link.unlink(missing_ok=True)
+    link.symlink_to(elsewhere)
+    with suppress(ScenarioError):
+        simulate(load(small, {"seed": 5}), tmp_path / "run")
+    assert elsewhere.read_text() == before
+
+
+def test_a_linked_folder_of_tables_is_not_emptied(small: Path, tmp_path: Path) -> None:
+    simulate(load(small), tmp_path / "run")
+    (tmp_path / "run" / "traces").rename(tmp_path / "elsewhere")
+    (tmp_path / "run" / "traces").symlink_to(tmp_path / "elsewhere")
+    before = contents(tmp_path / "elsewhere")
+    with pytest.raises(ScenarioError, match="cannot be written there"):
+        simulate(load(small, {"seed": 5}), tmp_path / "run")
+    assert contents(tmp_path / "elsewhere") == before
 
 
 def test_a_folder_with_something_else_is_refused(small: Path, tmp_path: Path) -> None:
