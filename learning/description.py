@@ -11,6 +11,7 @@ from annotated_types import Ge, MinLen
 from learning.adapters import Lora
 from learning.data import DatasetLoader, Digits, Holding, Last
 from learning.data.partition import Iid, Partition
+from learning.executor.devices import DeviceName
 from learning.large_models import Large
 from learning.models import Architecture, Mlp, Tower
 from learning.optimisers import Optimiser, Sgd
@@ -79,6 +80,9 @@ class LearningDescription:
     workers: Annotated[int, Ge(1)] | Literal["auto"] = 1
     """Processes among which the batched executor divides like operations of many FLOPs, the simulation's own included;
     `auto` is one for each core (and 1 in a sweep, which has processes of its own). No result depends on it."""
+    device: DeviceName = "cpu"
+    """Where operations are computed: on the processor, or on a GPU by CUDA, whose values differ in their last digits.
+    The dry executor computes none. On a GPU one process computes, so that `workers` must be 1 or `auto`."""
     evaluate_every: Annotated[int, Ge(1)] = 1
     """Rounds between evaluations; the last round is always evaluated."""
     evaluation: Literal["deployed", "uncompressed", "both"] = "deployed"
@@ -98,6 +102,8 @@ class LearningDescription:
     def __post_init__(self) -> None:
         if self.executor == "dry" and self.stop.accuracy is not None:
             raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
+        if self.device == "cuda" and self.workers not in (1, "auto"):
+            raise ValueError(f"on a GPU one process computes; with workers {self.workers}, device must be cpu")
         scheme: object = self.scheme  # given in Python, it may be anything
         if not isinstance(scheme, Scheme):
             name = type(scheme).__name__

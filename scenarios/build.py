@@ -18,7 +18,7 @@ from learning.charge import Charge
 from learning.data import Batches, Dataset
 from learning.data.partition import held_out_shares
 from learning.description import LearningDescription
-from learning.executor import EXECUTORS, Batched, Executor
+from learning.executor import Batched, Dry, Eager, Executor, device_of
 from learning.executor.workers import one_for_each_core
 from learning.models import Multimodal, Segment, multimodal, whole
 from learning.parties import Server, User, Wire
@@ -138,10 +138,15 @@ def _traffic(network: Network, described: TrafficDescription) -> Traffic:
 
 
 def _executor(learning: LearningDescription, store: Store | None) -> Executor:
-    if learning.executor != "batched":
-        return EXECUTORS[learning.executor](store)
+    if learning.executor == "dry":
+        return Dry(store)
+    with field_errors("learning", "device"):
+        device = device_of(learning.device)
+    if learning.executor == "eager":
+        return Eager(store, device)
+    auto = one_for_each_core() if learning.device == "cpu" else 1
     with field_errors("learning", "workers"):
-        return Batched(store, one_for_each_core() if learning.workers == "auto" else learning.workers)
+        return Batched(store, device, auto if learning.workers == "auto" else learning.workers)
 
 
 def _material(learning: LearningDescription, network: Network, streams: Streams, *, own_tests: bool) -> Material:

@@ -61,7 +61,7 @@ def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPa
         nonlocal checked
         results = together(self, group)
         for job, result in zip(group, results, strict=True) if len(group) > 1 else ():
-            assert all(map(torch.equal, together(self, [job])[0], result)), job.operation
+            assert all(map(torch.equal, together(self, [job])[0], result)), job.key.operation
             checked += 1
         return results
 

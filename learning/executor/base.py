@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, overload
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from learning.executor import identity
 from learning.executor.deferred import Deferred, Job, Key, Leaf, Operation, Spec, specification, to_meta
+from learning.executor.forms import take_apart
 from learning.executor.profiles import ShapeProfile, shape_profile
 from learning.executor.reads import WeightsRead, weights_read
 from learning.executor.shape_run import shape_run
@@ -28,6 +30,7 @@ E = TypeVar("E")
 One = TypeVar("One", bound=Tensor | Mapping[str, Any] | list[Any])
 """What an operation returns that has one result: a tree that is no tuple."""
 
+CPU = torch.device("cpu")
 ALIGNMENT_BYTES = 64
 """Memory addresses of tensors that torch allocates on a CPU are multiples of this."""
 
@@ -85,8 +88,14 @@ class Executor(ABC):
     computes: ClassVar[bool] = True
     """False where values are never computed: then none may be read."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        """`store` is where results are kept between runs (default: they are not)."""
+    def __init__(self, store: Store | None = None, device: torch.device = CPU) -> None:
+        """An executor that has computed nothing.
+
+        Args:
+            store: where results are kept between runs (default: they are not).
+            device: where operations are computed. Values that are read are on the CPU.
+        """
+        self.device = device
         self.asked = 0
         """Operations submitted so far."""
         self.run = 0
@@ -96,10 +105,12 @@ class Executor(ABC):
         self.store = store
         self._shapes = store
         """Where shape profiles are kept between runs."""
-        self._surroundings = identity.surroundings(type(self).__name__)
+        self._surroundings = identity.surroundings(type(self).__name__, device)
         identity.forget()
         self.charge: Counterparts | None = None
         """Maps to the shapes that are charged (default: those of the values themselves)."""
+        self._keys: dict[Hashable, Key] = {}
+        """By operation, form of the arguments and signs."""
         self._profiles: dict[Key, OperationProfile] = {}
         self._costs: dict[Key, OperationCost] = {}
         self._reads: dict[Key, tuple[WeightsRead, ...]] = {}
@@ -139,12 +150,16 @@ class Executor(ABC):
 
     def plan(self, operation: Operation, *args: Any) -> OperationPlan:
         """Profile `operation(*args)` from shapes alone, without submitting it; arguments and errors as in `submit`."""
-        leaves, form = tree_flatten(args)
-        key = (operation, form, tuple([_sign(leaf) for leaf in leaves]))
-        profile = self._profiles.get(key)
-        if profile is None:
-            profile = self._profiles[key] = self._profile(key, args)
-        return OperationPlan(profile, key, leaves)
+        leaves: list[Any] = []
+        form = take_apart(args, leaves)
+        signs = tuple([_sign(leaf) for leaf in leaves])
+        known = operation, form, signs
+        key = self._keys.get(known)
+        if key is None:
+            key = Key(operation, tree_flatten(args)[1], signs)
+            self._profiles[key] = self._profile(key, args)
+            self._keys[known] = key
+        return OperationPlan(self._profiles[key], key, leaves)
 
     def cost(self, plan: OperationPlan) -> OperationCost:
         """What a planned operation is charged: its own FLOPs and memory, or those of its counterpart."""
@@ -152,7 +167,9 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            charged = shape_run(plan.key[0], self._charged_arguments(plan))  # not kept: its operands may be views
+            charged = shape_run(
+                plan.key.operation, self._charged_arguments(plan)
+            )  # not kept: its operands may be views
             cost = self._costs[plan.key] = OperationCost(charged.flops, charged.memory_bytes)
         return cost
 
@@ -163,11 +180,11 @@ class Executor(ABC):
         """
         reads = self._reads.get(plan.key)
         if reads is None:
-            reads = self._reads[plan.key] = weights_read(plan.key[1], self._charged_arguments(plan))
+            reads = self._reads[plan.key] = weights_read(plan.key.form, self._charged_arguments(plan))
         return {tuple(_name(plan.leaves[place]) for place in read.places): read.size_bytes for read in reads}
 
     def _charged_arguments(self, plan: OperationPlan) -> Any:
-        args = plan.key[1].unflatten([to_meta(leaf) for leaf in plan.leaves])
+        args = plan.key.form.unflatten([to_meta(leaf) for leaf in plan.leaves])
         return args if self.charge is None else self.charge.counterpart(args)
 
     def charged(self, value: Any) -> Spec:
@@ -212,7 +229,7 @@ class Executor(ABC):
 
     def _get(self, deferred: Deferred[Any]) -> Any:
         self._force(deferred.job)
-        return tree_unflatten(deferred.tensors(), deferred.spec.form)
+        return tree_unflatten([tensor.cpu() for tensor in deferred.tensors()], deferred.spec.form)
 
     @abstractmethod
     def settle(self) -> None:
@@ -231,7 +248,7 @@ class Executor(ABC):
         """Run the job, and before it those whose results it needs, unless it has its result."""
 
     def _profile(self, key: Key, args: Any) -> OperationProfile:
-        operation, given = key[0], tree_flatten(args)[0]
+        operation, given = key.operation, tree_flatten(args)[0]
         if any(isinstance(leaf, Generator) for leaf in given):
             raise TypeError(
                 f"{operation.__qualname__} is given a process that has not been run: a `yield from` is missing"
@@ -251,15 +268,20 @@ def _name(leaf: Any) -> Hashable:
     return (id(leaf.job), leaf.first) if isinstance(leaf, Deferred) else id(leaf)
 
 
-def operands(job: Job) -> list[Any]:
-    """The leaves of a job's arguments with tensors in place of deferred values and lazy leaves."""
+def operands(job: Job, device: torch.device) -> list[Any]:
+    """The leaves of a job's arguments with tensors on a device in place of deferred values and lazy leaves."""
     out: list[Any] = []
     for leaf in job.leaves:
         if isinstance(leaf, Deferred):
             out.extend(leaf.tensors())
         else:
             out.append(leaf.tensor() if isinstance(leaf, Leaf) else leaf)
-    return out
+    return [placed(each, device) for each in out]
+
+
+def placed(operand: Any, device: torch.device) -> Any:
+    """A tensor on a device; what is there already, and a plain value, stays as it is."""
+    return operand.to(device) if isinstance(operand, Tensor) and operand.device != device else operand
 
 
 def aligned(operand: Any) -> Any:
@@ -278,9 +300,9 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         for leaf in job.leaves
     ]
     try:
-        return tree_flatten(job.operation(*tree_unflatten(args, job.form)))[0]
+        return tree_flatten(job.key.operation(*tree_unflatten(args, job.key.form)))[0]
     except Exception as error:
-        error.add_note(f"in operation {job.operation.__module__}.{job.operation.__qualname__}")
+        error.add_note(f"in operation {job.key.operation.__module__}.{job.key.operation.__qualname__}")
         raise
 
 

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.func import vmap
 
-from learning.executor.base import aligned, call, operands
+from learning.executor.base import CPU, aligned, call, operands
 from learning.executor.capture import Kernels, NotCapturable, capture
 from learning.executor.deferred import Job
 from learning.executor.graph import LazyExecutor
@@ -44,9 +45,9 @@ class Batched(LazyExecutor):
     processes (`learning.executor.workers`). Neither changes a bit.
     """
 
-    def __init__(self, store: Store | None = None, processes: int = 1) -> None:
+    def __init__(self, store: Store | None = None, device: torch.device = CPU, processes: int = 1) -> None:
         """`processes` is the number of processes that share the work of a group, this one included."""
-        super().__init__(store)
+        super().__init__(store, device)
         self.groups: defaultdict[tuple[str, int], int] = defaultdict(int)
         """(operation name, group size) -> how many calls."""
         self.captured = 0
@@ -101,10 +102,10 @@ class Batched(LazyExecutor):
         """The one call that computes a group."""
         first = group[0]
         profile = self._profiles[first.key]
-        self.groups[first.operation.__name__, len(group)] += 1
+        self.groups[first.key.operation.__name__, len(group)] += 1
         if profile.convolves:
-            return _alone(first)
-        return _stack(group * 2 if profile.thin and len(group) == 1 else group)
+            return _alone(first, self.device)
+        return _stack(group * 2 if profile.thin and len(group) == 1 else group, self.device)
 
     def _rows(self, group: list[Job], results: Sequence[Tensor]) -> Sequence[Sequence[Tensor]]:
         """The results of each job of a group."""
@@ -144,8 +145,8 @@ class _Call(NamedTuple):
     operands: list[Tensor]
 
 
-def _alone(job: Job) -> _Call:
-    given = [aligned(operand) for operand in operands(job)]
+def _alone(job: Job, device: torch.device) -> _Call:
+    given = [aligned(operand) for operand in operands(job, device)]
     tensors = [operand for operand in given if isinstance(operand, Tensor)]
 
     def function(*tensors: Tensor) -> list[Tensor]:
@@ -155,9 +156,9 @@ def _alone(job: Job) -> _Call:
     return _Call((job.key, None, *(tensor.stride() for tensor in tensors)), function, tensors)
 
 
-def _stack(group: list[Job]) -> _Call:
+def _stack(group: list[Job], device: torch.device) -> _Call:
     first = group[0]
-    columns = [(column[0], stacked(column)) for column in zip(*(job.leaves for job in group), strict=True)]
+    columns = [(column[0], stacked(column, device)) for column in zip(*(job.leaves for job in group), strict=True)]
 
     def one(*rows: Tensor) -> tuple[Tensor, ...]:
         rest, flat = iter(rows), []

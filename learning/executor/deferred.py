@@ -24,8 +24,26 @@ Operation = Callable[..., Any]
 """A pure function of trees of tensors and plain values: no state, no random numbers of its own, no branch on numbers in
 tensors. It returns a tree of tensors, or a tuple of such trees."""
 
-Key = tuple[Operation, TreeSpec, tuple[Any, ...]]
-"""What jobs that may run together have in common: operation, form of the arguments, plain arguments and shapes."""
+
+class Key:
+    """What jobs that may run together have in common: operation, form of the arguments, plain arguments and shapes.
+
+    Keys are equal if all of these are; an executor has one object of each, which is compared by identity.
+    """
+
+    __slots__ = ("_hash", "form", "operation", "signs")
+
+    def __init__(self, operation: Operation, form: TreeSpec, signs: tuple[Any, ...]) -> None:
+        self.operation, self.form, self.signs = operation, form, signs
+        self._hash = hash((operation, form, signs))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or not isinstance(other, Key):
+            return self is other
+        return (self.operation, self.form, self.signs) == (other.operation, other.form, other.signs)
 
 
 class Leaf(ABC):
@@ -91,18 +109,16 @@ class Job:
     __slots__ = (
         "__weakref__",
         "children",
-        "form",
         "identity",
         "key",
         "leaves",
-        "operation",
         "result",
         "stored",
         "waiting",
     )
 
     def __init__(self, key: Key, leaves: list[Any], identity: bytes | None) -> None:
-        self.operation, self.form, _ = self.key = key
+        self.key = key
         self.leaves = leaves
         self.identity = identity
         """Content key of the result; None without a store."""

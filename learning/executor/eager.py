@@ -18,5 +18,6 @@ class Eager(LazyExecutor):
 
     def _run(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._finish(job, [result.contiguous() for result in call(job, map(aligned, operands(job)))])
+            results = call(job, map(aligned, operands(job, self.device)))
+            self._finish(job, [result.contiguous() for result in results])
         self.run += len(jobs)

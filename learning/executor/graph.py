@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from learning.executor.base import Executor
+from learning.executor.base import CPU, Executor
 from learning.executor.deferred import Deferred, Job, Key
+from learning.executor.devices import computing_on
 
 if TYPE_CHECKING:
     from learning.store import Store
@@ -28,8 +30,8 @@ class LazyExecutor(Executor):
     computed again.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
-        super().__init__(store)
+    def __init__(self, store: Store | None = None, device: torch.device = CPU) -> None:
+        super().__init__(store, device)
         self._ready: defaultdict[Key, list[ReferenceType[Job]]] = defaultdict(list)
         self._accepted = 0
         self._held: list[ReferenceType[Job]] = []
@@ -81,12 +83,16 @@ class LazyExecutor(Executor):
             elif top.waiting:
                 climb.append(top.unfinished_parents()[0])
             else:
-                self._run(self._group(top))
+                self._compute(self._group(top))
 
     def _flush(self) -> None:
         while self._ready:
-            self._run([job for reference in self._ready.popitem()[1] if (job := reference()) is not None])
+            self._compute([job for reference in self._ready.popitem()[1] if (job := reference()) is not None])
         self._accepted = 0
+
+    def _compute(self, jobs: list[Job]) -> None:
+        with computing_on(self.device):
+            self._run(jobs)
 
     def _group(self, demanded: Job) -> list[Job]:
         """The job that is read, with all jobs of its key that are ready and not in the store, the oldest first."""
@@ -124,6 +130,10 @@ class LazyExecutor(Executor):
         """Write to the store those results that it lacks."""
         if self.store is None:
             return
-        new = {job.identity: list(job.result) for job in jobs if job.identity and job.result and not self._has(job)}
+        new = {
+            job.identity: [tensor.cpu() for tensor in job.result]
+            for job in jobs
+            if job.identity and job.result and not self._has(job)
+        }
         if new:
             self.store.put(list(new.items()))

@@ -2,7 +2,7 @@
 
 A key is a hash of the operation, the code that it runs, its plain arguments, the shapes and formats of its tensors, the
 names of data and draws that enter it, and the keys of the values that it builds on. Equal keys mean equal values, bit
-for bit: so the version of torch, the processor's instruction set and the kind of executor belong to a key too.
+for bit: so the version of torch, the processor's instruction set, the device and the kind of executor are in a key too.
 
 Code is hashed as compiled, without documentation, and with everything of the same packages that it refers to:
 functions, classes, constants. A comment changes no key; a constant does. Objects that it refers to or captures, such
@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
 from learning.executor.deferred import Deferred, specification, to_meta
+from learning.executor.devices import of_device
 from learning.executor.reproducible import VARIABLE
 
 KEY_BYTES = 16
@@ -46,10 +47,10 @@ def digest(*parts: bytes) -> bytes:
     return hashed.digest()
 
 
-def surroundings(executor: str) -> bytes:
-    """Key of what all values of a process have in common: versions, instruction set, kind of executor."""
+def surroundings(executor: str, device: torch.device) -> bytes:
+    """Key of what all values of an executor have in common: versions, instruction set, its kind and its device."""
     instructions = torch.backends.cpu.get_cpu_capability(), os.environ[VARIABLE]
-    facts = (torch.__version__, *instructions, platform.python_version(), executor)
+    facts = (torch.__version__, *instructions, platform.python_version(), executor, *of_device(device))
     return digest(*(fact.encode() for fact in facts))
 
 

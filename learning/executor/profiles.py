@@ -66,7 +66,7 @@ _known: dict[Key, ShapeProfile] = {}
 
 
 def _name(key: Key, call: bytes) -> bytes:
-    return identity.digest(b"shapes", _rules(), call, identity.of_plain(shape_run.closed_form(key[0])))
+    return identity.digest(b"shapes", _rules(), call, identity.of_plain(shape_run.closed_form(key.operation)))
 
 
 @cache
@@ -75,8 +75,7 @@ def _rules() -> bytes:
 
 
 def _run(key: Key) -> ShapeProfile:
-    operation, form, signs = key
-    run = shape_run.shape_run(operation, form.unflatten(map(_shaped, signs)))
+    run = shape_run.shape_run(key.operation, key.form.unflatten(map(_shaped, key.signs)))
     outputs = []
     for tree in run.results if isinstance(run.results, tuple) else (run.results,):
         leaves, out_form = tree_flatten(tree)

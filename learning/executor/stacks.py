@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from learning.executor.base import aligned
+from learning.executor.base import aligned, placed
 from learning.executor.deferred import Deferred, Job, Leaf
 
 
@@ -58,40 +58,41 @@ def _rows(job: Job) -> list[tuple[int, int]]:
     return [(row.stack.number, row.place) for row in results if isinstance(row, Row)]
 
 
-def stacked(leaves: Sequence[Any]) -> list[Tensor] | None:
-    """The operands of several jobs in one place of their arguments, as stacks; None if these are plain values.
+def stacked(leaves: Sequence[Any], device: torch.device) -> list[Tensor] | None:
+    """The operands of several jobs in one place of their arguments, as stacks on a device; None of plain values.
 
     What all jobs share, such as a frozen backbone, is not copied, nor are results that were computed as one stack.
     """
     first = leaves[0]
     if isinstance(first, Deferred):
-        return _stacked_results(leaves)
+        return _stacked_results(leaves, device)
     if not isinstance(first, Leaf | Tensor):
         return None
     if all(leaf is first for leaf in leaves):
-        return [_shared(_tensor(first), len(leaves))]
+        return [_shared(placed(_tensor(first), device), len(leaves))]
     if isinstance(first, Leaf) and all(type(leaf) is type(first) for leaf in leaves):
-        return [type(first).stacked(leaves)]
-    return [torch.stack([_tensor(leaf) for leaf in leaves])]
+        return [placed(type(first).stacked(leaves), device)]
+    return [torch.stack([placed(_tensor(leaf), device) for leaf in leaves])]
 
 
 def _tensor(leaf: Leaf | Tensor) -> Tensor:
     return leaf.tensor() if isinstance(leaf, Leaf) else leaf
 
 
-def _stacked_results(leaves: Sequence[Deferred[Any]]) -> list[Tensor]:
+def _stacked_results(leaves: Sequence[Deferred[Any]], device: torch.device) -> list[Tensor]:
     first = leaves[0]
     if all(leaf.job is first.job and leaf.first == first.first for leaf in leaves):
-        return [_shared(tensor, len(leaves)) for tensor in first.tensors()]
+        return [_shared(placed(tensor, device), len(leaves)) for tensor in first.tensors()]
     rows = [leaf.job.result for leaf in leaves if leaf.first == first.first]
     stack = rows[0].stack if isinstance(rows[0], Row) else None
     places = [row.place for row in rows if isinstance(row, Row) and row.stack is stack]
     if stack is None or len(places) < len(leaves):
-        return [torch.stack(column) for column in zip(*(leaf.tensors() for leaf in leaves), strict=True)]
+        columns = zip(*(leaf.tensors() for leaf in leaves), strict=True)
+        return [torch.stack([placed(tensor, device) for tensor in column]) for column in columns]
     tensors = stack.tensors[first.first : first.last]
     if places == list(range(stack.jobs)):
         return list(tensors)
-    chosen = torch.tensor(places)
+    chosen = torch.tensor(places, device=device)
     return [tensor.index_select(0, chosen) for tensor in tensors]
 
 

@@ -89,3 +89,12 @@ def test_the_ends_of_the_interval_are_left_out() -> None:
 def test_a_key_is_a_stable_name() -> None:
     """Golden: were it to change, every stored result would silently be another one's."""
     assert Streams(7).key("fading", "up", 0, 0) == 2990237034383750036
+
+
+def test_a_generator_is_philox_with_the_key_of_the_stream() -> None:
+    """Its numbers are those of NumPy's own generator with this key."""
+    for entity in range(5):
+        ours = STREAMS.generator("shuffle", entity)
+        numpys = np.random.Generator(np.random.Philox(key=STREAMS.key("shuffle", entity)))
+        for draw in ("random", "standard_normal", "permutation"):
+            np.testing.assert_array_equal(getattr(ours, draw)(11), getattr(numpys, draw)(11))
