@@ -218,6 +218,30 @@ class UserNode(Protocol):
         ...
 
 
+class Heard(Protocol):
+    """Consecutive symbols of a stream that a user has heard at one signal-to-noise ratio."""
+
+    @property
+    def station(self) -> str:
+        """Name of the station that transmitted them."""
+        ...
+
+    @property
+    def first(self) -> float:
+        """Number of symbols of the stream that the station had transmitted before."""
+        ...
+
+    @property
+    def symbols(self) -> float:
+        """Number of symbols; a reception that ends early can end within a symbol."""
+        ...
+
+    @property
+    def snr(self) -> float:
+        """Ratio of received power to noise and interference, as a plain ratio."""
+        ...
+
+
 class ServerNode(Protocol):
     """A server at a station, in the core network or on a user's device."""
 
@@ -295,5 +319,16 @@ class ServerNode(Protocol):
 
         Each of `to` runs its own process to listen: it ends when that user has received all bits (True), or the stream
         has ended before (False). It raises simpy.Interrupt as `send` does.
+        """
+        ...
+
+    def broadcast_symbols(
+        self, to: Mapping[Any, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
+    ) -> Mapping[Any, Process[Sequence[Heard]]]:
+        """Transmit a message of `bits` bits as one stream of modulated symbols, as many to each receiver as it wants.
+
+        Each of `to` runs its own process to listen: it ends when that user has heard its number of symbols, when the
+        stream ends (`deadline_s` seconds after the first user listens), or when its radio has spent `max_energy_j`
+        joules on listening. It returns what was heard, and raises simpy.Interrupt as `send` does.
         """
         ...

@@ -293,11 +293,17 @@ class Journal:
         straggle_s = row.service_s - row.service_s / max(row.slowdown, 1.0)
         self._record("compute", row, straggle_s, completed=not row.interrupted)
 
-    def transferred(self, row: TransferRow) -> None:
-        """Write a transfer that has ended, complete or not."""
+    def transferred(self, row: TransferRow, on_air_bits: float | None = None) -> None:
+        """Write a transfer that has ended, complete or not.
+
+        Args:
+            row: the row of `transfers`.
+            on_air_bits: bits on the air for which it accounts; None is its receiver's equal part of those delivered.
+        """
         self.trace.add("transfers", *row)
         if row.kind not in self.request_kinds:
-            self._bits[row.direction] += (row.bits - row.lost) / row.receivers
+            equal = (row.bits - row.lost) / row.receivers
+            self._bits[row.direction] += equal if on_air_bits is None else on_air_bits
         self._record("airtime", row, 0.0, completed=row.lost == 0)
 
     def _record(self, cause: str, row: ComputationRow | TransferRow, straggle_s: float, *, completed: bool) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import TypeVar
 
 import simpy
 
+from netsim.audiences import audiences, staying
 from netsim.backhaul import Backhaul
 from netsim.faults.presence import DevicePresence, Presence, SitePresence
 from netsim.process import Process
@@ -19,6 +20,7 @@ from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
 from netsim.station import Station, Terminus, lines
 from netsim.storage import Storage
+from netsim.symbols import Heard, SymbolStream
 
 T = TypeVar("T")
 
@@ -311,7 +313,7 @@ class ServerNode:
         for user in to:
             cells.setdefault(user.station, []).append(user.downlink)
         works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
-        with _staying([user.downlink for user in to]):
+        with staying([user.downlink for user in to]):
             reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
@@ -332,22 +334,44 @@ class ServerNode:
             For each user a process by which it listens independently: it returns True when this user has received all
             bits, and False if the stream has ended before. It raises simpy.Interrupt as `send` does.
         """
-        stations = dict.fromkeys(user.station for user in to)
-        streams = {station: self._stream(station, to, bits, kind, deadline_s) for station in stations}
+        streams = {
+            station: RatelessStream(station.downlink, bits, kind, len(users), deadline_s, fetch)
+            for station, users, fetch in audiences(to, partial(self._fetch, bits, kind))
+        }
         return {user: user.attend(streams[user.station].receive(user.downlink)) for user in to}
 
-    def _stream(
-        self, station: Station, to: Sequence[UserNode], bits: float, kind: str, deadline_s: float
-    ) -> RatelessStream:
-        here = [user for user in to if user.station is station]
-        users = [user.number for user in here if not user.away] or [user.number for user in here]
+    def broadcast_symbols(
+        self, to: Mapping[UserNode, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
+    ) -> dict[UserNode, Process[list[Heard]]]:
+        """Broadcast a message as one stream of modulated symbols per station; each user stops by itself and decodes.
 
-        def fetch() -> Process[None]:
-            yield from self._leave(bits, kind)
-            for line in lines(self.terminus, station):
-                yield from line.transfer(bits, kind, users)
+        A symbol takes 1/2 s per Hz of the band, at any signal-to-noise ratio.
 
-        return RatelessStream(station.downlink, bits, kind, len(users), deadline_s, fetch)
+        Args:
+            to: number of symbols after which each receiver stops.
+            bits: size of the message, which crosses the backhaul to the stations.
+            kind: kind of payload, for the tables, in which each row has the symbols of a reception as its bits.
+            deadline_s: seconds after which the stream of a station ends, from the time at which its first receiver
+                listens; inf is never.
+            max_energy_j: energy in J that each receiver's radio may spend on listening; inf is no limit.
+
+        Returns:
+            For each user a process by which it listens independently: it returns what the user has heard. It raises
+            simpy.Interrupt as `send` does, and `broadcast_symbols` ValueError in slot fidelity.
+        """
+        streams = {
+            station: SymbolStream(station.downlink, kind, len(users), deadline_s, fetch)
+            for station, users, fetch in audiences(list(to), partial(self._fetch, bits, kind))
+        }
+        return {
+            user: user.attend(streams[user.station].hear(user.downlink, symbols, max_energy_j))
+            for user, symbols in to.items()
+        }
+
+    def _fetch(self, bits: float, kind: str, station: Station, users: Sequence[int]) -> Process[None]:
+        yield from self._leave(bits, kind)
+        for line in lines(self.terminus, station):
+            yield from line.transfer(bits, kind, users)
 
     def _reach(self, station: Station, radios: Sequence[Radio], bits: float, kind: str) -> Process[list[Radio]]:
         for line in lines(self.terminus, station):
@@ -365,18 +389,6 @@ class ServerNode:
             yield self.env.all_of(running)  # they end at this instant
             raise
         return [done[process] for process in processes]
-
-
-@contextmanager
-def _staying(radios: Sequence[Radio]) -> Iterator[None]:
-    """Return a context in which the users of these radios are not handed over."""
-    for radio in radios:
-        radio.staying += 1
-    try:
-        yield
-    finally:
-        for radio in radios:
-            radio.staying -= 1
 
 
 def _until_interrupted(work: Process[T]) -> Process[T | None]:

@@ -6,8 +6,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from netsim.process import Process
 from netsim.radio.band import Band, Transmission
 from netsim.radio.device import Radio
+from netsim.radio.link import Carrying
 from netsim.tables import TransferRow
 from netsim.units import to_db
 
@@ -48,9 +50,26 @@ class Reception:
         self.radio.begin()
         radiate = self.radio.radiate if self.radio.activity == "transmit" else None
         self._band = self.radio.band
-        self.transmission = self._band.begin(self.radio.link, (self.radio.user,), self.payload.bits, radiate, stream)
+        self.transmission = self._band.begin(self.link(), (self.radio.user,), self.payload.bits, radiate, stream)
         self.radio.reception = self
+        self.began()
         return self.transmission
+
+    def link(self) -> Carrying:
+        """Return the link over which the transmission is received at the user's present station."""
+        return self.radio.link
+
+    def began(self) -> None:
+        """Called when the transmission begins at a station."""
+
+    def completed(self, transmission: Transmission) -> Process[None]:
+        """Wait until the transmission, which has begun, is over."""
+        yield transmission.done
+
+    @property
+    def on_air_bits(self) -> float | None:
+        """Bits on the air for which this receiver accounts at its end; None is an equal part of the delivered bits."""
+        return None
 
     def share(self, transmission: Transmission) -> None:
         """Begin with the common transmission of a multicast; the radio must have begun already."""
@@ -71,8 +90,9 @@ class Reception:
         """Resume the rest of the transmission in the band of the user's next station, unless it is complete."""
         if self.transmission is not None and not self.transmission.done.triggered:
             self.radio.resume()
-            self._band, self.transmission.link = self.radio.band, self.radio.link
+            self._band, self.transmission.link = self.radio.band, self.link()
             self._band.resume(self.transmission)
+            self.began()
 
     def stop(self) -> None:
         """End this reception of a multicast that continues for other receivers."""

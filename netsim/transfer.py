@@ -49,9 +49,20 @@ class AirInterface:
             ValueError: `bits` is negative or NaN.
             simpy.Interrupt: the transfer was interrupted, or the radio link failed.
         """
-        if not self._has_bits(bits, kind):
-            return
-        reception = Reception(radio, self._payload(bits, kind, receivers))
+        if self._has_bits(bits, kind):
+            yield from self.carry(Reception(radio, self.payload(bits, kind, receivers)), stream)
+
+    def carry(self, reception: Reception, stream: Hashable | None = None) -> Process[None]:
+        """Carry out a reception that has a transmission of its own, and write its row.
+
+        Args:
+            reception: the reception, which has not begun.
+            stream: the rateless stream to which it belongs; None is none.
+
+        Raises:
+            simpy.Interrupt: the transfer was interrupted, or the radio link failed.
+        """
+        radio = reception.radio
         interrupt: simpy.Interrupt | None = None
         locked = False
         try:
@@ -60,13 +71,13 @@ class AirInterface:
             if radio.arrival is not None:
                 yield from radio.arrived()
             transmission = reception.begin(stream)
-            yield transmission.done
+            yield from reception.completed(transmission)
         except simpy.Interrupt as cause:
             interrupt = cause
         reception.end()
         if locked:
             radio.lock.release()
-        self.journal.transferred(reception.row(self.env.now))
+        self.journal.transferred(reception.row(self.env.now), reception.on_air_bits)
         if interrupt is None and reception.failed_link:
             interrupt = self._failed([radio])
         if interrupt is not None:
@@ -94,7 +105,7 @@ class AirInterface:
         available.sort(key=lambda radio: radio.user)  # the same order in all broadcasts, so that locks cannot deadlock
         if not self._has_bits(bits, kind) or not available:
             return available
-        receptions = [Reception(radio, self._payload(bits, kind, len(available))) for radio in available]
+        receptions = [Reception(radio, self.payload(bits, kind, len(available))) for radio in available]
         transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
         all_gone = self.env.event()
@@ -140,7 +151,8 @@ class AirInterface:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
         return bits > 0
 
-    def _payload(self, bits: float, kind: str, receivers: int) -> Payload:
+    def payload(self, bits: float, kind: str, receivers: int) -> Payload:
+        """Return a payload that is requested now; arguments as in `transfer`."""
         return Payload(kind, bits, self.direction, receivers, self.journal.round, self.env.now)
 
     def _multicast(self, receptions: Sequence[Reception], bits: float) -> Transmission:

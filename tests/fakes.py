@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import simpy
@@ -158,6 +158,15 @@ class FakeChannel:
         self.allocated.append((share, power_w))
 
 
+class FakeHeard(NamedTuple):
+    """Symbols that were heard at one signal-to-noise ratio."""
+
+    station: str
+    first: float
+    symbols: float
+    snr: float
+
+
 class FakeNode:
     """A processor with a first-come-first-served queue, and a link on which nobody else transmits."""
 
@@ -218,6 +227,16 @@ class FakeNode:
         self, to: Sequence[FakeNode], bits: float, kind: str, deadline_s: float = inf
     ) -> dict[FakeNode, Process[bool]]:
         return {node: self._receive(node, bits, kind, deadline_s) for node in to}
+
+    def broadcast_symbols(
+        self, to: Mapping[Any, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
+    ) -> dict[FakeNode, Process[Sequence[FakeHeard]]]:
+        return {node: self._hear(node, symbols, kind, deadline_s) for node, symbols in to.items()}
+
+    def _hear(self, node: FakeNode, symbols: float, kind: str, deadline_s: float) -> Process[Sequence[FakeHeard]]:
+        heard = min(symbols, node.downlink_bps * deadline_s)
+        yield from self._transmit("symbols", node.number, heard, kind, node.downlink_bps)
+        return [FakeHeard("station0", 0, heard, node.downlink.gain_over_noise_hz_per_w / 1e8)]
 
     def _receive(self, node: FakeNode, bits: float, kind: str, deadline_s: float) -> Process[bool]:
         received_bits = min(bits, node.downlink_bps * deadline_s)

@@ -1,15 +1,16 @@
-"""One message to all users of a round, sent while the straggler policy's clock runs."""
+"""One message to all users of a round, and streams of symbols that each user decodes by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import simpy
 
 from learning.codecs import Bundle, Codec
-from learning.parties import PLAIN, User
-from learning.ports import Process
+from learning.parties import PLAIN, Message, Server, User
+from learning.ports import Heard, Process
 from learning.world import World
 
 
@@ -51,3 +52,26 @@ def _until_interrupted(work: Process[dict[User, Any]]) -> Process[dict[User, Any
         return (yield from work)
     except simpy.Interrupt:
         return {}
+
+
+def broadcast_symbols(
+    server: Server, to: Mapping[User, int], what: Message, kind: str, deadline_s: float = inf, max_energy_j: float = inf
+) -> dict[User, Process[Sequence[Heard]]]:
+    """Transmit a value as a stream of modulated symbols of a rateless code, which each user decodes by itself.
+
+    Args:
+        server: the sender.
+        to: number of symbols after which each receiver stops.
+        what: the value that is encoded, which crosses the backhaul to the stations.
+        kind: what the stream is, for the table `transfers`.
+        deadline_s: seconds after which the stream ends, from when the first user listens; inf is never.
+        max_energy_j: energy in J that each receiver's radio may spend on listening; inf is no limit.
+
+    Returns:
+        For each user a process to run, `heard = yield from processes[user]`: how many symbols it has heard at which
+        signal-to-noise ratio, in order.
+    """
+    bits = server.wire.bits(what, PLAIN)
+    symbols = {user.node: count for user, count in to.items()}
+    receptions = server.node.broadcast_symbols(symbols, bits, kind, deadline_s, max_energy_j)
+    return {user: receptions[user.node] for user in to}

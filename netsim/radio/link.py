@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from netsim.radio.chunks import CHUNK, Chunks, ChunkWindow
 from netsim.radio.fading import Gains
 from netsim.radio.rate import RateLaw, Shannon
+from netsim.radio.rate.symbols import SymbolRate
 from netsim.radio.recorded import Playback, next_s, play
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS, ArrayWindow, Window, stretch
 from netsim.streams import Floats
@@ -221,3 +222,28 @@ class MulticastLink:
         if recorded:
             return next_s(recorded, after_s) if after_s < inf else inf
         return _next_loud_s(self, self.links[0].rate.min_snr, after_s, spread_hz)
+
+
+class SymbolLink:
+    """A link to one receiver as it carries modulated symbols, whose number does not depend on the channel."""
+
+    def __init__(self, link: RadioLink) -> None:
+        self._link = link
+
+    @property
+    def links(self) -> Sequence[RadioLink]:
+        """The link itself."""
+        return (self._link,)
+
+    def window(self, start_s: float, blocks: int) -> Window:
+        rate = SymbolRate(self._link.rate)
+        numbers, borders_s = stretch(self._link.coherence_time_s, start_s, blocks, rate.delay_blocks)
+        return ArrayWindow(borders_s, self._link.power_over_noise_hz(numbers), rate)
+
+    def max_snr(self, spread_hz: float) -> float:
+        """Return the bound of the link; see `Carrying.max_snr`."""
+        return self._link.max_snr(spread_hz)
+
+    def next_s(self, after_s: float, spread_hz: float) -> float:
+        """Return `after_s`: symbols always arrive."""
+        return after_s

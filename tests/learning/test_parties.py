@@ -11,6 +11,7 @@ from learning.codecs import Bundle, Cast, FixedWidth, Identity, Uniform
 from learning.data import Batches
 from learning.executor import EXECUTORS
 from learning.parties import Server, User, Wire
+from learning.protocols.broadcast import broadcast_symbols
 
 FINE, COARSE = Uniform(8), Uniform(2)
 
@@ -101,6 +102,15 @@ def test_each_receiver_of_a_rateless_broadcast_goes_on_by_itself(cell):
     assert spent == pytest.approx([1024 / 2e6, 1024 / 1e6])
     receptions = cell.server.broadcast_rateless([slow, fast], {"w": A, "b": B}, "model", deadline_s=0.8e-3)
     assert [cell.get(receptions[user]) for user in (fast, slow)] == [True, False]
+
+
+def test_each_receiver_of_a_stream_of_symbols_hears_as_many_as_it_wants(cell):
+    """Of 1,000 and 3,000 symbols at 1 Mbit/s; within 2 ms the second hears 2,000."""
+    few, many = cell.users[:2]
+    for deadline_s, heard in ((1.0, [1000, 3000]), (2e-3, [1000, 2000])):
+        receptions = broadcast_symbols(cell.server, {few: 1000, many: 3000}, A, "image", deadline_s)
+        received = [cell.get(receptions[user]) for user in (few, many)]
+        assert [(one.symbols, one.snr) for (one,) in received] == [(count, 1.0) for count in heard]
 
 
 def test_double_precision_weighs_double(cell):

@@ -9,6 +9,7 @@ import numpy as np
 
 from netsim.radio.rate import RateLaw
 from netsim.radio.rate.law import over_band
+from netsim.radio.rate.symbols import SYMBOLS_PER_S_PER_HZ, SymbolRate
 from netsim.radio.recorded import Recorded
 from netsim.radio.window import Window
 from netsim.streams import Floats
@@ -18,7 +19,7 @@ FOREVER_S = 1e300
 
 
 class BlocksAhead:
-    """Consecutive fading blocks of several links, which have the same borders and the same rate law.
+    """Consecutive fading blocks of several links, which have the same borders and the same rate law, or carry symbols.
 
     The links of a band share the fading law, hence the borders, and the rate law; or all of them are recorded, with the
     same length of a step, and have rates instead of powers.
@@ -31,7 +32,7 @@ class BlocksAhead:
             first: window of any of the links; those of all others begin at the same instant.
             rows: maximum number of links.
         """
-        self._law: RateLaw = first.rate
+        self._law: RateLaw = first.rate.coded if isinstance(first.rate, SymbolRate) else first.rate
         self._recorded = isinstance(first.rate, Recorded)
         self.borders_s = np.minimum(first.borders_s, FOREVER_S)
         """Borders of the blocks in seconds, ascending, shape (blocks + 1,)."""
@@ -44,10 +45,12 @@ class BlocksAhead:
         self._power = np.repeat(power[:, None], rows, axis=1)  # of the blocks and the `delay_blocks` before them
         self._signal = self._power[delay:] if power.ndim == 1 else np.zeros((self.blocks, rows))
         self._rates = np.zeros((self.blocks, rows)) if self._recorded else None
+        self._carries_symbols = np.zeros(rows, np.bool_)
 
     def fill(self, row: int, window: Window) -> None:
         """Set a row to the powers, or recorded rates, of a link in the same blocks."""
         self._power[:, row] = window.power_over_noise_hz
+        self._carries_symbols[row] = isinstance(window.rate, SymbolRate)
         if self._rates is not None:
             self._rates[:, row] = window.rate.efficiency(window.power_over_noise_hz)
         if self._power.ndim > 2:
@@ -82,7 +85,7 @@ class BlocksAhead:
         return np.asarray((self._signal * widths_s).sum(axis=0) / (self.end_s - self.start_s))
 
     def efficiency(self, first: int, last: int, spread_hz: Floats) -> Floats:
-        """Return the rates in bit/s/Hz in the blocks `first` to `last` - 1.
+        """Return the rates in bit/s/Hz, or symbols/s/Hz, in the blocks `first` to `last` - 1.
 
         Args:
             first: first block.
@@ -92,6 +95,13 @@ class BlocksAhead:
         Returns:
             Shape (blocks, rows).
         """
+        rates = self._coded(first, last, spread_hz)
+        if self._carries_symbols.any():
+            return np.where(self._carries_symbols, SYMBOLS_PER_S_PER_HZ, rates)
+        return rates
+
+    def _coded(self, first: int, last: int, spread_hz: Floats) -> Floats:
+        """Rates in bit/s/Hz by the rate law; arguments as in `efficiency`."""
         rows, blocks, delay = len(spread_hz), last - first, self._law.delay_blocks
         if self._rates is not None:
             return self._rates[first:last]
