@@ -23,6 +23,10 @@ from learning.packs import Pack, Place, Value, packs, places, read, written
 FORMAT = 2
 """Format of entries and database; each has a folder of its own, so that versions of this program may share a store."""
 DATABASE = "entries.sqlite"
+COLUMNS = ["number", "name", "directory", "size", "used", "content"]
+"""Columns of its table, `packs`."""
+FOREIGN = "entries.sqlite.foreign"
+"""File that a database of another program is moved to."""
 SMALL_BYTES = 128 * 1024
 """Maximum size of a pack whose content is in the database; that of a larger one is in a file."""
 PACK_BYTES = 16 * 10**6
@@ -72,6 +76,8 @@ class Store:
         self._newest = 0
         self._touched: set[int] = set()
         self._complained = False
+        self._locked = False
+        """Whether another process held a transaction longer than PATIENCE_S: nothing is written any more."""
         try:
             (self.folder / "packs").mkdir(parents=True, exist_ok=True)
             self._database = self._open()
@@ -195,6 +201,8 @@ class Store:
 
     def _sweep(self) -> None:
         """Release freed space, and remove files that no row names (a writer was killed, or its pack deleted)."""
+        if self._locked:
+            return
         with self._tolerant():
             self._database.execute("PRAGMA incremental_vacuum").fetchall()
             with self._transaction():
@@ -212,6 +220,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._locked:
+            raise sqlite3.OperationalError("database is locked")  # at once, instead of after the same wait
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -227,6 +237,7 @@ class Store:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
+            self._locked = self._locked or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
             self._complain(f"it cannot be used at present ({error})")
         except sqlite3.DatabaseError as error:
             self._complain(f"its database is damaged ({error}) and is replaced by an empty one")
@@ -241,8 +252,13 @@ class Store:
             warnings.warn(f"store {self.folder}: {what}; values are computed again", StoreDamage, stacklevel=3)
 
     def _open(self) -> sqlite3.Connection:
-        """Open the database; a file of its name that is no database is replaced."""
+        """Open the database; a file of its name that is no database is replaced, one of another program moved aside."""
         try:
+            return self._connect()
+        except _Foreign:
+            self._complain(f"its database is of another program and is moved aside, to {FOREIGN}")
+            (self.folder / DATABASE).replace(self.folder / FOREIGN)
+            self._discard()
             return self._connect()
         except sqlite3.OperationalError:
             raise
@@ -254,6 +270,10 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.folder / DATABASE, timeout=PATIENCE_S, isolation_level=None)
         try:
+            columns = [name for (name,) in database.execute("SELECT name FROM pragma_table_info('packs')")]
+            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            if set(tables) - {"packs", "sqlite_sequence"} or (columns and columns != COLUMNS):
+                raise _Foreign
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
@@ -264,7 +284,7 @@ class Store:
                 "CREATE TABLE IF NOT EXISTS packs (number INTEGER PRIMARY KEY AUTOINCREMENT, "
                 "name BLOB UNIQUE, directory BLOB, size INTEGER, used REAL, content BLOB)"
             )
-        except sqlite3.Error:
+        except (sqlite3.Error, _Foreign):
             database.close()
             raise
         return database
@@ -272,6 +292,10 @@ class Store:
     def _discard(self) -> None:
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             (self.folder / name).unlink(missing_ok=True)
+
+
+class _Foreign(Exception):
+    """The database has the tables of another program."""
 
 
 class _Row(NamedTuple):

@@ -219,9 +219,10 @@ def _display(scenario: Scenario, quiet: bool) -> Display:
 
 
 def _check_run(folder: Path, quiet: bool) -> int:
-    from scenarios.repeat import recorded, repeat
+    from scenarios.repeat import other_processor, recorded, repeat
 
     scenario = recorded(folder)
+    print_warnings([sentence] if (sentence := other_processor(folder)) else [])
     with _display(scenario, quiet) as display:
         difference = repeat(folder, scenario, display)
     if difference is None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from learning.executor import processor
 from scenarios.directory import ENDED, record
 from scenarios.errors import ScenarioError
 from scenarios.progress import Observer
@@ -59,6 +60,24 @@ def recorded(folder: Path) -> Scenario:
     if about["status"] not in ENDED:
         raise ScenarioError(f"{folder}: the run there is {about['status']}; only a complete one can be checked")
     return load(folder / "scenario.yaml")
+
+
+def other_processor(folder: Path) -> str:
+    """Return a sentence on how the processor that recorded a run differs from this one; empty if it does not.
+
+    The last bits of values may then differ, and so what follows from them.
+    """
+    then, now = (record(folder) or {}).get("processor"), {"name": processor.name(), **processor.arithmetic()}
+    if not isinstance(then, dict) or then == now:
+        return ""
+    changes = [
+        f"{field} {_words(then.get(field))}, now {_words(now[field])}" for field in now if then.get(field) != now[field]
+    ]
+    return f"this processor may compute other last bits than the one that recorded the run: {'; '.join(changes)}"
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value) or "unlimited"
 
 
 def repeat(folder: Path, scenario: Scenario, observer: Observer | None = None) -> Difference | None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import simpy
 import torch
 
+from learning.executor import processor
 from learning.store import Store
 from netsim import deadlock
 from netsim.trace import Trace
@@ -227,6 +228,7 @@ class _Run:
                 "python": platform.python_version(),
                 **{name: _version(package) for name, package in VERSIONED.items()},
             },
+            "processor": {"name": processor.name(), **processor.arithmetic()},
             "wall_time_s": round(time.monotonic() - self.begun_s, 3),
             "simulated_time_s": self.totals.time_s,
             "rounds": self.totals.rounds,

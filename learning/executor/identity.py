@@ -11,7 +11,6 @@ as tensors in a closure, are hashed by their content; functions and classes of l
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
@@ -25,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten
 
+from learning.executor import processor
 from learning.executor.deferred import Deferred, specification, to_meta
 from learning.executor.devices import of_device
-from learning.executor.reproducible import VARIABLE
 
 KEY_BYTES = 16
 HOME = __name__.partition(".")[0]
@@ -48,9 +47,9 @@ def digest(*parts: bytes) -> bytes:
 
 
 def surroundings(executor: str, device: torch.device) -> bytes:
-    """Key of what all values of an executor have in common: versions, instruction set, its kind and its device."""
-    instructions = torch.backends.cpu.get_cpu_capability(), os.environ[VARIABLE]
-    facts = (torch.__version__, *instructions, platform.python_version(), executor, *of_device(device))
+    """Key of what all values of an executor have in common: versions, instruction sets, its kind and its device."""
+    arithmetic = repr(processor.arithmetic())
+    facts = (torch.__version__, arithmetic, platform.python_version(), executor, *of_device(device))
     return digest(*(fact.encode() for fact in facts))
 
 

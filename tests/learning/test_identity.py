@@ -90,6 +90,26 @@ def double(x: torch.Tensor, factor: float = 2.0) -> torch.Tensor:
     return x * factor
 
 
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("variable", ["DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"])
+def test_a_limit_of_the_instruction_set_of_convolutions_changes_all_keys(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = identity.surroundings("Eager", CPU)
+    monkeypatch.setenv(variable, "AVX2")
+    assert identity.surroundings("Eager", CPU) != before
+
+
+def test_a_processor_with_other_instruction_sets_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, has = identity.surroundings("Eager", CPU), dict(torch.cpu.get_capabilities())
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {**has, "cpu_name": "of the same family"})
+    assert identity.surroundings("Eager", CPU) == before
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {**has, "amx_tile": not has.get("amx_tile", False)})
+    assert identity.surroundings("Eager", CPU) != before
+
+
 def test_history_is_part_of_a_key(executor: Executor) -> None:
     x, y = torch.ones(3), torch.ones(3) * 2
     ours, theirs = executor.submit(double, x), executor.submit(double, y)

@@ -251,6 +251,48 @@ def test_processes_may_write_at_once(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_held_write_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "PATIENCE_S", 0.2)
+    store = Store(tmp_path)
+    store.put([(name(1), SMALL)])
+    holder = sqlite3.connect(store.folder / stores.DATABASE, isolation_level=None)
+    begun: list[str] = []
+    store._database.set_trace_callback(lambda statement: begun.append(statement) if "BEGIN" in statement else None)
+    holder.execute("BEGIN IMMEDIATE")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for number in range(2, 18):
+            store.put([(name(number), SMALL)])
+        assert same(store.get(name(1)), SMALL)
+        store.close()
+    assert ["database is locked" in str(each.message) for each in warned] == [True]
+    assert len(begun) <= 1
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def test_the_database_of_another_program_is_moved_aside_once(tmp_path: Path) -> None:
+    folder = tmp_path / f"format-{stores.FORMAT}"
+    folder.mkdir()
+    theirs = sqlite3.connect(folder / stores.DATABASE)
+    theirs.execute("CREATE TABLE packs (id INTEGER, title TEXT)")
+    theirs.execute("INSERT INTO packs VALUES (1, 'theirs')")
+    theirs.commit()
+    theirs.close()
+    with pytest.warns(StoreDamage, match="of another program and is moved aside"):
+        store = Store(tmp_path)
+    store.put([(name(1), SMALL)])
+    store.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = Store(tmp_path)
+        assert same(again.get(name(1)), SMALL)
+        again.close()
+    kept = sqlite3.connect(folder / stores.FOREIGN)
+    assert kept.execute("SELECT title FROM packs").fetchall() == [("theirs",)]
+    kept.close()
+
+
 def test_pruning_forgets_what_was_not_used_for_longest(tmp_path: Path) -> None:
     first = Store(tmp_path)
     for number in range(5):

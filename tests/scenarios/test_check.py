@@ -1,5 +1,6 @@
 """`netsim run --check`: a recorded run is repeated and compared cell by cell. Oracle: changes made here."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +135,16 @@ def test_check_takes_nothing_else(run: Path, more: list[str], netsim) -> None:
     code, _, err = netsim("run", "--check", run, *more)
     assert (code, err.count("\n")) == (2, 1)
     assert err.startswith("netsim: run --check takes")
+
+
+def test_a_run_of_another_processor_is_named(run: Path, netsim) -> None:
+    about = json.loads((run / "run.json").read_text())
+    here = about["processor"]
+    changed = {**about, "processor": {**here, "name": "Another CPU", "onednn": "AVX2"}}
+    (run / "run.json").write_text(json.dumps(changed))
+    code, out, _ = netsim("run", "--check", run)
+    assert code == 0
+    assert out == (
+        "warning: this processor may compute other last bits than the one that recorded the run: name Another CPU, now "
+        f"{here['name']}; onednn AVX2, now unlimited\nidentical\n"
+    )
