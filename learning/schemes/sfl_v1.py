@@ -37,7 +37,8 @@ class SFLV1(LocalTraining, Scheme):
     link: CutLink = CutLink()
     """Messages across the cut."""
     average: Literal["factors", "product"] = "factors"
-    """How adapters are averaged: each of their two factors; or their product, truncated to their rank."""
+    """How adapters are averaged: each of their two factors; or their product, truncated to their rank, after which
+    optimisers start each local round with a new state."""
 
     asynchronous = True
     hierarchical = True
@@ -73,7 +74,8 @@ class SFLV1(LocalTraining, Scheme):
             batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
         front = yield from user.send(user.server, front, "model")
-        states[user] = state, replica.state
+        if self.average == "factors":  # by products, next round's factors are turned: these moments are of other entries
+            states[user] = state, replica.state
         return front, replica.weights
 
     def check(self, world: World) -> None:

@@ -55,7 +55,8 @@ class TSFLora(LocalTraining, Scheme):
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     average: Literal["factors", "product"] = "factors"
-    """How adapters are averaged: each of their two factors; or their product, truncated to their rank."""
+    """How adapters are averaged: each of their two factors; or their product, truncated to their rank, after which
+    optimisers start each local round with a new state."""
 
     asynchronous = True
     hierarchical = True

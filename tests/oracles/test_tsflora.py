@@ -69,6 +69,14 @@ def test_products_of_factors_are_averaged_where_asked_for() -> None:
         assert (product == pytest.approx(factors, rel=1e-10)) == (users == 1)
 
 
+@pytest.mark.parametrize("average", ["factors", "product"])
+def test_moments_of_factors_do_not_outlive_an_average_of_products(average: str) -> None:
+    """One step a round: the first with momentum is one without, so that momentum shows only if it is kept."""
+    scheme = {"name": "tsflora", "tokens": 5, "local_steps": 1, "average": average}
+    kept, none = (losses(scenario(scheme, learning__optimiser__momentum=momentum)) for momentum in (0.9, 0.0))
+    assert (kept == none) == (average == "product")
+
+
 @pytest.mark.parametrize(
     ("scheme", "tokens", "ranges"),
     [

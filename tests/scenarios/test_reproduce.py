@@ -58,6 +58,7 @@ def test_verdicts_are_computed(claims: Path, tmp_path: Path, netsim) -> None:
 
 def test_the_quick_version_gives_no_verdicts(claims: Path, tmp_path: Path, netsim) -> None:
     code, out, _ = netsim("reproduce", "band", "--quick", "-o", tmp_path / "out", "--jobs", 1)
+    out = out.replace(str(tmp_path), "")  # the name of a folder may be any word
     assert code == 0
     assert "SMOKE" in out
     assert "rule met here" in out
