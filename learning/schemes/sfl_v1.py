@@ -74,7 +74,7 @@ class SFLV1(LocalTraining, Scheme):
             batch = user.batch(position)
             front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
         front = yield from user.send(user.server, front, "model")
-        if self.average == "factors":  # by products, next round's factors are turned: these moments are of other entries
+        if self.average == "factors":  # averages of products turn the factors, of which these moments would be
             states[user] = state, replica.state
         return front, replica.weights
 
