@@ -56,9 +56,11 @@ def test_verdicts_are_computed(claims: Path, tmp_path: Path, netsim) -> None:
     ]
 
 
-def test_the_quick_version_gives_no_verdicts(claims: Path, tmp_path: Path, netsim) -> None:
-    code, out, _ = netsim("reproduce", "band", "--quick", "-o", tmp_path / "out", "--jobs", 1)
-    out = out.replace(str(tmp_path), "")  # the name of a folder may be any word
+def test_the_quick_version_gives_no_verdicts(
+    claims: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a folder above it, which may be any word, is then not printed
+    code, out, _ = netsim("reproduce", "band", "--quick", "-o", "out", "--jobs", 1)
     assert code == 0
     assert "SMOKE" in out
     assert "rule met here" in out
