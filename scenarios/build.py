@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simpy
@@ -19,6 +19,7 @@ from learning.data import Batches, Dataset
 from learning.data.partition import held_out_shares
 from learning.description import LearningDescription
 from learning.executor import Batched, Dry, Eager, Executor, device_of
+from learning.executor.remote import RemoteWorkers
 from learning.executor.workers import one_for_each_core
 from learning.models import Multimodal, Segment, multimodal, whole
 from learning.parties import Server, User, Wire
@@ -57,6 +58,10 @@ class Material(NamedTuple):
     pretrainer: Pretrainer | None
 
 
+EngineName = Literal["local", "ray"]
+"""Where worker processes are: on this machine, or on a Ray cluster."""
+
+
 def without_values(scenario: Scenario) -> Scenario:
     """Return the scenario with the dry executor, which computes no values and no pretraining."""
     learning = scenario.learning
@@ -66,13 +71,16 @@ def without_values(scenario: Scenario) -> Scenario:
     return replace(scenario, learning=replace(learning, executor="dry", stop=stop))
 
 
-def build(scenario: Scenario, store: Store | None = None, *, limited: bool = True) -> Simulation:
+def build(
+    scenario: Scenario, store: Store | None = None, *, limited: bool = True, engine: EngineName = "local"
+) -> Simulation:
     """Set up the network, data and learning of a scenario, at simulated time 0.
 
     Args:
         scenario: what to build.
         store: result cache of torch operations; None computes all of them.
         limited: whether to check that the work of each user fits into the memory of its device.
+        engine: where the processes of `learning.workers` are: on this machine, or on a Ray cluster.
 
     Raises:
         FieldError: fields do not fit each other, the data or the limits, or data are missing.
@@ -94,7 +102,7 @@ def build(scenario: Scenario, store: Store | None = None, *, limited: bool = Tru
         if scenario.compute.devices.on_out_of_memory == "drop" and learning.policy.asynchronous:
             raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
-    lazy, executor = lazy_users(scenario), _executor(learning, store)
+    lazy, executor = lazy_users(scenario), _executor(learning, store, engine)
     material = _material(learning, network, streams, own_tests=not lazy)
     scalars = sum(parameter.numel() for parameter in material.model.parameters().values())
     check_model(scalars, getattr(torch, learning.precision).itemsize, scenario.limits)
@@ -137,7 +145,9 @@ def _traffic(network: Network, described: TrafficDescription) -> Traffic:
             raise
 
 
-def _executor(learning: LearningDescription, store: Store | None) -> Executor:
+def _executor(learning: LearningDescription, store: Store | None, engine: EngineName) -> Executor:
+    if engine == "ray":
+        return _on_ray(learning, store)
     if learning.executor == "dry":
         return Dry(store)
     with field_errors("learning", "device"):
@@ -147,6 +157,19 @@ def _executor(learning: LearningDescription, store: Store | None) -> Executor:
     auto = one_for_each_core() if learning.device == "cpu" else 1
     with field_errors("learning", "workers"):
         return Batched(store, device, auto if learning.workers == "auto" else learning.workers)
+
+
+def _on_ray(learning: LearningDescription, store: Store | None) -> Executor:
+    with field_errors("learning", "executor"):
+        if learning.executor != "batched":
+            raise ValueError(f"the engine ray divides operations of the executor batched, not of {learning.executor}")
+    with field_errors("learning", "device"):
+        if learning.device != "cpu":
+            raise ValueError(f"the engine ray computes on cpu, not on {learning.device}")
+    with field_errors("learning", "workers"):
+        if learning.workers == 1:
+            raise ValueError("the engine ray needs workers; auto and a number from 2 on are allowed, not 1")
+        return Batched(store, workers=RemoteWorkers(None if learning.workers == "auto" else learning.workers - 1))
 
 
 def _material(learning: LearningDescription, network: Network, streams: Streams, *, own_tests: bool) -> Material:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -113,6 +113,10 @@ def run(
     no_store: NoStore = False,
     repeats: Annotated[bool, typer.Option("--check", help="Repeat a recorded run and compare its tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Workers (learning.workers) on this machine, or on a Ray cluster (RAY_ADDRESS)."),
+    ] = "local",
 ) -> int:
     """Simulate a scenario: progress on stderr, a summary and the path of the traces on stdout.
 
@@ -131,7 +135,7 @@ def run(
     described = interpret(read)
     folder = out or Path("runs") / described.name
     with opened(store_folder(store, no_store)) as kept:
-        result = _simulate(read, described, folder, quiet, kept)
+        result = _simulate(read, described, folder, quiet, kept, engine)
     if result.status == "interrupted":
         raise Interrupted(f"interrupted at {result.reached}; the traces so far are in {folder / 'traces'}")
     if not quiet:
@@ -200,12 +204,19 @@ def _placed(error: FieldError, document: Document) -> ScenarioError:
     return ScenarioError(f"{document.place(error.path) if error.path else document.source}: {error}")
 
 
-def _simulate(document: Document, scenario: Scenario, folder: Path, quiet: bool, store: Store | None) -> Result:
+def _simulate(
+    document: Document,
+    scenario: Scenario,
+    folder: Path,
+    quiet: bool,
+    store: Store | None,
+    engine: Literal["local", "ray"],
+) -> Result:
     from scenarios.run import simulate
 
     try:
         with _display(scenario, quiet) as display:
-            return simulate(scenario, folder, display, store)
+            return simulate(scenario, folder, display, store, engine)
     except FieldError as error:
         raise _placed(error, document) from error
 

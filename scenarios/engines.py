@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import sys
@@ -11,13 +10,13 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from learning.executor.remote import connect, ray_package
 from scenarios.directory import record
 from scenarios.errors import BrokenPlugIn, RunFailed, ScenarioError
 from scenarios.families import Registration, register
@@ -166,17 +165,15 @@ class RayEngine:
             ScenarioError: Ray is not installed.
         """
         try:
-            self.ray: Any = import_module("ray")
-        except ImportError:
-            raise ScenarioError("netsim: --engine ray needs the package ray; install netsim-learning[ray]") from None
+            self.ray = ray_package()
+        except ValueError as missing:
+            raise ScenarioError(f"netsim: {missing}") from None
         self.jobs = jobs
 
     def run(self, tasks: Sequence[Task]) -> Outcomes:
         """Run each task as a Ray task on one core, and yield the outcomes."""
         ray = self.ray
-        if not ray.is_initialized():
-            cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": self.jobs}
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **cores)
+        connect(ray, self.jobs)
         remote = ray.remote(max_retries=0)(perform_packed)
         packed = {task.number: ray.cloudpickle.dumps(_absolute(task)) for task in tasks}
         numbers = {remote.remote(tuple(sys.path), task): number for number, task in packed.items()}

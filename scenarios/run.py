@@ -21,7 +21,7 @@ from learning.executor import processor
 from learning.store import Store
 from netsim import deadlock
 from netsim.trace import Trace
-from scenarios.build import build
+from scenarios.build import EngineName, build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, ScenarioError, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
@@ -79,7 +79,11 @@ class Result:
 
 
 def simulate(
-    scenario: Scenario, out: str | Path | None = None, observer: Observer | None = None, store: Store | None = None
+    scenario: Scenario,
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+    store: Store | None = None,
+    engine: EngineName = "local",
 ) -> Result:
     """Run a scenario.
 
@@ -92,6 +96,8 @@ def simulate(
         observer: receives the progress of the run.
         store: result cache of torch operations. Results that are found there are not computed again, whether they come
             from this run before a crash or from a run in another network. No table depends on it.
+        engine: where the processes of `learning.workers` are: on this machine, or on a Ray cluster (`ray`). No table
+            depends on it.
 
     Returns:
         Outcome and tables.
@@ -102,20 +108,26 @@ def simulate(
         RunFailed: an error during the run; what was recorded before it can be read.
     """
     with one_thread():
-        return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store).result()
+        return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store, engine).result()
 
 
 class _Run:
     """One run and its record."""
 
     def __init__(
-        self, scenario: Scenario, directory: RunDirectory | None, observer: Observer | None, store: Store | None
+        self,
+        scenario: Scenario,
+        directory: RunDirectory | None,
+        observer: Observer | None,
+        store: Store | None,
+        engine: EngineName,
     ) -> None:
         self.scenario, self.directory = scenario, directory
         self.totals, self.events = RunningTotals(), 0
         self.observers: list[Observer] = [self.totals, *([observer] if observer else [])]
         self.begun_s = time.monotonic()
-        self.simulation = build(scenario, store)  # rejects what does not fit before an older run is touched
+        # rejects what does not fit before an older run is touched
+        self.simulation = build(scenario, store, engine=engine)
         self.trace = self.simulation.journal.trace
         self.recorded = spans(scenario)
 

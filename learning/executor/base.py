@@ -308,10 +308,21 @@ def call(job: Job, flat: Any) -> list[Tensor]:
 
 def _sign(leaf: Any) -> Any:
     """What decides about the result's shapes and about grouping: shape and dtype of a tensor, a plain value itself."""
-    if isinstance(leaf, Deferred):
+    kind = type(leaf)
+    if kind is Deferred:
         return leaf.spec  # interned: identity says it all
-    if isinstance(leaf, Tensor):
+    base = _bases.get(kind) or _base(kind)
+    if base is Tensor:
         return leaf.shape, leaf.dtype
-    if isinstance(leaf, Leaf):
+    if base is Leaf:
         return leaf.meta.shape, leaf.meta.dtype
-    return type(leaf), leaf  # 1, 1.0 and True are equal in Python, not in an operation
+    return kind, leaf  # 1, 1.0 and True are equal in Python, not in an operation
+
+
+def _base(kind: type) -> type:
+    """Tensor or Leaf if a type is derived from it, else object; remembered, as looking up abstract bases is slow."""
+    return _bases.setdefault(kind, next((base for base in (Tensor, Leaf) if issubclass(kind, base)), object))
+
+
+_bases: dict[type, type] = {}
+"""By type of an argument, what `_base` has found."""

@@ -18,6 +18,7 @@ from learning.executor.stacks import Row, Stack, in_order_of_rows, stacked
 from learning.executor.workers import Workers
 
 if TYPE_CHECKING:
+    from learning.executor.remote import RemoteWorkers
     from learning.store import Store
 
 LARGEST_GROUP = 10
@@ -45,8 +46,21 @@ class Batched(LazyExecutor):
     processes (`learning.executor.workers`). Neither changes a bit.
     """
 
-    def __init__(self, store: Store | None = None, device: torch.device = CPU, processes: int = 1) -> None:
-        """`processes` is the number of processes that share the work of a group, this one included."""
+    def __init__(
+        self,
+        store: Store | None = None,
+        device: torch.device = CPU,
+        processes: int = 1,
+        workers: RemoteWorkers | None = None,
+    ) -> None:
+        """An executor that has computed nothing.
+
+        Args:
+            store: where results are kept between runs (default: they are not).
+            device: where operations are computed.
+            processes: number of processes on this machine that share the work of a group, this one included.
+            workers: processes elsewhere that share it instead.
+        """
         super().__init__(store, device)
         self.groups: defaultdict[tuple[str, int], int] = defaultdict(int)
         """(operation name, group size) -> how many calls."""
@@ -54,8 +68,8 @@ class Batched(LazyExecutor):
         """Calls so far that were a captured operation's kernels alone."""
         self.elsewhere = 0
         """Calls so far in other processes."""
-        self._processes = processes
-        self._workers = Workers(processes - 1)
+        self._workers = Workers(processes - 1) if workers is None else workers
+        self._processes = self._workers.count + 1
         self._stacks = 0
         self._calls: dict[Hashable, int | Kernels] = {}
         """By key, jobs and strides of the operands: calls so far, or the captured operation."""

@@ -6,13 +6,15 @@ tensors that is most of the time of an operation. The kernels and their order ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from math import isfinite
 from typing import Any, NamedTuple
 from weakref import ref
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from learning.executor.uncompiled import UncompiledMode
 
@@ -55,6 +57,24 @@ def capture(function: Callable[..., Sequence[Tensor]], operands: Sequence[Tensor
     with _Recorder(operands) as recorder:
         results = function(*operands)
     return results, recorder.compiled([recorder.name(result) for result in results])
+
+
+class _Captured:
+    """The kernels of an operation as a function, which can be pickled: torch's operators are named in it."""
+
+    def __init__(self, source: str, operators: Mapping[str, str], constants: Mapping[str, Any]) -> None:
+        """`source` is the text of the function `kernels`; others are its global variables, of operators the names."""
+        self._parts = source, operators, constants
+        named = {name: reduce(getattr, path.split("."), torch.ops)._op for name, path in operators.items()}
+        space = {**constants, **named}
+        exec(compile(source, "<captured operation>", "exec"), space)
+        self._kernels: Kernels = space["kernels"]
+
+    def __call__(self, *operands: Tensor) -> tuple[Tensor, ...]:
+        return self._kernels(*operands)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Captured, self._parts
 
 
 class _Call(NamedTuple):
@@ -127,10 +147,9 @@ class _Recorder(UncompiledMode):
                 lines.append(f"{call.result} = {call.text}")
                 live |= call.uses
         body = "\n    ".join([f"def kernels({', '.join(self._operands)}):", *reversed(lines)])
-        space = dict(self._constants.values())
-        exec(compile(body, "<captured operation>", "exec"), space)
-        kernels: Kernels = space["kernels"]
-        return kernels
+        constants = dict(self._constants.values())
+        operators = {name: str(value) for name, value in constants.items() if isinstance(value, OpOverload)}
+        return _Captured(body, operators, {name: constants[name] for name in constants.keys() - operators})
 
     def _call(self, text: str, uses: set[str], fresh: bool) -> _Call:
         known = self._known.get(text)
@@ -163,14 +182,13 @@ class _Recorder(UncompiledMode):
         return self._constants.setdefault(id(value), (f"c{len(self._constants)}", value))[0]
 
 
-def _kernel(func: Any, args: Any) -> Callable[..., Any]:
-    """The function that does what an operator does for such arguments, with the same bits."""
+def _kernel(func: Any, args: Any) -> Any:
+    """The operator, or a function that does what it does for such arguments, with the same bits."""
     if func is aten.max_pool2d_with_indices.default:
         x = args[0]
         if x.ndim == 4 and x.is_contiguous() and x.shape[1] >= POOLED_CHANNELS and x.numel() >= POOLED_NUMBERS:
             return _pooled
-    kernel: Callable[..., Any] = func._op
-    return kernel
+    return func
 
 
 def _pooled(x: Tensor, *window: Any) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ NUMBER_BYTES = 4
 """Length of a message to a worker; its answer is one byte."""
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """How a tensor lies in memory; along an axis of stride 0 it has one element."""
 
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class _Layout(NamedTuple):
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, tensor: Tensor) -> _Layout:
+    def of(cls, tensor: Tensor) -> Layout:
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
     @property
@@ -56,23 +56,29 @@ class _Layout(NamedTuple):
         return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-class _Operation(NamedTuple):
+class Operation(NamedTuple):
     """A captured operation, and the layouts of its operands and results."""
 
     kernels: Kernels
-    operands: list[_Layout]
-    results: list[_Layout]
+    operands: list[Layout]
+    results: list[Layout]
+
+    @classmethod
+    def of(cls, kernels: Kernels, operands: Sequence[Tensor], results: Sequence[Tensor]) -> Operation | None:
+        """The operation with tensors as an example of their layouts; None if one of them has gaps in memory."""
+        operation = cls(kernels, [Layout.of(each) for each in operands], [Layout.of(each) for each in results])
+        return operation if all(layout.dense for layout in (*operation.operands, *operation.results)) else None
 
 
 class _Worker:
     """A process that computes operations, by number, on operands in its part of the shared memory."""
 
-    def __init__(self, operations: Sequence[_Operation], others: Sequence[_Worker]) -> None:
+    def __init__(self, operations: Sequence[Operation], others: Sequence[_Worker]) -> None:
         size = max(sum(layout.bytes for layout in (*o.operands, *o.results)) for o in operations)
         memory = mmap.mmap(-1, size)
         self.operands, self.results = [], []
         for operation in operations:
-            tensors = _tensors(memory, [*operation.operands, *operation.results])
+            tensors = tensors_in(memory, [*operation.operands, *operation.results])
             self.operands.append(tensors[: len(operation.operands)])
             self.results.append(tensors[len(operation.operands) :])
         self.line, far = socket.socketpair()
@@ -114,7 +120,7 @@ class Workers:
             raise ValueError(f"{count + 1} is not possible: this system cannot fork processes; 1 and auto are allowed")
         self.count = count
         self._numbers: dict[Hashable, int] = {}
-        self._operations: list[_Operation] = []
+        self._operations: list[Operation] = []
         self._running: list[_Worker | None] = []
         """By place; None for one that has died, or could not be started."""
         self._outdated = False
@@ -125,12 +131,11 @@ class Workers:
 
         One whose operands have gaps in memory stays unknown.
         """
-        layouts = [[_Layout.of(tensor) for tensor in tensors] for tensors in (operands, results)]
-        if not all(layout.dense for layout in (*layouts[0], *layouts[1])):
-            return
-        self._numbers[key] = len(self._operations)
-        self._operations.append(_Operation(kernels, *layouts))
-        self._outdated = True
+        operation = Operation.of(kernels, operands, results)
+        if operation is not None:
+            self._numbers[key] = len(self._operations)
+            self._operations.append(operation)
+            self._outdated = True
 
     def begin(self, place: int, key: Hashable, operands: Sequence[Tensor]) -> bool:
         """Let worker `place` compute an operation; returns False if it does not know it, or is no more."""
@@ -146,7 +151,7 @@ class Workers:
         if worker is None:
             return False
         for target, operand in zip(worker.operands[number], operands, strict=True):
-            _stored(target).copy_(_stored(operand))
+            stored_part(target).copy_(stored_part(operand))
         try:
             worker.line.sendall(number.to_bytes(NUMBER_BYTES, "little"))
         except OSError:
@@ -197,7 +202,7 @@ def one_for_each_core() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tensors(memory: mmap.mmap, layouts: Sequence[_Layout]) -> list[Tensor]:
+def tensors_in(memory: mmap.mmap, layouts: Sequence[Layout]) -> list[Tensor]:
     """Tensors of these layouts in shared memory, one behind another."""
     tensors, offset = [], 0
     for layout in layouts:
@@ -210,7 +215,7 @@ def _tensors(memory: mmap.mmap, layouts: Sequence[_Layout]) -> list[Tensor]:
     return tensors
 
 
-def _stored(tensor: Tensor) -> Tensor:
+def stored_part(tensor: Tensor) -> Tensor:
     """One element along each axis of stride 0, on which all elements share their memory."""
     for axis, stride in enumerate(tensor.stride()):
         if stride == 0:

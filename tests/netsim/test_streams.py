@@ -98,3 +98,9 @@ def test_a_generator_is_philox_with_the_key_of_the_stream() -> None:
         numpys = np.random.Generator(np.random.Philox(key=STREAMS.key("shuffle", entity)))
         for draw in ("random", "standard_normal", "permutation"):
             np.testing.assert_array_equal(getattr(ours, draw)(11), getattr(numpys, draw)(11))
+
+
+def test_a_single_position_has_the_number_of_the_array() -> None:
+    for index in (0, 1, -1, 12345, 2**40, -(2**63), 2**63 - 1):
+        for entity in range(20):
+            assert STREAMS.uniform("x", entity, index=index) == STREAMS.uniform("x", entity, index=[index])[0]
