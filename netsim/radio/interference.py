@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -107,10 +108,11 @@ class Downlink:
         sent_w = np.zeros(self.powers.gains.shape[1])
         for sender in senders:
             sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.radiated
-        for sender in senders:
-            received_w = self.powers.gains[sender.receivers] * sent_w
-            received_w[:, sender.station] = 0.0
-            yield (received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist()
+        counts = [len(sender.receivers) for sender in senders]
+        received_w = self.powers.gains[[user for sender in senders for user in sender.receivers]] * sent_w
+        received_w[np.arange(len(received_w)), np.repeat([sender.station for sender in senders], counts)] = 0.0
+        of_receivers = iter((received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist())
+        return (list(islice(of_receivers, count)) for count in counts)
 
 
 class FrequencyChannel:

@@ -20,7 +20,7 @@ from netsim.radio.band import COMPLETE
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
+from netsim.radio.interference import Downlink, Interference, Powers, Sender, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.scheduling import Contenders, EqualShares, FixedShares, RoundRobin, SchedulingGrant
 
@@ -250,3 +250,35 @@ def test_a_network_of_two_cells_in_closed_form() -> None:
     w.run(*(user.send(w.network.server, 1e6, "x") for user in w.network.users))
     for row in w.rows("transfers"):
         assert row["mean_rate_bps"] == pytest.approx(1e6 * log2(1 + 0.1 * near / (noise * 1e6)), rel=1e-9)
+
+
+@dataclass
+class Heard:
+    """A transmission, of which only the receivers matter."""
+
+    receivers: tuple[int, ...]
+
+
+def test_all_receivers_at_once_hear_what_each_hears_by_itself() -> None:
+    """Bit for bit: powers of all other stations, at random, for signals to one or several users."""
+    random = np.random.default_rng(5)
+    for stations in (1, 2, 7, 19, 57):
+        powers = replace(POWERS, gains=random.exponential(size=(60, stations)))
+        senders = [
+            Sender(
+                random.integers(stations).item(),
+                [Heard(tuple(random.integers(60, size=random.integers(1, 4)).tolist())) for _ in range(of_stream)],
+                SchedulingGrant(random.random(), random.random(), 1.0),
+            )
+            for of_stream in (1, 1, 2, 1, 3)
+        ]
+        sent_w = np.zeros(stations)
+        for sender in senders:
+            sent_w[sender.station] += powers.station_w * sender.grant.band * sender.grant.radiated
+        for sender, found in zip(senders, Downlink(powers).interference(senders), strict=True):
+            expected = []
+            for user in sender.receivers:
+                received_w = powers.gains[user] * sent_w
+                received_w[sender.station] = 0.0
+                expected.append(received_w.sum() / powers.user_noise_w_per_hz)
+            assert found == expected
