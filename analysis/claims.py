@@ -50,6 +50,8 @@ class Claim:
     """The value in the paper, if it could be read there."""
     metric: str | None = None
     """Metric of the final value and of the target (default: that of the study)."""
+    split: str | None = None
+    """Data of that metric: `test`, or `own`, users' own test samples (default: that of the study)."""
     nature: Literal["finding", "check", "by_construction"] = "finding"
     """What a verdict on the claim is worth: a `finding` can fail and is evidence for or against the paper; a `check` is
     arithmetic of the configuration, such as a number of bits; `by_construction` cannot fail, such as an optimum beside
@@ -121,8 +123,7 @@ def _finding(claim: Claim, values: Sequence[float]) -> Finding:
 
 def _values(claim: Claim, runs: Mapping[tuple[str, int], Run], goal: Goal) -> list[float]:
     """Value of each seed that all settings of the claim have."""
-    if claim.metric is not None:
-        goal = Goal(claim.metric, goal.target, goal.split)
+    goal = Goal(claim.metric or goal.metric, goal.target, claim.split or goal.split)
     own = _outcomes(claim.arm, claim.measure, runs, goal)
     if claim.against is None:
         return [_own(outcome, claim) for outcome in own.values()]

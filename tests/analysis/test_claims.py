@@ -49,6 +49,18 @@ def test_a_late_value_is_a_mean_of_evaluations(tmp_path: Path) -> None:
     assert (finding.mean, finding.verdict) == (pytest.approx(0.7), "holds")
 
 
+def test_a_claim_is_about_the_samples_that_it_names(tmp_path: Path) -> None:
+    """Without a split, about those of the study; a split that was never evaluated is not judged."""
+    arms = {"one": {0: MadeUp(accuracies=(0.1, 0.2))}}
+    sweep = load_sweep(write_sweep(tmp_path / "sweep", arms))
+    claim = {"says": "", "arm": "one", "measure": "final_value", "at_least": 0.2}
+    for split, goal in ((None, Goal()), ("test", Goal(split="own"))):
+        (finding,) = judge([Claim(**claim, split=split)], sweep.runs, goal)
+        assert finding.mean == 0.2
+    with pytest.raises(NotJudged):
+        judge([Claim(**claim, split="own")], sweep.runs, Goal())
+
+
 def test_the_opposite_does_not_hold(tmp_path: Path) -> None:
     assert found(tmp_path, arm="fast", against="slow", measure="mean_latency_s", at_least=0).verdict == "does not hold"
 

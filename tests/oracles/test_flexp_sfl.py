@@ -197,9 +197,9 @@ def test_a_step_changes_only_what_the_user_has() -> None:
         speeds[mover] = 1e9
         moved = ran(scheme, stop=Stop(rounds=1), policy=Asynchronous(), flops_per_s=speeds)
         start = moved.initial(moved.whole)
-        first, last = scheme.splits.splits(moved)[mover]
+        first, last = scheme.splits.plan(moved).splits[mover]
         for user, model in enumerate(moved.every_model):
-            split = scheme.splits.splits(moved)[user]
+            split = scheme.splits.plan(moved).splits[user]
             changed = {int(name[0]) for name in model if not torch.equal(model[name], start[name])}
             at_server = set(range(split.first, BLOCKS - split.last)) & set(range(first, BLOCKS - last))
             assert changed == (set(range(BLOCKS)) if user == mover else at_server)

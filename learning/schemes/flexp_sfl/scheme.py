@@ -77,7 +77,9 @@ class FlexPSFL(LocalTraining, Scheme):
     one_chain = True
 
     def run(self, world: World) -> Process[None]:
-        splits = dict(zip(world.users, self.splits.splits(world), strict=True))
+        plan = self.splits.plan(world)
+        record(world.journal, None, plan.figures)
+        splits = dict(zip(world.users, plan.splits, strict=True))
         spans = {user: split.span(world.chain.blocks) for user, split in splits.items()}
         blocks = SharedBlocks(world, spans, self.server_mode, self.stale, self.server_weighting)
         devices = {}
@@ -131,7 +133,7 @@ class FlexPSFL(LocalTraining, Scheme):
     def check(self, world: World) -> None:
         """Raises ValueError where a split does not fit the model, or a setting does not fit the policy."""
         super().check(world)
-        self.splits.splits(world)
+        self.splits.plan(world)
         if self.average_every is not None and world.policy.asynchronous:
             raise ValueError("average_every is a number of rounds; leave it out, or choose a policy in rounds")
         if self.server_mode == "joint" and self.server_weighting != "none":
