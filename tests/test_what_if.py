@@ -23,7 +23,7 @@ OTHER_NETWORK = {
 }
 PREPARED = {"fedalign_moe": 1}
 """Values of the last round that only a further one would use: a store keeps them, else they are not computed."""
-ORDER_MATTERS = {"sfl_v2"}  # the server part changes in order of arrival, which another network changes
+ORDER_MATTERS = {"sfl_v2", "flexp_sfl"}  # the server part changes in order of arrival, which another network changes
 
 
 def stored(store: Path, **overrides: Any) -> Result:

@@ -122,6 +122,12 @@ class SharedBlocks:
         out: Smashed = self.world.executor.submit(steps.front, part, weights, z)
         return out
 
+    def predict(self, user: User, z: Smashed) -> Process[Smashed]:
+        """Forward pass between a user's cuts that no backward pass follows."""
+        work = (steps.front, self.parts[user], self.weights(user), z)
+        out: Smashed = yield from user.server.do(*work, kind="server_forward", user=user)
+        return out
+
     def backward(self, user: User, dz: Smashed) -> Process[Smashed]:
         """Backward pass of the user's latest forward pass, and a step; returns the gradient of its input."""
         passed, work = self._passes[user], (steps.middle_gradients, self.parts[user])

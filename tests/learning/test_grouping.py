@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from fakes import ANY_MODEL, FakeStreams, one_thread, world
 from learning import parties, steps, zeroth_order
 from learning.adapters import Lora
-from learning.aggregators import averaged, masked_mean, weighted_mean
+from learning.aggregators import averaged, masked_mean, mixed, weighted_mean
 from learning.codecs import Chain, KeptActivations, Uniform
 from learning.control.cuts.estimates import statistics
 from learning.dispatch import pairs, weights
@@ -26,6 +26,8 @@ from learning.reducers import Dropout, Pruning
 from learning.schemes import SCHEMES, centralised
 from learning.schemes.epsl import operators as epsl
 from learning.schemes.fedsl_pq import operators
+from learning.schemes.flexp_sfl import proxy
+from learning.schemes.flexp_sfl import scheme as flexp
 from learning.schemes.gapsl import alignment as gapsl
 from learning.schemes.gapsl import operators as kept
 from learning.schemes.hasfl import operators as hasfl
@@ -146,6 +148,10 @@ def calls(o):
         ho.probed: (o.front, "gaussian", (1e-3, -1e-3), o.lower, o.x, o.z, o.dz, o.noise),
         ho.mean_differences: ([o.logits[0], o.logits[1]], (0.25, 0.5)),
         ho.weighted_differences: ([o.logits[0], o.logits[1]], (0.25, 0.5)),
+        proxy.mean_predictions: (2.0, [o.logits, o.logits.flip(0)]),
+        proxy.distilled: (o.back, SGD, proxy.Proxy(), o.upper, velocity, o.z, [o.logits.softmax(-1)]),
+        flexp.averaged: (o.weights, [o.lower, o.gradients]),
+        mixed: (o.lower, o.gradients, torch.tensor(0.3).double()),
         steps.part: (o.weights, 0, 1),
         steps.named: (o.weights, tuple(o.weights)[::2]),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from by_hand import Plain, batch, distance, same_bits
 from torch import nn
 
-from fakes import FakeWorld, world
+from fakes import FakeWorld, digits, world
 from learning.control.private_blocks import FixedSplits
 from learning.executor.deferred import specification
 from learning.models import Mlp
@@ -20,7 +21,11 @@ from learning.policies import Asynchronous
 from learning.protocols.shared_blocks import SharedBlocks
 from learning.schemes import SFL, FlexPSFL, Local
 from learning.schemes.flexp_sfl.alignment import Alignment, Proximal
+from learning.schemes.flexp_sfl.proxy import Proxy, distilled, mean_predictions
 from learning.stop import Stop
+from learning.store import Store
+from runs import TINY
+from scenarios import load, simulate
 
 DEEP = Mlp((12, 10, 9, 8))
 """Five blocks, the head included."""
@@ -42,7 +47,7 @@ def flexp(splits: FixedSplits | tuple[int, int] = UNEQUAL, alignment: Alignment 
 
 
 def ran(scheme: FlexPSFL, **more: Any) -> FakeWorld:
-    return world(scheme, **{"model": DEEP, **more})
+    return world(scheme, **{"model": DEEP, "evaluate_every": 1000, **more})
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[SharedBlocks]:
@@ -287,6 +292,115 @@ def test_the_pull_is_charged_two_flops_a_weight() -> None:
         for kind in ("client_backward", "client_tail")
     ]
     assert more == [2 * (13 * 10 + 11 * 9), 0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_gradient_of_the_divergence_is_that_of_its_closed_form(temperature: float) -> None:
+    """weight * temperature * (softmax(logits / temperature) - mean) / samples."""
+    generator = torch.Generator().manual_seed(0)
+    logits, others = (torch.randn(5, 4, generator=generator).double() for _ in range(2))
+    (mean,) = mean_predictions(temperature, [logits, others])
+    own, theirs = ((each / temperature).softmax(-1) for each in (logits, others))
+    assert torch.allclose(mean, (own + theirs) / 2, rtol=1e-12)
+    rule = Proxy(temperature=temperature, weight=0.7)
+    moved, _ = distilled(lambda parameters, z: parameters["w"], Sgd(1.0), rule, {"w": logits}, (), None, [mean])
+    assert torch.allclose(logits - moved["w"], 0.7 * temperature * (own - mean) / 5, rtol=1e-9, atol=1e-12)
+
+
+def test_public_samples_bring_predictions_together() -> None:
+    """With equal cuts, where copies have no effect; by one more forward pass, and a step of the head alone.
+
+    Users have one class each, so that their predictions differ by much more than half.
+    """
+    labels = digits(torch.float64, 40).train.y
+    classes = [np.flatnonzero(labels == label)[:24] for label in range(3)]
+    rule = Alignment(proximal=0, every=2, proxy=Proxy(samples=16, weight=2.0))
+    setting = {"parts": classes, "rounds": 9, "model": Mlp((24, 16)), "optimiser": Sgd(0.2, 0.5)}
+    plain, aligned = (ran(flexp((1, 1), each), **setting) for each in (NONE, rule))
+    x = aligned.dataset.train.x[::40]
+
+    def spread(each: FakeWorld) -> float:
+        predictions = torch.stack([each.whole(model, x).softmax(-1) for model in each.every_model])
+        return float(predictions.std(0).mean())
+
+    assert spread(aligned) < 0.9 * spread(plain)
+    messages = [(m.direction, m.round, m.bits) for m in aligned.journal.messages if m.kind in ("logits", "reference")]
+    assert sorted(messages) == sorted(
+        (way, number, 64 * 16 * 10) for way in ("up", "down") for number in (2, 4, 6, 8) for _ in range(3)
+    )
+    more = len(aligned.journal.sent(kind="activation")) - len(plain.journal.sent(kind="activation"))
+    assert more == 2 * 4 * 3
+    assert aligned.journal.sent(kind="gradient") == plain.journal.sent(kind="gradient")
+
+
+def test_a_user_that_agrees_with_itself_is_not_moved_by_public_samples() -> None:
+    rule = Alignment(proximal=0, every=1, proxy=Proxy(weight=10.0))
+    plain, alone = (ran(flexp((2, 1), each), users=1, rounds=6, optimiser=Sgd(0.05)) for each in (NONE, rule))
+    assert distance(plain.model, alone.model) < 1e-14
+
+
+def test_public_samples_need_last_blocks_on_devices() -> None:
+    scheme = flexp((2, 0), Alignment(proxy=Proxy()))
+    with pytest.raises(ValueError, match=r"let splits\.last be at least 1"):
+        scheme.check(ran(flexp((2, 1)), rounds=1))
+
+
+@pytest.mark.slow
+def test_a_stronger_pull_trades_personal_for_global_accuracy() -> None:
+    """Over weights of 0, 0.01, 0.1 and 1, up to one standard deviation over seeds."""
+    found = np.array([[traded(weight, seed) for seed in range(3)] for weight in (0.0, 0.01, 0.1, 1.0)])
+    means, slack = found.mean(1), found.std(1, ddof=1).max(0)
+    assert (np.diff(means[:, 0]) <= slack[0]).all()
+    assert (np.diff(means[:, 1]) >= -slack[1]).all()
+
+
+def traded(weight: float, seed: int) -> tuple[float, float]:
+    """Personal and global accuracy of four users, each with 60 samples of two classes and 6 of the others."""
+    y, rng = digits(torch.float64, 400).train.y.numpy(), np.random.default_rng(seed)
+    own = [np.isin(y, (2 * user, 2 * user + 1)) for user in range(4)]
+    parts = [
+        np.concatenate([rng.permutation(np.flatnonzero(is_own == one))[:n] for one, n in ((1, 60), (0, 6))])
+        for is_own in own
+    ]
+    scheme = flexp(FixedSplits((1, 2, 2, 3)), Alignment(weight, every=5), local_steps=5)
+    done = world(
+        scheme, users=4, parts=parts, rounds=20, model=Mlp((24, 20, 16, 16)), test_samples=400, seed=seed,
+        evaluate_every=20, executor="batched",
+    )  # fmt: skip
+    x, labels = done.dataset.test.x, done.dataset.test.y
+    personal, common = [], []
+    for user, model in enumerate(done.every_model):
+        right = (done.whole(model, x).argmax(-1) == labels).double()
+        mine = (labels == 2 * user) | (labels == 2 * user + 1)
+        personal.append((60 * float(right[mine].mean()) + 6 * float(right[~mine].mean())) / 66)
+        common.append(float(right.mean()))
+    return float(np.mean(personal)), float(np.mean(common))
+
+
+def test_joint_steps_run_no_torch_operation_again_under_another_network(tmp_path: Path) -> None:
+    """Unlike sequential ones, which depend on the order in which mini-batches arrive."""
+    store = Store(tmp_path)
+    try:
+        described = {"name": "flexp_sfl", "local_steps": 2, "server_mode": "joint", "average_every": 2}
+        setting = {"learning.scheme": described}
+        simulate(load(TINY, setting), store=store)
+        moved = simulate(load(TINY, setting | {"network.sharing.uplink.bandwidth_mhz": 3}), store=store)
+    finally:
+        store.close()
+    assert moved.operations["run"] == 0 < moved.operations["asked"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "says"),
+    [
+        (flexp((4, 2)), "are more than the 5 blocks of the model"),
+        (flexp(FixedSplits((1, 2))), "splits.first has 2 numbers; give one for all, or one for each of 3 users"),
+        (flexp(server_mode="joint", server_weighting="inverse_rate"), "set server_weighting to none"),
+    ],
+)
+def test_what_does_not_fit_is_rejected(scheme: FlexPSFL, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        scheme.check(ran(flexp((2, 1)), rounds=1))
 
 
 # 8: no user waits for another.

@@ -11,6 +11,7 @@ from torch.utils._pytree import register_pytree_node
 
 from learning.executor.flops import charge_elementwise
 from learning.optimisers import Optimiser, Params
+from learning.schemes.flexp_sfl.proxy import Proxy
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,12 @@ class Alignment:
     uppermost: Annotated[int, Ge(0)] | None = None
     """How many of these blocks are aligned, those nearest to the user's cuts (default: all)."""
 
+    proxy: Proxy | None = None
+    """Public samples on which users' predictions are aligned (default: none)."""
+
     @property
-    def acts(self) -> bool:
-        """Whether it changes anything."""
+    def pulls(self) -> bool:
+        """Whether private blocks are drawn to the server's copies."""
         return self.proximal > 0 or self.mixing > 0
 
     def of(self, private: range, elsewhere: Iterable[range]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from learning.ports import Process
 from learning.protocols.shared_blocks import SharedBlocks, between
 from learning.protocols.u_shaped import PrivatePart
 from learning.schemes.flexp_sfl.alignment import Alignment, Proximal
+from learning.schemes.flexp_sfl.proxy import Consensus
 from learning.steps import Weights
 from learning.world import World
 
@@ -28,12 +29,19 @@ class Device:
         split: its numbers of private blocks.
         alignment: how they are aligned.
         elsewhere: for each of the other users, the blocks that it has at the server.
+        consensus: predictions of all users on public samples, if these are aligned.
     """
 
     def __init__(
-        self, world: World, user: User, split: Split, alignment: Alignment, elsewhere: Sequence[range]
+        self,
+        world: World,
+        user: User,
+        split: Split,
+        alignment: Alignment,
+        elsewhere: Sequence[range],
+        consensus: Consensus | None = None,
     ) -> None:
-        self.world, self.user, self.alignment = world, user, alignment
+        self.world, self.user, self.alignment, self.consensus = world, user, alignment, consensus
         blocks = world.chain.blocks
         start, stop = split.span(blocks)
         self.first = self._part(0, start)
@@ -76,6 +84,13 @@ class Device:
         return trees
 
     def align(self, blocks: SharedBlocks) -> Process[None]:
+        """All alignment that is due: with copies of blocks at the server, and by predictions on public samples."""
+        if self.alignment.pulls:
+            yield from self._follow(blocks)
+        if self.consensus is not None and self.last is not None:
+            yield from self.consensus.align(self.user, self.first, self.last, blocks)
+
+    def _follow(self, blocks: SharedBlocks) -> Process[None]:
         """Download of the server's copies of the aligned blocks, to which they are drawn from now on."""
         copies = blocks.copies(self.aligned)
         if not specification(copies).leaves:

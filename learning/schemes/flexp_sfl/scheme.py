@@ -40,6 +40,7 @@ from learning.protocols.u_shaped import exchange
 from learning.scheme import Scheme
 from learning.schemes.flexp_sfl.alignment import Alignment
 from learning.schemes.flexp_sfl.device import Device
+from learning.schemes.flexp_sfl.proxy import Consensus
 from learning.steps import Parameters, Weights
 from learning.world import World
 
@@ -82,10 +83,11 @@ class FlexPSFL(LocalTraining, Scheme):
         splits = dict(zip(world.users, plan.splits, strict=True))
         spans = {user: split.span(world.chain.blocks) for user, split in splits.items()}
         blocks = SharedBlocks(world, spans, self.server_mode, self.stale, self.server_weighting)
+        consensus = Consensus(world, self.alignment.proxy) if self.alignment.proxy else None
         devices = {}
         for user, split in splits.items():
             elsewhere = [range(*span) for other, span in spans.items() if other is not user]
-            devices[user] = Device(world, user, split, self.alignment, elsewhere)
+            devices[user] = Device(world, user, split, self.alignment, elsewhere, consensus)
             record(world.journal, user, {"first_blocks": split.first, "last_blocks": split.last})
         averages = Averages(world.initial(world.whole))
         cohort: Any = assemble(world, lambda user, n, _: self.user(world, devices[user], n, blocks, averages))
@@ -111,7 +113,7 @@ class FlexPSFL(LocalTraining, Scheme):
                 device.refer(device.chosen(None, device.aligned))
             device.interval = interval
         for position in self.positions(user, number):
-            if self.alignment.acts and device.steps and device.steps % self.alignment.every == 0:
+            if device.steps and device.steps % self.alignment.every == 0:
                 yield from device.align(blocks)
             yield from exchange(user, device.first, device.last, user.batch(position), blocks)
             device.steps += 1
@@ -133,7 +135,9 @@ class FlexPSFL(LocalTraining, Scheme):
     def check(self, world: World) -> None:
         """Raises ValueError where a split does not fit the model, or a setting does not fit the policy."""
         super().check(world)
-        self.splits.plan(world)
+        splits = self.splits.plan(world).splits
+        if self.alignment.proxy and not all(split.last for split in splits):
+            raise ValueError("alignment.proxy trains last blocks on devices; let splits.last be at least 1")
         if self.average_every is not None and world.policy.asynchronous:
             raise ValueError("average_every is a number of rounds; leave it out, or choose a policy in rounds")
         if self.server_mode == "joint" and self.server_weighting != "none":
