@@ -53,6 +53,10 @@ class RunningTotals:
         """Energy of all users in the completed rounds."""
         self.dropped = 0
         """Users dropped from rounds, summed over the rounds."""
+        self.taken_part = 0
+        """Participants, summed over the rounds."""
+        self.empty_rounds = 0
+        """Latest rounds in a row without a participant."""
         self.metrics: dict[str, float] = {}
         """Latest value of each metric."""
         self.not_finite_from: int | None = None
@@ -74,6 +78,8 @@ class RunningTotals:
         self.downlink_bits += row["downlink_bits"]
         self.energy_j += row["energy_j"]
         self.dropped += row["dropped"]
+        self.taken_part += row["participants"]
+        self.empty_rounds = 0 if row["participants"] else self.empty_rounds + 1
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Take the latest value of a metric from a row of the table `evaluations`; dry runs have none."""

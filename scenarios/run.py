@@ -25,7 +25,7 @@ from scenarios.build import EngineName, build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, ScenarioError, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
-from scenarios.sanity import spans, unasked, warnings
+from scenarios.sanity import spans, unasked, warnings, without_users
 from scenarios.schema import Scenario, resolved
 from scenarios.signals import interruptions
 from scenarios.watch import BETWEEN_LOOKS, Watch
@@ -227,7 +227,8 @@ class _Run:
         return about
 
     def _warnings(self) -> list[str]:
-        return [*unasked(self.scenario), *warnings(self.recorded, self.totals.time_s)]
+        absent = without_users(self.scenario, self.totals, self.simulation.network.gone)
+        return [*unasked(self.scenario), *warnings(self.recorded, self.totals.time_s), *absent]
 
     def _about(self, status: Status) -> dict[str, Any]:
         """Content of `run.json`, without tables."""

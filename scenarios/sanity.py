@@ -12,6 +12,7 @@ from netsim.radio.link import out_of_range
 from netsim.recordings import Timed
 from netsim.streams import Streams
 from scenarios.errors import Path, dotted
+from scenarios.progress import RunningTotals
 from scenarios.schema import Scenario
 
 
@@ -102,6 +103,24 @@ def unasked(scenario: Scenario) -> list[str]:
     if scenario.learning is None or not scenario.learning.scheme.serves or asked:
         return []
     return ["learning.scheme: the model answers requests, and no stream of traffic.streams has answered_by: model"]
+
+
+def without_users(scenario: Scenario, reached: RunningTotals, gone: int) -> list[str]:
+    """Return one sentence if no user took part in any round, and one if all devices are gone permanently.
+
+    Args:
+        scenario: the scenario of the run.
+        reached: its totals.
+        gone: number of devices that never return.
+    """
+    out = []
+    if scenario.learning and not scenario.learning.scheme.serves and reached.rounds and not reached.taken_part:
+        out.append(
+            f"no user took part in any of the {reached.rounds} rounds, and {reached.dropped} were dropped in all"
+        )
+    if gone and gone == scenario.network.users.count:
+        out.append(f"all {gone} devices were gone permanently at the end, {reached.time_s:.6g} s")
+    return out
 
 
 def beyond_reach(scenario: Scenario) -> list[str]:

@@ -51,6 +51,9 @@ class LimitsDescription:
     """Simulated seconds (our choice: a century)."""
     memory_bytes: Annotated[float, Gt(0)] | None = None
     """Memory for users and model in bytes; null is the memory of the machine."""
+    empty_rounds: Annotated[int, Ge(1)] = 1000
+    """Rounds in a row in which no user takes part, such as under a deadline that no user meets. At this number the run
+    stops, with status `stalled`."""
 
 
 @dataclass(frozen=True)

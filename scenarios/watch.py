@@ -39,6 +39,7 @@ class Watch:
         self.events = 0
         """Number of events so far, to within BETWEEN_LOOKS."""
         self._ends = list(_ends(scenario))
+        self._trains = scenario.learning is not None and not scenario.learning.scheme.serves
         self._passed = 0, 0, 0.0  # events, rounds and simulated time when time last passed
         self._next_scan_s = LONG_S
         self._at_once = MAX_AT_ONCE + MAX_AT_ONCE_EACH * min(len(network.users), AT_ONCE)
@@ -47,7 +48,7 @@ class Watch:
         """Look at the run after BETWEEN_LOOKS further events.
 
         Raises:
-            Stalled: simulated time stands still.
+            Stalled: simulated time stands still, or no user takes part in rounds any more.
             FieldError: the run would exceed the limits of the scenario.
         """
         self.events += BETWEEN_LOOKS
@@ -68,6 +69,12 @@ class Watch:
             raise Stalled(
                 f"simulated time stands still: {self.events - since} events have happened at {now_s:.10g} s, "
                 f"and the scheme has not ended: {deadlock.waiting(self.network.env)}"
+            )
+        if self._trains and self.totals.empty_rounds >= self.limits.empty_rounds:
+            raise Stalled(
+                f"no user has taken part in the last {self.totals.empty_rounds} rounds, of {self.totals.rounds}, and "
+                f"{self.totals.dropped} were dropped in all; a deadline may be too short (learning.policy), users out "
+                "of range or unavailable; limits.empty_rounds allows more"
             )
 
     def _check_transmissions(self, now_s: float) -> None:

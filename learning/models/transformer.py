@@ -100,12 +100,23 @@ class Transformer:
         return _cut(self.family, library().AutoModel.from_config(config, attn_implementation="eager"), classes)
 
     def weights(self, input_shape: tuple[int, ...], classes: int) -> dict[str, Tensor]:
-        """The weights in the folder by their names in the whole model: all but the classifier's."""
+        """The weights in the folder by their names in the whole model: all but the classifier's.
+
+        Only safetensors files are read: pickled weights can run code when they are loaded.
+
+        Raises:
+            ValueError: the folder has no safetensors files, or they are damaged.
+        """
         if self.folder is None:
             return {}
-        model = library().AutoModel.from_pretrained(
-            model_folder(self.folder), local_files_only=True, dtype=torch.float32
-        )
+        folder, damaged = model_folder(self.folder), import_module("safetensors").SafetensorError
+        try:
+            model = library().AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, damaged) as error:
+            what = str(error).partition("\n")[0]
+            raise ValueError(f"{folder} has no file of weights in safetensors that can be read ({what})") from error
         blocks = enumerate(_cut(self.family, model, classes))
         named = {f"{i}.{name}": value.detach() for i, block in blocks for name, value in block.named_parameters()}
         return {name: value for name, value in named.items() if ".classify." not in name}

@@ -248,3 +248,18 @@ def test_what_does_not_fit():
         Transformer(folder="nowhere").blocks((9,), 10)
     with pytest.raises(ValueError, match="the package not_there, which contains a model"):
         model_folder("package:not_there")
+
+
+def test_only_safetensors_are_loaded(tmp_path):
+    """Weights in a pickle could run code when they are loaded."""
+    shape, classes = SHAPES["bert"]
+    model = transformers.AutoModel.from_config(small("bert")._config(shape, classes))
+    model.save_pretrained(tmp_path)
+    assert Transformer("bert", folder=str(tmp_path)).weights(shape, classes)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="has no file of weights in safetensors that can be read"):
+        Transformer("bert", folder=str(tmp_path)).weights(shape, classes)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="has no file of weights in safetensors that can be read"):
+        Transformer("bert", folder=str(tmp_path)).weights(shape, classes)

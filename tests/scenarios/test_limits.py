@@ -1,5 +1,6 @@
 """Work without end is rejected in one sentence: before a run from its numbers, or in its first moments."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,3 +164,27 @@ def test_deadlines_end_what_would_take_centuries(monkeypatch: pytest.MonkeyPatch
     result = simulate(load(TINY, {**DRY, "network.stations.height_m": 1e9, **policy}))
     assert result.status == "complete"
     assert result.reached.dropped == 160
+
+
+NEVER_MET = {"learning.policy": {"name": "deadline", "deadline_s": 1e-3}, "learning.scheme": "fedavg"}
+
+
+def test_a_run_whose_deadline_nobody_meets_stalls(tmp_path: Path) -> None:
+    endless = {"learning.stop": {"accuracy": 0.9}, "limits.empty_rounds": 40}
+    with pytest.raises(RunFailed, match=r"no user has taken part in the last \d\d rounds.*limits\.empty_rounds"):
+        simulate(load(TINY, {**NEVER_MET, **endless}), tmp_path)
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert about["status"] == "stalled"
+    assert 40 <= about["rounds"] < 80
+
+
+def test_a_run_without_participants_says_so() -> None:
+    result = simulate(load(TINY, {"learning.executor": "dry", **NEVER_MET, "learning.stop": {"rounds": 3}}))
+    assert result.status == "complete"
+    assert result.warnings == ["no user took part in any of the 3 rounds, and 12 were dropped in all"]
+
+
+def test_a_run_whose_devices_have_all_gone_says_so() -> None:
+    gone = {"energy.battery": {"capacity_j": 1e-6}, "learning.stop": {"rounds": 50}}
+    result = simulate(load(TINY, {"learning.executor": "dry", **gone}))
+    assert any(sentence.startswith("all 4 devices were gone permanently at the end") for sentence in result.warnings)
