@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
-from learning.data.files import find, reading
+from learning.data.files import check_pairs, find, reading
 from learning.data.selection import first, of_classes
 
 NORMALISATION = Normalisation(largest=255, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
@@ -74,6 +74,8 @@ def _extract(path: Path) -> tuple[Images, Images]:
     with reading(path), np.load(path) as content:  # numpy refuses pickled objects by default
         pixels = [content[name].transpose(0, 3, 1, 2) for name in ("x_train", "x_test")]
         labels = [content[name].astype(np.int64) for name in ("y_train", "y_test")]
+    for part in zip(pixels, labels, strict=True):
+        check_pairs(path, *part)
     return (pixels[0], labels[0]), (pixels[1], labels[1])
 
 
@@ -81,7 +83,9 @@ def read_batch(path: Path) -> Images:
     """Pixels (n, 3, 32, 32) and labels (n,) of one official batch file; raises ValueError if it is damaged."""
     with reading(path), path.open("rb") as file:
         content = _PlainUnpickler(file, encoding="bytes").load()
-        return content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], dtype=np.int64)
+        pixels, labels = content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], dtype=np.int64)
+    check_pairs(path, pixels, labels)
+    return pixels, labels
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from learning.data.modalities import Modalities, masked, with_values
 
+PARTS = "training", "test"
+"""Names of the two splits of a data set, for messages."""
+
 Samples = ArrayLike | Mapping[str, ArrayLike]
 """Samples (n, ...), or the same samples in several modalities by name."""
 
@@ -85,7 +88,8 @@ class Dataset:
         Raises:
             ValueError: lengths differ, a label is out of range, or a sample has no modality at all.
         """
-        splits = [_split(name, *arrays, mask, classes) for arrays, mask in zip((train, test), present, strict=True)]
+        names = [f"the {part} set of {name}" for part in PARTS]
+        splits = [_split(*each) for each in zip(names, *zip(train, test, strict=True), present, strict=True)]
         return assemble(name, splits[0], splits[1], classes, None if groups is None else torch.as_tensor(groups))
 
     @property
@@ -134,9 +138,14 @@ def assemble(
     groups: Tensor | None = None,
     test_groups: Tensor | None = None,
 ) -> Dataset:
-    """Make a data set from two splits, and compute its fingerprint; `groups` as in `Dataset`."""
+    """Make a data set from two splits, and compute its fingerprint; `groups` as in `Dataset`.
+
+    Raises:
+        ValueError: a split is empty, lengths differ, a label is out of range, or a value is not finite.
+    """
     digest = hashlib.sha256()
-    for split in (train, test):
+    for part, split in zip(PARTS, (train, test), strict=True):
+        _check(f"the {part} set of {name}", split, classes)
         for array, tensor in split.arrays.items():
             modality = array if "." in array else ""
             digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -144,15 +153,29 @@ def assemble(
     return Dataset(name, train, test, classes, digest.hexdigest(), groups, test_groups)
 
 
-def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike], classes: int) -> Split:
-    labels = torch.as_tensor(y, dtype=torch.int64)
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        low, high = int(labels.min()), int(labels.max())
-        raise ValueError(f"labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
-    split = Split(_modalities(name, x, present) if isinstance(x, Mapping) else torch.as_tensor(x), labels)
+def _check(name: str, split: Split, classes: int) -> None:
+    labels = split.y
+    if not labels.numel():
+        raise ValueError(f"{name} has no samples")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"the labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
+    _check_lengths(name, split)
     for array, tensor in split.arrays.items():
-        if len(tensor) != len(labels):
-            raise ValueError(f"{array} of {name} has {len(tensor)} rows, but there are {len(labels)} labels")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{array} of {name} has values that are not finite")
+
+
+def _check_lengths(name: str, split: Split) -> None:
+    for array, tensor in split.arrays.items():
+        if len(tensor) != len(split.y):
+            raise ValueError(f"{array} of {name} has {len(tensor)} rows, but there are {len(split.y)} labels")
+
+
+def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike]) -> Split:
+    labels = torch.as_tensor(y, dtype=torch.int64)
+    split = Split(_modalities(name, x, present) if isinstance(x, Mapping) else torch.as_tensor(x), labels)
+    _check_lengths(name, split)
     if not isinstance(split.x, Modalities):
         return split
     if not bool(torch.stack(list(split.x.present.values())).any(0).all()):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
-from learning.data.files import find, reading
+from learning.data.files import check_pairs, find, reading
 from learning.data.inversion import with_inverted
 from learning.data.selection import first, of_classes
 
@@ -59,9 +59,12 @@ class FashionMnist:
         self, folder: Path | None, part: str, samples: int | None, dtype: torch.dtype
     ) -> tuple[Split, Tensor | None]:
         name = f"fashion_mnist {part}"
-        kept, labels = of_classes(_read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64), self.classes)
+        all_labels = _read(folder, f"{part}-labels-idx1-ubyte", axes=1).astype(np.int64)
+        all_pixels = _read(folder, f"{part}-images-idx3-ubyte", axes=3)
+        check_pairs(name, all_pixels, all_labels)
+        kept, labels = of_classes(all_labels, self.classes)
         rows = first(labels, samples, name)
-        pixels, own = _read(folder, f"{part}-images-idx3-ubyte", axes=3)[kept[rows], None], labels[rows]
+        pixels, own = all_pixels[kept[rows], None], labels[rows]
         shown, groups = with_inverted(pixels, own, self.inverted, 255, name)
         return images(shown, own, NORMALISATION, dtype), groups
 

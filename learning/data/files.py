@@ -7,6 +7,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from learning.data.dataset import MissingData
 
@@ -28,7 +31,7 @@ def find(folder: Path | None, places: Sequence[str], names: Sequence[str], what:
 
 
 _DAMAGE = (
-    *(EOFError, LookupError, AttributeError, TypeError, ValueError),
+    *(EOFError, LookupError, AttributeError, TypeError, ValueError, OSError),
     *(gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError),
 )
 
@@ -40,3 +43,13 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         raise ValueError(f"{path} is damaged or not what its name says ({error}); fetch it again") from error
+
+
+def check_pairs(source: Path | str, samples: NDArray[Any], labels: NDArray[Any]) -> None:
+    """Check that a file, or the files of a part of a data set, have as many samples as labels.
+
+    Raises:
+        ValueError: they do not; the message names `source`.
+    """
+    if len(samples) != len(labels):
+        raise ValueError(f"{source} is damaged: it has {len(samples)} samples and {len(labels)} labels; fetch it again")

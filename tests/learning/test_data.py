@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 
 from learning import data
 from learning.data import DATASETS, Batches, Cifar10, Digits, FashionMnist, MissingData, Rows, Split
-from learning.data.dataset import assemble
+from learning.data.dataset import Dataset, assemble
+from learning.data.fashion_mnist import read_idx
 from learning.data.selection import balanced_order
 
 STREAMS = NamedStreams(4)
@@ -191,6 +192,43 @@ def test_a_damaged_npz_is_refused(tmp_path, content):
     (tmp_path / "cifar10_20k.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"cifar10_20k\.npz is damaged"):
         Cifar10().load(tmp_path, torch.float32)
+
+
+@pytest.mark.parametrize("labels", [11, 13])
+def test_an_npz_with_fewer_or_more_labels_than_images_is_refused(tmp_path, labels):
+    pixels = np.zeros((12, 32, 32, 3), dtype=np.uint8)
+    few = np.zeros(labels, dtype=np.uint8)
+    np.savez(tmp_path / "cifar10_20k.npz", x_train=pixels, y_train=few, x_test=pixels, y_test=few)
+    with pytest.raises(ValueError, match=rf"cifar10_20k\.npz is damaged: it has 12 samples and {labels} labels"):
+        Cifar10().load(tmp_path, torch.float32)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_idx_files_of_different_lengths_are_refused(tmp_path, more):
+    fake_fashion(tmp_path)
+    path = tmp_path / "train-labels-idx1-ubyte.gz"
+    count = len(read_idx(path, 1)) + more
+    path.write_bytes(gzip.compress(np.array([0x801, count], dtype=">u4").tobytes() + bytes(count)))
+    with pytest.raises(ValueError, match=rf"fashion_mnist train is damaged: it has \d+ samples and {count} labels"):
+        FashionMnist().load(tmp_path, torch.float32)
+
+
+def test_what_no_training_can_use_is_refused():
+    x, y = np.zeros((4, 3), dtype=np.float32), np.array([0, 1, 0, 1])
+    spoilt = x.copy()
+    spoilt[2, 1] = np.nan
+    for part, message in (
+        ((spoilt, y), "x of the training set of made has values that are not finite"),
+        ((np.full_like(x, np.inf), y), "not finite"),
+        ((x, y + 1), "the labels of the training set of made go from 1 to 2; 0 to 1 are allowed"),
+        ((x, y - 1), "go from -1 to 0"),
+        ((x[:3], y), "x of the training set of made has 3 rows, but there are 4 labels"),
+        ((x[:0], y[:0]), "the training set of made has no samples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Dataset.from_arrays("made", part, (x, y), 2)
+        with pytest.raises(ValueError, match=message.replace("training", "test")):
+            Dataset.from_arrays("made", (x, y), part, 2)
 
 
 def test_damaged_idx_files_are_refused(tmp_path):

@@ -67,9 +67,15 @@ def test_a_single_array_makes_a_plain_data_set() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"classes": 2}, "labels of made go from 0 to 2; 0 to 1 are allowed"),
-        ({"train": (arrays()[0], torch.zeros(4))}, r"values.image of made has 12 rows, but there are 4 labels"),
-        ({"present": ({"audio": [True]}, {})}, "present.audio of made has 1 rows, but there are 12 labels"),
+        ({"classes": 2}, "labels of the training set of made go from 0 to 2; 0 to 1 are allowed"),
+        (
+            {"train": (arrays()[0], torch.zeros(4))},
+            r"values.image of the training set of made has 12 rows, but there are 4 labels",
+        ),
+        (
+            {"present": ({"audio": [True]}, {})},
+            "present.audio of the training set of made has 1 rows, but there are 12 labels",
+        ),
         ({"present": ({"odour": [True]}, {})}, "made has no modality odour; it has image, audio"),
         ({"present": ({"image": torch.arange(12) > 0, "audio": torch.arange(12) > 0}, {})}, "has no modality at all"),
     ],
