@@ -13,6 +13,7 @@ from by_hand import Plain, batch, distance, same_bits
 from torch import nn
 
 from fakes import FakeWorld, digits, world
+from learning import steps
 from learning.control.private_blocks import FixedSplits
 from learning.executor.deferred import specification
 from learning.models import Mlp
@@ -501,14 +502,16 @@ def test_by_the_inverse_rate_fast_users_count_as_much_as_slow_ones() -> None:
 
 def test_the_server_keeps_activations_between_its_two_jobs() -> None:
     """Its memory at each job is that of the job, plus the outputs of its blocks of all others that wait."""
-    works = ran(flexp((1, 1)), rounds=2).journal.works
+    together = ran(flexp((1, 1)), rounds=2)
+    works, executor = together.journal.works, together.executor
     forward = [work.memory_bytes for work in works if work.kind == "server_forward"]
-    alone = ran(flexp((1, 1)), rounds=1, users=1).journal.works
-    (one,) = [work.memory_bytes for work in alone if work.kind == "server_forward"]
+    middle, z, dz = together.whole.cut(1)[1].cut(4)[0], *(torch.zeros(8, wide).double() for wide in (12, 8))
+    weights = middle.initial(together.streams, torch.float64)
+    one = executor.cost(executor.plan(steps.front, middle, weights, z)).memory_bytes
     kept = 8 * 8 * sum(WIDTHS[1:4])
     assert forward == 2 * [one, one + kept, one + 2 * kept]
     backward = [work.memory_bytes for work in works if work.kind == "server_backward"]
-    (last,) = [work.memory_bytes for work in alone if work.kind == "server_backward"]
+    last = executor.cost(executor.plan(steps.middle_gradients, middle, weights, z, dz)).memory_bytes
     assert backward[:3] == 3 * [last + 2 * kept]  # the first is not over yet when the others arrive
 
 
