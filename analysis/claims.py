@@ -51,7 +51,7 @@ class Claim:
     metric: str | None = None
     """Metric of the final value and of the target (default: that of the study)."""
     split: str | None = None
-    """Data of that metric: `test`, or `own`, users' own test samples (default: that of the study)."""
+    """Data of that metric: `test`, `own` (users' own test samples), `test_6_db` (default: that of the study)."""
     nature: Literal["finding", "check", "by_construction"] = "finding"
     """What a verdict on the claim is worth: a `finding` can fail and is evidence for or against the paper; a `check` is
     arithmetic of the configuration, such as a number of bits; `by_construction` cannot fail, such as an optimum beside

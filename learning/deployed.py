@@ -18,9 +18,9 @@ from learning.data import Inputs
 from learning.data.modalities import differentiable
 from learning.draws import Draw
 from learning.executor.deferred import to_meta_tree
-from learning.parties import transcode
 from learning.ports import Streams
 from learning.reducers import Reduced, TokenReducer
+from learning.wire import transcode
 
 
 class Deployed(NamedTuple):

@@ -14,6 +14,7 @@ from learning.data.partition import Iid, Partition
 from learning.executor.devices import DeviceName
 from learning.large_models import Large
 from learning.models import Architecture, Mlp, Tower
+from learning.models.towers import FUSION
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import AllUsers, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
@@ -44,6 +45,8 @@ class LearningDescription:
     """A tower for each modality, by name of the modality, if samples have several."""
     pretraining: Pretraining | None = None
     """Training of the model before the run (default: none; a model with pretrained weights keeps them)."""
+    part_pretraining: dict[str, Pretraining] = field(default_factory=dict, hash=False)
+    """The same for parts of a model with towers: `fusion`, or by name of the tower."""
     charge_as: Large | None = None
     """Charge the FLOPs, bits and memory of this large model of the same family, while the small one is trained."""
     adapter: Lora | None = None
@@ -110,6 +113,8 @@ class LearningDescription:
             raise ValueError(f"{name} is not a scheme; derive it from learning.scheme.Scheme and define run")
         if self.towers:
             self._check_towers()
+        elif self.part_pretraining:
+            raise ValueError("part_pretraining is for models with towers; use pretraining")
         if self.policy.asynchronous and not self.scheme.asynchronous:
             raise ValueError(f"the scheme is synchronous, the policy is not; {', '.join(IN_ROUNDS)} are allowed")
         if self.servers == "nearest" and self.policy.asynchronous:
@@ -122,6 +127,10 @@ class LearningDescription:
     def _check_towers(self) -> None:
         if self.scheme.one_chain:
             raise ValueError("the scheme needs a model that is one chain of blocks; remove towers")
-        for name in ("pretraining", "charge_as", "adapter"):
+        for name in ("pretraining", "charge_as"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} needs a model that is one chain of blocks; remove {name} or towers")
+        for part in self.part_pretraining:
+            if part not in self.towers and part != FUSION:
+                allowed = ", ".join([*self.towers, FUSION])
+                raise ValueError(f"part_pretraining names {part}, which is no part of the model; {allowed} are allowed")

@@ -20,6 +20,7 @@ from learning.deployed import Deployed, Deployment
 from learning.executor import Executor
 from learning.executor.deferred import specification
 from learning.journal import Journal
+from learning.models import Multimodal
 
 CHUNK = 500
 """Test samples in one operation."""
@@ -107,6 +108,7 @@ class Evaluator:
         models: tuple[Any, ...],
         measures: Sequence[steps.Weights] = (),
         over: Sequence[Deployed] = (),
+        under: Mapping[str, Deployed] = MappingProxyType({}),
         *,
         round: int,
         time_s: float,
@@ -117,10 +119,12 @@ class Evaluator:
             models: the global model, or one model for each user, as given to `World.models`.
             measures: further scalars by name, as given to `World.measures`.
             over: the links by which samples reach the server's part, as given to `World.models`.
+            under: further links by name, as given to `World.models`.
             round: number of the round after which it is.
             time_s: simulated time.
         """
         write, paths = partial(self.journal.evaluation, round=round, time_s=time_s), self._paths(over)
+        paths |= {f"{self.split}_{name}": Counter([link]) for name, link in under.items()}
         whole = [self._whole(model) for model in models]
         for split, links in paths.items():
             scored = self._scored([(model, self.test) for model in whole], links)
@@ -170,7 +174,8 @@ class Evaluator:
     def _whole(self, model: Any) -> tuple[Any, Any]:
         """The segment that a model belongs to, and its parts put together."""
         parts = model if isinstance(model, tuple) else (model,)
-        segment, parts = (parts[0], parts[1:]) if isinstance(parts[0], Bound) else (self.whole, parts)
+        given = isinstance(parts[0], Bound | Multimodal)
+        segment, parts = (parts[0], parts[1:]) if given else (self.whole, parts)
         return segment, self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
 
     def _deferred(self, model: tuple[Any, Any], over: Deployed | None, samples: Samples) -> list[Any]:

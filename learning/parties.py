@@ -12,18 +12,14 @@ from typing import Any, TypeAlias, TypeVar, overload
 import simpy
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves
 
-from learning.codecs import Bundle, Codec, Identity, size_bits
+from learning.codecs import Bundle, Codec, Identity
 from learning.data import Batches, Inputs, Modalities, Rows
-from learning.data.modalities import differentiable, with_values
-from learning.draws import Draw
-from learning.executor import Executor
 from learning.executor.base import A, B, C, D, E, One, OperationPlan
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
-from learning.journal import Journal
-from learning.ports import NO_WEIGHTS, Process, ServerNode, Stay, Streams, Timed, UserNode
+from learning.ports import Process, ServerNode, Stay, Timed, UserNode
+from learning.wire import Wire
 
 Message: TypeAlias = (
     "torch.Tensor | Modalities | Deferred[Any] | Leaf | float | Mapping[str, Message] | Sequence[Message]"
@@ -31,9 +27,6 @@ Message: TypeAlias = (
 """What can be sent: trees of tensors, deferred values, rows of a data set and plain numbers."""
 Sent = TypeVar("Sent", bound=Message)
 """What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
-
-Witness = Callable[[int, Sequence[object]], None]
-"""Called with a user's number and the operands of a job when the user, or a server on its behalf, begins it."""
 
 PartialWork: TypeAlias = tuple[tuple[Operation, float], ...]
 """Work that is charged as parts of several operations on the same arguments: (operation, share of its cost). Shares may
@@ -43,70 +36,6 @@ StandIn = Callable[[Tensor], Tensor]
 """Makes, of the shape of a value (a meta tensor), a tensor of that shape to decide by where no values are computed."""
 
 PLAIN = Identity()
-
-
-class Wire:
-    """Messages on the wire: their sizes, what their receivers see, and the draws of stochastic codecs.
-
-    A draw is named by the user at the far end, the round (the user's own, if it goes on by itself), the kind of message
-    and its number among those, so that no other message moves it.
-    """
-
-    def __init__(self, executor: Executor, streams: Streams, journal: Journal, stand_in: str | None = None) -> None:
-        self.executor, self.streams, self.journal = executor, streams, journal
-        self._sent: dict[tuple[int, str], tuple[int, int]] = {}
-        self.witness: Witness | None = None
-        """Function that is called when a job of a user begins; None for none."""
-        self.stand_in = stand_in
-        """What stands in for values that users read where none are computed, in words; None if nothing does."""
-
-    def bits(self, what: Any, codec: Codec | Bundle) -> int:
-        """Size of a message in bits, by the shapes that are charged; a flag of a presence mask takes one bit."""
-        return size_bits(codec, self.executor.charged(what).tree)
-
-    def weights_bytes(self, node: UserNode | ServerNode, plan: OperationPlan) -> Mapping[Hashable, float]:
-        """Bytes of the weights that a job reads, by name, if the memory bandwidth of its node is limited."""
-        return NO_WEIGHTS if node.memory_bandwidth_bytes_per_s is None else self.executor.weights_bytes(plan)
-
-    def work_s(self, node: UserNode | ServerNode, plan: OperationPlan) -> float:
-        """Service time of a job in s at nominal speed: of its FLOPs or of reading weights, whichever is longer."""
-        flops_s, bandwidth = self.executor.cost(plan).flops / node.flops_per_s, node.memory_bandwidth_bytes_per_s
-        return flops_s if bandwidth is None else max(flops_s, sum(self.weights_bytes(node, plan).values()) / bandwidth)
-
-    def deliver(self, what: Any, codec: Codec | Bundle, user: int, kind: str) -> Any:
-        """What the receiver of a message sees; of a bundle a tuple, as was sent.
-
-        `user` and `kind` name the draws of a stochastic codec.
-        """
-        if isinstance(codec, Bundle):
-            return tuple(self.deliver(part, own, user, kind) for part, own in zip(what, codec.codecs, strict=True))
-        if codec.exact:
-            return what
-        draws = self._draws(what, user, kind) if codec.stochastic else None
-        return self.executor.submit(transcode, codec, what, draws)
-
-    def observe(self, user: int, plan: OperationPlan) -> None:
-        """Tell the witness, if there is one, that a job of a user begins."""
-        if self.witness is not None:
-            self.witness(user, plan.leaves)
-
-    def _draws(self, what: Any, user: int, kind: str) -> list[Draw]:
-        local_round = self.journal.local_round(user)
-        latest, sent = self._sent.get((user, kind), (local_round, 0))
-        number = sent if latest == local_round else 0
-        self._sent[user, kind] = local_round, number + 1
-        return [
-            Draw(self.streams, "codec", (kind, user, local_round, number, part), tuple(leaf.shape), leaf.dtype)
-            for part, leaf in enumerate(tree_leaves(differentiable(specification(what).tree)))
-        ]
-
-
-def transcode(codec: Codec, tree: Any, draws: list[torch.Tensor] | None) -> Any:
-    """Send every tensor of a tree through a codec and back; presence masks of modalities arrive as they are."""
-    leaves, form = tree_flatten(differentiable(tree))
-    uniform = draws if draws is not None else [None] * len(leaves)
-    received = [codec.roundtrip(leaf, u) for leaf, u in zip(leaves, uniform, strict=True)]
-    return with_values(tree, form.unflatten(received))
 
 
 class User:
@@ -122,6 +51,8 @@ class User:
         self.number = node.number
         self.team = self.number if team is None else team
         """Number of the first of the users who hold modalities of the same samples (`learning.holding`)."""
+        self.snr = inf
+        """Signal-to-noise ratio of its latest analogue message; inf before the first."""
         self.held_out = held_out
         """The user's own part of the test set, sample by sample in shuffled epochs; None if it has none."""
 
@@ -193,14 +124,20 @@ class User:
     def send(self, to: Server, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value on the uplink; returns what the server sees.
 
+        The analogue parts of a message, if there are any, are transmitted first, at the SNR of the link.
+
         Args:
             to: the receiver.
             what: a tree of tensors, deferred values, lazy leaves and plain numbers; a tuple where `codec` is a bundle.
             kind: what the message is called in the table `transfers`.
             codec: encoding of the message, whose size is computed for the shapes that are charged.
         """
-        yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
-        seen: Sent = self.wire.deliver(what, codec, self.number, kind)
+        bits, symbols, snr = self.wire.bits(what, codec), self.wire.symbols(what, codec), inf
+        if symbols:
+            snr = self.snr = yield from self.node.send_analogue(to.node, symbols, kind)
+        if bits or not symbols:
+            yield from self.node.send(to.node, bits, kind)
+        seen: Sent = self.wire.deliver(what, codec, self.number, kind, snr)
         return seen
 
     def read(self, value: Deferred[Tensor], stand_in: StandIn | None = None) -> Process[Tensor]:
@@ -310,7 +247,12 @@ class Server:
         return (yield from self.node.compute(flops, kind, memory_bytes, user.number, weights_bytes=reads))
 
     def send(self, to: User, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
-        """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`."""
+        """Transmit a value to one user; returns what the user sees. Arguments as in `User.send`.
+
+        Raises ValueError for an analogue message, which a station does not transmit.
+        """
+        if self.wire.symbols(what, codec):
+            raise ValueError(f"{kind}: analogue messages go from users to servers only")
         yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
         seen: Sent = self.wire.deliver(what, codec, to.number, kind)
         return seen

@@ -118,6 +118,11 @@ class Channel(Protocol):
         """Power gain over the noise power spectral density, in Hz/W, at this instant."""
         ...
 
+    @property
+    def carries_analogue(self) -> bool:
+        """Whether it can carry analogue messages: not with transport blocks, and not where rates are recorded."""
+        ...
+
     def allocate(self, share: float | None, power_w: float | None = None) -> None:
         """Set the user's share of the band, and on the uplink its transmit power, from now on.
 
@@ -215,6 +220,10 @@ class UserNode(Protocol):
 
     def send(self, to: Any, bits: float, kind: str) -> Timed:
         """Transmit `bits` to a server on the uplink; `kind` is the message's name in the table `transfers`."""
+        ...
+
+    def send_analogue(self, to: Any, symbols: float, kind: str) -> Process[float]:
+        """Transmit uncoded symbols to a server on the uplink; returns the SNR, averaged over the airtime."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,7 +15,8 @@ from learning.data import Batches, Dataset, DatasetLoader
 from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.journal import Journal
-from learning.models import Segment
+from learning.models import Architecture, Multimodal, Segment, TokenEncoder, WordTable
+from learning.models.towers import FUSION
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Streams
 
@@ -57,12 +59,15 @@ class Pretrainer:
     """The whole model that is pretrained."""
     streams: Streams
     """Random streams of the pretraining's own seed."""
-    downstream: Segment
+    downstream: Segment | Multimodal
     """The whole model that takes over the parameters."""
+    part: str = ""
+    """The part of the downstream model that is pretrained: a tower, or `fusion`; empty is all of it."""
 
     def __post_init__(self) -> None:
         wanted, given = self.downstream.parameters(), self.whole.parameters()
-        wrong = [name for name in self.names if name not in given or given[name].shape != wanted[name].shape]
+        taken = self.taken.items()
+        wrong = [name for new, name in taken if name not in given or given[name].shape != wanted[new].shape]
         if wrong:
             raise ValueError(
                 f"a model pretrained on {self.dataset.name} does not fit: its {wrong[0]} has another shape"
@@ -71,8 +76,21 @@ class Pretrainer:
     @property
     def names(self) -> list[str]:
         """Names of the parameters that the downstream model takes over."""
-        fresh = self.described.head == "fresh"
-        return [n for n in self.downstream.parameters() if not (fresh and n.startswith(f"{self.downstream.last}."))]
+        return list(self.taken)
+
+    @cached_property
+    def taken(self) -> dict[str, str]:
+        """Name of each parameter that the downstream model takes over -> its name in the pretrained model."""
+        fresh = f"{self.whole.last}." if self.described.head == "fresh" else None
+        if isinstance(self.downstream, Multimodal):
+            return {
+                new: old for new, old in taken_by_part(self.downstream, self.part).items() if not begins(old, fresh)
+            }
+        return {name: name for name in self.downstream.parameters() if not begins(name, fresh)}
+
+    def taken_over(self, trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Those parameters of the pretrained model that are taken over, by their names in the downstream model."""
+        return {new: trained[old] for new, old in self.taken.items()}
 
     def trained(self, executor: Executor, precision: torch.dtype) -> dict[str, torch.Tensor]:
         """Parameters of the whole model after pretraining, by name; computed now unless the result cache has them.
@@ -84,7 +102,8 @@ class Pretrainer:
 
     def evaluate(self, executor: Executor, journal: Journal, trained: dict[str, torch.Tensor]) -> None:
         """Record the loss and accuracy of the pretrained model on its own test data, as an evaluation of round -1."""
-        Evaluator(executor, journal, self.dataset, self.whole, "pretraining")((trained,), round=-1, time_s=0.0)
+        split = f"pretraining_{self.part}" if self.part else "pretraining"
+        Evaluator(executor, journal, self.dataset, self.whole, split)((trained,), round=-1, time_s=0.0)
 
     def deferred(self, executor: Executor, precision: torch.dtype) -> steps.Weights:
         """Parameters of the whole model after pretraining, as the result of a chain of deferred operations."""
@@ -101,3 +120,28 @@ class Pretrainer:
                 steps.train, self.whole, described.optimiser, parameters, state, *data
             )
         return parameters
+
+
+def begins(name: str, beginning: str | None) -> bool:
+    """Whether a name begins so; no name does with None."""
+    return beginning is not None and name.startswith(beginning)
+
+
+def alone(architecture: Architecture) -> Architecture:
+    """The architecture of a part as it is pretrained by itself: an encoder of tokens has a classifier at its end."""
+    return architecture.alone() if isinstance(architecture, TokenEncoder) else architecture
+
+
+def taken_by_part(model: Multimodal, part: str) -> dict[str, str]:
+    """Name of each parameter that a part takes over -> its name in the model that was pretrained by itself.
+
+    A tower takes over all blocks but the last, which maps to its features. The fusion network takes over all but the
+    first, which receives the features of towers; towers that are tables of words take over that first block.
+    """
+    tower = next(each for each in model.parts if each.name == part)
+    if part != FUSION:
+        names = {name: name.removeprefix(f"{part}.") for name in tower.parameters()}
+        return {new: old for new, old in names.items() if tower.block(new) < tower.last}
+    taken = {name: name.removeprefix(f"{FUSION}.") for name in tower.parameters() if tower.block(name)}
+    tables = [each for each in model.towers.towers if isinstance(each.architecture, WordTable)]
+    return taken | {name: name.removeprefix(f"{table.name}.") for table in tables for name in table.parameters()}

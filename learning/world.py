@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import simpy
 import torch
 
-from learning.adapters import Bound, Lora, Model, Part
+from learning.adapters import Bound, Lora, Model, Part, adapt_multimodal
+from learning.codecs import Analogue
 from learning.data import Dataset
 from learning.deployed import Deployed, Deployment
 from learning.evaluation import Evaluator, Path
 from learning.executor import Executor
 from learning.journal import Journal
-from learning.models import Multimodal, Segment
+from learning.models import Multimodal, Segment, Towers
 from learning.optimisers import Optimiser
 from learning.participation import Candidates, Participation, Sampling
 from learning.parties import Server, User
@@ -77,8 +79,8 @@ class World:
     """Whether test samples cross the link at the cut as the scheme deploys it, or go through the whole model."""
     evaluate_users: bool = False
     """Whether users are evaluated one by one too, on their own parts of the test set."""
-    pretrainer: Pretrainer | None = None
-    """Trains the model on other data before the run (default: weights are drawn)."""
+    pretrainers: Sequence[Pretrainer] = ()
+    """Train the model, or parts of it, on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
     """Adapters that train in place of the weights (default: all weights train)."""
     nearest: Callable[[User], Server] | None = None
@@ -102,6 +104,7 @@ class World:
     _service: Service | None = field(default=None, init=False)
     _models: tuple[Any, ...] = field(default=(), init=False)
     _over: Sequence[Deployed] = field(default=(), init=False)
+    _under: Mapping[str, Deployed] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.eligible = self.users
@@ -109,10 +112,13 @@ class World:
         check(self.policy, self.cohort_size, len(self.eligible))
         for user in () if self.lazy else self.users:
             user.server = self.server
-        if self.adapter is not None and isinstance(self.whole, Segment):
-            adapted = self.adapter.on(self.whole, self.cut)
+        if self.adapter is not None and not isinstance(self.whole, Bound):
             self._backbone = self.initial(self.whole)
-            self.whole = adapted.bind(adapted.split(self._backbone)[0])
+            if isinstance(self.whole, Multimodal):
+                self.whole = adapt_multimodal(self.adapter, self.whole, self._backbone)
+            else:
+                adapted = self.adapter.on(self.whole, self.cut)
+                self.whole = adapted.bind(adapted.split(self._backbone)[0])
         self.parts: dict[str, Segment | Bound] = named_parts(self.whole, self.cuts)
         """The parts of the model by name, in the order in which data flow through them (`learning.placement`)."""
         self.placement = placed(self.parts, self.placement, self.sites)
@@ -182,18 +188,22 @@ class World:
 
         Weights are pretrained, or drawn by name; adapters begin as zero changes.
         """
+        if isinstance(segment, Multimodal):
+            return self.initial(segment.towers) | self.initial(segment.fusion)
+        if isinstance(segment, Towers):
+            return {name: value for tower in segment.towers for name, value in self.initial(tower).items()}
         if isinstance(segment, Bound):
             adapted = segment.adapted
             return adapted.adapters(self.streams, dtype=self.precision) | adapted.split(self._backbone)[1]
         drawn = segment.initial(self.streams, self.precision)
-        if self.pretrainer is None or not self.executor.computes:
+        if not self.executor.computes:
             return drawn
-        return drawn | {name: self._trained[name] for name in self.pretrainer.names if name in drawn}
+        taken = [pretrainer.taken_over(trained) for pretrainer, trained in self._trained]
+        return drawn | {name: value for part in taken for name, value in part.items() if name in drawn}
 
     @cached_property
-    def _trained(self) -> dict[str, torch.Tensor]:
-        assert self.pretrainer is not None
-        return self.pretrainer.trained(self.executor, self.precision)
+    def _trained(self) -> list[tuple[Pretrainer, dict[str, torch.Tensor]]]:
+        return [(each, each.trained(self.executor, self.precision)) for each in self.pretrainers]
 
     def weights(self, users: list[User], rule: str) -> tuple[float, ...]:
         """Weights of users in a mean, which sum to one: `uniform`, or in proportion to samples (`by_samples`)."""
@@ -243,8 +253,9 @@ class World:
         Criteria are checked when a round has ended, so a run ends with a whole round. With `periods` a round is a
         reporting period, which ends by the clock, and no chain of work has determined its end: it has no critical path.
         """
-        if self.pretrainer is not None and self.executor.computes:
-            self.pretrainer.evaluate(self.executor, self.journal, self._trained)
+        if self.executor.computes:
+            for pretrainer, trained in self._trained:
+                pretrainer.evaluate(self.executor, self.journal, trained)
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)
@@ -264,18 +275,25 @@ class World:
         """Report how many of the users selected took part in this round, and the mean staleness of their updates."""
         self._presence, self._staleness = (present, asked), staleness_mean
 
-    def models(self, *models: Weights | tuple[Weights | Bound, ...], over: Sequence[Deployed] = ()) -> None:
+    def models(
+        self,
+        *models: Weights | tuple[Weights | Bound | Multimodal, ...],
+        over: Sequence[Deployed] = (),
+        under: Mapping[str, Deployed] = MappingProxyType({}),
+    ) -> None:
         """Report the global model after this round, or one model for each user, to be evaluated on the test set.
 
         A scheme that does not train reports none, and none is evaluated. A model is its weights, or a tuple of those of
-        its parts; the first element of a tuple may be the bound segment that they belong to, (Bound, adapters, ...).
+        its parts; the first element of a tuple may be the model that they belong to, (Bound, adapters, ...).
 
         Args:
             models: the models.
             over: the links by which samples reach the server's part of the model: one, or one for each user, over whom
                 the mean is taken (default: samples go through the whole model at once).
+            under: further links by name, such as ones with other noise, over each of which all models are evaluated
+                too: split `test_<name>`.
         """
-        self._models, self._over = models, over
+        self._models, self._over, self._under = models, over, under
 
     def measures(self, *measures: Weights) -> None:
         """Report further scalars of this round by name, to be recorded where the model is evaluated after it.
@@ -304,7 +322,15 @@ class World:
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
         if self._models and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
-            self.evaluator(self._models, self._measures, self._over, round=rounds_done - 1, time_s=self.env.now)
+            how = self._measures, [self._measured(link) for link in self._over], self._under
+            self.evaluator(self._models, *how, round=rounds_done - 1, time_s=self.env.now)
+
+    def _measured(self, link: Deployed) -> Deployed:
+        """A link over which test samples go; analogue messages at the mean SNR of the latest ones, if it is theirs."""
+        if not isinstance(link.activations, Analogue):
+            return link
+        ratios = [user.snr for user in self._selection[1] or self.eligible if user.snr < inf]
+        return link._replace(activations=link.activations.over_links(ratios))
 
     def _finished(self, rounds_done: int) -> bool:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds

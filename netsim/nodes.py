@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import simpy
 
+from netsim.analogue import SYMBOL_BITS, transmit_symbols
 from netsim.audiences import audiences, staying
 from netsim.backhaul import Backhaul
 from netsim.faults.presence import DevicePresence, Presence, SitePresence
-from netsim.process import Process
+from netsim.process import Process, together
 from netsim.processor import Processor
 from netsim.queueing import NO_WEIGHTS, Stay
 from netsim.radio.device import Radio
@@ -101,10 +102,27 @@ class UserNode:
         if to.is_on(self):
             return
         yield from self.transmit(bits, kind)
+        yield from self._forward(to, bits, kind)
+
+    def _forward(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
         for line in lines(self.station, to.terminus):
             yield from line.transfer(bits, kind, [self.number])
         if isinstance(to.place, UserNode):
             yield from to.place.receive(bits, kind)
+
+    def send_analogue(self, to: ServerNode, symbols: float, kind: str) -> Process[float]:
+        """Send uncoded real symbols to a server; behind the station they are numbers of `SYMBOL_BITS` bits.
+
+        Returns the signal-to-noise ratio on the uplink, averaged over the airtime. Other arguments as in `send`.
+        """
+        return self.attend(to.attend(self._send_analogue(to, symbols, kind)))
+
+    def _send_analogue(self, to: ServerNode, symbols: float, kind: str) -> Process[float]:
+        if to.is_on(self):
+            return inf
+        snr = yield from transmit_symbols(self.station.uplink, self.uplink, symbols, kind)
+        yield from self._forward(to, SYMBOL_BITS * symbols, kind)
+        return snr
 
     def transmit(self, bits: float, kind: str) -> Process[None]:
         """Transmit a message of `bits` bits on the uplink to the serving station."""
@@ -314,7 +332,7 @@ class ServerNode:
             cells.setdefault(user.station, []).append(user.downlink)
         works = [self._reach(station, radios, bits, kind) for station, radios in cells.items()]
         with staying([user.downlink for user in to]):
-            reached = [(yield from works[0])] if len(works) == 1 else (yield from self._together(works))
+            reached = [(yield from works[0])] if len(works) == 1 else (yield from together(self.env, works))
         heard = {radio.user for radios in reached for radio in radios}
         return [user for user in to if user.number in heard]
 
@@ -377,22 +395,3 @@ class ServerNode:
         for line in lines(self.terminus, station):
             yield from line.transfer(bits, kind, [radio.user for radio in radios])
         return (yield from station.downlink.broadcast(radios, bits, kind))
-
-    def _together(self, works: Sequence[Process[T]]) -> Process[list[T]]:
-        processes = [self.env.process(_until_interrupted(work)) for work in works]
-        try:
-            done = yield self.env.all_of(processes)
-        except simpy.Interrupt as interrupt:
-            running = [process for process in processes if process.is_alive]
-            for process in running:
-                process.interrupt(interrupt.cause)
-            yield self.env.all_of(running)  # they end at this instant
-            raise
-        return [done[process] for process in processes]
-
-
-def _until_interrupted(work: Process[T]) -> Process[T | None]:
-    try:
-        return (yield from work)
-    except simpy.Interrupt:
-        return None  # the process that started it was interrupted, and passes that on

@@ -53,7 +53,7 @@ class TransferRow(NamedTuple):
     ]
     direction: Annotated[str, Column("", "up, down or backhaul")]
     kind: Annotated[str, Column("", "kind of payload, such as model or activation")]
-    bits: Annotated[float, Column("bit", "size of the payload")]
+    bits: Annotated[float, Column("bit", "size of the payload; of an analogue message or a stream of symbols, symbols")]
     start_s: Start
     end_s: End
     wait_s: Annotated[

@@ -22,11 +22,12 @@ from learning.executor import Batched, Dry, Eager, Executor, device_of
 from learning.executor.remote import RemoteWorkers
 from learning.executor.workers import one_for_each_core
 from learning.models import Multimodal, Segment, multimodal, whole
-from learning.parties import Server, User, Wire
+from learning.parties import Server, User
 from learning.placement import named_parts, placed
 from learning.policies import check
-from learning.pretraining import Pretrainer
+from learning.pretraining import Pretrainer, Pretraining, alone
 from learning.store import Store
+from learning.wire import Wire
 from learning.world import World
 from netsim.description import TrafficDescription
 from netsim.instants import GIVE_UP, After
@@ -49,13 +50,13 @@ NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class Material(NamedTuple):
-    """Data set, indices of the training and of the test samples of each user, model, and its pretraining."""
+    """Data set, indices of the training and of the test samples of each user, model, and its pretrainings."""
 
     dataset: Dataset
     shares: Sequence[NDArray[np.int64]]
     test_shares: Sequence[NDArray[np.int64]] | None
     model: Segment | Multimodal
-    pretrainer: Pretrainer | None
+    pretrainers: Sequence[Pretrainer]
 
 
 EngineName = Literal["local", "ray"]
@@ -195,16 +196,21 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
     with field_errors("learning", "pretraining"):
-        pretrainer = _pretrainer(learning, model, folder) if isinstance(model, Segment) else None
+        pretrainers = (
+            [] if learning.pretraining is None else [_pretrainer(learning, model, learning.pretraining, folder)]
+        )
+    for part, described in learning.part_pretraining.items():
+        with field_errors("learning", "part_pretraining", part):
+            pretrainers.append(_pretrainer(learning, model, described, folder, part))
     with field_errors("learning", "adapter"):
-        if learning.adapter is not None and isinstance(model, Segment):
-            learning.adapter.on(model, learning.cuts[0])
+        if learning.adapter is not None:
+            learning.adapter.on(model.fusion if isinstance(model, Multimodal) else model, learning.cuts[0])
     with field_errors("learning", "cut"):
         parts = named_parts(model, learning.cuts)
     with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
-    return Material(dataset, shares, held_out, model, pretrainer)
+    return Material(dataset, shares, held_out, model, pretrainers)
 
 
 def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimodal:
@@ -221,12 +227,13 @@ def _check_participation(learning: LearningDescription, eligible: int, users: in
         check(learning.policy, cohort_size, eligible)
 
 
-def _pretrainer(learning: LearningDescription, model: Segment, folder: Path) -> Pretrainer | None:
-    described = learning.pretraining
-    if described is None:
-        return None
+def _pretrainer(
+    learning: LearningDescription, model: Segment | Multimodal, described: Pretraining, folder: Path, part: str = ""
+) -> Pretrainer:
+    """Pretraining of the whole model, or of a part of it."""
     dataset = described.data.load(folder, getattr(torch, learning.precision))
-    return Pretrainer(described, dataset, whole(learning.model, dataset), Streams(described.seed), model)
+    architecture = learning.towers[part].model if part in learning.towers else learning.model
+    return Pretrainer(described, dataset, whole(alone(architecture), dataset), Streams(described.seed), model, part)
 
 
 def _world(
@@ -286,7 +293,7 @@ def _world(
         evaluation=learning.evaluation,
         evaluate_users=learning.evaluate_users,
         precision=getattr(torch, learning.precision),
-        pretrainer=material.pretrainer,
+        pretrainers=material.pretrainers,
         adapter=learning.adapter,
         nearest=nearest if learning.servers == "nearest" else None,
         sites=sites,

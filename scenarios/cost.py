@@ -111,13 +111,13 @@ def predict(scenario: Scenario, store: Store | None = None) -> RunCost | str:
         tables_bytes=tables_bytes / reached.rounds,
         flops=flops,
         wall_time_s=watch.round_s + watch.evaluation_s / learning.evaluate_every if watch else None,
-        pretraining_wall_s=watch.step_s * learning.pretraining.steps if watch and learning.pretraining else 0.0,
+        pretraining_wall_s=watch.step_s * _pretraining_steps(learning) if watch else 0.0,
         stand_in=learning.scheme.stand_in,
     )
 
 
 class _Stopwatch(RunningTotals):
-    """Wall time of one step of pretraining, of one round after the first, and of the last evaluation."""
+    """Wall time of one step of each pretraining, of one round after the first, and of the last evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,9 +142,20 @@ class _Stopwatch(RunningTotals):
 def _timed(scenario: Scenario, learning: LearningDescription) -> _Stopwatch:
     """Run the first rounds with values, with one evaluation and a few steps of pretraining."""
     watch, pretraining = _Stopwatch(), learning.pretraining
-    shorter = pretraining and replace(pretraining, steps=TIMED_STEPS)
-    _probe(scenario, learning, TIMED_ROUNDS, watch, evaluate_every=TIMED_ROUNDS, pretraining=shorter)
+    shorter: dict[str, Any] = {
+        "pretraining": pretraining and replace(pretraining, steps=TIMED_STEPS),
+        "part_pretraining": {
+            part: replace(described, steps=TIMED_STEPS) for part, described in learning.part_pretraining.items()
+        },
+    }
+    _probe(scenario, learning, TIMED_ROUNDS, watch, evaluate_every=TIMED_ROUNDS, **shorter)
     return watch
+
+
+def _pretraining_steps(learning: LearningDescription) -> int:
+    """Steps of the longest pretraining, of the model or of a part of it; 0 without any."""
+    whole = [learning.pretraining] if learning.pretraining else []
+    return max((described.steps for described in (*whole, *learning.part_pretraining.values())), default=0)
 
 
 def _probe(

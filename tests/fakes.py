@@ -17,19 +17,19 @@ from numpy.typing import ArrayLike
 
 from learning.adapters import Lora
 from learning.data import Batches, Dataset, Digits, Last
-from learning.deployed import Deployed
 from learning.evaluation import Path
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
 from learning.optimisers import Optimiser, Sgd
 from learning.participation import AllUsers, Participation
-from learning.parties import Server, User, Wire
+from learning.parties import Server, User
 from learning.policies import Policy, WaitForAll
 from learning.ports import NO_WEIGHTS, Process, Timed
 from learning.pretraining import Pretrainer
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 from learning.stop import Stop
+from learning.wire import Wire
 from learning.world import World
 
 T = TypeVar("T")
@@ -250,7 +250,17 @@ class FakeNode:
         message.end_s = self.env.now
 
 
-NOT_ANY_MODEL = {"fedalign_moe", "hetlora", "hfedmoe", "hsplitlora", "moe_inference", "sflam", "st_sflora", "tsflora"}
+NOT_ANY_MODEL = {
+    "fedalign_moe",
+    "hetlora",
+    "hfedmoe",
+    "hsplitlora",
+    "moe_inference",
+    "sflam",
+    "st_sflora",
+    "token_comm",
+    "tsflora",
+}
 ANY_MODEL = sorted(set(SCHEMES) - NOT_ANY_MODEL)
 """Schemes that do not ask for a certain kind of model."""
 
@@ -261,9 +271,9 @@ class FakeWorld(World):
 
     reported: tuple[Any, ...] = ()
 
-    def models(self, *models: Any, over: Sequence[Deployed] = ()) -> None:
+    def models(self, *models: Any, **how: Any) -> None:
         self.reported = models
-        super().models(*models, over=over)
+        super().models(*models, **how)
 
     @property
     def model(self) -> dict[str, torch.Tensor]:
@@ -332,7 +342,7 @@ def world(
             User(n, Batches(dataset, rows[i], i, streams, batch_size, last_batch), wire) for i, n in enumerate(nodes)
         ],
         dataset=dataset,
-        pretrainer=pretrainer,
+        pretrainers=[pretrainer] if pretrainer else [],
         adapter=adapter,
         whole=whole(model or Mlp((12, 8)), dataset),
         cuts=(cut,) if isinstance(cut, int) else cut,

@@ -18,6 +18,8 @@ TABLES = tuple(tables.TABLES)
 
 TRAINED = sorted(set(SCHEMES) - {"moe_inference"})
 """Schemes that train a model in rounds of a straggler policy."""
+MULTIMODAL = {"token_comm"}
+"""Those that work on towers and a fusion network only, each of a kind of its own."""
 
 
 TOKENS: dict[str, Any] = {
@@ -86,6 +88,26 @@ NEEDS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "token_comm": {
+        "learning.data": {"name": "audio_visual_questions", "train_samples": 160, "test_samples": 100},
+        "learning.partition": "iid",
+        "learning.holding": {"sets": [["text", "caption", "image"], ["tone"]]},  # four users are two teams
+        "learning.towers": {
+            "image": {"model": {"name": "token_encoder", "patch": 4, "width": 8}, "features": 16},
+            "tone": {"model": {"name": "token_encoder", "width": 8, "summaries": 2}, "features": 16},
+            "text": {"model": "word_table", "features": 16},
+        },
+        "learning.model": {"name": "decoder", "width": 16, "depth": 1, "heads": 2, "receiver": 16},
+        "learning.adapter": {"rank": 2, "blocks": "server"},
+        "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
+        "learning.scheme": {
+            "name": "token_comm",
+            "alignment_rounds": 2,
+            "tokens": {"tone": {"name": "strided", "tokens": 4}},
+            "uplink": {"name": "analogue", "snr_db": 10},
+            "average_every": 2,
+        },
+    },
     "hfedmoe": {
         "learning.model": {
             "name": "vit",
@@ -112,6 +134,7 @@ DEADLINES_S = {
     "hetlora": 0.3,
     "hfedmoe": 0.04,
     "hsplitlora": 0.35,
+    "token_comm": 0.025,
 }
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 

@@ -10,7 +10,7 @@ import torch
 from learning import charge
 from learning.data import Dataset, Digits
 from learning.schemes import SCHEMES
-from runs import NEEDS, TINY, TRAINED, frame
+from runs import MULTIMODAL, NEEDS, TINY, TRAINED, frame
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -31,7 +31,7 @@ SCALARS = {"aggregation", "scalars", "seeds"}
 ALIKE = {"st_sflora": {"allocation", "importance"}, "ho_sfl": SCALARS, "zo_sfl": SCALARS}
 """Kinds of messages and jobs that are as large for any model of as many tokens."""
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in TRAINED),
+    *((name, {}) for name in TRAINED if name not in MULTIMODAL),
     ("fedsl_pq", {"masks_at": "server", "pruning": {"granularity": "channel"}}),
     ("fedsl_pq", {"quantise_cut_gradient": True, "mask_coding": "bitmap", "server_mode": "per_client"}),
     ("hsplitlora", {"control": {"configuration": "uniform", "budgets": [9.0], "importance": "uniform"}}),

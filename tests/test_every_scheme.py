@@ -10,7 +10,7 @@ from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
-from runs import FAULTS, NEEDS, TABLES, TINY, TRAINED, frame, hashes, policy, run
+from runs import FAULTS, MULTIMODAL, NEEDS, TABLES, TINY, TRAINED, frame, hashes, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -180,10 +180,11 @@ A_MINI_BATCH_A_ROUND = (
     "fedsl_pq",
     "hasfl",
     "st_sflora",
+    "token_comm",
 )
 
 
-@scheme
+@pytest.mark.parametrize("name", sorted(set(TRAINED) - MULTIMODAL))
 @pytest.mark.parametrize("size", [8, "all"])
 def test_a_pass_is_charged_for_the_samples_that_there_are(name: str, size: Any) -> None:
     """FLOPs of each forward pass, or local training, over those of one sample: what torch's DataLoader would deal."""
@@ -262,7 +263,7 @@ def test_a_scheme_that_reads_values_names_its_stand_in(
     assert (scenario.learning.scheme.stand_in is not None) == bool(reads) == by_values
 
 
-@scheme
+@pytest.mark.parametrize("name", sorted(set(TRAINED) - MULTIMODAL))
 def test_it_learns(name: str) -> None:
     rounds = 35 if name in A_MINI_BATCH_A_ROUND else 25
     evaluations = frame(run(learning__scheme=name, learning__stop__rounds=rounds), "evaluations")

@@ -21,7 +21,7 @@ OTHER_NETWORK = {
     "compute.servers.flops_per_s": 5e8,
     "energy.idle_power_w": 0.1,
 }
-PREPARED = {"fedalign_moe": 1}
+PREPARED = {"fedalign_moe": 1, "token_comm": 6}
 """Values of the last round that only a further one would use: a store keeps them, else they are not computed."""
 ORDER_MATTERS = {"sfl_v2", "flexp_sfl"}  # the server part changes in order of arrival, which another network changes
 

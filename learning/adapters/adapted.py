@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
+from learning.data.modalities import Modalities
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.projection import Projection
@@ -48,8 +49,10 @@ class Adapted:
     """Distribution from which the down-projections are drawn; see `adapters`."""
     scaling: Scaling = "rank"
     """Denominator of the scale of an adapter: its rank, the square root of it, or 1 (`none`)."""
+    opened: tuple[int, ...] = ()
+    """Numbers of further blocks whose own parameters are trained."""
 
-    def __call__(self, parameters: Tree, frozen: Tree, x: Tensor) -> Tensor:
+    def __call__(self, parameters: Tree, frozen: Tree, x: Tensor | Modalities) -> Tensor:
         """The output of the segment, (batch, *shape after it).
 
         Args:
@@ -96,7 +99,8 @@ class Adapted:
 
     def with_ranks(self, ranks: Mapping[str, int]) -> Adapted:
         """The same segment with adapters of other ranks. Raises ValueError as `adapt` does."""
-        return adapt(self.segment, ranks, self.alpha, tuned=self.tuned, law=self.law, scaling=self.scaling)
+        other = adapt(self.segment, ranks, self.alpha, tuned=self.tuned, law=self.law, scaling=self.scaling)
+        return replace(other, opened=self.opened)
 
     @property
     def blocks(self) -> int:
@@ -118,7 +122,8 @@ class Adapted:
 
     def trains(self, name: str) -> bool:
         """Whether the parameter `name` is trained."""
-        return self.of_adapter(name) or (self.tuned and self.segment.block(name) == self.segment.last)
+        block = self.segment.block(name)
+        return self.of_adapter(name) or block in self.opened or (self.tuned and block == self.segment.last)
 
     def of_adapter(self, name: str) -> bool:
         """Whether the parameter `name` is a factor of an adapter; other trained parameters belong to the head."""
@@ -180,7 +185,12 @@ class Bound:
     frozen: Any
     """The frozen parameters by name, as tensors, or deferred."""
 
-    def __call__(self, parameters: Tree, x: Tensor) -> Tensor:
+    @property
+    def name(self) -> str:
+        """Name of the segment in a model of several ones."""
+        return self.adapted.segment.name
+
+    def __call__(self, parameters: Tree, x: Tensor | Modalities) -> Tensor:
         """The segment's output, (batch, *shape after it), for these trained parameters."""
         return self.adapted(parameters, self.frozen, x)
 

@@ -29,7 +29,7 @@ class Lora:
     (`proj`), and the two of the MLP (`fc1`, `fc2`)."""
 
     blocks: Literal["all", "server"] = "all"
-    """Layers with adapters: all, or only those at the server, above the cut."""
+    """Layers with adapters: all, or only those at the server, above the cut or in the fusion network."""
 
     head: bool = True
     """Whether the model's last block (norm and classifier) is trained too."""

@@ -6,6 +6,7 @@ from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
 from learning.models.segment import Segment, whole
+from learning.models.tokens import Decoder, SummaryClassifier, TokenEncoder, WordTable
 from learning.models.towers import Multimodal, Tower, Towers, multimodal
 from learning.models.transformer import Transformer
 from learning.models.vgg import Vgg, VggMini
@@ -19,23 +20,30 @@ MODELS: dict[str, type] = {
     "vit": Vit,
     "gpt": Gpt,
     "transformer": Transformer,
+    "token_encoder": TokenEncoder,
+    "word_table": WordTable,
+    "decoder": Decoder,
 }
 
 __all__ = [
     "MODELS",
     "Architecture",
+    "Decoder",
     "Experts",
     "Gpt",
     "LeNet",
     "Mlp",
     "Multimodal",
     "Segment",
+    "SummaryClassifier",
+    "TokenEncoder",
     "Tower",
     "Towers",
     "Transformer",
     "Vgg",
     "VggMini",
     "Vit",
+    "WordTable",
     "multimodal",
     "whole",
 ]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from annotated_types import Interval
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities, masked
 from learning.models.architecture import Architecture
-from learning.models.segment import Segment, chain, check_logits, check_reads
+from learning.models.segment import chain, check_logits, check_reads
 from learning.ports import Streams
 
 Parameters = dict[str, Tensor]
@@ -35,8 +36,8 @@ class Tower:
 class Towers:
     """Parallel towers: a pure function of their parameters and a batch of several modalities."""
 
-    towers: tuple[Segment, ...]
-    """One chain for each modality, of that name; their order is that of features and parameters."""
+    towers: tuple[Any, ...]
+    """One segment for each modality, of that name, with adapters or without; their order is that of the features."""
 
     def __call__(self, params: Parameters, x: Modalities) -> Modalities:
         """Map the arrays of `x` to features (batch, features), with the presence masks as they are.
@@ -54,7 +55,7 @@ class Towers:
     @property
     def parameter_count(self) -> int:
         """Number of scalars in the parameters of all towers."""
-        return sum(tower.parameter_count for tower in self.towers)
+        return int(sum(tower.parameter_count for tower in self.towers))
 
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> Parameters:
         """Initial parameters, drawn from streams of their own names."""
@@ -67,39 +68,48 @@ class Multimodal:
 
     towers: Towers
     """The towers of all modalities that the model reads."""
-    fusion: Segment
-    """The fusion network, a chain whose first block takes the features of all towers."""
+    fusion: Any
+    """The fusion network, a segment whose first block takes the features of all towers; with adapters or without."""
 
     def __call__(self, params: Parameters, x: Modalities) -> Tensor:
         """Map modalities to logits (batch, classes)."""
-        return self.fusion(own(self.fusion, params), self.towers(own(self.towers, params), x))
+        logits: Tensor = self.fusion(own(self.fusion, params), self.towers(own(self.towers, params), x))
+        return logits
 
     @property
-    def parts(self) -> tuple[Segment, ...]:
+    def parts(self) -> tuple[Any, ...]:
         """The towers in the order in which they are given, then the fusion network."""
         return (*self.towers.towers, self.fusion)
 
     def parameters(self) -> Parameters:
         """All parameters as meta tensors: names, shapes and torch's default dtype, no values."""
-        return self.towers.parameters() | self.fusion.parameters()
+        parameters: Parameters = self.towers.parameters() | self.fusion.parameters()
+        return parameters
 
     @property
     def parameter_count(self) -> int:
         """Number of scalars in all parameters."""
-        return self.towers.parameter_count + self.fusion.parameter_count
+        return int(self.towers.parameter_count + self.fusion.parameter_count)
 
     def initial(self, streams: Streams, dtype: torch.dtype = torch.float32) -> Parameters:
         """Initial parameters, drawn from streams of their own names."""
-        return self.towers.initial(streams, dtype) | self.fusion.initial(streams, dtype)
+        initial: Parameters = self.towers.initial(streams, dtype) | self.fusion.initial(streams, dtype)
+        return initial
 
-    def cut(self, at: int) -> tuple[Towers, Segment]:
+    def cut(self, at: int) -> tuple[Towers, Any]:
         """All towers as the front, and the fusion network as the back. Raises ValueError unless `at` is 1."""
         if at != 1:
             raise ValueError(f"cut {at} is not between towers and fusion network; possible cuts: 1")
         return self.towers, self.fusion
 
 
-def own(part: Segment | Towers, params: Parameters) -> Parameters:
+register_pytree_node(Towers, lambda towers: (list(towers.towers), None), lambda parts, _: Towers(tuple(parts)))
+register_pytree_node(
+    Multimodal, lambda whole: ([whole.towers, whole.fusion], None), lambda parts, _: Multimodal(*parts)
+)
+
+
+def own(part: Any, params: Parameters) -> Parameters:
     """The parameters of a whole model that belong to a part of it. Raises KeyError if one is missing."""
     return {name: params[name] for name in part.parameters()}
 
@@ -125,6 +135,18 @@ class Concatenate(nn.Module):
         return torch.cat(columns, dim=-1)
 
 
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """An architecture that reads the towers' outputs as sequences of tokens (batch, tokens, features)."""
+
+    def fused(self, widths: tuple[tuple[str, int], ...], classes: int) -> list[nn.Module]:
+        """The blocks of a fusion network, of which the first takes the tokens of several modalities.
+
+        `widths` are pairs of modality and number of features; the last block gives logits (batch, classes).
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Fusion:
     """The architecture of a fusion network: a model on the concatenated features of all towers."""
@@ -137,7 +159,9 @@ class Fusion:
     """Pairs of modality and number of features."""
 
     def blocks(self, input_shape: tuple[int, ...], classes: int) -> list[nn.Module]:
-        """The blocks of the model; the first also concatenates."""
+        """The blocks of the model; the first also concatenates. A model that reads tokens has its own."""
+        if isinstance(self.model, ReadsTokens):
+            return self.model.fused(self.widths, classes)
         first, *others = self.model.blocks(input_shape, classes)
         return [nn.Sequential(Concatenate(self.widths), first), *others]
 

@@ -80,16 +80,21 @@ class Embedding(nn.Module):
     def __init__(self, input_shape: tuple[int, ...], patch: int, width: int, class_token: bool) -> None:
         super().__init__()
         channels, rows, columns = input_shape
-        self.grid = rows // patch, patch, columns // patch, patch
+        self.patch = patch
         self.project = nn.Linear(channels * patch * patch, width)
         self.first = ClassToken(width) if class_token else nn.Identity()
-        self.position = Position(self.grid[0] * self.grid[2] + class_token, width)
+        self.position = Position(rows // patch * (columns // patch) + class_token, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        grid = x.reshape(*x.shape[:2], *self.grid)  # (b, c, rows, p, columns, p)
-        patches = grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (b, tokens, c p p)
-        tokens: Tensor = self.position(self.first(self.project(patches)))
+        tokens: Tensor = self.position(self.first(self.project(patches(x, self.patch))))
         return tokens
+
+
+def patches(x: Tensor, side: int) -> Tensor:
+    """The square patches of images (b, channels, height, width), row by row: (b, patches, channels * side * side)."""
+    rows, columns = (length // side for length in x.shape[2:])
+    grid = x.reshape(*x.shape[:2], rows, side, columns, side)
+    return grid.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 KeysAndValues = tuple[Tensor, Tensor]

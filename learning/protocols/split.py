@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch.utils._pytree import tree_leaves
 
 from learning import steps
-from learning.codecs import Bundle, Codec, FixedWidth, Identity
+from learning.codecs import Analogue, Bundle, Codec, FixedWidth, Identity
 from learning.data import Inputs, Rows
 from learning.deployed import Deployed
 from learning.draws import Draw
@@ -50,8 +50,13 @@ class CutLink:
         """What evaluated samples undergo over this link, with `cut` blocks on the device (default: the world's)."""
         return Deployed(self.tokens, self.activations, cut)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.gradients, Analogue):
+            raise ValueError("gradients go to the user, and analogue messages go from users to servers only")
+
     def check(self, world: World) -> None:
-        """Raises ValueError where the link reduces tokens, and no tokens cross the cut of the world's model."""
+        """Raises ValueError where no tokens that are to be reduced, or no analogue messages, can cross the cut."""
+        check_analogue(self.activations, world)
         if self.tokens is not None:
             check_tokens(self.tokens, world.front, world.dataset.train.x)
 
@@ -71,6 +76,12 @@ class CutLink:
             return Reduced(front, self.tokens)
         z = world.executor.plan(steps.front, front, weights, x).profile.outputs[0].tree
         return Reduced(front, self.tokens, token_draw(world, user, x, *z.shape[:2]))
+
+
+def check_analogue(codec: Codec, world: World) -> None:
+    """Raises ValueError where a codec sends analogue messages, and a user's uplink cannot carry them."""
+    if isinstance(codec, Analogue) and not all(user.node.uplink.carries_analogue for user in world.users):
+        raise ValueError("analogue messages need the fidelity flow, and a radio whose rates are not recorded")
 
 
 def token_draw(world: World, user: User, x: Inputs, samples: int, tokens: int) -> Draw:

@@ -23,6 +23,7 @@ from learning.schemes.sfl_v2 import SFLV2
 from learning.schemes.sflam import SFLAM
 from learning.schemes.sl import SL
 from learning.schemes.st_sflora import STSFLora
+from learning.schemes.token_comm import TokenComm
 from learning.schemes.tsflora import TSFLora
 from learning.schemes.zo_sfl import ZOSFL
 
@@ -51,4 +52,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "fedalign_moe": FedAlignMoE,
     "moe_inference": MoeInference,
     "hfedmoe": HFedMoE,
+    "token_comm": TokenComm,
 }

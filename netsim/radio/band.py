@@ -101,6 +101,11 @@ class Band(Protocol):
         ...
 
     @property
+    def carries_analogue(self) -> bool:
+        """True if it can carry analogue messages; transport blocks are digital."""
+        ...
+
+    @property
     def scheduler(self) -> Scheduler:
         """The scheduler that divides the band."""
         ...

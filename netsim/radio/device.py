@@ -81,6 +81,11 @@ class Radio:
         return self.band.bandwidth_hz
 
     @property
+    def carries_analogue(self) -> bool:
+        """True if it can carry analogue messages: not with slots of transport blocks, and not by recorded rates."""
+        return self.band.carries_analogue and self.link.recorded is None
+
+    @property
     def gain_over_noise_hz_per_w(self) -> float:
         """Mean power gain over noise power density in Hz/W, divided by the rate law's gap to capacity."""
         return self.link.mean_power_over_noise_hz / self._gap / self.max_power_w

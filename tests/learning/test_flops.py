@@ -17,7 +17,8 @@ from learning.models import Segment, VggMini, Vit
 from learning.models.mlp import Mlp
 from learning.models.vit import Attention
 from learning.optimisers import Adam, Sgd
-from learning.parties import User, Wire
+from learning.parties import User
+from learning.wire import Wire
 
 BATCH = 4
 

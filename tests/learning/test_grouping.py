@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fakes import ANY_MODEL, FakeStreams, one_thread, world
-from learning import parties, steps, zeroth_order
+from learning import steps, wire, zeroth_order
 from learning.adapters import Lora
 from learning.aggregators import averaged, masked_mean, mixed, weighted_mean
 from learning.codecs import Chain, KeptActivations, Uniform
@@ -126,7 +126,7 @@ def calls(o):
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
         averaged: ([o.lower, o.gradients], (0.3, 0.7)),
         masked_mean: (o.lower, [o.gradients, o.noise], [o.mask, o.mask], (0.3, 0.7)),
-        parties.transcode: (Chain(KeptActivations(DROPOUT, o.u), CODEC), o.dz, [o.u.flip(0)]),
+        wire.transcode: (Chain(KeptActivations(DROPOUT, o.u), CODEC), o.dz, [o.u.flip(0)]),
         centralised.step: (o.whole, SGD, o.weights, SGD.init(o.weights), o.x, o.y),
         operators.pruned: (PRUNING, None, 0.5, o.lower),
         operators.front: (o.front, DROPOUT, o.lower, o.x, o.u),

@@ -10,8 +10,9 @@ from fakes import FakeJournal, FakeNode, FakeStreams, digits
 from learning.codecs import Bundle, Cast, FixedWidth, Identity, Uniform
 from learning.data import Batches
 from learning.executor import EXECUTORS
-from learning.parties import Server, User, Wire
+from learning.parties import Server, User
 from learning.protocols.broadcast import broadcast_symbols
+from learning.wire import Wire
 
 FINE, COARSE = Uniform(8), Uniform(2)
 

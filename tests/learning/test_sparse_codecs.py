@@ -10,9 +10,9 @@ from named_streams import NamedStreams
 from learning.codecs import Bundle, Cast, Chain, FixedWidth, Identity, KeptActivations, KeptWeights, Uniform
 from learning.draws import Draw
 from learning.executor import EXECUTORS
-from learning.parties import transcode
 from learning.reducers import Dropout, Pruning
 from learning.reducers.pruning import masked
+from learning.wire import transcode
 
 SHAPE = (8, 6, 5)
 DROPOUT = Dropout(0.4)

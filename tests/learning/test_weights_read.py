@@ -11,7 +11,8 @@ from learning.charge import Charge
 from learning.executor import EXECUTORS, Dry
 from learning.models import Experts, Gpt, Segment
 from learning.optimisers import Adam
-from learning.parties import Server, Wire
+from learning.parties import Server
+from learning.wire import Wire
 
 W = {"0.weight": torch.ones(5, 4), "0.bias": torch.ones(5)}
 V = {"0.weight": torch.zeros(5, 4), "0.bias": torch.ones(5)}

@@ -14,8 +14,9 @@ from learning.executor import EXECUTORS
 from learning.models import Experts, Vit
 from learning.optimisers import Sgd
 from learning.participation import RandomParticipation
-from learning.parties import User, Wire
+from learning.parties import User
 from learning.schemes import FedAlignMoE, FedAvg
+from learning.wire import Wire
 
 WIDTH, DEPTH, COUNT, TOP_K, STEPS, ROUNDS = 8, 2, 4, 2, 2, 3
 HIDDEN = 2 * WIDTH

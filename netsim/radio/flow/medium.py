@@ -30,6 +30,7 @@ class FlowMedium:
     Power is spread evenly over the whole band (`spread`: a station's), or sits in the sender's share (a user's).
     """
 
+    carries_analogue = True
     few, many = 8, 16
     """In a band whose division depends on all its transmissions, these progress all together from more than `many`
     transmissions on, until `few` are left: for few of them arrays cost more than they save. Results are the same."""

@@ -33,6 +33,8 @@ class SlotMedium:
     in the slot (a user's). What the station knows of channels is `delay_slots` old.
     """
 
+    carries_analogue = False
+
     def __init__(
         self,
         env: simpy.Environment,
