@@ -226,6 +226,22 @@ def test_blocks_are_updated_as_often_as_their_users_step(optimiser: Any, monkeyp
         assert done == [run.version for run in blocks.runs]
 
 
+def test_a_joint_step_is_along_the_mean_of_those_who_have_the_block_at_the_server() -> None:
+    """Block 1 is the first user's alone, block 3 all users'; each alone takes the step of its own gradient."""
+    setting = {"rounds": 1, "optimiser": Sgd(0.1), "batch_size": 24}
+    joint = ran(flexp(server_mode="joint"), **setting)
+    start, rows = joint.initial(joint.whole), [np.arange(24) + 24 * user for user in range(3)]
+    alone = [
+        ran(flexp((first, 1)), users=1, parts=[own], **setting).model
+        for first, own in zip((1, 2, 3), rows, strict=True)
+    ]
+    trained = joint.every_model[0]
+    for block, users in ((1, alone[:1]), (2, alone[:2]), (3, alone)):
+        names = of_blocks(start, block, block + 1)
+        expected = {name: sum(each[name] for each in users) / len(users) for name in names}
+        assert distance({name: trained[name] for name in names}, expected) < 1e-12 < 1e-4 < distance(expected, names)
+
+
 # 5, 6: alignment.
 
 
