@@ -256,6 +256,7 @@ NOT_ANY_MODEL = {
     "hfedmoe",
     "hsplitlora",
     "moe_inference",
+    "ntrscc",
     "sflam",
     "st_sflora",
     "token_comm",

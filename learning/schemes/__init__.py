@@ -16,6 +16,7 @@ from learning.schemes.ho_sfl import HOSFL
 from learning.schemes.hsplitlora import HSplitLoRA
 from learning.schemes.local import Local
 from learning.schemes.moe_inference import MoeInference
+from learning.schemes.ntrscc import NTRSCC
 from learning.schemes.psl import PSL
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
@@ -51,6 +52,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "hetlora": HetLoRA,
     "fedalign_moe": FedAlignMoE,
     "moe_inference": MoeInference,
+    "ntrscc": NTRSCC,
     "hfedmoe": HFedMoE,
     "token_comm": TokenComm,
 }

@@ -227,6 +227,7 @@ def test_a_receiver_that_is_handed_over_continues_and_disturbs_nobody():
         heard = hear(w, w.network.server.broadcast_symbols(to, 1e3, "symbols"))
         for row in w.rows("transfers"):
             ends[group, row["user"]] = row["end_s"]
+            assert row["airtime_s"] == pytest.approx(budget / RATE, rel=1e-9)  # at the symbol rate, without the gap
             assert row["energy_j"] == pytest.approx(RECEIVE_W * row["airtime_s"], rel=1e-9)
         if 0 in group:
             assert {one.station for one in heard[0]} == {"station0", "station1"}
@@ -235,6 +236,16 @@ def test_a_receiver_that_is_handed_over_continues_and_disturbs_nobody():
         assert not [one for station in w.network.stations for one in station.downlink.band.sending()]
     assert ends[(0, 1), 0] == pytest.approx(ends[(0,), 0], abs=1e-9)
     assert ends[(0, 1), 1] == pytest.approx(ends[(1,), 1], abs=1e-9)
+
+
+def test_an_energy_budget_is_not_spent_in_a_handover_gap():
+    w = world(moving(((100.0, 0.0),), heading_deg=0.0))
+    to = {w.network.users[0]: 6e6}
+    hear(w, w.network.server.broadcast_symbols(to, 1e3, "symbols", max_energy_j=0.5))
+    (row,) = w.rows("transfers")
+    assert row["node"] == "station1"
+    assert row["airtime_s"] == pytest.approx(0.5 / RECEIVE_W, rel=1e-9)
+    assert row["end_s"] > row["airtime_s"]
 
 
 @pytest.mark.parametrize("law", [EqualShares(), ProportionalFair()])

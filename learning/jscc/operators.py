@@ -1,0 +1,71 @@
+"""Operations of NTRSCC: analysis at the server, decoding and synthesis at a receiver."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from learning.executor.flops import charge_elementwise, uncharged
+from learning.fountain.information import entropy_bits
+from learning.fountain.propagation import EDGE_OPERATIONS
+from learning.jscc.autoencoder import Latents, Parameters, Span, Transforms, unit
+from learning.jscc.code import Code
+
+
+def analyse(
+    transforms: Transforms, parameters: Parameters, images: Tensor, span: Span
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents of images (n, ...): bits (n, k), hyper-latents (n, h), and what the priors leave unknown in bits (n,)."""
+    latents = transforms.analyse(parameters, unit(images, span))
+    bits = (latents.llrs < 0).long()
+    return bits, latents.hyper, entropy_bits(torch.sigmoid(-latents.priors)).sum(-1)
+
+
+def receive(
+    transforms: Transforms,
+    code: Code,
+    parameters: Parameters,
+    hyper: Tensor,
+    bits: Tensor,
+    u: Tensor,
+    u_noise: Tensor,
+    snr: Tensor,
+    edges: int,
+    iterations: int,
+) -> Tensor:
+    """Belief propagation and synthesis of n images at one receiver: images (n, pixels).
+
+    Charged are the messages on the edges of the symbols that are heard, and the transforms of the receiver. That the
+    symbols are computed here, from the bits, is no work of the receiver.
+
+    Args:
+        transforms: the transforms.
+        code: the code.
+        parameters: parameters of the transforms.
+        hyper: (n, h): hyper-latents, as received.
+        bits: (n, k): the bits that are sent.
+        u: (m, k + 2): draws of the graph.
+        u_noise: (n, m): uniform numbers in [0, 1), of which the receiver's noise is made.
+        snr: (m,): signal-to-noise ratio of each symbol, 0 where it is not heard.
+        edges: edges of the symbols of each image that are heard.
+        iterations: iterations of belief propagation.
+    """
+    priors, importance, features = transforms.side_information(parameters, hyper)
+    charge_elementwise(iterations * edges * EDGE_OPERATIONS[code.propagation.rule], hyper[:, 0])
+    with uncharged():
+        latents = Latents(priors, hyper, priors, importance, features)
+        llrs = code.transmit(latents, bits, u, normal(u_noise), snr, iterations)
+    return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(features.dtype), features)
+
+
+def normal(u: Tensor) -> Tensor:
+    """Standard normal numbers by inverse transform of uniform numbers in [0, 1)."""
+    smallest = torch.finfo(u.dtype).eps
+    numbers: Tensor = torch.special.ndtri(u.clamp(smallest, 1 - smallest))
+    return numbers
+
+
+def psnr_db(images: Tensor, received: Tensor, span: Span) -> Tensor:
+    """Peak signal-to-noise ratio of each image in dB, (n,): of images (n, ...) and received ones in [0, 1]."""
+    error = (unit(images, span).flatten(1) - received.flatten(1)).square().mean(-1)
+    return -10 * torch.log10(error.clamp(min=1e-10))
