@@ -92,7 +92,9 @@ def test_every_stage_changes_its_networks_alone_and_the_first_reduces_the_loss()
 
 
 def test_without_exponent_and_importance_the_code_is_plain_and_without_side_information_nothing_is_known():
-    latents = SMALL.analyse(SMALL.initial(STREAMS, 64, torch.float32), images(3))
+    parameters = SMALL.initial(STREAMS, 64, torch.float32)
+    latents = SMALL.analyse(parameters, images(3), 10 * uniform(3, 3))  # hyper-latents of 0 would give priors of 0
+    assert (latents.priors != 0).all()
     assert (Code(exponent=0, importance=False).log_weights(latents) == 0).all()
     assert (Code().log_weights(latents) != 0).any()
     assert (Code(side_information=False).priors(latents) == 0).all()
