@@ -22,6 +22,11 @@ simulated here changes faster, and a million of them in a simulated second can s
 RecurringSeconds = Annotated[float, Ge(MIN_RECURRING_S)]
 """A time in seconds after which something recurs."""
 
+TailShape = Annotated[float, Interval(ge=0.1, le=1e6)]
+"""Shape of a Weibull or Pareto distribution, whose largest draw, at a chance of 1 - 2^-53, is finite from 0.052 on."""
+LogDeviation = Annotated[float, Interval(ge=0, le=30)]
+"""Standard deviation of the logarithm of a lognormal quantity, whose largest draw, 8.2 of them, is finite up to 86."""
+
 NonNegativeDecibels = Annotated[float, Interval(ge=0, le=MAX_DB)]
 """A number in dB or dBi that is not negative."""
 

@@ -43,6 +43,7 @@ from scenarios.checks import (
 from scenarios.document import Document
 from scenarios.errors import Path, ScenarioError, dotted, found, printable, unknown
 from scenarios.hints import documentation, hints, members, summary, unwrap
+from scenarios.magnitudes import LARGEST, SMALLEST, out_of_range
 from scenarios.own_parts import SEPARATOR, check_part, part_at, word
 
 T = TypeVar("T")
@@ -76,6 +77,10 @@ class Parts:
             result: T = self.adapter(part).validate_python(document.content)
         except ValidationError as error:
             raise _sentence(error, document) from None
+        if beyond := out_of_range(document.content):
+            path, number = beyond
+            allowed = f"0 and magnitudes from {SMALLEST:g} to {LARGEST:g} are allowed"
+            raise _at(document, path, (), f"found {found(number)}; {allowed}")
         return result
 
     def adapter(self, part: type) -> TypeAdapter[Any]:
@@ -245,7 +250,12 @@ def _sentence(error: ValidationError, document: Document) -> ScenarioError:
     path: Path = first["loc"]
     about = first["ctx"]
     text = printable(str(about.get("sentence") or about["error"]))
-    place, field = document.place((*path, *about.get("inside", ()))), dotted(document.written(path))
-    where = [place] if place.startswith(f"--set {field}=") else [place, field]
     more = f" (and {len(others)} more)" if others else ""
-    return ScenarioError(": ".join([*filter(None, where), text]) + more)
+    return _at(document, path, about.get("inside", ()), text + more)
+
+
+def _at(document: Document, path: Path, inside: Path, text: str) -> ScenarioError:
+    """A sentence about a field, after its place in the document and its path."""
+    place, field = document.place((*path, *inside)), dotted(document.written(path))
+    where = [place] if place.startswith(f"--set {field}=") else [place, field]
+    return ScenarioError(": ".join([*filter(None, where), text]))

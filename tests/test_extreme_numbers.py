@@ -64,3 +64,29 @@ def test_a_world_of_extreme_numbers_is_built_or_refused(file: str, monkeypatch: 
             else:
                 refusal = ""
             assert "\n" not in refusal, (path, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"compute.servers.flops_per_s": 1e-41}, "found 1e-41; 0 and magnitudes from 1e-40 to 1e+30 are allowed"),
+        ({"learning.optimiser.weight_decay": 2e30}, "found 2e+30; 0 and magnitudes from 1e-40 to 1e+30 are allowed"),
+        ({"seed": 10**31}, "0 and magnitudes from 1e-40 to 1e+30 are allowed"),
+        ({"seed": 10**400}, "0 and magnitudes from 1e-40 to 1e+30 are allowed"),
+        (
+            {"compute.stragglers.slowdown": {"name": "pareto", "alpha": 0.05}},
+            "a number >= 0.1 and <= 1000000.0 is allowed",
+        ),
+    ],
+)
+def test_numbers_beyond_all_quantities_are_refused_at_their_field(change: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        load(SCENARIOS / "quickstart.yaml", change)
+    (field,) = change
+    assert field in str(refused.value)
+    assert refusal in str(refused.value)
+
+
+def test_the_bounds_of_magnitudes_are_allowed() -> None:
+    bounds = {"compute.servers.flops_per_s": 1e30, "learning.optimiser.weight_decay": 1e-40, "learning.cut": 1}
+    assert load(SCENARIOS / "quickstart.yaml", bounds).compute.servers.flops_per_s == 1e30

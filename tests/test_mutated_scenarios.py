@@ -27,7 +27,12 @@ NAMES = [
     "shards",
     "vit",
 ]
+EXTREMES = st.floats(-308, 308).map(lambda exponent: 10.0**exponent) | st.sampled_from(
+    [5e-324, 1.7e308, -1.7e308, *(2**power for power in (16, 31, 32, 62, 63, 64, 1000))]
+)
+"""Magnitudes over the whole range of floating point, subnormal numbers, and powers of two."""
 VALUES = st.one_of(
+    EXTREMES,
     st.none(),
     st.booleans(),
     st.integers(-3, 40),

@@ -23,7 +23,7 @@ from netsim.radio.rate import RateLaw, Shannon
 from netsim.radio.rate_recordings import RateRecording
 from netsim.radio.scheduling import EqualShares, SchedulingPolicy
 from netsim.radio.shadowing import IndependentShadowing, Shadowing
-from netsim.units import MAX_DB, Decibels, NonNegativeDecibels, RecurringSeconds
+from netsim.units import MAX_DB, Decibels, NonNegativeDecibels, RecurringSeconds, TailShape
 from netsim.values import ConstantPerUser, PerUser
 
 
@@ -142,7 +142,7 @@ class FaultsDescription:
     """Further outages of single devices, as a list."""
     mean_lifetime_s: Annotated[float, Gt(0)] | None = None
     """Mean lifetime in seconds, after which a device dies and never returns; null disables random failures."""
-    lifetime_shape: Annotated[float, Gt(0)] = 1.0
+    lifetime_shape: TailShape = 1.0
     """Weibull shape of the lifetimes; 1 is exponential, above 1 is wear, below 1 is infant mortality."""
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from math import ceil, gamma, log
-from typing import Annotated, Literal, Protocol
+from typing import Literal, Protocol
 
-from annotated_types import Gt
 from scipy.special import gammaincinv
 
 from netsim.streams import Streams
-from netsim.units import RecurringSeconds
+from netsim.units import RecurringSeconds, TailShape
 from netsim.values import ConstantPerUser, PerUser
 
 Span = tuple[float, float]
@@ -58,9 +57,9 @@ class OnOffAvailability:
     """Mean time for which a device is available, in seconds (our choice)."""
     mean_off_s: RecurringSeconds = 60.0
     """Mean time for which a device is away, in seconds (our choice)."""
-    on_shape: Annotated[float, Gt(0)] = 1.0
+    on_shape: TailShape = 1.0
     """Weibull shape of the times available; 1 is exponential, below 1 has a heavier tail."""
-    off_shape: Annotated[float, Gt(0)] = 1.0
+    off_shape: TailShape = 1.0
     """Weibull shape of the times away; 1 is exponential, below 1 has a heavier tail."""
     start: Literal["equilibrium", "on"] = "equilibrium"
     """State at the start of the run: the process in equilibrium, or all devices just available."""

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, MinLen
 from scipy.special import ndtri
 
 from netsim.slowdown.job import DeviceJob
+from netsim.units import LogDeviation, TailShape
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ShiftedExponential:
 class Lognormal:
     """Lognormal slowdowns with median 1."""
 
-    sigma: Annotated[float, Ge(0)] = 0.5
+    sigma: LogDeviation = 0.5
     """Standard deviation of the logarithm; 0 is nominal speed."""
 
     def slowdown(self, job: DeviceJob) -> float:
@@ -57,7 +58,7 @@ class Lognormal:
 class Pareto:
     """Pareto slowdowns with minimum 1. Their mean is infinite for alpha <= 1, their variance for alpha <= 2."""
 
-    alpha: Annotated[float, Gt(0)] = 3.0
+    alpha: TailShape = 3.0
     """Tail exponent: P(slowdown > x) = x^-alpha."""
 
     def slowdown(self, job: DeviceJob) -> float:
@@ -75,7 +76,7 @@ class Weibull:
     """Minimum slowdown; 1 is nominal speed."""
     scale: Annotated[float, Gt(0)] = 1.0
     """Scale of the Weibull: 63 % of slowdowns are below shift plus scale."""
-    shape: Annotated[float, Gt(0)] = 0.7
+    shape: TailShape = 0.7
     """Shape of the Weibull; 1 is the shifted exponential of rate 1/scale."""
 
     def slowdown(self, job: DeviceJob) -> float:

@@ -9,6 +9,8 @@ from typing import Annotated, Protocol
 from annotated_types import Ge, Gt, MinLen
 from scipy.special import ndtri
 
+from netsim.units import LogDeviation
+
 
 class SizeLaw(Protocol):
     """A law of sizes of requests. A bare number is the same size for all, a bare list is repeated cyclically."""
@@ -79,7 +81,7 @@ class LognormalSize:
 
     mean: Annotated[float, Gt(0)]
     """Mean size."""
-    sigma: Annotated[float, Ge(0)] = 1.0
+    sigma: LogDeviation = 1.0
     """Standard deviation of the logarithm; 0 is the mean size for all requests."""
 
     def size(self, number: int, chance: float) -> float:
