@@ -54,11 +54,12 @@ class FakeRay:
         return lambda kind: SimpleNamespace(remote=lambda: self._actor(kind()))
 
     def _actor(self, computer: Any) -> Any:
-        actor = SimpleNamespace(dead=False)
+        actor = SimpleNamespace(dead=False, refused=0)
 
         def method(name: str) -> Any:
             def call(*args: Any) -> Any:
                 if actor.dead:
+                    actor.refused += 1
                     return RayFailed()
                 return pickle.dumps(getattr(computer, name)(*pickle.loads(pickle.dumps(args))))
 
@@ -167,6 +168,7 @@ def test_the_work_of_an_actor_that_dies_is_done_here(ray: FakeRay) -> None:
             assert executor.elsewhere == 1
             ray.actors[0].dead = True
     assert executor.elsewhere == 1
+    assert ray.actors[0].refused == 1  # it is not asked again
 
 
 def test_workers_are_one_for_each_core_but_one(ray: FakeRay) -> None:
