@@ -23,6 +23,12 @@ def _flops(node_kind: str) -> Callable[[Run], float]:
     return lambda run: float(run.computations.loc[run.computations["node_kind"] == node_kind, "flops"].sum())
 
 
+def _server_energy(run: Run) -> float:
+    """Energy in J of computing on servers; NaN without an energy model of theirs."""
+    own = run.computations.loc[run.computations["node_kind"] == "server", "energy_j"]
+    return float(own.sum(min_count=1))
+
+
 def _served(run: Run) -> pd.Series[float]:
     """Latency in s of the requests that were served."""
     return run.requests.loc[run.requests["outcome"] == "served", "latency_s"]
@@ -49,6 +55,7 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "device_memory_bytes": _memory,
     "device_flops": _flops("user"),
     "server_flops": _flops("server"),
+    "server_energy_j": _server_energy,
     "request_mean_s": lambda run: float(_served(run).mean()),
     "request_p95_s": lambda run: float(_served(run).quantile(0.95)),
     "served_share": lambda run: float((run.requests["outcome"] == "served").mean()),
@@ -58,10 +65,10 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "expert_hit_share": lambda run: float(run.expert_calls["hit"].mean()),
 }
 """Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum
-memory of a job on a user's device, FLOPs of users' devices and of the server; mean and 95th percentile of the latency
-of requests that were served, share of requests that were served; mean and 95th percentile of the time of a token that
-a model with experts decodes, share of its answers that were correct, and share of expert calls that were hits. NaN
-where there were no requests, answers or calls."""
+memory of a job on a user's device, FLOPs of users' devices and of the server, energy of computing on servers; mean and
+95th percentile of the latency of requests that were served, share of requests that were served; mean and 95th
+percentile of the time of a token that a model with experts decodes, share of its answers that were correct, and share
+of expert calls that were hits. NaN where there were no requests, answers or calls, or no energy model of servers."""
 
 
 def total(run: Run, name: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Interval, MinLen
 
 from learning.adapters import Lora
 from learning.data import DatasetLoader, Digits, Holding, Last
@@ -39,6 +39,9 @@ class LearningDescription:
     """How the training samples are distributed among users."""
     holding: Holding | None = None
     """Which modalities of its samples each user holds (default: all that its samples have)."""
+    public_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """Fraction of the training samples of each class that no user has: public data, for schemes whose server needs
+    some. The others ignore them, so that their users have the same data."""
     model: Architecture = field(default_factory=Mlp)
     """The model, a sequence of blocks; with `towers`, the fusion network on their features."""
     towers: dict[str, Tower] = field(default_factory=dict, hash=False)

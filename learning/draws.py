@@ -54,3 +54,9 @@ class Draw(Leaf):
         """Draw the numbers: a CPU tensor."""
         generator = self.streams.generator(self.purpose, *self.entity)
         return torch.from_numpy(generator.random(self.shape, dtype=_NUMPY[self.dtype]))
+
+
+def standard_normal(u: Tensor) -> Tensor:
+    """Standard normal numbers made of uniform numbers in [0, 1), in the same shape."""
+    normal: Tensor = torch.special.ndtri(u.clamp(min=torch.finfo(torch.float32).tiny))
+    return normal

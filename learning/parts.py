@@ -5,11 +5,13 @@
 
 from learning.codecs import CODECS, Codec
 from learning.control.cuts.controller import CONTROLLERS, CutController
+from learning.control.generation import WEIGHT_POLICIES, WeightPolicy
 from learning.control.placement.controller import EXPERT_PLACEMENTS, ExpertPlacement
 from learning.control.private_blocks import SPLIT_RULES, SplitRule
 from learning.data import DATASETS, DatasetLoader
 from learning.data.partition import PARTITIONS, Partition
 from learning.dispatch import GATINGS, MISSES, SELECTIONS, Gating, Miss, SiteSelection
+from learning.generation import GENERATORS, Generator
 from learning.inference.prefetch import PREFETCHES, Prefetch
 from learning.local_training import EPOCHS, Epochs
 from learning.models import MODELS, Architecture
@@ -41,4 +43,6 @@ FAMILIES: dict[type, dict[str, type]] = {
     SiteSelection: SELECTIONS,
     Miss: MISSES,
     Gating: GATINGS,
+    Generator: GENERATORS,
+    WeightPolicy: WEIGHT_POLICIES,
 }

@@ -16,6 +16,7 @@ import torch
 from learning.adapters import Bound, Lora, Model, Part, adapt_multimodal
 from learning.codecs import Analogue
 from learning.data import Dataset
+from learning.data.public import PublicData
 from learning.deployed import Deployed, Deployment
 from learning.evaluation import Evaluator, Path
 from learning.executor import Executor
@@ -57,6 +58,8 @@ class World:
     """All users, by number."""
     dataset: Dataset
     """Training and test data."""
+    public: PublicData
+    """Training samples that no user has; none unless the scenario says so."""
     whole: Model
     """The whole model; with an adapter its backbone is frozen, and its adapters (and head) train."""
     cuts: tuple[int, ...]

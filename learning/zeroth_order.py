@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from learning.aggregators import total
-from learning.draws import Draw
+from learning.draws import Draw, standard_normal
 from learning.executor.flops import charge_elementwise
 from learning.optimisers import Optimiser
 from learning.ports import Streams
@@ -69,8 +69,7 @@ def direction(law: Law, u: Parameters) -> Parameters:
     """A direction, from uniform numbers `u` in the shapes of the weights."""
     if law == "rademacher":
         return {name: torch.where(each < 0.5, -1.0, 1.0).to(each.dtype) for name, each in u.items()}
-    smallest = torch.finfo(torch.float32).tiny
-    return {name: torch.special.ndtri(each.clamp(min=smallest)) for name, each in u.items()}
+    return {name: standard_normal(each) for name, each in u.items()}
 
 
 def perturbed(segment: Part, law: Law, step: float, parameters: Parameters, x: Any, u: Parameters) -> Any:

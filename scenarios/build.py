@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from learning.charge import Charge
 from learning.data import Batches, Dataset
-from learning.data.partition import held_out_shares
+from learning.data.partition import among, held_out_shares
+from learning.data.public import PublicData, public_rows
 from learning.description import LearningDescription
 from learning.executor import Batched, Dry, Eager, Executor, device_of
 from learning.executor.remote import RemoteWorkers
@@ -50,9 +51,10 @@ NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class Material(NamedTuple):
-    """Data set, indices of the training and of the test samples of each user, model, and its pretrainings."""
+    """Data set and its public part, indices of the training and test samples of each user, model, its pretrainings."""
 
     dataset: Dataset
+    public: PublicData
     shares: Sequence[NDArray[np.int64]]
     test_shares: Sequence[NDArray[np.int64]] | None
     model: Segment | Multimodal
@@ -186,8 +188,10 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
         if (holding := learning.holding) is not None:
             holding.check(dataset.modalities, dataset.name)
         divided = users if holding is None else holding.shares(users)
+    with field_errors("learning", "public_fraction"):
+        public = public_rows(dataset, learning.public_fraction) if learning.public_fraction else NO_ROWS
     with field_errors("learning", "partition"):
-        shares = learning.partition.split(dataset.kinds.numpy(), divided, streams)
+        shares = _shares(learning, dataset, public, divided, streams)
     kinds, test_kinds = (each.numpy() for each in dataset.kinds_of_both)
     held_out = held_out_shares(shares, kinds, test_kinds, streams) if own_tests else None
     if holding is not None:
@@ -210,7 +214,18 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
-    return Material(dataset, shares, held_out, model, pretrainers)
+    return Material(dataset, PublicData(dataset, public, Streams(0)), shares, held_out, model, pretrainers)
+
+
+def _shares(
+    learning: LearningDescription, dataset: Dataset, public: NDArray[np.int64], users: int, streams: Streams
+) -> Sequence[NDArray[np.int64]]:
+    """Row numbers of the training samples of each user, who divide those that are not public."""
+    kinds = dataset.kinds.numpy()
+    if not len(public):
+        return learning.partition.split(kinds, users, streams)
+    private = np.setdiff1d(np.arange(len(kinds)), public)
+    return among(private, learning.partition.split(kinds[private], users, streams))
 
 
 def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimodal:
@@ -282,6 +297,7 @@ def _world(
         users=users,
         lazy=lazy,
         dataset=material.dataset,
+        public=material.public,
         whole=material.model,
         cuts=learning.cuts,
         optimiser=learning.optimiser,

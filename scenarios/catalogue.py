@@ -33,6 +33,7 @@ GROUPS = {
     "controllers": ("CutController", "SplitRule"),
     "routing": ("Routing",),
     "expert_placements": ("ExpertPlacement",),
+    "generation": ("Generator", "WeightPolicy"),
     "dispatch": ("SiteSelection", "Miss", "Gating", "Prefetch"),
     "numbers": ("PerUser", "Epochs"),
 }

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from learning.adapters import Lora
 from learning.data import Batches, Dataset, Digits, Last
+from learning.data.public import PublicData
 from learning.evaluation import Path
 from learning.executor import EXECUTORS, Executor
 from learning.models import Architecture, Mlp, whole
@@ -343,6 +344,7 @@ def world(
             User(n, Batches(dataset, rows[i], i, streams, batch_size, last_batch), wire) for i, n in enumerate(nodes)
         ],
         dataset=dataset,
+        public=PublicData(dataset, np.arange(len(dataset.train.y))[-200:], FakeStreams()),
         pretrainers=[pretrainer] if pretrainer else [],
         adapter=adapter,
         whole=whole(model or Mlp((12, 8)), dataset),

@@ -42,6 +42,17 @@ NEEDS: dict[str, dict[str, Any]] = {
         "network.sharing.uplink.scheduler": "controlled",
         "learning.scheme": {"name": "sflam", "control": {"solver": "fixed", "ranges": "equal"}},
     },
+    "genfl": {
+        "learning.public_fraction": 0.2,
+        "learning.scheme": {
+            "name": "genfl",
+            "generator": {"name": "oracle", "flops_per_sample": 20_000},
+            "augmentation": {
+                "amount": 20,
+                "pool_max": 60,
+            },  # what fits in the shadow of stragglers depends on the network
+        },
+    },
     "gapsl": {"learning.scheme": {"name": "gapsl", "unselected": "own"}},
     "zo_sfl": {
         "learning.optimiser": {"name": "sgd", "learning_rate": 0.1},

@@ -28,7 +28,12 @@ DECIDED: dict[str, dict[str, Any]] = {
 }
 """What makes decisions about either model the same, and the same tokens drop out."""
 SCALARS = {"aggregation", "scalars", "seeds"}
-ALIKE = {"st_sflora": {"allocation", "importance"}, "ho_sfl": SCALARS, "zo_sfl": SCALARS}
+ALIKE = {
+    "genfl": {"histogram", "generation"},
+    "st_sflora": {"allocation", "importance"},
+    "ho_sfl": SCALARS,
+    "zo_sfl": SCALARS,
+}
 """Kinds of messages and jobs that are as large for any model of as many tokens."""
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in TRAINED if name not in MULTIMODAL),

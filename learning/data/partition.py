@@ -168,6 +168,11 @@ class _Shares(Sequence[Integers]):
         return self._draw(user)
 
 
+def among(rows: Integers, shares: Sequence[Integers]) -> Sequence[Integers]:
+    """Row numbers of each user where `shares` are positions in `rows`: the samples that are divided are these alone."""
+    return _Shares(len(shares), lambda user: rows[shares[user]])
+
+
 def held_out_shares(
     shares: Sequence[Integers], kinds: Integers, test_kinds: Integers, streams: Streams
 ) -> list[Integers]:

@@ -21,7 +21,7 @@ def draw_parameter(streams: Streams, name: str, owner: nn.Module, dtype: torch.d
     if isinstance(owner, nn.Linear | nn.Conv2d):
         bound = owner.weight[0].numel() ** -0.5
         values = streams.generator("initial", name).uniform(-bound, bound, shape)
-    elif isinstance(owner, GroupNorm | nn.LayerNorm):
+    elif isinstance(owner, GroupNorm | nn.GroupNorm | nn.LayerNorm):
         values = np.full(shape, 1.0 if field == "weight" else 0.0)
     elif isinstance(owner, Position | ClassToken | nn.Embedding) or field in ("cls_token", "position_embeddings"):
         values = streams.generator("initial", name).normal(0.0, 0.02, shape)

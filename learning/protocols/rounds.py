@@ -14,6 +14,7 @@ from learning.ports import Process
 from learning.world import World
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 DROPPED = object()
 """In place of the result of a user that was interrupted."""
@@ -33,7 +34,7 @@ def gather(world: World, work: Mapping[User, Process[T]], share: float = 1) -> P
             the first time that users begin to work in a round, however often `gather` is called in it.
     """
     yield from _begin(world, work)
-    processes = {user: world.env.process(_until_interrupted(user, steps)) for user, steps in work.items()}
+    processes = {user: world.env.process(_of_user(user, steps)) for user, steps in work.items()}
     yield _over(world, list(processes.values()), share)
     late = [process for process in processes.values() if process.is_alive]
     for process in late:
@@ -56,7 +57,7 @@ def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T
     for user, steps in work.items():
         if len(done) == needed or world.env.now >= world.closes_s:
             break
-        process = world.env.process(_until_interrupted(user, steps))
+        process = world.env.process(_of_user(user, steps))
         yield _by(world, process, world.closes_s)
         if process.is_alive:
             process.interrupt("the round is over")
@@ -66,6 +67,30 @@ def visit(world: World, work: Mapping[User, Process[T]]) -> Process[dict[User, T
             done[user] = result
     world.report_participation(len(done), len(work))
     return done
+
+
+def beside(world: World, users: Process[T], server: Process[S]) -> Process[tuple[T, S | None]]:
+    """Run the users' part of a round and work of the server side by side; the round goes on when both are done.
+
+    Work of the server that is not done at the policy's deadline is interrupted, and so is work on a server that becomes
+    unavailable.
+
+    Args:
+        world: the world, with the policy.
+        users: what users do, in which `gather` is called.
+        server: what the server does meanwhile.
+
+    Returns:
+        What the users' part returns, and what the server's does; None if that was interrupted.
+    """
+    process = world.env.process(_until_interrupted(server))
+    done = yield from users
+    yield _by(world, process, world.closes_s)
+    if process.is_alive:
+        process.interrupt("the round is over")
+        yield process
+    result: Any = process.value
+    return done, None if result is DROPPED else result
 
 
 def _begin(world: World, users: Iterable[User]) -> Process[None]:
@@ -102,9 +127,13 @@ def _needed(world: World, asked: int) -> int:
     return min(world.policy.needed(world.cohort_size), asked)
 
 
-def _until_interrupted(user: User, steps: Process[object]) -> Process[object]:
+def _of_user(user: User, steps: Process[object]) -> Process[object]:
+    return (yield from _until_interrupted(user.node.attend(steps)))
+
+
+def _until_interrupted(steps: Process[object]) -> Process[object]:
     try:
-        return (yield from user.node.attend(steps))
+        return (yield from steps)
     except simpy.Interrupt as interrupt:
         clear_frames(interrupt.__traceback__)  # releases values at once, not when cycles are collected
         return DROPPED

@@ -43,7 +43,11 @@ def of_part(updates: Sequence[Update[tuple[Weights, Weights]]], number: int) -> 
 
 
 def merge(
-    world: World, model: Weights, updates: Sequence[Update[Weights]], rule: str, by_product: Adapted | None = None
+    world: World,
+    model: Weights,
+    updates: Sequence[Update[Weights]],
+    rule: str | tuple[float, ...],
+    by_product: Adapted | None = None,
 ) -> Process[Weights]:
     """Make the aggregator's next model of updates, as the policy says; returns it.
 
@@ -53,13 +57,15 @@ def merge(
         world: the world, with the policy.
         model: the aggregator's present model. It is returned as it is if there are no updates, or nothing of it trains.
         updates: what users uploaded.
-        rule: weighting of the users, `by_samples` or `uniform`.
+        rule: weighting of the users, `by_samples` or `uniform`, or a non-negative weight for each update, up to a
+            factor.
         by_product: the adapted part that the weights belong to, if the products of its adapters' factors are to be
             averaged rather than the factors (default: every tensor is averaged by itself).
     """
     if not updates or not specification(model).leaves:
         return model
-    weights = world.weights([update.user for update in updates], rule)
+    users = [update.user for update in updates]
+    weights = world.weights(users, rule) if isinstance(rule, str) else tuple(weight / sum(rule) for weight in rule)
     updates, weights = yield from _collected(world, updates, weights)
     _, _, arrived, bases, staleness = zip(*updates, strict=True)
     if by_product is not None:

@@ -9,6 +9,7 @@ from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.flexp_sfl import FlexPSFL
 from learning.schemes.gapsl import GAPSL
+from learning.schemes.genfl import GenFL
 from learning.schemes.hasfl import HASFL
 from learning.schemes.hetlora import HetLoRA
 from learning.schemes.hfedmoe import HFedMoE
@@ -32,6 +33,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "centralised": Centralised,
     "fedavg": FedAvg,
     "fedprox": FedProx,
+    "genfl": GenFL,
     "local": Local,
     "sl": SL,
     "sfl_v1": SFLV1,

@@ -19,6 +19,7 @@ from learning.control.cuts.estimates import statistics
 from learning.dispatch import pairs, weights
 from learning.executor import Batched
 from learning.expert_usage import routing
+from learning.generation import mixture, oracle
 from learning.inference.operations import expert
 from learning.models import Experts, LeNet, Mlp, Segment, VggMini, Vit
 from learning.optimisers import Adam, Sgd
@@ -30,6 +31,7 @@ from learning.schemes.flexp_sfl import proxy
 from learning.schemes.flexp_sfl import scheme as flexp
 from learning.schemes.gapsl import alignment as gapsl
 from learning.schemes.gapsl import operators as kept
+from learning.schemes.genfl import operators as genfl
 from learning.schemes.hasfl import operators as hasfl
 from learning.schemes.ho_sfl import operators as ho
 from learning.schemes.zo_sfl import loss_differences
@@ -75,6 +77,12 @@ class Operands:
         two = {name: self.uniform(2).double() for name in ("kept", "cosine", "angle")}
         self.found = two | {name: self.uniform().double() for name in ("spread", "share", "threshold")}
         self.alignment = self.uniform(2).double(), self.uniform().double(), self.uniform(2, 3).double()
+        self.mixture = {
+            "shares": self.uniform(3, 2),
+            "means": self.normal(3, 2, 64),
+            "loadings": self.normal(3, 2, 64, 4),
+        }
+        self.order = torch.randperm((STEPS + 1) * BATCH, generator=self.generator).reshape(-1, BATCH)
         self.mask = {name: noise > 0.4 for name, noise in self.noise.items()}
 
     def expert(self, width, hidden):
@@ -152,6 +160,10 @@ def calls(o):
         proxy.distilled: (o.back, SGD, proxy.Proxy(), o.upper, velocity, o.z, [o.logits.softmax(-1)]),
         flexp.averaged: (o.weights, [o.lower, o.gradients]),
         mixed: (o.lower, o.gradients, torch.tensor(0.3).double()),
+        mixture.drawn: (None, (1, 8, 8), (-1.0, 2.0), o.mixture, torch.arange(BATCH) % 3, o.uniform(BATCH, 5)),
+        oracle.shown: (7, o.x),
+        genfl.train_on_union: (o.whole, SGD, o.weights, velocity | sgd, [o.xs], [o.ys], [o.x], [o.y], [o.order]),
+        genfl.best_share: (o.whole, o.weights, o.earlier, torch.arange(3).double() / 2, o.x, o.y),
         steps.part: (o.weights, 0, 1),
         steps.named: (o.weights, tuple(o.weights)[::2]),
         hasfl.back_gradients: (o.back, {}, o.upper, o.z, o.y),

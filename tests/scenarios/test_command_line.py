@@ -161,7 +161,17 @@ def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) 
 
 
 COMPILER = {"torch._dynamo", "torch._inductor"}
-FOR_STUDIES = {"matplotlib", "plotly", "joblib", "ray", "sklearn", "scipy.stats", "scipy.optimize", "transformers"}
+FOR_STUDIES = {
+    "matplotlib",
+    "plotly",
+    "joblib",
+    "ray",
+    "sklearn",
+    "scipy.stats",
+    "scipy.optimize",
+    "transformers",
+    "diffusers",
+}
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "simpy", *COMPILER, *FOR_STUDIES}
 """Packages whose import takes a considerable part of a second."""
 NOT_IMPORTED = {
