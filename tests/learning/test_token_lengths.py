@@ -78,3 +78,9 @@ def test_summary_tokens_are_kept_as_they_are() -> None:
     assert torch.equal(WindowPool(1, keep=2)(h, None, None), h[:, :1])
     assert torch.equal(WindowPool(30, keep=2)(h, None, None), h)
     assert [WindowPool(6, keep=2).sent(n) for n in (3, 16)] == [4, 6]
+
+
+def test_windows_are_rounded_outwards() -> None:
+    """Window j of l over N tokens is floor(j N / l) to ceil((j + 1) N / l), by hand for 5 of 12."""
+    bounds = [(window.start, window.stop) for window in WindowPool(5).windows(12)]
+    assert bounds == [(0, 3), (2, 5), (4, 8), (7, 10), (9, 12)]
