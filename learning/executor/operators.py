@@ -27,8 +27,8 @@ class Effect(NamedTuple):
     """What an operator does, given the layouts of its operands."""
 
     outputs: Any
-    """Its results, with a layout for each tensor. None if they share memory with others, so that they cannot be made
-    from layouts."""
+    """Its results, with a layout for each tensor. None if they cannot be made from layouts: they share memory with
+    others, or are no tensors."""
     flops: int
     """Floating-point operations of a matrix product, a convolution or attention; 0 for other operators."""
     convolves: bool
@@ -117,10 +117,14 @@ def _effect(operator: Any, args: Any, kwargs: Any, out: Any) -> Effect:
 
 
 def _are_new(results: list[Tensor], operands: list[Tensor]) -> bool:
-    """Whether each of the results is a meta tensor with memory of its own, of no more than its size."""
+    """Whether there are results, and each is a meta tensor with memory of its own, of no more than its size.
+
+    A scalar that an operator reads from a real tensor depends on more than layouts.
+    """
     places = {place(tensor) for tensor in results}
     return (
-        all(each.is_meta and each.untyped_storage().nbytes() == each.numel() * each.itemsize for each in results)
+        bool(results)
+        and all(each.is_meta and each.untyped_storage().nbytes() == each.numel() * each.itemsize for each in results)
         and len(places) == len(results)
         and places.isdisjoint(place(tensor) for tensor in operands)
     )

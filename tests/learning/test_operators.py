@@ -150,3 +150,8 @@ def test_a_process_remembers_a_bounded_number_of_calls(monkeypatch):
         out, _ = applied(ATEN.relu.default, (empty(size),), {})
         assert out.shape == (size,)
         assert len(operators._effects) <= 2
+
+
+def test_a_scalar_that_is_read_from_a_real_tensor_is_not_remembered() -> None:
+    read = torch.ops.aten._local_scalar_dense.default
+    assert [applied(read, (torch.tensor(value),), {})[0] for value in (1.0, 4.5)] == [1.0, 4.5]
