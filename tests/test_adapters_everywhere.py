@@ -33,7 +33,7 @@ def final_loss(scenario: Any) -> float:
 
 @pytest.mark.parametrize("scheme", ANY_MODEL)
 def test_every_scheme_runs(scheme: str) -> None:
-    result = simulate(lora(learning__scheme=scheme, learning__stop__rounds=1))
+    result = simulate(lora(learning__scheme=scheme, learning__stop__rounds=1, learning__public_fraction=0.2))
     assert result.status == "complete"
     assert result.accuracy is not None
 
