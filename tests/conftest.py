@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from processes import children
 
-settings.register_profile("gate", derandomize=True, deadline=None)  # the same answer twice, whatever the load
+settings.register_profile(  # the same answer twice, whatever the load
+    "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("gate")
 
 
