@@ -7,13 +7,16 @@ from learning.schemes import SCHEMES
 from runs import TINY, adjusted
 from scenarios import load, simulate
 
-pytestmark = pytest.mark.bits
+QUICK = {"fedavg", "sfl_v1", "hsplitlora"}
+"""Schemes that are tried at each change: whole models, split ones, adapters. A run takes seconds to start processes."""
 
 ONE_BY_ONE = {"centralised", "moe_inference", "sl"}
 """Schemes in which no two like operations are ready at a time; in requests the choice of each gate is read at once."""
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMES))
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(SCHEMES)]
+)
 def test_no_scheme_depends_on_the_number_of_workers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations are captured at their first call and shared; users have equally many samples, so they are alike."""
     monkeypatch.setattr("learning.executor.batched.DIVIDED_FLOPS", 0)
