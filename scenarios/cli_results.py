@@ -49,7 +49,7 @@ def report(
     from analysis.report import write
 
     page = out or folder / "report.html"
-    with _sentences_of_analysis(), write_errors(page, "report"):
+    with write_errors(page, "report"), _sentences_of_analysis():  # NotARun is an OSError, too
         write(folder, page)
     print(page)
 

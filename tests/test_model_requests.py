@@ -194,7 +194,9 @@ def test_a_second_run_reads_the_answers_from_the_cache(tmp_path: Path) -> None:
     assert results[0].operations["run"] > 0 == results[1].operations["run"]
 
 
-OUTAGES = st.lists(st.tuples(st.integers(0, 3), st.floats(0.0, 0.9), st.none() | st.floats(0.001, 0.2)), max_size=4)
+OUTAGES = st.lists(
+    st.tuples(st.integers(0, 3), st.just(0.0) | st.floats(1e-9, 0.9), st.none() | st.floats(0.001, 0.2)), max_size=4
+)
 
 
 @given(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.func import grad
 
@@ -51,7 +51,7 @@ class Training:
     """Iterations of belief propagation."""
     rate_weight: Annotated[float, Ge(0)] = 2e-5
     """Weight of the rate, in channel symbols, against the mean squared error of a pixel."""
-    weakest_db: Annotated[float, Gt(-30)] = 0.0
+    weakest_db: Annotated[float, Interval(gt=-30, le=200)] = 0.0
     """Signal-to-noise ratio in dB of the weakest receiver, for which the hyper-latents are coded."""
 
 

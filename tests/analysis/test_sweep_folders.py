@@ -42,7 +42,7 @@ def test_a_complete_point_without_a_run_is_named(sweep_dir: Path) -> None:
     [
         (None, r"is not a sweep: it has no sweep\.json"),
         ("{", r"its sweep\.json is not JSON"),
-        ("[]", r"its sweep\.json lists no points"),
+        ("[]", r"its sweep\.json holds no object"),
         ('{"points": 3}', r"its sweep\.json lists no points"),
         ('{"points": [{"label": "a", "seed": 1}]}', r"a point in its sweep\.json has no path and no status"),
     ],

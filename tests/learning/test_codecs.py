@@ -142,6 +142,7 @@ def test_identity_is_exact_and_says_so():
         "identity": (True, False),
         "uniform": (False, True),
         "cast": (False, False),
+        "analogue": (False, True),
     }
 
 

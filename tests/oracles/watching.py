@@ -14,7 +14,7 @@ from by_hand import batch
 from torch.utils._pytree import tree_leaves
 
 from fakes import FakeWorld, world
-from learning import parties, steps
+from learning import steps, wire
 from learning.reducers import CubicRamp, Dropout
 from learning.schemes import FedSLPQ
 from learning.schemes.fedsl_pq import operators
@@ -57,7 +57,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, scheme: FedSLPQ, **settings: Any) -> 
     for module, name in (
         (operators, "pruned"),
         (operators, "front"),
-        (parties, "transcode"),
+        (wire, "transcode"),
         (operators, "update"),
         (steps, "back_gradients"),
     ):

@@ -96,7 +96,7 @@ def test_the_first_signal_ends_a_check(
             f"traffic.streams.pictures: there is no file {SCENARIOS / 'gone.csv'}",
         ),
         (["network.handover={}"], "--set network.handover={}: network.handover: handover: users that stand still"),
-        (["network.users.tx_power_dbm=1e300"], "--set network.users.tx_power_dbm=1.0e+300: network.users.tx_power_dbm"),
+        (["network.users.tx_power_dbm=1e29"], "--set network.users.tx_power_dbm=1.0e+29: network.users.tx_power_dbm"),
         (["network.users.count=3", "network.users.placement=[[0, 20]]"], "network.users.placement: 1 user positions"),
         (["compute.servers.station=7"], "compute.servers.station: server stands at station 7; there are 1, from 0"),
     ],

@@ -201,7 +201,7 @@ def shown(terminal: bool) -> str:
     with Display(console, "study", rounds=4, time_s=None) as display:
         for number in range(3):
             display.evaluated({"split": "test", "metric": "accuracy", "value": 0.5 + number / 10})
-            row = {"uplink_bits": 1.0, "downlink_bits": 1.0, "energy_j": 2.5, "dropped": 0}
+            row = {"uplink_bits": 1.0, "downlink_bits": 1.0, "energy_j": 2.5, "dropped": 0, "participants": 1}
             display.round_ended({"end_s": 10.0 * (number + 1), **row})
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

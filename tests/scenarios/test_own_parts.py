@@ -384,7 +384,7 @@ def test_installed_packages_bring_parts_and_a_broken_one_is_a_warning(own: Path)
     ended = run_netsim(own, "list", "codecs", path=str(own))
     assert ended.returncode == 0
     listed = {line.split()[1] for line in ended.stdout.splitlines()}
-    assert listed == {"identity", "uniform", "cast", "narrow", "thin"}
+    assert listed == {"identity", "uniform", "cast", "analogue", "narrow", "thin"}
     (warning,) = ended.stderr.splitlines()
     assert warning.startswith(
         "warning: the parts of own-package are left out (broken = own_package:nothing): AttributeError: "

@@ -135,7 +135,7 @@ def test_ray_that_is_missing_is_one_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     said = netsim("sweep", study, "-o", tmp_path / "sweep", "--engine", "ray")
-    assert said == (2, "", "netsim: --engine ray needs the package ray; install netsim-learning[ray]\n")
+    assert said == (2, "", "netsim: the engine ray needs the package ray; install netsim-learning[ray]\n")
     assert not (tmp_path / "sweep").exists()
     code, _, err = netsim("sweep", study, "--engine", "spark")
     assert (code, err.count("\n")) == (2, 1)
