@@ -132,7 +132,7 @@ class User:
             kind: what the message is called in the table `transfers`.
             codec: encoding of the message, whose size is computed for the shapes that are charged.
         """
-        bits, symbols, snr = self.wire.bits(what, codec), self.wire.symbols(what, codec), inf
+        (bits, symbols), snr = self.wire.sizes(what, codec), inf
         if symbols:
             snr = self.snr = yield from self.node.send_analogue(to.node, symbols, kind)
         if bits or not symbols:
@@ -251,9 +251,10 @@ class Server:
 
         Raises ValueError for an analogue message, which a station does not transmit.
         """
-        if self.wire.symbols(what, codec):
+        bits, symbols = self.wire.sizes(what, codec)
+        if symbols:
             raise ValueError(f"{kind}: analogue messages go from users to servers only")
-        yield from self.node.send(to.node, self.wire.bits(what, codec), kind)
+        yield from self.node.send(to.node, bits, kind)
         seen: Sent = self.wire.deliver(what, codec, to.number, kind)
         return seen
 

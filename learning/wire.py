@@ -41,9 +41,10 @@ class Wire:
         """Size of a message in bits, by the shapes that are charged; a flag of a presence mask takes one bit."""
         return size_bits(codec, self.executor.charged(what).tree)
 
-    def symbols(self, what: Any, codec: Codec | Bundle) -> int:
-        """Symbols of the analogue parts of a message, by the shapes that are charged."""
-        return size_symbols(codec, self.executor.charged(what).tree)
+    def sizes(self, what: Any, codec: Codec | Bundle) -> tuple[int, int]:
+        """`bits` of a message, and the symbols of its analogue parts, by the shapes that are charged."""
+        charged = self.executor.charged(what).tree
+        return size_bits(codec, charged), size_symbols(codec, charged)
 
     def weights_bytes(self, node: UserNode | ServerNode, plan: OperationPlan) -> Mapping[Hashable, float]:
         """Bytes of the weights that a job reads, by name, if the memory bandwidth of its node is limited."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import ClassVar
 
 from netsim.process import Process
 from netsim.radio.device import Radio
-from netsim.radio.link import Carrying, SymbolLink
-from netsim.reception import Reception
+from netsim.reception import Payload, Reception
 from netsim.transfer import AirInterface
 
 SYMBOL_BITS = 32
@@ -19,8 +19,7 @@ SYMBOL_BITS = 32
 class AnalogueReception(Reception):
     """The reception of an analogue message; its bits are symbols, at the symbol rate at any signal-to-noise ratio."""
 
-    def link(self) -> Carrying:
-        return SymbolLink(self.radio.link)
+    of_symbols: ClassVar[bool] = True
 
 
 def transmit_symbols(air: AirInterface, radio: Radio, symbols: float, kind: str) -> Process[float]:
@@ -38,9 +37,12 @@ def transmit_symbols(air: AirInterface, radio: Radio, symbols: float, kind: str)
     Raises:
         simpy.Interrupt: the transfer was interrupted.
     """
-    if not symbols:
-        return inf
-    reception = AnalogueReception(radio, air.payload(symbols, kind, 1))
-    yield from air.carry(reception)
-    snr = None if reception.transmission is None else reception.transmission.mean_snr()
+    ended: list[AnalogueReception] = []
+
+    def received(radio: Radio, payload: Payload) -> AnalogueReception:
+        ended.append(AnalogueReception(radio, payload))
+        return ended[0]
+
+    yield from air.transfer(radio, symbols, kind, received=received)
+    snr = ended[0].transmission.mean_snr() if ended and ended[0].transmission is not None else None
     return inf if snr is None else snr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -96,19 +96,17 @@ class UserNode:
             bits: size of the message; 0 takes no time and leaves no row.
             kind: kind of payload, for the tables.
         """
-        return self.attend(to.attend(self._send(to, bits, kind)))
+        return self.attend(to.attend(self._send(to, partial(self.transmit, bits, kind), bits, kind)))
 
-    def _send(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
+    def _send(self, to: ServerNode, transmit: Callable[[], Process[T]], bits: float, kind: str) -> Process[T | None]:
         if to.is_on(self):
-            return
-        yield from self.transmit(bits, kind)
-        yield from self._forward(to, bits, kind)
-
-    def _forward(self, to: ServerNode, bits: float, kind: str) -> Process[None]:
+            return None
+        transmitted = yield from transmit()
         for line in lines(self.station, to.terminus):
             yield from line.transfer(bits, kind, [self.number])
         if isinstance(to.place, UserNode):
             yield from to.place.receive(bits, kind)
+        return transmitted
 
     def send_analogue(self, to: ServerNode, symbols: float, kind: str) -> Process[float]:
         """Send uncoded real symbols to a server; behind the station they are numbers of `SYMBOL_BITS` bits.
@@ -118,11 +116,12 @@ class UserNode:
         return self.attend(to.attend(self._send_analogue(to, symbols, kind)))
 
     def _send_analogue(self, to: ServerNode, symbols: float, kind: str) -> Process[float]:
-        if to.is_on(self):
-            return inf
-        snr = yield from transmit_symbols(self.station.uplink, self.uplink, symbols, kind)
-        yield from self._forward(to, SYMBOL_BITS * symbols, kind)
-        return snr
+        transmit = partial(self._transmit_symbols, symbols, kind)
+        snr = yield from self._send(to, transmit, SYMBOL_BITS * symbols, kind)
+        return inf if snr is None else snr
+
+    def _transmit_symbols(self, symbols: float, kind: str) -> Process[float]:
+        return transmit_symbols(self.station.uplink, self.uplink, symbols, kind)
 
     def transmit(self, bits: float, kind: str) -> Process[None]:
         """Transmit a message of `bits` bits on the uplink to the serving station."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from netsim.process import Process
 from netsim.radio.band import Band, Transmission
 from netsim.radio.device import Radio
-from netsim.radio.link import Carrying
+from netsim.radio.link import SymbolLink
 from netsim.tables import TransferRow
 from netsim.units import to_db
 
@@ -39,10 +39,17 @@ class Reception:
     transmission of its own, which moves with the user's radio from band to band.
     """
 
+    of_symbols: ClassVar[bool] = False
+    """True if its bits are symbols, which arrive at the symbol rate at any signal-to-noise ratio."""
+    ends_itself: ClassVar[bool] = False
+    """True if `completed` tells when it is over, which can be before its transmission is complete."""
+
     radio: Radio
     payload: Payload
     transmission: Transmission | None = field(default=None, init=False)
     """The ongoing transmission; None before it begins."""
+    on_air_bits: float | None = field(default=None, init=False)
+    """At its end, the bits on the air for which it accounts; None is an equal part of the delivered bits."""
     _band: Band = field(init=False)  # band of the transmission
 
     def begin(self, stream: Hashable | None = None) -> Transmission:
@@ -50,26 +57,14 @@ class Reception:
         self.radio.begin()
         radiate = self.radio.radiate if self.radio.activity == "transmit" else None
         self._band = self.radio.band
-        self.transmission = self._band.begin(self.link(), (self.radio.user,), self.payload.bits, radiate, stream)
+        link = SymbolLink(self.radio.link) if self.of_symbols else self.radio.link
+        self.transmission = self._band.begin(link, (self.radio.user,), self.payload.bits, radiate, stream)
         self.radio.reception = self
-        self.began()
         return self.transmission
 
-    def link(self) -> Carrying:
-        """Return the link over which the transmission is received at the user's present station."""
-        return self.radio.link
-
-    def began(self) -> None:
-        """Called when the transmission begins at a station."""
-
     def completed(self, transmission: Transmission) -> Process[None]:
-        """Wait until the transmission, which has begun, is over."""
+        """Wait until the reception, which has begun, is over."""
         yield transmission.done
-
-    @property
-    def on_air_bits(self) -> float | None:
-        """Bits on the air for which this receiver accounts at its end; None is an equal part of the delivered bits."""
-        return None
 
     def share(self, transmission: Transmission) -> None:
         """Begin with the common transmission of a multicast; the radio must have begun already."""
@@ -90,9 +85,9 @@ class Reception:
         """Resume the rest of the transmission in the band of the user's next station, unless it is complete."""
         if self.transmission is not None and not self.transmission.done.triggered:
             self.radio.resume()
-            self._band, self.transmission.link = self.radio.band, self.link()
+            link = SymbolLink(self.radio.link) if self.of_symbols else self.radio.link
+            self._band, self.transmission.link = self.radio.band, link
             self._band.resume(self.transmission)
-            self.began()
 
     def stop(self) -> None:
         """End this reception of a multicast that continues for other receivers."""

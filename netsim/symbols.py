@@ -7,10 +7,10 @@ bits that an ideal code would give it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from math import inf
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from netsim.instants import GIVE_UP, After, reached
 from netsim.process import Process
@@ -18,9 +18,8 @@ from netsim.radio.band import Transmission
 from netsim.radio.device import Radio
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.link import Carrying, SymbolLink
 from netsim.rateless import RatelessStream
-from netsim.reception import Reception
+from netsim.reception import Payload, Reception
 from netsim.transfer import AirInterface
 
 SPENT = 1e-12
@@ -44,6 +43,9 @@ class Heard(NamedTuple):
 class SymbolReception(Reception):
     """One user's part of a symbol stream; its bits are symbols."""
 
+    of_symbols: ClassVar[bool] = True
+    ends_itself: ClassVar[bool] = True
+
     stream: SymbolStream
     max_energy_j: float = inf
     """Energy in J that the radio may spend on listening; inf is no limit."""
@@ -54,11 +56,15 @@ class SymbolReception(Reception):
     _sending_s: float = field(default=0.0, init=False)
     _signal_time: float = field(default=0.0, init=False)
 
-    def link(self) -> Carrying:
-        return SymbolLink(self.radio.link)
-
-    def began(self) -> None:
+    def begin(self, stream: Hashable | None = None) -> Transmission:
+        transmission = super().begin(stream)
         self._first = self.stream.join(self)
+        return transmission
+
+    def arrive(self) -> None:
+        super().arrive()
+        if self.transmission is not None and not self.transmission.done.triggered:
+            self._first = self.stream.join(self)
 
     def completed(self, transmission: Transmission) -> Process[None]:
         """Wait until all symbols are received or the energy is spent, and note each fading block as it ends."""
@@ -78,12 +84,8 @@ class SymbolReception(Reception):
     def end(self) -> None:
         self.note()
         self.stream.leave(self)
+        self.on_air_bits = self.stream.account()
         super().end()
-
-    @property
-    def on_air_bits(self) -> float:
-        """Symbols of the stream that no reception has accounted for, so that each counts once."""
-        return self.stream.account()
 
     def note(self) -> None:
         """Note what was heard since the last call."""
@@ -174,9 +176,12 @@ class SymbolStream(RatelessStream):
     def _listen(self, radio: Radio) -> Process[None]:
         yield from self._fetched()
         symbols, max_energy_j = self._wanted[radio.user]
-        payload = self.air.payload(symbols, self.kind, self.receivers)
-        self._receptions[radio.user] = reception = SymbolReception(radio, payload, self, max_energy_j)
-        yield from self.air.carry(reception, self)
+
+        def received(radio: Radio, payload: Payload) -> SymbolReception:
+            self._receptions[radio.user] = reception = SymbolReception(radio, payload, self, max_energy_j)
+            return reception
+
+        yield from self.air.transfer(radio, symbols, self.kind, self, self.receivers, received)
 
     def join(self, reception: SymbolReception) -> float:
         """A reception begins at its present station; returns the number of symbols that the station has transmitted."""

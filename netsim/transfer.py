@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Literal
@@ -33,7 +33,13 @@ class AirInterface:
         self.env, self.journal, self.band, self.node, self.direction = band.env, journal, band, node, direction
 
     def transfer(
-        self, radio: Radio, bits: float, kind: str, stream: Hashable | None = None, receivers: int = 1
+        self,
+        radio: Radio,
+        bits: float,
+        kind: str,
+        stream: Hashable | None = None,
+        receivers: int = 1,
+        received: Callable[[Radio, Payload], Reception] = Reception,
     ) -> Process[None]:
         """Transmit a payload from or to one user. A payload of 0 bits takes no time and leaves no row.
 
@@ -44,25 +50,15 @@ class AirInterface:
             stream: the rateless stream to which the user listens; all transfers of one stream share its signal on the
                 air, and each ends independently. None is a signal for this transfer only.
             receivers: number of users of the stream, which share the bits on the air equally in the table.
+            received: called once for the reception of the payload.
 
         Raises:
             ValueError: `bits` is negative or NaN.
             simpy.Interrupt: the transfer was interrupted, or the radio link failed.
         """
-        if self._has_bits(bits, kind):
-            yield from self.carry(Reception(radio, self.payload(bits, kind, receivers)), stream)
-
-    def carry(self, reception: Reception, stream: Hashable | None = None) -> Process[None]:
-        """Carry out a reception that has a transmission of its own, and write its row.
-
-        Args:
-            reception: the reception, which has not begun.
-            stream: the rateless stream to which it belongs; None is none.
-
-        Raises:
-            simpy.Interrupt: the transfer was interrupted, or the radio link failed.
-        """
-        radio = reception.radio
+        if not self._has_bits(bits, kind):
+            return
+        reception = received(radio, self._payload(bits, kind, receivers))
         interrupt: simpy.Interrupt | None = None
         locked = False
         try:
@@ -71,7 +67,10 @@ class AirInterface:
             if radio.arrival is not None:
                 yield from radio.arrived()
             transmission = reception.begin(stream)
-            yield from reception.completed(transmission)
+            if reception.ends_itself:
+                yield from reception.completed(transmission)
+            else:
+                yield transmission.done
         except simpy.Interrupt as cause:
             interrupt = cause
         reception.end()
@@ -105,7 +104,7 @@ class AirInterface:
         available.sort(key=lambda radio: radio.user)  # the same order in all broadcasts, so that locks cannot deadlock
         if not self._has_bits(bits, kind) or not available:
             return available
-        receptions = [Reception(radio, self.payload(bits, kind, len(available))) for radio in available]
+        receptions = [Reception(radio, self._payload(bits, kind, len(available))) for radio in available]
         transmission: Transmission | None = None
         interrupt: simpy.Interrupt | None = None
         all_gone = self.env.event()
@@ -151,7 +150,7 @@ class AirInterface:
             raise ValueError(f"{kind}: {bits} bits cannot be transmitted")
         return bits > 0
 
-    def payload(self, bits: float, kind: str, receivers: int) -> Payload:
+    def _payload(self, bits: float, kind: str, receivers: int) -> Payload:
         """Return a payload that is requested now; arguments as in `transfer`."""
         return Payload(kind, bits, self.direction, receivers, self.journal.round, self.env.now)
 

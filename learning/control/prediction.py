@@ -6,7 +6,7 @@ charged.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,7 @@ from learning.adapters import Part
 from learning.control.observation import Observation, Shapes
 from learning.data import Inputs, Rows
 from learning.data.modalities import differentiable
+from learning.executor.deferred import Operation
 from learning.parties import PLAIN, Message
 from learning.protocols.split import CutLink
 from learning.world import World
@@ -121,6 +122,11 @@ class ExchangePredictor:
 def trainable_shapes(world: World, part: Part) -> dict[str, torch.Tensor]:
     """Trained parameters of a part of the model by name, as meta tensors of the run's precision."""
     return {name: value.to(world.precision) for name, value in part.parameters().items()}
+
+
+def flops(world: World, operation: Operation, *args: Any) -> int:
+    """FLOPs that an operation on given arguments is charged."""
+    return world.executor.cost(world.executor.plan(operation, *args)).flops
 
 
 def message_bits(world: World, tree: Message) -> int:

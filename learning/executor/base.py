@@ -167,9 +167,8 @@ class Executor(ABC):
             return OperationCost(plan.profile.flops, plan.profile.memory_bytes)
         cost = self._costs.get(plan.key)
         if cost is None:
-            charged = shape_run(
-                plan.key.operation, self._charged_arguments(plan)
-            )  # not kept: its operands may be views
+            # The profile is not kept: operands may be views, whose memory differs from that of tensors of their own.
+            charged = shape_run(plan.key.operation, self._charged_arguments(plan))
             cost = self._costs[plan.key] = OperationCost(charged.flops, charged.memory_bytes)
         return cost
 

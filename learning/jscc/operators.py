@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from learning.draws import standard_normal
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.fountain.information import entropy_bits
 from learning.fountain.propagation import EDGE_OPERATIONS
@@ -54,15 +55,8 @@ def receive(
     charge_elementwise(iterations * edges * EDGE_OPERATIONS[code.propagation.rule], hyper[:, 0])
     with uncharged():
         latents = Latents(priors, hyper, priors, importance, features)
-        llrs = code.transmit(latents, bits, u, normal(u_noise), snr, iterations)
+        llrs = code.transmit(latents, bits, u, standard_normal(u_noise), snr, iterations)
     return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(features.dtype), features)
-
-
-def normal(u: Tensor) -> Tensor:
-    """Standard normal numbers by inverse transform of uniform numbers in [0, 1)."""
-    smallest = torch.finfo(u.dtype).eps
-    numbers: Tensor = torch.special.ndtri(u.clamp(smallest, 1 - smallest))
-    return numbers
 
 
 def psnr_db(images: Tensor, received: Tensor, span: Span) -> Tensor:

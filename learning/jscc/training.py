@@ -11,13 +11,12 @@ from torch import Tensor
 from torch.func import grad
 
 from learning.data import Dataset, Rows
-from learning.draws import Draw
+from learning.draws import Draw, standard_normal
 from learning.executor import Executor
 from learning.fountain.information import binary_input_capacity, divergence_bits
 from learning.fountain.surrogate import surrogate_bits
 from learning.jscc.autoencoder import Latents, Parameters, Span, Transforms, span_of, unit
 from learning.jscc.code import Code
-from learning.jscc.operators import normal
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Streams
 
@@ -179,7 +178,7 @@ def surrogate_loss(
         symbols,
         snr,
         training.iterations,
-        normal(of_noise),
+        standard_normal(of_noise),
     )
     received = transforms.synthesise(parameters, soft, latents.features)
     rate = divergence_bits(q, torch.sigmoid(-latents.priors)).sum(-1) / binary_input_capacity(snr.double())
@@ -203,7 +202,7 @@ def coded_loss(
     snr, symbols = _channels(training, u[:1, -2:])
     heard = torch.arange(u_graph.shape[0]) < symbols * transforms.bits
     bits = (latents.llrs < 0).long()
-    llrs = code.transmit(latents, bits, u_graph, normal(u_noise), snr * heard, training.iterations)
+    llrs = code.transmit(latents, bits, u_graph, standard_normal(u_noise), snr * heard, training.iterations)
     soft = torch.tanh(llrs / 2).to(images.dtype)
     return _distortion(images, transforms.synthesise(parameters, soft, latents.features))
 

@@ -8,9 +8,9 @@ from benchmarks.transfers import calls_per_transfer
 @pytest.mark.parametrize(
     ("case", "users", "limit"),
     [
-        ("flow, fixed", 40, 160),
+        ("flow, fixed", 40, 150),
         ("flow, equal", 6, 170),
-        ("flow, equal", 40, 200),
+        ("flow, equal", 40, 190),
         ("flow, proportional fair", 6, 320),
         ("slot, equal, transport blocks", 6, 560),
     ],

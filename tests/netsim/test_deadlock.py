@@ -31,7 +31,7 @@ def test_a_stuck_world_names_its_processes() -> None:
     assert re.search(r"gather waits in \S*gather \(tests/netsim/test_deadlock.py:\d+\) for 1 of 2 events", sentence)
     assert re.search(r"hold waits in \S*hold \(tests/netsim/test_deadlock.py:\d+\) for an event", sentence)
     assert re.search(
-        r"waits in AirInterface.carry \(netsim/transfer.py:\d+\) for a Semaphore at station0 \(model\)", sentence
+        r"waits in AirInterface.transfer \(netsim/transfer.py:\d+\) for a Semaphore at station0 \(model\)", sentence
     )
     assert len(keep) == 2
     assert first.number == 0

@@ -8,16 +8,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from learning.control.observation import Csi, observe
-from learning.control.prediction import message_bits
+from learning.control.prediction import flops, message_bits
 from learning.control.rate import Floats, bandwidth_hz, rate_bps
+from learning.control.split import bisect
 from learning.parties import Message, User
 from learning.world import World
 
 Work: TypeAlias = tuple[Callable[..., Any], *tuple[Any, ...]]
 """An operation and its arguments."""
-
-BISECTIONS = 60
-"""Halvings of the interval that contains the latency."""
 
 
 class LatencyProblem(NamedTuple):
@@ -49,10 +47,8 @@ class LatencyProblem(NamedTuple):
         To end at a latency a user needs the bandwidth that carries its bits in the time left, which falls with it.
         """
         low, high = float(self.ready_s.max()), float(self.latency_s(self.equal).max())
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (low, middle) if self._needed_hz(middle).sum() <= self.total_hz else (middle, high)
-        needed = self._needed_hz(high)
+        least_s = bisect(low, high, lambda latency_s: bool(self._needed_hz(latency_s).sum() <= self.total_hz))
+        needed = self._needed_hz(least_s)
         return np.asarray(needed / needed.sum())
 
     def _needed_hz(self, latency_s: float) -> Floats:
@@ -79,14 +75,9 @@ def latency_problem(
     observed, ready = observe(users, csi), []
     for user, work in zip(observed, training, strict=True):
         down_s = bits / user.download_bps(1 / len(users))
-        ready.append(down_s + flops(world, work) / user.flops_per_s)
+        ready.append(down_s + flops(world, *work) / user.flops_per_s)
     power, gain = (np.array([each.uplink[place] for each in observed]) for place in (1, 2))
     return LatencyProblem(np.array(ready), bits, power, gain, observed[0].uplink.bandwidth_hz)
-
-
-def flops(world: World, work: Work) -> float:
-    """FLOPs that an operation on given arguments is charged."""
-    return world.executor.cost(world.executor.plan(*work)).flops
 
 
 def straggler_s(world: World, latencies_s: Floats) -> float:

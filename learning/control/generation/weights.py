@@ -51,14 +51,8 @@ class EmdWeight(_PlainUsers):
 
 
 @dataclass(frozen=True)
-class EmdPerClientWeight:
+class EmdPerClientWeight(EmdWeight):
     """As `emd`, and users with unequal labels count less among users: M_k (1 - EMD_k / 2)."""
-
-    eta: Share = 0.5
-    """As in `emd`."""
-
-    def candidates(self, labels: SharedLabels, generated: int) -> tuple[float, ...]:
-        return (self.eta * labels.mean_emd / 2,)
 
     def of_users(self, labels: SharedLabels, users: Sequence[User]) -> tuple[float, ...] | None:
         weights = np.array([user.samples for user in users]) * (1 - labels.emd([user.number for user in users]) / 2)

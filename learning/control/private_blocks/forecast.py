@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learning import steps
 from learning.control.observation import Observation, Shapes, observe
-from learning.control.prediction import message_bits, trainable_shapes
+from learning.control.prediction import flops, message_bits, trainable_shapes
 from learning.control.private_blocks.problem import Floats, Split
 from learning.protocols.shared_blocks import between
 from learning.world import World
@@ -65,9 +65,6 @@ def step_cost(world: World, user: Observation, split: Split) -> StepCost:
     w, v, u = (trainable_shapes(world, part) for part in (first, middle, last))
     optimiser, plan = world.optimiser, world.executor.plan
 
-    def flops(*work: Any) -> int:
-        return world.executor.cost(plan(*work)).flops
-
     z = plan(steps.front, first, w, x).profile.outputs[0].tree
     out = plan(steps.front, middle, v, z).profile.outputs[0].tree
     tail = plan(steps.back, last, optimiser, u, optimiser.init(u), out, y)
@@ -75,13 +72,13 @@ def step_cost(world: World, user: Observation, split: Split) -> StepCost:
         plan(steps.update_front, first, optimiser, w, optimiser.init(w), x, z) if w else plan(steps.front, first, w, x)
     )
     return StepCost(
-        flops(steps.front, first, w, x),
+        flops(world, steps.front, first, w, x),
         message_bits(world, z),
-        flops(steps.front, middle, v, z),
+        flops(world, steps.front, middle, v, z),
         message_bits(world, out),
         world.executor.cost(tail).flops,
         message_bits(world, out),
-        flops(steps.middle_gradients, middle, v, z, out),
+        flops(world, steps.middle_gradients, middle, v, z, out),
         message_bits(world, z) if w else 0,
         world.executor.cost(step).flops if w else 0,
         world.executor.cost(step).memory_bytes + world.executor.cost(tail).memory_bytes,

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from learning.control.generation.amount import ServerWork
 from learning.control.generation.labels import SharedLabels
-from learning.control.generation.latency import flops
 from learning.control.generation.plans import Plan, labels_of, planned
+from learning.control.prediction import flops
 from learning.data import Inputs
 from learning.executor.deferred import Value
 from learning.generation import Sampler
@@ -121,7 +121,7 @@ class AugmentingServer:
         alone = Labelled(x, torch.zeros(1, dtype=torch.int64))
         training = self._training(model, [alone], [torch.zeros((1, 1), dtype=torch.int64)])
         speed = self.world.server.node.flops_per_s
-        return ServerWork(flops(self.world, one), self.described.epochs * flops(self.world, training), speed)
+        return ServerWork(flops(self.world, *one), self.described.epochs * flops(self.world, *training), speed)
 
     def _training(self, model: Weights, samples: list[Labelled], order: list[Tensor]) -> Training:
         """Training of the model on generated samples, from the optimiser's first state on."""

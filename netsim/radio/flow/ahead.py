@@ -45,12 +45,15 @@ class BlocksAhead:
         self._power = np.repeat(power[:, None], rows, axis=1)  # of the blocks and the `delay_blocks` before them
         self._signal = self._power[delay:] if power.ndim == 1 else np.zeros((self.blocks, rows))
         self._rates = np.zeros((self.blocks, rows)) if self._recorded else None
-        self._carries_symbols = np.zeros(rows, np.bool_)
+        self._symbol_rows: set[int] = set()
 
     def fill(self, row: int, window: Window) -> None:
         """Set a row to the powers, or recorded rates, of a link in the same blocks."""
         self._power[:, row] = window.power_over_noise_hz
-        self._carries_symbols[row] = isinstance(window.rate, SymbolRate)
+        if isinstance(window.rate, SymbolRate):
+            self._symbol_rows.add(row)
+        else:
+            self._symbol_rows.discard(row)
         if self._rates is not None:
             self._rates[:, row] = window.rate.efficiency(window.power_over_noise_hz)
         if self._power.ndim > 2:
@@ -95,20 +98,21 @@ class BlocksAhead:
         Returns:
             Shape (blocks, rows).
         """
-        rates = self._coded(first, last, spread_hz)
-        if self._carries_symbols.any():
-            return np.where(self._carries_symbols, SYMBOLS_PER_S_PER_HZ, rates)
-        return rates
-
-    def _coded(self, first: int, last: int, spread_hz: Floats) -> Floats:
-        """Rates in bit/s/Hz by the rate law; arguments as in `efficiency`."""
         rows, blocks, delay = len(spread_hz), last - first, self._law.delay_blocks
         if self._rates is not None:
             return self._rates[first:last]
         snr = self._power[first : last + delay] / (spread_hz if self._power.ndim == 2 else spread_hz[:, None])
         if not delay:
-            return self._law.efficiency(snr.reshape(blocks * rows, *snr.shape[2:])).reshape(blocks, rows)
+            rates = self._law.efficiency(snr.reshape(blocks * rows, *snr.shape[2:])).reshape(blocks, rows)
+            return self._with_symbols(rates) if self._symbol_rows else rates
         # Each row by itself is a sequence of blocks, with the blocks that were reported before them.
         sequence = snr.swapaxes(0, 1).reshape(rows * (delay + blocks), *snr.shape[2:])
         values = np.append(self._law.efficiency(sequence), np.zeros(delay))  # those across two rows are left out
-        return values.reshape(rows, delay + blocks)[:, :blocks].T
+        rates = values.reshape(rows, delay + blocks)[:, :blocks].T
+        return self._with_symbols(rates) if self._symbol_rows else rates
+
+    def _with_symbols(self, rates: Floats) -> Floats:
+        """Replace the rates of the links that carry symbols by the symbol rate, of shape (blocks, rows)."""
+        rates = rates.copy()
+        rates[:, list(self._symbol_rows)] = SYMBOLS_PER_S_PER_HZ
+        return rates
