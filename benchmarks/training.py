@@ -40,7 +40,7 @@ class Prototypes:
             images = 0.5 * prototypes[labels] + drawn.standard_normal((count, 1, 28, 28))
             return torch.from_numpy(images).to(dtype), labels
 
-        return Dataset.from_arrays("prototypes", made(self.samples), made(100), 10)
+        return Dataset.from_splits("prototypes", made(self.samples), made(100), 10)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Halves:
         halves = [({"upper": s.x[:, :, :4], "lower": s.x[:, :, 4:]}, s.y) for s in (digits.train, digits.test)]
         source = torch.arange(len(digits.train.y)) // 10 % self.sources
         present = {"lower": source % 2 == 0} if self.lacking else {}
-        return Dataset.from_arrays("halves", *halves, 10, present=(present, {}), groups=source)
+        return Dataset.from_splits("halves", *halves, 10, present=(present, {}), groups=source)
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,7 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     folder = Path(learning.data_folder or os.environ.get(DATA_FOLDER) or "data")
     with field_errors("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
+        dataset.check_precision(getattr(torch, learning.precision))
     with field_errors("learning", "holding"):
         if (holding := learning.holding) is not None:
             holding.check(dataset.modalities, dataset.name)
@@ -247,6 +248,7 @@ def _pretrainer(
 ) -> Pretrainer:
     """Pretraining of the whole model, or of a part of it."""
     dataset = described.data.load(folder, getattr(torch, learning.precision))
+    dataset.check_precision(getattr(torch, learning.precision))
     architecture = learning.towers[part].model if part in learning.towers else learning.model
     return Pretrainer(described, dataset, whole(alone(architecture), dataset), Streams(described.seed), model, part)
 

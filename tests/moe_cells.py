@@ -67,7 +67,7 @@ class Texts:
         for place in range(2, LENGTH + 1):
             rows[:, place] = (rows[:, place - 1] * rows[:, 0] + 1) % WORDS
         split = rows[:, :-1], rows[:, 1:]
-        return Dataset.from_arrays("texts", split, split, WORDS)
+        return Dataset.from_splits("texts", split, split, WORDS)
 
 
 @dataclass(frozen=True)

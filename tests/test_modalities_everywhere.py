@@ -30,7 +30,7 @@ class Halves:
         digits = Digits(train_samples=self.train_samples, test_samples=30).load(folder, dtype)
         parts = [({"upper": s.x[:, :, :4], "lower": s.x[:, :, 4:]}, s.y) for s in (digits.train, digits.test)]
         source = np.arange(len(digits.train.y)) // 10 % USERS  # ten labels take turns
-        return Dataset.from_arrays("halves", *parts, 10, present=({"lower": source % 2 == 0}, {}), groups=source)
+        return Dataset.from_splits("halves", *parts, 10, present=({"lower": source % 2 == 0}, {}), groups=source)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,18 @@ from learning.data.digits import Digits
 from learning.data.fashion_mnist import FashionMnist
 from learning.data.holding import Holding
 from learning.data.modalities import Modalities
+from learning.data.own import (
+    Csv,
+    HuggingFace,
+    ImageFolder,
+    Npz,
+    ParquetTable,
+    TorchVision,
+    from_frame,
+    from_huggingface,
+    from_torch,
+    save,
+)
 from learning.data.phone_watch import PhoneWatch
 from learning.data.restaurants import Restaurants
 from learning.data.spoken_digits import SpokenDigits
@@ -26,6 +38,12 @@ DATASETS: dict[str, type] = {
     "audio_visual_questions": AudioVisualQuestions,
     "tones": Tones,
     "descriptions": Descriptions,
+    "npz": Npz,
+    "csv": Csv,
+    "parquet": ParquetTable,
+    "image_folder": ImageFolder,
+    "torchvision": TorchVision,
+    "huggingface": HuggingFace,
 }
 
 __all__ = [
@@ -34,16 +52,21 @@ __all__ = [
     "Banking77",
     "Batches",
     "Cifar10",
+    "Csv",
     "Dataset",
     "DatasetLoader",
     "Descriptions",
     "Digits",
     "FashionMnist",
     "Holding",
+    "HuggingFace",
+    "ImageFolder",
     "Inputs",
     "Last",
     "MissingData",
     "Modalities",
+    "Npz",
+    "ParquetTable",
     "PhoneWatch",
     "Restaurants",
     "Rows",
@@ -51,5 +74,10 @@ __all__ = [
     "SpokenDigits",
     "TinyShakespeare",
     "Tones",
+    "TorchVision",
+    "from_frame",
+    "from_huggingface",
+    "from_torch",
     "rows",
+    "save",
 ]

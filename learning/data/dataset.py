@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from learning.data.conversion import Arrays, class_numbers, numbers, source_numbers, standardised, token_numbers
 from learning.data.modalities import Modalities, masked, with_values
 
 PARTS = "training", "test"
@@ -62,9 +63,72 @@ class Dataset:
     """Source of each training sample (n,), such as the role of a play, if known."""
     test_groups: Tensor | None = None
     """Source of each test sample (n,), if known."""
+    names: tuple[str, ...] = ()
+    """Names of the classes, in order; empty if they are not known."""
 
     @classmethod
     def from_arrays(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        test: tuple[ArrayLike, ArrayLike] | None = None,
+        groups: ArrayLike | None = None,
+        test_groups: ArrayLike | None = None,
+        name: str = "own data",
+        classes: int | Sequence[str] | None = None,
+        test_fraction: float = 0.2,
+        train_samples: int | None = None,
+        test_samples: int | None = None,
+        tokens: bool = False,
+        standardise: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> Dataset:
+        """A data set of samples and labels that are arrays, tensors or lists.
+
+        Args:
+            x: Samples (n, ...), images as (n, channels, height, width). Bytes (uint8) are pixels, and divided by 255.
+            y: Labels (n,), or (n, tokens): numbers of classes from 0, or names of classes.
+            test: Samples and labels of the test set (default: `test_fraction` of the given samples).
+            groups: Source of each sample (n,), a number or a name, for the partition `natural` (default: its class).
+            test_groups: Source of each sample of `test`.
+            name: Name for messages.
+            classes: Number of classes, or their names in order (default: those that occur).
+            test_fraction: Fraction of the samples of each class that is used for testing, if `test` is not given. Which
+                ones depends on `name`, and not on the seed of a run.
+            train_samples: Use only this many training samples, in proportion to the classes (default: all).
+            test_samples: Use only this many test samples, in proportion to the classes (default: all).
+            tokens: Whether samples are rows of token numbers, for models that begin with an embedding.
+            standardise: Whether each feature, of images each channel, is shifted and scaled so that the training
+                samples have mean 0 and standard deviation 1.
+            dtype: Number format of the samples: float32 or float64.
+
+        Raises:
+            ValueError: lengths differ, values are no numbers or not finite, or a label is out of range.
+        """
+        given = [(x, y, groups)] if test is None else [(x, y, groups), (*test, test_groups)]
+        inputs, outputs, sources = zip(*given, strict=True)
+        samples = [
+            token_numbers(each, f"samples of {name}") if tokens else numbers(each, f"samples of {name}")
+            for each in inputs
+        ]
+        labels, count, names = class_numbers(outputs, classes, f"labels of {name}")
+        numbered = source_numbers(sources, f"sources of {name}")
+        parts = [Arrays(*each) for each in zip(samples, labels, numbered, strict=True)]
+        for part in parts:
+            part.check(name)
+        train, held = parts if test is not None else parts[0].held_out(test_fraction, name)
+        train, held = train.first(train_samples, f"{name} train"), held.first(test_samples, f"{name} test")
+        if standardise and not tokens:
+            train, held = standardised(train, held)
+        splits = [
+            Split(_inputs(part.x, dtype), torch.from_numpy(np.ascontiguousarray(part.y))) for part in (train, held)
+        ]
+        of = [None if part.source is None else torch.from_numpy(part.source) for part in (train, held)]
+        return assemble(name, splits[0], splits[1], count, *of, names)
+
+    @classmethod
+    def from_splits(
         cls,
         name: str,
         train: tuple[Samples, ArrayLike],
@@ -74,7 +138,7 @@ class Dataset:
         present: tuple[Mapping[str, ArrayLike], Mapping[str, ArrayLike]] = ({}, {}),
         groups: ArrayLike | None = None,
     ) -> Dataset:
-        """A data set from arrays in memory.
+        """A data set of two splits that are arrays in memory, of one modality or several.
 
         Args:
             name: Name for messages.
@@ -92,6 +156,16 @@ class Dataset:
         splits = [_split(*each) for each in zip(names, *zip(train, test, strict=True), present, strict=True)]
         return assemble(name, splits[0], splits[1], classes, None if groups is None else torch.as_tensor(groups))
 
+    def check_precision(self, dtype: torch.dtype) -> None:
+        """Raise ValueError unless samples that are numbers have the number format `dtype`, that of the weights."""
+        for array, tensor in self.train.arrays.items():
+            if tensor.is_floating_point() and tensor.dtype != dtype:
+                found, needed = (str(each).removeprefix("torch.") for each in (tensor.dtype, dtype))
+                raise ValueError(
+                    f"{array} of {self.name} is {found}, but learning.precision is {needed}; `load` gets the number "
+                    "format of samples as its argument dtype"
+                )
+
     @property
     def modalities(self) -> dict[str, tuple[int, ...]]:
         """Modality -> shape of its array in one sample; empty if samples are single arrays."""
@@ -107,8 +181,13 @@ class Dataset:
 
     @property
     def kinds(self) -> Tensor:
-        """Source of each training sample (n,) for partitions, or its class if sources are not known."""
-        return self.train.y if self.groups is None else self.groups
+        """Source of each training sample (n,) for partitions, or its class if sources are not known.
+
+        Where every token has a label, samples of unknown sources are all of one kind.
+        """
+        if self.groups is not None:
+            return self.groups
+        return _one_kind(self.train)
 
     @property
     def kinds_of_both(self) -> tuple[Tensor, Tensor]:
@@ -118,8 +197,7 @@ class Dataset:
         """
         if self.groups is not None and self.test_groups is not None:
             return self.groups, self.test_groups
-        train, test = self.train.y, self.test.y
-        return (train, test) if train.ndim == 1 else (torch.zeros(len(train)), torch.zeros(len(test)))
+        return _one_kind(self.train), _one_kind(self.test)
 
 
 class DatasetLoader(Protocol):
@@ -137,8 +215,9 @@ def assemble(
     classes: int,
     groups: Tensor | None = None,
     test_groups: Tensor | None = None,
+    names: tuple[str, ...] = (),
 ) -> Dataset:
-    """Make a data set from two splits, and compute its fingerprint; `groups` as in `Dataset`.
+    """Make a data set from two splits, and compute its fingerprint; sources and names as in `Dataset`.
 
     Raises:
         ValueError: a split is empty, lengths differ, a label is out of range, or a value is not finite.
@@ -150,13 +229,15 @@ def assemble(
             modality = array if "." in array else ""
             digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return Dataset(name, train, test, classes, digest.hexdigest(), groups, test_groups)
+    return Dataset(name, train, test, classes, digest.hexdigest(), groups, test_groups, names)
 
 
 def _check(name: str, split: Split, classes: int) -> None:
     labels = split.y
     if not labels.numel():
         raise ValueError(f"{name} has no samples")
+    if labels.dtype != torch.int64:
+        raise ValueError(f"the labels of {name} are {labels.dtype}; numbers of classes, torch.int64, are needed")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(f"the labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
@@ -170,6 +251,16 @@ def _check_lengths(name: str, split: Split) -> None:
     for array, tensor in split.arrays.items():
         if len(tensor) != len(split.y):
             raise ValueError(f"{array} of {name} has {len(tensor)} rows, but there are {len(split.y)} labels")
+
+
+def _inputs(values: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _one_kind(split: Split) -> Tensor:
+    """The classes of samples (n,); zeros if every token has one."""
+    return split.y if split.y.ndim == 1 else torch.zeros(len(split.y), dtype=torch.int64)
 
 
 def _split(name: str, x: Samples, y: ArrayLike, present: Mapping[str, ArrayLike]) -> Split:

@@ -1,6 +1,7 @@
 """Find and open the files of a data set; error messages state the remedy."""
 
 import gzip
+import os
 import pickle
 import zipfile
 import zlib
@@ -12,6 +13,25 @@ from typing import Any
 from numpy.typing import NDArray
 
 from learning.data.dataset import MissingData
+
+DATA_FOLDER = "NETSIM_DATA"
+"""Environment variable with the folder of data files."""
+
+
+def given(path: str) -> Path:
+    """The file or folder that a scenario names.
+
+    Raises MissingData if there is none; the message states where it was searched.
+    """
+    searched = Path(os.path.abspath(path))
+    if not searched.exists():
+        folder = os.environ.get(DATA_FOLDER)
+        named = f"which is {os.path.abspath(folder)}" if folder else "which is not set"
+        raise MissingData(
+            f"there is no {searched}; correct the path, which is relative to the folder of the scenario file, "
+            f"else to the folder in {DATA_FOLDER} ({named})"
+        )
+    return searched
 
 
 def find(folder: Path | None, places: Sequence[str], names: Sequence[str], what: str, remedy: str) -> Path:
@@ -26,8 +46,11 @@ def find(folder: Path | None, places: Sequence[str], names: Sequence[str], what:
     for path in (folder / place / name for place in places for name in names):
         if path.exists():
             return path
-    sought = " or ".join(str(folder / place) for place in places)
-    raise MissingData(f"{what} is missing: there is no {' or '.join(names)} in {sought}; {remedy} of {folder}")
+    sought = " or ".join(os.path.abspath(folder / place) for place in places)
+    raise MissingData(
+        f"{what} is missing: there is no {' or '.join(names)} in {sought}; {remedy} of {os.path.abspath(folder)}, "
+        f"or name another folder in learning.data_folder or {DATA_FOLDER}"
+    )
 
 
 _DAMAGE = (

@@ -43,7 +43,7 @@ def public_rows(dataset: Dataset, fraction: float) -> NDArray[np.int64]:
     Raises:
         ValueError: every token has a label, and sources are not known.
     """
-    kinds = dataset.kinds.numpy()
-    if kinds.ndim > 1:
+    if dataset.groups is None and dataset.train.y.ndim > 1:
         raise ValueError(f"samples of {dataset.name} have neither one class each nor known sources; 0 is allowed")
+    kinds = dataset.kinds.numpy()
     return np.sort(balanced_order(kinds, f"{dataset.name} public")[: round(fraction * len(kinds))])

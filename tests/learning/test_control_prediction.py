@@ -84,7 +84,7 @@ def test_users_of_different_modalities_share_no_prediction_though_all_arrays_hav
     arrays = {"image": np.zeros((8, 3)), "audio": np.zeros((8, 3))}
     present = {"image": has_image, "audio": ~has_image}
     split = arrays, np.arange(8) % 2
-    dataset = Dataset.from_arrays("made up", split, split, 2, present=(present, {}))
+    dataset = Dataset.from_splits("made up", split, split, 2, present=(present, {}))
     users = ran(users=3).users
     for user, rows in zip(users, (range(2), range(2, 4), range(4, 8)), strict=True):
         user.batches = Batches(dataset, np.array(rows), user.number, user.batches.streams, 2)

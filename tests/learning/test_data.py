@@ -226,9 +226,9 @@ def test_what_no_training_can_use_is_refused():
         ((x[:0], y[:0]), "the training set of made has no samples"),
     ):
         with pytest.raises(ValueError, match=message):
-            Dataset.from_arrays("made", part, (x, y), 2)
+            Dataset.from_splits("made", part, (x, y), 2)
         with pytest.raises(ValueError, match=message.replace("training", "test")):
-            Dataset.from_arrays("made", (x, y), part, 2)
+            Dataset.from_splits("made", (x, y), part, 2)
 
 
 def test_damaged_idx_files_are_refused(tmp_path):

@@ -29,7 +29,7 @@ def arrays(samples: int = SAMPLES) -> tuple[dict[str, torch.Tensor], torch.Tenso
 def made(**changes: object) -> Dataset:
     present = {"audio": torch.arange(SAMPLES) % 2 == 0}, {}
     given = {"train": arrays(), "test": arrays(6), "classes": CLASSES, "present": present}
-    return Dataset.from_arrays("made", **(given | changes))  # type: ignore[arg-type]
+    return Dataset.from_splits("made", **(given | changes))  # type: ignore[arg-type]
 
 
 MODEL = multimodal(TOWERS, Mlp((8,)), made())
@@ -56,7 +56,7 @@ def test_what_a_sample_lacks_is_zero_and_names_nothing() -> None:
 
 def test_a_single_array_makes_a_plain_data_set() -> None:
     x, y = arrays()
-    dataset = Dataset.from_arrays("plain", (x["audio"].numpy(), y.numpy()), (x["audio"], y), CLASSES, groups=y)
+    dataset = Dataset.from_splits("plain", (x["audio"].numpy(), y.numpy()), (x["audio"], y), CLASSES, groups=y)
     assert dataset.input_shape == (5,)
     assert not dataset.modalities
     assert torch.equal(dataset.train.x, dataset.test.x)
@@ -197,7 +197,7 @@ def test_towers_that_do_not_fit_are_refused(towers: dict[str, Tower], sentence: 
 
 def test_one_chain_does_not_read_several_modalities_and_towers_no_single_array() -> None:
     x, y = arrays()
-    plain = Dataset.from_arrays("plain", (x["audio"], y), (x["audio"], y), CLASSES)
+    plain = Dataset.from_splits("plain", (x["audio"], y), (x["audio"], y), CLASSES)
     with pytest.raises(ValueError, match="samples of made have modalities image, audio; give each a tower"):
         whole(Mlp(), made())
     with pytest.raises(ValueError, match="a tower for audio, but plain has samples that are single arrays"):
