@@ -50,6 +50,12 @@ class LearningDescription:
     """Training of the model before the run (default: none; a model with pretrained weights keeps them)."""
     part_pretraining: dict[str, Pretraining] = field(default_factory=dict, hash=False)
     """The same for parts of a model with towers: `fusion`, or by name of the tower."""
+    init_from: Annotated[str, Path] | None = None
+    """File of initial parameters in safetensors, such as `model/model.safetensors` of a run. What it does not have,
+    of the model or its adapters, is pretrained or drawn."""
+    save_model: bool = True
+    """Whether the trained model is written to the folder of the run: `model/model.safetensors`, or a file for each user
+    where users have models of their own."""
     charge_as: Large | None = None
     """Charge the FLOPs, bits and memory of this large model of the same family, while the small one is trained."""
     adapter: Lora | None = None

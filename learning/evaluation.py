@@ -171,11 +171,15 @@ class Evaluator:
             for values, (_, samples) in zip(self.executor.value(deferred), models, strict=True)
         ]
 
-    def _whole(self, model: Any) -> tuple[Any, Any]:
-        """The segment that a model belongs to, and its parts put together."""
+    def parts(self, model: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The segment that a model, as given to `World.models`, belongs to, and the weights of its parts."""
         parts = model if isinstance(model, tuple) else (model,)
         given = isinstance(parts[0], Bound | Multimodal)
-        segment, parts = (parts[0], parts[1:]) if given else (self.whole, parts)
+        return (parts[0], parts[1:]) if given else (self.whole, parts)
+
+    def _whole(self, model: Any) -> tuple[Any, Any]:
+        """The segment that a model belongs to, and its parts put together."""
+        segment, parts = self.parts(model)
         return segment, self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
 
     def _deferred(self, model: tuple[Any, Any], over: Deployed | None, samples: Samples) -> list[Any]:

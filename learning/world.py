@@ -13,6 +13,7 @@ import numpy as np
 import simpy
 import torch
 
+from learning import steps
 from learning.adapters import Bound, Lora, Model, Part, adapt_multimodal
 from learning.codecs import Analogue
 from learning.data import Dataset
@@ -31,6 +32,7 @@ from learning.ports import Process, Streams
 from learning.pretraining import Pretrainer
 from learning.steps import Weights
 from learning.stop import Stop
+from learning.trained import TrainedModel
 
 Service = Callable[[User, str, int], Process[None]]
 """Makes the process by which the model answers a request: of a user, in the stream of this name, with its number among
@@ -86,6 +88,8 @@ class World:
     """Train the model, or parts of it, on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
     """Adapters that train in place of the weights (default: all weights train)."""
+    given: Mapping[str, torch.Tensor] = MappingProxyType({})
+    """Initial parameters by name, in place of those that are drawn or pretrained (default: none)."""
     nearest: Callable[[User], Server] | None = None
     """The edge server with which a user works from the beginning of a round (default: the aggregator)."""
     sites: dict[str, Server] = field(default_factory=dict)
@@ -189,7 +193,7 @@ class World:
     def initial(self, segment: Part | Model) -> dict[str, torch.Tensor]:
         """Initial values of the parameters of a part of the model that train; the same wherever the model is cut.
 
-        Weights are pretrained, or drawn by name; adapters begin as zero changes.
+        Weights are given, pretrained, or drawn by name; adapters begin as zero changes, unless they are given.
         """
         if isinstance(segment, Multimodal):
             return self.initial(segment.towers) | self.initial(segment.fusion)
@@ -197,12 +201,17 @@ class World:
             return {name: value for tower in segment.towers for name, value in self.initial(tower).items()}
         if isinstance(segment, Bound):
             adapted = segment.adapted
-            return adapted.adapters(self.streams, dtype=self.precision) | adapted.split(self._backbone)[1]
+            adapters = adapted.adapters(self.streams, dtype=self.precision)
+            return self._over_drawn(adapters) | adapted.split(self._backbone)[1]
         drawn = segment.initial(self.streams, self.precision)
         if not self.executor.computes:
             return drawn
         taken = [pretrainer.taken_over(trained) for pretrainer, trained in self._trained]
-        return drawn | {name: value for part in taken for name, value in part.items() if name in drawn}
+        pretrained = {name: value for part in taken for name, value in part.items() if name in drawn}
+        return self._over_drawn(drawn | pretrained)
+
+    def _over_drawn(self, drawn: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: self.given[name].to(self.precision) if name in self.given else drawn[name] for name in drawn}
 
     @cached_property
     def _trained(self) -> list[tuple[Pretrainer, dict[str, torch.Tensor]]]:
@@ -297,6 +306,16 @@ class World:
                 too: split `test_<name>`.
         """
         self._models, self._over, self._under = models, over, under
+
+    def trained(self) -> list[TrainedModel]:
+        """The models that were reported last, with the values of their weights; none if no values are computed."""
+        if not self.executor.computes:
+            return []
+        models = []
+        for whole, parts in map(self.evaluator.parts, self._models):
+            weights = self.executor.value(list(parts))
+            models.append(TrainedModel(self.executor.value(whole), steps.merge(*weights)))
+        return models
 
     def measures(self, *measures: Weights) -> None:
         """Report further scalars of this round by name, to be recorded where the model is evaluated after it.

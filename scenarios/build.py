@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from learning.charge import Charge
 from learning.data import Batches, Dataset
+from learning.data.files import given
 from learning.data.partition import among, held_out_shares
 from learning.data.public import PublicData, public_rows
 from learning.description import LearningDescription
@@ -28,6 +29,7 @@ from learning.placement import named_parts, placed
 from learning.policies import check
 from learning.pretraining import Pretrainer, Pretraining, alone
 from learning.store import Store
+from learning.trained import check_fits, read_weights
 from learning.wire import Wire
 from learning.world import World
 from netsim.description import TrafficDescription
@@ -51,7 +53,7 @@ NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class Material(NamedTuple):
-    """Data set and its public part, indices of the training and test samples of each user, model, its pretrainings."""
+    """Data set and its public part, rows of each user's training and test samples, model and what it begins with."""
 
     dataset: Dataset
     public: PublicData
@@ -59,6 +61,7 @@ class Material(NamedTuple):
     test_shares: Sequence[NDArray[np.int64]] | None
     model: Segment | Multimodal
     pretrainers: Sequence[Pretrainer]
+    given: Mapping[str, torch.Tensor]
 
 
 EngineName = Literal["local", "ray"]
@@ -113,6 +116,9 @@ def build(
         with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, streams, network, executor, learning, material, lazy=lazy)
+    with field_errors("learning", "init_from"):
+        if learning.init_from is not None:
+            check_fits(material.given, material.model.parameters() | world.whole.parameters(), learning.init_from)
     with field_errors("learning", "servers"):
         if learning.servers == "nearest" and not network.edge_servers:
             raise ValueError("no station has a server; give compute.edge_servers, or let servers be central")
@@ -126,7 +132,7 @@ def build(
         world.exclude(learning.scheme.excluded(world), "budget")
     _check_participation(learning, len(world.eligible), len(world.users))
     scheme = learning.scheme.run(world)
-    return Simulation(env, network, executor, traffic.run(scheme, world.answer) if traffic else scheme)
+    return Simulation(env, network, executor, traffic.run(scheme, world.answer) if traffic else scheme, world.trained)
 
 
 def _network(scenario: Scenario, env: simpy.Environment, streams: Streams) -> Network:
@@ -210,12 +216,14 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     with field_errors("learning", "adapter"):
         if learning.adapter is not None:
             learning.adapter.on(model.fusion if isinstance(model, Multimodal) else model, learning.cuts[0])
+    with field_errors("learning", "init_from"):
+        begin = {} if learning.init_from is None else read_weights(given(learning.init_from))
     with field_errors("learning", "cut"):
         parts = named_parts(model, learning.cuts)
     with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
-    return Material(dataset, PublicData(dataset, public, Streams(0)), shares, held_out, model, pretrainers)
+    return Material(dataset, PublicData(dataset, public, Streams(0)), shares, held_out, model, pretrainers, begin)
 
 
 def _shares(
@@ -313,6 +321,7 @@ def _world(
         precision=getattr(torch, learning.precision),
         pretrainers=material.pretrainers,
         adapter=learning.adapter,
+        given=material.given,
         nearest=nearest if learning.servers == "nearest" else None,
         sites=sites,
         placement=learning.placement,

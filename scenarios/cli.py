@@ -109,6 +109,10 @@ def run(
     ] = None,
     settings: Settings = None,
     seed: Seed = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(help="File of initial weights (learning.init_from), relative to here.", show_default=False),
+    ] = None,
     store: StoreFolder = None,
     no_store: NoStore = False,
     repeats: Annotated[bool, typer.Option("--check", help="Repeat a recorded run and compare its tables.")] = False,
@@ -123,12 +127,14 @@ def run(
     After a crash, repeat the command: results are read from the result cache, and the tables are the same.
     """
     if repeats:
-        if out or settings or store or seed is not None:
-            raise ScenarioError("netsim: run --check takes the folder of a run, and no -o, --set, --seed or --store")
+        if out or settings or store or init_from or seed is not None:
+            raise ScenarioError(
+                "netsim: run --check takes the folder of a run alone: no -o, --set, --seed, --store or --init-from"
+            )
         with exiting_on_signal():
             import scenarios.run
         return _check_run(scenario, quiet)
-    read = _read(scenario, settings, seed)
+    read = _read(scenario, settings, seed, init_from)
     with exiting_on_signal():
         import scenarios.run  # noqa: F401  takes seconds, with torch
         from scenarios.schema import interpret
@@ -193,8 +199,10 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2))
 
 
-def _read(file: Path, settings: list[str] | None, seed: int | None) -> Document:
+def _read(file: Path, settings: list[str] | None, seed: int | None, init_from: Path | None = None) -> Document:
     overrides = assignments(settings or [])
+    if init_from is not None:
+        overrides["learning.init_from"] = os.path.abspath(init_from)
     if seed is not None:
         overrides["seed"] = seed
     return document(file, overrides)

@@ -35,6 +35,7 @@ class RunDirectory:
         """
         self.path = path
         self.traces = path / "traces"
+        self.model = path / "model"
         check_replaceable(path, "run.json", "run")
 
     @contextmanager
@@ -51,8 +52,9 @@ class RunDirectory:
         with locked(self.path, "run"):
             with write_errors(self.path, "run"):
                 self.write(about)  # first, so that a record never stands beside tables that it does not describe
-                if self.traces.exists():
-                    shutil.rmtree(self.traces)
+                for folder in (self.traces, self.model):
+                    if folder.exists():
+                        shutil.rmtree(folder)
                 self.traces.mkdir()
                 replace(self.path / "scenario.yaml", scenario)
             yield

@@ -16,9 +16,11 @@ from typing import Any, Literal
 import pyarrow as pa
 import simpy
 import torch
+from torch import nn
 
 from learning.executor import processor
 from learning.store import Store
+from learning.trained import TrainedModel, write_models
 from netsim import deadlock
 from netsim.trace import Trace
 from scenarios.build import EngineName, build
@@ -62,6 +64,7 @@ class Result:
     directory: Path | None
     """Folder of the run; None if it was not recorded."""
     _trace: Trace = field(repr=False)
+    _models: Sequence[TrainedModel] = field(default=(), repr=False)
 
     @property
     def accuracy(self) -> float | None:
@@ -72,6 +75,22 @@ class Result:
     def simulated_time_s(self) -> float:
         """Simulated time at the end of the run."""
         return self.reached.time_s
+
+    def model(self, user: int | None = None) -> nn.Module:
+        """Return the trained model as a module of torch, from samples (batch, ...) to logits (batch, classes).
+
+        Args:
+            user: number of the user whose model it is, if users have models of their own.
+
+        Raises:
+            ValueError: no model was trained, or there is none for this `user`.
+        """
+        own = len(self._models) > 1
+        if not self._models:
+            raise ValueError("the run has no trained model: its scheme trains none, or no values were computed")
+        if own and (user is None or not 0 <= user < len(self._models)):
+            raise ValueError(f"each user has a model of its own; give user, from 0 to {len(self._models) - 1}")
+        return self._models[user if own and user is not None else 0].module()
 
     def table(self, name: str) -> pa.Table:
         """Return the table `name` of the trace, such as `rounds` or `transfers`."""
@@ -142,6 +161,7 @@ class _Run:
             self._open()
             status = self._advance()
             self.simulation.network.record_end()
+            models = self._trained(status)
             about = self._record(status, self.trace.close())
         except ScenarioError as error:  # found in the first moments of the run
             self._failure(error)
@@ -163,7 +183,18 @@ class _Run:
             warnings=about["warnings"],
             directory=self.directory.path if self.directory else None,
             _trace=self.trace,
+            _models=models,
         )
+
+    def _trained(self, status: Status) -> Sequence[TrainedModel]:
+        """The models that training has left, written to the folder of the run; none if it was interrupted."""
+        learning = self.scenario.learning
+        if learning is None or status == "interrupted":
+            return ()
+        models = self.simulation.trained()
+        if self.directory and learning.save_model:
+            write_models(models, self.directory.model)
+        return models
 
     def _open(self) -> None:
         self.trace = Trace(self.directory.traces if self.directory else None, self.scenario.trace.tables)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import simpy
 
 from learning.executor import Executor
 from learning.ports import Process
+from learning.trained import TrainedModel
 from netsim.journal import Journal
 from netsim.network import Network
 from netsim.trace import Trace
@@ -23,6 +25,8 @@ class Simulation:
     """Computes torch operations; None without learning."""
     process: Process[None] | None
     """The scheme and the traffic, whose end is the end of the run; None if the scenario has neither."""
+    trained: Callable[[], Sequence[TrainedModel]] = list
+    """Returns the models that the scheme has reported last, with their weights."""
 
     @property
     def journal(self) -> Journal:

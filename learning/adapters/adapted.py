@@ -102,6 +102,10 @@ class Adapted:
         other = adapt(self.segment, ranks, self.alpha, tuned=self.tuned, law=self.law, scaling=self.scaling)
         return replace(other, opened=self.opened)
 
+    def module(self) -> nn.Module:
+        """The modules of the segment with its adapters, on the meta device."""
+        return deepcopy(_function(self).module)
+
     @property
     def blocks(self) -> int:
         """Number of blocks."""

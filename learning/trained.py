@@ -1,0 +1,118 @@
+"""Models as a run leaves them: modules of torch, and files of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from learning.adapters import Bound, Model
+from learning.data.modalities import Modalities
+from learning.models import Multimodal, Segment
+from learning.models.segment import modules
+
+Parameters = dict[str, Tensor]
+
+GLOBAL = "model"
+"""Name of the file of a model that all users share; those of several models are `user0`, `user1` and so on."""
+ENDING = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model with the weights that training left."""
+
+    whole: Model
+    """The model; with adapters its frozen weights are tensors."""
+    trained: Parameters
+    """The parameters that were trained, by name."""
+
+    @property
+    def weights(self) -> Parameters:
+        """All parameters by name: those that were trained, and frozen ones."""
+        parts = self.whole.parts if isinstance(self.whole, Multimodal) else (self.whole,)
+        frozen = [part.frozen for part in parts if isinstance(part, Bound)]
+        return {name: value for each in (*frozen, self.trained) for name, value in each.items()}
+
+    def module(self) -> nn.Module:
+        """The model as a module of torch, which holds a copy of the weights.
+
+        It maps samples (batch, ...) to logits (batch, classes), adapters included; samples of several modalities are
+        `learning.data.Modalities`.
+        """
+        weights = self.weights
+        if isinstance(self.whole, Multimodal):
+            return TowersAndFusion([_module(part, weights) for part in self.whole.parts])
+        return _module(self.whole, weights)
+
+
+class TowersAndFusion(nn.Module):
+    """A tower for each modality, and a fusion network on their features."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        """`parts` are the towers and the fusion network, sequences whose only child has the name of the part."""
+        super().__init__()
+        *towers, (self.last, self.fusion) = [child for part in parts for child in part.named_children()]
+        self.towers = nn.ModuleDict(towers)
+
+    def forward(self, x: Modalities) -> Tensor:
+        """Map modalities (batch, ...) to logits (batch, classes)."""
+        features = {name: tower(x.values[name]) for name, tower in self.towers.items() if name in x.values}
+        logits: Tensor = self.fusion(Modalities(features, {name: x.present[name] for name in self.towers}))
+        return logits
+
+
+def _module(part: Segment | Bound, weights: Parameters) -> nn.Module:
+    module = deepcopy(modules(part)) if isinstance(part, Segment) else part.adapted.module()
+    own = {name: weights[name].clone() for name in dict(module.named_parameters())}
+    module.load_state_dict(own, assign=True)
+    return module.eval()
+
+
+def write_models(models: Sequence[TrainedModel], folder: Path, names: Sequence[str] = ()) -> None:
+    """Write each model to a file of the folder, which is made if there are some: all parameters, by name.
+
+    Args:
+        models: one global model, or one for each user in order.
+        folder: the folder.
+        names: names of the classes, which become metadata of the files.
+    """
+    if models:
+        folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": "pt", **({"classes": "\n".join(names)} if names else {})}
+    for number, model in enumerate(models):
+        name = GLOBAL if len(models) == 1 else f"user{number}"
+        tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in model.weights.items()}
+        save_file(tensors, folder / f"{name}{ENDING}", metadata)
+
+
+def read_weights(path: Path) -> Parameters:
+    """Parameters in a file, by name. Raises ValueError if it is damaged."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no file of weights in safetensors that can be read ({error})") from error
+
+
+def check_fits(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
+    """Raise ValueError unless all parameters of a file are ones of the model, with their shapes.
+
+    Args:
+        given: parameters in the file.
+        expected: parameters of the model, adapters included, as meta tensors.
+        path: the file, for the message.
+    """
+    if not given.keys() & expected.keys():
+        raise ValueError(f"{path} has no parameter of the model, whose first is {next(iter(expected))}")
+    for name, value in given.items():
+        if name not in expected:
+            raise ValueError(f"{path} has a parameter {name}, which the model has not")
+        if value.shape != expected[name].shape:
+            shapes = [tuple(each.shape) for each in (value, expected[name])]
+            raise ValueError(f"{name} in {path} has the shape {shapes[0]}, but in the model {shapes[1]}")
