@@ -19,6 +19,7 @@ from learning.optimisers import Optimiser, Sgd
 from learning.participation import AllUsers, Participation
 from learning.policies import IN_ROUNDS, Policy, WaitForAll
 from learning.pretraining import Pretraining
+from learning.schedules import Schedule
 from learning.scheme import Scheme
 from learning.stop import Stop
 
@@ -77,6 +78,11 @@ class LearningDescription:
     """Optimiser of the devices."""
     server_optimiser: Optimiser | None = None
     """Optimiser of the server part of a split model (default: as on the devices)."""
+    schedule: Schedule | None = None
+    """Factors of the learning rates of both optimisers over the rounds (default: 1 in all of them)."""
+    optimiser_state: Literal["kept", "reset"] = "kept"
+    """Whether the optimiser of a device keeps its state, such as momentum, from one local round to the next, or begins
+    anew in each round (`reset`)."""
     precision: Literal["float32", "float64"] = "float32"
     """Number format of weights, data and plain messages."""
     participants: Participation = field(default_factory=AllUsers)
@@ -126,6 +132,15 @@ class LearningDescription:
             raise ValueError("part_pretraining is for models with towers; use pretraining")
         if self.policy.asynchronous and not self.scheme.asynchronous:
             raise ValueError(f"the scheme is synchronous, the policy is not; {', '.join(IN_ROUNDS)} are allowed")
+        if self.scheme.repeats_steps and (self.schedule is not None or self.optimiser_state == "reset"):
+            raise ValueError(
+                "devices of the scheme repeat steps of earlier rounds, so that schedule must be null and "
+                "optimiser_state kept"
+            )
+        if self.optimiser_state == "reset" and self.policy.asynchronous:
+            raise ValueError(
+                f"optimiser states are reset when a round begins; with reset, {', '.join(IN_ROUNDS)} are allowed"
+            )
         if self.servers == "nearest" and self.policy.asynchronous:
             raise ValueError(
                 f"edge servers average in rounds; with servers nearest, {', '.join(IN_ROUNDS)} are allowed"

@@ -20,6 +20,7 @@ from learning.participation import PARTICIPATIONS, Participation
 from learning.policies import POLICIES, STALENESS_WEIGHTS, Policy, StalenessWeight
 from learning.reducers import TOKEN_REDUCERS, TokenReducer
 from learning.routing import ROUTINGS, Routing
+from learning.schedules import SCHEDULES, Schedule
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
 
@@ -29,6 +30,7 @@ FAMILIES: dict[type, dict[str, type]] = {
     Partition: PARTITIONS,
     Architecture: MODELS,
     Optimiser: OPTIMISERS,
+    Schedule: SCHEDULES,
     Codec: CODECS,
     TokenReducer: TOKEN_REDUCERS,
     Participation: PARTICIPATIONS,

@@ -31,6 +31,9 @@ class Scheme(Protocol):
     """Whether its model answers requests of users (streams with `answered_by: model`): its `run` begins with
     `world.answer_by(service)`, and the traffic runs the service for each request, beside `run`."""
 
+    repeats_steps: ClassVar[bool] = False
+    """Whether devices repeat optimiser steps of rounds that they have missed, so that all rounds need one optimiser."""
+
     lazy_users: ClassVar[bool] = False
     """Whether it knows no users but those that take part in a round, so that the others need not exist."""
 

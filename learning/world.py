@@ -30,6 +30,7 @@ from learning.placement import SERVER, USER, default_placement, named_parts, pla
 from learning.policies import Policy, check
 from learning.ports import Process, Streams
 from learning.pretraining import Pretrainer
+from learning.schedules import Schedule, in_round
 from learning.steps import Weights
 from learning.stop import Stop
 from learning.trained import TrainedModel
@@ -67,9 +68,9 @@ class World:
     cuts: tuple[int, ...]
     """Blocks before each place where the model is cut, ascending."""
     optimiser: Optimiser
-    """The optimiser on devices."""
+    """The optimiser on devices, in the present round."""
     server_optimiser: Optimiser
-    """The optimiser of the server's part of a split model."""
+    """The optimiser of the server's part of a split model, in the present round."""
     participation: Participation
     """Which users are selected to take part in a round."""
     policy: Policy
@@ -80,6 +81,10 @@ class World:
     """Rounds from one evaluation to the next."""
     precision: torch.dtype
     """Number format of weights and data."""
+    schedule: Schedule | None = None
+    """Factors of the learning rates over the rounds (default: 1)."""
+    restarted: bool = False
+    """Whether the optimisers on devices begin anew in each round."""
     evaluation: Path = "deployed"
     """Whether test samples cross the link at the cut as the scheme deploys it, or go through the whole model."""
     evaluate_users: bool = False
@@ -114,6 +119,8 @@ class World:
     _under: Mapping[str, Deployed] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
+        self._optimisers = self.optimiser, self.server_optimiser
+        self._set_optimisers(0)
         self.eligible = self.users
         """The users that are not excluded from the run."""
         check(self.policy, self.cohort_size, len(self.eligible))
@@ -271,6 +278,7 @@ class World:
         number = 0
         while not self._finished(number):
             self.journal.begin_round(number)
+            self._set_optimisers(number)
             self.report_participation(0, 0)
             self.closes_s = inf
             self._measures = ()
@@ -282,6 +290,11 @@ class World:
             self.executor.settle()
         for act in self.at_end:
             act()
+
+    def _set_optimisers(self, number: int) -> None:
+        device, server = self._optimisers
+        self.optimiser = in_round(device, number, self.schedule, self.restarted)
+        self.server_optimiser = in_round(server, number, self.schedule, restarted=False)
 
     def report_participation(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
         """Report how many of the users selected took part in this round, and the mean staleness of their updates."""

@@ -312,6 +312,8 @@ def _world(
         cuts=learning.cuts,
         optimiser=learning.optimiser,
         server_optimiser=learning.server_optimiser or learning.optimiser,
+        schedule=learning.schedule,
+        restarted=learning.optimiser_state == "reset",
         participation=learning.participants,
         policy=learning.policy,
         stop=learning.stop,

@@ -27,7 +27,7 @@ GROUPS = {
     "eviction": ("Eviction",),
     "energy": ("ComputeEnergy",),
     "partitions": ("Partition",),
-    "optimisers": ("Optimiser",),
+    "optimisers": ("Optimiser", "Schedule"),
     "codecs": ("Codec",),
     "reducers": ("TokenReducer",),
     "controllers": ("CutController", "SplitRule"),

@@ -70,6 +70,8 @@ class ZOSFL(Scheme):
 
     one_chain = True
 
+    repeats_steps = True
+
     def run(self, world: World) -> Process[None]:
         common = CommonPart(world, world.initial(world.front), self.directions, self.scalars, self.catch_up)
         back: Weights

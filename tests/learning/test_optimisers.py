@@ -5,7 +5,7 @@ import torch
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
-from learning.optimisers import Adam, Sgd
+from learning.optimisers import Adam, AdamW, Sgd
 
 pytestmark = pytest.mark.bits
 
@@ -18,6 +18,11 @@ PAIRS = [
     (
         Adam(0.02, 0.8, 0.99, 1e-6, 0.03),
         lambda p: torch.optim.Adam(p, 0.02, (0.8, 0.99), 1e-6, weight_decay=0.03, foreach=False),
+    ),
+    (AdamW(), lambda p: torch.optim.AdamW(p, foreach=False)),
+    (
+        AdamW(0.02, 0.8, 0.99, 1e-6, 0.3),
+        lambda p: torch.optim.AdamW(p, 0.02, (0.8, 0.99), 1e-6, weight_decay=0.3, foreach=False),
     ),
 ]
 OPTIMISERS = [pair[0] for pair in PAIRS]
@@ -55,7 +60,7 @@ def test_twenty_steps_equal_torch_optim_bit_for_bit(ours, theirs, dtype):
         assert all(torch.equal(params[name], reference[name]) for name in params), f"step {step}"
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [pair for pair in PAIRS if isinstance(pair[0], Adam)])
+@pytest.mark.parametrize(("ours", "theirs"), [pair for pair in PAIRS if isinstance(pair[0], Adam | AdamW)])
 def test_adam_in_float64_equals_torch_optim_but_for_the_last_bit_of_powers(ours, theirs):
     """An error e of beta^t is one of e / (1 - beta^t) in the bias correction, hence in the length of a step."""
     last, allowance = numbers(0, torch.float64), 0.0
@@ -111,3 +116,28 @@ def test_shapes_can_be_had_without_values(optimiser):
 def test_plain_gradient_descent_has_no_state():
     assert Sgd().init(numbers(0)) == ()
     assert Sgd().step(numbers(0), numbers(1), ())[1] == ()
+
+
+CLIPPED = [
+    (Sgd(0.1, 0.9, clip_norm=3.0), lambda p: torch.optim.SGD(p, 0.1, 0.9, foreach=False)),
+    (Adam(clip_norm=3.0), lambda p: torch.optim.Adam(p, foreach=False)),
+    (AdamW(clip_norm=3.0), lambda p: torch.optim.AdamW(p, foreach=False)),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), CLIPPED)
+@pytest.mark.parametrize("size", [0.01, 10.0])
+def test_gradients_are_clipped_by_their_norm_as_by_torch(ours, theirs, size):
+    """Gradients of a norm of about 10 times `size`: the smaller ones are left as they are."""
+    params = numbers(0)
+    reference = {name: value.clone().requires_grad_() for name, value in params.items()}
+    optimiser, state = theirs(list(reference.values())), ours.init(params)
+    for step in range(1, 6):
+        grads = {name: value * size for name, value in numbers(step).items()}
+        for name, value in reference.items():
+            value.grad = grads[name].clone()
+        torch.nn.utils.clip_grad_norm_(reference.values(), 3.0, foreach=False)
+        optimiser.step()
+        params, state = ours.step(params, grads, state)
+        for name in params:
+            torch.testing.assert_close(params[name], reference[name].detach(), rtol=1e-6, atol=1e-7)

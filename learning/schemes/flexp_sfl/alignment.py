@@ -85,6 +85,6 @@ class Proximal:
 
 register_pytree_node(
     Proximal,
-    lambda optimiser: ([optimiser.reference], (optimiser.inner, optimiser.strength)),
-    lambda leaves, fixed: Proximal(*fixed, *leaves),
+    lambda optimiser: ([optimiser.inner, optimiser.reference], optimiser.strength),
+    lambda parts, strength: Proximal(parts[0], strength, parts[1]),
 )

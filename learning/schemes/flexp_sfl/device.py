@@ -59,6 +59,12 @@ class Device:
         """Its first blocks and, where it has any, its last ones."""
         return [self.first] if self.last is None else [self.first, self.last]
 
+    def begin(self) -> None:
+        """Take the optimiser of the present round."""
+        for part in self.parts:
+            pull, plain = part.optimiser, self.world.optimiser
+            part.optimiser = Proximal(plain, pull.strength, pull.reference) if isinstance(pull, Proximal) else plain
+
     def model(self, blocks: SharedBlocks) -> tuple[Weights, ...]:
         """Weights of the user's personal model, in parts."""
         middle = [blocks.weights(self.user)] if blocks.own[self.user] else []

@@ -106,6 +106,7 @@ class FlexPSFL(LocalTraining, Scheme):
         """A local round of a user; returns the gradients that wait for a joint step, and private blocks it uploads."""
         user, interval = device.user, number // self.average_every if self.average_every else 0
         blocks.begin(user)
+        device.begin()
         if device.interval != interval:
             wanted = device.chosen(averages.weights, self.average_blocks if device.interval >= 0 else None)
             device.receive((yield from world.server.send(user, wanted, "model")))

@@ -71,6 +71,8 @@ class HOSFL(Scheme):
 
     one_chain = True
 
+    repeats_steps = True
+
     def run(self, world: World) -> Process[None]:
         common = CommonPart(world, world.initial(world.front), self.directions, self.scalars, self.catch_up)
         back = world.initial(world.back)

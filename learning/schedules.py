@@ -1,0 +1,153 @@
+"""Learning rates over rounds, and optimisers that begin anew in each local round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Annotated, Any, Protocol
+
+import torch
+from annotated_types import Ge, Gt, Interval, Le
+from torch import Tensor
+from torch.utils._pytree import register_pytree_node, tree_map
+
+from learning.optimisers import Optimiser, Params
+
+
+class Schedule(Protocol):
+    """A learning rate over rounds."""
+
+    def factor(self, number: int) -> float:
+        """Factor of the learning rate in round `number`, from 0; under an asynchronous policy, before that update."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """The learning rate decays by the same factor from one round to the next (torch's ExponentialLR)."""
+
+    decay: Annotated[float, Gt(0), Le(1)] = 0.99
+    """Factor from one round to the next."""
+
+    def factor(self, number: int) -> float:
+        return float(self.decay**number)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The learning rate decays by a factor every so many rounds (torch's StepLR)."""
+
+    every: Annotated[int, Ge(1)]
+    """Rounds between two decays."""
+    decay: Annotated[float, Gt(0), Le(1)] = 0.1
+    """Factor of a decay."""
+
+    def factor(self, number: int) -> float:
+        return float(self.decay ** (number // self.every))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Linear increase, then half a period of a cosine from 1 down to a smallest factor, which remains."""
+
+    # Loshchilov and Hutter, SGDR, arXiv 1608.03983, equation 5, without restarts.
+
+    rounds: Annotated[int, Ge(1)]
+    """Rounds until the smallest factor is reached, those of the increase included."""
+    smallest: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    """The smallest factor."""
+    warmup: Annotated[int, Ge(0)] = 0
+    """Rounds of the increase: factor 1 / warmup in the first round, 1 in the last of them."""
+
+    def __post_init__(self) -> None:
+        if self.warmup >= self.rounds:
+            raise ValueError(f"warmup = {self.warmup} leaves none of the rounds = {self.rounds} for the decay")
+
+    def factor(self, number: int) -> float:
+        if number < self.warmup:
+            return (number + 1) / self.warmup
+        passed = min(1.0, (number - self.warmup) / (self.rounds - self.warmup))
+        return self.smallest + (1 - self.smallest) * (1 + cos(pi * passed)) / 2
+
+
+SCHEDULES: dict[str, type] = {"exponential": Exponential, "step": Step, "cosine": Cosine}
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """An optimiser whose learning rate is multiplied by a factor, a tensor: a step goes this fraction of the way.
+
+    For an executor it is a tree of operands, so that it is the same operation in all rounds.
+    """
+
+    inner: Optimiser
+    """The optimiser, whose steps are in proportion to its learning rate."""
+    factor: Tensor
+    """The factor, a float64 scalar."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size before it is multiplied."""
+        return self.inner.learning_rate
+
+    def init(self, params: Params) -> Any:
+        """State before the first step, as of the inner optimiser."""
+        return self.inner.init(params)
+
+    def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
+        """One update of the parameters; arguments as of the inner optimiser."""
+        moved, state = self.inner.step(params, grads, state)
+        near = {name: value + self.factor.to(value.dtype) * (moved[name] - value) for name, value in params.items()}
+        return near, state
+
+
+@dataclass(frozen=True, eq=False)
+class Restarted:
+    """An optimiser whose state is that before the first step, when the first step of a round is taken.
+
+    For an executor it is a tree of operands, so that it is the same operation in all rounds.
+    """
+
+    inner: Optimiser
+    """The optimiser."""
+    number: Tensor
+    """Number of the round, an int64 scalar."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size."""
+        return self.inner.learning_rate
+
+    def init(self, params: Params) -> Any:
+        """State before the first step: the round of the last step (-1), and the state of the inner optimiser."""
+        state = self.inner.init(params)
+        return (torch.full_like(self.number, -1), state) if state else ()
+
+    def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
+        """One update of the parameters; arguments as of the inner optimiser."""
+        if not state:
+            return self.inner.step(params, grads, state)
+        last, kept = state
+        current = tree_map(lambda old, new: torch.where(last == self.number, old, new), kept, self.inner.init(params))
+        params, current = self.inner.step(params, grads, current)
+        return params, (self.number, current)
+
+
+register_pytree_node(Scaled, lambda each: ([each.inner, each.factor], None), lambda leaves, _: Scaled(*leaves))
+register_pytree_node(Restarted, lambda each: ([each.inner, each.number], None), lambda leaves, _: Restarted(*leaves))
+
+
+def in_round(optimiser: Optimiser, number: int, schedule: Schedule | None, restarted: bool) -> Optimiser:
+    """The optimiser of a round.
+
+    Args:
+        optimiser: the optimiser of the scenario.
+        number: number of the round.
+        schedule: factors of the learning rate (default: 1).
+        restarted: whether its state is that before the first step, when a round begins.
+    """
+    if restarted:
+        optimiser = Restarted(optimiser, torch.tensor(number))
+    if schedule is not None:
+        optimiser = Scaled(optimiser, torch.tensor(schedule.factor(number), dtype=torch.float64))
+    return optimiser
