@@ -17,11 +17,12 @@ def named_parts(model: Model, cuts: Sequence[int]) -> dict[str, Segment | Bound]
     """The parts of a model by name, in the order in which data flow through them.
 
     A chain cut once has the parts `front` and `back`; cut more often, `front`, `middle` (or `middle1`, `middle2`, ...)
-    and `tail`. A model with towers has one part for each, named after its modality, and `fusion`.
+    and `tail`; without a cut, `back` alone. A model with towers has one part for each, named after its modality, and
+    `fusion`.
 
     Args:
         model: The whole model.
-        cuts: Numbers of blocks before each cut, ascending, at least one; a model with towers is cut at 1 alone.
+        cuts: Numbers of blocks before each cut, ascending; a model with towers is cut at 1 alone.
 
     Raises:
         ValueError: cuts do not ascend, do not leave a block between them, or are not between towers and fusion network.
@@ -36,6 +37,8 @@ def named_parts(model: Model, cuts: Sequence[int]) -> dict[str, Segment | Bound]
     parts = [model]
     for at in cuts:
         parts[-1:] = parts[-1].cut(at)
+    if not cuts:
+        return {"back": model}
     middle = [f"middle{number + 1}" for number in range(len(cuts) - 1)] if len(cuts) > 2 else ["middle"]
     names = ["front", "back"] if len(cuts) == 1 else ["front", *middle, "tail"]
     return dict(zip(names, parts, strict=True))

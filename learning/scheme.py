@@ -23,6 +23,8 @@ class Scheme(Protocol):
     """Whether its users can work with several edge servers, which average before the aggregator does."""
     one_chain: ClassVar[bool] = False
     """Whether it works on models of one chain of blocks only, not on towers and a fusion network."""
+    whole_model: ClassVar[bool] = False
+    """Whether it never splits the model, so that it works on a model of a single block, too."""
     placeable: ClassVar[bool] = False
     """Whether it works with any parts that `learning.cut` and `learning.placement` give: `world.parts`, each at its
     `world.host`. Other schemes split the model in two, or do not split it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,8 @@ from learning.adapters import Bound, Model
 from learning.data.modalities import Modalities
 from learning.models import Multimodal, Segment
 from learning.models.segment import modules
+from learning.reducers import TokenReducer
+from learning.reducers.towers import ReducedTower
 
 Parameters = dict[str, Tensor]
 
@@ -32,12 +35,14 @@ class TrainedModel:
     """The model; with adapters its frozen weights are tensors."""
     trained: Parameters
     """The parameters that were trained, by name."""
+    names: tuple[str, ...] = ()
+    """Names of the classes, in order; empty if they are not known."""
 
     @property
     def weights(self) -> Parameters:
         """All parameters by name: those that were trained, and frozen ones."""
         parts = self.whole.parts if isinstance(self.whole, Multimodal) else (self.whole,)
-        frozen = [part.frozen for part in parts if isinstance(part, Bound)]
+        frozen = [each.frozen for each in map(_plain, parts) if isinstance(each, Bound)]
         return {name: value for each in (*frozen, self.trained) for name, value in each.items()}
 
     def module(self) -> nn.Module:
@@ -48,17 +53,17 @@ class TrainedModel:
         """
         weights = self.weights
         if isinstance(self.whole, Multimodal):
-            return TowersAndFusion([_module(part, weights) for part in self.whole.parts])
+            return TowersAndFusion([_named_module(part, weights) for part in self.whole.parts])
         return _module(self.whole, weights)
 
 
 class TowersAndFusion(nn.Module):
     """A tower for each modality, and a fusion network on their features."""
 
-    def __init__(self, parts: Sequence[nn.Module]) -> None:
-        """`parts` are the towers and the fusion network, sequences whose only child has the name of the part."""
+    def __init__(self, parts: Sequence[tuple[str, nn.Module]]) -> None:
+        """`parts` are names and modules of the towers and, last, of the fusion network."""
         super().__init__()
-        *towers, (self.last, self.fusion) = [child for part in parts for child in part.named_children()]
+        *towers, (_, self.fusion) = parts
         self.towers = nn.ModuleDict(towers)
 
     def forward(self, x: Modalities) -> Tensor:
@@ -75,20 +80,44 @@ def _module(part: Segment | Bound, weights: Parameters) -> nn.Module:
     return module.eval()
 
 
-def write_models(models: Sequence[TrainedModel], folder: Path, names: Sequence[str] = ()) -> None:
+class Between(nn.Module):
+    """A token reducer between two parts of a tower."""
+
+    def __init__(self, reducer: TokenReducer) -> None:
+        super().__init__()
+        self.reducer = reducer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The tokens that remain, (batch, tokens, features)."""
+        return self.reducer(tokens, None, None)
+
+
+def _plain(part: Any) -> Any:
+    return part.tower if isinstance(part, ReducedTower) else part
+
+
+def _named_module(part: Any, weights: Parameters) -> tuple[str, nn.Module]:
+    """Name and module of a tower, or of the fusion network."""
+    if not isinstance(part, ReducedTower):
+        ((name, module),) = _module(part, weights).named_children()
+        return name, module
+    encoder, projection = (_named_module(each, weights)[1] for each in part.tower.cut(part.tower.blocks - 1))
+    return part.name, nn.Sequential(encoder, Between(part.reducer), projection)
+
+
+def write_models(models: Sequence[TrainedModel], folder: Path) -> None:
     """Write each model to a file of the folder, which is made if there are some: all parameters, by name.
 
     Args:
         models: one global model, or one for each user in order.
         folder: the folder.
-        names: names of the classes, which become metadata of the files.
     """
     if models:
         folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": "pt", **({"classes": "\n".join(names)} if names else {})}
     for number, model in enumerate(models):
         name = GLOBAL if len(models) == 1 else f"user{number}"
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in model.weights.items()}
+        metadata = {"format": "pt", **({"classes": "\n".join(model.names)} if model.names else {})}
         save_file(tensors, folder / f"{name}{ENDING}", metadata)
 
 

@@ -66,7 +66,7 @@ class World:
     whole: Model
     """The whole model; with an adapter its backbone is frozen, and its adapters (and head) train."""
     cuts: tuple[int, ...]
-    """Blocks before each place where the model is cut, ascending."""
+    """Blocks before each place where the model is cut, ascending; none for a model of a single block."""
     optimiser: Optimiser
     """The optimiser on devices, in the present round."""
     server_optimiser: Optimiser
@@ -93,7 +93,7 @@ class World:
     """Train the model, or parts of it, on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
     """Adapters that train in place of the weights (default: all weights train)."""
-    given: Mapping[str, torch.Tensor] = MappingProxyType({})
+    given: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Initial parameters by name, in place of those that are drawn or pretrained (default: none)."""
     nearest: Callable[[User], Server] | None = None
     """The edge server with which a user works from the beginning of a round (default: the aggregator)."""
@@ -136,7 +136,7 @@ class World:
         self.parts: dict[str, Segment | Bound] = named_parts(self.whole, self.cuts)
         """The parts of the model by name, in the order in which data flow through them (`learning.placement`)."""
         self.placement = placed(self.parts, self.placement, self.sites)
-        front, back = self.whole.cut(self.cut)
+        front, back = self.whole.cut(self.cut) if self.cuts else (self.whole, self.whole)
         self.front: Part = front
         """The device's part of the plain split: what is before the first cut, or all towers."""
         self.back: Segment | Bound = back
@@ -157,8 +157,8 @@ class World:
 
     @property
     def cut(self) -> int:
-        """Blocks on the device in the plain split."""
-        return self.cuts[0]
+        """Blocks on the device in the plain split; 0 for a model of a single block, which cannot be split."""
+        return self.cuts[0] if self.cuts else 0
 
     @property
     def chain(self) -> Segment | Bound:
@@ -170,7 +170,7 @@ class World:
     @property
     def plain_split(self) -> bool:
         """Whether the model is split in two, `front` at the user and `back` at the server."""
-        return len(self.cuts) == 1 and self.placement == default_placement(self.parts)
+        return len(self.cuts) <= 1 and self.placement == default_placement(self.parts)
 
     def host(self, part: str, user: User) -> User | Server:
         """The party that computes a part of the model on behalf of a user."""
@@ -327,7 +327,7 @@ class World:
         models = []
         for whole, parts in map(self.evaluator.parts, self._models):
             weights = self.executor.value(list(parts))
-            models.append(TrainedModel(self.executor.value(whole), steps.merge(*weights)))
+            models.append(TrainedModel(self.executor.value(whole), steps.merge(*weights), self.dataset.names))
         return models
 
     def measures(self, *measures: Weights) -> None:

@@ -219,7 +219,8 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     with field_errors("learning", "init_from"):
         begin = {} if learning.init_from is None else read_weights(given(learning.init_from))
     with field_errors("learning", "cut"):
-        parts = named_parts(model, learning.cuts)
+        cuts = _cuts(learning, model)
+        parts = named_parts(model, cuts)
     with field_errors("learning", "placement"):
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
@@ -239,6 +240,12 @@ def _shares(
 
 def _model(learning: LearningDescription, dataset: Dataset) -> Segment | Multimodal:
     return multimodal(learning.towers, learning.model, dataset) if learning.towers else whole(learning.model, dataset)
+
+
+def _cuts(learning: LearningDescription, model: Segment | Multimodal) -> tuple[int, ...]:
+    """Where the model is cut; nowhere if it is a single block, and the scheme never splits it."""
+    single = isinstance(model, Segment) and model.blocks == 1
+    return () if single and learning.scheme.whole_model else learning.cuts
 
 
 def _check_participation(learning: LearningDescription, eligible: int, users: int) -> None:
@@ -309,7 +316,7 @@ def _world(
         dataset=material.dataset,
         public=material.public,
         whole=material.model,
-        cuts=learning.cuts,
+        cuts=_cuts(learning, material.model),
         optimiser=learning.optimiser,
         server_optimiser=learning.server_optimiser or learning.optimiser,
         schedule=learning.schedule,

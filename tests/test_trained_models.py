@@ -16,7 +16,7 @@ from scenarios import ScenarioError, load, simulate
 from scenarios.cli import main
 from scenarios.run import Result
 
-STILL = {"name": "sgd", "learning_rate": 1e-300}
+STILL = {"name": "sgd", "learning_rate": 1e-40}
 """An optimiser that moves no weight."""
 
 
@@ -37,6 +37,7 @@ def scores(module: torch.nn.Module, data: Dataset) -> tuple[float, float]:
 @pytest.mark.parametrize("name", TRAINED)
 def test_models_have_the_scores_of_the_tables(name: str) -> None:
     setting: dict[str, Any] = {"learning__precision": "float64", "learning__evaluation": "uncompressed"}
+    setting |= {"learning__stop": {"rounds": 2}}
     result = run(learning__scheme=name, **setting)
     rows = frame(result, "evaluations").query("split == 'test' and user.isna()").groupby("metric").value.last()
     data = dataset(result)
@@ -118,14 +119,14 @@ def test_a_run_begins_with_the_weights_of_a_file(scheme: str, tmp_path: Path) ->
 
 
 def test_adapters_begin_with_a_trained_backbone_or_with_trained_adapters(tmp_path: Path) -> None:
-    model = TOKENS["learning.model"]
-    plain = simulate(load(TINY, {"learning.model": model, "learning.scheme": "local"}), out=tmp_path / "plain")
+    once = {"learning.model": {**TOKENS["learning.model"], "depth": 1}, "learning.stop.rounds": 1}
+    plain = simulate(load(TINY, {**once, "learning.scheme": "local"}), out=tmp_path / "plain")
     path = tmp_path / "plain" / "model" / "user2.safetensors"
-    tuned = {"learning__model": model, "learning__adapter": {"rank": 2}, "learning__scheme": "local"}
+    tuned = {"learning__model": once["learning.model"], "learning__adapter": {"rank": 2}, "learning__scheme": "local"}
     begun = begun_from(path, **tuned).model(0)
     x = dataset(plain).test.x
     torch.testing.assert_close(begun(x), plain.model(2)(x))  # adapters begin as zero changes
-    setting = {name.replace("__", "."): value for name, value in tuned.items()}
+    setting = {**once, **{name.replace("__", "."): value for name, value in tuned.items()}}
     trained = simulate(load(TINY, {**setting, "learning.init_from": str(path)}), out=tmp_path / "tuned")
     assert not torch.allclose(trained.model(1)(x), plain.model(2)(x), atol=1e-3)
     again = begun_from(tmp_path / "tuned" / "model" / "user1.safetensors", **tuned, seed=5).model(3)

@@ -5,6 +5,8 @@ from learning.models.experts import Experts
 from learning.models.gpt import Gpt
 from learning.models.lenet import LeNet
 from learning.models.mlp import Mlp
+from learning.models.own import own_model
+from learning.models.recurrent import Gru, Lstm, Recurrent
 from learning.models.segment import Segment, whole
 from learning.models.tokens import Decoder, SummaryClassifier, TokenEncoder, WordTable
 from learning.models.towers import Multimodal, Tower, Towers, multimodal
@@ -21,6 +23,7 @@ MODELS: dict[str, type] = {
     "gpt": Gpt,
     "transformer": Transformer,
     "token_encoder": TokenEncoder,
+    "recurrent": Recurrent,
     "word_table": WordTable,
     "decoder": Decoder,
 }
@@ -31,9 +34,12 @@ __all__ = [
     "Decoder",
     "Experts",
     "Gpt",
+    "Gru",
     "LeNet",
+    "Lstm",
     "Mlp",
     "Multimodal",
+    "Recurrent",
     "Segment",
     "SummaryClassifier",
     "TokenEncoder",
@@ -45,5 +51,6 @@ __all__ = [
     "Vit",
     "WordTable",
     "multimodal",
+    "own_model",
     "whole",
 ]

@@ -1,6 +1,7 @@
 """A run of consecutive blocks of a model, as a pure function of its parameters and its input."""
 
 from collections import OrderedDict
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from learning.models.architecture import Architecture, Pretrained
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.initial import draw_parameter
+from learning.models.purity import check_pure
 from learning.models.selective_backward import SelectiveBackward
 from learning.models.stateless import Stateless
 from learning.ports import Streams
@@ -175,6 +177,7 @@ def whole(architecture: Architecture, dataset: Dataset) -> Segment:
             f"samples of {dataset.name} have modalities {', '.join(dataset.modalities)}; give each a tower"
         )
     model = chain(architecture, dataset.input_shape, dataset.classes)
+    check_pure(modules(model))
     check_reads(model, dataset.train.arrays["x"], dataset.name)
     check_logits(model, dataset)
     return model
@@ -191,18 +194,32 @@ def check_reads(model: Segment, x: Tensor, name: str) -> None:
 
 def check_logits(model: Whole, dataset: Dataset) -> None:
     """Raises ValueError unless a model has one row of logits for each label of a data set."""
-    one = tree_map(lambda array: array[:1].to("meta"), dataset.train.x)
-    dtypes = [array.dtype for array in tree_leaves(one) if array.is_floating_point()]
+    two = tree_map(lambda array: torch.empty((2, *array.shape[1:]), dtype=array.dtype, device="meta"), dataset.train.x)
+    dtypes = [array.dtype for array in tree_leaves(two) if array.is_floating_point()]
     params = {name: value.to(dtypes[0] if dtypes else None) for name, value in model.parameters().items()}
-    logits, labels = shape_run(model, (params, one)).results, (*dataset.train.y[:1].shape, dataset.classes)
-    if tuple(logits.shape) != labels:
-        raise ValueError(f"the model gives logits of shape {tuple(logits.shape)}, but the labels need {labels}")
+    labels = (*dataset.train.y.shape[1:], dataset.classes)
+    try:
+        logits = shape_run(model, (params, two)).results
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:  # of a module of any kind
+        shapes = ", ".join(str(tuple(leaf.shape[1:])) for leaf in tree_leaves(two))
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"the model cannot read samples of shape {shapes} ({reason})") from error
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"the model gives a {type(logits).__name__}; one tensor of logits is needed")
+    if tuple(logits.shape) != (2, *labels):
+        given = tuple(logits.shape[1:])
+        raise ValueError(f"the model gives logits of shape {given} for a sample, but its label needs {labels}")
 
 
 @cache
 def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, ...]:
     with torch.device("meta"):
-        return tuple(architecture.blocks(input_shape, classes))
+        return tuple(_without_values(block) for block in architecture.blocks(input_shape, classes))
+
+
+def _without_values(block: nn.Module) -> nn.Module:
+    """The block, or a copy on the meta device of one that was made elsewhere: its weights come as operands."""
+    return block if all(tensor.is_meta for tensor in block.parameters()) else deepcopy(block).to("meta")
 
 
 def modules(segment: Segment) -> nn.Sequential:

@@ -27,6 +27,8 @@ from learning.world import World
 class Centralised(Scheme):
     """All data at the server; one step a round on as many pooled samples as the mini-batches of its users have."""
 
+    whole_model = True
+
     def run(self, world: World) -> Process[None]:
         model: Weights
         state: State

@@ -27,6 +27,7 @@ class FedAvg(LocalTraining, Scheme):
     asynchronous = True
     hierarchical = True
     lazy_users = True
+    whole_model = True
 
     def run(self, world: World) -> Process[None]:
         return federated(world, self, self.weighting, partial(descend, world, world.whole))

@@ -32,6 +32,7 @@ class FedProx(LocalTraining, Scheme):
     asynchronous = True
     hierarchical = True
     lazy_users = True
+    whole_model = True
 
     def run(self, world: World) -> Process[None]:
         def train(user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]) -> Trained:

@@ -22,6 +22,8 @@ from learning.world import World
 class Local(LocalTraining, Scheme):
     """Training without collaboration, each user on its own data alone: a lower bound for collaborative schemes."""
 
+    whole_model = True
+
     def run(self, world: World) -> Process[None]:
         start = world.initial(world.whole)
         own: dict[User, tuple[Weights, State]] = dict.fromkeys(world.users, (start, world.optimiser.init(start)))

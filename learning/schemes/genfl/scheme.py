@@ -78,6 +78,7 @@ class GenFL(LocalTraining, Scheme):
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
 
     one_chain = True
+    whole_model = True
 
     def run(self, world: World) -> Process[None]:
         model: Weights
