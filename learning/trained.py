@@ -64,7 +64,7 @@ class TowersAndFusion(nn.Module):
         """`parts` are names and modules of the towers and, last, of the fusion network."""
         super().__init__()
         *towers, (_, self.fusion) = parts
-        self.towers = nn.ModuleDict(towers)
+        self.towers = nn.ModuleDict(dict(towers))
 
     def forward(self, x: Modalities) -> Tensor:
         """Map modalities (batch, ...) to logits (batch, classes)."""

@@ -136,7 +136,8 @@ class World:
         self.parts: dict[str, Segment | Bound] = named_parts(self.whole, self.cuts)
         """The parts of the model by name, in the order in which data flow through them (`learning.placement`)."""
         self.placement = placed(self.parts, self.placement, self.sites)
-        front, back = self.whole.cut(self.cut) if self.cuts else (self.whole, self.whole)
+        whole: Any = self.whole
+        front, back = whole.cut(self.cut) if self.cuts else (whole, whole)
         self.front: Part = front
         """The device's part of the plain split: what is before the first cut, or all towers."""
         self.back: Segment | Bound = back

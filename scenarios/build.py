@@ -268,6 +268,11 @@ def _pretrainer(
     return Pretrainer(described, dataset, whole(alone(architecture), dataset), Streams(described.seed), model, part)
 
 
+def _nearest(network: Network, sites: Mapping[str, Server], user: User) -> Server:
+    """The edge server with which a user works from now on."""
+    return sites[network.server_of(network.users[user.number]).name]
+
+
 def _world(
     env: simpy.Environment,
     streams: Streams,
@@ -301,9 +306,6 @@ def _world(
 
     users = Lazy(len(network.users), make) if lazy else [make(number) for number in range(len(network.users))]
 
-    def nearest(user: User) -> Server:
-        return sites[network.server_of(network.users[user.number]).name]
-
     world = World(
         env=env,
         instant=partial(After, env, priority=GIVE_UP),
@@ -331,7 +333,7 @@ def _world(
         pretrainers=material.pretrainers,
         adapter=learning.adapter,
         given=material.given,
-        nearest=nearest if learning.servers == "nearest" else None,
+        nearest=partial(_nearest, network, sites) if learning.servers == "nearest" else None,
         sites=sites,
         placement=learning.placement,
     )

@@ -114,3 +114,47 @@ def test_in_the_rateless_example_a_deadline_ends_all_transmissions(
     assert (rounds.dropped > 0).all()
     assert rounds.latency_s.tolist() == pytest.approx([deadline_s] * 3)
     assert (transfers.end_s <= rounds.end_s[transfers["round"]].to_numpy()).all()
+
+
+def test_the_example_with_own_data_predicts_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/own_data.py`, as it is."""
+    monkeypatch.chdir(tmp_path)
+    result: Result = runpy.run_path(str(EXAMPLES / "own_data.py"), run_name="__main__")["result"]
+    assert result.accuracy is not None
+    assert result.accuracy > 0.7  # a third is chance
+    samples = result.table("users")["samples"].to_pylist()
+    assert sum(samples) == 640  # of eight machines with 100 recordings each, of which a fifth is for testing
+    assert min(samples) > 60
+    accuracy, predicted, true = capsys.readouterr().out.splitlines()
+    assert accuracy.startswith(f"accuracy {result.accuracy:.3f} after ")
+    assert set(predicted.split()[1:] + true.split()[1:]) <= {"bearing", "belt", "none"}
+    assert (tmp_path / "runs" / "own_data" / "run" / "model" / "model.safetensors").exists()
+
+
+def test_the_example_with_a_model_of_its_own_continues_from_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python examples/own_model.py`, but for the number of rounds and of samples."""
+    read, fewer = scenarios.load, {"learning.stop.rounds": 4, "learning.data.train_samples": 300}
+    monkeypatch.setattr(scenarios, "load", lambda path, changes=None: read(path, {**(changes or {}), **fewer}))
+    monkeypatch.chdir(tmp_path)
+    ended = runpy.run_path(str(EXAMPLES / "own_model.py"), run_name="__main__")
+    split, whole = (frame(ended[name], "evaluations").query("metric == 'loss'") for name in ("split", "whole"))
+    assert whole.value.iloc[0] < split.value.iloc[-1] < split.value.iloc[0]
+
+
+def test_the_example_scheme_without_momentum_is_federated_averaging() -> None:
+    """Loss by loss, but for the order of a sum; with momentum it is another one."""
+    runpy.run_path(str(EXAMPLES / "own_scheme.py"))
+    setting: dict[str, Any] = {"learning.stop.rounds": 3, "learning.precision": "float64"}
+    schemes = [{"name": "server_momentum", "momentum": m, "local_epochs": 1} for m in (0.0, 0.7)]
+    losses = []
+    for scheme in (*schemes, {"name": "fedavg", "local_epochs": 1}):
+        result = scenarios.simulate(
+            scenarios.load(EXAMPLES / "own_scheme.yaml", {**setting, "learning.scheme": scheme})
+        )
+        losses.append(frame(result, "evaluations").query("metric == 'loss'").value.to_numpy())
+    assert losses[0] == pytest.approx(losses[2], rel=1e-9)
+    assert losses[1][-1] != pytest.approx(losses[2][-1], rel=1e-3)

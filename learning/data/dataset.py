@@ -125,7 +125,7 @@ class Dataset:
             Split(_inputs(part.x, dtype), torch.from_numpy(np.ascontiguousarray(part.y))) for part in (train, held)
         ]
         of = [None if part.source is None else torch.from_numpy(part.source) for part in (train, held)]
-        return assemble(name, splits[0], splits[1], count, *of, names)
+        return assemble(name, splits[0], splits[1], count, of[0], of[1], names=names)
 
     @classmethod
     def from_splits(
@@ -215,6 +215,7 @@ def assemble(
     classes: int,
     groups: Tensor | None = None,
     test_groups: Tensor | None = None,
+    *,
     names: tuple[str, ...] = (),
 ) -> Dataset:
     """Make a data set from two splits, and compute its fingerprint; sources and names as in `Dataset`.

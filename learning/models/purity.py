@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from learning.models.initial import has_rule
 
@@ -36,6 +37,8 @@ def check_pure(model: nn.Module) -> None:
 
 def _impure(module: nn.Module) -> str:
     """Why a module is no pure function, and what to do; empty if it is one."""
+    if isinstance(module, LazyModuleMixin):
+        return "whose sizes are not known before it is called; write the layer with its sizes"
     if isinstance(module, nn.RNNBase):
         return "which keeps references to its weights; use learning.models.Lstm or Gru, one for each layer"
     if isinstance(module, _NormBase) and module.track_running_stats:

@@ -158,6 +158,7 @@ class Odd(nn.Module):
         ([nn.Dropout(0.1)], r"a Dropout \(1\), which draws random numbers; leave it out, or set its probability to 0"),
         ([nn.Unflatten(1, (1, 64)), nn.BatchNorm1d(1)], r"a BatchNorm1d \(2\), which keeps running statistics; write"),
         ([nn.RReLU()], r"a RReLU \(1\), which draws random numbers"),
+        ([nn.LazyLinear(10)], r"a LazyLinear \(1\), whose sizes are not known before it is called"),
         ([nn.LSTM(64, 64)], r"a LSTM \(1\), which keeps references to its weights; use learning\.models\.Lstm or Gru"),
         ([nn.MultiheadAttention(64, 2, 0.1)], r"a MultiheadAttention \(1\), which draws random numbers"),
         ([Counted()], r"a buffer 1\.seen, which is no parameter; compute it in forward, or make it one"),

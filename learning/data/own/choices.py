@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from annotated_types import Ge, Interval, MinLen
@@ -18,6 +18,13 @@ class Content(NamedTuple):
     x: ArrayLike
     y: ArrayLike
     group: ArrayLike | None = None
+
+
+def from_content(train: Content, test: Content | None, choices: dict[str, Any]) -> Dataset:
+    """A data set of what is read: `Dataset.from_arrays` with its further arguments `choices`."""
+    held = None if test is None else (test.x, test.y)
+    sources = None if test is None else test.group
+    return Dataset.from_arrays(train.x, train.y, test=held, groups=train.group, test_groups=sources, **choices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +67,14 @@ class Choices:
             names: names of the classes if the data have some.
             tokens: whether samples are rows of token numbers.
         """
-        return Dataset.from_arrays(
-            train.x,
-            train.y,
-            test=None if test is None else (test.x, test.y),
-            groups=train.group,
-            test_groups=None if test is None else test.group,
-            name=name,
-            classes=self.classes or names or None,
-            test_fraction=self.test_fraction,
-            train_samples=self.train_samples,
-            test_samples=self.test_samples,
-            tokens=tokens,
-            standardise=self.standardise,
-            dtype=dtype,
-        )
+        choices: dict[str, Any] = {
+            "name": name,
+            "classes": self.classes or names or None,
+            "test_fraction": self.test_fraction,
+            "train_samples": self.train_samples,
+            "test_samples": self.test_samples,
+            "tokens": tokens,
+            "standardise": self.standardise,
+            "dtype": dtype,
+        }
+        return from_content(train, test, choices)

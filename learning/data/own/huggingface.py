@@ -11,7 +11,7 @@ import torch
 
 from learning.data.dataset import Dataset
 from learning.data.files import given, reading
-from learning.data.own.choices import Choices, Content
+from learning.data.own.choices import Choices, Content, from_content
 from learning.data.own.torchvision import stacked
 
 TEST = ("test", "validation")
@@ -83,8 +83,7 @@ def from_huggingface(
     choices.setdefault("classes", _names(dataset, y) or None)
     train = _content(dataset, x, y, group)
     held = None if test is None else _content(test, x, y, group)
-    more = {} if held is None else {"test": (held.x, held.y), "test_groups": held.group}
-    return Dataset.from_arrays(train.x, train.y, groups=train.group, **more, **choices)
+    return from_content(train, held, choices)
 
 
 def _content(dataset: Any, x: str, y: str, group: str | None) -> Content:

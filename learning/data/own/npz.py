@@ -101,7 +101,8 @@ def save(dataset: Dataset, path: str | Path) -> Npz:
     tensors = {"x": x, "y": dataset.train.y, "x_test": x_test, "y_test": dataset.test.y}
     sources = {"group": dataset.groups, "group_test": dataset.test_groups}
     tensors |= {key: source for key, source in sources.items() if source is not None}
-    np.savez(path, **{key: tensor.numpy() for key, tensor in tensors.items()})
+    arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
+    np.savez(path, **arrays)
     return Npz(
         os.path.abspath(path),
         group="group" if dataset.groups is not None else None,

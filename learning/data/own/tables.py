@@ -17,7 +17,7 @@ from pyarrow import csv, parquet
 from learning.data.conversion import array
 from learning.data.dataset import Dataset
 from learning.data.files import given, reading
-from learning.data.own.choices import Choices, Content
+from learning.data.own.choices import Choices, Content, from_content
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def from_frame(
         for one in (frame, test)
     )
     assert train is not None
-    more = {} if held is None else {"test": (held.x, held.y), "test_groups": held.group}
-    return Dataset.from_arrays(train.x, train.y, groups=train.group, **more, **choices)
+    return from_content(train, held, choices)
 
 
 def _content(table: pa.Table, name: str, y: str, x: Sequence[str] | None, group: str | None) -> Content:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from learning.data.conversion import array
 from learning.data.dataset import Dataset, MissingData
 from learning.data.files import given
-from learning.data.own.choices import Choices, Content
+from learning.data.own.choices import Choices, Content, from_content
 from learning.data.own.image_folder import channels_first
 
 
@@ -38,7 +38,7 @@ class TorchVision(Choices):
             ValueError: torchvision is not installed, or has no such data set.
         """
         kind, path = _class(self.dataset), given(self.path)
-        choices = [{"train": True}, {"train": False}]
+        choices: list[dict[str, Any]] = [{"train": True}, {"train": False}]
         if "train" not in signature(kind).parameters:
             choices = [{"split": "train"}, {"split": "test"}]
         try:
@@ -76,9 +76,7 @@ def from_torch(dataset: Any, test: Any = None, **choices: Any) -> Dataset:
         ValueError: items have different shapes, or are no numbers.
     """
     choices.setdefault("classes", tuple(str(name) for name in getattr(dataset, "classes", ())) or None)
-    train = _content(dataset)
-    more = {} if test is None else {"test": _content(test)[:2]}
-    return Dataset.from_arrays(train.x, train.y, **more, **choices)
+    return from_content(_content(dataset), None if test is None else _content(test), choices)
 
 
 def _content(dataset: Any) -> Content:

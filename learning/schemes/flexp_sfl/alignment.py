@@ -83,8 +83,13 @@ class Proximal:
         return self.inner.step(params, {**grads, **pulled}, state)
 
 
+def _proximal(children: Iterable[Any], strength: float) -> Proximal:
+    inner, reference = children
+    return Proximal(inner, strength, reference)
+
+
 register_pytree_node(
     Proximal,
     lambda optimiser: ([optimiser.inner, optimiser.reference], optimiser.strength),
-    lambda parts, strength: Proximal(parts[0], strength, parts[1]),
+    _proximal,
 )
