@@ -21,7 +21,12 @@ CLOCK = [table for table in TABLES if table != "evaluations"]
 
 scheme = pytest.mark.parametrize("name", TRAINED)
 networked = pytest.mark.parametrize("name", NETWORKED)
-under_policies = pytest.mark.parametrize(("name", "by"), ALLOWED)
+RARER = {"first_k", "over_selection", "buffered"}
+"""Policies that end rounds, or go on without them, by means that others have, too."""
+under_policies = pytest.mark.parametrize(
+    ("name", "by"),
+    [pytest.param(*pair, marks=pytest.mark.slow) if pair[1] in RARER else pair for pair in ALLOWED],
+)
 networked_under_policies = pytest.mark.parametrize(("name", "by"), [pair for pair in ALLOWED if pair[0] in NETWORKED])
 
 

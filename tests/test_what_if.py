@@ -23,6 +23,14 @@ OTHER_NETWORK = {
 }
 PREPARED = {"fedalign_moe": 1, "token_comm": 6}
 """Values of the last round that only a further one would use: a store keeps them, else they are not computed."""
+EXECUTED = [
+    pytest.param(scheme, executor, marks=pytest.mark.slow)
+    if executor == "eager" and scheme not in ("fedavg", "sl", "sfl_v1")
+    else (scheme, executor)
+    for scheme in TRAINED
+    for executor in ("batched", "eager")
+]
+"""Schemes and executors; the store is the same under both, so that with the slower one most schemes are slow tests."""
 ORDER_MATTERS = {"sfl_v2", "flexp_sfl"}  # the server part changes in order of arrival, which another network changes
 
 
@@ -37,8 +45,7 @@ def stored(store: Path, **overrides: Any) -> Result:
         opened.close()
 
 
-@pytest.mark.parametrize("executor", ["batched", "eager"])
-@pytest.mark.parametrize("scheme", TRAINED)
+@pytest.mark.parametrize(("scheme", "executor"), EXECUTED)
 def test_the_store_changes_no_number(scheme: str, executor: str, tmp_path: Path) -> None:
     """Off, on, filled by itself, filled by another scenario."""
     setting = {"learning__scheme": scheme, "learning__executor": executor}
@@ -70,9 +77,9 @@ def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPa
     assert checked
 
 
-@pytest.mark.parametrize("executor", ["batched", "eager"])
 @pytest.mark.parametrize("scheme", sorted(set(TRAINED) - ORDER_MATTERS))
-def test_another_network_runs_no_torch_step(scheme: str, executor: str, tmp_path: Path) -> None:
+def test_another_network_runs_no_torch_step(scheme: str, tmp_path: Path) -> None:
+    executor = "eager" if scheme in ("fedavg", "sl") else "batched"
     setting = {"learning__scheme": scheme, "learning__executor": executor}
     other = {path.replace(".", "__"): value for path, value in OTHER_NETWORK.items()}
     stored(tmp_path, **setting)

@@ -1,6 +1,7 @@
 """Generators against the library's own modules and loops, and their plans, distances and qualities in closed form."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -251,14 +252,21 @@ def test_executors_generate_the_same(diffusers):
 # Quality.
 
 
+@cache
+def trained_judge() -> tuple[Judge, torch.Tensor]:
+    """A classifier that is trained on what no generator sees, and these samples."""
+    data = public()
+    private = np.setdiff1d(np.arange(len(data.dataset.train.y)), data.indices)
+    return Judge.trained(data.dataset, private, FakeStreams(5)), tensors(private, data.dataset)[0]
+
+
 def quality(generator: Generator, samples: int = 400) -> Quality:
     data, executor = public(), EXECUTORS["eager"]()
-    private = np.setdiff1d(np.arange(len(data.dataset.train.y)), data.indices)
-    judge = Judge.trained(data.dataset, private, FakeStreams(5))
+    judge, real = trained_judge()
     labels = np.arange(samples) % 10
     work = generator.train(data, executor, torch.float32).sampling(labels, FakeStreams(6), "quality")
     images = executor.value(executor.submit(*work))
-    return judge.measure(images, torch.from_numpy(labels), tensors(private, data.dataset)[0])
+    return judge.measure(images, torch.from_numpy(labels), real)
 
 
 def test_quality_of_generators():
@@ -267,8 +275,7 @@ def test_quality_of_generators():
     assert abs(shuffled.agreement - 0.1) < 4 * (0.09 / 400) ** 0.5  # four standard deviations of a binomial share
     assert mixture.agreement >= 0.8
     assert quality(Oracle(0.5)).agreement == pytest.approx(0.55, abs=4 * (0.25 / 400) ** 0.5 + 0.03)
-    noise = FakeStreams(7).generator("noise").normal(size=(400, 64))
-    assert mixture.frechet < 0.2 * frechet_distance(noise, noise + 5) or mixture.frechet < 10 * real.frechet
+    assert mixture.frechet < 2 * real.frechet
 
 
 @pytest.mark.slow
