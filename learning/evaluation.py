@@ -37,10 +37,10 @@ OWN = "own"
 class Score(NamedTuple):
     """Result of one model on test samples."""
 
-    accuracy: float
-    """Share of correct predictions."""
+    measure: float
+    """Share of correct predictions; of numbers that are predicted, the mean absolute error."""
     loss: float
-    """Mean cross-entropy."""
+    """Mean loss."""
 
 
 class Samples(NamedTuple):
@@ -68,7 +68,8 @@ Scored = tuple[Score | None, Samples]
 class Evaluator:
     """Computes test accuracy and loss of one global model, or their mean, minimum and maximum over users' models.
 
-    Where every token has a label, it also computes the perplexity, exp(loss).
+    Where every token has a label, it also computes the perplexity, exp(loss). Where numbers are predicted, it computes
+    the mean absolute and the mean squared error (`mae`, `mse`) instead of the accuracy.
 
     Args:
         executor: the executor.
@@ -95,6 +96,8 @@ class Evaluator:
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.deployment, self.path = deployment, path
+        self.regression = dataset.task == "regression"
+        self.tokens = dataset.task == "classification" and dataset.test.y.ndim > 1
         self.training_samples = len(dataset.train.y)
         self.test = Samples.of(dataset, np.arange(len(dataset.test.y)))
         self.own = {user: Samples.of(dataset, numbers) for user, numbers in own.items()}
@@ -202,14 +205,17 @@ class Evaluator:
 
     def _metrics(self, scored: Sequence[Scored]) -> Iterator[tuple[str, float | None]]:
         """Names and values of the metrics of one model, or of several together; values are None without scores."""
-        accuracies, losses = ([getattr(score, name) for score, _ in scored if score] for name in Score._fields)
-        yield "accuracy", mean(accuracies) if accuracies else None
+        measures, losses = ([getattr(score, name) for score, _ in scored if score] for name in Score._fields)
+        name = "mae" if self.regression else "accuracy"
+        yield name, mean(measures) if measures else None
         yield "loss", mean(losses) if losses else None
-        if self.test.labels > self.test.size:
+        if self.regression:
+            yield "mse", mean(losses) if losses else None
+        if self.tokens:
             yield "perplexity", perplexity(mean(losses)) if losses else None
         if len(scored) > 1:
-            yield "accuracy_min", min(accuracies, default=None)
-            yield "accuracy_max", max(accuracies, default=None)
+            yield f"{name}_min", min(measures, default=None)
+            yield f"{name}_max", max(measures, default=None)
 
 
 def _score(chunks: Sequence[Any], labels: int) -> Score:

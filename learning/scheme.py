@@ -23,6 +23,8 @@ class Scheme(Protocol):
     """Whether its users can work with several edge servers, which average before the aggregator does."""
     one_chain: ClassVar[bool] = False
     """Whether it works on models of one chain of blocks only, not on towers and a fusion network."""
+    needs_classes: ClassVar[bool] = False
+    """Whether every sample must have one class: not with numbers to be predicted, or several labels of a sample."""
     whole_model: ClassVar[bool] = False
     """Whether it never splits the model, so that it works on a model of a single block, too."""
     placeable: ClassVar[bool] = False

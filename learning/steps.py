@@ -231,8 +231,23 @@ def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> Tensor:
 
 
 def mean_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (..., classes) with labels (...): one for each sample, or for each token of it."""
-    return F.cross_entropy(logits.flatten(0, -2), y.flatten())
+    """Mean loss of outputs, by the kind of the labels.
+
+    Args:
+        logits: outputs of the model: (..., classes), or (samples, outputs).
+        y: numbers of classes (...), one for each sample or for each token of it: cross-entropy; numbers to be predicted
+            (samples, outputs): squared error; bool (samples, outputs), several labels of a sample: cross-entropy of
+            each.
+    """
+    return _loss_of(logits, y, "mean")
+
+
+def _loss_of(logits: Tensor, y: Tensor, reduction: str) -> Tensor:
+    if y.dtype == torch.bool:
+        return F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction=reduction)
+    if y.is_floating_point():
+        return F.mse_loss(logits, y, reduction=reduction)
+    return F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction=reduction)
 
 
 def loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
@@ -242,17 +257,23 @@ def loss_gradient(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def evaluate(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of correct predictions, and the sum of the losses, on one chunk of a test set; as `score`."""
+    """Number of correct predictions, or sum of absolute errors, and the sum of the losses, on one chunk; as `score`."""
     return score(segment(parameters, x), y)
 
 
 def score(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of correct predictions, and the sum of their losses, by logits (..., classes) and labels (...).
+    """Number of correct predictions, and the sum of the losses, of outputs and labels as in `mean_loss`.
 
-    Logits that are not all finite predict nothing: without this rule a model of NaNs would predict class 0.
+    Logits that are not all finite predict nothing: without this rule a model of NaNs would predict class 0. Of several
+    labels of a sample each is a prediction. Of numbers to be predicted the first result is the sum of absolute errors.
     """
-    correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
-    return correct.sum(), F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum")
+    if y.is_floating_point():
+        return (logits - y).abs().sum(), _loss_of(logits, y, "sum")
+    if y.dtype == torch.bool:
+        correct = ((logits > 0) == y) & logits.isfinite()
+    else:
+        correct = (logits.argmax(-1) == y) & logits.isfinite().all(-1)
+    return correct.sum(), _loss_of(logits, y, "sum")
 
 
 def merge(*parts: Parameters) -> Parameters:

@@ -17,6 +17,7 @@ from learning.adapters import Bound, Model
 from learning.data.modalities import Modalities
 from learning.models import Multimodal, Segment
 from learning.models.segment import modules
+from learning.peft import exportable, write_adapter
 from learning.reducers import TokenReducer
 from learning.reducers.towers import ReducedTower
 
@@ -25,6 +26,8 @@ Parameters = dict[str, Tensor]
 GLOBAL = "model"
 """Name of the file of a model that all users share; those of several models are `user0`, `user1` and so on."""
 ENDING = ".safetensors"
+ADAPTER = "adapter"
+"""Name of the folder of adapters on layers of transformers, in the format of PEFT."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +111,8 @@ def _named_module(part: Any, weights: Parameters) -> tuple[str, nn.Module]:
 def write_models(models: Sequence[TrainedModel], folder: Path) -> None:
     """Write each model to a file of the folder, which is made if there are some: all parameters, by name.
 
+    Adapters on layers of the library transformers are also written as PEFT reads them.
+
     Args:
         models: one global model, or one for each user in order.
         folder: the folder.
@@ -119,6 +124,9 @@ def write_models(models: Sequence[TrainedModel], folder: Path) -> None:
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in model.weights.items()}
         metadata = {"format": "pt", **({"classes": "\n".join(model.names)} if model.names else {})}
         save_file(tensors, folder / f"{name}{ENDING}", metadata)
+        if exportable(model.whole):
+            adapter = ADAPTER if len(models) == 1 else f"{ADAPTER}_user{number}"
+            write_adapter(model.whole, model.trained, folder / adapter)
 
 
 def read_weights(path: Path) -> Parameters:

@@ -191,6 +191,7 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
     with field_errors("learning", "data"):
         dataset = learning.data.load(folder, getattr(torch, learning.precision))
         dataset.check_precision(getattr(torch, learning.precision))
+    _check_task(learning, dataset)
     with field_errors("learning", "holding"):
         if (holding := learning.holding) is not None:
             holding.check(dataset.modalities, dataset.name)
@@ -225,6 +226,18 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
         placed(parts, learning.placement, network.sites)
     _check_participation(learning, users, users)
     return Material(dataset, PublicData(dataset, public, Streams(0)), shares, held_out, model, pretrainers, begin)
+
+
+def _check_task(learning: LearningDescription, dataset: Dataset) -> None:
+    """Check that scheme and stop criterion are possible with what the data set has to predict."""
+    with field_errors("learning", "stop"):
+        if learning.stop.accuracy is not None and dataset.task == "regression":
+            raise ValueError(
+                f"{dataset.name} has numbers to be predicted, which have no accuracy; give rounds or time_s"
+            )
+    with field_errors("learning", "scheme"):
+        if learning.scheme.needs_classes and dataset.task != "classification":
+            raise ValueError(f"the scheme needs classes, but the task of {dataset.name} is {dataset.task}")
 
 
 def _shares(

@@ -68,7 +68,7 @@ class Result:
 
     @property
     def accuracy(self) -> float | None:
-        """Test accuracy at the last evaluation, if values were computed."""
+        """Test accuracy at the last evaluation, if values were computed, and classes or labels are predicted."""
         return self.reached.metrics.get("accuracy")
 
     @property

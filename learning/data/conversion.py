@@ -101,6 +101,41 @@ def _named(
     return numbered, len(names), names
 
 
+def targets(
+    several: bool, ys: Sequence[ArrayLike], names: int | Sequence[str] | None, what: str
+) -> tuple[list[NDArray[Any]], int, tuple[str, ...]]:
+    """Numbers that are predicted, or several labels of each sample.
+
+    Args:
+        several: whether a sample has several labels, 0 or 1 each.
+        ys: labels (n,) or (n, outputs) of each split.
+        names: number of outputs, or their names in order; None: not known.
+        what: the labels, for messages.
+
+    Returns:
+        The labels (n, outputs) of each split, float64 or bool; the number of outputs, and their names, if known.
+
+    Raises:
+        ValueError: labels are no numbers, not finite, or not as many as their names.
+    """
+    arrays = []
+    for values in (array(y, what) for y in ys):
+        if values.dtype.kind not in NUMBERS or values.ndim not in (1, 2):
+            raise ValueError(f"{what} are {_kind(values)} of {values.ndim} axes; numbers (n, outputs) are needed")
+        check_finite(values, what)
+        if several and (strange := values[(values != 0) & (values != 1)]).size:
+            raise ValueError(f"{what} are 0 or 1 where a sample has several, but one is {strange.flat[0]:g}")
+        arrays.append(values.reshape(len(values), -1).astype(np.bool_ if several else np.float64))
+    widths = {each.shape[1] for each in arrays}
+    known = tuple(names) if isinstance(names, Sequence) else ()
+    expected = len(known) or names
+    if len(widths) > 1 or (expected is not None and {expected} != widths):
+        raise ValueError(
+            f"{what} have {' and '.join(map(str, sorted(widths)))} columns; {expected or 'one number'} is needed"
+        )
+    return arrays, widths.pop(), known
+
+
 def source_numbers(groups: Iterable[ArrayLike | None], what: str) -> list[NDArray[np.int64] | None]:
     """Sources (n,) of each split, numbers or names, numbered in their order; None where they are not known."""
     given = [None if group is None else array(group, what) for group in groups]
@@ -112,10 +147,10 @@ def source_numbers(groups: Iterable[ArrayLike | None], what: str) -> list[NDArra
 
 
 class Arrays(NamedTuple):
-    """Samples x (n, ...), labels y (n,) or (n, tokens), and the source of each sample (n,), if known."""
+    """Samples x (n, ...), labels y (n, ...), and the source of each sample (n,), if known."""
 
     x: NDArray[Any]
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     source: NDArray[np.int64] | None
 
     def check(self, name: str) -> None:
@@ -141,7 +176,7 @@ class Arrays(NamedTuple):
 
     @property
     def kinds(self) -> NDArray[np.int64]:
-        """The class of each sample (n,); zeros if every token has one."""
+        """The class of each sample (n,); zeros if it has no single one."""
         return self.y if self.y.ndim == 1 else np.zeros(len(self.y), dtype=np.int64)
 
 

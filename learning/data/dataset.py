@@ -5,20 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from learning.data.conversion import Arrays, class_numbers, numbers, source_numbers, standardised, token_numbers
+from learning.data.conversion import (
+    Arrays,
+    class_numbers,
+    numbers,
+    source_numbers,
+    standardised,
+    targets,
+    token_numbers,
+)
 from learning.data.modalities import Modalities, masked, with_values
 
 PARTS = "training", "test"
 """Names of the two splits of a data set, for messages."""
+
+Task = Literal["classification", "regression", "multi_label"]
+"""What a data set has to predict: a class, numbers, or which of several labels a sample has."""
 
 Samples = ArrayLike | Mapping[str, ArrayLike]
 """Samples (n, ...), or the same samples in several modalities by name."""
@@ -30,7 +41,10 @@ class MissingData(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples and their labels y, int64: (n,), or (n, tokens) where every token has one.
+    """Samples and their labels y.
+
+    Labels are classes, int64: (n,), or (n, tokens) where every token has one; or numbers to be predicted, in floating
+    point (n, outputs); or bool (n, outputs), where a sample may have several labels.
 
     Samples x are one array (n, *input_shape), or one for each modality.
     """
@@ -49,7 +63,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set; `fingerprint` is the SHA-256 of its content: equal fingerprints, equal tensors.
+    """Samples and labels for training and for testing.
+
+    `fingerprint` is the SHA-256 of the content: equal fingerprints, equal tensors.
 
     For a language model each sample is a row of tokens (int64), whose classes are the tokens that may come next.
     """
@@ -58,13 +74,14 @@ class Dataset:
     train: Split
     test: Split
     classes: int
+    """Number of classes; of numbers that are predicted, or of labels of a sample, how many there are."""
     fingerprint: str
     groups: Tensor | None = None
     """Source of each training sample (n,), such as the role of a play, if known."""
     test_groups: Tensor | None = None
     """Source of each test sample (n,), if known."""
     names: tuple[str, ...] = ()
-    """Names of the classes, in order; empty if they are not known."""
+    """Names of the classes or outputs, in order; empty if they are not known."""
 
     @classmethod
     def from_arrays(
@@ -77,6 +94,7 @@ class Dataset:
         test_groups: ArrayLike | None = None,
         name: str = "own data",
         classes: int | Sequence[str] | None = None,
+        task: Task = "classification",
         test_fraction: float = 0.2,
         train_samples: int | None = None,
         test_samples: int | None = None,
@@ -88,12 +106,14 @@ class Dataset:
 
         Args:
             x: Samples (n, ...), images as (n, channels, height, width). Bytes (uint8) are pixels, and divided by 255.
-            y: Labels (n,), or (n, tokens): numbers of classes from 0, or names of classes.
+            y: Labels (n,), or (n, tokens): numbers of classes from 0, or names of classes; or as `task` says.
             test: Samples and labels of the test set (default: `test_fraction` of the given samples).
             groups: Source of each sample (n,), a number or a name, for the partition `natural` (default: its class).
             test_groups: Source of each sample of `test`.
             name: Name for messages.
             classes: Number of classes, or their names in order (default: those that occur).
+            task: What is predicted: the class of a sample (`classification`), numbers (n,) or (n, outputs)
+                (`regression`), or which of several labels a sample has, 0 or 1 (n, labels) (`multi_label`).
             test_fraction: Fraction of the samples of each class that is used for testing, if `test` is not given. Which
                 ones depends on `name`, and not on the seed of a run.
             train_samples: Use only this many training samples, in proportion to the classes (default: all).
@@ -112,7 +132,8 @@ class Dataset:
             token_numbers(each, f"samples of {name}") if tokens else numbers(each, f"samples of {name}")
             for each in inputs
         ]
-        labels, count, names = class_numbers(outputs, classes, f"labels of {name}")
+        convert = class_numbers if task == "classification" else partial(targets, task == "multi_label")
+        labels, count, names = convert(outputs, classes, f"labels of {name}")
         numbered = source_numbers(sources, f"sources of {name}")
         parts = [Arrays(*each) for each in zip(samples, labels, numbered, strict=True)]
         for part in parts:
@@ -121,9 +142,7 @@ class Dataset:
         train, held = train.first(train_samples, f"{name} train"), held.first(test_samples, f"{name} test")
         if standardise and not tokens:
             train, held = standardised(train, held)
-        splits = [
-            Split(_inputs(part.x, dtype), torch.from_numpy(np.ascontiguousarray(part.y))) for part in (train, held)
-        ]
+        splits = [Split(_tensor(part.x, dtype), _tensor(part.y, dtype)) for part in (train, held)]
         of = [None if part.source is None else torch.from_numpy(part.source) for part in (train, held)]
         return assemble(name, splits[0], splits[1], count, of[0], of[1], names=names)
 
@@ -165,6 +184,13 @@ class Dataset:
                     f"{array} of {self.name} is {found}, but learning.precision is {needed}; `load` gets the number "
                     "format of samples as its argument dtype"
                 )
+
+    @property
+    def task(self) -> Task:
+        """What is predicted: a class, numbers, or which of several labels a sample has."""
+        if self.train.y.is_floating_point():
+            return "regression"
+        return "multi_label" if self.train.y.dtype == torch.bool else "classification"
 
     @property
     def modalities(self) -> dict[str, tuple[int, ...]]:
@@ -237,11 +263,15 @@ def _check(name: str, split: Split, classes: int) -> None:
     labels = split.y
     if not labels.numel():
         raise ValueError(f"{name} has no samples")
-    if labels.dtype != torch.int64:
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        if labels.shape[1:] != (classes,):
+            raise ValueError(f"the labels of {name} have the shape {tuple(labels.shape)}; (n, {classes}) is needed")
+    elif labels.dtype != torch.int64:
         raise ValueError(f"the labels of {name} are {labels.dtype}; numbers of classes, torch.int64, are needed")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(f"the labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
+    else:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise ValueError(f"the labels of {name} go from {low} to {high}; 0 to {classes - 1} are allowed")
     _check_lengths(name, split)
     for array, tensor in split.arrays.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -254,7 +284,7 @@ def _check_lengths(name: str, split: Split) -> None:
             raise ValueError(f"{array} of {name} has {len(tensor)} rows, but there are {len(split.y)} labels")
 
 
-def _inputs(values: NDArray[Any], dtype: torch.dtype) -> Tensor:
+def _tensor(values: NDArray[Any], dtype: torch.dtype) -> Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 

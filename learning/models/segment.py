@@ -197,7 +197,8 @@ def check_logits(model: Whole, dataset: Dataset) -> None:
     two = tree_map(lambda array: torch.empty((2, *array.shape[1:]), dtype=array.dtype, device="meta"), dataset.train.x)
     dtypes = [array.dtype for array in tree_leaves(two) if array.is_floating_point()]
     params = {name: value.to(dtypes[0] if dtypes else None) for name, value in model.parameters().items()}
-    labels = (*dataset.train.y.shape[1:], dataset.classes)
+    own = tuple(dataset.train.y.shape[1:])
+    labels = (*own, dataset.classes) if dataset.task == "classification" else own
     try:
         logits = shape_run(model, (params, two)).results
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:  # of a module of any kind

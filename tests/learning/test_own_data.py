@@ -23,6 +23,7 @@ from learning.data import (
     ParquetTable,
     TorchVision,
     from_frame,
+    from_huggingface,
     from_torch,
     save,
 )
@@ -289,6 +290,45 @@ def test_a_missing_library_is_named_with_its_extra(
         monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ValueError, match=message):
         description.load(None, torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library, which need not be installed
+def test_data_sets_of_hugging_face_are_read_from_their_folder(tmp_path: Path) -> None:
+    library: Any = pytest.importorskip("datasets")
+    pixels = GENERATOR.integers(0, 256, (12, 4, 6, 3), dtype=np.uint8)
+    kinds = {
+        "image": library.Image(),
+        "label": library.ClassLabel(names=["cat", "dog"]),
+        "who": library.Value("string"),
+    }
+    columns = {"image": [Image.fromarray(one) for one in pixels], "label": [0, 1] * 6, "who": ["a", "b", "c"] * 4}
+    rows = library.Dataset.from_dict(columns, features=library.Features(kinds))
+    library.DatasetDict({"train": rows, "test": rows.select(range(4))}).save_to_disk(str(tmp_path / "pets"))
+    made = HuggingFace(str(tmp_path / "pets"), "image", group="who").load(None, torch.float32)
+    np.testing.assert_allclose(made.train.x.numpy(), pixels.transpose(0, 3, 1, 2) / 255, rtol=1e-6)
+    assert (made.names, made.test.y.tolist(), made.groups.tolist()) == (("cat", "dog"), [0, 1] * 2, [0, 1, 2] * 4)
+    assert from_huggingface(rows, "image", test=rows.select(range(4))).test.y.tolist() == [0, 1] * 2
+    with pytest.raises(ValueError, match="the data set has no column picture; it has image, label, who"):
+        HuggingFace(str(tmp_path / "pets"), "picture").load(None, torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library, which need not be installed
+def test_data_sets_of_torchvision_are_read_from_their_files(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision", exc_type=ImportError)
+    pixels = GENERATOR.integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    for part in ("train", "t10k"):
+        for kind, values in (("images-idx3", pixels), ("labels-idx1", np.arange(20, dtype=np.uint8) % 10)):
+            header = np.array([0x800 + values.ndim, *values.shape], dtype=">u4").tobytes()
+            file = tmp_path / "FashionMNIST" / "raw" / f"{part}-{kind}-ubyte"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(header + values.tobytes())
+    made = TorchVision("FashionMNIST", str(tmp_path)).load(None, torch.float32)
+    np.testing.assert_allclose(made.train.x.numpy(), pixels[:, None] / 255, rtol=1e-6)
+    assert made.names[:2] == ("T-shirt/top", "Trouser")
+    with pytest.raises(MissingData, match="torchvision finds no MNIST in"):
+        TorchVision("MNIST", str(tmp_path)).load(None, torch.float32)
+    with pytest.raises(ValueError, match=r"torchvision\.datasets has no class NIST"):
+        TorchVision("NIST", str(tmp_path)).load(None, torch.float32)
 
 
 # ---------------------------------------------------------------- in a scenario

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Interval, MinLen
 from numpy.typing import ArrayLike
 
-from learning.data.dataset import Dataset
+from learning.data.dataset import Dataset, Task
 
 
 class Content(NamedTuple):
@@ -33,6 +33,10 @@ class Choices:
 
     classes: Annotated[int, Ge(2)] | Annotated[tuple[str, ...], MinLen(2)] | None = None
     """Number of classes, or their names in order (default: those that occur; names are put in alphabetical order)."""
+
+    task: Task = "classification"
+    """What is predicted: the class of a sample, or of each token; numbers (`regression`); or which of several labels a
+    sample has, 0 or 1 each (`multi_label`). For the latter two `classes` are the names of the outputs, or nothing."""
 
     test_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
     """Fraction of the samples of each class that is used for testing, if the data have no test set of their own."""
@@ -71,6 +75,7 @@ class Choices:
             "name": name,
             "classes": self.classes or names or None,
             "test_fraction": self.test_fraction,
+            "task": self.task,
             "train_samples": self.train_samples,
             "test_samples": self.test_samples,
             "tokens": tokens,

@@ -110,5 +110,6 @@ def save(dataset: Dataset, path: str | Path) -> Npz:
         y_test="y_test",
         group_test="group_test" if dataset.test_groups is not None else None,
         tokens=not x.is_floating_point(),
-        classes=dataset.names or dataset.classes,
+        classes=dataset.names or (dataset.classes if dataset.task == "classification" else None),
+        task=dataset.task,
     )

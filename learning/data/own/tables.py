@@ -27,8 +27,8 @@ class Table(Choices):
     path: Annotated[str, Path]
     """The file."""
 
-    y: str
-    """Column of the labels: numbers of classes from 0, or names."""
+    y: str | Annotated[tuple[str, ...], MinLen(1)]
+    """Column of the labels: numbers of classes from 0, or names; several columns of numbers or of several labels."""
 
     x: Annotated[tuple[str, ...], MinLen(1)] | None = None
     """Columns of numbers that are the features of a sample, in this order; or one column of lists of numbers (default:
@@ -56,7 +56,8 @@ class Table(Choices):
             return _content(table, str(path), self.y, self.x, self.group)
 
         test = None if self.test_path is None else content(self.test_path)
-        return self.prepared(Path(self.path).stem, content(self.path), test, dtype, tokens=self.tokens)
+        names = () if isinstance(self.y, str) else self.y
+        return self.prepared(Path(self.path).stem, content(self.path), test, dtype, names=names, tokens=self.tokens)
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,18 @@ class ParquetTable(Table):
 
 
 def from_frame(
-    frame: Any, y: str, x: Sequence[str] | None = None, group: str | None = None, test: Any = None, **choices: Any
+    frame: Any,
+    y: str | Sequence[str],
+    x: Sequence[str] | None = None,
+    group: str | None = None,
+    test: Any = None,
+    **choices: Any,
 ) -> Dataset:
     """A data set of the rows of a pandas frame.
 
     Args:
         frame: The frame.
-        y: Column of the labels: numbers of classes from 0, or names.
+        y: Column of the labels: numbers of classes from 0, or names; or several columns, as `task` says.
         x: Columns of the features, or one column of lists of numbers (default: all but `y` and `group`).
         group: Column of the source of each sample, for the partition `natural` (default: its class).
         test: Frame of the test set, with the same columns (default: some rows are held out).
@@ -98,6 +104,7 @@ def from_frame(
         ValueError: a column is missing or not of numbers, or a value is missing.
     """
     name = choices.setdefault("name", "the frame")
+    choices.setdefault("classes", None if isinstance(y, str) else tuple(y))
     train, held = (
         None if one is None else _content(pa.Table.from_pandas(one, preserve_index=False), name, y, x, group)
         for one in (frame, test)
@@ -106,9 +113,10 @@ def from_frame(
     return from_content(train, held, choices)
 
 
-def _content(table: pa.Table, name: str, y: str, x: Sequence[str] | None, group: str | None) -> Content:
-    chosen = [column for column in table.column_names if column not in (y, group)] if x is None else list(x)
-    for column in (*chosen, y, *([] if group is None else [group])):
+def _content(table: pa.Table, name: str, y: str | Sequence[str], x: Sequence[str] | None, group: str | None) -> Content:
+    labels = [y] if isinstance(y, str) else list(y)
+    chosen = [column for column in table.column_names if column not in (*labels, group)] if x is None else list(x)
+    for column in (*chosen, *labels, *([] if group is None else [group])):
         if column not in table.column_names:
             raise ValueError(f"{name} has no column {column}; it has {', '.join(table.column_names)}")
     if not chosen:
@@ -120,7 +128,12 @@ def _content(table: pa.Table, name: str, y: str, x: Sequence[str] | None, group:
     if len(features) > 1 and any(values.ndim > 1 for values in features):
         raise ValueError(f"{name} has a column of lists beside others; name one column of lists, or columns of numbers")
     samples = features[0] if features[0].ndim > 1 else np.stack(features, axis=1)
-    return Content(samples, _column(table, y, name), None if group is None else _column(table, group, name))
+    known = [_column(table, column, name) for column in labels]
+    return Content(
+        samples,
+        known[0] if isinstance(y, str) else np.stack(known, axis=1),
+        None if group is None else _column(table, group, name),
+    )
 
 
 def _column(table: pa.Table, column: str, name: str) -> NDArray[Any]:

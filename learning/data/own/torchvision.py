@@ -59,6 +59,11 @@ def _class(name: str) -> Any:
         raise ValueError(
             "data of torchvision need that package: pip install 'netsim-learning[torchvision]'"
         ) from problem
+    except RuntimeError as problem:  # of a compiled part that does not fit
+        reason = str(problem).partition("\n")[0]
+        raise ValueError(
+            f"torchvision cannot be imported ({reason}); install the version of it for this torch"
+        ) from problem
     if not isinstance(found, type):
         raise ValueError(f"torchvision.datasets has no class {name}")
     return found

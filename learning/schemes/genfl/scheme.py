@@ -79,6 +79,7 @@ class GenFL(LocalTraining, Scheme):
 
     one_chain = True
     whole_model = True
+    needs_classes = True
 
     def run(self, world: World) -> Process[None]:
         model: Weights
