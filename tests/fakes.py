@@ -261,6 +261,7 @@ NOT_ANY_MODEL = {
     "sflam",
     "st_sflora",
     "token_comm",
+    "token_fusion",
     "tsflora",
 }
 ANY_MODEL = sorted(set(SCHEMES) - NOT_ANY_MODEL)

@@ -18,7 +18,7 @@ TABLES = tuple(tables.TABLES)
 
 TRAINED = sorted(set(SCHEMES) - {"moe_inference", "ntrscc"})
 """Schemes that train a model in rounds of a straggler policy."""
-MULTIMODAL = {"token_comm"}
+MULTIMODAL = {"token_comm", "token_fusion"}
 """Those that work on towers and a fusion network only, each of a kind of its own."""
 
 
@@ -117,6 +117,29 @@ NEEDS: dict[str, dict[str, Any]] = {
             "tokens": {"tone": {"name": "strided", "tokens": 4}},
             "uplink": {"name": "analogue", "snr_db": 10},
             "average_every": 2,
+        },
+    },
+    "token_fusion": {
+        "network.sharing.uplink.scheduler": "controlled",
+        "learning.data": {"name": "audio_visual_questions", "train_samples": 160, "test_samples": 100},
+        "learning.partition": "iid",
+        "learning.public_fraction": 0.2,
+        "learning.holding": {"sets": [["text", "caption"], ["image"]]},  # four users are two teams
+        "learning.towers": {
+            "image": {"model": {"name": "token_encoder", "patch": 4, "width": 8}, "features": 16},
+            "text": {"model": "word_table", "features": 16},
+        },
+        "learning.model": {"name": "decoder", "width": 16, "depth": 1, "heads": 2, "receiver": 16},
+        "learning.adapter": {"rank": 2, "blocks": "server"},
+        "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
+        "learning.scheme": {
+            "name": "token_fusion",
+            "alignment_rounds": 1,
+            "task_rounds": 1,
+            "keep": {"image": 1},
+            "control": {"token_share": 0.5, "power_budget_w": 0.2},  # lengths that no network changes
+            "loss": {"curve": "assumed"},
+            "request_samples": 8,
         },
     },
     "hfedmoe": {

@@ -31,6 +31,8 @@ EXECUTED = [
     for executor in ("batched", "eager")
 ]
 """Schemes and executors; the store is the same under both, so that with the slower one most schemes are slow tests."""
+WEIGHED = {"token_fusion": 2}
+"""Weighted sums of latency and loss, one in each round of requests, of which another network has others."""
 ORDER_MATTERS = {"sfl_v2", "flexp_sfl"}  # the server part changes in order of arrival, which another network changes
 
 
@@ -84,7 +86,7 @@ def test_another_network_runs_no_torch_step(scheme: str, tmp_path: Path) -> None
     other = {path.replace(".", "__"): value for path, value in OTHER_NETWORK.items()}
     stored(tmp_path, **setting)
     moved = stored(tmp_path, **setting, **other)
-    assert moved.operations["run"] == 0 < moved.operations["asked"]
+    assert moved.operations["run"] == WEIGHED.get(scheme, 0) < moved.operations["asked"]
     assert hashes(moved) == hashes(run(**setting, **other))
 
 

@@ -1,4 +1,7 @@
-"""Towers whose tokens are reduced before their last block, which maps each token to the features that are sent."""
+"""Towers whose tokens are reduced before their last block, which maps each token to the features that are sent.
+
+Tokens of a tower of one block, such as a table of words, are reduced behind it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from learning.reducers.tokens import TokenReducer
 
 @dataclass(frozen=True, eq=False)
 class ReducedTower:
-    """A tower with a token reducer before its last block; steps accept it in place of the tower."""
+    """A tower with a token reducer before its last block, or behind its only one; a part of a model like the tower."""
 
     tower: Any
     """The tower, a segment with adapters or without."""
@@ -39,6 +42,9 @@ class ReducedTower:
 
     def __call__(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         """The reduced tokens (batch, tokens, features) of samples (batch, ...)."""
+        if self.tower.blocks == 1:
+            words: Tensor = self.reducer(self.tower(params, x), None, None)
+            return words
         encoder, projection = self.tower.cut(self.tower.blocks - 1)
         tokens: Tensor = self.reducer(encoder(own(encoder, params), x), None, None)
         features: Tensor = projection(own(projection, params), tokens)
@@ -53,12 +59,12 @@ register_pytree_node(
 def reduced_towers(model: Multimodal, reducers: Mapping[str, TokenReducer]) -> Multimodal:
     """The model with a token reducer in each tower that `reducers` names, by modality.
 
-    Raises ValueError if there is no such tower, it has a single block, or a reducer needs attention or random numbers.
+    Raises ValueError if there is no such tower, or a reducer needs attention or random numbers.
     """
     towers = {tower.name: tower for tower in model.towers.towers}
     for name, reducer in reducers.items():
-        if name not in towers or towers[name].blocks < 2:
-            raise ValueError(f"there is no encoder of {name} whose tokens could be reduced")
+        if name not in towers:
+            raise ValueError(f"there is no tower of {name} whose tokens could be reduced")
         if reducer.scored or reducer.random:
             raise ValueError(f"the tokens of {name} are reduced by a rule on positions: strided, window_pool")
         towers[name] = ReducedTower(towers[name], reducer)

@@ -26,6 +26,7 @@ from learning.schemes.sflam import SFLAM
 from learning.schemes.sl import SL
 from learning.schemes.st_sflora import STSFLora
 from learning.schemes.token_comm import TokenComm
+from learning.schemes.token_fusion import TokenFusion
 from learning.schemes.tsflora import TSFLora
 from learning.schemes.zo_sfl import ZOSFL
 
@@ -57,4 +58,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "ntrscc": NTRSCC,
     "hfedmoe": HFedMoE,
     "token_comm": TokenComm,
+    "token_fusion": TokenFusion,
 }

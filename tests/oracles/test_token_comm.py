@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from learning import steps
 from learning.data import Modalities
 from learning.models.towers import own
+from learning.protocols.token_stages.operators import contrastive, feature
 from learning.reducers import reduced_towers
-from learning.schemes.token_comm.operators import contrastive, feature
 from runs import NEEDS, TINY, frame
 from scenarios import load, simulate
 from scenarios.build import build
@@ -328,8 +328,8 @@ def test_models_are_evaluated_at_each_signal_to_noise_ratio() -> None:
         ({"learning.scheme": {"name": "token_comm", "anchor": "smell"}}, "there is no tower of smell"),
         ({"learning.holding": {"sets": [["text", "image"], ["tone"]]}}, "users that hold text need caption"),
         (
-            {"learning.scheme": {"name": "token_comm", "tokens": {"text": "strided"}}},
-            "there is no encoder of text whose tokens could be reduced",
+            {"learning.scheme": {"name": "token_comm", "tokens": {"smell": "strided"}}},
+            "there is no tower of smell whose tokens could be reduced",
         ),
         (
             {"learning.scheme": {"name": "token_comm", "tokens": {"image": "selected"}}},

@@ -1,4 +1,4 @@
-"""Operations of token communication: tokens of a user, and the gradients of the two stages at the base station."""
+"""Operations on tokens: those of a user, and the gradients of the two stages at the base station."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def task_gradients(
         y: answers, (samples,).
     """
     return steps.back_gradients(fusion, parameters, Modalities(steps.merge(*received), present), y)
+
+
+def answers(
+    fusion: Part, parameters: Parameters, received: list[Tokens], present: dict[str, Tensor], y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Number of correct answers to a team's requests, and the sum of their losses; arguments as in `task_gradients`."""
+    return steps.evaluate(fusion, parameters, Modalities(steps.merge(*received), present), y)
 
 
 def alignment_gradients(

@@ -1,4 +1,4 @@
-"""A user's device in token communication: the towers of the modalities that it holds."""
+"""A user's device: the towers of the modalities that it holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from learning.executor.deferred import Deferred
 from learning.models import Multimodal, Towers
 from learning.parties import User
 from learning.ports import Process
-from learning.schemes.token_comm import operators
+from learning.protocols.token_stages import operators
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -38,10 +38,7 @@ class Device:
 
     def __init__(self, world: World, model: Multimodal, user: User) -> None:
         self.world, self.user = world, user
-        held = [tower for tower in model.towers.towers if tower.name in user.batches.modalities]
-        self.towers = Towers(tuple(held))
-        self.trained = Towers(tuple(tower for tower in held if tower.parameters()))
-        """The towers of which something trains."""
+        self.read_by(model)
         self.names = tuple(tower.name for tower in self.trained.towers)
         """Their modalities."""
         self._initial = {name: value for each in self.names for name, value in world.initial(world.parts[each]).items()}
@@ -49,6 +46,13 @@ class Device:
         self.fresh: Weights | None = None
         """Weights that the device is to download before its next mini-batch, such as means; None if there are none."""
         self.begin_stage()
+
+    def read_by(self, model: Multimodal) -> None:
+        """Read samples by the towers of this model from now on: the same ones with other reducers of tokens."""
+        held = [tower for tower in model.towers.towers if tower.name in self.user.batches.modalities]
+        self.towers = Towers(tuple(held))
+        self.trained = Towers(tuple(tower for tower in held if tower.parameters()))
+        """The towers of which something trains."""
 
     def begin_stage(self) -> None:
         """Train with a new state of the optimiser from now on."""

@@ -1,9 +1,11 @@
-"""The base station of token communication: receivers and foundation model, and their joint steps in both stages."""
+"""The base station: receivers and foundation model, and their joint steps in both stages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from learning import steps
 from learning.adapters import Bound, require_adapters
@@ -11,8 +13,9 @@ from learning.data import Modalities, Rows
 from learning.executor.deferred import Deferred
 from learning.models import Multimodal
 from learning.ports import Process
+from learning.protocols.token_stages import operators
+from learning.protocols.token_stages.device import Sent
 from learning.reducers import ReducedTower
-from learning.schemes.token_comm import operators
 from learning.steps import State, Weights
 from learning.world import World
 
@@ -26,6 +29,12 @@ class Arrived(NamedTuple):
     """Samples of one of the users, of which the base station knows the presence masks."""
     y: Rows
     """Labels, which are at the base station."""
+
+    @classmethod
+    def of(cls, sent: Collection[Sent]) -> Arrived:
+        """What has arrived of the users of a team, at least one."""
+        first = next(iter(sent))
+        return cls([each.tokens for each in sent], first.x, first.y)
 
 
 class BaseStation:
@@ -43,9 +52,13 @@ class BaseStation:
         self.receivers = self.fusion.cut(1)[0]
         self._initial = world.initial(self.fusion)
         self.weights: Weights = self._initial
-        self.table: Bound = next(tower for tower in model.towers.towers if tower.name == anchor)
+        self.read_by(model)
         self.summaries = tuple((tower.name, summaries(tower)) for tower in model.towers.towers)
         self._train(self.receivers)
+
+    def read_by(self, model: Multimodal) -> None:
+        """Compute the anchor's tokens by the tower of this model from now on: with another reducer of tokens."""
+        self.table = next(tower for tower in model.towers.towers if tower.name == self.anchor)
 
     def begin_stage(self) -> None:
         """Train adapters and receivers from now on, with a new state of the optimiser; at first only the latter."""
@@ -70,6 +83,12 @@ class BaseStation:
         present = arrived.x.present
         work = (operators.task_gradients, self.fusion, self.weights, arrived.received, present, arrived.y)
         return (yield from self.world.server.do(*work, kind="llm_step"))
+
+    def respond(self, arrived: Arrived) -> Process[tuple[Deferred[Tensor], Deferred[Tensor]]]:
+        """Answers to a team's requests, without training: number of correct ones, and sum of the losses."""
+        present = arrived.x.present
+        work = (operators.answers, self.fusion, self.weights, arrived.received, present, arrived.y)
+        return (yield from self.world.server.do(*work, kind="llm_forward"))
 
     def step(self, gradients: Sequence[Weights], weights: tuple[float, ...]) -> None:
         """One step of the part that is trained, on the weighted mean of the teams' gradients."""

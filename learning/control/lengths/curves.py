@@ -1,0 +1,96 @@
+"""The validation loss over the number of tokens that a user sends: what was measured, and what is fitted to that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, Protocol
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from learning.control.lengths.problem import Counts
+from learning.control.rate import Floats
+
+EXPONENTS = np.geomspace(0.02, 20.0, 101)
+REFINEMENTS = 4
+"""Exponents among which a power law is searched; and how often in all, each time between the neighbours of the best."""
+
+
+class LossCurve(Protocol):
+    """The part of the validation loss that depends on the length of one user's sequence, less a constant."""
+
+    def at(self, lengths: Counts) -> Floats:
+        """The loss at lengths of at least one token, in their shape; it does not rise with the length."""
+        ...
+
+
+class MeasuredCurve(NamedTuple):
+    """Validation losses at some lengths of one user, while the others send all their tokens."""
+
+    lengths: Counts
+    """(points,): lengths, ascending; the last is that of the whole sequence."""
+    losses: Floats
+    """(points,): losses at these lengths."""
+
+    @property
+    def rise(self) -> Floats:
+        """(points,): losses less that of the whole sequence."""
+        return self.losses - self.losses[-1]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A loss of `scale` times the length to the power of minus `exponent`: falling, and convex."""
+
+    scale: Annotated[float, Ge(0)] = 1.0
+    """Loss of one token."""
+    exponent: Annotated[float, Gt(0)] = 1.0
+    """How fast the loss falls with the number of tokens."""
+
+    def at(self, lengths: Counts) -> Floats:
+        return np.asarray(self.scale * np.asarray(lengths, dtype=float) ** -self.exponent)
+
+    @classmethod
+    def fitted(cls, measured: MeasuredCurve) -> PowerLaw:
+        """The power law whose rise above the whole sequence deviates least from the measured one, in squares."""
+        tried = EXPONENTS
+        for _ in range(REFINEMENTS):
+            laws = [cls._scaled(measured, float(exponent)) for exponent in tried]
+            best = min(laws, key=lambda law: rise_error(law, measured))
+            ratio = tried[1] / tried[0]
+            tried = np.geomspace(best.exponent / ratio, best.exponent * ratio, len(tried))
+        return best
+
+    @classmethod
+    def _scaled(cls, measured: MeasuredCurve, exponent: float) -> PowerLaw:
+        """The best one of this exponent, linear in its scale."""
+        shape = MeasuredCurve(measured.lengths, cls(1.0, exponent).at(measured.lengths)).rise
+        square = float(shape @ shape)
+        return cls(max(float(shape @ measured.rise) / square, 0.0) if square > 0 else 0.0, exponent)
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated:
+    """A falling curve through points, linear in between and constant outside of them."""
+
+    lengths: Counts
+    """(points,): lengths, ascending."""
+    losses: Floats
+    """(points,): losses, not rising."""
+
+    def at(self, lengths: Counts) -> Floats:
+        return np.asarray(np.interp(lengths, self.lengths, self.losses))
+
+    @classmethod
+    def fitted(cls, measured: MeasuredCurve) -> Interpolated:
+        """The falling sequence with the least squared deviations from the measured losses (isotonic regression)."""
+        # Barlow, Bartholomew, Bremner, Brunk, Statistical inference under order restrictions, 1972.
+        from scipy.optimize import isotonic_regression  # here, because it takes a fifth of a second of every command
+
+        return cls(measured.lengths, np.asarray(isotonic_regression(measured.losses, increasing=False).x))
+
+
+def rise_error(curve: LossCurve, measured: MeasuredCurve) -> float:
+    """Root mean square of a curve's deviations from a measured one, both less their loss of the whole sequence."""
+    fitted = MeasuredCurve(measured.lengths, curve.at(measured.lengths))
+    return float(np.sqrt(np.mean((fitted.rise - measured.rise) ** 2)))
