@@ -134,11 +134,12 @@ NEEDS: dict[str, dict[str, Any]] = {
         "learning.optimiser": {"name": "adam", "learning_rate": 0.02},
         "learning.scheme": {
             "name": "token_fusion",
-            "alignment_rounds": 1,
-            "task_rounds": 1,
+            "alignment_rounds": 0,
+            "task_rounds": 2,
             "keep": {"image": 1},
             "control": {"token_share": 0.5, "power_budget_w": 0.2},  # lengths that no network changes
             "loss": {"curve": "assumed"},
+            "uplink": {"name": "uniform", "rounding": "nearest"},
             "request_samples": 8,
         },
     },
@@ -169,6 +170,7 @@ DEADLINES_S = {
     "hfedmoe": 0.04,
     "hsplitlora": 0.35,
     "token_comm": 0.025,
+    "token_fusion": 0.007,
 }
 """Where 0.06 s drops nobody, or everybody, from the tiny scenario's rounds."""
 

@@ -240,7 +240,7 @@ BY_VALUES: dict[str, dict[str, Any]] = {
     "st_sflora": {"control": {"attention": "reported"}},
     "fedalign_moe": {"skip_unused": True},
     "hfedmoe": {"selection": "importance", "tau": None, "budget": {"experts": [2]}},
-    "token_fusion": {"alignment_rounds": 0, "loss": {"curve": "power_law"}},
+    "token_fusion": {"task_rounds": 1, "loss": {"curve": "power_law"}},
     "hsplitlora": {"control": {**NEEDS["hsplitlora"]["learning.scheme"]["control"], "importance": "rngwp"}},
 }
 """Settings in which a scheme decides by values that training produces."""

@@ -32,7 +32,7 @@ def with_best_bandwidth(problem: LengthProblem, allocation: LengthAllocation) ->
 
         def saved_s(width: Floats) -> Floats:
             """Seconds that one more hertz saves, S R'(b) / R(b)^2."""
-            return bits * LN2 * _hertz_factor(received_hz / width) / received_hz**2
+            return np.asarray(bits * LN2 * _hertz_factor(received_hz / width) / received_hz**2)
 
         def demanded(price: float) -> Floats:
             return np.asarray(received_hz / _snr_of_factor(price * received_hz**2 / (bits * LN2)))
@@ -69,7 +69,7 @@ def with_best_power(problem: LengthProblem, allocation: LengthAllocation) -> Len
         def demanded(price: float) -> Floats:
             """The root of (1 + x) ln(1 + x)^2 = c is ln(1 + x) = 2 W(sqrt(c) / 2), W of Lambert."""
             nats = 2 * np.real(lambertw(np.sqrt(bits * LN2 * gain / (width**2 * price)) / 2))
-            return np.minimum(np.expm1(nats) * width / gain, caps)
+            return np.asarray(np.minimum(np.expm1(nats) * width / gain, caps))
 
         power = _at_price(saved_s, demanded, caps, problem.total_power_w)
     candidate = allocation._replace(power_w=power_spent(power, caps, problem.total_power_w))
@@ -134,7 +134,9 @@ def _best_by_instant(problem: LengthProblem, seconds: Floats, cost: Floats) -> C
         place = np.maximum.accumulate(np.where(sorted_cost == cheapest, np.arange(len(order)), 0))
         possible = np.searchsorted(seconds[user][order][: allowed[user].sum()], instants, side="right") - 1
         choices[:, user] = order[place[possible]]
-    return choices[np.argmin(problem.second_weight * instants + problem.of_length(cost, choices).sum(axis=1))]
+    return np.asarray(
+        choices[np.argmin(problem.second_weight * instants + problem.of_length(cost, choices).sum(axis=1))]
+    )
 
 
 def _at_price(

@@ -84,7 +84,7 @@ class LengthController:
         budget = np.inf if self.power_budget_w is None else self.power_budget_w
         problem = LengthProblem(
             bits=_table([cost.bits for cost in costs], columns),
-            device_s=_table([cost.flops / user.flops_per_s for user, cost in zip(users, costs, strict=True)], columns),
+            device_s=_table([cost.seconds(user.flops_per_s) for user, cost in zip(users, costs, strict=True)], columns),
             loss=_table([self._allowed(part) for part in parts], columns, np.inf),
             gain_hz_per_w=np.array([user.uplink.gain_hz_per_w for user in users]),
             max_power_w=np.array([user.uplink.max_power_w for user in users]),

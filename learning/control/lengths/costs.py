@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learning.adapters import Bound
 from learning.codecs import Codec
 from learning.control.lengths.problem import Counts, ServerTime
 from learning.control.observation import Observation, Shapes
 from learning.control.prediction import trainable_shapes
 from learning.control.rate import Floats
+from learning.data import Modalities
 from learning.executor.base import OperationPlan
 from learning.models import Towers
 from learning.protocols.token_stages import operators
-from learning.steps import Part
 from learning.world import World
 
 Cut = Callable[[str, int], Towers]
@@ -30,6 +31,10 @@ class DeviceCost(NamedTuple):
     flops: Floats
     """(lengths,): FLOPs on the device."""
 
+    def seconds(self, flops_per_s: float) -> Floats:
+        """(lengths,): time on a device of this speed."""
+        return np.asarray(self.flops / flops_per_s)
+
 
 class LengthCosts:
     """Predicts costs of requests; those of equal shapes are counted once.
@@ -41,7 +46,7 @@ class LengthCosts:
         fusion: the base station's part of the model.
     """
 
-    def __init__(self, world: World, tower: Cut, wire: Codec, fusion: Part) -> None:
+    def __init__(self, world: World, tower: Cut, wire: Codec, fusion: Bound) -> None:
         self.world, self.tower, self.wire, self.fusion = world, tower, wire, fusion
         self._known: dict[tuple[Shapes, str, int, int], tuple[float, float]] = {}
 
@@ -79,8 +84,8 @@ class LengthCosts:
             constant, linear, square[place] = self._polynomial(own, held, samples)
             fixed, token[members] = fixed + constant, linear
         speed = self.world.server.node.flops_per_s
-        team = np.array([teams.index(user.user.team) for user in users])
-        return ServerTime(team, fixed / speed, token / speed, square / speed)
+        places = np.array([teams.index(user.user.team) for user in users])
+        return ServerTime(places, fixed / speed, token / speed, square / speed)
 
     def _polynomial(
         self, users: Sequence[Observation], held: Mapping[int, tuple[str, int]], samples: int
@@ -89,6 +94,7 @@ class LengthCosts:
         of_each = [held[user.user.number] for user in users]
         longest = int(np.argmax([tokens for _, tokens in of_each]))
         x, y = users[0].mini_batch(samples)
+        assert isinstance(x, Modalities)
         runs, weights = self.world.executor, trainable_shapes(self.world, self.fusion)
 
         def flops(more: Counts) -> float:

@@ -35,7 +35,7 @@ class MeasuredCurve(NamedTuple):
     @property
     def rise(self) -> Floats:
         """(points,): losses less that of the whole sequence."""
-        return self.losses - self.losses[-1]
+        return np.asarray(self.losses - self.losses[-1])
 
 
 @dataclass(frozen=True)

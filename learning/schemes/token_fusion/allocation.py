@@ -71,8 +71,8 @@ class Allocator:
         (observed,) = observe([user], self.control.csi)
         modality = self.sequences.modality(user)
         tokens = self.sequences.tokens[modality]
-        flops = self.costs.device(observed, modality, tokens, self.samples).flops[tokens]
-        return Report(observed.uplink.gain_hz_per_w, tokens, flops / observed.flops_per_s)
+        seconds = self.costs.device(observed, modality, tokens, self.samples).seconds(observed.flops_per_s)
+        return Report(observed.uplink.gain_hz_per_w, tokens, float(seconds[tokens]))
 
     def decide(self, users: Sequence[User], number: int) -> dict[User, LengthGrant]:
         """Decide for the users that have reported, and set their shares of the band and their powers."""

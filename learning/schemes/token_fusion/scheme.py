@@ -108,8 +108,9 @@ class TokenFusion(TwoStages, Scheme):
         for number in world.rounds():
             if number < trained:
                 lengths = sequences.drawn(world, number, self.control.min_tokens) if self.elastic else {}
-                for party in (station, *devices.values()):
-                    party.read_by(sequences.model(lengths))
+                station.read_by(sequences.model(lengths))
+                for device in devices.values():
+                    device.read_by(sequences.model(lengths))
                 yield from self.train(world, number, station, devices, self.finish)
             elif number == trained and self.loss.measures:
                 yield from self.measure(world, number, allocator, devices)
