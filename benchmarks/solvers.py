@@ -11,6 +11,8 @@ import numpy as np
 from benchmarks.timing import best_s
 from learning.control.cuts import ConvergenceBound, CutChoice, CutProblem, adapt
 from learning.control.cuts import alternating as cuts_and_batches
+from learning.control.lengths import LengthProblem, PowerLaw, ServerTime, coupled
+from learning.control.lengths import alternating as published_lengths
 from learning.control.placement import Activations, PlacementProblem, accelerated, auto, greedy
 from learning.control.placement.convolution import divide_and_conquer, smawk, where_concave
 from learning.control.placement.decomposition import decomposition
@@ -38,7 +40,7 @@ def main() -> None:
 
 def solvers() -> dict[str, Callable[[], object]]:
     """Solvers that run once per round, by name, each with a random problem."""
-    cuts, precision, tokens = cut_problem(), precision_problem(), token_problem()
+    cuts, precision, tokens, lengths = cut_problem(), precision_problem(), token_problem(), length_problem()
     plain = CutChoice(np.full(USERS, 16), np.full(USERS, 2))
     matched = partial(matched_descent, subchannels=2 * USERS, power=with_best_power)
     return {
@@ -49,6 +51,8 @@ def solvers() -> dict[str, Callable[[], object]]:
         "sflam: a hundred subchannels": lambda: matched(precision),
         "st_sflora: published alternation": lambda: published_tokens(tokens),
         "st_sflora: search over the latency": lambda: by_latency(tokens),
+        "token_fusion: published alternation": lambda: published_lengths(lengths),
+        "token_fusion: coupled blocks": lambda: coupled(lengths),
     }
 
 
@@ -137,3 +141,23 @@ def token_problem() -> TokenProblem:
         max_energy_j=0.8,
         min_tokens=1,
     )
+
+
+def length_problem() -> LengthProblem:
+    """A problem with 17 tokens of 64 features in 8 bits, mini-batches of 32, 10 MHz and 3 W, at 20 to 300 m."""
+    rng, tokens = np.random.default_rng(5), np.arange(18)
+    laws = [PowerLaw(*rng.uniform([0.05, 0.3], [1.0, 2.0])) for _ in range(USERS)]
+    problem = LengthProblem(
+        bits=np.tile(8.0 * 32 * 64 * tokens, (USERS, 1)),
+        device_s=np.tile(rng.uniform(0.001, 0.02, (USERS, 1)), (1, 18)),
+        loss=np.array([[np.inf, *law.at(tokens[1:])] for law in laws]),
+        gain_hz_per_w=rng.uniform(20, 300, USERS) ** -3.5 * rng.exponential(size=USERS) / NOISE_W_PER_HZ,
+        max_power_w=np.full(USERS, 0.3),
+        total_hz=1e7,
+        server=ServerTime(np.zeros(USERS, dtype=np.int64), 0.002, 1e-5, 1e-7),
+        total_power_w=3.0,
+        common_loss=0.3,
+    )
+    everything = problem.equal(problem.longest)
+    loss_unit = float(problem.validation_loss(problem.longest))
+    return replace(problem, latency_unit_s=problem.latency_s(everything), loss_unit=loss_unit)

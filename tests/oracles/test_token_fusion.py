@@ -102,7 +102,7 @@ def test_tokens_reports_and_grants_to_the_bit() -> None:
 @pytest.mark.parametrize("server_time", [True, False])
 def test_the_clock_is_that_of_the_solver(latency: str, server_time: bool) -> None:
     """A still channel and steady devices: rounds last as long as predicted, the server's time included."""
-    control = {"latency": latency, "latency_weight": 0.5, "power_budget_w": 0.2, "server_time": server_time}
+    control = {"latency": latency, "latency_weight": 0.8, "power_budget_w": 0.2, "server_time": server_time}
     result = ran(STILL, control=control)
     predicted = decided(result).xs(-1, level="user").predicted_latency_s
     passes = frame(result, "computations").query("kind == 'llm_forward'")
