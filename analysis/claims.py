@@ -52,6 +52,8 @@ class Claim:
     """Metric of the final value and of the target (default: that of the study)."""
     split: str | None = None
     """Data of that metric: `test`, `own` (users' own test samples), `test_6_db` (default: that of the study)."""
+    user: int | None = None
+    """Number of the user whose evaluations of that metric they are (default: those of all users together)."""
     nature: Literal["finding", "check", "by_construction"] = "finding"
     """What a verdict on the claim is worth: a `finding` can fail and is evidence for or against the paper; a `check` is
     arithmetic of the configuration, such as a number of bits; `by_construction` cannot fail, such as an optimum beside
@@ -123,7 +125,7 @@ def _finding(claim: Claim, values: Sequence[float]) -> Finding:
 
 def _values(claim: Claim, runs: Mapping[tuple[str, int], Run], goal: Goal) -> list[float]:
     """Value of each seed that all settings of the claim have."""
-    goal = Goal(claim.metric or goal.metric, goal.target, claim.split or goal.split)
+    goal = Goal(claim.metric or goal.metric, goal.target, claim.split or goal.split, claim.user)
     own = _outcomes(claim.arm, claim.measure, runs, goal)
     if claim.against is None:
         return [_own(outcome, claim) for outcome in own.values()]

@@ -25,18 +25,21 @@ def of_all_users(evaluations: pd.DataFrame) -> pd.DataFrame:
     return evaluations[evaluations["user"].isna()] if "user" in evaluations else evaluations
 
 
-def metric_history(evaluations: pd.DataFrame, metric: str, split: str = "test") -> pd.DataFrame:
-    """Return the evaluations of one metric in order of simulated time, without those of single users.
+def metric_history(
+    evaluations: pd.DataFrame, metric: str, split: str = "test", user: int | None = None
+) -> pd.DataFrame:
+    """Return the evaluations of one metric in order of simulated time.
 
     Args:
         evaluations: the table `evaluations`.
         metric: name of the metric, such as accuracy or loss.
         split: data that the model was evaluated on (default: the test set).
+        user: number of the user whose evaluations they are (default: those of all users together).
 
     Raises:
         NotRecorded: the run has none; the message lists the metrics that it has.
     """
-    evaluations = of_all_users(evaluations)
+    evaluations = of_all_users(evaluations) if user is None else evaluations[evaluations["user"] == user]
     history = evaluations[(evaluations["metric"] == metric) & (evaluations["split"] == split)]
     if history.empty:
         known = sorted({f"{m} on {s}" for m, s in zip(evaluations["metric"], evaluations["split"], strict=True)})
@@ -49,7 +52,9 @@ def lower_is_better(metric: str) -> bool:
     return metric.startswith(("loss", "perplexity"))
 
 
-def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = "test") -> float | None:
+def time_to(
+    evaluations: pd.DataFrame, metric: str, target: float, split: str = "test", user: int | None = None
+) -> float | None:
     """Return the simulated time, s, of the first evaluation at which a metric reaches a target.
 
     Args:
@@ -57,6 +62,7 @@ def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = 
         metric: name of the metric.
         target: value to reach from below, or from above if `lower_is_better`.
         split: data that the model was evaluated on (default: the test set).
+        user: number of the user whose evaluations they are (default: those of all users together).
 
     Returns:
         The time; None if the target is never reached, as in a dry run, which has no values.
@@ -64,7 +70,7 @@ def time_to(evaluations: pd.DataFrame, metric: str, target: float, split: str = 
     Raises:
         NotRecorded: the run never evaluated the metric.
     """
-    history = metric_history(evaluations, metric, split)
+    history = metric_history(evaluations, metric, split, user)
     reached = history["value"] <= target if lower_is_better(metric) else history["value"] >= target
     times = history.loc[reached, "time_s"]
     return None if times.empty else float(times.iloc[0])

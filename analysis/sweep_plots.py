@@ -25,7 +25,7 @@ MAX_INSIDE = 5
 """Maximum number of arms for which the legend is inside the axes."""
 
 
-def of_sweep(sweep: Sweep, metric: str = "accuracy") -> dict[str, Figure]:
+def of_sweep(sweep: Sweep, metric: str = "accuracy", split: str = "test") -> dict[str, Figure]:
     """Draw the figures of a sweep: a metric over simulated time, bits and energy, and the causes of round time.
 
     Where a model with experts answers requests, the figure is the time of its tokens instead.
@@ -36,7 +36,7 @@ def of_sweep(sweep: Sweep, metric: str = "accuracy") -> dict[str, Figure]:
     found, _ = arms([sweep])
     if any(len(decoded(run)) for arm in found for run in arm.runs.values()):
         return {"token_time": token_time(found)}
-    pictures = {f"{metric}_over_{along.partition('_')[0]}": curves(found, metric, along) for along in ALONG}
+    pictures = {f"{metric}_over_{along.partition('_')[0]}": curves(found, metric, along, split) for along in ALONG}
     first = {arm.label: next(iter(arm.runs.values())) for arm in found}
     return {**pictures, "round_time": round_time(first)}
 
@@ -74,20 +74,23 @@ def token_time(found: Sequence[Arm]) -> Figure:
     return figure
 
 
-def curves(found: Sequence[Arm], metric: str, along: str) -> Figure:
+def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test") -> Figure:
     """Draw a metric over a quantity, one curve per arm: the mean over seeds, and their range as a band.
 
     Args:
         found: the arms.
         metric: name of the metric.
         along: the quantity on the x axis, a key of ALONG.
+        split: data that the model was evaluated on.
     """
-    histories = {arm.label: [history(run, metric) for run in arm.runs.values()] for arm in found}
+    histories = {arm.label: [history(run, metric, split) for run in arm.runs.values()] for arm in found}
     drawn = {label: curve for label, seeds in histories.items() if len(curve := over_seeds(seeds, along))}
     largest = max((curve.index[-1] for curve in drawn.values()), default=1.0)
     title, unit = ALONG[along]
     size, symbol = style.scale(largest, unit)
-    figure, axes = labelled_axes(largest / size, f"{title} ({symbol})", f"Test {metric}", percent=metric == "accuracy")
+    figure, axes = labelled_axes(
+        largest / size, f"{title} ({symbol})", f"{style.words(split)} {metric}", percent=metric == "accuracy"
+    )
     for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
         axes.fill_between(curve.index / size, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
@@ -98,9 +101,9 @@ def curves(found: Sequence[Arm], metric: str, along: str) -> Figure:
     return figure
 
 
-def history(run: Run, metric: str) -> pd.DataFrame:
+def history(run: Run, metric: str, split: str = "test") -> pd.DataFrame:
     """Return the evaluations of a metric with `time_s`, `value`, and the `bits` and `energy_j` of all rounds so far."""
-    evaluated = values(run, Goal(metric))[["round", "time_s", "value"]]
+    evaluated = values(run, Goal(metric, split=split))[["round", "time_s", "value"]]
     return evaluated.merge(_cumulative(run.rounds), on="round", how="left")
 
 

@@ -58,7 +58,7 @@ def findings(reproduction: Reproduction, directory: Path) -> list[Finding]:
     Raises:
         ScenarioError: a claim is about something that was not measured.
     """
-    goal = Goal(reproduction.metric, reproduction.target)
+    goal = Goal(reproduction.metric, reproduction.target, reproduction.split)
     try:
         found = judge(reproduction.claims, load_sweep(directory).runs, goal)
     except NotJudged as error:
@@ -73,7 +73,7 @@ def draw(reproduction: Reproduction, directory: Path) -> Sequence[Path]:
     """Draw the figures of a sweep: the metric over time, energy and bits, and the causes of the rounds' time.
 
     Args:
-        reproduction: names the metric.
+        reproduction: names the metric and its data.
         directory: the directory of the sweep; figures are written to `figures/` in it.
 
     Returns:
@@ -81,7 +81,7 @@ def draw(reproduction: Reproduction, directory: Path) -> Sequence[Path]:
     """
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    pictures = sweep_plots.of_sweep(load_sweep(directory), reproduction.metric)
+    pictures = sweep_plots.of_sweep(load_sweep(directory), reproduction.metric, reproduction.split)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png")
     return [folder / f"{name}.png" for name in pictures]

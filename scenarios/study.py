@@ -39,6 +39,9 @@ class Reproduction:
     metric: str = "accuracy"
     """Metric of the final value and of the target."""
 
+    split: str = "test"
+    """Data of that metric."""
+
     target: float = 0.8
     """Target value of the metric; time, energy and bits are measured until it is reached."""
 

@@ -252,6 +252,7 @@ class FakeNode:
 
 
 NOT_ANY_MODEL = {
+    "deep_jscc",
     "fedalign_moe",
     "hetlora",
     "hfedmoe",

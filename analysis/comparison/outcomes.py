@@ -35,6 +35,8 @@ class Goal:
     target: float = 0.8
     split: str = "test"
     """Data that the model is evaluated on."""
+    user: int | None = None
+    """Number of the user whose evaluations count; None for those of all users together."""
 
     def __str__(self) -> str:
         if self.metric == "accuracy":
@@ -120,7 +122,7 @@ def _learning(run: Run, goal: Goal) -> dict[str, Outcome]:
     history = values(run, goal)
     if history.empty:
         return {}
-    time_s = measures.time_to(run.evaluations, goal.metric, goal.target, goal.split)
+    time_s = measures.time_to(run.evaluations, goal.metric, goal.target, goal.split, goal.user)
     reached = time_s is not None
     until_s = float(history["time_s"].iloc[-1]) if time_s is None else time_s
     spent = measures.totals_until(run.rounds, until_s)
@@ -184,7 +186,7 @@ def values(run: Run, goal: Goal) -> pd.DataFrame:
     """
     if "evaluations" not in run.tables or run.evaluations.empty or answers_alone(run):
         return pd.DataFrame(columns=["time_s", "value"])
-    history = measures.metric_history(run.evaluations, goal.metric, goal.split)
+    history = measures.metric_history(run.evaluations, goal.metric, goal.split, goal.user)
     return history if measures.has_values(run.evaluations) else history.iloc[:0]
 
 

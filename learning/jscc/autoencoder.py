@@ -8,20 +8,15 @@ compression with a scale hyperprior, ICLR 2018; binary latents: Qin et al., arXi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import log
 from typing import Annotated, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Interval
 from torch import Tensor
 
+from learning.jscc.perceptron import Parameters, initial, perceptron
 from learning.ports import Streams
-
-Parameters = dict[str, Tensor]
-Span = tuple[float, float]
-"""Values of black and white in the images of a data set."""
 
 HYPER_WIDTH = 6
 """Bits of a hyper-latent that is sent: an integer from -31 to 31."""
@@ -57,14 +52,7 @@ class Transforms:
 
     def initial(self, streams: Streams, pixels: int, dtype: torch.dtype) -> Parameters:
         """Initial parameters by name for images of so many numbers: weights uniform, biases zero."""
-        parameters = {}
-        for name, widths in self._widths(pixels).items():
-            for layer, (into, out) in enumerate(pairwise(widths)):
-                generator = streams.generator("initial", f"{name}.{layer}")
-                weight = torch.from_numpy(generator.uniform(-(into**-0.5), into**-0.5, (out, into)))
-                parameters[f"{name}.{layer}.weight"] = weight.to(dtype)
-                parameters[f"{name}.{layer}.bias"] = torch.zeros(out, dtype=dtype)
-        return parameters | {
+        return initial(streams, self._widths(pixels), dtype) | {
             "density.mean": torch.zeros(self.hyper, dtype=dtype),
             "density.scale": torch.zeros(self.hyper, dtype=dtype),
         }
@@ -85,20 +73,20 @@ class Transforms:
             images: (n, ...), with numbers in [0, 1].
             u: (n, h): uniform numbers in [0, 1), or None.
         """
-        llrs = self._limited(_perceptron(parameters, "analysis", images.flatten(1) - 0.5))
-        hyper = _perceptron(parameters, "hyper_analysis", torch.tanh(llrs / 2))
+        llrs = self._limited(perceptron(parameters, "analysis", images.flatten(1) - 0.5))
+        hyper = perceptron(parameters, "hyper_analysis", torch.tanh(llrs / 2))
         hyper = hyper.round().clamp(-31, 31) if u is None else hyper + u - 0.5
         return Latents(llrs, hyper, *self.side_information(parameters, hyper))
 
     def side_information(self, parameters: Parameters, hyper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Priors, importance and features, as in `Latents`, from hyper-latents (n, h): all that a receiver knows."""
-        out = _perceptron(parameters, "hyper_synthesis", hyper)
+        out = perceptron(parameters, "hyper_synthesis", hyper)
         priors, importance, features = torch.split(out, [self.bits, self.bits, self.width], -1)
         return self._limited(priors), torch.tanh(importance), torch.relu(features)
 
     def synthesise(self, parameters: Parameters, soft_bits: Tensor, features: Tensor) -> Tensor:
         """Images (n, pixels) with numbers in [0, 1] from soft bits (n, k) in [-1, 1], 1 being a certain 0."""
-        return torch.sigmoid(_perceptron(parameters, "synthesis", torch.cat([soft_bits, features], -1)))
+        return torch.sigmoid(perceptron(parameters, "synthesis", torch.cat([soft_bits, features], -1)))
 
     def hyper_bits(self, parameters: Parameters, hyper: Tensor) -> Tensor:
         """Ideal size in bits of hyper-latents (n, h), (n,): -log2 of a logistic density's mass in the unit interval."""
@@ -108,19 +96,3 @@ class Transforms:
 
     def _limited(self, llrs: Tensor) -> Tensor:
         return self.max_llr * torch.tanh(llrs / self.max_llr)
-
-
-def span_of(images: Tensor) -> Span:
-    """Smallest and largest number in some images."""
-    return float(images.min()), float(images.max())
-
-
-def unit(images: Tensor, span: Span) -> Tensor:
-    """Images with numbers in [0, 1]."""
-    low, high = span
-    return (images - low) / (high - low)
-
-
-def _perceptron(parameters: Parameters, name: str, x: Tensor) -> Tensor:
-    hidden = F.relu(F.linear(x, parameters[f"{name}.0.weight"], parameters[f"{name}.0.bias"]))
-    return F.linear(hidden, parameters[f"{name}.1.weight"], parameters[f"{name}.1.bias"])

@@ -9,8 +9,10 @@ from learning.draws import standard_normal
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.fountain.information import entropy_bits
 from learning.fountain.propagation import EDGE_OPERATIONS
-from learning.jscc.autoencoder import Latents, Parameters, Span, Transforms, unit
+from learning.jscc.autoencoder import Latents, Transforms
 from learning.jscc.code import Code
+from learning.jscc.images import Span, unit
+from learning.jscc.perceptron import Parameters
 
 
 def analyse(
@@ -57,9 +59,3 @@ def receive(
         latents = Latents(priors, hyper, priors, importance, features)
         llrs = code.transmit(latents, bits, u, standard_normal(u_noise), snr, iterations)
     return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(features.dtype), features)
-
-
-def psnr_db(images: Tensor, received: Tensor, span: Span) -> Tensor:
-    """Peak signal-to-noise ratio of each image in dB, (n,): of images (n, ...) and received ones in [0, 1]."""
-    error = (unit(images, span).flatten(1) - received.flatten(1)).square().mean(-1)
-    return -10 * torch.log10(error.clamp(min=1e-10))

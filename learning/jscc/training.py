@@ -15,8 +15,10 @@ from learning.draws import Draw, standard_normal
 from learning.executor import Executor
 from learning.fountain.information import binary_input_capacity, divergence_bits
 from learning.fountain.surrogate import surrogate_bits
-from learning.jscc.autoencoder import Latents, Parameters, Span, Transforms, span_of, unit
+from learning.jscc.autoencoder import Latents, Transforms
 from learning.jscc.code import Code
+from learning.jscc.images import Span, distortion, span_of, unit
+from learning.jscc.perceptron import Parameters
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Streams
 
@@ -184,7 +186,7 @@ def surrogate_loss(
     rate = divergence_bits(q, torch.sigmoid(-latents.priors)).sum(-1) / binary_input_capacity(snr.double())
     weakest = binary_input_capacity(torch.tensor(10 ** (training.weakest_db / 10), dtype=torch.float64))
     rate = rate + transforms.hyper_bits(parameters, latents.hyper) / weakest
-    return _distortion(images, received) + training.rate_weight * rate.mean().to(received.dtype)
+    return distortion(images, received) + training.rate_weight * rate.mean().to(received.dtype)
 
 
 def coded_loss(
@@ -204,14 +206,10 @@ def coded_loss(
     bits = (latents.llrs < 0).long()
     llrs = code.transmit(latents, bits, u_graph, standard_normal(u_noise), snr * heard, training.iterations)
     soft = torch.tanh(llrs / 2).to(images.dtype)
-    return _distortion(images, transforms.synthesise(parameters, soft, latents.features))
+    return distortion(images, transforms.synthesise(parameters, soft, latents.features))
 
 
 def _channels(training: Training, u: Tensor) -> tuple[Tensor, Tensor]:
     """Signal-to-noise ratios as plain ratios, and symbols per bit, from uniform numbers (n, 2)."""
     (low_db, high_db), (fewest, most) = training.snr_db, training.symbols_per_bit
     return 10 ** ((low_db + (high_db - low_db) * u[:, 0]) / 10), fewest + (most - fewest) * u[:, 1]
-
-
-def _distortion(images: Tensor, received: Tensor) -> Tensor:
-    return (images.flatten(1) - received).square().mean()

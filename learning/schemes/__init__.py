@@ -2,6 +2,7 @@
 
 from learning.scheme import Scheme
 from learning.schemes.centralised import Centralised
+from learning.schemes.deep_jscc import DeepJSCC
 from learning.schemes.epsl import EPSL
 from learning.schemes.fedalign_moe import FedAlignMoE
 from learning.schemes.fedavg import FedAvg
@@ -56,6 +57,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "fedalign_moe": FedAlignMoE,
     "moe_inference": MoeInference,
     "ntrscc": NTRSCC,
+    "deep_jscc": DeepJSCC,
     "hfedmoe": HFedMoE,
     "token_comm": TokenComm,
     "token_fusion": TokenFusion,

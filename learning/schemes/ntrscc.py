@@ -15,42 +15,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
 from learning.codecs import FixedWidth
-from learning.data import Rows
 from learning.draws import Draw
 from learning.executor.deferred import Deferred
 from learning.fountain.graph import symbol_draws
 from learning.jscc import operators
-from learning.jscc.autoencoder import HYPER_WIDTH, Transforms, span_of
+from learning.jscc.autoencoder import HYPER_WIDTH, Transforms
 from learning.jscc.code import Code
+from learning.jscc.images import psnr_db, span_of
 from learning.jscc.listening import Listening, mean_snr, symbol_snr
 from learning.jscc.training import Training, trained
 from learning.parties import User
 from learning.ports import Heard, Process
 from learning.protocols.broadcast import broadcast_symbols
+from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.world import World
-
-ACKNOWLEDGEMENT = FixedWidth(8)
-
-
-class Received(NamedTuple):
-    """What a user has received in a round."""
-
-    psnr_db: Deferred[Tensor]
-    """PSNR of each image, (n,)."""
-    symbols: float
-    """Symbols that it has heard of each image."""
-    iterations: int
-    """Iterations of its decoder."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ class NTRSCC(Scheme):
         span = span_of(world.dataset.train.x)
         for number in world.rounds():
             users = world.selected(number)
-            images = self.batch(world, number)
+            images = images_of(world, number, self.images)
             work = (operators.analyse, self.transforms, parameters, images, span)
             bits, hyper, unknown = yield from world.server.do(*work, kind="analysis")
             informed = yield from world.server.broadcast(users, hyper, "side_information", FixedWidth(HYPER_WIDTH))
@@ -100,16 +87,10 @@ class NTRSCC(Scheme):
             receivers = {user: self.receive(world, user, number, streams[user], plans[user][1], sent) for user in plans}
             received = yield from gather(world, receivers)
             world.report_participation(len(received), len(users))
-            self.evaluate(world, number, received)
+            report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
-        if not isinstance(world.dataset.train.x, Tensor) or world.dataset.train.x.dim() != 4:
-            raise ValueError("ntrscc broadcasts images; choose a data set of images of one modality")
-
-    def batch(self, world: World, number: int) -> Rows:
-        """The test images of a round, which go through the test set in order, again and again."""
-        first = number * self.images
-        return Rows(world.dataset, "test", "x", np.arange(first, first + self.images) % len(world.dataset.test.y))
+        check_images(world)
 
     def plans(self, world: World, users: list[User], unknown: Deferred[Tensor]) -> Process[dict[User, tuple[int, int]]]:
         """Symbols of each image, and iterations, of each user."""
@@ -145,18 +126,8 @@ class NTRSCC(Scheme):
             kind="decoding",
         )
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
-        quality = world.executor.submit(operators.psnr_db, images, decoded, span)
+        quality = world.executor.submit(psnr_db, images, decoded, span)
         return Received(quality, sum(one.symbols for one in heard) / self.images, iterations)
-
-    def evaluate(self, world: World, number: int, received: dict[User, Received]) -> None:
-        """Write what each user has received to the table `evaluations`."""
-        for user, result in received.items():
-            quality = float(world.executor.value(result.psnr_db).mean()) if world.executor.computes else None
-            metrics = {"psnr_db": quality, "symbols": result.symbols, "iterations": float(result.iterations)}
-            for metric, value in metrics.items():
-                world.journal.evaluation(
-                    "received", metric, value, self.images, round=number, time_s=world.env.now, user=user.number
-                )
 
     def _iterations(self, user: User, symbols: int) -> int:
         degree = self.code.mean_degree(self.transforms.bits)

@@ -4,12 +4,14 @@ from math import inf, isnan
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from made_up_sweep import MadeUp, write_sweep
 
 from analysis import load_sweep
 from analysis.claims import Claim, Finding, NotJudged, judge
 from analysis.comparison.outcomes import Goal
+from analysis.measures import NotRecorded, metric_history
 
 SEEDS = range(6)
 
@@ -59,6 +61,18 @@ def test_a_claim_is_about_the_samples_that_it_names(tmp_path: Path) -> None:
         assert finding.mean == 0.2
     with pytest.raises(NotJudged):
         judge([Claim(**claim, split="own")], sweep.runs, Goal())
+
+
+def test_a_claim_can_be_about_one_user() -> None:
+    """Rows of single users, and their mean without a user."""
+    rows = [(None, 2.0), (0, 3.0), (1, 1.0)]
+    evaluations = pd.DataFrame(
+        [{"round": 0, "time_s": 1.0, "split": "received", "metric": "psnr_db", "value": v, "user": u} for u, v in rows]
+    )
+    found = [metric_history(evaluations, "psnr_db", "received", user).value.tolist() for user in (None, 0, 1)]
+    assert found == [[2.0], [3.0], [1.0]]
+    with pytest.raises(NotRecorded):
+        metric_history(evaluations, "psnr_db", "received", 7)
 
 
 def test_the_opposite_does_not_hold(tmp_path: Path) -> None:

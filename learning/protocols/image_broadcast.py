@@ -1,0 +1,69 @@
+"""What schemes that broadcast images have in common: the images of a round, and the quality that users receive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan, nan
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from learning.codecs import FixedWidth
+from learning.data import Rows
+from learning.executor.deferred import Deferred
+from learning.parties import User
+from learning.world import World
+
+ACKNOWLEDGEMENT = FixedWidth(8)
+"""Codec of a user's acknowledgement."""
+
+
+class Received(NamedTuple):
+    """What a user has received in a round."""
+
+    psnr_db: Deferred[Tensor]
+    """PSNR of each image, (n,)."""
+    symbols: float
+    """Symbols that it has heard of each image."""
+    iterations: int | None = None
+    """Iterations of its decoder; None for a receiver without one."""
+
+
+def check_images(world: World) -> None:
+    """Raise ValueError unless the data set consists of images of one modality."""
+    if not isinstance(world.dataset.train.x, Tensor) or world.dataset.train.x.dim() != 4:
+        raise ValueError("the scheme broadcasts images; choose a data set of images of one modality")
+
+
+def images_of(world: World, number: int, count: int) -> Rows:
+    """The test images of a round, which go through the test set in order, again and again."""
+    first = number * count
+    return Rows(world.dataset, "test", "x", np.arange(first, first + count) % len(world.dataset.test.y))
+
+
+def report(world: World, number: int, images: int, received: Mapping[User, Received]) -> None:
+    """Write what each user has received of so many images to the table `evaluations`, with the split `received`.
+
+    Rows without a user are means over the users. The bandwidth ratio is the number of symbols over the number of values
+    of an image.
+    """
+    assert isinstance(world.dataset.test.x, Tensor)
+    pixels = world.dataset.test.x[0].numel()
+    found: dict[str, list[float]] = {}
+    for user, result in received.items():
+        quality = float(world.executor.value(result.psnr_db).mean()) if world.executor.computes else nan
+        metrics = {"psnr_db": quality, "symbols": result.symbols, "bandwidth_ratio": result.symbols / pixels}
+        if result.iterations is not None:
+            metrics["iterations"] = float(result.iterations)
+        for metric, value in metrics.items():
+            found.setdefault(metric, []).append(value)
+            _write(world, number, images, metric, value, user.number)
+    for metric, values in found.items():
+        _write(world, number, images, metric, fmean(values))
+
+
+def _write(world: World, number: int, images: int, metric: str, value: float, user: int | None = None) -> None:
+    known = None if isnan(value) else value  # of a dry run nothing is
+    world.journal.evaluation("received", metric, known, images, round=number, time_s=world.env.now, user=user)
