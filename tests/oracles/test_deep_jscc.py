@@ -129,18 +129,36 @@ def test_unicast_takes_a_stream_for_each_user() -> None:
     assert symbols.groupby("round").end_s.max()[0] >= 4 * 4 * 12 / (2 * 1e6)  # they share the band
 
 
+TWO: dict[str, Any] = {
+    "network__users": {"count": 2, "placement": {"name": "list", "positions_m": [[20, 0], [1200, 0]]}},
+    "network__channel": {"path_loss": "free_space", "fading": "none"},
+    "network__stations": {"tx_power_dbm": -9},
+    "learning__partition": "iid",
+}
+"""A user near the station, and one far away."""
+
+
+def quality_of_users(training: dict[str, Any], **scheme: Any) -> tuple[list[float], list[float]]:
+    """Mean PSNR in dB of the two users' images, and the signal-to-noise ratios of their symbols in dB."""
+    given = {"images": 50, "training": {"steps": 80, "batch_size": 16, **training}, **scheme}
+    ran = result(scheme=given, **TWO)
+    found = ran.table("evaluations").to_pandas().query("metric == 'psnr_db'").groupby("user").value.mean()
+    transfers = ran.table("transfers").to_pandas().query("kind == 'symbols'")
+    return found.tolist(), transfers.groupby("user").mean_snr_db.mean().tolist()
+
+
 def test_users_with_better_channels_receive_better_images() -> None:
     """Quality follows the signal-to-noise ratio, without a choice of rate."""
-    place = {"name": "list", "positions_m": [[20, 0], [1200, 0]]}
-    ran = result(
-        scheme={"images": 50, "training": {"steps": 80, "batch_size": 16, "snr_db": [0, 10]}},
-        network__users={"count": 2, "placement": place},
-        network__channel={"path_loss": "free_space", "fading": "none"},
-        network__stations={"tx_power_dbm": -9},
-        learning__partition="iid",
-    )
-    quality = ran.table("evaluations").to_pandas().query("metric == 'psnr_db'").groupby("user").value.mean()
-    assert quality[0] > quality[1] + 0.5
+    (near, far), _ = quality_of_users({"snr_db": [0, 10]})
+    assert near > far + 0.5
+
+
+def test_with_unicast_each_user_has_transforms_for_its_own_ratio() -> None:
+    own, ratios_db = quality_of_users({}, unicast=True)
+    for user, db in enumerate(ratios_db):
+        alone, _ = quality_of_users({"snr_db": [db, db]})
+        assert own[user] == pytest.approx(alone[user], abs=1e-3)
+        assert own[1 - user] != pytest.approx(alone[1 - user], abs=1e-3)
 
 
 def test_executors_agree_and_a_dry_run_has_no_quality() -> None:

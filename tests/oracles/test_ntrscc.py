@@ -19,7 +19,8 @@ from learning.jscc.code import Code
 from learning.jscc.images import psnr_db, unit
 from learning.jscc.listening import Listening, symbol_snr
 from learning.jscc.training import TRAINED, Training, draws_of, surrogate_loss, train
-from runs import TINY
+from learning.store import Store
+from runs import TINY, hashes
 from scenarios import load, simulate
 
 SMALL = Transforms(bits=24, hyper=3, width=16)
@@ -213,3 +214,19 @@ def test_a_deadline_and_an_energy_budget_end_receptions():
     for limit in ({"deadline_s": 1e-5}, {"max_energy_j": 2e-7}):
         ran = result(learning__scheme={**SCHEME, **limit}).table("transfers").to_pandas()
         assert (ran[ran.kind == "symbols"].lost > 0).all()
+
+
+def test_other_devices_change_the_clock_and_no_torch_operation_runs_again(tmp_path):
+    """Nor do tables depend on where results come from."""
+    other = {"compute.devices.flops_per_s": 5e7, "compute.servers.flops_per_s": 1e8, "energy.idle_power_w": 0.2}
+
+    def ran(store: Store | None, **changed: Any) -> Any:
+        settings = {"learning.scheme": SCHEME, "learning.stop": {"rounds": 2}, **changed}
+        return simulate(load(TINY, settings), store=store)
+
+    store = Store(tmp_path)
+    first, again, moved = ran(store), ran(store), ran(store, **other)
+    store.close()
+    assert first.operations["run"] > 0 == again.operations["run"] == moved.operations["run"]
+    assert hashes(again) == hashes(first) == hashes(ran(None))
+    assert hashes(moved) == hashes(ran(None, **other)) != hashes(first)
