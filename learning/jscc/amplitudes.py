@@ -44,7 +44,8 @@ class Amplitudes:
     def modulate(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Symbols (n, m) of images (n, ...) with numbers in [0, 1]; those of each image have a mean power of 1."""
         symbols = perceptron(parameters, "amplitudes", images.flatten(1) - 0.5)
-        return symbols * (sqrt(self.symbols) / symbols.norm(dim=-1, keepdim=True).clamp(min=1e-9))
+        length: Tensor = symbols.norm(dim=-1, keepdim=True)
+        return symbols * (sqrt(self.symbols) / length.clamp(min=1e-9))
 
     def synthesise(self, parameters: Parameters, received: Tensor) -> Tensor:
         """Images (n, pixels) with numbers in [0, 1] from received symbols (n, m)."""

@@ -59,7 +59,7 @@ class DeepJSCC(Scheme):
         for number in world.rounds():
             users = world.selected(number)
             images = images_of(world, number, self.images)
-            receivers = {}
+            receivers: dict[User, Process[Received]] = {}
             for audience in [[user] for user in users] if self.unicast else [users]:
                 parameters = trained[audience[0]]
                 work = (amplitudes.analyse, self.transforms, parameters, images, span)
