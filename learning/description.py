@@ -11,6 +11,7 @@ from annotated_types import Ge, Interval, MinLen
 from learning.adapters import Lora
 from learning.data import DatasetLoader, Digits, Holding, Last
 from learning.data.partition import Iid, Partition
+from learning.evaluation import Metric
 from learning.executor.devices import DeviceName
 from learning.large_models import Large
 from learning.models import Architecture, Mlp, Tower
@@ -107,6 +108,10 @@ class LearningDescription:
     """How test samples reach the server's part of the model: over the link that the scheme trains it over, with its
     tokens and its codec (of users whose links differ, the mean); or all tokens at full precision; or both, and the
     split of the latter is called `test_uncompressed`. Schemes without a lossy link have the same in both."""
+    metrics: tuple[Metric, ...] = ()
+    """Further metrics of the classes on the test set: `f1`, the mean F1 score of all classes; `f1_by_class`, that of
+    each class, as `f1_<name>`; `balanced_accuracy`, the mean over classes of the share of their samples that is
+    recognised."""
     evaluate_users: bool = False
     """Whether users are evaluated one by one too: the model that each has, its own or that of all, on its own part of
     the test set, which has the users' shares of labels (split `own`); and its own model on the whole test set. Rows of

@@ -30,6 +30,9 @@ Path = Literal["deployed", "uncompressed", "both"]
 """How test samples reach the server's part of the model."""
 
 
+Metric = Literal["f1", "f1_by_class", "balanced_accuracy"]
+"""Further metrics of classes; see `by_class`."""
+
 OWN = "own"
 """Split of the users' own parts of the test set."""
 
@@ -81,6 +84,7 @@ class Evaluator:
         path: whether samples cross the link of a scheme, or go through the whole model at once; or both, and the split
             of the latter is called `test_uncompressed`.
         own: user -> its own part of the test set, of users that are evaluated one by one too (default: none).
+        metrics: further metrics of the classes in the split `test` (default: none).
     """
 
     def __init__(
@@ -93,9 +97,12 @@ class Evaluator:
         deployment: Deployment | None = None,
         path: Path = "deployed",
         own: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        metrics: Sequence[Metric] = (),
     ) -> None:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.deployment, self.path = deployment, path
+        self.further, self.names = metrics, dataset.names or tuple(map(str, range(dataset.classes)))
+        self.missed = _all_missed(dataset) if metrics else np.zeros((dataset.classes, 3), dtype=np.int64)
         self.regression = dataset.task == "regression"
         self.tokens = dataset.task == "classification" and dataset.test.y.ndim > 1
         self.training_samples = len(dataset.train.y)
@@ -135,6 +142,9 @@ class Evaluator:
                 write(split, metric, value, self.test.size)
                 if split == self.split and value is not None:
                     self._note(metric, value)
+            if self.further and split == self.split:
+                for metric, value in self._by_class(whole, links).items():
+                    write(split, metric, value, self.test.size)
             if self.own and len(whole) > 1:
                 self._write_each(partial(write, split), dict(enumerate(scored)))
         if self.own:
@@ -174,6 +184,19 @@ class Evaluator:
             for values, (_, samples) in zip(self.executor.value(deferred), models, strict=True)
         ]
 
+    def _by_class(self, models: Sequence[tuple[Any, Any]], links: Counter[Deployed | None]) -> dict[str, float | None]:
+        """Further metrics of the split `test`, the mean over models, each the mean of users over their links."""
+        deferred = [[self._deferred(model, link, self.test, steps.counted) for link in links] for model in models]
+        if not self.executor.computes:
+            return dict.fromkeys(by_class(self.missed, self.names, self.further))
+        counts = [
+            [np.sum([each.numpy() for each in chunks], axis=0) for chunks in row]
+            for row in self.executor.value(deferred)
+        ]
+        found = [[by_class(each, self.names, self.further) for each in row] for row in counts]
+        users = list(links.values())
+        return {name: mean([_weighted([each[name] for each in row], users) for row in found]) for name in found[0][0]}
+
     def parts(self, model: Any) -> tuple[Any, tuple[Any, ...]]:
         """The segment that a model, as given to `World.models`, belongs to, and the weights of its parts."""
         parts = model if isinstance(model, tuple) else (model,)
@@ -185,10 +208,16 @@ class Evaluator:
         segment, parts = self.parts(model)
         return segment, self.executor.submit(steps.merge, *parts) if len(parts) > 1 else parts[0]
 
-    def _deferred(self, model: tuple[Any, Any], over: Deployed | None, samples: Samples) -> list[Any]:
+    def _deferred(
+        self,
+        model: tuple[Any, Any],
+        over: Deployed | None,
+        samples: Samples,
+        operation: Callable[..., Any] = steps.evaluate,
+    ) -> list[Any]:
         segment, whole = model
         return [
-            self.executor.submit(steps.evaluate, self._part(segment, over, x, number), whole, x, y)
+            self.executor.submit(operation, self._part(segment, over, x, number), whole, x, y)
             for number, (x, y) in enumerate(samples.chunks)
         ]
 
@@ -232,6 +261,34 @@ def _weighted(values: Sequence[float], counts: Sequence[int]) -> float:
     if len(values) == 1:
         return values[0]
     return mean([value for value, count in zip(values, counts, strict=True) for _ in range(count)])
+
+
+def _all_missed(dataset: Dataset) -> NDArray[np.int64]:
+    """Counts as of `by_class` for the test set, of predictions among which no class is."""
+    y = dataset.test.y.numpy()
+    samples = y.sum(0) if y.dtype == np.bool_ else np.bincount(y.reshape(-1), minlength=dataset.classes)
+    return np.stack([0 * samples, 0 * samples, samples], axis=-1).astype(np.int64)
+
+
+def by_class(counts: NDArray[np.int64], names: Sequence[str], metrics: Sequence[Metric]) -> dict[str, float]:
+    """Metrics of the classes.
+
+    Args:
+        counts: right, wrong and missing predictions of each class, (classes, 3).
+        names: names of the classes.
+        metrics: which: `f1`, the mean F1 score of the classes that the test set has; `f1_by_class`, that of each of
+            these, as `f1_<name>`; `balanced_accuracy`, the mean over these classes of the share that is recognised.
+    """
+    right, wrong, missed = counts.T
+    there = right + missed > 0
+    scores = 2 * right[there] / (2 * right + wrong + missed)[there]
+    recall = right[there] / (right + missed)[there]
+    found = {"f1": mean(scores.tolist())} if "f1" in metrics and there.any() else {}
+    if "balanced_accuracy" in metrics and there.any():
+        found["balanced_accuracy"] = mean(recall.tolist())
+    if "f1_by_class" in metrics:
+        found |= {f"f1_{name}": float(score) for name, score in zip(np.array(names)[there], scores, strict=True)}
+    return found
 
 
 def mean(values: Sequence[float]) -> float:

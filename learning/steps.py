@@ -276,6 +276,25 @@ def score(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return correct.sum(), _loss_of(logits, y, "sum")
 
 
+def counted(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> Tensor:
+    """How often each class was predicted rightly, wrongly, and missed, on one chunk of a test set: (classes, 3), int64.
+
+    Args:
+        segment: the model.
+        parameters: its parameters.
+        x: samples, (samples, ...).
+        y: numbers of classes, or bool (samples, classes); see `mean_loss`. As in `score`, a prediction is finite.
+    """
+    logits = segment(parameters, x)
+    if y.dtype == torch.bool:
+        predicted, actual = (logits > 0) & logits.isfinite(), y
+    else:
+        logits, numbers = logits.flatten(0, -2), torch.arange(logits.shape[-1], device=logits.device)
+        predicted = (logits.argmax(-1, keepdim=True) == numbers) & logits.isfinite().all(-1, keepdim=True)
+        actual = y.flatten()[:, None] == numbers
+    return torch.stack([(predicted & actual).sum(0), (predicted & ~actual).sum(0), (~predicted & actual).sum(0)], -1)
+
+
 def merge(*parts: Parameters) -> Parameters:
     """Parameters of several parts of a model together, in the order of the parts."""
     return {name: tensor for part in parts for name, tensor in part.items()}

@@ -19,7 +19,7 @@ from learning.codecs import Analogue
 from learning.data import Dataset
 from learning.data.public import PublicData
 from learning.deployed import Deployed, Deployment
-from learning.evaluation import Evaluator, Path
+from learning.evaluation import Evaluator, Metric, Path
 from learning.executor import Executor
 from learning.journal import Journal
 from learning.models import Multimodal, Segment, Towers
@@ -89,6 +89,8 @@ class World:
     """Whether test samples cross the link at the cut as the scheme deploys it, or go through the whole model."""
     evaluate_users: bool = False
     """Whether users are evaluated one by one too, on their own parts of the test set."""
+    metrics: Sequence[Metric] = ()
+    """Further metrics of the classes that evaluations have."""
     pretrainers: Sequence[Pretrainer] = ()
     """Train the model, or parts of it, on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
@@ -154,6 +156,7 @@ class World:
             deployment=deployment,
             path=self.evaluation,
             own=own,
+            metrics=self.metrics,
         )
 
     @property

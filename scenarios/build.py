@@ -235,6 +235,11 @@ def _check_task(learning: LearningDescription, dataset: Dataset) -> None:
             raise ValueError(
                 f"{dataset.name} has numbers to be predicted, which have no accuracy; give rounds or time_s"
             )
+    with field_errors("learning", "metrics"):
+        if learning.metrics and dataset.task == "regression":
+            raise ValueError(
+                f"{', '.join(learning.metrics)} are of classes, and {dataset.name} has numbers to be predicted"
+            )
     with field_errors("learning", "scheme"):
         if learning.scheme.needs_classes and dataset.task != "classification":
             raise ValueError(f"the scheme needs classes, but the task of {dataset.name} is {dataset.task}")
@@ -342,6 +347,7 @@ def _world(
         evaluate_every=learning.evaluate_every,
         evaluation=learning.evaluation,
         evaluate_users=learning.evaluate_users,
+        metrics=learning.metrics,
         precision=getattr(torch, learning.precision),
         pretrainers=material.pretrainers,
         adapter=learning.adapter,

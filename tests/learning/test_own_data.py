@@ -89,10 +89,12 @@ def test_standardised_samples_are_those_of_scikit_learn() -> None:
     constant = np.ones((40, 2))
     assert not Dataset.from_arrays(constant, Y, standardise=True).train.x.any()
     images = GENERATOR.integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
-    made = Dataset.from_arrays(images, Y, standardise=True, dtype=torch.float64)
-    deviation, mean = torch.std_mean(made.train.x, dim=(0, 2, 3), correction=0)
-    torch.testing.assert_close(mean, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-7)  # pixels are float32
-    torch.testing.assert_close(deviation, torch.ones(3, dtype=torch.float64), rtol=1e-6, atol=0)
+    parts = (images[:30], Y[:30]), (images[30:], Y[30:])
+    made = Dataset.from_arrays(*parts[0], test=parts[1], standardise=True, dtype=torch.float64)
+    train, test = (torch.from_numpy(images[rows] / 255) for rows in (slice(30), slice(30, 40)))
+    deviation, mean = torch.std_mean(train, dim=(0, 2, 3), correction=0, keepdim=True)
+    torch.testing.assert_close(made.train.x, (train - mean) / deviation, rtol=1e-6, atol=1e-6)  # pixels are float32
+    torch.testing.assert_close(made.test.x, (test - mean) / deviation, rtol=1e-6, atol=1e-6)
 
 
 def test_bytes_are_pixels_and_tokens_stay_numbers() -> None:
