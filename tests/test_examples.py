@@ -158,3 +158,15 @@ def test_the_example_scheme_without_momentum_is_federated_averaging() -> None:
         losses.append(frame(result, "evaluations").query("metric == 'loss'").value.to_numpy())
     assert losses[0] == pytest.approx(losses[2], rel=1e-9)
     assert losses[1][-1] != pytest.approx(losses[2][-1], rel=1e-3)
+
+
+def test_received_images_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python examples/received_images.py`, but for the training."""
+    read = scenarios.load
+    monkeypatch.setattr(scenarios, "load", lambda path: read(path, {"learning.scheme.training.steps": [3, 2, 2]}))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "received_images.py"), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) == 9
+    assert (tmp_path / "received_images.png").stat().st_size > 0
