@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AllowInfNan, Strict, ValidationError, WrapValidator
+from pydantic import AllowInfNan, Strict, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from scenarios import unusual
 from scenarios.errors import found, nearest, unknown
 from scenarios.hints import allowed, hints, members, unwrap
 from scenarios.own_parts import import_path
@@ -126,13 +127,13 @@ def guarded(bare: Any, metadata: list[Any], hint: Any) -> Any:
         hint: the type hint of the field, for messages.
     """
 
-    def guard(value: Any, validate: Any) -> Any:
+    def guard(value: Any, validate: Any, field: ValidationInfo) -> Any:
         try:
             return validate(value)
         except ValidationError as error:
             if any(inner["type"] in SENTENCES for inner in error.errors(include_url=False, include_input=False)):
                 raise
-        raise rejection(f"found {found(value)}; {allowed(hint)} is allowed{_advice(value, hint)}")
+        raise rejection(f"found {found(value)}; {allowed(hint)} is allowed{_advice(value, hint, field.field_name)}")
 
     return Annotated[bare, *metadata, WrapValidator(guard)]
 
@@ -154,7 +155,7 @@ def annotated(bare: Any, metadata: list[Any]) -> Any:
     return Annotated[bare, *metadata] if metadata else bare
 
 
-def _advice(value: Any, hint: Any) -> str:
+def _advice(value: Any, hint: Any, field: str | None) -> str:
     choices = [name for member in members(hint) if get_origin(member) is Literal for name in get_args(member)]
     words = [name for name in choices if isinstance(name, str)]
     if isinstance(value, str) and (close := nearest(value, words)):
@@ -166,4 +167,4 @@ def _advice(value: Any, hint: Any) -> str:
         return "; write it without a point or an exponent"
     if isinstance(value, int | float) and str in kinds:
         return "; put it in quotes"
-    return ""
+    return unusual.advice(field, value)

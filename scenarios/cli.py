@@ -159,7 +159,8 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     with exiting_on_signal():
         from scenarios.cost import predict
         from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, unasked, warnings
-        from scenarios.schema import interpret, resolved
+        from scenarios.schema import Scenario, interpret, parts, resolved
+        from scenarios.unusual import unusual
 
     described = interpret(read)
     try:
@@ -173,7 +174,8 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     if end_s is None and not isinstance(cost, str) and cost.rounds is not None:
         end_s = cost.rounds * cost.simulated_time_s
     unseen = [] if end_s is None else warnings(spans(described), end_s)
-    print_warnings([*implausible(described), *unasked(described), *beyond_reach(described), *unseen])
+    print_warnings([*unusual(parts().plain(described, Scenario)), *implausible(described)])
+    print_warnings([*unasked(described), *beyond_reach(described), *unseen])
 
 
 @app.command("list")
