@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -42,9 +44,12 @@ def load_sweep(sweep_dir: str | Path) -> Sweep:
         raise NotASweep(f"{path} is not a folder")
     info = _information(path)
     for point in info["points"]:
-        missing = [field for field in ("label", "seed", "path", "status") if field not in point]
-        if missing:
-            raise NotASweep(f"{path} is not a sweep: a point in its {INDEX} has no {' and no '.join(missing)}")
+        if fault := _fault(point):
+            raise NotASweep(f"{path} is not a sweep: a point in its {INDEX} has {fault}")
+    listed = Counter((point["label"], point["seed"]) for point in info["points"])
+    for (label, seed), times in listed.most_common(1):
+        if times > 1:
+            raise NotASweep(f"{path} is not a sweep: its {INDEX} lists {label}, seed {seed} twice")
     return Sweep(path, info)
 
 
@@ -76,20 +81,22 @@ class Sweep:
         ]
         return pd.DataFrame(rows, columns=list(dict.fromkeys([*POINT, *(field for row in rows for field in row)])))
 
+    def ended(self) -> Iterator[tuple[str, int, Path]]:
+        """Yield label, seed and run directory of all points that ended (see `ENDED`), in the order of the study."""
+        for point in self.info["points"]:
+            if point["status"] in ENDED:
+                yield point["label"], point["seed"], self.path / point["path"]
+
     @cached_property
     def runs(self) -> dict[tuple[str, int], Run]:
-        """Runs of all points that ended (see `ENDED`), by (label, seed), in the order of the study.
+        """Runs of all points that ended, by (label, seed), in the order of the study.
 
         Their tables load on first use.
 
         Raises:
             NotARun: the folder of such a point does not hold a run.
         """
-        done = self.points[self.points["status"].isin(ENDED)]
-        return {
-            (str(label), int(seed)): load(path)
-            for label, seed, path in zip(done["label"], done["seed"], done["path"], strict=True)
-        }
+        return {(label, seed): load(path) for label, seed, path in self.ended()}
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name!r} of {len(self.info['points'])} points in {self.path}>"
@@ -106,3 +113,21 @@ def _information(path: Path) -> dict[str, Any]:
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise NotASweep(f"{path} is not a sweep: its {INDEX} lists no points")
     return info
+
+
+def _fault(point: dict[str, Any]) -> str:
+    """What is wrong with a point of the index, as an object: "no path and no status"; empty if nothing is."""
+    if missing := [field for field in ("label", "seed", "path", "status") if field not in point]:
+        return f"no {' and no '.join(missing)}"
+    if isinstance(point["seed"], bool) or not isinstance(point["seed"], int):
+        return "a seed that is no whole number"
+    for field in ("label", "path", "status"):
+        if not (isinstance(point[field], str) and point[field].isprintable()):
+            return f"a {field} that is no text on one line"
+    if PurePath(point["path"]).is_absolute() or ".." in PurePath(point["path"]).parts:
+        return "a path that leads out of the folder"
+    if not isinstance(point.get("overrides") or {}, dict):
+        return "overrides that are no object"
+    if not isinstance(point.get("error") or "", str):
+        return "an error that is no text"
+    return ""

@@ -68,7 +68,7 @@ def record(path: Path, file: str = "run.json") -> dict[str, Any] | None:
     """Return the content of run.json, or of another record `file`, in a folder; None if there is no valid one."""
     try:
         content = json.loads((path / file).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # the last if it is nested deeply
         return None
     return content if isinstance(content, dict) and "status" in content else None
 

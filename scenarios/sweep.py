@@ -112,9 +112,9 @@ class SweepRunner:
         folder = self.directory / point.path
         try:
             same = (folder / "scenario.yaml").read_text(encoding="utf-8") == resolved(point.scenario)
-        except OSError:
-            same = False
-        status = str((record(folder) or {}).get("status"))
+            status = str((record(folder) or {}).get("status"))
+        except (OSError, UnicodeDecodeError):
+            return "pending"
         return status if same and status in ENDED else "pending"
 
     def _pending(self) -> list[int]:

@@ -89,8 +89,11 @@ def _opened(item: Item) -> Run | Sweep:
 def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_Entry]:
     if isinstance(item, Sweep):
         warnings += _unfinished(item)
-        for (label, seed), run in item.runs.items():
-            yield _Entry(f"{number} {label}", label, seed, run)
+        for label, seed, path in item.ended():
+            try:
+                yield _Entry(f"{number} {label}", label, seed, load(path))
+            except NotARun as damage:
+                warnings.append(f"{path} is left out: {damage}")
     elif (status := item.info.get("status")) not in ENDED:
         warnings.append(f"{item.path} is left out: it is {status}, not complete")
     else:
@@ -103,10 +106,13 @@ def _entries(number: int, item: Run | Sweep, warnings: list[str]) -> Iterator[_E
 
 def _damage(run: Run) -> str:
     """What makes the tables unreadable that are compared; empty if nothing does."""
+    recorded = run.info.get("tables")
     try:
         for table in COMPARED_TABLES:
             if table in run.tables:
                 getattr(run, table)
+            elif isinstance(recorded, dict) and table in recorded:
+                return f"its table {table} is lost"
     except DamagedRun as damage:
         return str(damage)
     return ""
