@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bits slow bench validate clean
+.PHONY: help run test check bits slow storm bench validate clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -36,6 +36,9 @@ bits: $(READY)   ## tests that compare bits, under the CPU's other instruction s
 
 slow: $(READY)   ## the studies that take minutes
 	$(BIN)/python -m pytest -m slow
+
+storm: $(READY)  ## kills, damages, full disks and faults at random (docs/reliability.md); half an hour
+	STORM=1 $(BIN)/python -m pytest -n 2 tests/storm
 
 bench: $(READY)  ## ratios measured in one run: overheads and executors
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,77 @@
+"""A disk that is full at a random moment: a sentence and no traceback; with room, the same command gives its tables."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tries import draws, tries
+
+from processes import ended, started
+from runs import TINY, hashes, run
+
+LIMITED = """
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+runpy.run_module("scenarios", run_name="__main__", alter_sys=True)
+"""
+
+
+def said(*arguments: object) -> tuple[int, str]:
+    """Exit code and stderr of a command, in which nothing but sentences may stand."""
+    with started(*arguments) as process:
+        code, _, err = ended(process)
+    assert code in (0, 2), err
+    assert "Traceback" not in err
+    assert not code or ends(err.splitlines()[-1]), err
+    return code, err
+
+
+def ends(sentence: str) -> bool:
+    """Whether a sentence says that a run or a result cache cannot be written."""
+    return "cannot be written there" in sentence or "no store can be kept there" in sentence
+
+
+def tables(out: Path) -> dict[str, str]:
+    """Content hashes in run.json."""
+    return {name: table["sha256"] for name, table in json.loads((out / "run.json").read_text())["tables"].items()}
+
+
+@pytest.mark.slow
+@tries(40)
+def test_storm_of_limited_files(number: int, tmp_path: Path) -> None:
+    """No file may grow beyond a limit, of which writing sees the same as of a full disk."""
+    limit = int(10 ** draws("limited files", number).uniform(1, 5.5))
+    command = ("run", TINY, "-o", tmp_path / "run", "--store", tmp_path / "store", "--quiet")
+    said("-c", LIMITED, limit, *command)
+    assert said("-m", "scenarios", *command)[0] == 0
+    assert tables(tmp_path / "run") == hashes(run())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 300 KB in memory, where this machine allows one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+@tries(10)
+def test_storm_of_small_disks(number: int, small_disk: Path, tmp_path: Path) -> None:
+    free = int(draws("small disks", number).uniform(0, 300_000))
+    (small_disk / "filler").write_bytes(bytes(300_000 - free))
+    command = ("run", TINY, "-o", small_disk / "run", "--store", small_disk / "store", "--quiet")
+    code, err = said("-m", "scenarios", *command)
+    (small_disk / "filler").unlink()
+    if code == 0:
+        assert tables(small_disk / "run") == hashes(run()), err
+    command = ("run", TINY, "-o", tmp_path / "run", "--store", small_disk / "store", "--quiet")
+    assert said("-m", "scenarios", *command)[0] == 0
+    assert tables(tmp_path / "run") == hashes(run())
