@@ -21,6 +21,7 @@ from learning.control.lengths import (
 )
 from learning.control.lengths.alternating import BLOCKS, descent
 from learning.control.lengths.blocks import with_best_bandwidth, with_best_lengths, with_best_power
+from learning.control.lengths.controller import in_units_of
 from learning.control.lengths.coupled import (
     cheapest,
     with_best_bandwidth_and_lengths,
@@ -358,6 +359,17 @@ def test_equal_users_send_more_with_more_and_less_where_time_weighs() -> None:
     by_weight = [length(latency_weight=weight) for weight in (0.1, 0.3, 0.5, 0.7, 0.9)]
     assert by_weight == sorted(by_weight, reverse=True)
     assert by_weight[0] > by_weight[-1]
+
+
+def test_units_are_those_of_all_tokens_over_equal_shares_in_average_channels() -> None:
+    """There the weighted sum is one; the channels of the problem stay what they are."""
+    problem = instance(4)
+    average = problem.gain_hz_per_w * np.array([0.5, 3.0, 1.5])
+    found = in_units_of(problem, average)
+    everything = problem.equal(problem.longest)
+    assert replace(found, gain_hz_per_w=average).objective(everything) == pytest.approx(1.0, rel=1e-12)
+    assert found.objective(everything) != pytest.approx(1.0, rel=1e-3)
+    assert found.gain_hz_per_w.tolist() == problem.gain_hz_per_w.tolist()
 
 
 def test_users_of_different_lengths_keep_to_their_own() -> None:

@@ -270,10 +270,12 @@ def test_lengths_of_training_are_drawn_anew_for_each_round() -> None:
     assert len(set(zip(sent.xs(0, level="user"), sent.xs(1, level="user"), strict=True))) > 5
 
 
-def test_requests_train_nothing() -> None:
-    losses = measures(ran({"learning.stop.rounds": 6}, task_rounds=2), "loss").value.to_numpy()
+def test_requests_are_about_new_samples_and_train_nothing() -> None:
+    result = ran({"learning.stop.rounds": 6}, task_rounds=2)
+    losses = measures(result, "loss").value.to_numpy()
     assert len(set(losses[2:])) == 1
     assert len(set(losses)) == 3
+    assert measures(result, "request_loss").value.nunique() == 4
 
 
 # ---------------------------------------------------------------- what is lost

@@ -101,6 +101,7 @@ POINTS = {
     "reuse": 15,
     "serving": 15,
     "stragglers": 30,
+    "token_budgets": 144,
 }
 
 
