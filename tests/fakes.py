@@ -253,6 +253,7 @@ class FakeNode:
 
 NOT_ANY_MODEL = {
     "deep_jscc",
+    "dual_health",
     "fedalign_moe",
     "hetlora",
     "hfedmoe",

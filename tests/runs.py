@@ -16,9 +16,9 @@ from scenarios.run import Result
 TINY = Path(__file__).with_name("tiny.yaml")
 TABLES = tuple(tables.TABLES)
 
-TRAINED = sorted(set(SCHEMES) - {"moe_inference", "ntrscc", "deep_jscc"})
+TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "moe_inference", "ntrscc"})
 """Schemes that train a model in rounds of a straggler policy."""
-MULTIMODAL = {"token_comm", "token_fusion"}
+MULTIMODAL = {"dual_health", "token_comm", "token_fusion"}
 """Those that work on towers and a fusion network only, each of a kind of its own."""
 
 
@@ -37,6 +37,21 @@ NEEDS: dict[str, dict[str, Any]] = {
         },
         "learning.scheme": {"name": "moe_inference", "period_s": 0.5},
         "traffic": {"streams": {"x": {"arrivals": {"name": "poisson", "rate_per_s": 1.0}, "answered_by": "model"}}},
+    },
+    "dual_health": {
+        "learning.data": {"name": "health", "train_windows": 30, "test_windows": 12, "people": 4, "history": 2},
+        "learning.partition": "natural",
+        "learning.towers": {
+            name: {"model": {"name": "window_encoder", "hidden": [12]}, "features": 8}
+            for name in ("physiology", "face", "vehicle")
+        },
+        "learning.model": {"name": "uncertainty_fusion", "common": 4},
+        "learning.optimiser": {"name": "adam", "learning_rate": 0.01},
+        "learning.scheme": {
+            **{"name": "dual_health", "steps": 6, "first_stage_steps": 2, "steps_per_period": 1},
+            **{"period_s": 0.5, "deadline_s": 0.05},
+        },
+        "traffic": {"streams": {"x": {"arrivals": {"name": "periodic", "period_s": 0.25}, "answered_by": "model"}}},
     },
     "sflam": {
         "network.sharing.uplink.scheduler": "controlled",

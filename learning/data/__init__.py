@@ -7,6 +7,7 @@ from learning.data.cifar10 import Cifar10
 from learning.data.dataset import Dataset, DatasetLoader, MissingData, Split
 from learning.data.digits import Digits
 from learning.data.fashion_mnist import FashionMnist
+from learning.data.health import Health
 from learning.data.holding import Holding
 from learning.data.modalities import Modalities
 from learning.data.own import (
@@ -38,6 +39,7 @@ DATASETS: dict[str, type] = {
     "audio_visual_questions": AudioVisualQuestions,
     "tones": Tones,
     "descriptions": Descriptions,
+    "health": Health,
     "npz": Npz,
     "csv": Csv,
     "parquet": ParquetTable,
@@ -58,6 +60,7 @@ __all__ = [
     "Descriptions",
     "Digits",
     "FashionMnist",
+    "Health",
     "Holding",
     "HuggingFace",
     "ImageFolder",

@@ -11,8 +11,10 @@ from learning.models.segment import Segment, whole
 from learning.models.tokens import Decoder, SummaryClassifier, TokenEncoder, WordTable
 from learning.models.towers import Multimodal, Tower, Towers, multimodal
 from learning.models.transformer import Transformer
+from learning.models.uncertainty import UncertaintyFusion
 from learning.models.vgg import Vgg, VggMini
 from learning.models.vit import Vit
+from learning.models.windows import WindowEncoder
 
 MODELS: dict[str, type] = {
     "mlp": Mlp,
@@ -26,6 +28,8 @@ MODELS: dict[str, type] = {
     "recurrent": Recurrent,
     "word_table": WordTable,
     "decoder": Decoder,
+    "window_encoder": WindowEncoder,
+    "uncertainty_fusion": UncertaintyFusion,
 }
 
 __all__ = [
@@ -46,9 +50,11 @@ __all__ = [
     "Tower",
     "Towers",
     "Transformer",
+    "UncertaintyFusion",
     "Vgg",
     "VggMini",
     "Vit",
+    "WindowEncoder",
     "WordTable",
     "multimodal",
     "own_model",

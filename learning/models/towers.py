@@ -126,8 +126,13 @@ class Concatenate(nn.Module):
         self.widths = widths
 
     def forward(self, x: Modalities) -> Tensor:
-        """Map features (batch, width) of each modality to (batch, sum of widths). At least one must be there."""
+        """Map features (batch, width) of each modality to (batch, sum of widths). At least one must be there.
+
+        Raises ValueError for sequences of features.
+        """
         some = next(iter(x.values.values()))
+        if some.ndim != 2:
+            raise ValueError("towers give sequences of features, which this fusion network does not read")
         columns = [
             masked(x.values[name], x.present[name]) if name in x.values else some.new_zeros(len(some), width)
             for name, width in self.widths

@@ -3,6 +3,7 @@
 from learning.scheme import Scheme
 from learning.schemes.centralised import Centralised
 from learning.schemes.deep_jscc import DeepJSCC
+from learning.schemes.dual_health import DualHealth
 from learning.schemes.epsl import EPSL
 from learning.schemes.fedalign_moe import FedAlignMoE
 from learning.schemes.fedavg import FedAvg
@@ -61,4 +62,5 @@ SCHEMES: dict[str, type[Scheme]] = {
     "hfedmoe": HFedMoE,
     "token_comm": TokenComm,
     "token_fusion": TokenFusion,
+    "dual_health": DualHealth,
 }

@@ -17,7 +17,10 @@ from learning.models.initial import draw_parameter
 from learning.models.norm import GroupNorm
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
-NOT_OF_IMAGES = ("gpt", "transformer", "token_encoder", "word_table", "decoder", "recurrent")
+NOT_OF_IMAGES = (
+    *("gpt", "transformer", "token_encoder", "word_table", "decoder", "recurrent"),
+    *("window_encoder", "uncertainty_fusion"),
+)
 OF_IMAGES = [name for name in MODELS if name not in NOT_OF_IMAGES]
 STREAMS = NamedStreams(1)
 
