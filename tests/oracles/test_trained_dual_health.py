@@ -176,7 +176,7 @@ def test_a_bad_radio_loses_modalities_together() -> None:
         "learning.executor": "dry",
         "learning.scheme.steps": 0,
         "learning.scheme.deadline_s": 0.08,
-        "learning.stop.rounds": 2,
+        "learning.scheme.period_s": 50,
         "network.users.tx_power_dbm": 0,
     }
     transfers = frame(simulate(load(PAPER, changes)), "transfers")

@@ -26,4 +26,4 @@ class LinearOfEach(nn.Module):
     def draw(self, field: str, generator: np.random.Generator) -> ArrayLike:
         """Initial weights or biases: uniform in +-1/sqrt(inputs), as those of a single linear map."""
         bound = self.weight.shape[-1] ** -0.5
-        return generator.uniform(-bound, bound, getattr(self, field).shape)
+        return generator.uniform(-bound, bound, tuple(self.get_parameter(field).shape))
