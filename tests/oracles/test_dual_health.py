@@ -19,6 +19,7 @@ from learning.models.towers import own
 from learning.models.uncertainty.architecture import stages
 from learning.schemes.dual_health import DualHealth
 from learning.schemes.dual_health.losses import Example, Losses, first_stage, mismatch, remaining, whole_loss
+from learning.schemes.dual_health.operators import answer
 from learning.schemes.dual_health.training import Training
 from runs import NEEDS, TINY, frame
 from scenarios import load, simulate
@@ -440,6 +441,50 @@ def test_training_beside_answers_waits_in_the_same_queue() -> None:
     assert "server_training" not in set(frame(alone, "computations").kind)
     waits = [frame(each, "computations").query("kind == 'fusion'").wait_s.mean() for each in (alone, beside)]
     assert waits[0] < waits[1]
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_answers_are_those_of_the_whole_model() -> None:
+    """With nothing missing, once the server has heard as many windows as a sample has: the same loss."""
+    steps = {"deadline_s": 5.0, "steps": 3, "first_stage_steps": 1, "steps_per_period": 0}
+    result = ran(steps, learning__precision="float64")
+    world = ready(learning__precision="float64")
+    training = Training(world, world.whole, Losses(), 1)
+    training.before(3)
+    weights, test = world.executor.value(training.weights), world.dataset.test
+    losses = F.cross_entropy(world.whole(weights, test.x), test.y, reduction="none")
+    requests, found = frame(result, "requests"), evaluations(result, "loss").tolist()
+    for number, end_s in enumerate(frame(result, "rounds").end_s):
+        own_rows = requests[(requests.end_s <= end_s) & (requests.end_s > end_s - 0.5)]
+        if (own_rows.number >= WINDOWS - 1).all():
+            asked = [12 * each.user + each.number for each in own_rows.itertuples()]
+            assert found[number] == pytest.approx(float(losses[asked].mean()), rel=1e-9)
+    assert (own_rows.number >= WINDOWS - 1).all()
+
+
+def test_the_server_remembers_what_it_has_recovered() -> None:
+    """The oldest window is forgotten; what arrived, or what recovery has made of it, is the newest."""
+    world, draw = ready(learning__precision="float64"), torch.Generator().manual_seed(6)
+    _, _, weights = example(world)
+    fusion = world.whole.fusion
+    own_weights = own(fusion, weights)
+    before = {name: torch.randn(1, WINDOWS - 1, D, generator=draw, dtype=torch.float64) for name in ORDER}
+    arrived = {name: torch.randn(1, D, generator=draw, dtype=torch.float64) for name in ("vehicle", "physiology")}
+    logits, best, uncertainty, following = answer(fusion, own_weights, arrived, before)
+    gone = torch.zeros(1, D, dtype=torch.float64)
+    windows = {name: torch.cat([before[name], arrived.get(name, gone)[:, None]], 1) for name in ORDER}
+    x = Modalities(windows, {name: torch.tensor([name in arrived]) for name in ORDER})
+    estimate, judge, recover, _ = stages(fusion)
+    done = recover(own(recover, weights), judge(own(judge, weights), estimate(own(estimate, weights), x)))
+    torch.testing.assert_close(logits, fusion(own_weights, x))
+    assert torch.equal(best, logits.argmax(-1))
+    torch.testing.assert_close(uncertainty, done.uncertainty)
+    for place, name in enumerate(ORDER):
+        assert torch.equal(following[name][:, :-1], before[name][:, 1:])
+        torch.testing.assert_close(following[name][:, -1], arrived.get(name, done.latent[:, place]))
+    assert bool(following["face"][:, -1].any())
 
 
 # ---------------------------------------------------------------- what cannot be

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from learning import steps
+from learning.contrastive import contrastive
 from learning.data import Modalities
 from learning.models.towers import own
-from learning.protocols.token_stages.operators import contrastive, feature
+from learning.protocols.token_stages.operators import feature
 from learning.reducers import reduced_towers
 from runs import NEEDS, TINY, frame
 from scenarios import load, simulate

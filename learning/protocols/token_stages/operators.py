@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from learning import steps
+from learning.contrastive import contrastive
 from learning.data.modalities import Modalities
 from learning.models.towers import Towers
 from learning.steps import Parameters, Part
@@ -100,12 +101,3 @@ def apart(sequence: Tensor, sent: Tokens, order: dict[str, Any]) -> Tokens:
 def feature(tokens: Tensor, count: int | None) -> Tensor:
     """The feature (samples, width) of a modality, normalised: the mean of its first `count` tokens, or of all."""
     return F.normalize(tokens[:, :count].mean(1), dim=1)
-
-
-def contrastive(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Contrastive loss of normalised features (samples, width): cross-entropy of each query with the key of its sample.
-
-    The logits are scalar products over the temperature. [InfoNCE: van den Oord et al., arXiv 1807.03748]
-    """
-    logits = queries @ keys.T / temperature
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
