@@ -24,7 +24,7 @@ from learning.reducers.towers import ReducedTower
 Parameters = dict[str, Tensor]
 
 GLOBAL = "model"
-"""Name of the file of a model that all users share; those of several models are `user0`, `user1` and so on."""
+"""Name of a model that all users share; those of several models are `user0`, `user1` and so on, or `team0`, ..."""
 ENDING = ".safetensors"
 ADAPTER = "adapter"
 """Name of the folder of adapters on layers of transformers, in the format of PEFT."""
@@ -40,6 +40,8 @@ class TrainedModel:
     """The parameters that were trained, by name."""
     names: tuple[str, ...] = ()
     """Names of the classes, in order; empty if they are not known."""
+    name: str = GLOBAL
+    """Name of the model among those of a run: whose it is, such as `user0`; see `GLOBAL`."""
 
     @property
     def weights(self) -> Parameters:
@@ -114,18 +116,17 @@ def write_models(models: Sequence[TrainedModel], folder: Path) -> None:
     Adapters on layers of the library transformers are also written as PEFT reads them.
 
     Args:
-        models: one global model, or one for each user in order.
+        models: one global model, or one for each user, or team of users, in order.
         folder: the folder.
     """
     if models:
         folder.mkdir(parents=True, exist_ok=True)
-    for number, model in enumerate(models):
-        name = GLOBAL if len(models) == 1 else f"user{number}"
+    for model in models:
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in model.weights.items()}
         metadata = {"format": "pt", **({"classes": "\n".join(model.names)} if model.names else {})}
-        save_file(tensors, folder / f"{name}{ENDING}", metadata)
+        save_file(tensors, folder / f"{model.name}{ENDING}", metadata)
         if exportable(model.whole):
-            adapter = ADAPTER if len(models) == 1 else f"{ADAPTER}_user{number}"
+            adapter = ADAPTER if model.name == GLOBAL else f"{ADAPTER}_{model.name}"
             write_adapter(model.whole, model.trained, folder / adapter)
 
 

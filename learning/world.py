@@ -33,7 +33,7 @@ from learning.pretraining import Pretrainer
 from learning.schedules import Schedule, in_round
 from learning.steps import Weights
 from learning.stop import Stop
-from learning.trained import TrainedModel
+from learning.trained import GLOBAL, TrainedModel
 
 Service = Callable[[User, str, int], Process[None]]
 """Makes the process by which the model answers a request: of a user, in the stream of this name, with its number among
@@ -328,10 +328,12 @@ class World:
         """The models that were reported last, with the values of their weights; none if no values are computed."""
         if not self.executor.computes:
             return []
-        models = []
-        for whole, parts in map(self.evaluator.parts, self._models):
+        models, several = [], len(self._models) > 1
+        whose = "user" if len(self._models) == len(self.users) else "team"
+        for number, (whole, parts) in enumerate(map(self.evaluator.parts, self._models)):
+            name = f"{whose}{number}" if several else GLOBAL
             weights = self.executor.value(list(parts))
-            models.append(TrainedModel(self.executor.value(whole), steps.merge(*weights), self.dataset.names))
+            models.append(TrainedModel(self.executor.value(whole), steps.merge(*weights), self.dataset.names, name))
         return models
 
     def measures(self, *measures: Weights) -> None:

@@ -80,7 +80,7 @@ class Result:
         """Return the trained model as a module of torch, from samples (batch, ...) to logits (batch, classes).
 
         Args:
-            user: number of the user whose model it is, if users have models of their own.
+            user: number of the user whose model it is, if users have models of their own; of the team, if teams have.
 
         Raises:
             ValueError: no model was trained, or there is none for this `user`.
@@ -89,7 +89,8 @@ class Result:
         if not self._models:
             raise ValueError("the run has no trained model: its scheme trains none, or no values were computed")
         if own and (user is None or not 0 <= user < len(self._models)):
-            raise ValueError(f"each user has a model of its own; give user, from 0 to {len(self._models) - 1}")
+            whose = self._models[0].name.rstrip("0123456789")
+            raise ValueError(f"each {whose} has a model of its own; give user, from 0 to {len(self._models) - 1}")
         return self._models[user if own and user is not None else 0].module()
 
     def table(self, name: str) -> pa.Table:

@@ -27,14 +27,14 @@ FAMILIES = {
 }
 
 
-def tuned(family: str, lora: Lora) -> TrainedModel:
+def tuned(family: str, lora: Lora, name: str = "model") -> TrainedModel:
     """A model with adapters that are no zero changes."""
     segment = chain(*FAMILIES[family])
     adapted, backbone = lora.on(segment), segment.initial(NamedStreams(0))
     frozen, head = adapted.split(backbone)
     generator = torch.Generator().manual_seed(1)
     adapters = {name: torch.randn(value.shape, generator=generator) for name, value in adapted.parameters().items()}
-    return TrainedModel(adapted.bind(frozen), adapters | head)
+    return TrainedModel(adapted.bind(frozen), adapters | head, name=name)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -81,7 +81,7 @@ def test_only_layers_of_the_library_are_written(tmp_path: Path) -> None:
     assert not exportable(adapted.bind(frozen))
     write_models([TrainedModel(adapted.bind(frozen), adapted.adapters(NamedStreams(0)) | head)], tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
-    users = [tuned("vit", Lora(2)), tuned("vit", Lora(2))]
+    users = [tuned("vit", Lora(2), f"user{number}") for number in range(2)]
     write_models(users, tmp_path / "users")
     assert (tmp_path / "users" / "adapter_user1" / "adapter_model.safetensors").exists()
 
