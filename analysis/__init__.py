@@ -6,6 +6,7 @@ from analysis.files import DamagedRun
 from analysis.measures import NotRecorded
 from analysis.parquet import NoSuchTable
 from analysis.run import NotARun, Run, load
+from analysis.style import NothingToDraw
 from analysis.sweep import NotASweep, Sweep, load_sweep
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "NotASweep",
     "NotComparable",
     "NotRecorded",
+    "NothingToDraw",
     "Run",
     "Sweep",
     "compare",

@@ -10,9 +10,12 @@ NUMBERS, TEXTS, FLAGS = "numbers", "text", "truth values"
 
 READ: Mapping[str, Mapping[str, str]] = {
     "users": {NUMBERS: "user station distance_m path_loss_db flops_per_s samples"},
-    "transfers": {NUMBERS: "round user bits start_s end_s wait_s lost", TEXTS: "direction kind"},
+    "transfers": {
+        NUMBERS: "round user bits start_s end_s wait_s airtime_s lost energy_j",
+        TEXTS: "node direction kind",
+    },
     "computations": {
-        NUMBERS: "round user flops start_s end_s wait_s service_s memory_bytes",
+        NUMBERS: "round user flops start_s end_s wait_s service_s slowdown memory_bytes energy_j",
         TEXTS: "node node_kind kind",
         FLAGS: "interrupted",
     },
@@ -22,7 +25,7 @@ READ: Mapping[str, Mapping[str, str]] = {
     "evaluations": {NUMBERS: "round time_s value samples user", TEXTS: "split metric"},
     "critical_path": {NUMBERS: "round user start_s end_s duration_s", TEXTS: "node kind cause"},
     "energy": {NUMBERS: "user transmit_j receive_j compute_j idle_j tail_j"},
-    "decisions": {NUMBERS: "value", TEXTS: "name"},
+    "decisions": {NUMBERS: "round user value", TEXTS: "name"},
     "requests": {NUMBERS: "user start_s end_s latency_s", TEXTS: "outcome"},
     "forward_passes": {
         NUMBERS: "position tokens start_s end_s trunk_s uplink_s queue_s expert_s downlink_s straggle_s",

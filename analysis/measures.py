@@ -17,7 +17,7 @@ PASS_PARTS = ["trunk_s", "uplink_s", "queue_s", "expert_s", "downlink_s", "strag
 
 
 class NotRecorded(ValueError):
-    """A run never evaluated the metric on the split."""
+    """A run never evaluated the metric on the split, or has no node of the name."""
 
 
 def of_all_users(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -74,6 +74,90 @@ def time_to(
     reached = history["value"] <= target if lower_is_better(metric) else history["value"] >= target
     times = history.loc[reached, "time_s"]
     return None if times.empty else float(times.iloc[0])
+
+
+def with_spending(evaluations: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """Add to evaluations what all rounds that ended by then have taken: `energy_j`, J, and `bits`, sent up and down.
+
+    Args:
+        evaluations: rows of the table `evaluations`.
+        rounds: the table `rounds`.
+    """
+    ended = rounds.sort_values("end_s", kind="stable")
+    before = np.searchsorted(ended["end_s"], evaluations["time_s"], side="right")
+    spent = {"energy_j": ended["energy_j"], "bits": ended["uplink_bits"] + ended["downlink_bits"]}
+    return evaluations.assign(**{name: np.concatenate([[0.0], each.cumsum()])[before] for name, each in spent.items()})
+
+
+def value_at(
+    evaluations: pd.DataFrame, rounds: pd.DataFrame, metric: str, budget: Mapping[str, float], split: str = "test"
+) -> float | None:
+    """Return the latest value of a metric within a budget.
+
+    Args:
+        evaluations: the table `evaluations`.
+        rounds: the table `rounds`.
+        metric: name of the metric.
+        budget: upper limits of `time_s`, `energy_j` and `bits` (see `with_spending`), as many as are wanted.
+        split: data that the model was evaluated on (default: the test set).
+
+    Returns:
+        The value; None if the budget was exceeded before the first evaluation, or in a dry run.
+
+    Raises:
+        NotRecorded: the run never evaluated the metric.
+    """
+    history = with_spending(metric_history(evaluations, metric, split), rounds)
+    for quantity, limit in budget.items():
+        history = history[history[quantity] <= limit]
+    return None if history.empty or pd.isna(history["value"].iloc[-1]) else float(history["value"].iloc[-1])
+
+
+def queue_length(activities: pd.DataFrame, node: str) -> pd.Series[int]:
+    """Return the number of jobs and transfers that wait at a node, from each instant at which it changes.
+
+    Args:
+        activities: the view `activities`.
+        node: name of the node: such as server, station0, user3, or the name of a site.
+
+    Returns:
+        The numbers by `time_s`, from 0 at time 0; a request that is served at once does not count.
+
+    Raises:
+        NotRecorded: the run has no activity at such a node; the message lists the nodes that it has.
+    """
+    own = activities[activities["node"] == node]
+    if own.empty:
+        nodes = ", ".join(sorted(map(str, activities["node"].unique()))) or "none"
+        raise NotRecorded(f"there is no activity at a node {node!r}; the nodes are: {nodes}")
+    waiting = own[own["wait_s"] > 0]
+    return _counted(waiting["start_s"], waiting["start_s"] + waiting["wait_s"], "waiting")
+
+
+def users_at_work(activities: pd.DataFrame) -> pd.Series[int]:
+    """Return the number of users with at least one activity, under way or waiting, from each change to the next.
+
+    Args:
+        activities: the view `activities`.
+
+    Returns:
+        The numbers by `time_s`, from 0 at time 0. Under an asynchronous policy this is the concurrency, but for the
+        instants between two activities of a local round.
+    """
+    own = activities.dropna(subset="user").sort_values(["user", "start_s"], kind="stable")
+    ends = own.groupby("user")["end_s"].cummax()
+    covered = own["start_s"] <= ends.groupby(own["user"]).shift()
+    spell = (~covered).cumsum()
+    begun, over = own["start_s"].groupby(spell).min(), own["end_s"].groupby(spell).max()
+    return _counted(begun, over, "users")
+
+
+def _counted(begun: pd.Series[float], over: pd.Series[float], name: str) -> pd.Series[int]:
+    """Number of intervals that cover each instant, by `time_s`, from 0 at time 0 and from each change to the next."""
+    times_s = np.concatenate([[0.0], begun, over])
+    changes = np.concatenate([[0], np.ones(len(begun), dtype=np.int64), -np.ones(len(over), dtype=np.int64)])
+    at_once = pd.Series(changes, index=pd.Index(times_s, name="time_s"), name=name).groupby(level=0).sum()
+    return at_once.cumsum()
 
 
 def has_values(evaluations: pd.DataFrame) -> bool:
@@ -135,7 +219,9 @@ def time_by(critical_path: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         critical_path: the table `critical_path`.
         columns: names of the columns to group by, such as cause or kind.
     """
-    seconds = critical_path.groupby(columns, dropna=False)["duration_s"].sum().sort_values(ascending=False)
+    seconds = (
+        critical_path.groupby(columns, dropna=False, observed=True)["duration_s"].sum().sort_values(ascending=False)
+    )
     return pd.DataFrame({"duration_s": seconds, "share": seconds / seconds.sum()})
 
 
@@ -170,7 +256,7 @@ def utilisation(computations: pd.DataFrame, duration_s: float, slots: Mapping[st
         duration_s: simulated time of the run.
         slots: number of jobs that a node can run at a time, by name (default for nodes not listed: 1).
     """
-    nodes = computations.groupby(["node_kind", "node"], dropna=False)
+    nodes = computations.groupby(["node_kind", "node"], dropna=False, observed=True)
     table = nodes.agg(busy_s=("service_s", "sum"), jobs=("service_s", "size"), wait_s=("wait_s", "mean"))
     counts = np.array([slots.get(node, 1) for node in table.index.get_level_values("node")])
     return table.assign(utilisation=table["busy_s"] / (duration_s * counts))
@@ -237,7 +323,7 @@ def energy_by_user(energy: pd.DataFrame) -> pd.DataFrame:
 def bits_by(transfers: pd.DataFrame, columns: list[str]) -> pd.Series[float]:
     """Return delivered bits, grouped by columns of the table `transfers`; a broadcast counts for each receiver."""
     delivered = transfers["bits"] - transfers["lost"]
-    return delivered.groupby([transfers[column] for column in columns]).sum()
+    return delivered.groupby([transfers[column] for column in columns], observed=True).sum()
 
 
 def participation(rounds: pd.DataFrame) -> pd.Series[float]:

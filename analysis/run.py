@@ -13,10 +13,21 @@ import yaml
 
 from analysis import files, measures, parquet
 from analysis.files import DamagedRun, Unreadable
+from analysis.notebook import html_table
 from analysis.parquet import Where
+from analysis.views import VIEWS
 
 ENDED = ("complete", "diverged")
 """Statuses of runs that ended by a stop criterion of their scenario, which may be divergence."""
+
+FACTS = {
+    "seed": "seed",
+    "rounds": "rounds",
+    "simulated_time_s": "simulated time (s)",
+    "wall_time_s": "wall time (s)",
+    "error": "error",
+}
+"""Fields of run.json that a notebook shows, with their titles."""
 
 EDGE_SERVER = re.compile(r"server\d+")
 """Names of the servers of `compute.edge_servers`."""
@@ -51,8 +62,11 @@ def load(run_dir: str | Path) -> Run:
 class Run:
     """One run. Each table is an attribute (`run.transfers`, `run.rounds`, ...), a DataFrame in SI units.
 
-    `describe()` lists columns, units and meanings. An attribute for a table that the run does not have raises
-    NoSuchTable; one whose files are damaged raises DamagedRun, and the other tables can still be read.
+    So are the views, tables that are made of these: `activities` (transfers and computations with one set of columns),
+    `goodput` (transfers with their rate of delivery) and `model_versions` (weights under an asynchronous policy); see
+    `analysis.views`. `describe()` lists columns, units and meanings, and `attrs["units"]` of a DataFrame has the units.
+    An attribute for a table that the run does not have raises NoSuchTable; one whose files are damaged raises
+    DamagedRun, and the other tables can still be read.
     """
 
     users: pd.DataFrame
@@ -67,6 +81,9 @@ class Run:
     requests: pd.DataFrame
     forward_passes: pd.DataFrame
     prefetches: pd.DataFrame
+    activities: pd.DataFrame
+    goodput: pd.DataFrame
+    model_versions: pd.DataFrame
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path = path
@@ -144,15 +161,30 @@ class Run:
     def __getattr__(self, name: str) -> pd.DataFrame:
         if name.startswith("_"):  # pickle, copy and IPython look these up; no table begins with an underscore
             raise AttributeError(name)
-        frame = self.table(name)
+        if name in VIEWS:
+            make, tables = VIEWS[name]
+            frame = make(*(getattr(self, table) for table in tables))
+        else:
+            frame = self.table(name)
         setattr(self, name, frame)
         return frame
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self.tables})
+        return sorted({*super().__dir__(), *self.tables, *VIEWS})
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r} in {self.path}>"
+
+    def _repr_html_(self) -> str:
+        """Status, size and folder in a notebook, from run.json alone, so that a damaged table is no hindrance."""
+        return html_table(f"{self.name}: {self.info.get('status', 'status unknown')}", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        rows = {name: f"{self.info[key]}" for key, name in FACTS.items() if key in self.info}
+        tables = self.info.get("tables")
+        if isinstance(tables, dict):
+            rows["tables"] = ", ".join(f"{name} ({about['rows']})" for name, about in tables.items() if about["rows"])
+        return {**rows, "folder": str(self.path)}
 
     def describe(self) -> pd.DataFrame:
         """Return one row for each column of each table: table, rows, column, type, unit, meaning.
@@ -202,6 +234,42 @@ class Run:
         if time_s is None:
             return None
         return float(measures.totals_until(self.rounds, time_s)[["uplink_bits", "downlink_bits"]].sum())
+
+    def value_at(
+        self,
+        metric: str,
+        *,
+        time_s: float | None = None,
+        energy_j: float | None = None,
+        bits: float | None = None,
+        split: str = "test",
+    ) -> float | None:
+        """Return the latest value of a metric within a budget, such as the accuracy at equal energy of several runs.
+
+        Args:
+            metric: name of the metric.
+            time_s: at most this simulated time, s.
+            energy_j: at most this energy of all users, J, in the rounds that have ended.
+            bits: at most this number of bits sent up and down in the rounds that have ended.
+            split: data that the model was evaluated on.
+
+        Returns:
+            The value; None if the budget was exceeded before the first evaluation. Without a budget, the last value.
+
+        Raises:
+            NotRecorded: the run never evaluated the metric on `split`.
+        """
+        limits = {"time_s": time_s, "energy_j": energy_j, "bits": bits}
+        budget = {name: limit for name, limit in limits.items() if limit is not None}
+        return measures.value_at(self.evaluations, self.rounds, metric, budget, split)
+
+    def queue_length(self, node: str = "server") -> pd.Series[int]:
+        """Return the number of jobs and transfers that wait at a node, by `time_s`, from each change to the next.
+
+        Raises:
+            NotRecorded: there is no activity at such a node; the message lists the nodes.
+        """
+        return measures.queue_length(self.activities, node)
 
     def round_latency(self) -> pd.Series[float]:
         """Return mean_s, median_s, p95_s (95th percentile) and max_s of the round latency, s."""

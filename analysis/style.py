@@ -49,6 +49,10 @@ PREFIXES = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "
 TIMES = [(86400.0, "d", 2 * 86400.0), (3600.0, "h", 7200.0), (60.0, "min", 600.0), (1.0, "s", 1.0), (1e-3, "ms", 1e-3)]
 
 
+class NothingToDraw(ValueError):
+    """The runs have none of the values that a figure shows, or it cannot be written in the format that is asked for."""
+
+
 def scale(largest: float, unit: str) -> tuple[float, str]:
     """Choose the multiple of a unit for values up to `largest`.
 

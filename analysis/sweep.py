@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import files
 from analysis.files import Unreadable
+from analysis.notebook import html_table
 from analysis.run import ENDED, Run, load
 
 INDEX = "sweep.json"
@@ -100,6 +101,12 @@ class Sweep:
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name!r} of {len(self.info['points'])} points in {self.path}>"
+
+    def _repr_html_(self) -> str:
+        labels = self.points["label"].astype(str).unique()
+        counts = ", ".join(f"{count} {status}" for status, count in self.points["status"].value_counts().items())
+        rows = {"points": counts, "settings": ", ".join(labels), "folder": str(self.path)}
+        return html_table(f"{self.name}: {self.info.get('status', 'status unknown')}", rows)
 
 
 def _information(path: Path) -> dict[str, Any]:

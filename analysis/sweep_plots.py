@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import cycle, product
 from statistics import mean
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import measures, style
+from analysis.axes import bar_axes, figure_of, labelled_axes, legend
 from analysis.comparison.arms import Arm, arms
 from analysis.comparison.outcomes import Goal, values
-from analysis.plots import bar_axes, labelled_axes, round_time
+from analysis.plots import round_time
 from analysis.run import Run
 from analysis.seeds import over_seeds
+from analysis.style import NothingToDraw
 from analysis.sweep import Sweep
 
 ALONG = {"time_s": ("Simulated time", "s"), "bits": ("Bits sent", "bit"), "energy_j": ("Energy of all users", "J")}
@@ -48,13 +51,14 @@ def decoded(run: Run) -> pd.DataFrame:
     return run.forward_passes[run.forward_passes["position"] > 0]
 
 
-def token_time(found: Sequence[Arm]) -> Figure:
+def token_time(found: Sequence[Arm], ax: Axes | None = None) -> Figure:
     """Draw the mean time of a decoded token by part, one stacked bar per arm, with a mark at its 95th percentile.
 
     Both are means over seeds. Arms without such tokens are left out.
 
     Args:
         found: the arms.
+        ax: axes to draw on (default: those of a new figure).
     """
     passes = {arm.label: [each for run in arm.runs.values() if len(each := decoded(run))] for arm in found}
     drawn = {label: seeds for label, seeds in passes.items() if seeds}
@@ -63,18 +67,18 @@ def token_time(found: Sequence[Arm]) -> Figure:
         mean(float((each["end_s"] - each["start_s"]).quantile(0.95)) for each in seeds) for seeds in drawn.values()
     ]
     size, symbol = style.scale(max(p95_s), "s")
-    figure, axes = bar_axes(len(drawn), f"Time of a decoded token ({symbol})")
+    axes = bar_axes(len(drawn), f"Time of a decoded token ({symbol})", ax)
     left = [0.0] * len(drawn)
     for part, (name, colour) in style.PASS_PARTS.items():
         widths = [mean(float(each[part].mean()) for each in seeds) / size for seeds in drawn.values()]
         axes.barh(labels, widths, left=left, height=0.62, color=colour, label=name)
         left = [sum(pair) for pair in zip(left, widths, strict=True)]
     axes.plot([each / size for each in p95_s], labels, "k|", markersize=9, label="95th percentile")
-    figure.legend(frameon=False, ncols=3, loc="outside upper center", fontsize="small")
-    return figure
+    legend(axes, above=ax is None)
+    return figure_of(axes)
 
 
-def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test") -> Figure:
+def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test", ax: Axes | None = None) -> Figure:
     """Draw a metric over a quantity, one curve per arm: the mean over seeds, and their range as a band.
 
     Args:
@@ -82,15 +86,15 @@ def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test") -
         metric: name of the metric.
         along: the quantity on the x axis, a key of ALONG.
         split: data that the model was evaluated on.
+        ax: axes to draw on (default: those of a new figure).
     """
     histories = {arm.label: [history(run, metric, split) for run in arm.runs.values()] for arm in found}
     drawn = {label: curve for label, seeds in histories.items() if len(curve := over_seeds(seeds, along))}
     largest = max((curve.index[-1] for curve in drawn.values()), default=1.0)
     title, unit = ALONG[along]
     size, symbol = style.scale(largest, unit)
-    figure, axes = labelled_axes(
-        largest / size, f"{title} ({symbol})", f"{style.words(split)} {metric}", percent=metric == "accuracy"
-    )
+    titles = f"{title} ({symbol})", f"{style.words(split)} {metric}"
+    axes = labelled_axes(largest / size, *titles, percent=metric == "accuracy", ax=ax)
     for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
         axes.fill_between(curve.index / size, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
@@ -98,16 +102,59 @@ def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test") -
         axes.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.02))
     elif drawn:
         axes.legend(frameon=False, fontsize="small")
-    return figure
+    return figure_of(axes)
+
+
+def pareto(found: Sequence[Arm], goal: Goal, ax: Axes | None = None) -> Figure:
+    """Draw time and energy to a target, one dot per arm, and the front of the arms that no other one beats in both.
+
+    Dots are means over seeds. Arms of which a run never reaches the target are left out.
+
+    Args:
+        found: the arms.
+        goal: metric, target and split.
+        ax: axes to draw on (default: those of a new figure).
+
+    Raises:
+        NothingToDraw: no arm reaches the target in all runs.
+        NotRecorded: a run never evaluated the metric.
+    """
+    dots = {arm.label: spent for arm in found if (spent := _cost(arm, goal))}
+    if not dots:
+        raise NothingToDraw(f"there is nothing to draw: no setting reaches {goal} with all of its seeds")
+    (x_size, x_symbol), (y_size, y_symbol) = (
+        style.scale(max(spent[place] for spent in dots.values()), unit) for place, unit in enumerate(("s", "J"))
+    )
+    titles = f"Time to {goal} ({x_symbol})", f"Energy of all users ({y_symbol})"
+    axes = labelled_axes(max(time_s for time_s, _ in dots.values()) / x_size, *titles, ax=ax)
+    for (label, (time_s, energy_j)), colour in zip(dots.items(), cycle(style.SERIES), strict=False):
+        axes.plot(time_s / x_size, energy_j / y_size, "o", color=colour, label=label)
+    x, y = zip(*front(list(dots.values())), strict=True)
+    axes.step([each / x_size for each in x], [each / y_size for each in y], "--", where="post", color=style.GREY)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points than which no other one is smaller in both coordinates, in the order of the first one."""
+    best: list[tuple[float, float]] = []
+    for point in sorted(points):
+        if not best or point[1] < best[-1][1]:
+            best.append(point)
+    return best
+
+
+def _cost(arm: Arm, goal: Goal) -> tuple[float, float] | None:
+    """Mean time in s and energy in J to the target; None unless all runs reach it."""
+    reached = [
+        (run.time_to(goal.metric, goal.target, goal.split), run.energy_to(goal.metric, goal.target, goal.split))
+        for run in arm.runs.values()
+    ]
+    times_s, energies_j = ([each for each in column if each is not None] for column in zip(*reached, strict=True))
+    return (mean(times_s), mean(energies_j)) if len(times_s) == len(reached) else None
 
 
 def history(run: Run, metric: str, split: str = "test") -> pd.DataFrame:
     """Return the evaluations of a metric with `time_s`, `value`, and the `bits` and `energy_j` of all rounds so far."""
-    evaluated = values(run, Goal(metric, split=split))[["round", "time_s", "value"]]
-    return evaluated.merge(_cumulative(run.rounds), on="round", how="left")
-
-
-def _cumulative(rounds: pd.DataFrame) -> pd.DataFrame:
-    bits = rounds["uplink_bits"] + rounds["downlink_bits"]
-    columns: Mapping[str, pd.Series[float]] = {"bits": bits.cumsum(), "energy_j": rounds["energy_j"].cumsum()}
-    return pd.DataFrame({"round": rounds["round"], **columns})
+    return measures.with_spending(values(run, Goal(metric, split=split))[["round", "time_s", "value"]], run.rounds)

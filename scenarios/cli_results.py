@@ -1,11 +1,11 @@
-"""Commands that read the results of runs and sweeps: `netsim compare`, `describe` and `report`."""
+"""Commands that read the results of runs and sweeps: `netsim compare`, `describe`, `export`, `figure`, `report`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,20 @@ from scenarios.errors import ScenarioError
 from scenarios.printing import print_tables
 
 app = typer.Typer(rich_markup_mode=None)
+
+Kind = Literal[
+    "metric-over-time",
+    "metric-over-energy",
+    "metric-over-bits",
+    "pareto",
+    "round-time",
+    "pass-time",
+    "gantt",
+    "staleness",
+    "latency",
+    "goodput",
+]
+"""Kinds of figures, the keys of `analysis.figures.KINDS`, which takes a second to import."""
 
 
 @app.command()
@@ -36,6 +50,54 @@ def describe(folder: Annotated[Path, typer.Argument(help="The folder of a run.",
 
     with _sentences_of_analysis():
         print_tables(analysis.load(folder).describe())
+
+
+@app.command()
+def figure(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False)],
+    kind: Annotated[Kind, typer.Argument(help="What to draw.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file: .pdf, .svg or .png.", show_default=False)],
+    metric: Annotated[str, typer.Option(help="Metric of a curve or of the target.")] = "accuracy",
+    target: Annotated[float, typer.Option(help="Target value of the metric, for pareto.")] = 0.8,
+    round: Annotated[
+        int | None, typer.Option(help="Round of a Gantt chart [default: the slowest].", show_default=False)
+    ] = None,
+    columns: Annotated[int, typer.Option(min=1, max=2, help="Width in columns of a journal.")] = 1,
+) -> None:
+    """Draw a figure for a paper: curves over time, energy or bits with the range over seeds, and others.
+
+    pareto: time and energy to the target; round-time and pass-time: their parts on the critical path; gantt: timeline
+    of a round; staleness: histogram; latency and goodput: distribution functions.
+    """
+    with _sentences_of_analysis():
+        from analysis.comparison.outcomes import Goal
+        from analysis.figures import Choice, draw, save
+
+        drawn = draw(folders, kind, Choice(Goal(metric, target), round), columns)
+        with write_errors(out, "figure"):
+            save(drawn, out)
+    print(out)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The file [default: FOLDER/timeline.json].", show_default=False)
+    ] = None,
+) -> None:
+    """Write a run as a timeline that Perfetto (ui.perfetto.dev) and Chrome open: devices, servers, rounds, metrics."""
+    import analysis
+
+    file = out or folder / "timeline.json"
+    with _sentences_of_analysis():
+        from analysis import files
+        from analysis.trace_events import trace_events
+
+        timeline = trace_events(analysis.load(folder))
+        with write_errors(file, "timeline"):
+            files.write(file, timeline)
+    print(file)
 
 
 @app.command()
@@ -66,6 +128,7 @@ def _sentences_of_analysis() -> Iterator[None]:
         analysis.NotComparable,
         analysis.NotRecorded,
         analysis.NoSuchTable,
+        analysis.NothingToDraw,
     )
     try:
         yield

@@ -20,7 +20,8 @@ from scenarios.build import build, without_values
 from scenarios.errors import RunFailed
 from scenarios.limits import beyond_events, check_sizes
 from scenarios.progress import RunningTotals
-from scenarios.run import Result, simulate
+from scenarios.result import Result
+from scenarios.run import simulate
 from scenarios.schema import Scenario, TraceDescription
 
 PROBED_ROUNDS = 2

@@ -7,37 +7,28 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import ceil
-from statistics import fmean
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from scenarios.errors import BrokenPlugIn
+from scenarios.progress import operations
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.claims import Finding
     from scenarios.cost import RunCost
-    from scenarios.progress import RunningTotals
     from scenarios.repeat import Difference
-    from scenarios.run import Result
+    from scenarios.result import Result
     from scenarios.study import Reproduction
     from scenarios.sweep import SweepRunner
 
 
 def print_summary(result: Result) -> None:
     """Print the outcome of a run."""
-    rows = {
-        "simulated time": f"{result.simulated_time_s:.6g} s",
-        **(_learned(result) if result.scenario.learning else {}),
-        **(_requested(result.reached) if result.scenario.traffic else {}),
-        "wall time": f"{result.wall_time_s:.1f} s",
-        "traces": f"{result.directory / 'traces' if result.directory else ''}",
-    }
-    print_rows(result.scenario.name, rows)
+    print_rows(result.scenario.name, result.summary())
     print_warnings(result.warnings)
 
 
@@ -68,45 +59,6 @@ def plug_in_warnings() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def _learned(result: Result) -> dict[str, str]:
-    """Totals of the learning rounds; requests of the traffic are not among them."""
-    reached = result.reached
-    return {
-        "rounds": f"{reached.rounds}",
-        **{f"final {metric}": _value(value) for metric, value in reached.metrics.items()},
-        **({"diverged": _divergence(result)} if reached.divergence else {}),
-        "uplink": f"{reached.uplink_bits:.4g} bits",
-        "downlink": f"{reached.downlink_bits:.4g} bits",
-        "energy of users": f"{reached.energy_j:.4g} J",
-        "users dropped from rounds": f"{reached.dropped}",
-        **({"devices gone permanently": f"{result.devices_gone}"} if result.devices_gone else {}),
-        "torch operations": operations(result.operations),
-    }
-
-
-def _value(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
-
-
-def _divergence(result: Result) -> str:
-    stopped = "; the run stopped there (learning.stop.on_divergence)" if result.status == "diverged" else ""
-    return f"{result.reached.divergence}{stopped}"
-
-
-def _requested(reached: RunningTotals) -> dict[str, str]:
-    """Outcomes of requests, and the latency of those that were served."""
-    rows = {"requests": ", ".join(f"{count} {outcome}" for outcome, count in reached.requests.items()) or "none"}
-    if served := sorted(reached.latencies_s):
-        p95_s = served[ceil(0.95 * len(served)) - 1]
-        rows["latency when served"] = f"mean {fmean(served):.4g} s, 95 % within {p95_s:.4g} s"
-    return rows
-
-
-def operations(counts: Mapping[str, int]) -> str:
-    """Write the numbers of torch operations that were executed, requested and found in the result cache."""
-    return f"{counts['run']} executed of {counts['asked']} requested, {counts['stored']} from cache"
 
 
 def print_sweep(sweep: SweepRunner) -> None:

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 BETWEEN_LINES_S = 2.0
 """Minimum wall time between two plain lines."""
 
-BESIDE = ("own", "test_uncompressed")
-"""Splits that are evaluated beside the test set, whose values are not those of a summary."""
+OF_RUN = ("test", "answers")
+"""Splits whose values are those of the run; others are those of users, of a model without links, or of pretraining."""
 
 
 class Observer(Protocol):
@@ -83,7 +83,7 @@ class RunningTotals:
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Take the latest value of a metric from a row of the table `evaluations`; dry runs have none."""
-        if row["value"] is not None and row.get("user") is None and row["split"] not in BESIDE:
+        if row["value"] is not None and row.get("user") is None and row["split"] in OF_RUN:
             self.metrics[row["metric"]] = row["value"]
             if (row["split"], row["metric"]) == ("test", "loss"):
                 self._check_loss(row["round"], row["value"])
@@ -127,7 +127,9 @@ class Display(RunningTotals):
         super().__init__()
         self._console, self._name = console, name
         self._max_rounds, self._max_time_s = rounds, time_s
-        self._begun = self._shown = time.monotonic()
+        self._shown = time.monotonic()
+        self._first: tuple[float, float] | None = None
+        """Wall time and share when the first part was complete: set-up and warm-up say nothing of the rest."""
         self._bar = Progress(
             TextColumn(name),
             BarColumn(bar_width=24),
@@ -166,6 +168,15 @@ class Display(RunningTotals):
         super().round_ended(row)
         self._show()
 
+    def _left_s(self, now: float) -> float | None:
+        """Expected wall time until the end at the pace since the first part; None before the second one."""
+        if self._first is None and self.share:
+            self._first = (now, self.share)
+        if self._first is None or self.share <= self._first[1]:
+            return None
+        begun, before = self._first
+        return (now - begun) / (self.share - before) * (1 - self.share)
+
     def _show(self) -> None:
         of = f"/{self._max_rounds}" if self._max_rounds else ""
         text = f"round {self.rounds}{of}, {self}"
@@ -174,5 +185,10 @@ class Display(RunningTotals):
             self._bar.update(self._task, description=text, completed=self.share, total=total)
         elif (now := time.monotonic()) - self._shown >= BETWEEN_LINES_S:
             self._shown = now
-            left = f", about {(now - self._begun) * (1 / self.share - 1):.0f} s to go" if self.share else ""
+            left = "" if (left_s := self._left_s(now)) is None else f", about {left_s:.0f} s to go"
             self._console.print(f"{self._name}: {text}{left}", soft_wrap=True, highlight=False)
+
+
+def operations(counts: Mapping[str, int]) -> str:
+    """Write the numbers of torch operations that were executed, requested and found in the result cache."""
+    return f"{counts['run']} executed of {counts['asked']} requested, {counts['stored']} from cache"

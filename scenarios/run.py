@@ -6,17 +6,14 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from traceback import format_exception
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
 import simpy
 import torch
-from torch import nn
 
 from learning.executor import processor
 from learning.store import Store
@@ -27,75 +24,18 @@ from scenarios.build import EngineName, build
 from scenarios.directory import RunDirectory
 from scenarios.errors import RunFailed, ScenarioError, Stalled, one_line, original
 from scenarios.progress import Observer, RunningTotals
+from scenarios.result import Result, Status
 from scenarios.sanity import spans, unasked, warnings, without_users
 from scenarios.schema import Scenario, resolved
 from scenarios.signals import interruptions
+from scenarios.source import DISTRIBUTION, revision, version
 from scenarios.watch import BETWEEN_LOOKS, Watch
 
 BETWEEN_TICKS_S = 0.1
 """Minimum wall time between two calls of `Observer.ticked`."""
 
-VERSIONED = {"netsim": "netsim-learning", **{name: name for name in ("numpy", "pyarrow", "scipy", "simpy", "torch")}}
+VERSIONED = {"netsim": DISTRIBUTION, **{name: name for name in ("numpy", "pyarrow", "scipy", "simpy", "torch")}}
 """Packages whose versions `run.json` records, as results may depend on them, and the distributions that they are in."""
-
-Status = Literal["running", "complete", "diverged", "stalled", "failed", "interrupted"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """Outcome of a run, with its tables."""
-
-    scenario: Scenario
-    status: Status
-    """Status at the end; `diverged` only if the scenario stops on divergence."""
-    wall_time_s: float
-    reached: RunningTotals
-    """Rounds, simulated time, bits, energy, and latest metrics at the end of the run."""
-    devices_gone: int
-    """Number of devices that will never return; a run ends early if that is all of them."""
-    operations: Mapping[str, int]
-    """Number of torch operations: `asked` (requested), `run` (executed) and `stored` (found in the result cache)."""
-    events: int
-    """Number of events of the simulation."""
-    tables: Mapping[str, Any]
-    """Number of rows and content hash of each table, by name."""
-    warnings: Sequence[str]
-    """One sentence for each part of the scenario that had no effect and was probably meant to have one."""
-    directory: Path | None
-    """Folder of the run; None if it was not recorded."""
-    _trace: Trace = field(repr=False)
-    _models: Sequence[TrainedModel] = field(default=(), repr=False)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Test accuracy at the last evaluation, if values were computed, and classes or labels are predicted."""
-        return self.reached.metrics.get("accuracy")
-
-    @property
-    def simulated_time_s(self) -> float:
-        """Simulated time at the end of the run."""
-        return self.reached.time_s
-
-    def model(self, user: int | None = None) -> nn.Module:
-        """Return the trained model as a module of torch, from samples (batch, ...) to logits (batch, classes).
-
-        Args:
-            user: number of the user whose model it is, if users have models of their own; of the team, if teams have.
-
-        Raises:
-            ValueError: no model was trained, or there is none for this `user`.
-        """
-        own = len(self._models) > 1
-        if not self._models:
-            raise ValueError("the run has no trained model: its scheme trains none, or no values were computed")
-        if own and (user is None or not 0 <= user < len(self._models)):
-            whose = self._models[0].name.rstrip("0123456789")
-            raise ValueError(f"each {whose} has a model of its own; give user, from 0 to {len(self._models) - 1}")
-        return self._models[user if own and user is not None else 0].module()
-
-    def table(self, name: str) -> pa.Table:
-        """Return the table `name` of the trace, such as `rounds` or `transfers`."""
-        return self._trace.frame(name)
 
 
 def simulate(
@@ -145,7 +85,7 @@ class _Run:
         self.scenario, self.directory = scenario, directory
         self.totals, self.events = RunningTotals(), 0
         self.observers: list[Observer] = [self.totals, *([observer] if observer else [])]
-        self.begun_s = time.monotonic()
+        self.begun_s, self.date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         # rejects what does not fit before an older run is touched
         self.simulation = build(scenario, store, engine=engine)
         self.trace = self.simulation.journal.trace
@@ -269,9 +209,11 @@ class _Run:
             "name": self.scenario.name,
             "seed": self.scenario.seed,
             "status": status,
+            "date": self.date,
+            "revision": revision(),
             "versions": {
                 "python": platform.python_version(),
-                **{name: _version(package) for name, package in VERSIONED.items()},
+                **{name: version(package) for name, package in VERSIONED.items()},
             },
             "processor": {"name": processor.name(), **processor.arithmetic()},
             "wall_time_s": round(time.monotonic() - self.begun_s, 3),
@@ -286,13 +228,6 @@ class _Run:
             },
             "tables": {},
         }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"  # runs from its source folder
 
 
 @contextmanager

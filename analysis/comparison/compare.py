@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from analysis.comparison.arms import Arm, Item, arms, listed
 from analysis.comparison.contrast import Contrast, contrast, reference
 from analysis.comparison.intervals import MIN_VALUES
 from analysis.comparison.outcomes import MEASURES, Goal, Outcome, observe
+from analysis.comparison.pairing import pairing
 from analysis.comparison.sentences import sentence
 from analysis.comparison.text import tables
 
@@ -31,7 +33,7 @@ class NotComparable(ValueError):
     """The runs form fewer than two arms."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Result of `compare`; `print` shows all of it as plain text."""
 
@@ -44,6 +46,8 @@ class Comparison:
     """Runs that are left out, and reasons why the intervals are less reliable than they seem."""
     outcomes: pd.DataFrame
     """The values compared, one row each: arm, seed, measure, value, reached (see `Outcome`)."""
+    pairing: str
+    """Sentences on the sources of randomness that runs of the same seed share (see `pairing`)."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -62,8 +66,15 @@ class Comparison:
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def __str__(self) -> str:
-        parts = [tables(self.rows, self.goal, self.confidence), NOTE, "\n".join(self.sentences)]
+        note = f"{NOTE}\n{self.pairing}"
+        parts = [tables(self.rows, self.goal, self.confidence), note, "\n".join(self.sentences)]
         return "\n\n".join([*parts, *(f"Warning: {warning}." for warning in self.warnings)])
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(self.arms)}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def compare(
@@ -110,7 +121,7 @@ def compare_arms(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, conf
     outcomes = {arm.label: {seed: observe(run, goal) for seed, run in sorted(arm.runs.items())} for arm in found}
     rows = list(_rows(outcomes, confidence))
     weak = [*_diverged(found, goal), *_weaknesses(rows, outcomes, goal)]
-    return Comparison(goal, confidence, rows, [*warnings, *weak], _frame(outcomes))
+    return Comparison(goal, confidence, rows, [*warnings, *weak], _frame(outcomes), pairing(found))
 
 
 def _why_not(found: Sequence[Arm]) -> str:

@@ -8,18 +8,11 @@ import plotly.graph_objects as go
 
 from analysis import style
 from analysis.report.panel import Panel
-from analysis.report.timeline import ACTIVITIES, intervals
 from analysis.run import Run
+from analysis.timeline import ACTIVITIES, of_round, row_name, thinned
 
 MAX_ROUNDS = 6
 """Maximum number of rounds that the reader can select."""
-MAX_USERS = 40
-"""Maximum number of rows of a timeline."""
-MAX_BARS = 3000
-"""Maximum number of bars of a timeline."""
-
-SERVER = -1
-"""Row of the server's work that belongs to no user."""
 
 
 def panel(run: Run) -> Panel:
@@ -60,36 +53,10 @@ def representative(rounds: pd.DataFrame) -> dict[str, int]:
 
 
 def _round_picture(run: Run, number: int) -> tuple[go.Figure, list[str]]:
-    this_round = [("round", "==", number)]
     start_s, latency_s = run.rounds.loc[run.rounds["round"] == number, ["start_s", "latency_s"]].to_numpy()[0]
-    bars = intervals(run.table("transfers", where=this_round), run.table("computations", where=this_round))
-    path = run.table("critical_path", where=this_round)
-    bars, left_out = thinned(_with_row(bars))
-    return _draw(bars, _with_row(path), start_s, latency_s), left_out
-
-
-def _with_row(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(row=frame["user"].astype("Int64").fillna(SERVER).astype("int64"))
-
-
-def thinned(bars: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Limit a timeline to the MAX_USERS rows that ended last and the MAX_BARS longest bars.
-
-    Args:
-        bars: intervals with the columns row, start_s and end_s.
-
-    Returns:
-        The intervals that are kept, and a sentence for each limit that was exceeded.
-    """
-    notes = []
-    latest = bars.groupby("row")["end_s"].max().sort_values(ascending=False, kind="stable")
-    if len(latest) > MAX_USERS:
-        notes.append(f"Only the {MAX_USERS} users that finished last are drawn.")
-        bars = bars[bars["row"].isin(latest.index[:MAX_USERS])]
-    if len(bars) > MAX_BARS:
-        notes.append(f"Only the {MAX_BARS} longest intervals of a round are drawn.")
-        bars = bars.loc[(bars["end_s"] - bars["start_s"]).nlargest(MAX_BARS).index].sort_index()
-    return bars, notes
+    bars, path = of_round(run, number)
+    bars, left_out = thinned(bars)
+    return _draw(bars, path, start_s, latency_s), left_out
 
 
 def _draw(bars: pd.DataFrame, path: pd.DataFrame, start_s: float, latency_s: float) -> go.Figure:
@@ -109,7 +76,7 @@ def _draw(bars: pd.DataFrame, path: pd.DataFrame, start_s: float, latency_s: flo
         xaxis={"title": f"Time since the start of the round ({symbol})", "rangemode": "tozero"},
         yaxis={
             "tickvals": list(place.values()),
-            "ticktext": ["Server" if row == SERVER else f"User {row}" for row in rows],
+            "ticktext": [row_name(row) for row in rows],
             "range": [len(rows) - 0.4, -0.6],
             "showgrid": False,
         },
@@ -147,6 +114,9 @@ def _critical(path: pd.DataFrame, place: dict[int, int], start_s: float, size: f
         x=(path["duration_s"] / size).to_numpy(),
         width=0.1,
         marker={"color": style.VERMILLION, "line": {"width": 0}},
-        customdata=(path["kind"].fillna("nothing").map(style.words) + ", " + path["cause"]).to_numpy(),
+        customdata=[
+            f"{'Nothing' if pd.isna(kind) else style.words(kind)}, {cause}"
+            for kind, cause in zip(path["kind"], path["cause"], strict=True)
+        ],
         hovertemplate="%{customdata}",
     )

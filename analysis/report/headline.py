@@ -20,16 +20,30 @@ class Tile(NamedTuple):
 
 
 def facts(run: Run) -> str:
-    """Return scheme, executor and seed of a run in one line."""
-    learning: dict[str, Any] = run.scenario.get("learning") or {}
-    scheme, seed = learning.get("scheme", {}).get("name"), run.info.get("seed")
+    """Return scheme, policy, data, partition, model, users, executor and seed of a run in one line."""
+    learning, network = (_section(run.scenario.get(name)) for name in ("learning", "network"))
+    users, seed = _section(network.get("users")).get("count"), run.info.get("seed")
+    named = {
+        "Scheme {}": learning.get("scheme"),
+        "policy {}": learning.get("policy"),
+        "data {}": learning.get("data"),
+        "partition {}": learning.get("partition"),
+        "model {}": None if learning.get("towers") else learning.get("model"),
+    }
     return " · ".join(
         [
-            *([f"Scheme {scheme}"] if scheme else []),
+            *(text.format(_section(part)["name"]) for text, part in named.items() if "name" in _section(part)),
+            *([f"towers {', '.join(learning['towers'])}"] if learning.get("towers") else []),
+            *([_count(users, "user")] if isinstance(users, int) else []),
             *([f"{learning['executor']} executor"] if "executor" in learning else []),
             *([f"seed {seed}"] if seed is not None else []),
         ]
     )
+
+
+def _section(value: Any) -> dict[str, Any]:
+    """A section of a scenario; empty where there is none, or where another program wrote something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def tiles(run: Run) -> list[Tile]:

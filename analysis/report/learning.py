@@ -39,11 +39,11 @@ def panel(run: Run) -> Panel:
         caption += " The shaded band is the range over the users' own models."
     if (since := run.diverged_from()) is not None:
         caption += f" The training diverged: the loss is not finite from round {since} on, and has no points there."
-    spent = _with_energy(values, run.rounds)
+    spent = measures.with_spending(values, run.rounds)
     curves = {style.words(metric): _curve(spent, metric) for metric in metrics}
     if len(own := values_on_test(run, OWN)):
         caption += f" {_spread(own)}"
-        spent = _with_energy(own, run.rounds)
+        spent = measures.with_spending(own, run.rounds)
         names = [metric for metric in own["metric"].unique() if not metric.endswith(("_min", "_max"))]
         curves |= {f"{style.words(metric)} on users' own samples": _curve(spent, metric) for metric in names}
     return Panel("Learning", caption, curves)
@@ -54,12 +54,6 @@ def _spread(own: pd.DataFrame) -> str:
     last = own[own["round"] == own["round"].max()].set_index("metric")["value"]
     low, high = last.get("accuracy_min", last["accuracy"]), last.get("accuracy_max", last["accuracy"])
     return f"On their own parts of it, users end with {last['accuracy']:.1%} on average, from {low:.1%} to {high:.1%}."
-
-
-def _with_energy(evaluations: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
-    ended = rounds.sort_values("end_s")
-    total = np.concatenate([[0.0], ended["energy_j"].cumsum()])
-    return evaluations.assign(energy_j=total[np.searchsorted(ended["end_s"], evaluations["time_s"], side="right")])
 
 
 def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:

@@ -19,7 +19,7 @@ MAX_USERS = 30
 
 def by_round(critical_path: pd.DataFrame) -> Panel:
     """Draw the time of each round by cause."""
-    seconds = critical_path.pivot_table(index="round", columns="cause", values="duration_s", aggfunc="sum").fillna(0.0)
+    seconds = critical_path.groupby(["round", "cause"], observed=True)["duration_s"].sum().unstack("cause").fillna(0.0)
     shown, each = _means(seconds)
     figure, symbol = stacked(shown, style.CAUSES, "s")
     figure.update_layout(height=360, xaxis={"title": "Round"}, yaxis={"title": f"Time ({symbol})"})
@@ -35,7 +35,7 @@ def _means(of_rounds: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def by_kind(critical_path: pd.DataFrame) -> Panel:
     """Draw the time of all rounds together by kind of work and cause."""
-    kinds = critical_path.assign(kind=critical_path["kind"].fillna("nothing"))
+    kinds = critical_path.assign(kind=critical_path["kind"].astype(object).fillna("nothing"))
     seconds = measures.time_by(kinds, ["kind", "cause"])["duration_s"].unstack("cause").fillna(0.0)
     seconds = seconds.loc[seconds.sum(axis="columns").sort_values().index].rename(index=style.words)
     figure, symbol = stacked(seconds, style.CAUSES, "s", horizontal=True)

@@ -9,7 +9,8 @@ from typing import TypeVar
 import pandas as pd
 
 from analysis.files import DamagedRun
-from analysis.report import gantt, headline, learning, passes, requests, round_time, spending
+from analysis.parquet import NoSuchTable
+from analysis.report import gantt, headline, learning, passes, requests, round_time, servers, spending, updates
 from analysis.report.html import document, folded
 from analysis.report.panel import Panel
 from analysis.run import Run
@@ -39,7 +40,7 @@ def render(run: Run) -> str:
     begun = _has_a_round(rows)
     facts = readable([lambda: headline.facts(run)])
     tiles = readable([lambda: headline.tiles(run)] if begun else [])
-    panels = readable([*(_panels(run) if begun else []), *_requests(run, rows)])
+    panels = readable([*(_panels(run) if begun else []), *_requests(run, rows, begun)])
     users = readable([lambda: folded("Users", headline.users(run))] if begun else [])
     scenario = readable([lambda: folded("Scenario", run.scenario_text)])
     if damages:
@@ -49,9 +50,22 @@ def render(run: Run) -> str:
         str(run.info.get("status", "status unknown")),
         "".join(facts),
         [tile for group in tiles for tile in group],
-        panels or [Panel("Nothing to show yet", "No round of this run has ended.")],
+        [*_failure(run), *(panels or [Panel("Nothing to show yet", "No round of this run has ended.")])],
         [*users, *scenario, folded("Run information", json.dumps(run.info, indent=2))],
     )
+
+
+def _failure(run: Run) -> list[Panel]:
+    """What ended a run that failed or stalled, above all else."""
+    if "error" not in run.info:
+        return []
+    return [
+        Panel(
+            "Error",
+            f"This run has {run.info.get('status')}; what it recorded before is shown.",
+            lines=[str(run.info["error"])],
+        )
+    ]
 
 
 def _rows(run: Run) -> pd.Series[int]:
@@ -65,9 +79,18 @@ def _has_a_round(rows: pd.Series[int]) -> bool:
     return bool((rows.reindex(filled, fill_value=0) > 0).all() and set(present) <= set(rows.index))
 
 
-def _requests(run: Run, rows: pd.Series[int]) -> list[Callable[[], Panel]]:
-    """The panels of requests, and of the forward passes by which a model has answered them, if there are any."""
-    panels = [lambda: requests.panel(run.requests)] if rows.get("requests", 0) > 0 else []
+def _requests(run: Run, rows: pd.Series[int], begun: bool) -> list[Callable[[], Panel]]:
+    """The panels of requests, of their servers, and of the forward passes by which a model has answered them, if any.
+
+    Energy is drawn here where no round has `begun`, as in a run without learning.
+    """
+    panels: list[Callable[[], Panel]] = []
+    if rows.get("requests", 0) > 0:
+        panels.append(lambda: requests.panel(run.requests))
+        if {"transfers", "computations", "rounds"} <= set(rows.index):
+            panels.append(lambda: servers.panel(run))
+        if not begun and rows.get("energy", 0) > 0:
+            panels.append(lambda: spending.energy(run.energy))
     if rows.get("forward_passes", 0) > 0:
         panels.append(lambda: passes.panel(run.forward_passes, run.table("expert_calls", ["node", "hit"])))
     return panels
@@ -82,4 +105,13 @@ def _panels(run: Run) -> list[Callable[[], Panel]]:
         lambda: round_time.by_user(run.critical_path),
         lambda: spending.energy(run.energy),
         lambda: spending.traffic(run.table("transfers", TRAFFIC_COLUMNS)),
+        *([lambda: updates.panel(run)] if _is_asynchronous(run) else []),
     ]
+
+
+def _is_asynchronous(run: Run) -> bool:
+    """Whether users took versions of the server's model one by one; False if the tables do not say."""
+    try:
+        return len(run.model_versions) > 0
+    except (DamagedRun, NoSuchTable):
+        return False

@@ -172,3 +172,27 @@ def test_a_target_within_reach_of_all(tmp_path: Path, metric: str, histories: li
         for seed, history in enumerate(histories)
     ]
     assert hardest_common_goal(map(analysis.load, paths), metric).target == target
+
+
+def seeded(path: Path, **arms_of: dict[str, int]) -> Path:
+    """Arms of two seeds each, whose scenarios have these seeds of single sources."""
+    both = {label: {"seeds": {**dict.fromkeys(("partition", "network")), **own}} for label, own in arms_of.items()}
+    return write_sweep(
+        path, {label: {seed: MadeUp(scenario=scenario) for seed in (1, 2)} for label, scenario in both.items()}
+    )
+
+
+def test_sources_without_seeds_of_their_own_are_shared_by_the_seed(tmp_path: Path) -> None:
+    shared = "Shared by runs of the same seed: partition, weights, network, batches."
+    assert analysis.compare([seeded(tmp_path / "new", a={}, b={})]).pairing == shared
+    assert analysis.compare([study(tmp_path / "old")]).pairing == shared  # scenarios that have no section `seeds`
+
+
+def test_what_is_held_still_and_what_is_not_paired_is_named(tmp_path: Path) -> None:
+    result = analysis.compare([seeded(tmp_path / "sweep", a={"partition": 5}, b={"partition": 5, "network": 9})])
+    assert result.pairing.splitlines() == [
+        "Shared by runs of the same seed: weights, batches.",
+        "The same in all runs, so that intervals do not include its variance: partition (seed 5).",
+        "Drawn by other seeds than in a, and not paired: network of b.",
+    ]
+    assert result.pairing in str(result)

@@ -6,10 +6,11 @@ from html import escape
 from pathlib import Path
 
 import pytest
+import yaml
 from synthetic_run import SCENARIO, Synthetic, write_part
 
 from analysis import report
-from netsim.tables import TABLES, CriticalPathRow, TransferRow
+from netsim.tables import TABLES, CriticalPathRow, DecisionRow, TransferRow
 
 
 def views(html: str) -> dict[str, list[dict]]:
@@ -145,3 +146,45 @@ def test_parts_written_meanwhile_show_in_the_next_report(tmp_path: Path) -> None
     later = (3, 100.0, "test", "accuracy", 0.9, 360, None)
     write_part(path, "evaluations", [later], "part-000001")
     assert "90.0%" in report.write(path).read_text("utf-8")
+
+
+def test_the_error_of_a_failed_run_comes_first(tmp_path: Path) -> None:
+    path = Synthetic(status="failed").write(tmp_path)
+    (path / "run.json").write_text(json.dumps({"name": "a", "status": "failed", "error": "ValueError: <too> small"}))
+    first, *others = re.findall(r"<h2>(.*?)</h2>.*?</section>", report.write(path).read_text("utf-8"), re.S)
+    assert first == "Error"
+    assert "Learning" in others
+    assert "<li>ValueError: &lt;too&gt; small</li>" in report.write(path).read_text("utf-8")
+
+
+def test_a_run_that_did_not_fail_has_no_error(run_dir: Path, tmp_path: Path) -> None:
+    assert "<h2>Error</h2>" not in report.write(run_dir, tmp_path / "report.html").read_text("utf-8")
+
+
+def test_the_header_says_what_was_simulated(tmp_path: Path) -> None:
+    path = Synthetic(rounds=1).write(tmp_path)
+    learning = {
+        "scheme": {"name": "fedavg"},
+        "policy": {"name": "deadline", "deadline_s": 2.0},
+        "data": {"name": "digits"},
+        "partition": {"name": "dirichlet"},
+        "model": {"name": "mlp"},
+        "executor": "eager",
+    }
+    (path / "scenario.yaml").write_text(yaml.safe_dump({"network": {"users": {"count": 3}}, "learning": learning}))
+    facts = "Scheme fedavg · policy deadline · data digits · partition dirichlet · model mlp · 3 users · eager executor"
+    assert f"{facts} · seed 7" in report.write(path).read_text("utf-8")
+    learning |= {"towers": {"image": {}, "text": {}}}
+    (path / "scenario.yaml").write_text(yaml.safe_dump({"learning": learning}))
+    assert "partition dirichlet · towers image, text · eager" in report.write(path).read_text("utf-8")
+
+
+def test_an_asynchronous_run_shows_staleness_and_users_at_work(tmp_path: Path, run_dir: Path) -> None:
+    run = Synthetic()
+    run.rows["decisions"] += [DecisionRow(0, user, "weights_downloaded", float(user)) for user in (0, 1, 2)]
+    html = report.write(run.write(tmp_path / "run")).read_text("utf-8")
+    assert "Users took 3 versions of the server&#x27;s model" in html
+    staleness, at_work = views(html)["asynchronous-updates"]
+    assert staleness["data"][0]["type"] == "bar"
+    assert at_work["data"][0]["type"] == "scatter"
+    assert "asynchronous-updates" not in views(report.write(run_dir, tmp_path / "report.html").read_text("utf-8"))

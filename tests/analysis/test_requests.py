@@ -1,5 +1,6 @@
 """Requests in reports and measures: outcomes counted, latencies of the served ones alone."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,8 +76,11 @@ def test_a_run_of_requests_alone(run: analysis.Run) -> None:
 
 def test_the_report_of_requests_alone(run: analysis.Run, tmp_path: Path) -> None:
     html = report.write(run.path, tmp_path / "report.html").read_text("utf-8")
-    assert html.count('class="plot"') == 1
+    assert re.findall(r"<h2>(.*?)</h2>", html) == ["Requests", "Servers", "Energy"]
+    assert html.count('class="plot"') == 3
     assert "Timed out" in html
+    used = run.utilisation().droplevel("node_kind")["utilisation"]
+    assert all(f"<td>{node}</td>" in html and f"<td>{used[node]:.1%}</td>" in html for node in ("server", "server0"))
     assert "No round of this run" not in html
 
 

@@ -7,7 +7,8 @@ import pytest
 from synthetic_run import Synthetic
 
 import analysis
-from analysis.report import gantt, timeline
+from analysis import timeline
+from analysis.report import gantt
 
 
 def test_a_mini_batch_of_one_user_stretch_by_stretch(run_dir: Path) -> None:
@@ -42,10 +43,10 @@ def test_what_was_cut_off_is_marked_but_not_the_waiting_before_it(run_dir: Path)
 
 
 def test_rows_done_last_and_bars_that_are_longest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gantt, "MAX_USERS", 2)
-    monkeypatch.setattr(gantt, "MAX_BARS", 3)
+    monkeypatch.setattr(timeline, "MAX_USERS", 2)
+    monkeypatch.setattr(timeline, "MAX_BARS", 3)
     bars = pd.DataFrame({"row": [0, 0, 1, 1, 2, 2], "start_s": [0, 1, 0, 1, 0, 3], "end_s": [1, 2, 1, 9, 3, 4]})
-    kept, notes = gantt.thinned(bars)
+    kept, notes = timeline.thinned(bars)
     assert sorted(kept.index) == [2, 3, 4]
     assert notes == [
         "Only the 2 users that finished last are drawn.",
@@ -69,5 +70,5 @@ def test_few_rounds_are_all_shown_and_many_by_rank() -> None:
 def test_a_round_of_many_users_has_a_bounded_number_of_rows(tmp_path: Path) -> None:
     panel = gantt.panel(analysis.load(Synthetic(users=60, rounds=1).write(tmp_path)))
     rows = {row for trace in panel.views["Round 0"].data if trace.name != "Critical path" for row in trace.y}
-    assert len(rows) == gantt.MAX_USERS
+    assert len(rows) == timeline.MAX_USERS
     assert "Only the 40 users" in panel.note

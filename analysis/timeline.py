@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import style
+from analysis.run import Run
 
 ACTIVITIES = {
     "Device forward": style.SKY,
@@ -20,6 +21,31 @@ ACTIVITIES = {
     "Waiting": style.GREY,
 }
 """Colour of each activity, in the order of the legend. "Waiting" is for the medium or for the own processor."""
+
+MAX_USERS = 40
+"""Maximum number of rows of a timeline."""
+MAX_BARS = 3000
+"""Maximum number of bars of a timeline."""
+
+SERVER = -1
+"""Row of the server's work that belongs to no user."""
+
+
+def of_round(run: Run, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the `intervals` of a round and the rows of its critical path, both with the column `row` of a timeline.
+
+    Args:
+        run: the run.
+        number: number of the round, from 0.
+    """
+    this_round = [("round", "==", number)]
+    bars = intervals(run.table("transfers", where=this_round), run.table("computations", where=this_round))
+    return _with_row(bars), _with_row(run.table("critical_path", where=this_round))
+
+
+def row_name(row: int) -> str:
+    """Return the name of a row."""
+    return "Server" if row == SERVER else f"User {row}"
 
 
 def intervals(transfers: pd.DataFrame, computations: pd.DataFrame) -> pd.DataFrame:
@@ -39,13 +65,39 @@ def intervals(transfers: pd.DataFrame, computations: pd.DataFrame) -> pd.DataFra
     return every[every["end_s"] > every["start_s"]].sort_values("start_s", ignore_index=True)
 
 
+def thinned(bars: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Limit a timeline to the MAX_USERS rows that ended last and the MAX_BARS longest bars.
+
+    Args:
+        bars: intervals with the columns row, start_s and end_s.
+
+    Returns:
+        The intervals that are kept, and a sentence for each limit that was exceeded.
+    """
+    notes = []
+    latest = bars.groupby("row")["end_s"].max().sort_values(ascending=False, kind="stable")
+    if len(latest) > MAX_USERS:
+        notes.append(f"Only the {MAX_USERS} users that finished last are drawn.")
+        bars = bars[bars["row"].isin(latest.index[:MAX_USERS])]
+    if len(bars) > MAX_BARS:
+        notes.append(f"Only the {MAX_BARS} longest intervals of a round are drawn.")
+        bars = bars.loc[(bars["end_s"] - bars["start_s"]).nlargest(MAX_BARS).index].sort_index()
+    return bars, notes
+
+
+def _with_row(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(row=frame["user"].astype("Int64").fillna(SERVER).astype("int64"))
+
+
 def _of_transfers(transfers: pd.DataFrame) -> pd.DataFrame:
-    directions = transfers["direction"].map({name: label for name, (label, _) in style.DIRECTIONS.items()})
+    directions = (
+        transfers["direction"].astype(object).map({name: label for name, (label, _) in style.DIRECTIONS.items()})
+    )
     jobs = pd.DataFrame(
         {
             "user": transfers["user"],
             "activity": directions.mask(transfers["kind"] == "model", "Model exchange"),
-            "kind": transfers["kind"].map(style.words) + " " + transfers["direction"],
+            "kind": transfers["kind"].astype(object).map(style.words) + " " + transfers["direction"].astype(object),
             "start_s": transfers["start_s"],
             "end_s": transfers["end_s"],
             "lost": transfers["lost"] > 0,
@@ -56,7 +108,7 @@ def _of_transfers(transfers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_computations(computations: pd.DataFrame) -> pd.DataFrame:
-    on_device, kind = computations["node_kind"] == "user", computations["kind"]
+    on_device, kind = computations["node_kind"] == "user", computations["kind"].astype(object)
     jobs = pd.DataFrame(
         {
             "user": computations["user"],
