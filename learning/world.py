@@ -91,6 +91,8 @@ class World:
     """Whether users are evaluated one by one too, on their own parts of the test set."""
     metrics: Sequence[Metric] = ()
     """Further metrics of the classes that evaluations have."""
+    weight_streams: Streams | None = None
+    """Random draws of initial weights (default: `streams`)."""
     pretrainers: Sequence[Pretrainer] = ()
     """Train the model, or parts of it, on other data before the run (default: weights are drawn)."""
     adapter: Lora | None = None
@@ -210,11 +212,12 @@ class World:
             return self.initial(segment.towers) | self.initial(segment.fusion)
         if isinstance(segment, Towers):
             return {name: value for tower in segment.towers for name, value in self.initial(tower).items()}
+        streams = self.weight_streams or self.streams
         if isinstance(segment, Bound):
             adapted = segment.adapted
-            adapters = adapted.adapters(self.streams, dtype=self.precision)
+            adapters = adapted.adapters(streams, dtype=self.precision)
             return self._over_drawn(adapters) | adapted.split(self._backbone)[1]
-        drawn = segment.initial(self.streams, self.precision)
+        drawn = segment.initial(streams, self.precision)
         if not self.executor.computes:
             return drawn
         taken = [pretrainer.taken_over(trained) for pretrainer, trained in self._trained]

@@ -93,7 +93,8 @@ def build(
         RunFailed: memory is limited, and the trial round that measures the memory fails.
     """
     check_sizes(scenario)
-    env, streams, learning = simpy.Environment(), Streams(scenario.seed), scenario.learning
+    env, learning = simpy.Environment(), scenario.learning
+    streams = Streams(scenario.seed_of("network"))
     try:
         network = _network(scenario, env, streams)
     except BUILD_ERRORS as problem:
@@ -109,13 +110,13 @@ def build(
             raise ValueError("drop needs a policy in rounds; under an asynchronous one there is no round to drop from")
     short = too_small(scenario, network.memory_bytes, build) if limited and network.memory_bytes is not None else []
     lazy, executor = lazy_users(scenario), _executor(learning, store, engine)
-    material = _material(learning, network, streams, own_tests=not lazy)
+    material = _material(learning, network, Streams(scenario.seed_of("partition")), own_tests=not lazy)
     scalars = sum(parameter.numel() for parameter in material.model.parameters().values())
     check_model(scalars, getattr(torch, learning.precision).itemsize, scenario.limits)
     if learning.charge_as is not None and isinstance(material.model, Segment):
         with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
-    world = _world(env, streams, network, executor, learning, material, lazy=lazy)
+    world = _world(env, scenario, network, executor, learning, material, lazy=lazy)
     with field_errors("learning", "init_from"):
         if learning.init_from is not None:
             check_fits(material.given, material.model.parameters() | world.whole.parameters(), learning.init_from)
@@ -291,9 +292,15 @@ def _nearest(network: Network, sites: Mapping[str, Server], user: User) -> Serve
     return sites[network.server_of(network.users[user.number]).name]
 
 
+def _check_modalities(learning: LearningDescription, user: int, batches: Batches) -> None:
+    with field_errors("learning", "towers"):
+        if learning.towers and not set(learning.towers) & set(batches.modalities):
+            raise ValueError(f"user {user} has no samples of {' or '.join(learning.towers)}")
+
+
 def _world(
     env: simpy.Environment,
-    streams: Streams,
+    scenario: Scenario,
     network: Network,
     executor: Executor,
     learning: LearningDescription,
@@ -301,6 +308,7 @@ def _world(
     *,
     lazy: bool,
 ) -> World:
+    streams, order = Streams(scenario.seed), Streams(scenario.seed_of("batches"))
     wire = Wire(executor, streams, network.journal, learning.scheme.stand_in)
     size = None if learning.batch_size == "all" else learning.batch_size
     sites = {name: Server(node, wire) for name, node in network.sites.items()}
@@ -312,12 +320,10 @@ def _world(
         held = None if learning.holding is None else learning.holding.modalities(number)
         node.samples = len(rows)
         with field_errors("learning", "last_batch"):
-            batches = Batches(material.dataset, rows, team, streams, size, learning.last_batch, held=held)
-        with field_errors("learning", "towers"):
-            if learning.towers and not set(learning.towers) & set(batches.modalities):
-                raise ValueError(f"user {number} has no samples of {' or '.join(learning.towers)}")
+            batches = Batches(material.dataset, rows, team, order, size, learning.last_batch, held=held)
+        _check_modalities(learning, number, batches)
         own = test_shares[number] if test_shares is not None else NO_ROWS
-        held_out = Batches(material.dataset, own, team, streams, 1, split="test") if len(own) else None
+        held_out = Batches(material.dataset, own, team, order, 1, split="test") if len(own) else None
         user = User(node, batches, wire, held_out, team)
         user.server = server
         return user
@@ -329,6 +335,7 @@ def _world(
         instant=partial(After, env, priority=GIVE_UP),
         executor=executor,
         streams=streams,
+        weight_streams=Streams(scenario.seed_of("weights")),
         journal=network.journal,
         server=server,
         users=users,

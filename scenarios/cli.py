@@ -17,22 +17,24 @@ from rich.console import Console
 
 from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
+from scenarios.cli_studies import Settings
+from scenarios.directory import ENDED, record
 from scenarios.document import Document, assignments, document
 from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
+from scenarios.shipped import named
 from scenarios.signals import exiting_on_signal
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
     from learning.store import Store
     from scenarios.progress import Display
-    from scenarios.run import Result
+    from scenarios.result import Result
     from scenarios.schema import Scenario
 
 app = typer.Typer(
     name="netsim",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -41,10 +43,8 @@ app.add_typer(cli_studies.app)
 app.add_typer(cli_results.app)
 app.add_typer(cli_store.app, name="store")
 
-ScenarioFile = Annotated[Path, typer.Argument(help="A scenario file (YAML).", show_default=False)]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a field, as in --set network.users.count=20."),
+ScenarioFile = Annotated[
+    Path, typer.Argument(help="A scenario file (YAML), or the name of a shipped one.", show_default=False)
 ]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_default=False)]
 
@@ -72,9 +72,20 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code or DONE)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from scenarios.source import version
+
+        print(f"netsim {version()}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def help_(
     context: typer.Context,
+    asked_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
     modules: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +113,11 @@ def help_(
 @app.command()
 def run(
     scenario: Annotated[
-        Path, typer.Argument(help="A scenario file (YAML); with --check the folder of a run.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A scenario file (YAML), or the name of a shipped one; with --check the folder of a run.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of the run [default: runs/NAME].", show_default=False)
@@ -116,6 +131,9 @@ def run(
     store: StoreFolder = None,
     no_store: NoStore = False,
     repeats: Annotated[bool, typer.Option("--check", help="Repeat a recorded run and compare its tables.")] = False,
+    again: Annotated[
+        bool, typer.Option("--replace", help="Replace a finished run of another scenario in the folder.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     engine: Annotated[
         Literal["local", "ray"],
@@ -140,6 +158,8 @@ def run(
         from scenarios.schema import interpret
     described = interpret(read)
     folder = out or Path("runs") / described.name
+    if not again:
+        _check_not_lost(folder, described)
     with opened(store_folder(store, no_store)) as kept:
         result = _simulate(read, described, folder, quiet, kept, engine)
     if result.status == "interrupted":
@@ -184,13 +204,16 @@ def list_(
         str | None, typer.Argument(help="schemes, models, datasets, channels, ...", show_default=False)
     ] = None,
 ) -> None:
-    """List what a scenario can name, one line each."""
+    """List what a scenario can name, one line each: kind, name, a field that takes it, and meaning.
+
+    Of files, the third column is the command that runs them.
+    """
     from scenarios.catalogue import entries
 
     rows = list(entries(kind))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for group, name, line in rows:
-        print(f"{group:<{widths[0]}}  {name:<{widths[1]}}  {line}")
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1, 2)]
+    for row in rows:
+        print(*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row.meaning, sep="  ")
 
 
 @app.command()
@@ -207,7 +230,7 @@ def _read(file: Path, settings: list[str] | None, seed: int | None, init_from: P
         overrides["learning.init_from"] = os.path.abspath(init_from)
     if seed is not None:
         overrides["seed"] = seed
-    return document(file, overrides)
+    return document(named(file), overrides)
 
 
 def _placed(error: FieldError, document: Document) -> ScenarioError:
@@ -237,6 +260,21 @@ def _display(scenario: Scenario, quiet: bool) -> Display:
     stop = scenario.learning.stop if scenario.learning else None
     time_s = stop.time_s if stop else scenario.traffic.duration_s if scenario.traffic else None
     return Display(Console(stderr=True, quiet=quiet), scenario.name, stop.rounds if stop else None, time_s)
+
+
+def _check_not_lost(folder: Path, scenario: Scenario) -> None:
+    """Check that a folder holds no finished run of another scenario, which would be replaced.
+
+    Raises:
+        ScenarioError: it does; the message names some fields that differ.
+    """
+    from scenarios.changes import changed_fields
+
+    if (record(folder) or {}).get("status") in ENDED and (changed := changed_fields(folder, scenario)):
+        raise ScenarioError(
+            f"{folder}: holds a finished run of another scenario ({changed}); "
+            "name another folder with -o, or replace it with --replace"
+        )
 
 
 def _check_run(folder: Path, quiet: bool) -> int:

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.directory import ENDED
+from scenarios.document import assignments
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
+from scenarios.shipped import named
 from scenarios.signals import end_children, ending_children, exiting_on_signal
 from scenarios.storage import opened, store_folder
 
@@ -24,6 +26,10 @@ app = typer.Typer(rich_markup_mode=None)
 Out = Annotated[
     Path | None, typer.Option("-o", "--out", help="Folder of the sweep [default: runs/NAME].", show_default=False)
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a field, as in --set network.users.count=20."),
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Runs in parallel [default: one per core].", show_default=False)]
 EngineName = Annotated[
     Literal["local", "ray"],
@@ -33,8 +39,11 @@ EngineName = Annotated[
 
 @app.command()
 def sweep(
-    study: Annotated[Path, typer.Argument(help="A study file (YAML).", show_default=False)],
+    study: Annotated[
+        Path, typer.Argument(help="A study file (YAML), or the name of a shipped one.", show_default=False)
+    ],
     out: Out = None,
+    settings: Settings = None,
     jobs: Jobs = None,
     engine: EngineName = "local",
     store: StoreFolder = None,
@@ -45,7 +54,7 @@ def sweep(
         from scenarios.plan import plan
 
     where = store_folder(store, no_store)
-    planned = plan(study)
+    planned = plan(named(study, "studies"), assignments(settings or []))
     return _sweep(planned, out or Path("runs") / planned.study.name, jobs, engine, where)
 
 

@@ -48,6 +48,9 @@ from scenarios.own_parts import SEPARATOR, check_part, part_at, word
 
 T = TypeVar("T")
 
+MAX_ERRORS = 5
+"""Maximum number of errors of one document that are named at once."""
+
 
 class Parts:
     """Reads parts from documents and writes them as plain values."""
@@ -76,11 +79,11 @@ class Parts:
         try:
             result: T = self.adapter(part).validate_python(document.content)
         except ValidationError as error:
-            raise _sentence(error, document) from None
+            raise _sentences(error, document) from None
         if beyond := out_of_range(document.content):
             path, number = beyond
             allowed = f"0 and magnitudes from {SMALLEST:g} to {LARGEST:g} are allowed"
-            raise _at(document, path, (), f"found {found(number)}; {allowed}")
+            raise ScenarioError(_at(document, path, (), f"found {found(number)}; {allowed}"))
         return result
 
     def adapter(self, part: type) -> TypeAdapter[Any]:
@@ -241,21 +244,24 @@ def _builder(part: type) -> Callable[[Any], Any]:
     return lambda model: part(**{name: getattr(model, name) for name in names})
 
 
-def _sentence(error: ValidationError, document: Document) -> ScenarioError:
-    """The first error in a sentence, with the number of the others.
+def _sentences(error: ValidationError, document: Document) -> ScenarioError:
+    """The errors in a sentence and line each, at most MAX_ERRORS of them, and the number of the others.
 
     Pydantic's own errors are left out, since they only follow from these: a list is too short if its items are invalid.
     """
-    first, *others = (each for each in error.errors(include_url=False) if each["type"] in SENTENCES)
-    path: Path = first["loc"]
-    about = first["ctx"]
+    every = [each for each in error.errors(include_url=False) if each["type"] in SENTENCES]
+    lines = [_line(each["loc"], each["ctx"], document) for each in every[:MAX_ERRORS]]
+    more = [f"and {len(every) - MAX_ERRORS} more errors"] if len(every) > MAX_ERRORS else []
+    return ScenarioError("\n".join([*lines, *more]))
+
+
+def _line(path: Path, about: Mapping[str, Any], document: Document) -> str:
     text = printable(str(about.get("sentence") or about["error"]))
-    more = f" (and {len(others)} more)" if others else ""
-    return _at(document, path, about.get("inside", ()), text + more)
+    return _at(document, path, about.get("inside", ()), text)
 
 
-def _at(document: Document, path: Path, inside: Path, text: str) -> ScenarioError:
+def _at(document: Document, path: Path, inside: Path, text: str) -> str:
     """A sentence about a field, after its place in the document and its path."""
     place, field = document.place((*path, *inside)), dotted(document.written(path))
     where = [place] if place.startswith(f"--set {field}=") else [place, field]
-    return ScenarioError(": ".join([*filter(None, where), text]))
+    return ": ".join([*filter(None, where), text])

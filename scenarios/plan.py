@@ -47,6 +47,8 @@ class SweepPlan:
     study: Study
     base: Path
     """Path of the file of the base scenario."""
+    overrides: Mapping[str, Any]
+    """Values of the base scenario that are set beside its file, by dotted path of field."""
     points: Sequence[Point]
 
     def text(self, folder: Path) -> str:
@@ -56,11 +58,12 @@ class SweepPlan:
         return dump({name: value for name, value in written.items() if value})
 
 
-def plan(file: str | Path, *, quick: bool = False) -> SweepPlan:
+def plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, quick: bool = False) -> SweepPlan:
     """Read a study file and its base scenario.
 
     Args:
         file: the study file (YAML).
+        overrides: values that replace those of the base scenario in all settings, by dotted path of field.
         quick: whether to plan the quick version of the study.
 
     Raises:
@@ -72,18 +75,32 @@ def plan(file: str | Path, *, quick: bool = False) -> SweepPlan:
         study = quick_version(study)
     base = Path(file).parent / study.base
     try:
-        scenario = document(base, {})
+        scenario = document(base, overrides or {})
         first_seed = interpret(scenario).seed
     except ScenarioError as error:
         raise ScenarioError(f"{read.place(('base',))}: base: {error}") from None
     found = settings(study, read)
+    _check_apart(overrides or {}, found)
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(first_seed, first_seed + study.seeds)
     if len(found) * len(seeds) > MAX_POINTS:
         raise ScenarioError(
             f"{read.place(())}: found {len(found)} settings with {len(seeds)} seeds each; "
             f"at most {MAX_POINTS} runs are allowed"
         )
-    return SweepPlan(study, base, list(_points(scenario, found, seeds)))
+    return SweepPlan(study, base, overrides or {}, list(_points(scenario, found, seeds)))
+
+
+def _check_apart(overrides: Mapping[str, Any], found: Sequence[Setting]) -> None:
+    """Check that no override is of a field that a setting has, or of a section around or inside it, or the seed.
+
+    Raises:
+        ScenarioError: one is.
+    """
+    varied = {"seed": "the study", **{path: setting.place for setting in found for path in setting.overrides}}
+    for name in overrides:
+        for path, place in varied.items():
+            if f"{name}.".startswith(f"{path}.") or f"{path}.".startswith(f"{name}."):
+                raise ScenarioError(f"--set {name}: {place} sets {path}; change it there")
 
 
 def _points(base: Document, found: Sequence[Setting], seeds: Sequence[int]) -> Iterator[Point]:

@@ -12,10 +12,10 @@ from typing import Any
 from analysis import load_sweep, sweep_plots
 from analysis.claims import Finding, NotJudged, judge
 from analysis.comparison.outcomes import Goal
-from scenarios.catalogue import FOLDERS, shipped
 from scenarios.directory import replace
 from scenarios.errors import ScenarioError, unknown
 from scenarios.plan import SweepPlan
+from scenarios.shipped import FOLDERS, shipped
 from scenarios.study import Reproduction
 
 

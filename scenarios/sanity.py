@@ -71,7 +71,7 @@ def implausible(scenario: Scenario) -> list[str]:
     Raises:
         ValueError: speeds or energies are lists whose length is not the number of users.
     """
-    users, streams = scenario.network.users.count, Streams(scenario.seed)
+    users, streams = scenario.network.users.count, Streams(scenario.seed_of("network"))
     speed_of = scenario.compute.devices.flops_per_s.of_users(users, streams, "device speed")
     idle_w = scenario.energy.idle_power_w.of_users(users, streams, "idle power")
     count = min(users, AT_ONCE)
@@ -135,7 +135,7 @@ def beyond_reach(scenario: Scenario) -> list[str]:
     if network.mobility is not None:
         return []
     lazy, users = network.users.count > AT_ONCE, range(min(network.users.count, AT_ONCE))
-    budget = LinkBudget(network, Streams(scenario.seed), lazy=lazy)
+    budget = LinkBudget(network, Streams(scenario.seed_of("network")), lazy=lazy)
     sharing, out = network.sharing, []
     uplink_hz, downlink_hz = sharing.uplink.bandwidth_hz, sharing.downlink.bandwidth_hz
     bands_hz: tuple[tuple[LinkDirection, float], ...] = (("up", uplink_hz), ("down", downlink_hz))

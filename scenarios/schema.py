@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
@@ -20,6 +20,7 @@ from scenarios.families import families
 from scenarios.parts import Parts
 from scenarios.paths import located
 from scenarios.plugins import load_installed
+from scenarios.shipped import named
 from scenarios.yaml12 import dump
 
 NAME = re.compile(r"\w[\w.-]*")
@@ -56,6 +57,27 @@ class LimitsDescription:
     stops, with status `stalled`."""
 
 
+Source = Literal["partition", "weights", "network", "batches"]
+"""A source of randomness with a seed of its own, a field of `SeedsDescription`."""
+
+
+@dataclass(frozen=True)
+class SeedsDescription:
+    """Seeds of single sources of randomness, to hold one still while the others change, or to change it alone.
+
+    All else follows `seed`, such as client selection, stochastic codecs, dropout and other draws of learning.
+    """
+
+    partition: Annotated[int, Ge(0)] | None = None
+    """Seed of the division of the data among users; null is `seed`."""
+    weights: Annotated[int, Ge(0)] | None = None
+    """Seed of the initial weights of model and adapters; null is `seed`. A pretraining has a seed of its own."""
+    network: Annotated[int, Ge(0)] | None = None
+    """Seed of positions, channels, device speeds, slowdowns, faults and requests; null is `seed`."""
+    batches: Annotated[int, Ge(0)] | None = None
+    """Seed of the order of samples in mini-batches; null is `seed`."""
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One experiment: a wireless network, the users' devices, and their learning or traffic."""
@@ -65,6 +87,9 @@ class Scenario:
 
     seed: Annotated[int, Ge(0)] = 0
     """Seed of all random draws: equal scenarios with equal seeds give equal tables."""
+
+    seeds: SeedsDescription = field(default_factory=SeedsDescription)
+    """Seeds of single sources of randomness, beside `seed`."""
 
     network: NetworkDescription = field(default_factory=NetworkDescription)
     """Base stations, users and the radio channel between them."""
@@ -96,6 +121,11 @@ class Scenario:
                 lacks = "the scheme does not answer requests" if self.learning else "there is no learning"
                 raise ValueError(f"traffic.streams.{name}.answered_by: found model, but {lacks}; server is allowed")
 
+    def seed_of(self, source: Source) -> int:
+        """Return the seed of one source of randomness: its own, or `seed`."""
+        own: int | None = getattr(self.seeds, source)
+        return self.seed if own is None else own
+
 
 def check_name(name: str) -> None:
     """Check that a name is a valid name of a folder.
@@ -123,14 +153,14 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenar
     """Read a scenario file.
 
     Args:
-        path: the file (YAML).
+        path: the file (YAML), or the name of a shipped one, such as quickstart.
         overrides: values by dotted path, as in {"network.users.count": 50}. An override `x.name` that changes the name
             resets `x` to the defaults of the part of that name.
 
     Raises:
         ScenarioError: the file or an override is invalid; the message is one sentence.
     """
-    return interpret(document(path, overrides or {}))
+    return interpret(document(named(path), overrides or {}))
 
 
 def interpret(document: Document) -> Scenario:

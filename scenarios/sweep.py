@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,14 +124,15 @@ class SweepRunner:
     def _waves(self) -> Iterator[list[int]]:
         """Yield the pending points in two groups that run one after the other.
 
-        Points with equal seed and equal learning in different networks compute the same values. The first of each such
+        Points with equal seeds and equal learning in different networks compute the same values. The first of each such
         set is in the first group, and the others find its results in the cache; together, each would compute them.
         """
         pilots: dict[Any, int] = {}
         pending = self._pending()
         for number in pending:
             scenario = self._plan.points[number].scenario
-            pilots.setdefault((scenario.seed, scenario.learning), number)
+            seeds = replace_fields(scenario.seeds, network=None)
+            pilots.setdefault((scenario.seed, seeds, scenario.learning), number)
         ahead = set(pilots.values())
         yield [number for number in pending if number in ahead]
         yield [number for number in pending if number not in ahead]
@@ -148,7 +150,8 @@ class SweepRunner:
         self._write("running")
 
     def _write(self, status: str) -> None:
-        about = {"name": self.name, "status": status, "points": [asdict(point) for point in self.points]}
+        points = [asdict(point) for point in self.points]
+        about = {"name": self.name, "status": status, "set": dict(self._plan.overrides), "points": points}
         with write_errors(self.directory, "sweep"):
             replace(self.directory / "study.yaml", self._plan.text(self.directory))
             replace(self.directory / "sweep.json", json.dumps(about, indent=2) + "\n")

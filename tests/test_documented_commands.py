@@ -22,17 +22,19 @@ import scenarios.sweep as sweeps
 from benchmarks.__main__ import BENCHMARKS
 from netsim.recordings import DATA_FOLDER
 from scenarios import load, simulate
-from scenarios.catalogue import shipped
 from scenarios.cli import app, main
 from scenarios.engines import ENGINES, PointOutcome
 from scenarios.plan import plan
+from scenarios.shipped import shipped
 from scenarios.sweep import SweepRunner
 from scenarios.sweep_display import SweepDisplay
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = [*sorted((ROOT / "scenarios").rglob("*.yaml")), *sorted((ROOT / "examples").iterdir())]
-SHORT = ["--set", "learning.executor=dry", "--set", "learning.stop={rounds: 1}", "--no-store", "--quiet"]
+EASY = ["--target", "0.0", "--round", "0"]
+"""What figures of runs of two rounds have."""
+SHORT = ["--set", "learning.executor=dry", "--set", "learning.stop={rounds: 1}", "--no-store", "--quiet", "--replace"]
 
 LINE = re.compile(
     r"^(?: {4}|# *|)(?:NETSIM_DATA=\S+ )?((?:netsim|python|make) [^`]+?)(?: {2,}.*| +#.*|)$", re.MULTILINE
@@ -83,7 +85,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     sweep = SweepRunner(plan(folder / "study.yaml"), folder / "swept")
     sweep.run(ENGINES["local"](1), None, SweepDisplay(Console(quiet=True)))
-    for command in whole("compare", "report", "describe"):
+    for command in whole("compare", "report", "describe", "export", "figure"):
         for word in shlex.split(command):
             if word.startswith("runs/") and not (folder / word).exists():
                 (folder / word).symlink_to(folder / "swept")
@@ -116,9 +118,14 @@ def test_a_documented_run_goes(command: str, netsim: Callable[[list[str]], int])
     assert netsim(words if "--check" in words else [*words, *SHORT]) == 0
 
 
-@pytest.mark.parametrize("command", whole("check", "report", "describe", "list", "compare"))
+@pytest.mark.parametrize("command", whole("check", "report", "describe", "export", "list", "compare"))
 def test_a_documented_look_goes(command: str, netsim: Callable[[list[str]], int]) -> None:
     assert netsim(shlex.split(command)) == 0
+
+
+@pytest.mark.parametrize("command", whole("figure"))
+def test_a_documented_figure_is_drawn(command: str, netsim: Callable[[list[str]], int]) -> None:
+    assert netsim([*shlex.split(command), *EASY]) == 0
 
 
 class Idle:
@@ -153,6 +160,9 @@ def test_commands_and_options_that_are_mentioned_exist() -> None:
         while words[1:2] == ["--import"]:
             del words[1:3]
         if words[0] != "netsim" or len(words) == 1:
+            continue
+        if words[1].startswith("--"):
+            assert words[1] in {option for parameter in known.params for option in parameter.opts}, command
             continue
         assert words[1] in known.commands, command
         inner = known.commands[words[1]]

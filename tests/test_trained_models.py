@@ -186,7 +186,7 @@ def test_the_command_line_takes_a_file_relative_to_the_working_folder(
     assert f"init_from: {tmp_path / 'start.safetensors'}" in written
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "complete"
     with pytest.raises(SystemExit) as ended:
-        main([*command, "--init-from", "none.safetensors"])
+        main([*command, "--init-from", "none.safetensors", "--replace"])
     assert ended.value.code == 2
     assert "there is no" in capsys.readouterr().err
 

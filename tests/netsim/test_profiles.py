@@ -57,7 +57,7 @@ def test_an_idle_power_that_nobody_tells_is_asked_for() -> None:
 
 def test_every_device_can_be_named_and_has_a_source() -> None:
     assert set(get_args(DeviceName)) == set(DEVICES)
-    listed = {name: line for _, name, line in entries("profiles")}
+    listed = {entry.name: entry.meaning for entry in entries("profiles")}
     for name, device in DEVICES.items():
         assert device.source in listed[name]
         assert 0 < device.power_w < 1e3 < device.memory_bytes < device.peak_flops_per_s
@@ -65,7 +65,7 @@ def test_every_device_can_be_named_and_has_a_source() -> None:
 
 @pytest.mark.parametrize("cell", ["umi", "uma"])
 def test_cells_are_scenarios(cell: str) -> None:
-    (file,) = (name for _, name, _ in entries("profiles") if name.endswith(f"{cell}.yaml"))
+    (file,) = (entry.name for entry in entries("profiles") if entry.name.endswith(f"{cell}.yaml"))
     scenario = load(file)
     assert scenario.network.interference is not None
     assert scenario.network.stations.height_m == {"umi": 10, "uma": 25}[cell]  # TR 38.901 table 7.2-1

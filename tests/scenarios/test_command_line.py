@@ -17,7 +17,7 @@ from netsim.tables import TABLES
 from processes import ended, started
 from scenarios import load, simulate
 from scenarios.catalogue import GROUPS
-from scenarios.progress import Display
+from scenarios.progress import Display, RunningTotals
 from scenarios.schema import parts
 
 ROOT = Path(__file__).parents[2]
@@ -113,10 +113,10 @@ def test_list_has_a_line_for_each_name(kind: str, names: set[str], netsim, monke
     monkeypatch.chdir(ROOT)
     code, out, _ = netsim("list", kind)
     assert code == 0
-    rows = [line.split(maxsplit=2) for line in out.splitlines()]
-    assert all(len(row) == 3 and row[0] == kind for row in rows)
+    rows = [line.split() for line in out.splitlines()]
+    assert all(len(row) >= 4 and row[0] == kind for row in rows)
     assert names <= {row[1] for row in rows}
-    everything = [line.split(maxsplit=2) for line in netsim("list").out.splitlines()]
+    everything = [line.split() for line in netsim("list").out.splitlines()]
     assert [row for row in everything if row[0] == kind] == rows
 
 
@@ -131,7 +131,7 @@ def test_schema_is_json(netsim) -> None:
     code, out, _ = netsim("schema")
     assert code == 0
     sections = {"network", "compute", "energy", "learning", "traffic", "trace", "limits"}
-    assert set(json.loads(out)["properties"]) == {"name", "seed", *sections}
+    assert set(json.loads(out)["properties"]) == {"name", "seed", "seeds", *sections}
 
 
 def test_describe_shows_units_and_meanings(small: Path, tmp_path: Path, netsim) -> None:
@@ -213,6 +213,38 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.
     assert len(lines) == 3
     assert lines[1].startswith("study: round 2/4, simulated time 20 s, accuracy 0.600, energy 5 J, about ")
     assert lines[1].endswith(" s to go")
+
+
+def test_the_time_left_is_that_of_the_pace_after_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting up takes 100 s, the first round 30 s, as operations are captured in it, and the others 2 s each."""
+    now = iter([0.0, 130.0, 132.0, 134.0])
+    monkeypatch.setattr(scenarios.progress, "BETWEEN_LINES_S", 0.0)
+    monkeypatch.setattr(scenarios.progress.time, "monotonic", lambda: next(now))
+    first, second, third = shown(terminal=False).splitlines()
+    assert "to go" not in first
+    assert second.endswith(", about 4 s to go")
+    assert third.endswith(", about 2 s to go")
+
+
+@pytest.mark.parametrize("split", ["pretraining", "pretraining_text", "own", "test_uncompressed", "received"])
+def test_metrics_of_other_data_are_not_those_of_the_run(split: str) -> None:
+    totals = RunningTotals()
+    totals.evaluated({"split": "test", "metric": "accuracy", "value": 0.25, "round": 0})
+    totals.evaluated({"split": split, "metric": "accuracy", "value": 0.75, "round": 0})
+    assert totals.metrics == {"accuracy": 0.25}
+    totals.evaluated({"split": "answers", "metric": "accuracy", "value": 0.5, "round": 0})
+    assert totals.metrics == {"accuracy": 0.5}
+
+
+def test_a_result_is_short_and_has_its_tables_for_pandas(small: Path, tmp_path: Path) -> None:
+    result = simulate(load(small, {"learning.executor": "dry"}), tmp_path / "run")
+    assert repr(result).startswith("<Result of 'small': complete after 2 rounds, simulated time ")
+    assert len(repr(result)) < 200
+    assert "<th" in result._repr_html_()
+    assert result.frame("rounds").attrs["units"]["latency_s"] == "s"
+    assert result.frame("rounds").equals(result.run.rounds)
+    with pytest.raises(ValueError, match=r"not recorded; give simulate\(..., out=FOLDER\)"):
+        _ = simulate(load(small, {"learning.executor": "dry"})).run
 
 
 def test_progress_is_live_on_a_terminal() -> None:

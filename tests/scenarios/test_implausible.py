@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from netsim.profiles import DEVICES
 from runs import TINY
 from scenarios import load
-from scenarios.catalogue import shipped
 from scenarios.cli import app
 from scenarios.sanity import implausible
+from scenarios.shipped import shipped
 
 SPEED, ENERGY, IDLE = "compute.devices.flops_per_s", "energy.compute", "energy.idle_power_w"
 

@@ -13,11 +13,11 @@ from learning.stop import Stop
 from runs import TINY
 from scenarios import RunFailed, ScenarioError, load, simulate, watch
 from scenarios.build import build
-from scenarios.catalogue import shipped
 from scenarios.cost import predict
 from scenarios.errors import FieldError
 from scenarios.limits import check_sizes
 from scenarios.progress import RunningTotals
+from scenarios.shipped import shipped
 from scenarios.watch import Watch
 
 DRY = {"learning.executor": "dry", "learning.scheme": {"name": "fedavg", "local_steps": 1}, "learning.stop.rounds": 2}

@@ -199,7 +199,7 @@ def test_a_whole_number_becomes_a_float_where_one_is_expected(tmp_path: Path) ->
                 ("by_week: {first: [{from_s: 0, until_s: 1}, {from_s: 8, until_s: 5}]}", "by_week.first[1]"),
             ]
         ],
-        ("{absences: [{from_s: 8, until_s: 5}, 3]}", "users.absences[0]: until_s must come after from_s (and 1 more)"),
+        ("{absences: [{from_s: 8, until_s: 5}, 3]}", "users.absences[0]: until_s must come after from_s\n"),
         ("{absences: [3]}", "users.absences[0]: found 3; a section with from_s, until_s is allowed"),
         ("{absences: 3}", "users.absences: found 3; a list, each item a section with from_s, until_s is allowed"),
         (
@@ -210,11 +210,11 @@ def test_a_whole_number_becomes_a_float_where_one_is_expected(tmp_path: Path) ->
         ("{speeds: [3, {name: uniform, low: 3}]}", "users.speeds[1]: low is above high; exchange them"),
         ("{speeds: []}", "users.speeds: found an empty list; a list of at least 1, each item"),
         ("{quotas: [1, 0]}", "users.quotas[1]: found 0; a whole number >= 1 is allowed"),
-        ("{quotas: [0, x]}", "users.quotas[0]: found 0; a whole number >= 1 is allowed (and 1 more)"),
+        ("{quotas: [0, x]}", "users.quotas[0]: found 0; a whole number >= 1 is allowed\n"),
         ("{quotas: 2}", "users.quotas: found 2; a list of at least 2, each item a whole number >= 1, or null is allo"),
         ("5", "users: found 5; a section with count, share"),
         ("", "users: found nothing; a section with count, share"),
-        ("{count: 0, share: 0, note: 1}", "users.count: found 0; a whole number >= 1 is allowed (and 2 more)"),
+        ("{count: 0, share: 0, note: 1}", "users.count: found 0; a whole number >= 1 is allowed\n"),
     ],
 )
 def test_one_sentence_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -237,6 +237,26 @@ def test_an_error_of_an_override_names_the_override(tmp_path: Path) -> None:
     assert str(caught.value).startswith(
         '--set users.fadin.name=none: users: unknown field "fadin"; nearest is "fading"'
     )
+
+
+def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        read(tmp_path, "name: a\nusers:\n  count: 0\n  share: 0\n  note: 1\n")
+    place = f"{tmp_path}/case.yaml"
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": found")[0] for line in lines] == [
+        f"{place}:3: users.count",
+        f"{place}:4: users.share",
+        f"{place}:5: users.note",
+    ]
+
+
+def test_of_many_errors_the_first_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, f"{{quotas: {[0] * 9}}}")
+    *named, last = str(caught.value).splitlines()
+    assert [f"users.quotas[{number}]: " in line for number, line in enumerate(named)] == [True] * 5
+    assert last == "and 4 more errors"
 
 
 def test_another_name_resets_the_section(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from sweeps import BANDS
 
 import scenarios.reproduce
-from scenarios.catalogue import FOLDERS, shipped
 from scenarios.plan import plan
 from scenarios.reproduce import claims_of
+from scenarios.shipped import FOLDERS, shipped
 
 CLAIMS = """
 reproduces:

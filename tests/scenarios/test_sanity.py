@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from scenarios import load, simulate
-from scenarios.catalogue import SCENARIOS
 from scenarios.cli import main
 from scenarios.engines import Task, perform
 from scenarios.sanity import Span, unasked, warnings
+from scenarios.shipped import SCENARIOS
 
 SCENARIO = """
 network: {users: {count: 1, placement: {name: list, positions_m: [[100, 0]]}}}

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios import Scenario, ScenarioError, load
-from scenarios.catalogue import shipped
 from scenarios.document import Document
+from scenarios.parts import MAX_ERRORS
 from scenarios.reference import reference
 from scenarios.schema import json_schema, parts, resolved
+from scenarios.shipped import shipped
 from scenarios.yaml12 import Text, dump
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,18 @@ def test_a_resolved_scenario_loads_as_an_equal_one(file: Path, tmp_path: Path) -
 def test_a_resolved_scenario_writes_every_default_out(tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("seed: 4\n")
     content = yaml.safe_load(resolved(load(tmp_path / "bare.yaml")))
-    assert list(content) == ["name", "seed", "network", "compute", "energy", "learning", "traffic", "trace", "limits"]
+    assert list(content) == [
+        "name",
+        "seed",
+        "seeds",
+        "network",
+        "compute",
+        "energy",
+        "learning",
+        "traffic",
+        "trace",
+        "limits",
+    ]
     assert (content["name"], content["seed"], content["learning"]) == ("bare", 4, None)
     assert content["network"]["users"]["count"] == 10
     assert content["network"]["channel"]["fading"] == {"name": "rayleigh", "coherence_time_s": 0.05}
@@ -158,10 +170,10 @@ def refused_or_read(document: Document) -> None:
 
 
 def assert_sentence(error: ScenarioError) -> None:
-    text = str(error)
-    assert ": " in text
-    assert text.isprintable()
-    assert len(text) < 2000
+    lines = str(error).splitlines()
+    assert ": " in lines[0]
+    assert len(lines) <= MAX_ERRORS + 1
+    assert all(line.isprintable() and len(line) < 2000 for line in lines)
 
 
 junk = st.one_of(

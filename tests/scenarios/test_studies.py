@@ -9,11 +9,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sweeps import BANDS, index
 
 from scenarios import load
-from scenarios.catalogue import shipped
 from scenarios.labels import LABEL, labels
 from scenarios.plan import SweepPlan, plan
+from scenarios.shipped import shipped
 
 UPLINK, DOWNLINK = (f"network.sharing.{way}.bandwidth_mhz" for way in ("uplink", "downlink"))
 
@@ -236,3 +237,42 @@ def test_a_study_is_no_scenario(command: str, small: Path, netsim) -> None:
     file = small.parent / "study.yaml"
     file.write_text(GRID)
     assert netsim(command, file) == (2, "", f"{file}: this is a study; `netsim sweep` runs it\n")
+
+
+def test_an_override_changes_the_base_of_all_settings(study: Path) -> None:
+    planned = plan(study, {"learning.stop.rounds": 1})
+    assert {point.scenario.learning.stop.rounds for point in planned.points} == {1}  # type: ignore[union-attr]
+    assert {point.label for point in planned.points} == {point.label for point in plan(study).points}
+    assert planned.overrides == {"learning.stop.rounds": 1}
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [
+        (f"{BANDS}=3", BANDS),
+        ("network.sharing.uplink={bandwidth_mhz: 3}", BANDS),
+        ("seed=3", "seed"),
+    ],
+)
+def test_an_override_of_what_the_study_varies_is_refused(setting: str, field: str, study: Path, netsim) -> None:
+    code, out, err = netsim("sweep", study, "--set", setting)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"--set {setting.partition('=')[0]}: ")
+    assert err.endswith(f" sets {field}; change it there\n")
+
+
+def test_an_override_inside_a_section_that_the_study_varies_is_refused(small: Path, netsim) -> None:
+    file = small.parent / "fading.yaml"
+    file.write_text("base: small.yaml\nlist: [{network.channel.fading: {name: rayleigh, coherence_time_s: 1}}]\n")
+    code, _, err = netsim("sweep", file, "--set", "network.channel.fading.coherence_time_s=2")
+    assert code == 2
+    place = f"{file}:2"
+    assert (
+        err == f"--set network.channel.fading.coherence_time_s: {place} sets network.channel.fading; change it there\n"
+    )
+
+
+def test_a_sweep_records_what_was_set(study: Path, tmp_path: Path, netsim) -> None:
+    short = ("--set", "learning.executor=dry", "--set", "learning.stop.rounds=1")
+    assert netsim("sweep", study, "-o", tmp_path / "sweep", "--jobs", 1, *short).code == 0
+    assert index(tmp_path / "sweep")["set"] == {"learning.executor": "dry", "learning.stop.rounds": 1}
