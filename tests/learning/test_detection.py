@@ -52,3 +52,9 @@ def test_limits_of_the_calibration_error() -> None:
     draw = np.random.default_rng(4)
     confidence = draw.random(100_000)
     assert calibration_error(confidence, draw.random(100_000) < confidence) < 0.01
+
+
+def test_bins_include_their_upper_ends() -> None:
+    """0.1 is in the first bin and 0.15 in the second, so that their gaps of different signs do not cancel."""
+    found = calibration_error(np.array([0.1, 0.15]), np.array([True, False]))
+    assert found == pytest.approx((0.9 + 0.15) / 2)
