@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from learning.data import (
     from_torch,
     save,
 )
-from scenarios import ScenarioError, load, simulate
+from scenarios import ScenarioError, load, register, simulate
 
 GENERATOR = np.random.Generator(np.random.Philox(key=5))
 X = GENERATOR.normal(3, 2, (40, 5))
@@ -371,3 +372,22 @@ def test_a_missing_file_says_where_it_was_sought(tmp_path: Path, monkeypatch: py
     assert simulate(load(tmp_path / "own.yaml")).status == "complete"
     with pytest.raises(MissingData, match="NETSIM_DATA"):
         Npz(str(tmp_path / "other.npz")).load(None, torch.float32)
+
+
+@dataclass(frozen=True)
+class Careless:
+    """A loader that does not heed the number format."""
+
+    def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
+        return Dataset.from_arrays(X, Y, dtype=torch.float64)
+
+
+@pytest.mark.usefixtures("own_parts")
+def test_samples_in_another_number_format_than_weights_are_refused_before_the_run(tmp_path: Path) -> None:
+    register("dataset", "careless", Careless)
+    (tmp_path / "own.yaml").write_text(SCENARIO.format(path="none.npz"))
+    change = {"learning.data": "careless", "learning.partition": "iid"}
+    sentence = r"^learning\.data: x of own data is float64, but learning\.precision is float32"
+    with pytest.raises(ScenarioError, match=sentence):
+        simulate(load(tmp_path / "own.yaml", change))
+    assert simulate(load(tmp_path / "own.yaml", {**change, "learning.precision": "float64"})).status == "complete"
