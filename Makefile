@@ -37,7 +37,7 @@ bits: $(READY)   ## tests that compare bits, under the CPU's other instruction s
 slow: $(READY)   ## the studies that take minutes
 	$(BIN)/python -m pytest -m slow
 
-storm: $(READY)  ## kills, damages, full disks and faults at random (docs/reliability.md); half an hour
+storm: $(READY)  ## kills, signals, damages, full disks and faults at random (docs/reliability.md); half an hour
 	STORM=1 $(BIN)/python -m pytest -n 2 tests/storm
 
 bench: $(READY)  ## ratios measured in one run: overheads and executors
