@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import analysis
 from analysis import measures, report
+from analysis.report.learning import spread_over_users
 from learning.evaluation import Evaluator, Samples
 from runs import TINY, frame, run
 from scenarios import load, simulate
@@ -102,3 +103,11 @@ def test_a_summary_is_about_the_test_set_alone() -> None:
     ):
         totals.evaluated({"round": 0, "split": split, "metric": "accuracy", "value": value, "user": user})
     assert totals.metrics == {"accuracy": 0.5}
+
+
+def test_the_report_of_numbers_that_users_predict_tells_their_spread() -> None:
+    """Of their errors, since numbers have no accuracy; of accuracy where there is one."""
+    values = {"mae": 0.5, "mae_min": 0.25, "mae_max": 0.75, "mse": 1.0}
+    own = pd.DataFrame([{"round": 3, "metric": name, "value": value} for name, value in values.items()])
+    assert spread_over_users(own).endswith("a mae of 0.5 on average, from 0.25 to 0.75.")
+    assert "50.0% on average" in spread_over_users(own.assign(metric=own.metric.str.replace("mae", "accuracy")))

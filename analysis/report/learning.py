@@ -42,18 +42,21 @@ def panel(run: Run) -> Panel:
     spent = measures.with_spending(values, run.rounds)
     curves = {style.words(metric): _curve(spent, metric) for metric in metrics}
     if len(own := values_on_test(run, OWN)):
-        caption += f" {_spread(own)}"
+        caption += f" {spread_over_users(own)}"
         spent = measures.with_spending(own, run.rounds)
         names = [metric for metric in own["metric"].unique() if not metric.endswith(("_min", "_max"))]
         curves |= {f"{style.words(metric)} on users' own samples": _curve(spent, metric) for metric in names}
     return Panel("Learning", caption, curves)
 
 
-def _spread(own: pd.DataFrame) -> str:
-    """The spread of the latest accuracy over users, in words."""
+def spread_over_users(own: pd.DataFrame) -> str:
+    """The spread of the latest accuracy over users in words; of the first metric where numbers are predicted."""
     last = own[own["round"] == own["round"].max()].set_index("metric")["value"]
-    low, high = last.get("accuracy_min", last["accuracy"]), last.get("accuracy_max", last["accuracy"])
-    return f"On their own parts of it, users end with {last['accuracy']:.1%} on average, from {low:.1%} to {high:.1%}."
+    name = "accuracy" if "accuracy" in last else str(last.index[0])
+    mean, low, high = (last.get(each, last[name]) for each in (name, f"{name}_min", f"{name}_max"))
+    if name == "accuracy":
+        return f"On their own parts of it, users end with {mean:.1%} on average, from {low:.1%} to {high:.1%}."
+    return f"On their own parts of it, users end with a {name} of {mean:.3g} on average, from {low:.3g} to {high:.3g}."
 
 
 def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:
