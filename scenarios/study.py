@@ -95,11 +95,17 @@ def quick_version(study: Study) -> Study:
     return replace(
         study,
         name=f"{study.name}-quick",
-        list=tuple({**reproduction.quick, **setting} for setting in study.list),
+        list=tuple({**_unset(reproduction.quick, setting), **setting} for setting in study.list),
         grid={**every, **study.grid} if study.grid else {},
         zip={**{name: values * _length(study.zip) for name, values in every.items()}, **study.zip} if study.zip else {},
         seeds=reproduction.quick_seeds,
     )
+
+
+def _unset(quick: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the quick version that a setting does not set, neither by themselves nor with all of their part."""
+    parts = tuple(f"{name}." for name in setting)
+    return {name: value for name, value in quick.items() if not f"{name}.".startswith(parts)}
 
 
 def _length(fields: Mapping[str, Sequence[Any]]) -> int:

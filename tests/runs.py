@@ -1,12 +1,13 @@
 """Runs of the tiny scenario, and what tests compare of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from learning.schemes import SCHEMES
 from netsim import tables
@@ -20,6 +21,15 @@ TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "moe_inference", "n
 """Schemes that train a model in rounds of a straggler policy."""
 MULTIMODAL = {"dual_health", "token_comm", "token_fusion"}
 """Those that work on towers and a fusion network only, each of a kind of its own."""
+
+
+HEAVY = {"fedalign_moe", "hetlora", "hfedmoe", "hsplitlora", "st_sflora", "tsflora", "zo_sfl", *MULTIMODAL}
+"""Schemes with transformers, or many passes, whose tiny runs take seconds: for some tests they are slow ones."""
+
+
+def heavy_are_slow(schemes: Iterable[str]) -> list[Any]:
+    """Parameters of a test: the schemes, of which the heavy ones are marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in schemes]
 
 
 TOKENS: dict[str, Any] = {

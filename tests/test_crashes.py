@@ -28,7 +28,7 @@ REQUESTS: dict[str, Any] = {
     "traffic": {"streams": {"x": {"arrivals": {"name": "poisson", "rate_per_s": 2.0}, "answered_by": "model"}}},
 }
 """A tiny cell whose users ask a model with experts."""
-KILLS = 5  # for each of the four settings: twenty in all
+KILLS = 3  # for each of the four settings: twelve in all
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["scenarios.run", "learning.store", "netsim.network"])
 

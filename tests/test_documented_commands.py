@@ -139,7 +139,13 @@ class Idle:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("command", whole("sweep", "reproduce"))
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.slow) if command.endswith("--quick") else command
+        for command in whole("sweep", "reproduce")
+    ],
+)
 def test_a_documented_study_can_begin(
     command: str, tmp_path: Path, netsim: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """One contract for every registered scheme."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from learning.evaluation import Evaluator
 from learning.executor import Executor
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
-from runs import FAULTS, MULTIMODAL, NEEDS, TABLES, TINY, TRAINED, frame, hashes, policy, run
+from learning.world import World
+from runs import FAULTS, HEAVY, MULTIMODAL, NEEDS, TABLES, TINY, TRAINED, frame, hashes, heavy_are_slow, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -21,13 +23,23 @@ CLOCK = [table for table in TABLES if table != "evaluations"]
 
 scheme = pytest.mark.parametrize("name", TRAINED)
 networked = pytest.mark.parametrize("name", NETWORKED)
+DROPPING = "deadline", "first_k", "over_selection"
 RARER = {"first_k", "over_selection", "buffered"}
 """Policies that end rounds, or go on without them, by means that others have, too."""
-under_policies = pytest.mark.parametrize(
-    ("name", "by"),
-    [pytest.param(*pair, marks=pytest.mark.slow) if pair[1] in RARER else pair for pair in ALLOWED],
+
+
+def rare_are_slow(pairs: Sequence[tuple[str, str]], schemes: Collection[str]) -> list[Any]:
+    """Parameters of a test, of which those of these schemes under the rarer policies are marked slow."""
+    return [
+        pytest.param(name, by, marks=pytest.mark.slow) if by in RARER and name in schemes else (name, by)
+        for name, by in pairs
+    ]
+
+
+under_policies = pytest.mark.parametrize(("name", "by"), rare_are_slow(ALLOWED, TRAINED))
+networked_under_policies = pytest.mark.parametrize(
+    ("name", "by"), rare_are_slow([pair for pair in ALLOWED if pair[0] in NETWORKED], HEAVY)
 )
-networked_under_policies = pytest.mark.parametrize(("name", "by"), [pair for pair in ALLOWED if pair[0] in NETWORKED])
 
 
 @scheme
@@ -130,8 +142,10 @@ def test_processors_are_never_busier_than_time_allows(name: str) -> None:
         assert (ordered.begin_s.to_numpy()[1:] >= ordered.end_s.to_numpy()[:-1] - 1e-12).all()  # one slot each
 
 
-@networked
-@pytest.mark.parametrize("by", ["deadline", "first_k", "over_selection"])
+@pytest.mark.parametrize(
+    ("name", "by"),
+    rare_are_slow([(n, by) for n in NETWORKED for by in ("deadline", "first_k", "over_selection")], HEAVY),
+)
 def test_policies_drop_stragglers(name: str, by: str) -> None:
     everyone = frame(run(learning__scheme=name), "rounds")
     rounds = frame(run(learning__scheme=name, **policy(by, name)), "rounds")
@@ -257,6 +271,7 @@ def test_a_scheme_that_reads_values_names_its_stand_in(
     scenario = load(TINY, {**NEEDS.get(name, {}), **setting})
     reads = []
     evaluate, value = Evaluator.__call__, Executor.value
+    monkeypatch.setattr(World, "trained", lambda world: [])  # the models that are written at the end decide nothing
 
     def seen(executor: Executor, tree: Any) -> Any:
         reads.append(tree)
@@ -274,7 +289,7 @@ def test_a_scheme_that_reads_values_names_its_stand_in(
     assert (scenario.learning.scheme.stand_in is not None) == bool(reads) == by_values
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAINED) - MULTIMODAL))
+@pytest.mark.parametrize("name", heavy_are_slow(sorted(set(TRAINED) - MULTIMODAL)))
 def test_it_learns(name: str) -> None:
     rounds = 35 if name in A_MINI_BATCH_A_ROUND else 25
     evaluations = frame(run(learning__scheme=name, learning__stop__rounds=rounds), "evaluations")

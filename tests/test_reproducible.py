@@ -25,6 +25,7 @@ def tables_of_a_process(tmp_path: Path, out: str, cwd: Path, **environment: str)
     return {name: table["sha256"] for name, table in written["tables"].items()}
 
 
+@pytest.mark.slow
 def test_threads_folder_and_load_change_nothing(tmp_path: Path) -> None:
     spin = "while True: sum(range(10_000))"
     with started("-c", spin), started("-c", spin):

@@ -101,6 +101,7 @@ def two_towers(**changes: Any) -> Result:
     return scenarios.simulate(scenarios.load(EXAMPLES / "two_towers.yaml", {**QUICK, **setting}))
 
 
+@pytest.mark.slow
 def test_two_modalities_are_better_than_either_though_half_of_the_users_lack_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from learning.data import Dataset, Modalities, save
-from runs import TINY, TOKENS, TRAINED, frame, hashes, run
+from runs import TINY, TOKENS, TRAINED, frame, hashes, heavy_are_slow, run
 from scenarios import ScenarioError, load, simulate
 from scenarios.cli import main
 from scenarios.run import Result
@@ -34,7 +34,7 @@ def scores(module: torch.nn.Module, data: Dataset) -> tuple[float, float]:
     return float(accuracy), float(F.cross_entropy(logits, data.test.y))
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", heavy_are_slow(TRAINED))
 def test_models_have_the_scores_of_the_tables(name: str) -> None:
     setting: dict[str, Any] = {"learning__precision": "float64", "learning__evaluation": "uncompressed"}
     setting |= {"learning__stop": {"rounds": 2}}

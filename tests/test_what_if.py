@@ -10,7 +10,7 @@ from fakes import ANY_MODEL
 from learning.executor import Batched
 from learning.executor.deferred import Job
 from learning.store import Store, StoreDamage
-from runs import TINY, TRAINED, adjusted, hashes, policy, run
+from runs import TINY, TRAINED, adjusted, hashes, heavy_are_slow, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
 
@@ -23,14 +23,13 @@ OTHER_NETWORK = {
 }
 PREPARED = {"fedalign_moe": 1, "token_comm": 6}
 """Values of the last round that only a further one would use: a store keeps them, else they are not computed."""
+BY_BOTH = {"fedavg", "sl", "sfl_v1"}
 EXECUTED = [
-    pytest.param(scheme, executor, marks=pytest.mark.slow)
-    if executor == "eager" and scheme not in ("fedavg", "sl", "sfl_v1")
-    else (scheme, executor)
+    (scheme, executor) if scheme in BY_BOTH else pytest.param(scheme, executor, marks=pytest.mark.slow)
     for scheme in TRAINED
     for executor in ("batched", "eager")
 ]
-"""Schemes and executors; the store is the same under both, so that with the slower one most schemes are slow tests."""
+"""Schemes and executors: the store is the same for all, so that most schemes are slow tests of it."""
 WEIGHED = {"token_fusion": 2}
 """Weighted sums of latency and loss, one in each round of requests, of which another network has others."""
 ORDER_MATTERS = {"sfl_v2", "flexp_sfl"}  # the server part changes in order of arrival, which another network changes
@@ -79,7 +78,7 @@ def test_no_value_depends_on_its_group(scheme: str, monkeypatch: pytest.MonkeyPa
     assert checked
 
 
-@pytest.mark.parametrize("scheme", sorted(set(TRAINED) - ORDER_MATTERS))
+@pytest.mark.parametrize("scheme", heavy_are_slow(sorted(set(TRAINED) - ORDER_MATTERS)))
 def test_another_network_runs_no_torch_step(scheme: str, tmp_path: Path) -> None:
     executor = "eager" if scheme in ("fedavg", "sl") else "batched"
     setting = {"learning__scheme": scheme, "learning__executor": executor}

@@ -7,8 +7,8 @@ from learning.schemes import SCHEMES
 from runs import TINY, adjusted
 from scenarios import load, simulate
 
-QUICK = {"fedavg", "sfl_v1", "hsplitlora"}
-"""Schemes that are tried at each change: whole models, split ones, adapters. A run takes seconds to start processes."""
+QUICK = {"fedavg", "sfl_v1"}
+"""Schemes that are tried at each change: whole models and split ones. A run takes seconds to start processes."""
 
 ONE_BY_ONE = {"centralised", "moe_inference", "sl"}
 """Schemes in which no two like operations are ready at a time; in requests the choice of each gate is read at once."""

@@ -201,6 +201,7 @@ def test_more_symbols_iterations_and_side_information_help():
         assert rates[0] > rates[1] > rates[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("m", "flipped", "measured"), [(192, 0.5, 0.30), (256, 0.5, 0.065), (192, 0.1, 0.0025)])
 def test_error_rates_are_those_measured(m, flipped, measured):
     """k = 128, 3 dB, 20 iterations, all degrees."""

@@ -130,6 +130,7 @@ def calls(o):
         weights.renormalised_gradient: (o.logits.softmax(-1), o.logits > 0, o.logits),
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.score: (o.logits, o.y),
+        steps.counted: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
         averaged: ([o.lower, o.gradients], (0.3, 0.7)),

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from learning.optimisers import Adam, AdamW, Sgd
 from learning.schedules import Cosine, Exponential, Schedule, Step, in_round
-from runs import TINY, TRAINED, adjusted, frame, run
+from runs import TINY, TRAINED, adjusted, frame, heavy_are_slow, run
 from scenarios import ScenarioError, load
 from scenarios.run import Result
 
@@ -101,7 +101,7 @@ CHANGES_BY_ITSELF = ("fedsl_pq",)
 """Models of these change between rounds without steps: masks of pruning are drawn anew."""
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in (*REPEATS, *CHANGES_BY_ITSELF)])
+@pytest.mark.parametrize("name", heavy_are_slow(each for each in TRAINED if each not in (*REPEATS, *CHANGES_BY_ITSELF)))
 def test_every_scheme_follows_a_schedule(name: str) -> None:
     """From the second round on the learning rate is 0 in float32, so that no model changes any more."""
     still = {"name": "step", "every": 1, "decay": 1e-40}

@@ -14,7 +14,7 @@ from learning import steps
 from learning.data import Dataset, ParquetTable, from_frame, save
 from learning.data.dataset import Task
 from learning.schemes import SCHEMES
-from runs import MULTIMODAL, NEEDS, TINY, TRAINED, adjusted, frame
+from runs import MULTIMODAL, NEEDS, TINY, TRAINED, adjusted, frame, heavy_are_slow
 from scenarios import ScenarioError, load, simulate
 from scenarios.run import Result
 
@@ -135,7 +135,7 @@ def test_numbers_have_no_accuracy_to_stop_at(tmp_path: Path) -> None:
 OTHER_DATA = sorted(name for name in TRAINED if name in MULTIMODAL or "learning.data" in NEEDS.get(name, {}))
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAINED) - set(OTHER_DATA)))
+@pytest.mark.parametrize("name", heavy_are_slow(sorted(set(TRAINED) - set(OTHER_DATA))))
 def test_every_scheme_predicts_numbers_or_refuses_them(name: str, tmp_path: Path) -> None:
     once = {"learning__scheme": name, "learning__stop": {"rounds": 1}, "learning__evaluation": "uncompressed"}
     if SCHEMES[name].needs_classes:

@@ -81,6 +81,7 @@ def noisier(x: Modalities, name: str, sigma: float) -> Modalities:
 SIGMAS = 0.0, 0.5, 1.0, 2.0, 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORDER)
 def test_noise_costs_a_modality_its_weight(name: str) -> None:
     """Mean weights over test samples without other noise: they fall strictly, and those of the others rise."""
@@ -96,6 +97,7 @@ def test_noise_costs_a_modality_its_weight(name: str) -> None:
     assert (changes[:, [other for other in range(3) if other != place]] > 0).all()
 
 
+@pytest.mark.slow
 def test_with_noise_it_degrades_less_than_with_equal_weights() -> None:
     (x, y), losses = held_out((0.0,), jump_rate=0.0), {}
     for kind in ("calibrated", "none"):

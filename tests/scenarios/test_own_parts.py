@@ -271,6 +271,7 @@ def test_a_scenario_alone_runs_no_code(own: Path) -> None:
     assert not (own / "imported").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_imports_runs_repeats_and_sweeps_with_own_parts(own: Path) -> None:
     """By import path, and by a name: in this process and in workers, which find the module where it was found here."""
     (own / "study.yaml").write_text("base: word.yaml\ngrid: {network.users.count: [3]}\nseeds: 2\n")

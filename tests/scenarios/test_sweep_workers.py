@@ -103,6 +103,7 @@ def fatal(task: Task) -> PointOutcome:
     return PointOutcome(task.number, "complete")
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_failed_point(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
