@@ -7,6 +7,7 @@ first setting is built. Folders of runs that a command reads are real ones, of t
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,6 +80,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("scenarios", "examples"):
         (folder / name).symlink_to(ROOT / name)
     simulate(load(ROOT / "scenarios" / "quickstart.yaml", {"learning.stop.rounds": 2}), folder / "runs" / "quickstart")
+    shutil.copytree(
+        folder / "runs" / "quickstart", folder / "runs" / "trained"
+    )  # the former is run again, without values
     base = {"name": "small", "learning": {"scheme": "fedavg", "stop": {"rounds": 1}, "data": {"train_samples": 96}}}
     (folder / "small.yaml").write_text(yaml.safe_dump(base))
     study = {"base": "small.yaml", "list": [{"label": "a"}, {"label": "b", "network.users.count": 3}], "seeds": 2}

@@ -21,7 +21,6 @@ POLICIES = (*IN_ROUNDS, "asynchronous", "buffered")
 ALLOWED = [(name, by) for name in TRAINED for by in POLICIES if by in IN_ROUNDS or SCHEMES[name].asynchronous]
 CLOCK = [table for table in TABLES if table != "evaluations"]
 
-scheme = pytest.mark.parametrize("name", TRAINED)
 networked = pytest.mark.parametrize("name", NETWORKED)
 DROPPING = "deadline", "first_k", "over_selection"
 RARER = {"first_k", "over_selection", "buffered"}
@@ -42,7 +41,7 @@ networked_under_policies = pytest.mark.parametrize(
 )
 
 
-@scheme
+@pytest.mark.parametrize("name", heavy_are_slow(TRAINED))
 def test_same_seed_same_tables(name: str) -> None:
     run_again = run(learning__scheme=name, name="again")  # another entry of the cache, so it really runs again
     assert hashes(run(learning__scheme=name)) == hashes(run_again)

@@ -107,6 +107,7 @@ def test_with_noise_it_degrades_less_than_with_equal_weights() -> None:
     assert np.mean(losses["calibrated"]) < np.mean(losses["none"])
 
 
+@pytest.mark.slow
 def test_uncertainty_tells_how_wrong_a_modality_is() -> None:
     """Rank correlation with the loss of the modality alone on held-out samples with noise, mean over modalities."""
     x, y = held_out((0.0, 0.5, 1.0, 2.0))
