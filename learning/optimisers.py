@@ -42,6 +42,23 @@ class Optimiser(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Wrapped:
+    """Base of optimisers that change the gradients, the steps or the state of another one."""
+
+    inner: Optimiser
+    """The optimiser that takes the steps."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size."""
+        return self.inner.learning_rate
+
+    def init(self, params: Params) -> Any:
+        """State before the first step, as of the inner optimiser."""
+        return self.inner.init(params)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clipping:
     """Clipping of gradients by their norm, which all optimisers can do."""

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Interval, Le
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node, tree_map
 
-from learning.optimisers import Optimiser, Params
+from learning.optimisers import Optimiser, Params, Wrapped
 
 
 class Schedule(Protocol):
@@ -74,25 +74,15 @@ SCHEDULES: dict[str, type] = {"exponential": Exponential, "step": Step, "cosine"
 
 
 @dataclass(frozen=True, eq=False)
-class Scaled:
+class Scaled(Wrapped):
     """An optimiser whose learning rate is multiplied by a factor, a tensor: a step goes this fraction of the way.
 
+    Steps of the inner optimiser must be in proportion to its learning rate.
     For an executor it is a tree of operands, so that it is the same operation in all rounds.
     """
 
-    inner: Optimiser
-    """The optimiser, whose steps are in proportion to its learning rate."""
     factor: Tensor
     """The factor, a float64 scalar."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Step size before it is multiplied."""
-        return self.inner.learning_rate
-
-    def init(self, params: Params) -> Any:
-        """State before the first step, as of the inner optimiser."""
-        return self.inner.init(params)
 
     def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
         """One update of the parameters; arguments as of the inner optimiser."""
@@ -102,21 +92,14 @@ class Scaled:
 
 
 @dataclass(frozen=True, eq=False)
-class Restarted:
+class Restarted(Wrapped):
     """An optimiser whose state is that before the first step, when the first step of a round is taken.
 
     For an executor it is a tree of operands, so that it is the same operation in all rounds.
     """
 
-    inner: Optimiser
-    """The optimiser."""
     number: Tensor
     """Number of the round, an int64 scalar."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Step size."""
-        return self.inner.learning_rate
 
     def init(self, params: Params) -> Any:
         """State before the first step: the round of the last step (-1), and the state of the inner optimiser."""

@@ -199,5 +199,16 @@ def check_finite(values: NDArray[Any], what: str) -> None:
         raise ValueError(f"{what} have values that are not finite (NaN or infinity), the first in row {row}")
 
 
+def channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels (height, width) or (height, width, channels) as (channels, height, width)."""
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def stacked(values: Iterable[Any], what: str) -> NDArray[Any]:
+    """Numbers, tensors, arrays or images of Pillow (height, width, ...) as one array; images with channels first."""
+    each = [channels_first(np.asarray(value)) if hasattr(value, "getbands") else np.asarray(value) for value in values]
+    return array(each, what)
+
+
 def _kind(values: NDArray[Any]) -> str:
     return KINDS.get(values.dtype.kind, f"numbers of type {values.dtype}")

@@ -14,12 +14,11 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.func import grad
 
-from learning.data import Dataset, Rows
+from learning.data import Dataset
 from learning.draws import Draw, standard_normal
 from learning.executor import Executor
-from learning.jscc.images import Span, distortion, span_of, unit
+from learning.jscc.images import Span, distortion, drawn, span_of, unit
 from learning.jscc.perceptron import Parameters, initial, perceptron
-from learning.jscc.training import STEPS_TOGETHER
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Streams
 
@@ -97,10 +96,7 @@ def trained(
     assert isinstance(dataset.train.x, Tensor)
     parameters: Any = transforms.initial(streams, dataset.train.x[0].numel(), precision)
     state: Any = training.optimiser.init(parameters)
-    for first in range(0, training.steps, STEPS_TOGETHER):
-        count = min(STEPS_TOGETHER, training.steps - first)
-        shape = (count, training.batch_size)
-        numbers = streams.generator("training images", first).integers(len(dataset.train.y), size=shape)
+    for first, shape, images in drawn(streams, dataset, training.steps, training.batch_size):
         parameters, state = executor.submit(
             train_amplitudes,
             transforms,
@@ -108,7 +104,7 @@ def trained(
             span_of(dataset.train.x),
             parameters,
             state,
-            Rows(dataset, "train", "x", numbers),
+            images,
             Draw(streams, "training channels", (first,), (*shape, 1)),
             Draw(streams, "training noise", (first,), (*shape, transforms.symbols)),
         )

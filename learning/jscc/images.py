@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from learning.data import Dataset, Rows
+from learning.ports import Streams
+
 Span = tuple[float, float]
 """Values of black and white in the images of a data set."""
+
+STEPS_TOGETHER = 4
+"""Training steps in one operation."""
+
+
+def drawn(
+    streams: Streams, dataset: Dataset, steps: int, batch_size: int, *entity: str
+) -> Iterator[tuple[int, tuple[int, int], Rows]]:
+    """Draw the mini-batches of a training from the whole training set, with replacement, operation by operation.
+
+    Args:
+        streams: the run's random streams.
+        dataset: the data set, of one array of images.
+        steps: training steps.
+        batch_size: images in a mini-batch.
+        entity: what is trained, in the name of the draws.
+
+    Yields:
+        Number of the operation's first step; its shape (steps, images); and the images.
+    """
+    for first in range(0, steps, STEPS_TOGETHER):
+        shape = min(STEPS_TOGETHER, steps - first), batch_size
+        numbers = streams.generator("training images", *entity, first).integers(len(dataset.train.y), size=shape)
+        yield first, shape, Rows(dataset, "train", "x", numbers)
 
 
 def span_of(images: Tensor) -> Span:

@@ -10,14 +10,14 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 from torch.func import grad
 
-from learning.data import Dataset, Rows
+from learning.data import Dataset
 from learning.draws import Draw, standard_normal
 from learning.executor import Executor
 from learning.fountain.information import binary_input_capacity, divergence_bits
 from learning.fountain.surrogate import surrogate_bits
 from learning.jscc.autoencoder import Latents, Transforms
 from learning.jscc.code import Code
-from learning.jscc.images import Span, distortion, span_of, unit
+from learning.jscc.images import Span, distortion, drawn, span_of, unit
 from learning.jscc.perceptron import Parameters
 from learning.optimisers import Adam, Optimiser
 from learning.ports import Streams
@@ -29,8 +29,6 @@ TRAINED: dict[Stage, tuple[str, ...]] = {
     "synthesis": ("synthesis",),
 }
 """Stage -> the networks that are trained in it."""
-STEPS_TOGETHER = 4
-"""Steps in one operation."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +87,8 @@ def trained(
     for stage, steps in zip(TRAINED, training.steps, strict=True):
         state: Any = training.optimiser.init({name: value for name, value in initial.items() if trains(stage, name)})
         symbols = code.symbols(transforms.bits) if stage == "synthesis" else 0
-        for first in range(0, steps, STEPS_TOGETHER):
-            count = min(STEPS_TOGETHER, steps - first)
-            shape = (count, training.batch_size)
-            numbers = streams.generator("training images", stage, first).integers(len(dataset.train.y), size=shape)
+        for first, shape, images in drawn(streams, dataset, steps, training.batch_size, stage):
+            count, _ = shape
             parameters, state = executor.submit(
                 train,
                 transforms,
@@ -102,7 +98,7 @@ def trained(
                 span_of(dataset.train.x),
                 parameters,
                 state,
-                Rows(dataset, "train", "x", numbers),
+                images,
                 Draw(streams, "training channels", (stage, first), (*shape, draws_of(transforms))),
                 Draw(streams, "training graphs", (stage, first), (count, symbols, transforms.bits + 2), torch.float64),
                 Draw(streams, "training noise", (stage, first), (*shape, symbols)),

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import torch
 
+from learning.data.conversion import stacked
 from learning.data.dataset import Dataset
 from learning.data.files import given, reading
 from learning.data.own.choices import Choices, Content, from_content
-from learning.data.own.torchvision import stacked
 
 TEST = ("test", "validation")
 """Names of the split that is the test set beside `train`; the first that exists is used."""

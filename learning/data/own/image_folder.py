@@ -12,6 +12,7 @@ import torch
 from annotated_types import Interval
 from numpy.typing import NDArray
 
+from learning.data.conversion import channels_first
 from learning.data.dataset import Dataset
 from learning.data.files import given, reading
 from learning.data.own.choices import Choices, Content
@@ -72,8 +73,3 @@ class ImageFolder(Choices):
             if self.side is not None:
                 shown = shown.resize((self.side, self.side))
             return channels_first(np.asarray(shown, dtype=np.uint8))
-
-
-def channels_first(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels (height, width) or (height, width, channels) as (channels, height, width)."""
-    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)

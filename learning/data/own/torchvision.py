@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from learning.data.conversion import array
+from learning.data.conversion import stacked
 from learning.data.dataset import Dataset, MissingData
 from learning.data.files import given
 from learning.data.own.choices import Choices, Content, from_content
-from learning.data.own.image_folder import channels_first
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,3 @@ def from_torch(dataset: Any, test: Any = None, **choices: Any) -> Dataset:
 def _content(dataset: Any) -> Content:
     pairs = [dataset[number] for number in range(len(dataset))]
     return Content(stacked((x for x, _ in pairs), "samples"), stacked((y for _, y in pairs), "labels"))
-
-
-def stacked(values: Iterable[Any], what: str) -> NDArray[Any]:
-    """Numbers, tensors, arrays or images of Pillow (height, width, ...) as one array; images with channels first."""
-    each = [channels_first(np.asarray(value)) if hasattr(value, "getbands") else np.asarray(value) for value in values]
-    return array(each, what)

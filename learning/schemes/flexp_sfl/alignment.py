@@ -10,7 +10,7 @@ from annotated_types import Ge, Interval
 from torch.utils._pytree import register_pytree_node
 
 from learning.executor.flops import charge_elementwise
-from learning.optimisers import Optimiser, Params
+from learning.optimisers import Params, Wrapped
 from learning.schemes.flexp_sfl.proxy import Proxy
 
 
@@ -54,27 +54,16 @@ class Alignment:
 
 
 @dataclass(frozen=True, eq=False)
-class Proximal:
+class Proximal(Wrapped):
     """An optimiser with a proximal term: strength (w - reference) is added to gradients, at two FLOPs a weight.
 
     For an executor it is a tree of operands, the reference, so that users' steps are grouped.
     """
 
-    inner: Optimiser
-    """The optimiser that takes the steps."""
     strength: float
     """Weight of the term."""
     reference: Any
     """Weights by name, of some of the parameters, as tensors or deferred."""
-
-    @property
-    def learning_rate(self) -> float:
-        """Step size."""
-        return self.inner.learning_rate
-
-    def init(self, params: Params) -> Any:
-        """State before the first step, as of the inner optimiser."""
-        return self.inner.init(params)
 
     def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
         """One update of the parameters, as of the inner optimiser, on gradients with the term."""
