@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -121,6 +122,20 @@ class Channel(Protocol):
     @property
     def carries_analogue(self) -> bool:
         """Whether it can carry analogue messages: not with transport blocks, and not where rates are recorded."""
+        ...
+
+    def block_bits(self, symbols: int, snr: float, error_rate: float) -> int:
+        """Size in bits of the largest transport block of 5G NR in so many real symbols that fails no more often.
+
+        It depends on the plain ratio `snr` alone, not on the rate law of the link; 0 if there is none.
+        """
+        ...
+
+    def block_error_rate(self, bits: int, snr: NDArray[np.float64]) -> float:
+        """Probability that a message of `bits` fails as a transport block of 5G NR in real symbols of these ratios.
+
+        `snr` has the shape (symbols,), with 0 for symbols that are not heard.
+        """
         ...
 
     def allocate(self, share: float | None, power_w: float | None = None) -> None:

@@ -260,6 +260,7 @@ NOT_ANY_MODEL = {
     "hsplitlora",
     "moe_inference",
     "ntrscc",
+    "separate_coding",
     "sflam",
     "st_sflora",
     "token_comm",

@@ -17,7 +17,7 @@ from scenarios.run import Result
 TINY = Path(__file__).with_name("tiny.yaml")
 TABLES = tuple(tables.TABLES)
 
-TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "moe_inference", "ntrscc"})
+TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "moe_inference", "ntrscc", "separate_coding"})
 """Schemes that train a model in rounds of a straggler policy."""
 MULTIMODAL = {"dual_health", "token_comm", "token_fusion"}
 """Those that work on towers and a fusion network only, each of a kind of its own."""

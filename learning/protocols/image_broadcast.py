@@ -29,6 +29,10 @@ class Received(NamedTuple):
     """Symbols that it has heard of each image."""
     iterations: int | None = None
     """Iterations of its decoder; None for a receiver without one."""
+    bits: float | None = None
+    """Bits of each image in the file that is sent; None where there is no file."""
+    error_rate: float | None = None
+    """Probability with which a block code fails at its channel; None without such a code."""
 
 
 def check_images(world: World) -> None:
@@ -57,6 +61,10 @@ def report(world: World, number: int, images: int, received: Mapping[User, Recei
         metrics = {"psnr_db": quality, "symbols": result.symbols, "bandwidth_ratio": result.symbols / pixels}
         if result.iterations is not None:
             metrics["iterations"] = float(result.iterations)
+        if result.bits is not None:
+            metrics["bits_per_pixel"] = result.bits / pixels
+        if result.error_rate is not None:
+            metrics["error_rate"] = result.error_rate
         for metric, value in metrics.items():
             found.setdefault(metric, []).append(value)
             _write(world, number, images, metric, value, user.number)

@@ -21,6 +21,7 @@ from learning.schemes.local import Local
 from learning.schemes.moe_inference import MoeInference
 from learning.schemes.ntrscc import NTRSCC
 from learning.schemes.psl import PSL
+from learning.schemes.separate_coding import SeparateCoding
 from learning.schemes.sfl import SFL
 from learning.schemes.sfl_v1 import SFLV1
 from learning.schemes.sfl_v2 import SFLV2
@@ -59,6 +60,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "moe_inference": MoeInference,
     "ntrscc": NTRSCC,
     "deep_jscc": DeepJSCC,
+    "separate_coding": SeparateCoding,
     "hfedmoe": HFedMoE,
     "token_comm": TokenComm,
     "token_fusion": TokenFusion,

@@ -8,12 +8,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from netsim.energy import Meter
 from netsim.faults.presence import Presence
 from netsim.process import Process
 from netsim.radio.band import Band
 from netsim.radio.link import RadioLink
+from netsim.radio.nr.blocks import block_bits, block_error_rate
 from netsim.radio.rate import Shannon
 from netsim.radio.scheduling import ROUNDING, Allocations
 from netsim.semaphore import Semaphore
@@ -99,6 +101,14 @@ class Radio:
     @property
     def _gap(self) -> float:
         return self.link.rate.gap if isinstance(self.link.rate, Shannon) else 1.0
+
+    def block_bits(self, symbols: int, snr: float, error_rate: float) -> int:
+        """As `netsim.radio.nr.blocks.block_bits`: it depends on no rate law of the link."""
+        return block_bits(symbols, snr, error_rate)
+
+    def block_error_rate(self, bits: int, snr: NDArray[np.float64]) -> float:
+        """As `netsim.radio.nr.blocks.block_error_rate`."""
+        return block_error_rate(bits, snr)
 
     def allocate(self, share: float | None, power_w: float | None = None) -> None:
         """Allocate a share of the band and a transmit power from now on, also to ongoing transfers.

@@ -13,6 +13,7 @@ from scipy.stats import binom
 
 from benchmarks.block_errors.fit import counts
 from netsim.radio.nr.adaptation import MCS_OF_CQI, outer_loop, report
+from netsim.radio.nr.blocks import block_bits, block_error_rate
 from netsim.radio.nr.codes import CQI_TABLES, MCS_TABLES, CodeTable
 from netsim.radio.nr.error_rate import SMALL_SHIFT_DB, SMALL_WIDTH, at_size, counted, curve
 from netsim.radio.nr.harq import outcome
@@ -237,3 +238,33 @@ def test_the_outer_loop_settles_where_the_target_fails() -> None:
         offset_db = outer_loop(offset_db, np.array([number % 10 == 0, False]), target=0.1)
     assert offset_db[0] == pytest.approx(0.0, abs=1e-9)
     assert offset_db[1] == pytest.approx(1000 * 0.5 / 9)
+
+
+@pytest.mark.parametrize("symbols", [200, 3488, 40_000])
+@pytest.mark.parametrize("snr", [0.5, 1.0, 4.0, 100.0])
+def test_the_largest_block_in_so_many_real_symbols(symbols: int, snr: float) -> None:
+    """Each scheme by itself: the block is one that fails rarely enough, and no larger one does."""
+    table, sizes = MCS_TABLES["qam64"], []
+    for row, (order, rate) in enumerate(table.codes):
+        size = float(transport_block_bits(symbols / 2, order, rate / 1024))
+        if float(table.error_rate(row, snr, size)) <= 0.01:
+            sizes.append(size)
+    found = block_bits(symbols, snr, 0.01)
+    assert found == max(sizes)
+    every = np.full(symbols, snr)
+    assert block_error_rate(found, every) <= 0.01
+    assert block_error_rate(1, every) <= block_error_rate(found, every) <= block_error_rate(found + 1, every)
+    assert block_bits(symbols, snr, 1e-5) <= found
+
+
+def test_a_block_sees_the_effective_ratio_and_none_is_larger_than_the_symbols_allow() -> None:
+    table = MCS_TABLES["qam64"]
+    mixed = np.repeat([1.0, 2.0], 1000)
+    (row,) = [r for r in range(9) if transport_block_bits(1000, 2, table.code_rate[r]) == 1032]
+    effective = table.effective_snr(row, mixed)
+    assert block_error_rate(1032, mixed) == pytest.approx(float(table.error_rate(row, effective, 1032)))
+    assert block_error_rate(1000, mixed) == block_error_rate(1032, mixed)
+    assert 0 < block_error_rate(1032, mixed) < block_error_rate(1032, np.ones(2000))
+    assert block_error_rate(10**6, mixed) == 1
+    assert block_error_rate(1032, np.zeros(2000)) == 1
+    assert block_bits(2000, 1e-6, 0.01) == 0
