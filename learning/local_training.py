@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from annotated_types import Ge, Gt, MinLen
 
+from learning.data import Rows
 from learning.parties import User
 from learning.ports import Streams
+from learning.training_mode import training_stacks
 from learning.world import World
 
 
@@ -106,6 +108,15 @@ class LocalTraining:
         epochs = 1.0 if self.local_epochs is None else self.local_epochs.of(user.number, user.batches.streams)
         steps = max(epochs * user.batches.per_epoch, 1.0)
         return range(_rounded_up(number * steps), _rounded_up((number + 1) * steps))
+
+    def stacks(self, world: World, user: User, number: int) -> tuple[list[Any], list[Rows]]:
+        """The mini-batches of a user's local round on the whole model, as `Batches.stack` gives them.
+
+        Samples are as the model takes them while it trains (`learning.training_mode`).
+        """
+        positions = self.positions(user, number)
+        x, y = user.batches.stack(positions)
+        return training_stacks(world, world.whole, x, user.number, positions.start), y
 
     def check(self, world: World) -> None:
         """Raises ValueError if `local_epochs` has too few or too many numbers for the users."""

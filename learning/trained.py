@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from learning.adapters import Bound, Model
 from learning.data.modalities import Modalities
 from learning.models import Multimodal, Segment
-from learning.models.segment import modules
+from learning.models.segment import original
 from learning.peft import exportable, write_adapter
 from learning.reducers import TokenReducer
 from learning.reducers.towers import ReducedTower
@@ -79,7 +79,7 @@ class TowersAndFusion(nn.Module):
 
 
 def _module(part: Segment | Bound, weights: Parameters) -> nn.Module:
-    module = deepcopy(modules(part)) if isinstance(part, Segment) else part.adapted.module()
+    module = deepcopy(original(part)) if isinstance(part, Segment) else part.adapted.module()
     own = {name: weights[name].clone() for name in dict(module.named_parameters())}
     module.load_state_dict(own, assign=True)
     return module.eval()

@@ -47,6 +47,7 @@ from scenarios.many_users import lazy_users
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
+from scenarios.training_layers import check_training_layers
 
 NO_ROWS = np.zeros(0, dtype=np.int64)
 """Row numbers of no samples."""
@@ -208,6 +209,7 @@ def _material(learning: LearningDescription, network: Network, streams: Streams,
         held_out = held_out and [held_out[holding.share(user)] for user in range(users)]
     with field_errors("learning", "towers" if learning.towers else "model"):
         model = _model(learning, dataset)
+        check_training_layers(learning, model)
     with field_errors("learning", "pretraining"):
         pretrainers = (
             [] if learning.pretraining is None else [_pretrainer(learning, model, learning.pretraining, folder)]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
+from learning.data.training_input import TrainingInput
+
 
 @dataclass(frozen=True, eq=False)
 class Modalities:
@@ -33,10 +35,17 @@ def masked(values: Tensor, present: Tensor) -> Tensor:
 
 
 def differentiable(features: Any) -> Any:
-    """The differentiable content of a part's output: the output itself, or the values of modalities without masks."""
+    """The differentiable content of a part's input or output: the array itself, or values of modalities without masks.
+
+    Of a `TrainingInput` it is the input without the draws.
+    """
+    if isinstance(features, TrainingInput):
+        return features.x
     return features.values if isinstance(features, Modalities) else features
 
 
 def with_values(features: Any, values: Any) -> Any:
     """The same features with their `differentiable` content replaced by `values`."""
+    if isinstance(features, TrainingInput):
+        return replace(features, x=values)
     return replace(features, values=values) if isinstance(features, Modalities) else values

@@ -13,8 +13,8 @@ class Architecture(Protocol):
 
         `input_shape` is one sample's shape without the batch axis, (channels, height, width) for images. The blocks map
         (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input: no buffers,
-        so GroupNorm or LayerNorm instead of BatchNorm with running statistics, and no randomness. Raises ValueError if
-        the shape does not fit.
+        so GroupNorm or LayerNorm instead of BatchNorm with running statistics, and no randomness but that of layers
+        `nn.Dropout` and `Dropout1d` to `Dropout3d`. Raises ValueError if the shape does not fit.
         """
         ...
 

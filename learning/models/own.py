@@ -55,5 +55,5 @@ def own_model(build: Build) -> type:
 def chain(model: nn.Module | list[nn.Module]) -> list[nn.Module]:
     """The blocks of a model: the children of a sequence, or the model itself."""
     if isinstance(model, nn.Sequential | nn.ModuleList):
-        return list(model.children())
+        return list(model)  # a layer may stand at several places
     return [model] if isinstance(model, nn.Module) else list(model)

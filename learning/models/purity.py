@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from learning.models.initial import has_rule
 
@@ -48,7 +52,22 @@ def _impure(module: nn.Module) -> str:
         )
     if not module.training:
         return ""
-    draws = isinstance(module, nn.RReLU) or (isinstance(module, _DropoutNd) and module.p > 0)
-    if draws or (isinstance(module, nn.MultiheadAttention) and module.dropout > 0):
-        return "which draws random numbers; leave it out, or set its probability to 0"
+    if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+        return "which draws random numbers; set its dropout to 0, and put a layer nn.Dropout behind it"
+    if isinstance(module, nn.RReLU) or (isinstance(module, _DropoutNd) and module.p > 0):
+        return "which draws random numbers; nn.Dropout and Dropout1d to 3d are the layers that may, or leave it out"
     return ""
+
+
+class RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Context that notes which operators draw random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+        """Their names, in order."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.seen.append(str(func).partition(".")[2].partition(".")[0] or str(func))
+        return func(*args, **(kwargs or {}))

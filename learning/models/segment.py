@@ -12,14 +12,16 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from learning.data.dataset import Dataset
 from learning.data.modalities import Modalities
+from learning.data.training_input import TrainingInput
 from learning.executor.shape_run import shape_run
 from learning.models.architecture import Architecture, Pretrained
 from learning.models.expert_records import ExpertOutputs, ExpertRecord, Recorded
 from learning.models.experts import Routed
 from learning.models.initial import draw_parameter
-from learning.models.purity import check_pure
+from learning.models.purity import RandomOperators, check_pure
 from learning.models.selective_backward import SelectiveBackward
 from learning.models.stateless import Stateless
+from learning.models.training import Training, TrainingLayer, rewritten, training_layers
 from learning.ports import Streams
 
 
@@ -58,12 +60,13 @@ class Segment:
         if not 0 <= self.start < self.stop <= total:
             raise ValueError(f"blocks {self.start} to {self.stop} are not a part of a model of {total} blocks")
 
-    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities) -> Tensor:
+    def __call__(self, params: dict[str, Tensor], x: Tensor | Modalities | TrainingInput) -> Tensor:
         """Map (batch, *shape before block `start`) to (batch, *shape after the last block); exactly these `params`.
 
-        The first block of a fusion network takes features of several modalities instead.
+        The first block of a fusion network takes features of several modalities instead. On a `TrainingInput` it is the
+        model as it trains, whose layers of dropout drop activations.
         """
-        out: Tensor = _function(self)(params, x)
+        out: Tensor = _training(self)(params, x) if isinstance(x, TrainingInput) else _function(self)(params, x)
         return out
 
     def scored(self, params: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,6 +107,16 @@ class Segment:
         """
         out: dict[str, Tensor] = _function(self, ExpertOutputs)(params, x)
         return out
+
+    @property
+    def training_layers(self) -> dict[str, TrainingLayer]:
+        """Its layers that compute something else while it trains, such as dropout, by name."""
+        return training_layers(modules(self))
+
+    def draw_shapes(self, params: dict[str, Tensor], x: Tensor) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the draws that a `TrainingInput` of samples `x` needs; of both, only shapes matter."""
+        shapes: dict[str, tuple[int, ...]] = shape_run(_training(self).draw_shapes, (params, x)).results
+        return shapes
 
     @property
     def blocks(self) -> int:
@@ -180,7 +193,26 @@ def whole(architecture: Architecture, dataset: Dataset) -> Segment:
     check_pure(modules(model))
     check_reads(model, dataset.train.arrays["x"], dataset.name)
     check_logits(model, dataset)
+    _check_draws(model, dataset)
     return model
+
+
+def _check_draws(model: Segment, dataset: Dataset) -> None:
+    """Raises ValueError if a block draws random numbers by itself, in a function and not in a layer that is known."""
+    x = dataset.train.arrays["x"]
+    out = torch.empty((2, *x.shape[1:]), dtype=x.dtype, device="meta")
+    for start in range(model.blocks):
+        block = replace(model, start=start, stop=start + 1)
+        params = {
+            name: value.to(x.dtype if x.is_floating_point() else None) for name, value in block.parameters().items()
+        }
+        with RandomOperators() as random:
+            out = block(params, out)
+        if random.seen:
+            raise ValueError(
+                f"block {start} of the model draws random numbers in its forward ({random.seen[0]}), which no "
+                "other run repeats; drop by a layer nn.Dropout, or leave it out"
+            )
 
 
 def check_reads(model: Segment, x: Tensor, name: str) -> None:
@@ -214,6 +246,13 @@ def check_logits(model: Whole, dataset: Dataset) -> None:
 
 @cache
 def _blocks(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, ...]:
+    """The blocks as pure functions, without values."""
+    return tuple(map(rewritten, _built(architecture, input_shape, classes)))
+
+
+@cache
+def _built(architecture: Architecture, input_shape: tuple[int, ...], classes: int) -> tuple[nn.Module, ...]:
+    """The blocks as the architecture builds them, without values."""
     with torch.device("meta"):
         return tuple(_without_values(block) for block in architecture.blocks(input_shape, classes))
 
@@ -224,8 +263,19 @@ def _without_values(block: nn.Module) -> nn.Module:
 
 
 def modules(segment: Segment) -> nn.Sequential:
-    """Blocks of a segment as modules on the meta device, by their names in the whole model; must not be modified."""
-    blocks = _blocks(segment.architecture, segment.input_shape, segment.classes)
+    """Blocks of a segment as modules on the meta device, by their names in the whole model; must not be modified.
+
+    Layers that compute something else in training are those of `learning.models.training`.
+    """
+    return _in_a_row(segment, _blocks(segment.architecture, segment.input_shape, segment.classes))
+
+
+def original(segment: Segment) -> nn.Sequential:
+    """The same as the architecture builds them: layers of torch."""
+    return _in_a_row(segment, _built(segment.architecture, segment.input_shape, segment.classes))
+
+
+def _in_a_row(segment: Segment, blocks: tuple[nn.Module, ...]) -> nn.Sequential:
     run = nn.Sequential(OrderedDict((str(i), blocks[i]) for i in range(segment.start, segment.stop)))
     return nn.Sequential(OrderedDict([(segment.name, run)])) if segment.name else run
 
@@ -264,3 +314,8 @@ def _function(segment: Segment, view: type[nn.Sequential] | None = None, scored:
     if view:
         return Stateless(view(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, segment.name) if scored else run)
+
+
+@cache
+def _training(segment: Segment) -> Training:
+    return Training(_function(segment))

@@ -36,7 +36,9 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
     model: Weights
     model = world.initial(world.whole)
     states: States[State] = States(world.optimiser.init(model))
-    cohort = assemble(world, lambda user, number, model: local_round(user, number, model, states, training, train))
+    cohort = assemble(
+        world, lambda user, number, model: local_round(world, user, number, model, states, training, train)
+    )
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
         model = yield from merge(world, model, updates, rule)
@@ -44,6 +46,7 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
 
 
 def local_round(
+    world: World,
     user: User,
     number: int,
     model: Weights,
@@ -53,7 +56,7 @@ def local_round(
 ) -> Process[Weights]:
     """Download of a model, local training number `number` of a user, upload; returns what the server receives."""
     model = yield from user.server.send(user, model, "model")
-    data = user.batches.stack(training.positions(user, number))
+    data = training.stacks(world, user, number)
     model, state = yield from train(user, model, states[user], *data)
     model = yield from user.send(user.server, model, "model")
     states[user] = state

@@ -20,6 +20,7 @@ from learning.parties import User
 from learning.ports import Process
 from learning.reducers import Reduced, TokenReducer, check_tokens
 from learning.steps import Batch, Part, State, Weights
+from learning.training_mode import training_input
 from learning.world import World
 
 Smashed = Value[Batch]
@@ -57,6 +58,8 @@ class CutLink:
     def check(self, world: World) -> None:
         """Raises ValueError where no tokens that are to be reduced, or no analogue messages, can cross the cut."""
         check_analogue(self.activations, world)
+        if self.tokens is not None and getattr(world.front, "training_layers", None):
+            raise ValueError("tokens are reduced behind blocks without dropout only; leave out link.tokens")
         if self.tokens is not None:
             check_tokens(self.tokens, world.front, world.dataset.train.x)
 
@@ -99,6 +102,7 @@ def exchange(
     batch: tuple[Inputs, Rows],
     serve: Serve,
     front: Part | None = None,
+    position: int | None = None,
 ) -> Process[tuple[Weights, State]]:
     """Forward pass, smashed data and labels up, the server's passes, gradient down, backward pass and step.
 
@@ -113,12 +117,18 @@ def exchange(
         batch: samples and labels of the mini-batch.
         serve: the server's side.
         front: the user's part of the model (default: `world.front`).
+        position: number of the mini-batch in the user's sequence, which names the draws of layers of dropout in
+            `world.front` and `world.back`; a scheme that declares `training_layers` gives it.
 
     Returns:
         The user's new weights and optimiser state.
     """
-    sent = yield from upload(world, link, user, weights, batch, front)
-    dz = yield from serve(user, sent.z, sent.y)
+    x, y = batch
+    if position is not None:
+        x = training_input(world, world.front, x, user.number, position)
+    sent = yield from upload(world, link, user, weights, (x, y), front)
+    z = sent.z if position is None else training_input(world, world.back, sent.z, user.number, position)
+    dz = yield from serve(user, z, sent.y)
     return (yield from download(world, link, user, weights, state, sent, dz))
 
 

@@ -20,6 +20,7 @@ from learning.optimisers import Optimiser
 from learning.ports import Process
 from learning.scheme import Scheme
 from learning.steps import Batch, Parameters, State, Weights, stack_of_one, train
+from learning.training_mode import training_input
 from learning.world import World
 
 
@@ -28,6 +29,7 @@ class Centralised(Scheme):
     """All data at the server; one step a round on as many pooled samples as the mini-batches of its users have."""
 
     whole_model = True
+    training_layers = True
 
     def run(self, world: World) -> Process[None]:
         model: Weights
@@ -40,7 +42,9 @@ class Centralised(Scheme):
             size = batches.samples if batches.size is None else users * batches.size
             mini_batch = batches.cut(following, size)
             following = mini_batch.stop
-            work = (step, world.whole, world.server_optimiser, model, state, *batches.run(mini_batch))
+            samples, labels = batches.run(mini_batch)
+            x = training_input(world, world.whole, samples, "pooled", mini_batch.start)
+            work = (step, world.whole, world.server_optimiser, model, state, x, labels)
             model, state = yield from world.server.do(*work, kind="server_training")
             world.report_participation(users, users)
             world.models(model)

@@ -28,6 +28,7 @@ class FedAvg(LocalTraining, Scheme):
     hierarchical = True
     lazy_users = True
     whole_model = True
+    training_layers = True
 
     def run(self, world: World) -> Process[None]:
         return federated(world, self, self.weighting, partial(descend, world, world.whole))

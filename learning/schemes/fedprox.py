@@ -33,6 +33,7 @@ class FedProx(LocalTraining, Scheme):
     hierarchical = True
     lazy_users = True
     whole_model = True
+    training_layers = True
 
     def run(self, world: World) -> Process[None]:
         def train(user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]) -> Trained:

@@ -69,7 +69,7 @@ class HetLoRA(LocalTraining, Scheme):
                 record(world.journal, user, {"rank": ranks[user]})
             own = world.executor.submit(truncated, parts[user].adapted, model)
             train = partial(descend, world, parts[user])
-            return (yield from local_round(user, number, own, states, self, train))
+            return (yield from local_round(world, user, number, own, states, self, train))
 
         for number in world.rounds():
             done = yield from gather(world, {user: work(user, number, model) for user in world.selected(number)})

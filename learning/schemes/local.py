@@ -23,6 +23,7 @@ class Local(LocalTraining, Scheme):
     """Training without collaboration, each user on its own data alone: a lower bound for collaborative schemes."""
 
     whole_model = True
+    training_layers = True
 
     def run(self, world: World) -> Process[None]:
         start = world.initial(world.whole)
@@ -34,5 +35,5 @@ class Local(LocalTraining, Scheme):
 
     def user(self, world: World, user: User, number: int, model: Weights, state: State) -> Trained:
         """A local round of a user; returns its model and optimiser state, which an unfinished round does not change."""
-        batches = user.batches.stack(self.positions(user, number))
+        batches = self.stacks(world, user, number)
         return (yield from descend(world, world.whole, user, model, state, *batches))

@@ -34,6 +34,7 @@ class PSL(Scheme):
     """Messages across the cut."""
 
     asynchronous = True
+    training_layers = True
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link does not fit the model."""
@@ -63,7 +64,7 @@ class PSL(Scheme):
         yield from device.first_download(user)
         replica = ServerPart(world, back, states[user])
         device.weights, device.state = yield from exchange(
-            world, self.link, user, device.weights, device.state, user.batch(number), replica.serve
+            world, self.link, user, device.weights, device.state, user.batch(number), replica.serve, position=number
         )
         states[user] = replica.state
         return replica.weights

@@ -39,6 +39,8 @@ class SFL(Scheme):
     link: CutLink = CutLink()
     """Messages across the cut."""
 
+    training_layers = True
+
     def check(self, world: World) -> None:
         """Raises ValueError where the link does not fit the model."""
         super().check(world)
@@ -88,7 +90,7 @@ class SFL(Scheme):
             device.interval = interval
         batch = user.batch(number)
         device.weights, device.state = yield from exchange(
-            world, self.link, user, device.weights, device.state, batch, joint.serve
+            world, self.link, user, device.weights, device.state, batch, joint.serve, position=number
         )
         if last:
             yield from user.send(world.server, device.weights, "model")

@@ -43,6 +43,7 @@ class SFLV1(LocalTraining, Scheme):
     asynchronous = True
     hierarchical = True
     lazy_users = True
+    training_layers = True
 
     def run(self, world: World) -> Process[None]:
         front: Weights
@@ -72,7 +73,9 @@ class SFLV1(LocalTraining, Scheme):
         replica = ServerPart(world, back, back_state)
         for position in self.positions(user, number):
             batch = user.batch(position)
-            front, state = yield from exchange(world, self.link, user, front, state, batch, replica.serve)
+            front, state = yield from exchange(
+                world, self.link, user, front, state, batch, replica.serve, position=position
+            )
         front = yield from user.send(user.server, front, "model")
         if self.average == "factors":  # averages of products turn the factors, of which these moments would be
             states[user] = state, replica.state

@@ -32,6 +32,7 @@ class SFLV2(LocalTraining, Scheme):
 
     asynchronous = True
     lazy_users = True
+    training_layers = True
 
     def check(self, world: World) -> None:
         """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
@@ -57,7 +58,9 @@ class SFLV2(LocalTraining, Scheme):
         front = yield from world.server.send(user, front, "model")
         for position in self.positions(user, number):
             batch = user.batch(position)
-            front, state = yield from exchange(world, self.link, user, front, state, batch, part.serve)
+            front, state = yield from exchange(
+                world, self.link, user, front, state, batch, part.serve, position=position
+            )
         front = yield from user.send(world.server, front, "model")
         states[user] = state
         return front

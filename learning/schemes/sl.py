@@ -42,6 +42,8 @@ class SL(LocalTraining, Scheme):
     link: CutLink = CutLink()
     """Messages across the cut."""
 
+    training_layers = True
+
     def check(self, world: World) -> None:
         """Raises ValueError where the link or the number of local steps does not fit the model or the users."""
         super().check(world)
@@ -65,7 +67,7 @@ class SL(LocalTraining, Scheme):
         weights = yield from world.server.send(user, relay.weights, "model")
         for position in self.positions(user, number):
             weights, states[user] = yield from exchange(
-                world, self.link, user, weights, states[user], user.batch(position), part.serve
+                world, self.link, user, weights, states[user], user.batch(position), part.serve, position=position
             )
         relay.weights = yield from user.send(world.server, weights, "model")
 

@@ -122,6 +122,22 @@ def test_functions_that_cannot_be_fields_are_refused(build: Callable[..., Any], 
         own_model(build)
 
 
+def test_a_layer_may_stand_at_several_places_of_a_chain() -> None:
+    """torch's `children` would leave out the second one."""
+
+    def build(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+        relu = nn.ReLU()
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, classes))
+
+    model = chain(own_model(build)(), (1, 8, 8), 10)
+    assert model.blocks == 6
+    parameters = model.initial(NamedStreams(0))
+    x = torch.randn(3, 1, 8, 8, generator=GENERATOR)
+    first, second, third = ([parameters[f"{i}.weight"], parameters[f"{i}.bias"]] for i in (1, 3, 5))
+    expected = F.linear(F.linear(F.linear(x.flatten(1), *first).relu(), *second).relu(), *third)
+    assert torch.equal(model(parameters, x), expected)
+
+
 # ---------------------------------------------------------------- layers
 
 
@@ -141,6 +157,11 @@ class Counted(nn.Module):
         self.register_buffer("seen", torch.zeros(()))
 
 
+class Dropping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.1, self.training)
+
+
 class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, x
@@ -155,12 +176,16 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([nn.Dropout(0.1)], r"a Dropout \(1\), which draws random numbers; leave it out, or set its probability to 0"),
+        (
+            [nn.AlphaDropout(0.1)],
+            r"a AlphaDropout \(1\), which draws random numbers; nn\.Dropout and Dropout1d to 3d are",
+        ),
+        ([Dropping(), nn.Linear(64, 10)], r"block 1 of the model draws random numbers in its forward \(bernoulli"),
         ([nn.Unflatten(1, (1, 64)), nn.BatchNorm1d(1)], r"a BatchNorm1d \(2\), which keeps running statistics; write"),
         ([nn.RReLU()], r"a RReLU \(1\), which draws random numbers"),
         ([nn.LazyLinear(10)], r"a LazyLinear \(1\), whose sizes are not known before it is called"),
         ([nn.LSTM(64, 64)], r"a LSTM \(1\), which keeps references to its weights; use learning\.models\.Lstm or Gru"),
-        ([nn.MultiheadAttention(64, 2, 0.1)], r"a MultiheadAttention \(1\), which draws random numbers"),
+        ([nn.MultiheadAttention(64, 2, 0.1)], r"a MultiheadAttention \(1\), which draws random numbers; set its"),
         ([Counted()], r"a buffer 1\.seen, which is no parameter; compute it in forward, or make it one"),
         ([Odd()], r"no rule to initialise the parameter weight of a Odd \(1\); give that module a method draw"),
         ([TwiceTheSame()], r"uses one parameter twice, as 1\.other\.weight too; every place needs its own"),

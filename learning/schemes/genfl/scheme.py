@@ -138,7 +138,7 @@ class GenFL(LocalTraining, Scheme):
             model, state, _ = yield from user.do(*work, kind="client_training")
             return model, state
 
-        return (yield from local_round(user, number, model, states, self, train))
+        return (yield from local_round(server.world, user, number, model, states, self, train))
 
     def training(
         self,
