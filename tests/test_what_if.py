@@ -89,6 +89,13 @@ def test_another_network_runs_no_torch_step(scheme: str, tmp_path: Path) -> None
     assert hashes(moved) == hashes(run(**setting, **other))
 
 
+def test_another_test_set_runs_evaluations_alone(tmp_path: Path) -> None:
+    first = stored(tmp_path, learning__data={"name": "digits", "test_samples": 60})
+    other = stored(tmp_path, learning__data={"name": "digits", "test_samples": 50})
+    evaluated = first.table("evaluations").num_rows
+    assert first.operations["run"] > other.operations["run"] == evaluated
+
+
 def test_a_deadline_runs_what_follows_from_changed_participation_and_no_more(tmp_path: Path) -> None:
     """Users of round 0 train alike whoever is dropped; from the first changed average on everything is new."""
     stored(tmp_path, learning__scheme="fedavg")

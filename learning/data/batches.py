@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learning.data.dataset import Dataset
+from learning.data.dataset import Dataset, Split
 from learning.data.modalities import Modalities
 from learning.executor.deferred import Leaf
 from learning.ports import Streams
@@ -37,7 +37,7 @@ class Rows(Leaf):
     @property
     def name(self) -> tuple[object, ...]:
         """The fields that equality and hash compare."""
-        return self.dataset.fingerprint, self.split, self.field, self.indices.shape, self.indices.tobytes()
+        return self._split.fingerprint, self.field, self.indices.shape, self.indices.tobytes()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rows) and self.name == other.name
@@ -48,18 +48,21 @@ class Rows(Leaf):
     @cached_property
     def meta(self) -> Tensor:
         """Shape and dtype, without values."""
-        source = self._source()
+        source = self._split.arrays[self.field]
         return _without_values((*self.indices.shape, *source.shape[1:]), source.dtype)
 
     @property
     def identity(self) -> bytes:
-        """Digest of data set, split, field, number of rows and row numbers."""
-        source = _source_name(self.dataset.fingerprint, self.split, self.field, self.indices.shape)
+        """Digest of the split's content, the array, the shape of the row numbers, and the row numbers.
+
+        The other split has no influence: what is learnt from the same training samples is the same on any test set.
+        """
+        source = _source_name(self._split.fingerprint, self.field, self.indices.shape)
         return source + self.indices.tobytes()
 
     def tensor(self) -> Tensor:
         """The values of the rows."""
-        source = self._source()
+        source = self._split.arrays[self.field]
         chosen = source.index_select(0, torch.from_numpy(self.indices.reshape(-1)))
         return chosen.reshape(*self.indices.shape, *source.shape[1:])
 
@@ -71,9 +74,9 @@ class Rows(Leaf):
             return Leaf.stacked(leaves)
         return Rows(first.dataset, first.split, first.field, np.stack([leaf.indices for leaf in leaves])).tensor()
 
-    def _source(self) -> Tensor:
-        split = self.dataset.train if self.split == "train" else self.dataset.test
-        return split.arrays[self.field]
+    @property
+    def _split(self) -> Split:
+        return self.dataset.train if self.split == "train" else self.dataset.test
 
 
 Inputs = Rows | Modalities

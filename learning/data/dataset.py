@@ -60,12 +60,20 @@ class Split:
         trees = vars(self.x).items()
         return {f"{field}.{name}": array for field, tree in trees for name, array in tree.items()} | {"y": self.y}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the arrays: equal fingerprints, equal tensors."""
+        digest = hashlib.sha256()
+        for array, tensor in self.arrays.items():
+            modality = array if "." in array else ""
+            digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples and labels for training and for testing.
-
-    `fingerprint` is the SHA-256 of the content: equal fingerprints, equal tensors.
 
     For a language model each sample is a row of tokens (int64), whose classes are the tokens that may come next.
     """
@@ -75,7 +83,6 @@ class Dataset:
     test: Split
     classes: int
     """Number of classes; of numbers that are predicted, or of labels of a sample, how many there are."""
-    fingerprint: str
     groups: Tensor | None = None
     """Source of each training sample (n,), such as the role of a play, if known."""
     test_groups: Tensor | None = None
@@ -186,6 +193,11 @@ class Dataset:
                 )
 
     @property
+    def fingerprint(self) -> tuple[str, str]:
+        """SHA-256 of the arrays of the training set and of the test set."""
+        return self.train.fingerprint, self.test.fingerprint
+
+    @property
     def task(self) -> Task:
         """What is predicted: a class, numbers, or which of several labels a sample has."""
         if self.train.y.is_floating_point():
@@ -244,19 +256,14 @@ def assemble(
     *,
     names: tuple[str, ...] = (),
 ) -> Dataset:
-    """Make a data set from two splits, and compute its fingerprint; sources and names as in `Dataset`.
+    """Make a data set from two splits that are checked; sources and names as in `Dataset`.
 
     Raises:
         ValueError: a split is empty, lengths differ, a label is out of range, or a value is not finite.
     """
-    digest = hashlib.sha256()
     for part, split in zip(PARTS, (train, test), strict=True):
         _check(f"the {part} set of {name}", split, classes)
-        for array, tensor in split.arrays.items():
-            modality = array if "." in array else ""
-            digest.update(f"{modality}{tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return Dataset(name, train, test, classes, digest.hexdigest(), groups, test_groups, names)
+    return Dataset(name, train, test, classes, groups, test_groups, names)
 
 
 def _check(name: str, split: Split, classes: int) -> None:

@@ -186,6 +186,6 @@ def test_models_that_do_not_fit_the_data(folder):
         whole(Vit(), dataset)
     with pytest.raises(ValueError, match="a language model needs rows of tokens"):
         whole(Gpt(), Digits().load(None, torch.float32))
-    once = Dataset("once", type(dataset.train)(dataset.train.x, dataset.train.y[:, 0]), dataset.test, 9, (5,), "")
+    once = Dataset("once", type(dataset.train)(dataset.train.x, dataset.train.y[:, 0]), dataset.test, 9)
     with pytest.raises(ValueError, match=r"gives logits of shape \(5, 9\) for a sample, but its label needs \(9,\)"):
         whole(Gpt(8, 1, 2), once)

@@ -162,7 +162,7 @@ def questions():
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder(MINILM))
     x = tokenizer(texts, padding="max_length", max_length=12, truncation=True, return_tensors="pt").input_ids
     y = torch.arange(4)
-    return texts, Dataset("questions", Split(x, y), Split(x, y), 77, (12,), "q")
+    return texts, Dataset("questions", Split(x, y), Split(x, y), 77)
 
 
 def test_the_checkpoint_is_read(questions):
