@@ -41,6 +41,11 @@ networked_under_policies = pytest.mark.parametrize(
 )
 
 
+def timed(name: str, by: str) -> Result:
+    """The run without values: its clock is that of the others, as `test_executors_agree` shows."""
+    return run(learning__scheme=name, learning__executor="dry", **policy(by, name))
+
+
 @pytest.mark.parametrize("name", heavy_are_slow(TRAINED))
 def test_same_seed_same_tables(name: str) -> None:
     run_again = run(learning__scheme=name, name="again")  # another entry of the cache, so it really runs again
@@ -64,7 +69,7 @@ def test_executors_agree(name: str, by: str) -> None:
 
 @networked_under_policies
 def test_conservation(name: str, by: str) -> None:
-    result = run(learning__scheme=name, **policy(by, name))
+    result = timed(name, by)
     transfers, computations = frame(result, "transfers"), frame(result, "computations")
     assert ((transfers.lost >= 0) & (transfers.lost <= transfers.bits)).all()
     if by == "wait_for_all":
@@ -78,7 +83,7 @@ def test_conservation(name: str, by: str) -> None:
 
 @networked_under_policies
 def test_round_latency_is_the_sum_of_its_critical_path(name: str, by: str) -> None:
-    result = run(learning__scheme=name, **policy(by, name))
+    result = timed(name, by)
     rounds, path = frame(result, "rounds"), frame(result, "critical_path")
     np.testing.assert_allclose(path.groupby("round").duration_s.sum(), rounds.latency_s, rtol=1e-9)
     for _, chain in path.sort_values("position").groupby("round"):
@@ -89,7 +94,7 @@ def test_round_latency_is_the_sum_of_its_critical_path(name: str, by: str) -> No
 
 @networked_under_policies
 def test_a_users_energy_is_the_sum_of_its_rows(name: str, by: str) -> None:
-    result = run(learning__scheme=name, **policy(by, name))
+    result = timed(name, by)
     energy = frame(result, "energy").groupby("user").sum()
     transfers, computations = frame(result, "transfers"), frame(result, "computations")
     up, down = (transfers[transfers.direction == each].groupby("user").energy_j.sum() for each in ("up", "down"))
@@ -134,7 +139,7 @@ def _given_up_at_the_end(by: str, transfers: pd.DataFrame, rounds: pd.DataFrame)
 
 @networked
 def test_processors_are_never_busier_than_time_allows(name: str) -> None:
-    result = run(learning__scheme=name)
+    result = timed(name, "wait_for_all")
     jobs = frame(result, "computations")
     for _, own in jobs.assign(begin_s=jobs.start_s + jobs.wait_s).groupby(["node_kind", "node"], dropna=False):
         ordered = own.sort_values("begin_s")
@@ -146,8 +151,7 @@ def test_processors_are_never_busier_than_time_allows(name: str) -> None:
     rare_are_slow([(n, by) for n in NETWORKED for by in ("deadline", "first_k", "over_selection")], HEAVY),
 )
 def test_policies_drop_stragglers(name: str, by: str) -> None:
-    everyone = frame(run(learning__scheme=name), "rounds")
-    rounds = frame(run(learning__scheme=name, **policy(by, name)), "rounds")
+    everyone, rounds = (frame(timed(name, each), "rounds") for each in ("wait_for_all", by))
     assert (rounds.participants + rounds.dropped == 4).all()
     assert rounds.participants.sum() > 0
     assert rounds.dropped.sum() > 0
@@ -163,7 +167,7 @@ def test_policies_drop_stragglers(name: str, by: str) -> None:
 @pytest.mark.parametrize("share", [0.03, 0.4, 0.8])
 def test_a_deadline_ends_whatever_is_in_a_round(name: str, share: float) -> None:
     """All that is done, sent or decided ends by then, and nothing follows but the server's aggregation."""
-    longest_s = frame(run(learning__scheme=name), "rounds").latency_s.max()
+    longest_s = frame(timed(name, "wait_for_all"), "rounds").latency_s.max()
     deadline = {"name": "deadline", "deadline_s": share * longest_s}
     result = run(learning__scheme=name, learning__executor="dry", learning__policy=deadline)
     rounds, jobs = frame(result, "rounds").set_index("round"), frame(result, "computations")
