@@ -27,6 +27,9 @@ LINES = "solid", "dashed", "dotted"
 MAX_INSIDE = 5
 """Maximum number of arms for which the legend is inside the axes."""
 
+SNR_SPLIT = r"^test_(-?\d+(?:\.\d+)?)_db$"
+"""Splits of the test set behind a channel of a given SNR in dB."""
+
 
 def of_sweep(sweep: Sweep, metric: str = "accuracy", split: str = "test") -> dict[str, Figure]:
     """Draw the figures of a sweep: a metric over simulated time, bits and energy, and the causes of round time.
@@ -98,11 +101,49 @@ def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test", a
     for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
         axes.fill_between(curve.index / size, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
-    if len(drawn) > MAX_INSIDE:
+    _legend_of_many(axes, len(drawn))
+    return figure_of(axes)
+
+
+def _legend_of_many(axes: Axes, drawn: int) -> None:
+    if drawn > MAX_INSIDE:
         axes.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.02))
     elif drawn:
         axes.legend(frameon=False, fontsize="small")
+
+
+def over_snr(found: Sequence[Arm], metric: str, ax: Axes | None = None) -> Figure:
+    """Draw the last value of a metric over the SNR of the test channel, one line per arm, with the range over seeds.
+
+    Args:
+        found: the arms, whose models were evaluated at several ratios (the splits `test_-6_db`, `test_0_db` and so on).
+        metric: name of the metric.
+        ax: axes to draw on (default: those of a new figure).
+
+    Raises:
+        NothingToDraw: no model was evaluated at given ratios.
+    """
+    tables = {arm.label: [last_by_snr(run, metric) for run in arm.runs.values()] for arm in found}
+    drawn = {label: pd.concat(seeds, axis=1) for label, seeds in tables.items() if any(map(len, seeds))}
+    if not drawn:
+        raise NothingToDraw(f"there is no {metric} at given ratios to draw: no scheme had `test_snr_db`")
+    axes = labelled_axes(1.0, "SNR of the test channel (dB)", f"Last {metric}", percent=metric == "accuracy", ax=ax)
+    for (label, values_at), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
+        low, high = values_at.min(axis=1), values_at.max(axis=1)
+        axes.fill_between(values_at.index, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(values_at.index, values_at.mean(axis=1), color=colour, linestyle=line, marker=".", label=label)
+    axes.set_xlim(auto=True)
+    axes.autoscale(axis="x")
+    _legend_of_many(axes, len(drawn))
     return figure_of(axes)
+
+
+def last_by_snr(run: Run, metric: str) -> pd.Series[float]:
+    """Return the last value of a metric at each SNR of the test channel in dB, in ascending order."""
+    rows = run.evaluations[run.evaluations["metric"] == metric]
+    at = rows["split"].astype(str).str.extract(SNR_SPLIT, expand=False).astype(float)
+    rows = rows.assign(snr_db=at).dropna(subset="snr_db")
+    return rows.sort_values(["snr_db", "round"]).groupby("snr_db")["value"].last()
 
 
 def pareto(found: Sequence[Arm], goal: Goal, ax: Axes | None = None) -> Figure:

@@ -15,6 +15,7 @@ from analysis import plots, sweep_plots
 from analysis.comparison.arms import arms
 from analysis.comparison.outcomes import Goal
 from analysis.figures import KINDS, Choice, draw, save
+from netsim.tables import EvaluationRow
 from scenarios.cli_results import Kind
 
 ARMS = {"slow": {1: MadeUp(4.0), 2: MadeUp(2.0)}, "fast": {1: MadeUp(1.0, energy_j=9.0)}, "both": {1: MadeUp(5.0)}}
@@ -29,7 +30,7 @@ def test_the_command_line_knows_all_kinds() -> None:
     assert list(get_args(Kind)) == list(KINDS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pass-time"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("pass-time", "metric-over-snr")])
 def test_every_kind_is_drawn_of_a_run_and_saved(kind: str, run_dir: Path, tmp_path: Path) -> None:
     figure = draw([run_dir], kind, Choice(Goal(target=0.5)))
     assert figure.get_figwidth() == 3.5
@@ -56,6 +57,24 @@ def test_curves_of_a_sweep_have_a_band_for_each_setting(sweep: Path) -> None:
     (axes,) = draw([sweep], "metric-over-time").axes
     assert [line.get_label() for line in axes.lines] == list(ARMS)
     assert len(axes.collections) == len(ARMS)
+
+
+def test_the_last_value_is_drawn_over_the_ratio_of_the_test_channel(tmp_path: Path) -> None:
+    """Ratios are in the order of numbers, -6, 0 and 12, and not of their names; the plain split is left out."""
+    run = Synthetic()
+    for round_, gain in ((0, 0.0), (1, 0.1)):
+        for snr_db, value in ((12, 0.8), (-6, 0.3), (0, 0.5)):
+            run.rows["evaluations"].append(
+                EvaluationRow(round_, 1.0 + round_, f"test_{snr_db}_db", "accuracy", value + gain, 360)
+            )
+    (axes,) = draw([run.write(tmp_path / "run")], "metric-over-snr").axes
+    (line,) = axes.lines
+    np.testing.assert_allclose(line.get_xydata(), [[-6, 0.4], [0, 0.6], [12, 0.9]])
+
+
+def test_without_given_ratios_there_is_nothing_to_draw_over_them(run_dir: Path) -> None:
+    with pytest.raises(analysis.NothingToDraw, match="no scheme had `test_snr_db`"):
+        draw([run_dir], "metric-over-snr")
 
 
 def test_a_run_that_has_not_ended_is_drawn_alone(tmp_path: Path) -> None:
