@@ -12,6 +12,7 @@ from learning.data.training_input import TrainingInput
 from learning.draws import Draw
 from learning.executor.deferred import specification
 from learning.models import Segment
+from learning.models.segment import draw_shapes
 from learning.world import World
 
 
@@ -68,4 +69,4 @@ def _shapes(
     part: Segment, shape: tuple[int, ...], dtype: torch.dtype, precision: torch.dtype
 ) -> dict[str, tuple[int, ...]]:
     parameters = {name: value.to(precision) for name, value in part.parameters().items()}
-    return part.draw_shapes(parameters, torch.empty(shape, dtype=dtype, device="meta"))
+    return draw_shapes(part, parameters, torch.empty(shape, dtype=dtype, device="meta"))

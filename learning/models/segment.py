@@ -113,11 +113,6 @@ class Segment:
         """Its layers that compute something else while it trains, such as dropout, by name."""
         return training_layers(modules(self))
 
-    def draw_shapes(self, params: dict[str, Tensor], x: Tensor) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the draws that a `TrainingInput` of samples `x` needs; of both, only shapes matter."""
-        shapes: dict[str, tuple[int, ...]] = shape_run(_training(self).draw_shapes, (params, x)).results
-        return shapes
-
     @property
     def blocks(self) -> int:
         """Number of blocks; a whole model of n blocks can be cut at 1 to n - 1."""
@@ -314,6 +309,16 @@ def _function(segment: Segment, view: type[nn.Sequential] | None = None, scored:
     if view:
         return Stateless(view(OrderedDict(run.named_children())))
     return Stateless(with_attention(run, segment.name) if scored else run)
+
+
+def draw_shapes(segment: Segment, params: dict[str, Tensor], x: Tensor) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the draws that a `TrainingInput` of samples `x` needs; of both, only shapes matter.
+
+    No method of the segment: operations name its class with all that its methods refer to, and shape-only runs, which
+    remember operators, would change their keys.
+    """
+    shapes: dict[str, tuple[int, ...]] = shape_run(_training(segment).draw_shapes, (params, x)).results
+    return shapes
 
 
 @cache
