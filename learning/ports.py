@@ -266,6 +266,21 @@ class Heard(Protocol):
         ...
 
 
+class SymbolBroadcast(Protocol):
+    """A message as a stream of modulated symbols, to which each of its users listens by itself."""
+
+    def hear(self, user: Any, symbols: float) -> Process[Sequence[Heard]]:
+        """Listen to so many symbols from now on; returns what was heard, less if the stream or the energy ends first.
+
+        It raises simpy.Interrupt as `send` does.
+        """
+        ...
+
+    def end(self) -> None:
+        """End the stream."""
+        ...
+
+
 class ServerNode(Protocol):
     """A server at a station, in the core network or on a user's device."""
 
@@ -347,12 +362,17 @@ class ServerNode(Protocol):
         ...
 
     def broadcast_symbols(
-        self, to: Mapping[Any, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
-    ) -> Mapping[Any, Process[Sequence[Heard]]]:
+        self,
+        to: Sequence[Any],
+        bits: float,
+        kind: str,
+        deadline_s: float = inf,
+        max_energy_j: float = inf,
+        steady: bool = False,
+    ) -> SymbolBroadcast:
         """Transmit a message of `bits` bits as one stream of modulated symbols, as many to each receiver as it wants.
 
-        Each of `to` runs its own process to listen: it ends when that user has heard its number of symbols, when the
-        stream ends (`deadline_s` seconds after the first user listens), or when its radio has spent `max_energy_j`
-        joules on listening. It returns what was heard, and raises simpy.Interrupt as `send` does.
+        The stream ends `deadline_s` seconds after the first user listens. The radio of each may spend `max_energy_j`
+        joules on listening. It is on the air while a user listens, or if `steady` from then on until it ends.
         """
         ...

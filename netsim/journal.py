@@ -306,6 +306,10 @@ class Journal:
             self._bits[row.direction] += equal if on_air_bits is None else on_air_bits
         self._record("airtime", row, 0.0, completed=row.lost == 0)
 
+    def unheard(self, bits: float) -> None:
+        """Count bits that stations have transmitted while no user listened, for which no transfer accounts."""
+        self._bits["down"] += bits
+
     def _record(self, cause: str, row: ComputationRow | TransferRow, straggle_s: float, *, completed: bool) -> None:
         if self._open and row.kind not in self.request_kinds:
             activity = Activity(

@@ -21,7 +21,7 @@ from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
 from netsim.station import Station, Terminus, lines
 from netsim.storage import Storage
-from netsim.symbols import Heard, SymbolStream
+from netsim.symbol_broadcast import SymbolBroadcast
 
 T = TypeVar("T")
 
@@ -358,32 +358,20 @@ class ServerNode:
         return {user: user.attend(streams[user.station].receive(user.downlink)) for user in to}
 
     def broadcast_symbols(
-        self, to: Mapping[UserNode, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
-    ) -> dict[UserNode, Process[list[Heard]]]:
-        """Broadcast a message as one stream of modulated symbols per station; each user stops by itself and decodes.
+        self,
+        to: Sequence[UserNode],
+        bits: float,
+        kind: str,
+        deadline_s: float = inf,
+        max_energy_j: float = inf,
+        steady: bool = False,
+    ) -> SymbolBroadcast:
+        """Broadcast a message of `bits` bits as one stream of modulated symbols per station; each user stops by itself.
 
-        A symbol takes 1/2 s per Hz of the band, at any signal-to-noise ratio.
-
-        Args:
-            to: number of symbols after which each receiver stops.
-            bits: size of the message, which crosses the backhaul to the stations.
-            kind: kind of payload, for the tables, in which each row has the symbols of a reception as its bits.
-            deadline_s: seconds after which the stream of a station ends, from the time at which its first receiver
-                listens; inf is never.
-            max_energy_j: energy in J that each receiver's radio may spend on listening; inf is no limit.
-
-        Returns:
-            For each user a process by which it listens independently: it returns what the user has heard. It raises
-            simpy.Interrupt as `send` does, and `broadcast_symbols` ValueError in slot fidelity.
+        A symbol takes 1/2 s per Hz of the band, at any signal-to-noise ratio. Rows of the tables have the symbols of a
+        reception as their bits. Arguments and errors are those of `SymbolBroadcast`; `bits` crosses the backhaul.
         """
-        streams = {
-            station: SymbolStream(station.downlink, kind, len(users), deadline_s, fetch)
-            for station, users, fetch in audiences(list(to), partial(self._fetch, bits, kind))
-        }
-        return {
-            user: user.attend(streams[user.station].hear(user.downlink, symbols, max_energy_j))
-            for user, symbols in to.items()
-        }
+        return SymbolBroadcast(to, kind, partial(self._fetch, bits, kind), deadline_s, max_energy_j, steady)
 
     def _fetch(self, bits: float, kind: str, station: Station, users: Sequence[int]) -> Process[None]:
         yield from self._leave(bits, kind)

@@ -14,16 +14,19 @@ from typing import ClassVar, NamedTuple
 
 from netsim.instants import GIVE_UP, After, reached
 from netsim.process import Process
-from netsim.radio.band import Transmission
+from netsim.radio.band import Band, Transmission
 from netsim.radio.device import Radio
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.link import SymbolLink
 from netsim.rateless import RatelessStream
 from netsim.reception import Payload, Reception
 from netsim.transfer import AirInterface
 
 SPENT = 1e-12
 """Relative tolerance of an energy budget that is used up."""
+ENDLESS = 1e10
+"""Symbols after which a steady stream ends by itself: 14 hours at 100 kHz."""
 
 
 class Heard(NamedTuple):
@@ -84,6 +87,7 @@ class SymbolReception(Reception):
     def end(self) -> None:
         self.note()
         self.stream.leave(self)
+        self.stream.spend(self.radio.user, 0.0 if self.transmission is None else self._energy_j())
         self.on_air_bits = self.stream.account()
         super().end()
 
@@ -127,7 +131,11 @@ class SymbolReception(Reception):
 
 
 class SymbolStream(RatelessStream):
-    """A message as an unlimited stream of modulated symbols; it is on the air while a receiver listens."""
+    """A message as an unlimited stream of modulated symbols.
+
+    It is on the air while a receiver listens; or, if it is steady, from when the first one does until `end`. In the
+    band of a station a steady stream is a transmission of its own, beside those of the receivers, that nobody pays for.
+    """
 
     def __init__(
         self,
@@ -136,8 +144,11 @@ class SymbolStream(RatelessStream):
         receivers: int,
         deadline_s: float,
         fetch: Callable[[], Process[None]],
+        steady: bool = False,
     ) -> None:
         """Prepare a stream; it starts when the first receiver listens. Arguments as in `RatelessStream`.
+
+        `steady` is True if the stream is on the air until `end` or the deadline, whether a receiver listens or not.
 
         Raises:
             ValueError: the band is divided slot by slot, in which symbols have no ratios of their own.
@@ -149,6 +160,9 @@ class SymbolStream(RatelessStream):
         self._receptions: dict[int, SymbolReception] = {}  # by user, the latest
         self._listening: dict[str, list[SymbolReception]] = {}  # by station
         self._transmitted: dict[str, float] = {}  # symbols by station
+        self._spent_j: dict[int, float] = {}  # by user
+        self._steady, self._ended = steady, False
+        self._carriers: dict[str, tuple[Band, Transmission]] = {}  # of a steady stream, by station
         self._accounted = 0.0
 
     def hear(self, radio: Radio, symbols: float, max_energy_j: float = inf) -> Process[list[Heard]]:
@@ -157,17 +171,21 @@ class SymbolStream(RatelessStream):
         Args:
             radio: downlink radio of the receiver.
             symbols: number of symbols after which it stops.
-            max_energy_j: energy in J of the radio, from when it begins to listen, at which it stops; inf is no limit.
+            max_energy_j: energy in J of the radio for all that it hears of the stream, at which it stops; inf is no
+                limit.
 
         Returns:
-            What was heard, in order; fewer symbols if the deadline of the stream or the energy comes first.
+            What was heard, in order; fewer symbols if the end of the stream or the energy comes first.
 
         Raises:
             simpy.Interrupt: the receiver was interrupted.
         """
         if radio.link.recorded is not None:
             raise ValueError("a stream of symbols needs a channel; recorded rates have no signal-to-noise ratio")
-        self._wanted[radio.user] = symbols, max_energy_j
+        left_j = max_energy_j - self._spent_j.get(radio.user, 0.0)
+        if self._ended or left_j <= SPENT * max_energy_j < inf:
+            return []
+        self._wanted[radio.user] = symbols, left_j
         self._receptions.pop(radio.user, None)
         yield from self.receive(radio)
         reception = self._receptions.get(radio.user)
@@ -187,6 +205,9 @@ class SymbolStream(RatelessStream):
         """A reception begins at its present station; returns the number of symbols that the station has transmitted."""
         station = reception.radio.station
         listening = self._listening.setdefault(station, [])
+        if self._steady and not self._ended and station not in self._carriers:
+            self._begin(reception.radio)
+        self._note(station)
         for other in listening[:1]:
             other.note()
         listening.append(reception)
@@ -201,6 +222,35 @@ class SymbolStream(RatelessStream):
     def transmitted(self, station: str, symbols: float) -> None:
         """A station has transmitted at least so many symbols."""
         self._transmitted[station] = max(self._transmitted[station], symbols)
+
+    def spend(self, user: int, energy_j: float) -> None:
+        """A reception of a user has ended that took so much energy of its radio."""
+        self._spent_j[user] = self._spent_j.get(user, 0.0) + energy_j
+
+    def end(self) -> None:
+        """End a steady stream; what was transmitted while nobody listened is counted."""
+        self._ended = True
+        for station, (band, transmission) in self._carriers.items():
+            self._note(station)
+            band.end(transmission)
+        self._carriers.clear()
+        self.air.journal.unheard(self.account())
+
+    def _begin(self, radio: Radio) -> None:
+        """Be on the air of a user's station from now on."""
+        if self._over is not None and not self._carriers:
+            assert self._over.callbacks is not None, "nobody begins to listen after the deadline"
+            self._over.callbacks.append(lambda _: self.end())
+        transmission = radio.band.begin(SymbolLink(radio.link), (radio.user,), ENDLESS, None, self)
+        self._carriers[radio.station] = radio.band, transmission
+
+    def _note(self, station: str) -> None:
+        """Note what a steady stream has transmitted at a station."""
+        if station in self._carriers:
+            band, transmission = self._carriers[station]
+            band.update(transmission)
+            self._transmitted.setdefault(station, 0.0)
+            self.transmitted(station, transmission.delivered_bits)
 
     def account(self) -> float:
         """Return the symbols transmitted by all stations since the last call."""

@@ -168,6 +168,21 @@ class FakeHeard(NamedTuple):
     snr: float
 
 
+@dataclass
+class FakeSymbols:
+    """A stream of symbols to which every user listens by itself."""
+
+    sender: FakeNode
+    kind: str
+    deadline_s: float
+
+    def hear(self, user: FakeNode, symbols: float) -> Process[Sequence[FakeHeard]]:
+        return self.sender._hear(user, symbols, self.kind, self.deadline_s)
+
+    def end(self) -> None:
+        return
+
+
 class FakeNode:
     """A processor with a first-come-first-served queue, and a link on which nobody else transmits."""
 
@@ -230,9 +245,15 @@ class FakeNode:
         return {node: self._receive(node, bits, kind, deadline_s) for node in to}
 
     def broadcast_symbols(
-        self, to: Mapping[Any, float], bits: float, kind: str, deadline_s: float = inf, max_energy_j: float = inf
-    ) -> dict[FakeNode, Process[Sequence[FakeHeard]]]:
-        return {node: self._hear(node, symbols, kind, deadline_s) for node, symbols in to.items()}
+        self,
+        to: Sequence[Any],
+        bits: float,
+        kind: str,
+        deadline_s: float = inf,
+        max_energy_j: float = inf,
+        steady: bool = False,
+    ) -> FakeSymbols:
+        return FakeSymbols(self, kind, deadline_s)
 
     def _hear(self, node: FakeNode, symbols: float, kind: str, deadline_s: float) -> Process[Sequence[FakeHeard]]:
         heard = min(symbols, node.downlink_bps * deadline_s)

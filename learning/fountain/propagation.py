@@ -32,6 +32,8 @@ EDGE_OPERATIONS = {"sum_product": 25, "min_sum": 8}
 """Operations of each edge in an iteration. Sum-product: a tanh and an atanh (about eight each), two running products,
 the channel's factor, limits, and the sum and difference at the input. Min-sum: signs, two smallest magnitudes, scaling,
 and the same sum and difference."""
+SYNDROME_OPERATIONS = 10
+"""Operations of each edge in the soft syndrome: a tanh (about eight), a product and a sum."""
 
 
 @dataclass(frozen=True)

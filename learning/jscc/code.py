@@ -11,8 +11,9 @@ from annotated_types import Ge, Gt, Interval, Le, Lt
 from torch import Tensor
 
 from learning.fountain.degrees import capped, mean_degree, robust_soliton
+from learning.fountain.evolution import mean_tanh
 from learning.fountain.graph import Graph, draw_graph, encode
-from learning.fountain.propagation import Propagation, decode
+from learning.fountain.propagation import Propagation, decode, soft_syndrome
 from learning.fountain.selection import log_weights
 from learning.jscc.autoencoder import Latents
 
@@ -80,9 +81,36 @@ class Code:
             (n, k): LLRs of the bits.
         """
         graph = self._graph(latents, u)
-        signs = 1.0 - 2 * encode(graph, bits).to(noise.dtype)
-        llrs = 2 * snr * signs + 2 * snr.sqrt() * noise
+        llrs = self._heard(graph, bits, noise, snr)
         return decode(graph, llrs, self.priors(latents), iterations, self.propagation)
+
+    def syndrome(
+        self, latents: Latents, bits: Tensor, u: Tensor, noise: Tensor, snr: Tensor, decoded: Tensor
+    ) -> Tensor:
+        """Agreement of what was heard with what was decoded of it: about 1 where all bits are known, (n,).
+
+        It is the soft syndrome over the value that it has where all bits are known, the mean of E tanh(L/2) of the
+        symbols, by which the noise alone makes it smaller than 1: 0.6 at 0 dB.
+
+        Args:
+            latents: as of `transmit`; so are `bits`, `u`, `noise` and `snr`.
+            bits: (n, k).
+            u: (m, k + 2).
+            noise: (n, m).
+            snr: (m,).
+            decoded: (n, k): LLRs that `transmit` has returned.
+        """
+        graph = self._graph(latents, u)
+        heard = (snr > 0).expand(noise.shape)
+        known = (mean_tanh(2 * snr) * (snr > 0)).sum() / (snr > 0).sum().clamp(min=1)
+        found = soft_syndrome(graph, self._heard(graph, bits, noise, snr), decoded, heard)
+        return found / known.clamp(min=1e-9)
+
+    @staticmethod
+    def _heard(graph: Graph, bits: Tensor, noise: Tensor, snr: Tensor) -> Tensor:
+        """LLRs of the coded symbols, (n, m)."""
+        signs = 1.0 - 2 * encode(graph, bits).to(noise.dtype)
+        return 2 * snr * signs + 2 * snr.sqrt() * noise
 
     def _graph(self, latents: Latents, u: Tensor) -> Graph:
         return draw_graph(u, self.degrees(u.shape[-1] - 2), self.log_weights(latents))

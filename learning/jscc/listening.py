@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from learning.fountain.information import binary_input_capacity
@@ -25,6 +25,13 @@ class Listening:
 
     symbols: Annotated[float, Gt(0)] = 1.4
     """Symbols, in multiples of the fewest that an ideal code needs at the receiver's mean signal-to-noise ratio."""
+    stop: Literal["planned", "decoded"] = "planned"
+    """When a receiver stops: when it has `symbols`; or when it has decoded, by `syndrome`, which it finds out after
+    `symbols` and then after every further `block` symbols of an image, while its radio sleeps."""
+    block: Annotated[int, Ge(1)] = 16
+    """Symbols of an image between two decodings."""
+    syndrome: Annotated[float, Gt(0), Le(1)] = 0.9
+    """Soft syndrome, relative to that of known bits, on average over the images, from which on they are decoded."""
     together: bool = False
     """Whether all receivers listen as long as the one that needs most symbols, as with a common rate."""
     iterations: Annotated[int, Ge(1)] = 20
@@ -32,6 +39,10 @@ class Listening:
     decoding_s: Annotated[float, Gt(0)] | None = None
     """Time in seconds that belief propagation on the images of a round may take at nominal speed, which limits the
     iterations of slow receivers to at least 1; null is no limit."""
+
+    def __post_init__(self) -> None:
+        if self.together and self.stop == "decoded":
+            raise ValueError("receivers that listen together do not stop when they have decoded; choose one of the two")
 
     def symbols_of(self, unknown_bits: float, snr: float, most: int) -> int:
         """Symbols of an image of which this many bits are unknown, at a plain ratio; from 1 to `most`."""
@@ -55,6 +66,8 @@ def mean_snr(downlink: Channel) -> float:
 
 def symbol_snr(heard: Sequence[Heard], images: int, symbols: int) -> Tensor:
     """Ratio at which each symbol of an image was heard, where the symbols of all images take turns.
+
+    Pauses of a receiver are left out: its n-th symbol stands for the n-th since it began, which is as good as any.
 
     Args:
         heard: what was heard of the stream, in order.

@@ -8,7 +8,7 @@ from torch import Tensor
 from learning.draws import standard_normal
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.fountain.information import entropy_bits
-from learning.fountain.propagation import EDGE_OPERATIONS
+from learning.fountain.propagation import EDGE_OPERATIONS, SYNDROME_OPERATIONS
 from learning.jscc.autoencoder import Latents, Transforms
 from learning.jscc.code import Code
 from learning.jscc.images import Span, unit
@@ -53,9 +53,38 @@ def receive(
         edges: edges of the symbols of each image that are heard.
         iterations: iterations of belief propagation.
     """
-    priors, importance, features = transforms.side_information(parameters, hyper)
+    latents = _side_information(transforms, parameters, hyper)
     charge_elementwise(iterations * edges * EDGE_OPERATIONS[code.propagation.rule], hyper[:, 0])
     with uncharged():
-        latents = Latents(priors, hyper, priors, importance, features)
         llrs = code.transmit(latents, bits, u, standard_normal(u_noise), snr, iterations)
-    return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(features.dtype), features)
+    return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(latents.features.dtype), latents.features)
+
+
+def receive_and_check(
+    transforms: Transforms,
+    code: Code,
+    parameters: Parameters,
+    hyper: Tensor,
+    bits: Tensor,
+    u: Tensor,
+    u_noise: Tensor,
+    snr: Tensor,
+    edges: int,
+    iterations: int,
+) -> tuple[Tensor, Tensor]:
+    """As `receive`, with the relative soft syndrome of each image, (n,), see `Code.syndrome`, which is charged too."""
+    latents = _side_information(transforms, parameters, hyper)
+    each = iterations * EDGE_OPERATIONS[code.propagation.rule] + SYNDROME_OPERATIONS
+    charge_elementwise(edges * each, hyper[:, 0])
+    with uncharged():
+        noise = standard_normal(u_noise)
+        llrs = code.transmit(latents, bits, u, noise, snr, iterations)
+        syndrome = code.syndrome(latents, bits, u, noise, snr, llrs)
+    images = transforms.synthesise(parameters, torch.tanh(llrs / 2).to(latents.features.dtype), latents.features)
+    return images, syndrome
+
+
+def _side_information(transforms: Transforms, parameters: Parameters, hyper: Tensor) -> Latents:
+    """What a receiver knows of images before it hears a symbol; the priors stand for the proposals."""
+    priors, importance, features = transforms.side_information(parameters, hyper)
+    return Latents(priors, hyper, priors, importance, features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -54,24 +54,45 @@ def _until_interrupted(work: Process[dict[User, Any]]) -> Process[dict[User, Any
         return {}
 
 
-def broadcast_symbols(
-    server: Server, to: Mapping[User, int], what: Message, kind: str, deadline_s: float = inf, max_energy_j: float = inf
-) -> dict[User, Process[Sequence[Heard]]]:
-    """Transmit a value as a stream of modulated symbols of a rateless code, which each user decodes by itself.
+class SymbolStream:
+    """A value as a stream of modulated symbols of a rateless code, which each user decodes by itself.
 
     Args:
         server: the sender.
-        to: number of symbols after which each receiver stops.
+        to: the receivers.
         what: the value that is encoded, which crosses the backhaul to the stations.
         kind: what the stream is, for the table `transfers`.
         deadline_s: seconds after which the stream ends, from when the first user listens; inf is never.
         max_energy_j: energy in J that each receiver's radio may spend on listening; inf is no limit.
-
-    Returns:
-        For each user a process to run, `heard = yield from processes[user]`: how many symbols it has heard at which
-        signal-to-noise ratio, in order.
+        steady: whether the stream is on the air until `end` or the deadline; otherwise it is while a user listens.
     """
-    bits = server.wire.bits(what, PLAIN)
-    symbols = {user.node: count for user, count in to.items()}
-    receptions = server.node.broadcast_symbols(symbols, bits, kind, deadline_s, max_energy_j)
-    return {user: receptions[user.node] for user in to}
+
+    def __init__(
+        self,
+        server: Server,
+        to: Sequence[User],
+        what: Message,
+        kind: str,
+        deadline_s: float = inf,
+        max_energy_j: float = inf,
+        steady: bool = False,
+    ) -> None:
+        bits, nodes = server.wire.bits(what, PLAIN), [user.node for user in to]
+        self._broadcast = server.node.broadcast_symbols(nodes, bits, kind, deadline_s, max_energy_j, steady)
+
+    def hear(self, user: User, symbols: float) -> Process[Sequence[Heard]]:
+        """Listen to so many symbols from now on.
+
+        Args:
+            user: one of the receivers.
+            symbols: number of symbols after which it stops.
+
+        Returns:
+            How many symbols the user has heard at which signal-to-noise ratio, in order; fewer if the stream or the
+            energy ends first.
+        """
+        return self._broadcast.hear(user.node, symbols)
+
+    def end(self) -> None:
+        """End the stream: the sender stops. Users that ask for more hear nothing."""
+        self._broadcast.end()

@@ -29,6 +29,8 @@ class Received(NamedTuple):
     """Symbols that it has heard of each image."""
     iterations: int | None = None
     """Iterations of its decoder; None for a receiver without one."""
+    decodings: int | None = None
+    """How often it has decoded; None for a receiver that decodes once."""
     bits: float | None = None
     """Bits of each image in the file that is sent; None where there is no file."""
     error_rate: float | None = None
@@ -61,6 +63,8 @@ def report(world: World, number: int, images: int, received: Mapping[User, Recei
         metrics = {"psnr_db": quality, "symbols": result.symbols, "bandwidth_ratio": result.symbols / pixels}
         if result.iterations is not None:
             metrics["iterations"] = float(result.iterations)
+        if result.decodings is not None:
+            metrics["decodings"] = float(result.decodings)
         if result.bits is not None:
             metrics["bits_per_pixel"] = result.bits / pixels
         if result.error_rate is not None:

@@ -12,6 +12,7 @@ stream of its own, of transforms that were trained at its mean signal-to-noise r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, log10
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from learning.jscc.images import psnr_db, span_of
 from learning.jscc.listening import mean_snr, symbol_snr
 from learning.parties import User
 from learning.ports import Heard, Process
-from learning.protocols.broadcast import broadcast_symbols
+from learning.protocols.broadcast import SymbolStream
 from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
@@ -64,10 +65,11 @@ class DeepJSCC(Scheme):
                 parameters = trained[audience[0]]
                 work = (amplitudes.analyse, self.transforms, parameters, images, span)
                 symbols = yield from world.server.do(*work, kind="analysis")
-                to = dict.fromkeys(audience, heard_in_all)
-                streams = broadcast_symbols(world.server, to, symbols, "symbols", limit_s)
+                stream = SymbolStream(world.server, audience, symbols, "symbols", limit_s)
                 sent = (parameters, symbols, images, span)
-                receivers |= {user: self.receive(world, user, number, streams[user], sent) for user in audience}
+                receivers |= {
+                    user: self.receive(world, user, number, stream.hear(user, heard_in_all), sent) for user in audience
+                }
             received = yield from gather(world, receivers)
             world.report_participation(len(received), len(users))
             report(world, number, self.images, received)
@@ -85,10 +87,10 @@ class DeepJSCC(Scheme):
         return {user: at[db] for user, db in own.items()}
 
     def receive(
-        self, world: World, user: User, number: int, stream: Process[Any], sent: tuple[Any, ...]
+        self, world: World, user: User, number: int, stream: Process[Sequence[Heard]], sent: tuple[Any, ...]
     ) -> Process[Received]:
         """One user's round: listen, synthesise, acknowledge."""
-        heard: list[Heard] = yield from stream
+        heard = yield from stream
         parameters, symbols, images, span = sent
         count = self.transforms.symbols
         synthesised = yield from user.do(

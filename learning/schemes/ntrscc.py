@@ -3,9 +3,9 @@
 server           transforms of a batch of images: bits and hyper-latents
 server -> users  hyper-latents, one broadcast at the rate of the weakest user
 user             number of symbols and iterations, from the priors, its channel and its speed
-server -> users  one stream of coded symbols, to which each user listens as long as it has planned
-user             belief propagation and synthesis
-user -> server   acknowledgement
+server -> users  one stream of coded symbols, to which each user listens as planned, or until it has decoded
+user             belief propagation and synthesis, anew with more symbols if it has not decoded
+user -> server   acknowledgement, which can end the stream
 
 The transforms are trained before the run, and a round is one batch of test images. Quality and effort of each user are
 in `evaluations`, with the split `received`. [Qin et al., arXiv 2603.21616]
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -29,11 +29,11 @@ from learning.jscc import operators
 from learning.jscc.autoencoder import HYPER_WIDTH, Transforms
 from learning.jscc.code import Code
 from learning.jscc.images import psnr_db, span_of
-from learning.jscc.listening import Listening, mean_snr, symbol_snr
+from learning.jscc.listening import ROUNDING, Listening, mean_snr, symbol_snr
 from learning.jscc.training import Training, trained
 from learning.parties import User
 from learning.ports import Heard, Process
-from learning.protocols.broadcast import broadcast_symbols
+from learning.protocols.broadcast import SymbolStream
 from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
@@ -54,13 +54,26 @@ class NTRSCC(Scheme):
     """How long receivers listen, and how many iterations they decode."""
     training: Training = Training()
     """Training of the transforms."""
+    stream_ends: Literal["with_receptions", "with_acknowledgements", "at_deadline"] = "with_receptions"
+    """When the sender stops: with the last reception, as if it knew; when all users have acknowledged, with what is on
+    the air while acknowledgements are on their way; or at `deadline_s`, which needs no acknowledgements."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds after which the stream of a round ends; null is never."""
     max_energy_j: Annotated[float, Gt(0)] | None = None
     """Energy in J that a receiver's radio may spend on listening in a round; null is no limit."""
 
     one_chain = True
-    stand_in = "half a bit of uncertainty for each bit of an image"
+
+    def __post_init__(self) -> None:
+        if self.stream_ends == "at_deadline" and self.deadline_s is None:
+            raise ValueError("a stream that ends at_deadline needs deadline_s")
+
+    @property
+    def stand_in(self) -> str:
+        adaptive = (
+            ", and soft syndromes that say at once that all is decoded" if self.listening.stop == "decoded" else ""
+        )
+        return f"half a bit of uncertainty for each bit of an image{adaptive}"
 
     def run(self, world: World) -> Process[None]:
         parameters = trained(
@@ -75,59 +88,88 @@ class NTRSCC(Scheme):
             bits, hyper, unknown = yield from world.server.do(*work, kind="analysis")
             informed = yield from world.server.broadcast(users, hyper, "side_information", FixedWidth(HYPER_WIDTH))
             plans = yield from self.plans(world, list(informed), unknown)
-            streams = broadcast_symbols(
+            stream = SymbolStream(
                 world.server,
-                {user: symbols * self.images for user, (symbols, _) in plans.items()},
+                list(plans),
                 bits,
                 "symbols",
                 inf if self.deadline_s is None else self.deadline_s,
                 inf if self.max_energy_j is None else self.max_energy_j,
+                steady=self.stream_ends != "with_receptions",
             )
+            begin_s = world.env.now
             sent = (parameters, hyper, bits, images, span)
-            receivers = {user: self.receive(world, user, number, streams[user], plans[user][1], sent) for user in plans}
+            receivers = {user: self.receive(world, user, number, stream, plans[user], sent) for user in plans}
             received = yield from gather(world, receivers)
+            if self.stream_ends == "at_deadline" and self.deadline_s is not None:
+                yield world.env.timeout(max(begin_s + self.deadline_s - world.env.now, 0.0))
+            stream.end()
             world.report_participation(len(received), len(users))
             report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
         check_images(world)
 
-    def plans(self, world: World, users: list[User], unknown: Deferred[Tensor]) -> Process[dict[User, tuple[int, int]]]:
-        """Symbols of each image, and iterations, of each user."""
+    def plans(self, world: World, users: list[User], unknown: Deferred[Tensor]) -> Process[dict[User, int]]:
+        """Symbols of each image after which each user decodes."""
         symbols: dict[User, int] = {}
         for user in users:
             uncertain = yield from user.read(unknown, self._half)
-            most = self.code.symbols(self.transforms.bits)
-            symbols[user] = self.listening.symbols_of(float(uncertain.mean()), mean_snr(user.node.downlink), most)
+            symbols[user] = self.listening.symbols_of(float(uncertain.mean()), mean_snr(user.node.downlink), self._most)
         if self.listening.together:
             symbols = dict.fromkeys(users, max(symbols.values(), default=0))
-        return {user: (symbols[user], self._iterations(user, symbols[user])) for user in users}
+        return symbols
 
     def receive(
-        self, world: World, user: User, number: int, stream: Process[Any], iterations: int, sent: tuple[Any, ...]
+        self, world: World, user: User, number: int, stream: SymbolStream, planned: int, sent: tuple[Any, ...]
     ) -> Process[Received]:
-        """One user's round: listen, decode, synthesise, acknowledge."""
-        heard: list[Heard] = yield from stream
-        parameters, hyper, bits, images, span = sent
-        symbols = self.code.symbols(self.transforms.bits)
-        snr = symbol_snr(heard, self.images, symbols)
-        decoded = yield from user.do(
-            operators.receive,
+        """One user's round: listen, decode, again with more symbols if need be, acknowledge."""
+        adaptive, heard, decodings = self.listening.stop == "decoded", list[Heard](), 0
+        wanted, iterations = planned, 0
+        *_, images, span = sent
+        while True:
+            new = yield from stream.hear(user, wanted * self.images)
+            heard += new
+            decodings += 1
+            iterations = self._iterations(user, planned)
+            decoding = self.decoding(world, user, number, heard, iterations, sent)
+            if not adaptive:
+                decoded = yield from user.do(operators.receive, *decoding, kind="decoding")
+                break
+            decoded, syndrome = yield from user.do(operators.receive_and_check, *decoding, kind="decoding")
+            found = yield from user.read(syndrome, _one)
+            cut_short = sum(one.symbols for one in new) < wanted * self.images * (1 - ROUNDING)
+            wanted = min(self.listening.block, self._most - planned)
+            if float(found.mean()) >= self.listening.syndrome or cut_short or not wanted:
+                break
+            planned += wanted
+        yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
+        quality = world.executor.submit(psnr_db, images, decoded, span)
+        each = sum(one.symbols for one in heard) / self.images
+        return Received(quality, each, iterations, decodings if adaptive else None)
+
+    def decoding(
+        self, world: World, user: User, number: int, heard: list[Heard], iterations: int, sent: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Arguments of the operation by which a user decodes what it has heard."""
+        parameters, hyper, bits, *_ = sent
+        snr = symbol_snr(heard, self.images, self._most)
+        return (
             self.transforms,
             self.code,
             parameters,
             hyper,
             bits,
-            symbol_draws(world.streams, self.transforms.bits, symbols, number),
-            Draw(world.streams, "symbol noise", (user.number, number), (self.images, symbols)),
+            symbol_draws(world.streams, self.transforms.bits, self._most, number),
+            Draw(world.streams, "symbol noise", (user.number, number), (self.images, self._most)),
             snr,
             self.code.edges(int((snr > 0).sum()), self.transforms.bits),
             iterations,
-            kind="decoding",
         )
-        yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
-        quality = world.executor.submit(psnr_db, images, decoded, span)
-        return Received(quality, sum(one.symbols for one in heard) / self.images, iterations)
+
+    @property
+    def _most(self) -> int:
+        return self.code.symbols(self.transforms.bits)
 
     def _iterations(self, user: User, symbols: int) -> int:
         degree = self.code.mean_degree(self.transforms.bits)
@@ -136,3 +178,7 @@ class NTRSCC(Scheme):
 
     def _half(self, unknown: Tensor) -> Tensor:
         return torch.full(unknown.shape, self.transforms.bits).double() / 2
+
+
+def _one(syndrome: Tensor) -> Tensor:
+    return torch.ones(syndrome.shape)

@@ -29,7 +29,7 @@ from learning.jscc.images import psnr_db, span_of, unit
 from learning.jscc.listening import mean_snr, symbol_snr
 from learning.parties import User
 from learning.ports import Heard, Process
-from learning.protocols.broadcast import broadcast_symbols
+from learning.protocols.broadcast import SymbolStream
 from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
@@ -62,21 +62,15 @@ class SeparateCoding(Scheme):
         assert isinstance(world.dataset.train.x, Tensor)
         span = span_of(world.dataset.train.x)
         mean = unit(world.dataset.train.x, span).mean(0).flatten().expand(self.images, -1)
-        limit_s = inf if self.deadline_s is None else self.deadline_s
         for number in world.rounds():
             users = world.selected(number)
             images = images_of(world, number, self.images)
             receivers: dict[User, Process[Received]] = {}
             for audience in [[user] for user in users] if self.unicast else [users]:
                 file = best_file(unit(images.tensor(), span), self.format, self.capacity_bits(audience))
-                to = dict.fromkeys(audience, self.images * self.symbols)
-                streams: dict[User, Process[Sequence[Heard]]] = (
-                    {user: _silence() for user in audience}
-                    if file is None
-                    else broadcast_symbols(world.server, to, _as_tensor(file.data), "symbols", limit_s)
-                )
-                sent = (file, mean, images, span)
-                receivers |= {user: self.receive(world, user, number, streams[user], sent) for user in audience}
+                stream = None if file is None else self.stream(world, audience, file)
+                sent = (stream, file, mean, images, span)
+                receivers |= {user: self.receive(world, user, number, sent) for user in audience}
             received = yield from gather(world, receivers)
             world.report_participation(len(received), len(users))
             report(world, number, self.images, received)
@@ -96,12 +90,18 @@ class SeparateCoding(Scheme):
             return weakest.block_bits(count, mean_snr(weakest), self.error_rate)
         return block_bits(count, mean_snr(weakest), self.error_rate)
 
-    def receive(
-        self, world: World, user: User, number: int, stream: Process[Sequence[Heard]], sent: tuple[Any, ...]
-    ) -> Process[Received]:
+    def stream(self, world: World, audience: Sequence[User], file: ImageFile) -> SymbolStream:
+        """The stream of a file."""
+        data = torch.frombuffer(bytearray(file.data), dtype=torch.uint8)
+        limit_s = inf if self.deadline_s is None else self.deadline_s
+        return SymbolStream(world.server, audience, data, "symbols", limit_s)
+
+    def receive(self, world: World, user: User, number: int, sent: tuple[Any, ...]) -> Process[Received]:
         """One user's round: listen, decode, acknowledge."""
-        heard = yield from stream
-        file, mean, images, span = sent
+        stream, file, mean, images, span = sent
+        heard: Sequence[Heard] = []
+        if stream is not None:
+            heard = yield from stream.hear(user, self.images * self.symbols)
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
         failure = 1.0 if file is None else self.failure(user, file, symbol_snr(heard, self.images, self.symbols))
         failed = world.streams.generator("block error", user.number, number).random() < failure
@@ -120,13 +120,3 @@ class SeparateCoding(Scheme):
         if self.code == "nr":
             return user.node.downlink.block_error_rate(bits, every.numpy())
         return block_error_rate(bits, every)
-
-
-def _silence() -> Process[Sequence[Heard]]:
-    """The stream of a file that does not exist."""
-    yield from ()
-    return []
-
-
-def _as_tensor(data: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

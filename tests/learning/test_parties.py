@@ -11,7 +11,7 @@ from learning.codecs import Bundle, Cast, FixedWidth, Identity, Uniform
 from learning.data import Batches
 from learning.executor import EXECUTORS
 from learning.parties import Server, User
-from learning.protocols.broadcast import broadcast_symbols
+from learning.protocols.broadcast import SymbolStream
 from learning.wire import Wire
 
 FINE, COARSE = Uniform(8), Uniform(2)
@@ -109,8 +109,8 @@ def test_each_receiver_of_a_stream_of_symbols_hears_as_many_as_it_wants(cell):
     """Of 1,000 and 3,000 symbols at 1 Mbit/s; within 2 ms the second hears 2,000."""
     few, many = cell.users[:2]
     for deadline_s, heard in ((1.0, [1000, 3000]), (2e-3, [1000, 2000])):
-        receptions = broadcast_symbols(cell.server, {few: 1000, many: 3000}, A, "image", deadline_s)
-        received = [cell.get(receptions[user]) for user in (few, many)]
+        stream = SymbolStream(cell.server, [few, many], A, "image", deadline_s)
+        received = [cell.get(stream.hear(user, count)) for user, count in ((few, 1000), (many, 3000))]
         assert [(one.symbols, one.snr) for (one,) in received] == [(count, 1.0) for count in heard]
 
 

@@ -1,6 +1,6 @@
 """Streams of modulated symbols: closed forms, a slot-by-slot reference, energy, deadlines, late joiners, handovers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import floor, inf
 
@@ -25,8 +25,15 @@ RATE = 2 * BAND_HZ
 def broadcast(
     w: World, symbols: Sequence[float], deadline_s: float = inf, max_energy_j: float = inf
 ) -> dict[UserNode, Process]:
-    to = dict(zip(w.network.users, symbols, strict=False))
-    return w.network.server.broadcast_symbols(to, 1e3, "symbols", deadline_s, max_energy_j)
+    return receptions_of(w, dict(zip(w.network.users, symbols, strict=False)), deadline_s, max_energy_j)
+
+
+def receptions_of(
+    w: World, to: Mapping[UserNode, float], deadline_s: float = inf, max_energy_j: float = inf
+) -> dict[UserNode, Process]:
+    """Processes in which users listen to their numbers of symbols of one stream."""
+    stream = w.network.server.broadcast_symbols(list(to), 1e3, "symbols", deadline_s, max_energy_j)
+    return {user: stream.hear(user, symbols) for user, symbols in to.items()}
 
 
 def hear(w: World, receptions: dict[UserNode, Process], after_s: Sequence[float] = ()) -> dict[int, list[Heard]]:
@@ -224,7 +231,7 @@ def test_a_receiver_that_is_handed_over_continues_and_disturbs_nobody():
     for group in ((0, 1), (0,), (1,)):
         w = world(moving(starts, heading_deg=0.0))
         to = {w.network.users[user]: budget for user in group}
-        heard = hear(w, w.network.server.broadcast_symbols(to, 1e3, "symbols"))
+        heard = hear(w, receptions_of(w, to))
         for row in w.rows("transfers"):
             ends[group, row["user"]] = row["end_s"]
             assert row["airtime_s"] == pytest.approx(budget / RATE, rel=1e-9)  # at the symbol rate, without the gap
@@ -241,7 +248,7 @@ def test_a_receiver_that_is_handed_over_continues_and_disturbs_nobody():
 def test_an_energy_budget_is_not_spent_in_a_handover_gap():
     w = world(moving(((100.0, 0.0),), heading_deg=0.0))
     to = {w.network.users[0]: 6e6}
-    hear(w, w.network.server.broadcast_symbols(to, 1e3, "symbols", max_energy_j=0.5))
+    hear(w, receptions_of(w, to, max_energy_j=0.5))
     (row,) = w.rows("transfers")
     assert row["node"] == "station1"
     assert row["airtime_s"] == pytest.approx(0.5 / RECEIVE_W, rel=1e-9)
@@ -255,7 +262,7 @@ def test_many_receivers_beside_coded_messages_in_one_band(law):
     w = world(network(law=law, fading=NoFading(), distances_m=(300.0,) * count))
     users = list(w.network.users)
     to = {user: 2000.0 + 100 * user.number for user in users[: count - 1]}
-    receptions = w.network.server.broadcast_symbols(to, 1e3, "symbols")
+    receptions = receptions_of(w, to)
     heard: dict[int, list[Heard]] = {}
 
     def body(user: UserNode) -> Process:
@@ -268,7 +275,7 @@ def test_many_receivers_beside_coded_messages_in_one_band(law):
     coded = next(row for row in w.rows("transfers") if row["kind"] == "coded")
     few = world(network(law=law, fading=NoFading(), distances_m=(300.0,) * count))
     pair = list(few.network.users)
-    stream = few.network.server.broadcast_symbols({pair[0]: 1e5}, 1e3, "symbols")[pair[0]]
+    stream = receptions_of(few, {pair[0]: 1e5})[pair[0]]
     few.run(stream, few.network.server.send(pair[-1], 1e4, "coded"))
     alone = next(row for row in few.rows("transfers") if row["kind"] == "coded")
     if law == EqualShares():  # the stream is one transmission among two, whoever listens
