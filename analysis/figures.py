@@ -41,6 +41,8 @@ class Choice:
     """Metric that is drawn, and its target in a figure of costs."""
     round: int | None = None
     """Number of the round of a timeline; None is the slowest."""
+    arms: tuple[str, ...] = ()
+    """Labels of the settings that are drawn, in this order; empty for all of them."""
 
 
 def _first(found: Sequence[Arm]) -> dict[str, Run]:
@@ -84,12 +86,12 @@ def draw(items: Iterable[Item], kind: str, choice: Choice = Choice(), columns: i
         columns: width in columns of a journal, 1 or 2.
 
     Raises:
-        NothingToDraw: the runs lack what the figure shows.
+        NothingToDraw: the runs lack what the figure shows, or have no setting of a label in `choice.arms`.
         NotRecorded: a run never evaluated the metric.
         NotARun: a directory holds neither a run nor a sweep.
         NotASweep: the index of a sweep cannot be read.
     """
-    found = _arms(list(items))
+    found = _chosen(_arms(list(items)), choice.arms)
     with mpl.rc_context(SMALL):
         figure = KINDS[kind](found, choice)
     figure.set_size_inches(WIDTHS_IN[columns], figure.get_figheight())
@@ -120,6 +122,13 @@ def _arms(items: Sequence[Item]) -> list[Arm]:
     if not found:
         raise NothingToDraw("; ".join(["there is nothing to draw: no complete run is left", *warnings]))
     return found
+
+
+def _chosen(found: Sequence[Arm], labels: Sequence[str]) -> Sequence[Arm]:
+    by_label = {arm.label: arm for arm in found}
+    if strangers := [label for label in labels if label not in by_label]:
+        raise NothingToDraw(f"there is no setting {strangers[0]!r} to draw; there are {', '.join(by_label)}")
+    return [by_label[label] for label in labels] or found
 
 
 def _is_sweep(item: Item) -> bool:

@@ -59,13 +59,18 @@ def figure(
     kind: Annotated[Kind, typer.Argument(help="What to draw.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file: .pdf, .svg or .png.", show_default=False)],
     metric: Annotated[str, typer.Option(help="Metric of a curve or of the target.")] = "accuracy",
+    split: Annotated[str, typer.Option(help="Data that the metric is of.")] = "test",
     target: Annotated[float, typer.Option(help="Target value of the metric, for pareto.")] = 0.8,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="Label of a setting to draw; can be repeated [default: all].", show_default=False),
+    ] = None,
     round: Annotated[
         int | None, typer.Option(help="Round of a Gantt chart [default: the slowest].", show_default=False)
     ] = None,
     columns: Annotated[int, typer.Option(min=1, max=2, help="Width in columns of a journal.")] = 1,
 ) -> None:
-    """Draw a figure for a paper: curves over time, energy or bits with the range over seeds, and others.
+    """Draw a figure for a paper: curves over time, energy, bits or SNR with the range over seeds, and others.
 
     pareto: time and energy to the target; round-time and pass-time: their parts on the critical path; gantt: timeline
     of a round; staleness: histogram; latency and goodput: distribution functions.
@@ -74,7 +79,7 @@ def figure(
         from analysis.comparison.outcomes import Goal
         from analysis.figures import Choice, draw, save
 
-        drawn = draw(folders, kind, Choice(Goal(metric, target), round), columns)
+        drawn = draw(folders, kind, Choice(Goal(metric, target, split), round, tuple(arm or ())), columns)
         with write_errors(out, "figure"):
             save(drawn, out)
     print(out)

@@ -59,6 +59,13 @@ def test_curves_of_a_sweep_have_a_band_for_each_setting(sweep: Path) -> None:
     assert len(axes.collections) == len(ARMS)
 
 
+def test_settings_can_be_chosen_by_label_and_in_an_order(sweep: Path) -> None:
+    (axes,) = draw([sweep], "metric-over-time", Choice(arms=("both", "slow"))).axes
+    assert [line.get_label() for line in axes.lines] == ["both", "slow"]
+    with pytest.raises(analysis.NothingToDraw, match="no setting 'slo' to draw; there are slow, fast, both"):
+        draw([sweep], "metric-over-time", Choice(arms=("slo",)))
+
+
 def test_the_last_value_is_drawn_over_the_ratio_of_the_test_channel(tmp_path: Path) -> None:
     """Ratios are in the order of numbers, -6, 0 and 12, and not of their names; the plain split is left out."""
     run = Synthetic()
