@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from learning.executor.operators import applied
+from learning.executor.uncompiled import UncompiledMode
 from learning.models.initial import has_rule
 
 
@@ -59,8 +60,8 @@ def _impure(module: nn.Module) -> str:
     return ""
 
 
-class RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context that notes which operators draw random numbers."""
+class RandomOperators(UncompiledMode):
+    """Context that notes which operators on meta tensors draw random numbers."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,4 +71,4 @@ class RandomOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.seen.append(str(func).partition(".")[2].partition(".")[0] or str(func))
-        return func(*args, **(kwargs or {}))
+        return applied(func, args, kwargs or {})[0]
