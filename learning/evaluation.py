@@ -126,7 +126,8 @@ class Evaluator:
         """Write the rows of one evaluation; their values are null where the executor computes none.
 
         Args:
-            models: the global model, or one model for each user, as given to `World.models`.
+            models: the global model, or one model for each user, as given to `World.models`; none if a scheme reports
+                measures only.
             measures: further scalars by name, as given to `World.measures`.
             over: the links by which samples reach the server's part, as given to `World.models`.
             under: further links by name, as given to `World.models`.
@@ -136,7 +137,7 @@ class Evaluator:
         write, paths = partial(self.journal.evaluation, round=round, time_s=time_s), self._paths(over)
         paths |= {f"{self.split}_{name}": Counter([link]) for name, link in under.items()}
         whole = [self._whole(model) for model in models]
-        for split, links in paths.items():
+        for split, links in paths.items() if whole else ():
             scored = self._scored([(model, self.test) for model in whole], links)
             for metric, value in self._metrics(scored):
                 write(split, metric, value, self.test.size)
@@ -147,7 +148,7 @@ class Evaluator:
                     write(split, metric, value, self.test.size)
             if self.own and len(whole) > 1:
                 self._write_each(partial(write, split), dict(enumerate(scored)))
-        if self.own:
+        if self.own and whole:
             each = [(whole[user if len(whole) > 1 else 0], samples) for user, samples in self.own.items()]
             scored = self._scored(each, paths[self.split])
             for metric, value in self._metrics(scored):

@@ -16,6 +16,7 @@ from torch import Tensor
 from learning.codecs import Bundle, Codec, Identity
 from learning.data import Batches, Inputs, Modalities, Rows
 from learning.executor.base import A, B, C, D, E, One, OperationPlan
+from learning.executor.counting import counted
 from learning.executor.deferred import Deferred, Leaf, Operation, specification
 from learning.executor.dry import NeedsValues
 from learning.ports import Process, ServerNode, Stay, Timed, UserNode
@@ -27,6 +28,8 @@ Message: TypeAlias = (
 """What can be sent: trees of tensors, deferred values, rows of a data set and plain numbers."""
 Sent = TypeVar("Sent", bound=Message)
 """What was sent, and what its receiver sees; the latter is deferred where a codec changes it."""
+
+T = TypeVar("T")
 
 PartialWork: TypeAlias = tuple[tuple[Operation, float], ...]
 """Work that is charged as parts of several operations on the same arguments: (operation, share of its cost). Shares may
@@ -120,6 +123,23 @@ class User:
         flops, memory_bytes = (sum(cost[place] * share for cost, share in costs) for place in (0, 1))
         reads = self.wire.weights_bytes(self.node, plans[0][0])
         yield from self.node.compute(flops, kind, round(memory_bytes), weights_bytes=reads)
+
+    def run(self, code: Callable[..., T], *args: Any, kind: str) -> Process[T]:
+        """Run code that is no operation, and spend the time of what torch computed in it on the device.
+
+        It runs at once, as it is, whatever the executor, and nothing of it is kept in the result cache.
+
+        Args:
+            code: a function that may read, draw and change anything.
+            args: its arguments.
+            kind: what the job is called in the table `computations`.
+
+        Returns:
+            What the function returns.
+        """
+        done = counted(code, *args)
+        yield from self.node.compute(done.flops, kind, done.memory_bytes)
+        return done.result
 
     def send(self, to: Server, what: Sent, kind: str, codec: Codec | Bundle = PLAIN) -> Process[Sent]:
         """Transmit a value on the uplink; returns what the server sees.
@@ -215,6 +235,12 @@ class Server:
     def spend(self, operation: Operation, *args: Any, kind: str, user: User | None = None) -> Timed:
         """The time of an operation alone, for work on a state that is known only when the time has passed."""
         yield from self._spend(self.wire.executor.plan(operation, *args), kind, user)
+
+    def run(self, code: Callable[..., T], *args: Any, kind: str) -> Process[T]:
+        """Run code that is no operation, then queue, and spend the time of what torch computed; as `User.run`."""
+        done = counted(code, *args)
+        yield from self.node.compute(done.flops, kind, done.memory_bytes)
+        return done.result
 
     def _spend(self, plan: OperationPlan, kind: str, user: User | None) -> Process[Stay]:
         cost = self.wire.executor.cost(plan)

@@ -307,6 +307,11 @@ class World:
         """Report how many of the users selected took part in this round, and the mean staleness of their updates."""
         self._presence, self._staleness = (present, asked), staleness_mean
 
+    @property
+    def presence(self) -> tuple[int, int]:
+        """What `report_participation` was told last: users that took part in this round, and users selected."""
+        return self._presence
+
     def models(
         self,
         *models: Weights | tuple[Weights | Bound | Multimodal, ...],
@@ -365,7 +370,7 @@ class World:
         return self._service(self.users[user], stream, number)
 
     def _evaluate_if_due(self, rounds_done: int) -> None:
-        if self._models and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
+        if (self._models or self._measures) and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
             how = self._measures, [self._measured(link) for link in self._over], self._under
             self.evaluator(self._models, *how, round=rounds_done - 1, time_s=self.env.now)
 

@@ -276,6 +276,7 @@ NOT_ANY_MODEL = {
     "deep_jscc",
     "dual_health",
     "fedalign_moe",
+    "flower",
     "hetlora",
     "hfedmoe",
     "hsplitlora",

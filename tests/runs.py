@@ -17,8 +17,8 @@ from scenarios.run import Result
 TINY = Path(__file__).with_name("tiny.yaml")
 TABLES = tuple(tables.TABLES)
 
-TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "moe_inference", "ntrscc", "separate_coding"})
-"""Schemes that train a model in rounds of a straggler policy."""
+TRAINED = sorted(set(SCHEMES) - {"deep_jscc", "dual_health", "flower", "moe_inference", "ntrscc", "separate_coding"})
+"""Schemes that train a model in rounds of a straggler policy; `flower` needs an app, and is tested in test_flower."""
 MULTIMODAL = {"dual_health", "token_comm", "token_fusion"}
 """Those that work on towers and a fusion network only, each of a kind of its own."""
 

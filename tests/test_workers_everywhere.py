@@ -15,7 +15,8 @@ ONE_BY_ONE = {"centralised", "moe_inference", "sl"}
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(SCHEMES)]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted({*SCHEMES} - {"flower"})],
 )
 def test_no_scheme_depends_on_the_number_of_workers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations are captured at their first call and shared; users have equally many samples, so they are alike."""

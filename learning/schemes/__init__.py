@@ -10,6 +10,7 @@ from learning.schemes.fedavg import FedAvg
 from learning.schemes.fedprox import FedProx
 from learning.schemes.fedsl_pq import FedSLPQ
 from learning.schemes.flexp_sfl import FlexPSFL
+from learning.schemes.flower import Flower
 from learning.schemes.gapsl import GAPSL
 from learning.schemes.genfl import GenFL
 from learning.schemes.hasfl import HASFL
@@ -37,6 +38,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "centralised": Centralised,
     "fedavg": FedAvg,
     "fedprox": FedProx,
+    "flower": Flower,
     "genfl": GenFL,
     "local": Local,
     "sl": SL,
