@@ -30,15 +30,16 @@ def figure_of(axes: Axes) -> Figure:
     return axes.figure if isinstance(axes.figure, Figure) else axes.figure.figure
 
 
-def bar_axes(bars: int, x_title: str, ax: Axes | None = None) -> Axes:
+def bar_axes(bars: int, x_title: str, ax: Axes | None = None, *, bar_in: float = 0.4) -> Axes:
     """Return axes for horizontal bars, the first one at the top.
 
     Args:
         bars: number of bars.
         x_title: title of the x axis.
         ax: axes to use (default: those of a new figure).
+        bar_in: height of a bar with the space below it, in inches.
     """
-    axes = ax or _new(1.1 + 0.4 * bars)
+    axes = ax or _new(1.1 + bar_in * bars)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
     axes.set_xlabel(x_title)

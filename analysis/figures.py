@@ -63,6 +63,7 @@ KINDS: dict[str, Callable[[Sequence[Arm], Choice], Figure]] = {
         found, choice.goal.metric, "energy_j", choice.goal.split
     ),
     "metric-over-bits": lambda found, choice: sweep_plots.curves(found, choice.goal.metric, "bits", choice.goal.split),
+    "last-metric": lambda found, choice: sweep_plots.finals(found, choice.goal.metric, choice.goal.split),
     "metric-over-snr": lambda found, choice: sweep_plots.over_snr(found, choice.goal.metric),
     "pareto": lambda found, choice: sweep_plots.pareto(found, choice.goal),
     "round-time": lambda found, choice: plots.round_time(_first(found)),

@@ -138,6 +138,38 @@ def over_snr(found: Sequence[Arm], metric: str, ax: Axes | None = None) -> Figur
     return figure_of(axes)
 
 
+def finals(found: Sequence[Arm], metric: str, split: str = "test", ax: Axes | None = None) -> Figure:
+    """Draw the last value of a metric, one dot per arm: the mean over seeds, and their range as a line.
+
+    Args:
+        found: the arms.
+        metric: name of the metric.
+        split: data that the model was evaluated on.
+        ax: axes to draw on (default: those of a new figure).
+
+    Raises:
+        NothingToDraw: no run has such values.
+    """
+    last = {arm.label: [_last(run, metric, split) for run in arm.runs.values()] for arm in found}
+    drawn = {label: pd.Series(seeds).dropna() for label, seeds in last.items()}
+    drawn = {label: seeds for label, seeds in drawn.items() if len(seeds)}
+    if not drawn:
+        raise NothingToDraw(f"there is no {metric} to draw: no run has values of it for the split {split}")
+    title = f"Last {metric.replace('_', ' ')} ({split.replace('_', ' ')})"
+    axes = bar_axes(len(drawn), title, ax, bar_in=0.22)
+    for label, seeds in drawn.items():
+        axes.plot([seeds.min(), seeds.max()], [label, label], color=style.SERIES[0], alpha=0.4, linewidth=3)
+        axes.plot(seeds.mean(), label, "o", color=style.SERIES[0], markersize=4)
+    axes.grid(axis="x", alpha=0.3, linewidth=0.6)
+    return figure_of(axes)
+
+
+def _last(run: Run, metric: str, split: str) -> float:
+    rows = run.evaluations[(run.evaluations["metric"] == metric) & (run.evaluations["split"] == split)]
+    rows = rows[rows["user"].isna()].dropna(subset="value")
+    return float(rows.sort_values("time_s")["value"].iloc[-1]) if len(rows) else float("nan")
+
+
 def last_by_snr(run: Run, metric: str) -> pd.Series[float]:
     """Return the last value of a metric at each SNR of the test channel in dB, in ascending order."""
     rows = run.evaluations[run.evaluations["metric"] == metric]

@@ -19,6 +19,7 @@ Kind = Literal[
     "metric-over-time",
     "metric-over-energy",
     "metric-over-bits",
+    "last-metric",
     "metric-over-snr",
     "pareto",
     "round-time",

@@ -59,6 +59,22 @@ def test_curves_of_a_sweep_have_a_band_for_each_setting(sweep: Path) -> None:
     assert len(axes.collections) == len(ARMS)
 
 
+def test_dots_of_last_values_are_means_over_seeds_with_their_range(sweep: Path) -> None:
+    (axes,) = draw([sweep], "last-metric").axes
+    ranges, dots = axes.lines[::2], axes.lines[1::2]
+    for label, line, dot in zip(ARMS, ranges, dots, strict=True):
+        last = _last_values(sweep, label)
+        np.testing.assert_allclose(line.get_xdata(), [min(last), max(last)])
+        np.testing.assert_allclose(dot.get_xdata(), np.mean(last))
+        assert list(dot.get_ydata()) == [label]
+
+
+def _last_values(sweep: Path, label: str) -> list[float]:
+    found, _ = arms([sweep])
+    runs = next(arm for arm in found if arm.label == label).runs.values()
+    return [run.evaluations.query("metric == 'accuracy' and split == 'test'")["value"].iloc[-1] for run in runs]
+
+
 def test_settings_can_be_chosen_by_label_and_in_an_order(sweep: Path) -> None:
     (axes,) = draw([sweep], "metric-over-time", Choice(arms=("both", "slow"))).axes
     assert [line.get_label() for line in axes.lines] == ["both", "slow"]
