@@ -58,7 +58,7 @@ def _average_of_shapes(trees: list[Tree], weights: tuple[float, ...]) -> ShapeRu
         held += size_bytes
     elements = sum(value.numel() for value in trees[0].values())
     means = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in trees[0].items()}
-    return ShapeRun(means, 2 * count * elements, count * held + peak, convolves=False, thin=False)
+    return ShapeRun(means, 2 * count * elements, count * held + peak, alone=False, thin=False)
 
 
 @with_closed_form(_average_of_shapes)

@@ -79,6 +79,10 @@ class LearningDescription:
     """Optimiser of the devices."""
     server_optimiser: Optimiser | None = None
     """Optimiser of the server part of a split model (default: as on the devices)."""
+    batch_norm: Literal["averaged", "local_statistics", "local"] = "averaged"
+    """What of layers of batch normalisation users share, where whole models are averaged: all of it, sent and averaged
+    with the weights; all but their running statistics (SiloBN); or nothing (FedBN), so that each user has a model of
+    its own, and evaluations are means over users."""
     schedule: Schedule | None = None
     """Factors of the learning rates of both optimisers over the rounds (default: 1 in all of them)."""
     optimiser_state: Literal["kept", "reset"] = "kept"

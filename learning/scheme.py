@@ -28,8 +28,10 @@ class Scheme(Protocol):
     whole_model: ClassVar[bool] = False
     """Whether it never splits the model, so that it works on a model of a single block, too."""
     training_layers: ClassVar[bool] = False
-    """Whether it trains models with layers that compute something else in evaluation, such as dropout: it gives the
-    parts of the model what `learning.training_mode` makes of mini-batches."""
+    """Whether it trains models with layers that compute something else in evaluation, such as dropout or batch
+    normalisation: it gives the parts of the model what `learning.training_mode` makes of mini-batches."""
+    own_norms: ClassVar[bool] = False
+    """Whether users can keep layers of batch normalisation to themselves (`learning.batch_norm`)."""
     placeable: ClassVar[bool] = False
     """Whether it works with any parts that `learning.cut` and `learning.placement` give: `world.parts`, each at its
     `world.host`. Other schemes split the model in two, or do not split it."""

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from learning.aggregators import weighted_mean
 from learning.data.modalities import Modalities, differentiable, with_values
+from learning.data.training_input import TrainingInput
 from learning.executor.deferred import Tree, Value
 from learning.executor.flops import charge_elementwise, uncharged
 from learning.models import Segment
@@ -67,18 +68,38 @@ def back_gradients(segment: Part, parameters: Parameters, z: Batch, y: Tensor) -
         values), and the loss.
     """
 
-    def loss_of(parameters: Parameters, values: Any) -> Tensor:
-        return mean_loss(segment(parameters, with_values(z, values)), y)
+    def loss_of(parameters: Parameters, values: Any) -> tuple[Tensor, Parameters]:
+        out, statistics = tracked(segment, parameters, with_values(z, values))
+        return mean_loss(out, y), statistics
 
-    loss, pull = pullback(loss_of, parameters, differentiable(z))
+    loss, pull, statistics = _tracked_pullback(loss_of, parameters, differentiable(z))
     gradients, dz = pull(torch.ones_like(loss))
-    return gradients, dz, loss
+    return gradients | statistics, dz, loss
+
+
+def tracked(segment: Part, parameters: Parameters, x: Any) -> tuple[Any, Parameters]:
+    """The output of a part, and new running statistics of its layers of batch normalisation by name, if it has some.
+
+    Where gradients are returned, these statistics stand in place of their own gradients, which do not exist: an
+    optimiser puts them in place of the old ones (`learning.running_statistics`).
+    """
+    if isinstance(x, TrainingInput) and isinstance(segment, Segment):
+        return segment.tracked(parameters, x)
+    return segment(parameters, x), {}
 
 
 def pullback(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """The value of a function, and a function that maps a gradient of the value to gradients of the arguments."""
     value, pull = vjp(function, *primals)[:2]
     return value, pull
+
+
+def _tracked_pullback(
+    function: Callable[..., tuple[Any, Parameters]], *primals: Any
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]], Parameters]:
+    """`pullback` of a function that also returns running statistics, which come last."""
+    value, pull, *statistics = vjp(function, *primals, has_aux=True)
+    return value, pull, statistics[0]
 
 
 def back(
@@ -102,10 +123,15 @@ def front_gradients(segment: Part, parameters: Parameters, x: Batch, dz: Any) ->
         x: samples, (samples, ...).
         dz: the cut-layer gradient, in the shape of the smashed data.
     """
+
+    def output(parameters: Parameters) -> tuple[Any, Parameters]:
+        out, statistics = tracked(segment, parameters, x)
+        return differentiable(out), statistics
+
     with uncharged():
-        _, pull = pullback(lambda p: differentiable(segment(p, x)), parameters)
+        _, pull, statistics = _tracked_pullback(output, parameters)
     gradients: Parameters = pull(dz)[0]
-    return gradients
+    return gradients | statistics
 
 
 def middle_gradients(segment: Part, parameters: Parameters, z: Batch, dz: Any) -> tuple[Parameters, Any]:
@@ -181,12 +207,14 @@ def train_proximal(
     ys: list[Tensor],
 ) -> tuple[Parameters, Any, Tensor]:
     """`train` with the proximal term of FedProx: mu (w - w_start) is added to a gradient, at two FLOPs a weight."""
-    start = parameters
+    kept = segment.norms(statistics=True) if isinstance(segment, Segment) else []
+    start = {name: value for name, value in parameters.items() if name not in kept}
 
     def pulled(parameters: Parameters, x: Batch, y: Tensor) -> tuple[Parameters, Tensor]:
         gradients, loss = _gradients(segment, parameters, x, y)
-        charge_elementwise(2 if mu else 0, parameters)
-        return {name: g + mu * (parameters[name] - start[name]) for name, g in gradients.items()}, loss
+        charge_elementwise(2 if mu else 0, start)
+        pull = {name: mu * (parameters[name] - value) for name, value in start.items()}
+        return {name: g + pull[name] if name in pull else g for name, g in gradients.items()}, loss
 
     return descend(optimiser, parameters, state, xs, ys, pulled)
 
@@ -222,12 +250,13 @@ def unstacked(stack: Batch) -> list[Any]:
 
 def _gradients(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> tuple[Parameters, Tensor]:
     """Gradients of the mean loss of a mini-batch, and the loss."""
-    gradients, loss = grad_and_value(_loss)(parameters, segment, x, y)
-    return gradients, loss
+    gradients, (loss, statistics) = grad_and_value(_loss, has_aux=True)(parameters, segment, x, y)
+    return gradients | statistics, loss
 
 
-def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> Tensor:
-    return mean_loss(segment(parameters, x), y)
+def _loss(parameters: Parameters, segment: Part, x: Batch, y: Tensor) -> tuple[Tensor, Parameters]:
+    out, statistics = tracked(segment, parameters, x)
+    return mean_loss(out, y), statistics
 
 
 def mean_loss(logits: Tensor, y: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class TowersAndFusion(nn.Module):
 
 def _module(part: Segment | Bound, weights: Parameters) -> nn.Module:
     module = deepcopy(original(part)) if isinstance(part, Segment) else part.adapted.module()
-    own = {name: weights[name].clone() for name in dict(module.named_parameters())}
+    own = {name: weights[name].clone() for name in module.state_dict() if name in weights}
     module.load_state_dict(own, assign=True)
     return module.eval()
 

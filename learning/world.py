@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import simpy
@@ -30,6 +30,7 @@ from learning.placement import SERVER, USER, default_placement, named_parts, pla
 from learning.policies import Policy, check
 from learning.ports import Process, Streams
 from learning.pretraining import Pretrainer
+from learning.running_statistics import tracking
 from learning.schedules import Schedule, in_round
 from learning.steps import Weights
 from learning.stop import Stop
@@ -83,6 +84,8 @@ class World:
     """Number format of weights and data."""
     schedule: Schedule | None = None
     """Factors of the learning rates over the rounds (default: 1)."""
+    batch_norm: Literal["averaged", "local_statistics", "local"] = "averaged"
+    """What of layers of batch normalisation users share (`LearningDescription.batch_norm`)."""
     restarted: bool = False
     """Whether the optimisers on devices begin anew in each round."""
     evaluation: Path = "deployed"
@@ -300,8 +303,9 @@ class World:
 
     def _set_optimisers(self, number: int) -> None:
         device, server = self._optimisers
-        self.optimiser = in_round(device, number, self.schedule, self.restarted)
-        self.server_optimiser = in_round(server, number, self.schedule, restarted=False)
+        names = frozenset(self.whole.norms(statistics=True) if isinstance(self.whole, Segment) else [])
+        self.optimiser = tracking(in_round(device, number, self.schedule, self.restarted), names)
+        self.server_optimiser = tracking(in_round(server, number, self.schedule, restarted=False), names)
 
     def report_participation(self, present: int, asked: int, staleness_mean: float = 0.0) -> None:
         """Report how many of the users selected took part in this round, and the mean staleness of their updates."""

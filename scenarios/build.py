@@ -47,7 +47,7 @@ from scenarios.many_users import lazy_users
 from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
-from scenarios.training_layers import check_training_layers
+from scenarios.training_layers import check_smallest_batches, check_training_layers
 
 NO_ROWS = np.zeros(0, dtype=np.int64)
 """Row numbers of no samples."""
@@ -118,6 +118,8 @@ def build(
         with field_errors("learning", "charge_as"):
             executor.charge = Charge(learning.charge_as, material.model)
     world = _world(env, scenario, network, executor, learning, material, lazy=lazy)
+    with field_errors("learning", "batch_size"):
+        check_smallest_batches(world)
     with field_errors("learning", "init_from"):
         if learning.init_from is not None:
             check_fits(material.given, material.model.parameters() | world.whole.parameters(), learning.init_from)
@@ -331,7 +333,6 @@ def _world(
         return user
 
     users = Lazy(len(network.users), make) if lazy else [make(number) for number in range(len(network.users))]
-
     world = World(
         env=env,
         instant=partial(After, env, priority=GIVE_UP),
@@ -349,6 +350,7 @@ def _world(
         optimiser=learning.optimiser,
         server_optimiser=learning.server_optimiser or learning.optimiser,
         schedule=learning.schedule,
+        batch_norm=learning.batch_norm,
         restarted=learning.optimiser_state == "reset",
         participation=learning.participants,
         policy=learning.policy,

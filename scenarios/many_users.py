@@ -27,6 +27,7 @@ def needs_all(scenario: Scenario) -> str | None:
         "learning.partition": not isinstance(learning.partition, Shared),
         "learning.policy": learning.policy.asynchronous,
         "learning.evaluate_users": learning.evaluate_users,
+        "learning.batch_norm": learning.batch_norm != "averaged",
         "network.sharing": not contended,
         "network.mobility": network.mobility is not None,
         "network.interference": network.interference is not None,

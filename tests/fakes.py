@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from math import inf
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import simpy
@@ -340,6 +340,7 @@ def world(
     dataset: Dataset | None = None,
     pretrainer: Pretrainer | None = None,
     adapter: Lora | None = None,
+    batch_norm: Literal["averaged", "local_statistics", "local"] = "averaged",
     seed: int = 1,
     flops_per_s: float | Sequence[float] = 1e6,
     uplink_bps: float | Sequence[float] = 1e6,
@@ -382,6 +383,7 @@ def world(
         stop=stop or Stop(rounds=rounds),
         evaluate_every=evaluate_every,
         evaluation=evaluation,
+        batch_norm=batch_norm,
         precision=precision,
     )
     built.exclude(scheme.excluded(built), "budget")

@@ -82,6 +82,7 @@ def test_a_billion_users_take_no_more_than_those_of_a_round(monkeypatch: pytest.
         ({"network.faults.mean_lifetime_s": 1.0}, "network.faults"),
         ({"energy.battery": {"capacity_j": 1.0}}, "energy.battery"),
         ({"compute.devices.memory_bytes": 1e9}, "compute.devices.memory_bytes"),
+        ({"learning.batch_norm": "local"}, "learning.batch_norm"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

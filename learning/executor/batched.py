@@ -37,8 +37,8 @@ class Batched(LazyExecutor):
 
     No bit of a value depends on the group that it was computed in. All tensors are stacked (one that several jobs
     share, without copies). A single job is a stack of one; where it multiplies a matrix and a vector, for which torch
-    has another kernel if there is but one pair, it is a stack of two equal jobs. Operations with convolutions, whose
-    kernels do depend on the stack, run alone. All this requires reproducible matrix products
+    has another kernel if there is but one pair, it is a stack of two equal jobs. Operations with convolutions or
+    batch normalisation, whose kernels do depend on the stack, run alone. All this requires reproducible matrix products
     (`learning.executor.reproducible`) and one torch thread, which a run sets: with more, a product is divided among
     them by its size.
 
@@ -83,7 +83,7 @@ class Batched(LazyExecutor):
         jobs = in_order_of_rows(jobs)
         profile = self._profiles[jobs[0].key]
         processes = self._processes if profile.flops * len(jobs) >= DIVIDED_FLOPS else 1
-        size = 1 if profile.convolves else min(LARGEST_GROUP, -(-len(jobs) // processes))
+        size = 1 if profile.alone else min(LARGEST_GROUP, -(-len(jobs) // processes))
         groups = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         for start in range(0, len(groups), processes):
             together = groups[start : start + processes]
@@ -117,13 +117,13 @@ class Batched(LazyExecutor):
         first = group[0]
         profile = self._profiles[first.key]
         self.groups[first.key.operation.__name__, len(group)] += 1
-        if profile.convolves:
+        if profile.alone:
             return _alone(first, self.device)
         return _stack(group * 2 if profile.thin and len(group) == 1 else group, self.device)
 
     def _rows(self, group: list[Job], results: Sequence[Tensor]) -> Sequence[Sequence[Tensor]]:
         """The results of each job of a group."""
-        if self._profiles[group[0].key].convolves:
+        if self._profiles[group[0].key].alone:
             return [results]
         self._stacks += 1
         stack = Stack(self._stacks, len(results[0]) if results else len(group), results)

@@ -17,6 +17,14 @@ from learning.executor.layouts import Layout, result_layouts
 
 PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 CONVOLUTIONS = {torch.ops.aten.convolution, torch.ops.aten._convolution, torch.ops.aten.convolution_backward}
+BATCH_NORMS = {
+    torch.ops.aten.native_batch_norm,
+    torch.ops.aten._native_batch_norm_legit,
+    torch.ops.aten._native_batch_norm_legit_functional,
+    torch.ops.aten.native_batch_norm_backward,
+}
+UNSTACKED = CONVOLUTIONS | BATCH_NORMS
+"""Operators whose kernels, and so the last bits of their results, depend on what is stacked with them."""
 
 MAX_REMEMBERED = 1 << 16
 """Calls of operators on given shapes whose effects a process keeps."""
@@ -31,8 +39,8 @@ class Effect(NamedTuple):
     others, or are no tensors."""
     flops: int
     """Floating-point operations of a matrix product, a convolution or attention; 0 for other operators."""
-    convolves: bool
-    """Whether it is a convolution."""
+    alone: bool
+    """Whether its kernels depend on what is stacked with it: a convolution, or a batch normalisation."""
     thin: bool
     """Whether it is a product of matrices that is a mere row or column."""
 
@@ -111,7 +119,7 @@ def _effect(operator: Any, args: Any, kwargs: Any, out: Any) -> Effect:
     return Effect(
         outputs=_layouts(out) if _are_new(tensors(out), tensors([args, kwargs])) else None,
         flops=formula(*args, **kwargs, out_val=out) if formula else 0,
-        convolves=packet in CONVOLUTIONS,
+        alone=packet in UNSTACKED,
         thin=packet in PRODUCTS and 1 in out.shape[-2:],
     )
 

@@ -35,8 +35,8 @@ class ShapeProfile:
     """Peak memory: operands, results and intermediate tensors."""
     outputs: tuple[Spec, ...]
     """Shapes of its results, one for each part of the tuple that it returns."""
-    convolves: bool
-    """Whether it contains a convolution."""
+    alone: bool
+    """Whether it contains a convolution or a batch normalisation, so that it runs alone."""
     thin: bool
     """Whether it multiplies a matrix and a vector."""
 
@@ -80,7 +80,7 @@ def _run(key: Key) -> ShapeProfile:
     for tree in run.results if isinstance(run.results, tuple) else (run.results,):
         leaves, out_form = tree_flatten(tree)
         outputs.append(_interned(out_form, [(leaf.shape, leaf.dtype) for leaf in leaves]))
-    return ShapeProfile(run.flops, run.memory_bytes, tuple(outputs), run.convolves, run.thin)
+    return ShapeProfile(run.flops, run.memory_bytes, tuple(outputs), run.alone, run.thin)
 
 
 def _shaped(sign: Any) -> Any:

@@ -24,8 +24,8 @@ class ShapeRun:
     """Floating-point operations."""
     memory_bytes: int
     """Peak memory: operands, results and intermediate tensors."""
-    convolves: bool
-    """Whether it contains a convolution."""
+    alone: bool
+    """Whether it contains a convolution or a batch normalisation, so that it runs alone."""
     thin: bool
     """Whether it contains a product of matrices that is a mere row or column."""
 
@@ -62,7 +62,7 @@ def _recorded(operation: Callable[..., Any], operands: Any) -> ShapeRun:
     with _Recorder() as recorder:
         results = operation(*operands)
     memory_bytes = recorder.memory.bytes(operands, results)
-    return ShapeRun(results, recorder.count.flops, memory_bytes, recorder.convolves, recorder.thin)
+    return ShapeRun(results, recorder.count.flops, memory_bytes, recorder.alone, recorder.thin)
 
 
 class _Recorder(UncompiledMode):
@@ -72,7 +72,7 @@ class _Recorder(UncompiledMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = FlopCount()
         self.memory = PeakMemory()
-        self.convolves = False
+        self.alone = False
         self.thin = False
 
     def __enter__(self) -> _Recorder:
@@ -88,7 +88,7 @@ class _Recorder(UncompiledMode):
         kwargs = kwargs or {}
         out, effect = applied(func, args, kwargs)
         self.count.add(effect.flops)
-        self.convolves |= effect.convolves
+        self.alone |= effect.alone
         self.thin |= effect.thin
         self.memory.record(args, kwargs, out)
         return out

@@ -127,7 +127,7 @@ def _shapes_of_learning(
     *data: Tensor,
 ) -> ShapeRun:
     """`learn_noise` in closed form: it returns what it is given, and is not charged, as it precedes simulated time."""
-    return ShapeRun((parameters, state), flops=0, memory_bytes=0, convolves=True, thin=False)
+    return ShapeRun((parameters, state), flops=0, memory_bytes=0, alone=True, thin=False)
 
 
 @with_closed_form(_shapes_of_learning)
@@ -182,7 +182,7 @@ def _cost_of_denoising(
     x = torch.empty(len(labels), *network.shape, dtype=u.dtype, device="meta")
     one = shape_run(network, (parameters, x, 0, labels))
     flops = steps * one.flops if flops_per_sample is None else flops_per_sample * len(labels)
-    return ShapeRun(x, flops, one.memory_bytes, one.convolves, one.thin)
+    return ShapeRun(x, flops, one.memory_bytes, one.alone, one.thin)
 
 
 @with_closed_form(_cost_of_denoising)

@@ -12,9 +12,9 @@ class Architecture(Protocol):
         """Build the blocks in the order in which data flow through them.
 
         `input_shape` is one sample's shape without the batch axis, (channels, height, width) for images. The blocks map
-        (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input: no buffers,
-        so GroupNorm or LayerNorm instead of BatchNorm with running statistics, and no randomness but that of layers
-        `nn.Dropout` and `Dropout1d` to `Dropout3d`. Raises ValueError if the shape does not fit.
+        (batch, *input_shape) to logits (batch, classes). They are pure functions of parameters and input, without
+        buffers and randomness; layers `nn.BatchNorm1d` to 3d, `nn.Dropout` and `Dropout1d` to 3d are made so. Raises
+        ValueError if the shape does not fit.
         """
         ...
 

@@ -48,8 +48,8 @@ def _impure(module: nn.Module) -> str:
         return "which keeps references to its weights; use learning.models.Lstm or Gru, one for each layer"
     if isinstance(module, _NormBase) and module.track_running_stats:
         return (
-            "which keeps running statistics; write track_running_stats=False, so that each mini-batch has its own, or "
-            "use a GroupNorm or LayerNorm"
+            "whose running statistics cannot be tracked; nn.BatchNorm1d to 3d in training mode with a number as "
+            "momentum are the layers that can, or write track_running_stats=False, so that each mini-batch has its own"
         )
     if not module.training:
         return ""

@@ -21,7 +21,7 @@ from learning.models.initial import draw_parameter
 from learning.models.purity import RandomOperators, check_pure
 from learning.models.selective_backward import SelectiveBackward
 from learning.models.stateless import Stateless
-from learning.models.training import Training, TrainingLayer, rewritten, training_layers
+from learning.models.training import STATISTICS, BatchNorm, Training, TrainingLayer, rewritten, training_layers
 from learning.ports import Streams
 
 
@@ -112,6 +112,16 @@ class Segment:
     def training_layers(self) -> dict[str, TrainingLayer]:
         """Its layers that compute something else while it trains, such as dropout, by name."""
         return training_layers(modules(self))
+
+    def tracked(self, params: dict[str, Tensor], x: TrainingInput) -> tuple[Tensor, dict[str, Tensor]]:
+        """Its output while it trains, and the new running statistics of its layers of batch normalisation by name."""
+        return _training(self).tracked(params, x)
+
+    def norms(self, *, statistics: bool = False) -> list[str]:
+        """Names of the parameters of its layers of batch normalisation with running statistics, or of these alone."""
+        layers = {name: each for name, each in self.training_layers.items() if isinstance(each, BatchNorm)}
+        fields = ((name, field) for name, layer in layers.items() for field, _ in layer.named_parameters())
+        return [f"{name}.{field}" for name, field in fields if field in STATISTICS or not statistics]
 
     @property
     def blocks(self) -> int:

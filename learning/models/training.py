@@ -7,6 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from learning.data.training_input import TrainingInput
@@ -21,6 +25,8 @@ class TrainingPass:
     """Uniform numbers of the calls of layers of dropout, in their order; None in a pass that only notes shapes."""
     shapes: list[tuple[TrainingLayer, tuple[int, ...]]] = field(default_factory=list)
     """The layer of each call, and the shape of the numbers that it takes, in a pass that only notes these."""
+    statistics: dict[TrainingLayer, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """New running means and variances of layers of batch normalisation."""
 
 
 class TrainingLayer(nn.Module):
@@ -61,6 +67,57 @@ class Dropout(TrainingLayer):
         return (*shape[:2], *[1] * (len(shape) - 2))
 
 
+class BatchNorm(TrainingLayer):
+    """Batch normalisation whose running statistics are parameters, to be replaced by those that a pass returns.
+
+    The same function as torch.nn.BatchNorm1d to 3d: mini-batches are normalised by their own statistics while the model
+    trains, and by the running ones in evaluation.
+    """
+
+    # Ioffe and Szegedy, arXiv 1502.03167.
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float, momentum: float, affine: bool, axes: tuple[int, ...]) -> None:
+        """`momentum` is the weight of a mini-batch in the running statistics, `axes` the allowed numbers of axes."""
+        super().__init__()
+        self.channels, self.eps, self.momentum, self.axes = channels, eps, momentum, axes
+        for name in ("weight", "bias") if affine else ():
+            self.register_parameter(name, nn.Parameter(torch.empty(channels, device="meta")))
+        for name in STATISTICS:
+            self.register_parameter(name, nn.Parameter(torch.empty(channels, device="meta"), requires_grad=False))
+
+    def draw(self, field: str, generator: np.random.Generator) -> ArrayLike:
+        """Initial values, which torch has too: ones of the weight and the variance, zeros of bias and mean."""
+        return np.full(self.channels, 1.0 if field in ("weight", "running_var") else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim not in self.axes or x.shape[1] != self.channels:
+            axes = " or ".join(map(str, self.axes))
+            raise ValueError(f"batch normalisation of {self.channels} channels with {axes} axes cannot read {x.shape}")
+        weight, bias = self._parameters.get("weight"), self._parameters.get("bias")
+        mean, variance = self.running_mean, self.running_var
+        if self.now is None:
+            return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.eps)
+        if x.numel() == self.channels:
+            raise ValueError(
+                "batch normalisation needs more than one value of a channel, and a mini-batch has one sample; choose "
+                "another learning.batch_size, or let learning.last_batch be drop"
+            )
+        mean, variance = self.now.statistics.get(self, (mean.detach(), variance.detach()))
+        out: Tensor
+        out, _, _, *new = torch.ops.aten._native_batch_norm_legit_functional(
+            x, weight, bias, mean, variance, True, self.momentum, self.eps
+        )
+        self.now.statistics[self] = new[0], new[1]
+        return out
+
+
+STATISTICS = "running_mean", "running_var"
+"""Names of the running statistics of a layer, as in torch."""
+NORMS: dict[type[nn.Module], tuple[int, ...]] = {nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,), nn.BatchNorm3d: (5,)}
+"""Layers of torch that are rewritten as `BatchNorm`, with the allowed numbers of axes."""
 REWRITTEN: dict[type[nn.Module], int | None] = {
     nn.Dropout: None,
     nn.Dropout1d: 2,
@@ -79,14 +136,23 @@ def rewritten(block: nn.Module) -> nn.Module:
 
 
 def _changes(module: nn.Module) -> bool:
+    if type(module) in NORMS:
+        return module.training and bool(module.track_running_stats) and module.momentum is not None
     return type(module) in REWRITTEN and module.training and getattr(module, "p", 0) > 0
+
+
+def _pure(module: Any) -> nn.Module:
+    """The layer of this module that takes the place of one of torch."""
+    if type(module) in NORMS:
+        return BatchNorm(module.num_features, module.eps, module.momentum, module.affine, NORMS[type(module)])
+    return Dropout(module.p, REWRITTEN[type(module)])
 
 
 def _replaced(module: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
     """The module, or the layer that takes its place: the same one wherever a block uses it."""
     if module in known:
         return known[module]
-    known[module] = Dropout(module.p, REWRITTEN[type(module)]) if _changes(module) else module  # type: ignore[arg-type]
+    known[module] = _pure(module) if _changes(module) else module
     for name, child in list(module._modules.items()):  # with those that have several names
         if child is not None:
             setattr(module, name, _replaced(child, known))
@@ -106,7 +172,18 @@ class Training:
 
     def __call__(self, params: dict[str, Tensor], x: TrainingInput) -> Any:
         """The model's output for exactly these parameters."""
-        return self._within(TrainingPass(iter(x.draws.values())), params, x.x)
+        return self.tracked(params, x)[0]
+
+    def tracked(self, params: dict[str, Tensor], x: TrainingInput) -> tuple[Any, dict[str, Tensor]]:
+        """The output, and the new running statistics of its layers of batch normalisation by name."""
+        now = TrainingPass(iter(x.draws.values()))
+        out = self._within(now, params, x.x)
+        new = [
+            (f"{name}.{field}", value)
+            for name, layer in self.layers.items()
+            for field, value in zip(STATISTICS, now.statistics.get(layer, ()), strict=False)
+        ]
+        return out, dict(new)
 
     def draw_shapes(self, params: dict[str, Tensor], x: Tensor) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the draws of a `TrainingInput`; of the arguments only the shapes matter."""

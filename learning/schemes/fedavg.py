@@ -29,6 +29,7 @@ class FedAvg(LocalTraining, Scheme):
     lazy_users = True
     whole_model = True
     training_layers = True
+    own_norms = True
 
     def run(self, world: World) -> Process[None]:
         return federated(world, self, self.weighting, partial(descend, world, world.whole))

@@ -34,6 +34,7 @@ class FedProx(LocalTraining, Scheme):
     lazy_users = True
     whole_model = True
     training_layers = True
+    own_norms = True
 
     def run(self, world: World) -> Process[None]:
         def train(user: User, model: Weights, state: State, x: list[Inputs], y: list[Rows]) -> Trained:

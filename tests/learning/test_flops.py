@@ -174,9 +174,9 @@ def test_convolutions_are_noticed_even_where_they_are_uncharged():
             return F.conv2d(x, kernel)
 
     run = shape_run(unpaid, (x,))
-    assert run.convolves
+    assert run.alone
     assert run.flops == 0
-    assert not shape_run(nn.Linear(8, 8, device="meta"), (x,)).convolves
+    assert not shape_run(nn.Linear(8, 8, device="meta"), (x,)).alone
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "thin"), [(8, 1, True), (1, 8, False), (8, 2, False)])

@@ -181,7 +181,11 @@ class Odd(nn.Module):
             r"a AlphaDropout \(1\), which draws random numbers; nn\.Dropout and Dropout1d to 3d are",
         ),
         ([Dropping(), nn.Linear(64, 10)], r"block 1 of the model draws random numbers in its forward \(bernoulli"),
-        ([nn.Unflatten(1, (1, 64)), nn.BatchNorm1d(1)], r"a BatchNorm1d \(2\), which keeps running statistics; write"),
+        (
+            [nn.Unflatten(1, (1, 64)), nn.InstanceNorm1d(1, track_running_stats=True)],
+            r"a InstanceNorm1d \(2\), whose running statistics cannot be tracked; nn\.BatchNorm1d to 3d in",
+        ),
+        ([nn.BatchNorm1d(64).eval()], r"a BatchNorm1d \(1\), whose running statistics cannot be tracked"),
         ([nn.RReLU()], r"a RReLU \(1\), which draws random numbers"),
         ([nn.LazyLinear(10)], r"a LazyLinear \(1\), whose sizes are not known before it is called"),
         ([nn.LSTM(64, 64)], r"a LSTM \(1\), which keeps references to its weights; use learning\.models\.Lstm or Gru"),
