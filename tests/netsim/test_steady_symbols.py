@@ -14,7 +14,7 @@ from worlds import Process, World, interrupted, world
 from netsim.description import BackhaulDescription
 from netsim.nodes import UserNode
 from netsim.radio.fading import Rayleigh
-from netsim.radio.scheduling import EqualShares
+from netsim.radio.scheduling import EqualShares, ProportionalFair, SchedulingPolicy
 from netsim.symbol_broadcast import SymbolBroadcast
 from netsim.symbols import Heard
 
@@ -177,3 +177,20 @@ def test_an_interrupted_listener_leaves_the_steady_stream_to_the_others() -> Non
     assert [sum(one.symbols for one in each) for each in heard[1]] == pytest.approx([3000, 2000])
     assert heard[1][1][0].first == pytest.approx(4000)
     assert w.journal._bits["down"] == pytest.approx(7000)
+
+
+@pytest.mark.parametrize("law", [EqualShares(), ProportionalFair()])
+def test_more_receivers_than_are_divided_one_by_one_hear_a_steady_stream(law: SchedulingPolicy) -> None:
+    """More than sixteen transmissions progress together in arrays; the stream is one of them while all pause."""
+    w = world(network(law=law, distances_m=(300.0,) * 24))
+    stream, heard = open_stream(w, True), dict[int, list[list[Heard]]]()
+    users = w.network.users
+    w.run(
+        *(listener(w, stream, user, [(0, 100 + user.number), (50, 200)], heard) for user in users),
+        ends(w, stream, 1000),
+    )
+    for user in users:
+        counts = [sum(one.symbols for one in each) for each in heard[user.number]]
+        assert counts == pytest.approx([100 + user.number, 200], rel=1e-9)
+        assert heard[user.number][1][0].first == pytest.approx(150 + user.number)
+    assert w.journal._bits["down"] == pytest.approx(1000, abs=1e-5)
