@@ -35,7 +35,15 @@ def rare_are_slow(pairs: Sequence[tuple[str, str]], schemes: Collection[str]) ->
     ]
 
 
-under_policies = pytest.mark.parametrize(("name", "by"), rare_are_slow(ALLOWED, TRAINED))
+executed = pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        pytest.param(name, by, marks=pytest.mark.slow)
+        if by in RARER or (name in HEAVY and by != "wait_for_all")
+        else (name, by)
+        for name, by in ALLOWED
+    ],
+)
 networked_under_policies = pytest.mark.parametrize(
     ("name", "by"), rare_are_slow([pair for pair in ALLOWED if pair[0] in NETWORKED], HEAVY)
 )
@@ -53,7 +61,7 @@ def test_same_seed_same_tables(name: str) -> None:
     assert hashes(run(learning__scheme=name, seed=12)) != hashes(run_again)
 
 
-@under_policies
+@executed
 def test_executors_agree(name: str, by: str) -> None:
     """Identical clock; values within what float64 arithmetic in another order may differ."""
     setting = {"learning__scheme": name, "learning__precision": "float64", **policy(by, name)}
