@@ -92,6 +92,7 @@ POINTS = {
     "bandwidth": 36,
     "batteries": 24,
     "fedsl_pq_steps": 6,
+    "gapsl_steps": 15,
     "handover": 15,
     "hasfl_steps": 36,
     "hierarchy": 18,
