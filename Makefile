@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run test check bits slow storm bench validate clean
+.PHONY: help run test check bits slow storm bench validate site clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -47,8 +47,12 @@ validate: $(READY)  ## every law beside something independent, into docs/validat
 	$(BIN)/python -m pip install --quiet sionna-no-rt==2.2.0 -c constraints.txt
 	$(BIN)/python -m benchmarks.validation
 
+site: $(READY)   ## the documentation as a site, build/site/index.html; nothing in it is fetched from other hosts
+	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:           ## remove the environment and what runs left behind
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build/site
 
 # torch goes first and pinned: an unpinned torch would bring gigabytes of CUDA libraries.
 $(READY): pyproject.toml constraints.txt

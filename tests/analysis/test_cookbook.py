@@ -28,3 +28,19 @@ def test_a_question_is_answered_in_two_lines(question: str, lines: str, run: ana
 
 def test_there_are_eight_questions() -> None:
     assert len(QUESTIONS) == 8
+
+
+@pytest.mark.parametrize("package", ["duckdb", "polars"])
+def test_other_programs_read_the_tables(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: analysis.Run
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    Synthetic(rounds=4).write(tmp_path / "runs" / "quickstart")
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(rf"^```python\n(import {package}\n.*?)```", PAGE, re.MULTILINE | re.DOTALL)[0]
+    *begin, line = code.strip().splitlines()
+    names: dict[str, object] = {}
+    exec("\n".join(begin), names)
+    found = eval(line, names)
+    rows = dict(found.fetchall() if package == "duckdb" else found.rows())
+    assert rows == pytest.approx(run.transfers.groupby("kind").energy_j.sum().to_dict())
