@@ -90,12 +90,29 @@ def figure(
 def export(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The file [default: FOLDER/timeline.json].", show_default=False)
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The file, or folder for TensorBoard [default: FOLDER/timeline.json, FOLDER/tensorboard].",
+            show_default=False,
+        ),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars over simulated time for TensorBoard instead.")
+    ] = False,
 ) -> None:
     """Write a run as a timeline that Perfetto (ui.perfetto.dev) and Chrome open: devices, servers, rounds, metrics."""
     import analysis
 
+    if tensorboard:
+        board = out or folder / "tensorboard"
+        with _sentences_of_analysis(), write_errors(board, "scalars"):
+            from analysis.tensorboard import write_tensorboard
+
+            write_tensorboard(analysis.load(folder), board)
+        print(board)
+        return
     file = out or folder / "timeline.json"
     with _sentences_of_analysis():
         from analysis import files
@@ -127,8 +144,10 @@ def report(
 def _sentences_of_analysis() -> Iterator[None]:
     """Context in which errors of `analysis` about its input are raised as ScenarioError."""
     import analysis
+    from analysis.tensorboard import MissingTensorBoard
 
     problems = (
+        MissingTensorBoard,
         analysis.DamagedRun,
         analysis.NotARun,
         analysis.NotASweep,
