@@ -84,7 +84,7 @@ class LearningDescription:
     with the weights; all but their running statistics (SiloBN); or nothing (FedBN), so that each user has a model of
     its own, and evaluations are means over users."""
     schedule: Schedule | None = None
-    """Factors of the learning rates of both optimisers over the rounds (default: 1 in all of them)."""
+    """Factors of the learning rates of both optimisers over the rounds, or over the steps of each (default: 1)."""
     optimiser_state: Literal["kept", "reset"] = "kept"
     """Whether the optimiser of a device keeps its state, such as momentum, from one local round to the next, or begins
     anew in each round (`reset`)."""
@@ -115,7 +115,8 @@ class LearningDescription:
     metrics: tuple[Metric, ...] = ()
     """Further metrics of the classes on the test set: `f1`, the mean F1 score of all classes; `f1_by_class`, that of
     each class, as `f1_<name>`; `balanced_accuracy`, the mean over classes of the share of their samples that is
-    recognised."""
+    recognised; `auroc`, the mean over classes of the area under the receiver operating characteristic of each against
+    all others; `auroc_by_class`, each of these areas."""
     evaluate_users: bool = False
     """Whether users are evaluated one by one too: the model that each has, its own or that of all, on its own part of
     the test set, which has the users' shares of labels (split `own`); and its own model on the whole test set. Rows of
@@ -127,8 +128,9 @@ class LearningDescription:
         return (self.cut,) if isinstance(self.cut, int) else self.cut
 
     def __post_init__(self) -> None:
-        if self.executor == "dry" and self.stop.accuracy is not None:
-            raise ValueError("stop.accuracy needs values, and the dry executor computes none; use batched or eager")
+        if self.executor == "dry" and self.stop.by_values:
+            needs = f"stop.{self.stop.by_values} needs values"
+            raise ValueError(f"{needs}, and the dry executor computes none; use batched or eager")
         if self.device == "cuda" and self.workers not in (1, "auto"):
             raise ValueError(f"on a GPU one process computes; with workers {self.workers}, device must be cpu")
         scheme: object = self.scheme  # given in Python, it may be anything

@@ -21,19 +21,43 @@ def recalls(labels: Integers, predicted: Integers, classes: int) -> Floats:
         classes: number of classes.
     """
     samples = np.bincount(labels, minlength=classes)
-    detected = np.bincount(labels[labels == predicted], minlength=classes)
-    shares = np.full(classes, np.nan)
-    np.divide(detected, samples, out=shares, where=samples > 0)
-    return shares
+    return shares(np.bincount(labels[labels == predicted], minlength=classes), samples)
 
 
-def balanced_accuracy(labels: Integers, predicted: Integers, classes: int) -> float:
+def shares(detected: Integers, samples: Integers) -> Floats:
+    """`recalls` from the numbers of detected samples and of all samples of each class, (classes,)."""
+    found = np.full(len(samples), np.nan)
+    np.divide(detected, samples, out=found, where=samples > 0)
+    return found
+
+
+def balanced_accuracy(recalls: Floats) -> float:
     """Mean of the recalls of the classes that have samples: a guess has one over their number, whatever their shares.
 
-    Arguments as in `recalls`; there is at least one sample.
+    `recalls` are those of the classes, (classes,), NaN for a class without samples; one has some.
     """
     # Brodersen et al., ICPR 2010.
-    return float(np.nanmean(recalls(labels, predicted, classes)))
+    return float(np.nanmean(recalls))
+
+
+def area(positive: NDArray[np.bool_], scores: Floats) -> float:
+    """Area under the receiver operating characteristic: how often a positive sample has the higher score.
+
+    It is the Mann-Whitney statistic over all pairs of a positive and a negative sample, where equal scores count half.
+    NaN without a positive or a negative sample, and where a score is NaN.
+
+    Args:
+        positive: which samples are positive, (n,).
+        scores: their scores, (n,).
+    """
+    # Hanley and McNeil, Radiology 1982.
+    count, others = int(positive.sum()), int((~positive).sum())
+    if not count or not others or bool(np.isnan(scores).any()):
+        return float("nan")
+    _, level, ties = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[level]  # from 1; of equal scores the mean of their ranks
+    above = ranks[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * others))
 
 
 def calibration_error(confidence: Floats, correct: NDArray[np.bool_], bins: int = BINS) -> float:

@@ -17,6 +17,7 @@ from learning import steps
 from learning.adapters import Bound, Model
 from learning.data import Dataset, Inputs, Rows, rows
 from learning.deployed import Deployed, Deployment
+from learning.detection import area, balanced_accuracy, shares
 from learning.executor import Executor
 from learning.executor.deferred import specification
 from learning.journal import Journal
@@ -30,8 +31,8 @@ Path = Literal["deployed", "uncompressed", "both"]
 """How test samples reach the server's part of the model."""
 
 
-Metric = Literal["f1", "f1_by_class", "balanced_accuracy"]
-"""Further metrics of classes; see `by_class`."""
+Metric = Literal["f1", "f1_by_class", "balanced_accuracy", "auroc", "auroc_by_class"]
+"""Further metrics of classes; see `by_class` and `areas`."""
 
 OWN = "own"
 """Split of the users' own parts of the test set."""
@@ -102,14 +103,15 @@ class Evaluator:
         self.executor, self.journal, self.whole, self.split = executor, journal, whole, split
         self.deployment, self.path = deployment, path
         self.further, self.names = metrics, dataset.names or tuple(map(str, range(dataset.classes)))
+        self.labels = dataset.test.y.numpy() if metrics else np.zeros(0, dtype=np.int64)
         self.missed = _all_missed(dataset) if metrics else np.zeros((dataset.classes, 3), dtype=np.int64)
         self.regression = dataset.task == "regression"
         self.tokens = dataset.task == "classification" and dataset.test.y.ndim > 1
         self.training_samples = len(dataset.train.y)
         self.test = Samples.of(dataset, np.arange(len(dataset.test.y)))
         self.own = {user: Samples.of(dataset, numbers) for user, numbers in own.items()}
-        self.accuracy = 0.0
-        """Accuracy at the latest evaluation; 0 before the first."""
+        self.latest: dict[str, float] = {}
+        """Metrics of the split by their names at the latest evaluation; empty before the first."""
         self.diverged = False
         """Whether the loss of the latest evaluation is infinite or not a number."""
 
@@ -146,6 +148,8 @@ class Evaluator:
             if self.further and split == self.split:
                 for metric, value in self._by_class(whole, links).items():
                     write(split, metric, value, self.test.size)
+                    if value is not None:
+                        self._note(metric, value)
             if self.own and len(whole) > 1:
                 self._write_each(partial(write, split), dict(enumerate(scored)))
         if self.own and whole:
@@ -187,14 +191,26 @@ class Evaluator:
 
     def _by_class(self, models: Sequence[tuple[Any, Any]], links: Counter[Deployed | None]) -> dict[str, float | None]:
         """Further metrics of the split `test`, the mean over models, each the mean of users over their links."""
-        deferred = [[self._deferred(model, link, self.test, steps.counted) for link in links] for model in models]
+        by_counts, by_scores = self._over_models(models, links, by_class), {}
+        if set(self.further) & {"auroc", "auroc_by_class"}:
+            by_scores = self._over_models(models, links, areas)
+        return by_counts | by_scores
+
+    def _over_models(
+        self, models: Sequence[tuple[Any, Any]], links: Counter[Deployed | None], rule: Callable[..., dict[str, float]]
+    ) -> dict[str, float | None]:
+        """Metrics by `by_class` or by `areas`."""
+        counts = rule is by_class
+        operation, combined = (steps.counted, np.sum) if counts else (steps.class_scores, np.concatenate)
+        metrics = partial(rule, names=self.names, metrics=self.further, **({} if counts else {"labels": self.labels}))
+        deferred = [[self._deferred(model, link, self.test, operation) for link in links] for model in models]
         if not self.executor.computes:
-            return dict.fromkeys(by_class(self.missed, self.names, self.further))
-        counts = [
-            [np.sum([each.numpy() for each in chunks], axis=0) for chunks in row]
+            known = self.missed if counts else np.zeros((self.test.labels, len(self.names)))
+            return dict.fromkeys(metrics(known))
+        found = [
+            [metrics(combined([each.numpy() for each in chunks], axis=0)) for chunks in row]
             for row in self.executor.value(deferred)
         ]
-        found = [[by_class(each, self.names, self.further) for each in row] for row in counts]
         users = list(links.values())
         return {name: mean([_weighted([each[name] for each in row], users) for row in found]) for name in found[0][0]}
 
@@ -228,8 +244,7 @@ class Evaluator:
         return self.deployment.over(over, segment, x, number)
 
     def _note(self, metric: str, value: float) -> None:
-        if metric == "accuracy":
-            self.accuracy = value
+        self.latest[metric] = value
         if metric == "loss":
             self.diverged = not isfinite(value)
 
@@ -283,13 +298,32 @@ def by_class(counts: NDArray[np.int64], names: Sequence[str], metrics: Sequence[
     right, wrong, missed = counts.T
     there = right + missed > 0
     scores = 2 * right[there] / (2 * right + wrong + missed)[there]
-    recall = right[there] / (right + missed)[there]
     found = {"f1": mean(scores.tolist())} if "f1" in metrics and there.any() else {}
     if "balanced_accuracy" in metrics and there.any():
-        found["balanced_accuracy"] = mean(recall.tolist())
+        found["balanced_accuracy"] = balanced_accuracy(shares(right, right + missed))
     if "f1_by_class" in metrics:
         found |= {f"f1_{name}": float(score) for name, score in zip(np.array(names)[there], scores, strict=True)}
     return found
+
+
+def areas(
+    scores: NDArray[np.float64], labels: NDArray[Any], names: Sequence[str], metrics: Sequence[Metric]
+) -> dict[str, float]:
+    """Areas under the receiver operating characteristic of each class against all others.
+
+    Args:
+        scores: probability of each class for each label, (labels, classes), or any scores that rank labels alike.
+        labels: numbers of classes, in any shape, or bool (samples, classes).
+        names: names of the classes.
+        metrics: which: `auroc`, the mean over the classes that some labels have and others have not; `auroc_by_class`,
+            that of each of these, as `auroc_<name>`.
+    """
+    several = labels.dtype == np.bool_
+    positive = labels if several else labels.reshape(-1)[:, None] == np.arange(scores.shape[1])
+    told = [k for k in range(scores.shape[1]) if 0 < positive[:, k].sum() < len(positive)]
+    each = {f"auroc_{names[k]}": area(positive[:, k], scores[:, k]) for k in told}
+    found = {"auroc": mean([*each.values()])} if "auroc" in metrics and each else {}
+    return found | (each if "auroc_by_class" in metrics else {})
 
 
 def mean(values: Sequence[float]) -> float:

@@ -1,10 +1,10 @@
-"""Learning rates over rounds, and optimisers that begin anew in each local round."""
+"""Learning rates over rounds or steps, and optimisers that begin anew in each local round."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from annotated_types import Ge, Gt, Interval, Le
@@ -13,12 +13,24 @@ from torch.utils._pytree import register_pytree_node, tree_map
 
 from learning.optimisers import Optimiser, Params, Wrapped
 
+Over = Literal["rounds", "steps"]
+"""What a schedule counts: rounds, or the steps of each optimiser since its state was new."""
+
 
 class Schedule(Protocol):
-    """A learning rate over rounds."""
+    """A learning rate over rounds, or over steps."""
+
+    @property
+    def over(self) -> Over:
+        """What it counts."""
+        ...
 
     def factor(self, number: int) -> float:
         """Factor of the learning rate in round `number`, from 0; under an asynchronous policy, before that update."""
+        ...
+
+    def factors(self, number: Tensor) -> Tensor:
+        """The same, at step `number`, an int64 tensor, by operations of torch; float64 in its shape."""
         ...
 
 
@@ -28,9 +40,14 @@ class Exponential:
 
     decay: Annotated[float, Gt(0), Le(1)] = 0.99
     """Factor from one round to the next."""
+    over: Over = "rounds"
+    """Whether rounds are counted, or the steps of each optimiser."""
 
     def factor(self, number: int) -> float:
         return float(self.decay**number)
+
+    def factors(self, number: Tensor) -> Tensor:
+        return torch.pow(self.decay, number.to(torch.float64))
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,14 @@ class Step:
     """Rounds between two decays."""
     decay: Annotated[float, Gt(0), Le(1)] = 0.1
     """Factor of a decay."""
+    over: Over = "rounds"
+    """Whether rounds are counted, or the steps of each optimiser."""
 
     def factor(self, number: int) -> float:
         return float(self.decay ** (number // self.every))
+
+    def factors(self, number: Tensor) -> Tensor:
+        return torch.pow(self.decay, torch.div(number, self.every, rounding_mode="floor").to(torch.float64))
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,8 @@ class Cosine:
     """The smallest factor."""
     warmup: Annotated[int, Ge(0)] = 0
     """Rounds of the increase: factor 1 / warmup in the first round, 1 in the last of them."""
+    over: Over = "rounds"
+    """Whether rounds are counted, also in the fields `rounds` and `warmup`, or the steps of each optimiser."""
 
     def __post_init__(self) -> None:
         if self.warmup >= self.rounds:
@@ -68,6 +92,12 @@ class Cosine:
             return (number + 1) / self.warmup
         passed = min(1.0, (number - self.warmup) / (self.rounds - self.warmup))
         return self.smallest + (1 - self.smallest) * (1 + cos(pi * passed)) / 2
+
+    def factors(self, number: Tensor) -> Tensor:
+        at = number.to(torch.float64)
+        passed = torch.clamp((at - self.warmup) / (self.rounds - self.warmup), 0, 1)
+        decayed = self.smallest + (1 - self.smallest) * (1 + torch.cos(pi * passed)) / 2
+        return torch.where(at < self.warmup, (at + 1) / max(self.warmup, 1), decayed)
 
 
 SCHEDULES: dict[str, type] = {"exponential": Exponential, "step": Step, "cosine": Cosine}
@@ -89,6 +119,28 @@ class Scaled(Wrapped):
         moved, state = self.inner.step(params, grads, state)
         near = {name: value + self.factor.to(value.dtype) * (moved[name] - value) for name, value in params.items()}
         return near, state
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledBySteps(Wrapped):
+    """An optimiser whose learning rate is multiplied by a factor that depends on the number of its steps.
+
+    For an executor it is a tree of operands.
+    """
+
+    schedule: Schedule
+    """The factor at each step."""
+
+    def init(self, params: Params) -> Any:
+        """State before the first step: the number of steps, an int64 scalar, and the state of the inner optimiser."""
+        device = next((value.device for value in params.values()), None)
+        return torch.zeros((), dtype=torch.int64, device=device), self.inner.init(params)
+
+    def step(self, params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
+        """One update of the parameters; arguments as of the inner optimiser."""
+        done, inner_state = state
+        params, inner_state = Scaled(self.inner, self.schedule.factors(done)).step(params, grads, inner_state)
+        return params, (done + 1, inner_state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +169,9 @@ class Restarted(Wrapped):
 
 
 register_pytree_node(Scaled, lambda each: ([each.inner, each.factor], None), lambda leaves, _: Scaled(*leaves))
+register_pytree_node(
+    ScaledBySteps, lambda each: ([each.inner, each.schedule], None), lambda leaves, _: ScaledBySteps(*leaves)
+)
 register_pytree_node(Restarted, lambda each: ([each.inner, each.number], None), lambda leaves, _: Restarted(*leaves))
 
 
@@ -129,6 +184,8 @@ def in_round(optimiser: Optimiser, number: int, schedule: Schedule | None, resta
         schedule: factors of the learning rate (default: 1).
         restarted: whether its state is that before the first step, when a round begins.
     """
+    if schedule is not None and schedule.over == "steps":
+        optimiser, schedule = ScaledBySteps(optimiser, schedule), None
     if restarted:
         optimiser = Restarted(optimiser, torch.tensor(number))
     if schedule is not None:

@@ -324,6 +324,15 @@ def counted(segment: Part, parameters: Parameters, x: Batch, y: Tensor) -> Tenso
     return torch.stack([(predicted & actual).sum(0), (predicted & ~actual).sum(0), (~predicted & actual).sum(0)], -1)
 
 
+def class_scores(segment: Segment, parameters: Parameters, x: Batch, y: Tensor) -> Tensor:
+    """How probable each class is for each label of a chunk of a test set, (labels, classes), float64.
+
+    Arguments as in `counted`. Scores of several labels of a sample are logits, which rank samples alike.
+    """
+    logits = segment(parameters, x).flatten(0, -2).to(torch.float64)
+    return logits if y.dtype == torch.bool else torch.softmax(logits, -1)
+
+
 def merge(*parts: Parameters) -> Parameters:
     """Parameters of several parts of a model together, in the order of the parts."""
     return {name: tensor for part in parts for name, tensor in part.items()}

@@ -33,7 +33,7 @@ from learning.pretraining import Pretrainer
 from learning.running_statistics import tracking
 from learning.schedules import Schedule, in_round
 from learning.steps import Weights
-from learning.stop import Stop
+from learning.stop import Patience, Stop
 from learning.trained import GLOBAL, TrainedModel
 
 Service = Callable[[User, str, int], Process[None]]
@@ -126,7 +126,7 @@ class World:
     _under: Mapping[str, Deployed] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._optimisers = self.optimiser, self.server_optimiser
+        self._optimisers, self._patience = (self.optimiser, self.server_optimiser), Patience(self.stop)
         self._set_optimisers(0)
         self.eligible = self.users
         """The users that are not excluded from the run."""
@@ -377,6 +377,8 @@ class World:
         if (self._models or self._measures) and (rounds_done % self.evaluate_every == 0 or self._finished(rounds_done)):
             how = self._measures, [self._measured(link) for link in self._over], self._under
             self.evaluator(self._models, *how, round=rounds_done - 1, time_s=self.env.now)
+            if self.stop.metric in self.evaluator.latest:
+                self._patience.note(self.evaluator.latest[self.stop.metric])
 
     def _measured(self, link: Deployed) -> Deployed:
         """A link over which test samples go; analogue messages at the mean SNR of the latest ones, if it is theirs."""
@@ -388,9 +390,9 @@ class World:
     def _finished(self, rounds_done: int) -> bool:
         enough = self.stop.rounds is not None and rounds_done >= self.stop.rounds
         late = self.env.now >= (inf if self.stop.time_s is None else self.stop.time_s)
-        good = self.stop.accuracy is not None and self.evaluator.accuracy >= self.stop.accuracy
+        good = self.stop.accuracy is not None and self.evaluator.latest.get("accuracy", 0.0) >= self.stop.accuracy
         lost = self.stop.on_divergence == "stop" and self.evaluator.diverged
-        return enough or late or good or lost or self._without_users()
+        return enough or late or good or lost or self._patience.over or self._without_users()
 
     def _without_users(self) -> bool:
         """Whether no user took part in the last round, and all are gone for good."""

@@ -7,13 +7,21 @@ from scenarios.hidden_packages import hidden
 
 if TYPE_CHECKING:
     from scenarios.families import register
+    from scenarios.progress import Observer
     from scenarios.result import Result
     from scenarios.run import simulate
     from scenarios.schema import Scenario, load
 
-__all__ = ["Result", "RunFailed", "Scenario", "ScenarioError", "load", "register", "simulate"]
+__all__ = ["Observer", "Result", "RunFailed", "Scenario", "ScenarioError", "load", "register", "simulate"]
 
-_HOMES = {"register": "families", "Result": "result", "simulate": "run", "Scenario": "schema", "load": "schema"}
+_HOMES = {
+    "register": "families",
+    "Observer": "progress",
+    "Result": "result",
+    "simulate": "run",
+    "Scenario": "schema",
+    "load": "schema",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -74,7 +74,7 @@ def without_values(scenario: Scenario) -> Scenario:
     learning = scenario.learning
     if learning is None:
         return scenario
-    stop = replace(learning.stop, accuracy=None, rounds=learning.stop.rounds or 1)  # without values there is none
+    stop = learning.stop.without_values(learning.stop.rounds or 1)
     return replace(scenario, learning=replace(learning, executor="dry", stop=stop))
 
 
@@ -240,6 +240,8 @@ def _check_task(learning: LearningDescription, dataset: Dataset) -> None:
             raise ValueError(
                 f"{dataset.name} has numbers to be predicted, which have no accuracy; give rounds or time_s"
             )
+        if learning.stop.patience is not None and learning.stop.metric not in (found := _metrics(learning, dataset)):
+            raise ValueError(f"evaluations have no {learning.stop.metric} to stop by; {', '.join(found)} are there")
     with field_errors("learning", "metrics"):
         if learning.metrics and dataset.task == "regression":
             raise ValueError(
@@ -248,6 +250,14 @@ def _check_task(learning: LearningDescription, dataset: Dataset) -> None:
     with field_errors("learning", "scheme"):
         if learning.scheme.needs_classes and dataset.task != "classification":
             raise ValueError(f"the scheme needs classes, but the task of {dataset.name} is {dataset.task}")
+
+
+def _metrics(learning: LearningDescription, dataset: Dataset) -> tuple[str, ...]:
+    """Names of the metrics of an evaluation."""
+    if dataset.task == "regression":
+        return "loss", "mae", "mse"
+    tokens = ("perplexity",) if dataset.task == "classification" and dataset.train.y.ndim > 1 else ()
+    return "loss", "accuracy", *tokens, *learning.metrics
 
 
 def _shares(
@@ -327,7 +337,7 @@ def _world(
             batches = Batches(material.dataset, rows, team, order, size, learning.last_batch, held=held)
         _check_modalities(learning, number, batches)
         own = test_shares[number] if test_shares is not None else NO_ROWS
-        held_out = Batches(material.dataset, own, team, order, 1, split="test") if len(own) else None
+        held_out = Batches(material.dataset, own, team, order, 1, split="test", held=held) if len(own) else None
         user = User(node, batches, wire, held_out, team)
         user.server = server
         return user

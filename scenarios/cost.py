@@ -97,7 +97,7 @@ def predict(scenario: Scenario, store: Store | None = None) -> RunCost | str:
         for table, column in (("rounds", "latency_s"), ("computations", "flops"))
     )
     rounds = _rounds(learning.stop, time_s)
-    if rounds is not None and learning.stop.accuracy is None and events * rounds > scenario.limits.events:
+    if rounds is not None and not learning.stop.by_values and events * rounds > scenario.limits.events:
         by_rounds = rounds == learning.stop.rounds
         what = f"{rounds} rounds" if by_rounds else f"{learning.stop.time_s:.4g} s"
         path = ("learning", "stop", "rounds" if by_rounds else "time_s")
@@ -169,7 +169,7 @@ def _probe(
 ) -> Result:
     """Run at most `max_rounds` rounds, and none after the last round of the run itself, where it might fail."""
     rounds = min(learning.stop.rounds or max_rounds, max_rounds)
-    shorter = replace(learning, stop=replace(learning.stop, rounds=rounds, accuracy=None), **changes)
+    shorter = replace(learning, stop=learning.stop.without_values(rounds), **changes)
     traffic = scenario.traffic and replace(scenario.traffic, duration_s=None)
     shortened = replace(scenario, learning=shorter, traffic=traffic, trace=TraceDescription())
     result = simulate(shortened, observer=observer, store=store)

@@ -175,7 +175,7 @@ def _ends_s(scenario: Scenario) -> Iterator[tuple[Path, float]]:
 def _least_events(learning: LearningDescription) -> Iterator[tuple[Path, str, float]]:
     """Yield the path of each number that makes many events, what it is in words, and how many events at least."""
     stop, rounds = learning.stop, 1
-    if stop.rounds is not None and stop.time_s is None and stop.accuracy is None:
+    if stop.rounds is not None and stop.time_s is None and not stop.by_values:
         rounds = stop.rounds
         yield ("stop", "rounds"), f"{rounds} rounds", 2.0 * rounds
     local_steps = vars(learning.scheme).get("local_steps") or 0  # a field of most schemes

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, isfinite
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from learning.trained import TrainedModel
 
 BETWEEN_LINES_S = 2.0
 """Minimum wall time between two plain lines."""
@@ -19,27 +22,33 @@ OF_RUN = ("test", "answers")
 """Splits whose values are those of the run; others are those of users, of a model without links, or of pretraining."""
 
 
-class Observer(Protocol):
-    """Callbacks of a simulation. They must not change the rows that they receive."""
+class Observer:
+    """Callbacks of a simulation, which do nothing: derive a class, and write those that are needed.
+
+    They must not change the rows that they receive. No table depends on them.
+    """
+
+    def began(self, models: Callable[[], Sequence[TrainedModel]]) -> None:
+        """Receive, before the first event, a function that returns the models as they are whenever it is called.
+
+        They are those that the scheme has reported last: one global model, or one for each user or team, in order; none
+        before the first round has ended, and in dry runs.
+        """
 
     def ticked(self, time_s: float) -> None:
         """Receive the current simulated time, a few times per second of wall time."""
-        ...
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
         """Receive a new row of the table `rounds`, by column."""
-        ...
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """Receive a new row of the table `evaluations`, by column."""
-        ...
 
     def requested(self, row: Mapping[str, Any]) -> None:
         """Receive a new row of the table `requests`, by column."""
-        ...
 
 
-class RunningTotals:
+class RunningTotals(Observer):
     """Totals of a run so far: an `Observer` that sums up the rows that it receives."""
 
     def __init__(self) -> None:

@@ -53,7 +53,7 @@ def simulate(
     Args:
         scenario: what to simulate.
         out: folder of the run, which is replaced if it holds an older run; None keeps the tables in memory only.
-        observer: receives the progress of the run.
+        observer: receives the progress of the run, and can look at the models while it goes on.
         store: result cache of torch operations. Results that are found there are not computed again, whether they come
             from this run before a crash or from a run in another network. No table depends on it.
         engine: where the processes of `learning.workers` are: on this machine, or on a Ray cluster (`ray`). No table
@@ -141,6 +141,8 @@ class _Run:
         self.trace = Trace(self.directory.traces if self.directory else None, self.scenario.trace.tables)
         self.simulation.record_in(self.trace)
         self.simulation.journal.observers.extend(self.observers)
+        for observer in self.observers:
+            observer.began(self.simulation.trained)
 
     def _advance(self) -> Status:
         """Process events until the scheme ends or a signal arrives, and return how the run ended."""

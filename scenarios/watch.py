@@ -120,7 +120,7 @@ def _ends(scenario: Scenario) -> Iterator[tuple[Path, str, float]]:
             yield ("traffic", "duration_s"), f"{traffic.duration_s:.4g} s", traffic.duration_s
         return
     stop = learning.stop
-    if stop.accuracy is not None:
+    if stop.by_values:
         return  # it may end at any time
     if stop.rounds is not None:
         yield ("learning", "stop", "rounds"), f"{stop.rounds} rounds", stop.rounds

@@ -75,7 +75,7 @@ class Detections:
             shares = recalls(labels, predicted, classes)
             scores["accuracy"] = float((predicted == labels).mean())
             scores["loss"] = float(loss.mean())
-            scores["balanced_accuracy"] = balanced_accuracy(labels, predicted, classes)
+            scores["balanced_accuracy"] = balanced_accuracy(shares)
             scores["calibration_error"] = calibration_error(confidence, predicted == labels)
         for metric in ("accuracy", "loss", "balanced_accuracy", "calibration_error"):
             yield metric, scores.get(metric), count

@@ -1,4 +1,4 @@
-"""F1 scores and balanced accuracy of evaluations equal scikit-learn's."""
+"""F1 scores, balanced accuracy and areas under the ROC of evaluations equal scikit-learn's."""
 
 from pathlib import Path
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score, multilabel_confusion_matrix
+from sklearn.metrics import balanced_accuracy_score, f1_score, multilabel_confusion_matrix, roc_auc_score
 
 from learning import steps
 from learning.data import Dataset, save
-from learning.evaluation import by_class
+from learning.evaluation import areas, by_class
 from runs import TINY, frame, hashes, run
 from scenarios import ScenarioError, load, simulate
 
-ALL = ["f1", "f1_by_class", "balanced_accuracy"]
+ALL = ["f1", "f1_by_class", "balanced_accuracy", "auroc", "auroc_by_class"]
 GENERATOR = torch.Generator().manual_seed(4)
 
 
@@ -53,11 +53,38 @@ def test_metrics_of_a_run_are_those_of_its_model() -> None:
     assert learning is not None
     test = learning.data.load(None, torch.float64).test
     with torch.no_grad():
-        predicted = result.model()(test.x).argmax(1)
+        logits = result.model()(test.x)
+    predicted, probabilities = logits.argmax(1), logits.softmax(1)
     rows = frame(result, "evaluations").groupby("metric").value.last()
     assert rows.f1 == pytest.approx(f1_score(test.y, predicted, average="macro"))
     assert rows.balanced_accuracy == pytest.approx(balanced_accuracy_score(test.y, predicted))
     assert [rows[f"f1_{k}"] for k in range(10)] == pytest.approx(f1_score(test.y, predicted, average=None).tolist())
+    each = [roc_auc_score(test.y == k, probabilities[:, k]) for k in range(10)]
+    assert [rows[f"auroc_{k}"] for k in range(10)] == pytest.approx(each)
+    assert rows.auroc == pytest.approx(roc_auc_score(test.y, probabilities, multi_class="ovr"))
+
+
+def test_areas_of_labels_of_several_kinds() -> None:
+    """Several labels of a sample; labels of tokens; classes that no label has, or all have, count nowhere."""
+    draw = np.random.default_rng(2)
+    scores, labels = draw.normal(size=(60, 3)), draw.random((60, 3)) < 0.4
+    several = areas(scores, labels, "abc", ("auroc",))
+    assert several == {"auroc": pytest.approx(roc_auc_score(labels, scores))}
+    tokens = draw.integers(2, size=(20, 3))
+    found = areas(scores, tokens, "abc", ("auroc_by_class",))
+    assert found == {
+        f"auroc_{'abc'[k]}": pytest.approx(roc_auc_score(tokens.ravel() == k, scores[:, k])) for k in (0, 1)
+    }
+    assert areas(scores, np.zeros(60, dtype=np.int64), "abc", ("auroc", "auroc_by_class")) == {}
+
+
+def test_scores_are_probabilities_or_logits() -> None:
+    logits = torch.randn(6, 2, 4, generator=GENERATOR)
+    y = torch.zeros(6, 2, dtype=torch.int64)
+    expected = logits.double().softmax(-1).reshape(12, 4)
+    assert torch.equal(steps.class_scores(identity, {}, logits, y), expected)
+    some = logits[:, 0]
+    assert torch.equal(steps.class_scores(identity, {}, some, some > 0), some.double())
 
 
 def test_without_values_the_rows_are_the_same() -> None:
@@ -68,7 +95,7 @@ def test_without_values_the_rows_are_the_same() -> None:
     assert dry.drop(columns="value").equals(real.drop(columns="value"))
     assert dry.value.isna().all()
     plain = run(learning__scheme="local")
-    more = real[~real.metric.str.startswith(("f1", "balanced"))].reset_index(drop=True)
+    more = real[~real.metric.str.startswith(("f1", "balanced", "auroc"))].reset_index(drop=True)
     assert more.equals(frame(plain, "evaluations"))
     assert hashes(plain)["rounds"] == hashes(run(learning__scheme="local", learning__metrics=ALL))["rounds"]
 
@@ -79,8 +106,11 @@ def test_names_of_classes_are_in_the_table_and_numbers_have_none(tmp_path: Path)
     pets: dict[str, Any] = {"name": "npz", "path": data.path, "classes": ["cat", "dog"]}
     setting = {"learning.data": pets, "learning.partition": "iid", "learning.metrics": ALL, "learning.scheme": "fedavg"}
     rows = frame(simulate(load(TINY, setting)), "evaluations")
-    assert {"f1_cat", "f1_dog"} <= set(rows.metric)
+    assert {"f1_cat", "f1_dog", "auroc_cat", "auroc_dog"} <= set(rows.metric)
     numbers = save(Dataset.from_arrays(x, x[:, 0], task="regression"), tmp_path / "numbers.npz")
     own = {"name": "npz", "path": numbers.path, "task": "regression"}
-    with pytest.raises(ScenarioError, match=r"^learning\.metrics: .*f1, f1_by_class, balanced_accuracy are of classes"):
+    with pytest.raises(
+        ScenarioError,
+        match=r"^learning\.metrics: .*f1, f1_by_class, .*auroc_by_class are of classes",
+    ):
         simulate(load(TINY, {**setting, "learning.data": own}))

@@ -71,8 +71,45 @@ def test_optimisers_of_rounds_equal_torch(ours: Any, theirs: Any, restarted: boo
             torch.testing.assert_close(params[name], reference[name].detach(), rtol=1e-10, atol=1e-12)
 
 
-def test_users_of_one_round_are_one_stack() -> None:
-    optimiser = in_round(Adam(0.02), 3, Exponential(0.5), True)
+@pytest.mark.parametrize("schedule", [Exponential(0.9, "steps"), Step(3, 0.5, "steps"), Cosine(8, 0.1, 2, "steps")])
+def test_optimisers_of_steps_equal_torch(schedule: Schedule) -> None:
+    """Twelve steps in rounds of three, with torch's scheduler after each; Adam keeps its moments."""
+    params = numbers(0, torch.float64)
+    reference = {name: value.clone().requires_grad_() for name, value in params.items()}
+    optimiser = torch.optim.Adam(list(reference.values()), 0.02)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    state = in_round(Adam(0.02), 0, schedule, False).init(params)
+    for number in range(12):
+        grads = numbers(number, torch.float64)
+        for name, value in reference.items():
+            value.grad = grads[name].clone()
+        optimiser.step()
+        scheduler.step()
+        params, state = in_round(Adam(0.02), number // 3, schedule, False).step(params, grads, state)
+    for name in params:
+        torch.testing.assert_close(params[name], reference[name].detach(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [Exponential(0.9), Step(3, 0.5), Cosine(8, 0.1), Cosine(8, 0.1, 3)])
+def test_factors_of_steps_are_those_of_rounds(schedule: Schedule) -> None:
+    numbers_of_steps = torch.arange(12)
+    expected = [schedule.factor(number) for number in range(12)]
+    np.testing.assert_allclose(schedule.factors(numbers_of_steps).numpy(), expected, rtol=1e-14)
+
+
+def test_a_schedule_over_steps_begins_anew_with_the_state() -> None:
+    schedule = Step(1, 0.5, "steps")
+    params, moved = {"w": torch.zeros(1, dtype=torch.float64)}, []
+    state = in_round(Sgd(1.0), 0, schedule, True).init(params)
+    for number in (0, 0, 1):
+        params, state = in_round(Sgd(1.0), number, schedule, True).step(params, {"w": -torch.ones(1).double()}, state)
+        moved.append(float(params["w"]))
+    assert moved == [1.0, 1.5, 2.5]
+
+
+@pytest.mark.parametrize("schedule", [Exponential(0.5), Exponential(0.5, "steps")])
+def test_users_of_one_round_are_one_stack(schedule: Schedule) -> None:
+    optimiser = in_round(Adam(0.02), 3, schedule, True)
     users = [numbers(number) for number in range(3)]
     state = optimiser.init(users[0])
     stacked = tree_map(lambda *leaves: torch.stack(leaves), *users)
@@ -104,13 +141,25 @@ CHANGES_BY_ITSELF = ("fedsl_pq",)
 @pytest.mark.parametrize("name", heavy_are_slow(each for each in TRAINED if each not in (*REPEATS, *CHANGES_BY_ITSELF)))
 def test_every_scheme_follows_a_schedule(name: str) -> None:
     """From the second round on the learning rate is 0 in float32, so that no model changes any more."""
-    still = {"name": "step", "every": 1, "decay": 1e-40}
+    assert_still(name, "rounds")
+
+
+def assert_still(name: str, over: str) -> None:
+    still = {"name": "step", "every": 1, "decay": 1e-40, "over": over}
     setting = {"learning__evaluation": "uncompressed", "learning__stop": {"rounds": 2}, "learning__schedule": still}
     losses = losses_of(run(learning__scheme=name, **setting))
     assert losses[1:] == pytest.approx([losses[0]], rel=1e-5)
 
 
 ALIKE = ["fedavg", "fedprox", "local", "sl", "psl", "sfl_v1", "sfl_v2", "sfl", "epsl", "flexp_sfl"]
+
+
+@pytest.mark.parametrize("name", [*ALIKE, "centralised"])
+def test_steps_are_counted_from_one_round_to_the_next(name: str) -> None:
+    """From the second step of a device, or of the server's part, on the learning rate is 0 in float32."""
+    assert_still(name, "steps")
+
+
 ONE_STEP = {"learning__batch_size": "all", "learning__stop": {"rounds": 3}, "learning__precision": "float64"}
 
 

@@ -64,6 +64,12 @@ def test_a_team_has_the_same_mini_batches() -> None:
     assert not rows[0] & rows[2]
 
 
+def test_the_test_samples_of_a_user_have_the_modalities_that_it_holds() -> None:
+    for user in users("own"):
+        x, _ = user.held_out.at(0)
+        assert list(x.values) == user.batches.modalities == user.held_out.modalities
+
+
 def test_users_with_samples_of_their_own_lack_modalities() -> None:
     each = users("own")
     assert [user.team for user in each] == [0, 1, 2, 3]

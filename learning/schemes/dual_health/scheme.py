@@ -146,8 +146,8 @@ class DualHealth(Scheme):
         without = [user.number for user in world.users if user.held_out is None]
         if without:
             raise ValueError(f"user {without[0]} has no sample of the test set to ask about; use more test samples")
-        if world.stop.accuracy is not None:
-            raise ValueError("learning.stop.accuracy is about answers in rounds; stop after rounds or time_s")
+        if field := world.stop.by_values:
+            raise ValueError(f"learning.stop.{field} is about answers in rounds; stop after rounds or time_s")
         if not isinstance(world.policy, WaitForAll):
             raise ValueError("learning.policy has no effect, as no round waits for users; use scheme.deadline_s")
 
