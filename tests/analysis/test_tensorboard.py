@@ -41,3 +41,13 @@ def test_without_tensorboard_the_remedy_is_said(run_dir: Path, tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
     with pytest.raises(MissingTensorBoard, match=r"pip install 'netsim-learning\[tensorboard\]'"):
         write_tensorboard(analysis.load(run_dir), tmp_path / "board")
+
+
+def test_values_of_single_users_and_those_that_are_not_known_are_left_out(run_dir: Path) -> None:
+    run = analysis.load(run_dir)
+    every = len(list(scalars(run)))
+    table = run.evaluations.copy()
+    table.loc[0, "value"] = None
+    table.loc[1, "user"] = 0
+    run.__dict__["evaluations"] = table
+    assert len(list(scalars(run))) == every - 2
