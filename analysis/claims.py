@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import inf, isfinite, nan
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from analysis.comparison import intervals
-from analysis.comparison.outcomes import Goal, Outcome, observe
+from analysis.comparison.outcomes import MEASURES, Goal, Outcome, observe
 from analysis.measures import NotRecorded
 from analysis.run import Run
 from analysis.totals import TOTALS, total
+
+DECISION = "decision "
+"""Beginning of the measure that is the mean of a decision."""
+NAMES = tuple(dict.fromkeys([*MEASURES, "late_value", *TOTALS]))
+"""Names of the other measures of claims."""
 
 Verdict = Literal["holds", "partly", "does not hold"]
 
@@ -60,6 +66,10 @@ class Claim:
     a member of its own feasible set. Only findings are counted."""
 
     def __post_init__(self) -> None:
+        if self.measure not in NAMES and not self.measure.startswith(DECISION):
+            allowed = f"{', '.join(NAMES)}, `{DECISION}NAME`"
+            near = "".join(f"; nearest is {each}" for each in get_close_matches(self.measure, NAMES, n=1))
+            raise ValueError(f"no measure is called {self.measure!r}{near}; allowed: {allowed}")
         if self.at_least is None and self.at_most is None:
             raise ValueError("a claim needs at_least or at_most, or both")
         if self.relative and self.against is None:
@@ -154,14 +164,14 @@ def _outcomes(arm: str, measure: str, runs: Mapping[tuple[str, int], Run], goal:
 
 
 def _outcome(run: Run, measure: str, goal: Goal) -> Outcome:
-    if measure in TOTALS or measure.startswith("decision "):
+    if measure in TOTALS or measure.startswith(DECISION):
         return Outcome(total(run, measure))
     try:
         found = observe(run, goal)
     except NotRecorded as error:
         raise NotJudged(str(error)) from error
     if measure not in found:
-        raise NotJudged(f'no measure is called "{measure}"; allowed: {_named([*found, *TOTALS])}')
+        raise NotJudged(f"a run has no {measure}; it has {_named([*found, *TOTALS])}")
     return found[measure]
 
 

@@ -53,6 +53,7 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "simulated_time_s": lambda run: float(run.rounds["end_s"].max()),
     "dropped": lambda run: float(run.rounds["dropped"].sum()),
     "device_memory_bytes": _memory,
+    "compute_j": lambda run: float(run.energy["compute_j"].sum()),
     "device_flops": _flops("user"),
     "server_flops": _flops("server"),
     "server_energy_j": _server_energy,
@@ -65,10 +66,11 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "expert_hit_share": lambda run: float(run.expert_calls["hit"].mean()),
 }
 """Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum
-memory of a job on a user's device, FLOPs of users' devices and of the server, energy of computing on servers; mean and
-95th percentile of the latency of requests that were served, share of requests that were served; mean and 95th
-percentile of the time of a token that a model with experts decodes, share of its answers that were correct, and share
-of expert calls that were hits. NaN where there were no requests, answers or calls, or no energy model of servers."""
+memory of a job on a user's device, energy of computing on users' devices, FLOPs of users' devices and of the server,
+energy of computing on servers; mean and 95th percentile of the latency of requests that were served, share of requests
+that were served; mean and 95th percentile of the time of a token that a model with experts decodes, share of its
+answers that were correct, and share of expert calls that were hits. NaN where there were no requests, answers or calls,
+or no energy model of servers."""
 
 
 def total(run: Run, name: str) -> float:

@@ -110,10 +110,16 @@ def test_totals_of_whole_runs(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotJudged, match='no complete run of "quick"; there are runs of slow, fast, lazy'):
         found(tmp_path, arm="quick", measure="energy_j", at_most=1)
-    with pytest.raises(NotJudged, match=r'no measure is called "speed"; allowed: time_to_target_s, .*energy_j'):
-        found(tmp_path / "2", arm="slow", measure="speed", at_most=1)
+    with pytest.raises(NotJudged, match=r"a run has no answer_value; it has time_to_target_s, .*energy_j"):
+        found(tmp_path / "2", arm="slow", measure="answer_value", at_most=1)
     with pytest.raises(NotJudged, match="perplexity on test was never evaluated"):
         found(tmp_path / "3", "perplexity", arm="slow", measure="final_value", at_most=1)
+
+
+def test_an_unknown_measure_is_refused_before_anything_is_run() -> None:
+    with pytest.raises(ValueError, match=r"no measure is called 'energy'; nearest is energy_j; allowed: time_to.*NAME"):
+        Claim(says="", arm="slow", measure="energy", at_most=1)
+    assert Claim(says="", arm="slow", measure="decision cut", at_most=1).measure == "decision cut"
 
 
 def test_arms_without_a_common_seed_prove_nothing(tmp_path: Path) -> None:
