@@ -22,6 +22,8 @@ from analysis.sweep import Sweep
 
 ALONG = {"time_s": ("Simulated time", "s"), "bits": ("Bits sent", "bit"), "energy_j": ("Energy of all users", "J")}
 """Title and unit of each quantity on the x axis."""
+METRICS = {"psnr_db": "PSNR (dB)"}
+"""Names of metrics that are not words in small letters."""
 LINES = "solid", "dashed", "dotted"
 """Line styles; each is used for all colours before the next one."""
 MAX_INSIDE = 5
@@ -155,7 +157,8 @@ def finals(found: Sequence[Arm], metric: str, split: str = "test", ax: Axes | No
     drawn = {label: seeds for label, seeds in drawn.items() if len(seeds)}
     if not drawn:
         raise NothingToDraw(f"there is no {metric} to draw: no run has values of it for the split {split}")
-    title = f"Last {metric.replace('_', ' ')} ({split.replace('_', ' ')})"
+    name = METRICS.get(metric, metric.replace("_", " "))
+    title = f"Last {name}, {split.replace('_', ' ')}"
     axes = bar_axes(len(drawn), title, ax, bar_in=0.22)
     for label, seeds in drawn.items():
         axes.plot([seeds.min(), seeds.max()], [label, label], color=style.SERIES[0], alpha=0.4, linewidth=3)
