@@ -38,7 +38,7 @@ class ServerMomentum(LocalTraining, Scheme):
         model: Any = world.initial(world.whole)
         velocity: Any = {name: torch.zeros_like(weight) for name, weight in model.items()}
         states, train = States(world.optimiser.init(model)), partial(descend, world, world.whole)
-        cohort = assemble(world, lambda user, number, at: local_round(user, number, at, states, self, train))
+        cohort = assemble(world, lambda user, number, at: local_round(world, user, number, at, states, self, train))
         for number in world.rounds():
             updates = yield from cohort.updates(number, model)
             mean = yield from merge(world, model, updates, "by_samples")

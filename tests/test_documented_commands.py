@@ -223,7 +223,7 @@ def test_a_documented_scenario_can_be_run(code: str, tmp_path: Path, netsim: Cal
 @pytest.mark.parametrize("code", [code for code in blocks("python") if "analysis" in code or "scenarios" in code])
 def test_documented_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"learning.executor": "dry", "learning.stop.rounds": 1}
-    monkeypatch.setattr(scenarios, "load", lambda file, changed: load(file, {**changed, **short}))
+    monkeypatch.setattr(scenarios, "load", lambda file, changed=(): load(file, {**dict(changed), **short}))
     exec(compile(code, "block", "exec"), {})
 
 

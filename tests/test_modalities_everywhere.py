@@ -77,8 +77,9 @@ def test_a_scheme_trains_towers_and_fusion(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", sorted(ONE_CHAIN))
 def test_a_scheme_for_one_chain_of_blocks_says_so(scheme: str) -> None:
+    app = {"learning__scheme": {"name": "flower", "app": "a:app", "server": "a:server"}} if scheme == "flower" else {}
     with pytest.raises(ScenarioError, match="the scheme needs a model that is one chain of blocks; remove towers"):
-        on_halves(scheme)
+        on_halves(scheme, **app)
 
 
 def test_a_user_pays_for_the_modalities_that_it_holds() -> None:

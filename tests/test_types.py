@@ -94,11 +94,13 @@ def never_run(tree: ast.AST, names: set[str]) -> list[int]:
 
 def test_no_process_is_called_and_left() -> None:
     rooms = [ROOT / "learning" / room for room in ("protocols", "schemes", "control", "inference")]
-    files = [file for room in [*rooms, ROOT / "examples"] for file in room.rglob("*.py")]
+    rooms.append(ROOT / "examples")
+    files = [file for room in rooms for file in room.rglob("*.py")]
     trees = {file: ast.parse(file.read_text()) for file in [*files, ROOT / "learning" / "parties.py"]}
     names = processes(*trees.values())
     assert {"do", "send", "exchange", "gather", "updates"} <= names
-    assert {str(file): lines for file, tree in trees.items() if (lines := never_run(tree, names))} == {}
+    simulated = {file: tree for file, tree in trees.items() if "Process" in file.read_text()}  # others are plain torch
+    assert {str(file): lines for file, tree in simulated.items() if (lines := never_run(tree, names))} == {}
 
 
 A_PROCESS_THAT_IS_LEFT = """

@@ -101,7 +101,15 @@ class Operands:
         return torch.rand(shape, generator=self.generator)
 
 
-TOOLS = {steps.pullback, steps.mean_loss, steps.block, steps.stack_of_one, steps.unstacked, steps.descend}
+TOOLS = {
+    steps.pullback,
+    steps.tracked,
+    steps.mean_loss,
+    steps.block,
+    steps.stack_of_one,
+    steps.unstacked,
+    steps.descend,
+}
 """Functions that operations are made of, and no operations themselves."""
 
 
@@ -131,6 +139,7 @@ def calls(o):
         steps.evaluate: (o.whole, o.weights, o.x, o.y),
         steps.score: (o.logits, o.y),
         steps.counted: (o.whole, o.weights, o.x, o.y),
+        steps.class_scores: (o.whole, o.weights, o.x, o.y),
         steps.merge: (o.lower, o.upper),
         weighted_mean: ([o.lower, o.gradients], (0.3, 0.7)),
         averaged: ([o.lower, o.gradients], (0.3, 0.7)),

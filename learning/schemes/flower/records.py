@@ -20,7 +20,7 @@ def payload(content: Any) -> list[Tensor]:
     found: list[Tensor] = []
     for record in content.values():
         for value in record.values():
-            found.extend(map(_tensor, value if isinstance(value, list) else [value]))
+            found += map(_tensor, value if isinstance(value, list) else [value])
     return found
 
 
