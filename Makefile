@@ -21,7 +21,7 @@ test: $(READY)   ## set up, check style and types, and run the tests
 check: $(READY)  ## style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 # Kernels of torch round differently under each instruction set; the tests above ran under the widest that the CPU has, and
 # those of bits under the narrowest.

@@ -146,8 +146,8 @@ class Idle:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=pytest.mark.slow) if command.endswith("--quick") else command
-        for command in whole("sweep", "reproduce")
+        pytest.param(command, marks=pytest.mark.slow) if command.startswith("netsim reproduce") else command
+        for command in whole("sweep", "reproduce")  # those of papers are planned by test_reproduce, too
     ],
 )
 def test_a_documented_study_can_begin(

@@ -120,7 +120,7 @@ def test_the_prediction_with_side_information_is_the_one_published_in_the_specif
     assert [float(rates[t - 1]) for t in (1, 5, 10, 20)] == pytest.approx([0.1535, 0.0333, 0.0064, 0.0056], rel=0.03)
 
 
-@pytest.mark.parametrize("symbols", [1.2, 1.5])
+@pytest.mark.parametrize("symbols", [1.2, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_predictions_with_side_information_are_within_a_factor_of_two_of_simulations(symbols):
     rates = predicted(symbols, 1.0, 20)
     for t, rate in zip((1, 20), simulated(symbols, 1.0, [1, 20]), strict=True):

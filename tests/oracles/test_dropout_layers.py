@@ -154,7 +154,7 @@ def test_every_mini_batch_has_draws_of_its_own_that_no_executor_moves(
     other = world(scheme, model=dropping(), executor="batched", **SETTING)
     plain = world(scheme, model=dropping(p=0.0), **SETTING)
     for mine, grouped, undropped in zip(one.every_model, other.every_model, plain.every_model, strict=True):
-        assert same_bits(mine, grouped)  # convolutions are never grouped, and a mask is a product
+        torch.testing.assert_close(mine, grouped, rtol=1e-5, atol=1e-6)  # products of groups round in another order
         assert not same_bits(mine, undropped)
 
 
