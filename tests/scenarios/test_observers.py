@@ -74,7 +74,8 @@ def test_the_documented_observer_works() -> None:
         block for block in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "Observer" in block
     )
     space: dict[str, Any] = {}
-    exec(example.replace('load("scenario.yaml")', f"load({str(TINY)!r})"), space)
+    assert (quickstart := 'load("scenarios/quickstart.yaml")') in example
+    exec(example.replace(quickstart, f"load({str(TINY)!r})"), space)
     norms = space["observer"].norms
     assert len(set(norms)) == 4
     assert all(norm > 0 for norm in norms)
