@@ -74,7 +74,8 @@ def test_the_documented_observer_works() -> None:
         block for block in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "Observer" in block
     )
     space: dict[str, Any] = {}
-    assert (quickstart := 'load("scenarios/quickstart.yaml")') in example
+    quickstart = 'load("scenarios/quickstart.yaml")'
+    assert quickstart in example
     exec(example.replace(quickstart, f"load({str(TINY)!r})"), space)
     norms = space["observer"].norms
     assert len(set(norms)) == 4
