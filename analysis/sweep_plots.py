@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, product
 from statistics import mean
 
@@ -28,7 +28,6 @@ LINES = "solid", "dashed", "dotted"
 """Line styles; each is used for all colours before the next one."""
 MAX_INSIDE = 5
 """Maximum number of arms for which the legend is inside the axes."""
-
 SNR_SPLIT = r"^test_(-?\d+(?:\.\d+)?)_db$"
 """Splits of the test set behind a channel of a given SNR in dB."""
 
@@ -100,17 +99,18 @@ def curves(found: Sequence[Arm], metric: str, along: str, split: str = "test", a
     size, symbol = style.scale(largest, unit)
     titles = f"{title} ({symbol})", f"{style.words(split)} {metric}"
     axes = labelled_axes(largest / size, *titles, percent=metric == "accuracy", ax=ax)
-    for (label, curve), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
-        axes.fill_between(curve.index / size, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0)
-        axes.plot(curve.index / size, curve["mean"], color=colour, linestyle=line, label=label)
-    _legend_of_many(axes, len(drawn))
+    _draw_bands(axes, {label: curve.set_axis(curve.index / size) for label, curve in drawn.items()})
     return figure_of(axes)
 
 
-def _legend_of_many(axes: Axes, drawn: int) -> None:
-    if drawn > MAX_INSIDE:
+def _draw_bands(axes: Axes, curves: Mapping[str, pd.DataFrame], marker: str = "") -> None:
+    """Draw the columns mean, min and max over the index, a line with a band for each label, and a legend."""
+    for (label, curve), (line, colour) in zip(curves.items(), cycle(product(LINES, style.SERIES)), strict=False):
+        axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(curve.index, curve["mean"], color=colour, linestyle=line, marker=marker, label=label)
+    if len(curves) > MAX_INSIDE:
         axes.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.02))
-    elif drawn:
+    elif curves:
         axes.legend(frameon=False, fontsize="small")
 
 
@@ -126,17 +126,17 @@ def over_snr(found: Sequence[Arm], metric: str, ax: Axes | None = None) -> Figur
         NothingToDraw: no model was evaluated at given ratios.
     """
     tables = {arm.label: [last_by_snr(run, metric) for run in arm.runs.values()] for arm in found}
-    drawn = {label: pd.concat(seeds, axis=1) for label, seeds in tables.items() if any(map(len, seeds))}
+    drawn = {
+        label: pd.concat(seeds, axis=1).agg(["mean", "min", "max"], axis=1)
+        for label, seeds in tables.items()
+        if any(map(len, seeds))
+    }
     if not drawn:
         raise NothingToDraw(f"there is no {metric} at given ratios to draw: no scheme had `test_snr_db`")
     axes = labelled_axes(1.0, "SNR of the test channel (dB)", f"Last {metric}", percent=metric == "accuracy", ax=ax)
-    for (label, values_at), (line, colour) in zip(drawn.items(), cycle(product(LINES, style.SERIES)), strict=False):
-        low, high = values_at.min(axis=1), values_at.max(axis=1)
-        axes.fill_between(values_at.index, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(values_at.index, values_at.mean(axis=1), color=colour, linestyle=line, marker=".", label=label)
+    _draw_bands(axes, drawn, marker=".")
     axes.set_xlim(auto=True)
     axes.autoscale(axis="x")
-    _legend_of_many(axes, len(drawn))
     return figure_of(axes)
 
 
