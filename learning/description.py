@@ -137,6 +137,11 @@ class LearningDescription:
         if not isinstance(scheme, Scheme):
             name = type(scheme).__name__
             raise ValueError(f"{name} is not a scheme; derive it from learning.scheme.Scheme and define run")
+        if self.stop.by_values and not self.scheme.evaluates:
+            raise ValueError(
+                f"stop.{self.stop.by_values} goes by models that are evaluated on the test set, and the scheme reports "
+                "none; give stop.rounds or stop.time_s instead"
+            )
         if self.towers:
             self._check_towers()
         elif self.part_pretraining:

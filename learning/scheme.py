@@ -27,6 +27,9 @@ class Scheme(Protocol):
     """Whether every sample must have one class: not with numbers to be predicted, or several labels of a sample."""
     whole_model: ClassVar[bool] = False
     """Whether it never splits the model, so that it works on a model of a single block, too."""
+    evaluates: ClassVar[bool] = True
+    """Whether it reports models (`World.models`), which are evaluated on the test set: their values may end a run
+    (`stop.accuracy`, `stop.patience`)."""
     training_layers: ClassVar[bool] = False
     """Whether it trains models with layers that compute something else in evaluation, such as dropout or batch
     normalisation: it gives the parts of the model what `learning.training_mode` makes of mini-batches."""

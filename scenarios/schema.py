@@ -54,7 +54,8 @@ class LimitsDescription:
     """Memory for users and model in bytes; null is the memory of the machine."""
     empty_rounds: Annotated[int, Ge(1)] = 1000
     """Rounds in a row in which no user takes part, such as under a deadline that no user meets. At this number the run
-    stops, with status `stalled`."""
+    stops, with status `stalled`. So does a run that only `stop.accuracy` or `stop.patience` can end, if so many rounds
+    have had no evaluation on the test set."""
 
 
 Source = Literal["partition", "weights", "network", "batches"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+from learning.stop import Stop
 from netsim import deadlock
 from netsim.instants import ROUNDING
 from netsim.lazy import AT_ONCE
@@ -39,7 +40,10 @@ class Watch:
         self.events = 0
         """Number of events so far, to within BETWEEN_LOOKS."""
         self._ends = list(_ends(scenario))
-        self._trains = scenario.learning is not None and not scenario.learning.scheme.serves
+        learning = scenario.learning
+        self._trains = learning is not None and not learning.scheme.serves
+        self._awaited = "" if learning is None else _awaited(learning.stop)
+        self._evaluated_by = 0 if learning is None else max(learning.evaluate_every, scenario.limits.empty_rounds)
         self._passed = 0, 0, 0.0  # events, rounds and simulated time when time last passed
         self._next_scan_s = LONG_S
         self._at_once = MAX_AT_ONCE + MAX_AT_ONCE_EACH * min(len(network.users), AT_ONCE)
@@ -48,7 +52,7 @@ class Watch:
         """Look at the run after BETWEEN_LOOKS further events.
 
         Raises:
-            Stalled: simulated time stands still, or no user takes part in rounds any more.
+            Stalled: simulated time stands still, no user takes part in rounds any more, or no round is evaluated.
             FieldError: the run would exceed the limits of the scenario.
         """
         self.events += BETWEEN_LOOKS
@@ -75,6 +79,12 @@ class Watch:
                 f"no user has taken part in the last {self.totals.empty_rounds} rounds, of {self.totals.rounds}, and "
                 f"{self.totals.dropped} were dropped in all; a deadline may be too short (learning.policy), users out "
                 "of range or unavailable; limits.empty_rounds allows more"
+            )
+
+        if self._awaited and self.totals.rounds >= self._evaluated_by and self._awaited not in self.totals.metrics:
+            raise Stalled(
+                f"the run is to end by the metric {self._awaited} of the test set, and {self.totals.rounds} rounds "
+                "have given none: the scheme reports no models; give stop.rounds or stop.time_s (learning.stop)"
             )
 
     def _check_transmissions(self, now_s: float) -> None:
@@ -110,6 +120,13 @@ class Watch:
     def _too_late(self, what: str) -> FieldError:
         allowed = f"limits.simulated_time_s allows {years(self.limits.simulated_time_s)}"
         return field_error(("limits", "simulated_time_s"), ValueError(f"{what}; {allowed}"))
+
+
+def _awaited(stop: Stop) -> str:
+    """Return the metric by which alone a run ends; empty if a number of rounds or a time ends it, too."""
+    if stop.rounds is not None or stop.time_s is not None:
+        return ""
+    return "accuracy" if stop.accuracy is not None else stop.metric
 
 
 def _ends(scenario: Scenario) -> Iterator[tuple[Path, str, float]]:

@@ -86,6 +86,7 @@ class MoeInference(Scheme):
 
     serves = True
     one_chain = True
+    evaluates = False
     hierarchical = True
     stand_in = "routing distribution"
 

@@ -63,6 +63,7 @@ class NTRSCC(Scheme):
     """Energy in J that a receiver's radio may spend on listening in a round; null is no limit."""
 
     one_chain = True
+    evaluates = False
 
     def __post_init__(self) -> None:
         if self.stream_ends == "at_deadline" and self.deadline_s is None:

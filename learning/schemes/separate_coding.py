@@ -57,6 +57,7 @@ class SeparateCoding(Scheme):
     """Seconds after which the stream of a round ends; null is never."""
 
     one_chain = True
+    evaluates = False
 
     def run(self, world: World) -> Process[None]:
         assert isinstance(world.dataset.train.x, Tensor)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from learning.data import Dataset, save
+from learning.schemes import SCHEMES
 from learning.stop import Patience, Stop
-from runs import TINY, frame
+from runs import TINY, TRAINED, adjusted, frame
 from scenarios import ScenarioError, load, simulate
 
 
@@ -70,6 +71,20 @@ def test_a_run_ends_by_its_loss() -> None:
 def test_what_cannot_stop_a_run_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         simulate(load(TINY, change))
+
+
+def test_all_other_schemes_report_models() -> None:
+    """Those of TRAINED do in their tests; a health monitor and an app of Flower train, too."""
+    without = {name for name, scheme in SCHEMES.items() if not scheme.evaluates}
+    assert without == set(SCHEMES) - {*TRAINED, "dual_health", "flower"}
+
+
+@pytest.mark.parametrize("stop", [{"accuracy": 0.9}, {"patience": 2, "rounds": 5}], ids=["accuracy", "patience"])
+@pytest.mark.parametrize("scheme", [name for name, scheme in SCHEMES.items() if not scheme.evaluates])
+def test_no_scheme_without_evaluations_stops_by_them(scheme: str, stop: dict[str, Any]) -> None:
+    criterion = next(iter(stop))
+    with pytest.raises(ScenarioError, match=rf"learning: stop\.{criterion} goes by models.*give stop\.rounds"):
+        load(TINY, adjusted({"learning.scheme": scheme, "learning.stop": stop}))
 
 
 def test_numbers_to_be_predicted_stop_by_their_errors(tmp_path: Any) -> None:

@@ -178,6 +178,37 @@ def test_a_run_whose_deadline_nobody_meets_stalls(tmp_path: Path) -> None:
     assert 40 <= about["rounds"] < 80
 
 
+@dataclass(frozen=True)
+class NeverReports(Scheme):
+    """Has rounds, and reports no model to be evaluated."""
+
+    def run(self, world: Any) -> Iterator[Any]:
+        for _ in world.rounds():
+            yield from (world.env.timeout(1.0) for _ in range(watch.BETWEEN_LOOKS))
+            world.report_participation(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("stop", "awaited"),
+    [
+        (Stop(accuracy=0.9), "accuracy"),
+        (Stop(patience=2), "loss"),
+        (Stop(accuracy=0.9, rounds=60), ""),
+        (Stop(patience=2, time_s=4e3), ""),
+    ],
+)
+def test_a_run_that_awaits_an_evaluation_in_vain_stalls(stop: Stop, awaited: str, tmp_path: Path) -> None:
+    scenario = load(TINY, {"limits.empty_rounds": 40})
+    assert scenario.learning is not None
+    learning = replace(scenario.learning, scheme=NeverReports(), stop=stop, evaluate_every=50)
+    if not awaited:
+        assert simulate(replace(scenario, learning=learning)).status == "complete"
+        return
+    with pytest.raises(RunFailed, match=rf"by the metric {awaited} of the test set, and 5\d rounds have given none"):
+        simulate(replace(scenario, learning=learning), tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "stalled"
+
+
 def test_a_run_without_participants_says_so() -> None:
     result = simulate(load(TINY, {"learning.executor": "dry", **NEVER_MET, "learning.stop": {"rounds": 3}}))
     assert result.status == "complete"

@@ -9,7 +9,7 @@ from tries import draws, tries
 from runs import TINY, adjusted, frame, policy
 from scenarios import ScenarioError, load, simulate
 from scenarios.run import Result
-from test_every_scheme import ALLOWED, _given_up_at_the_end
+from test_every_scheme import ALLOWED, given_up_at_the_end
 
 ATTEMPTS = 20
 """Draws until a cell is valid: some schemes refuse some of this."""
@@ -63,7 +63,7 @@ def assert_conserved(result: Result, by: str) -> None:
     rounds, outages, energy = frame(result, "rounds"), frame(result, "outages"), frame(result, "energy")
     assert ((transfers.lost >= 0) & (transfers.lost <= transfers.bits)).all()
     for direction, column in (("up", "uplink_bits"), ("down", "downlink_bits")):
-        own = transfers[(transfers.direction == direction) & ~_given_up_at_the_end(by, transfers, rounds)]
+        own = transfers[(transfers.direction == direction) & ~given_up_at_the_end(by, result)]
         np.testing.assert_allclose(rounds[column].sum(), ((own.bits - own.lost) / own.receivers).sum(), rtol=1e-9)
     for work, parts in ((transfers, ["wait_s", "airtime_s"]), (computations, ["wait_s", "service_s"])):
         np.testing.assert_allclose(work.end_s - work.start_s, work[parts].sum(axis=1), atol=1e-9)
