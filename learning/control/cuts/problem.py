@@ -180,11 +180,14 @@ class CutProblem:
             choice: where the search starts.
             neighbours: returns neighbours of a choice, one a row, at least one.
         """
+        cost = self.cost(choice)
         while True:
-            best = self.best_of(neighbours(choice))
-            if self.cost(best) >= self.cost(choice) * (1 - 1e-12):
+            near = neighbours(choice)
+            costs = self.costs(near)
+            best = int(np.argmin(costs))
+            if costs[best] >= cost * (1 - 1e-12):
                 return choice
-            choice = best
+            choice, cost = CutChoice(near.batches[best], near.cuts[best]), float(costs[best])
 
     def with_interval(self, interval: int) -> CutProblem:
         """The same problem with another aggregation interval."""

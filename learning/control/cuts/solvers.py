@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 
 import numpy as np
 
 from learning.control.cuts.batches import best_batches
 from learning.control.cuts.interval import best_interval
-from learning.control.cuts.problem import CutChoice, CutProblem
+from learning.control.cuts.problem import CutChoice, CutProblem, Integers
 from learning.control.cuts.splits import best_cuts
 
 MAX_PASSES = 10
 SETTLED = 1e-6
 """Relative gain of a pass below which the alternation ends."""
 MAX_COMBINATIONS = 200_000
+
+Half = Callable[[CutProblem, Integers], CutChoice | None]
+"""Half of a pass: the best choice with the given cuts, or with the given mini-batches; None where there is none."""
 
 
 def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutChoice:
@@ -39,17 +42,20 @@ def alternating(problem: CutProblem, starts: Iterable[CutChoice] = ()) -> CutCho
         equal_choice(problem, 8, problem.cuts),
         problem.easiest,
     ]
-    paths = [descent(problem, start) for start in [*starts, *usual] if problem.feasible(start)]
+    halves = _once_each(best_batches), _once_each(best_cuts)
+    paths = [descent(problem, start, *halves) for start in [*starts, *usual] if problem.feasible(start)]
     return min((path[-1] for path in paths), key=problem.cost)
 
 
-def descent(problem: CutProblem, choice: CutChoice) -> list[CutChoice]:
+def descent(
+    problem: CutProblem, choice: CutChoice, with_cuts: Half = best_batches, with_batches: Half = best_cuts
+) -> list[CutChoice]:
     """The initial choice and that after each pass of the alternation; the cost never rises."""
     path = [choice]
     while len(path) <= MAX_PASSES:
-        now = best_batches(problem, path[-1].cuts) or path[-1]
+        now = with_cuts(problem, path[-1].cuts) or path[-1]
         now = min(now, path[-1], key=problem.cost)
-        now = min(best_cuts(problem, now.batches) or now, now, key=problem.cost)
+        now = min(with_batches(problem, now.batches) or now, now, key=problem.cost)
         path.append(now)
         if problem.cost(now) >= problem.cost(path[-2]) * (1 - SETTLED):
             break
@@ -88,6 +94,19 @@ def equal_choice(problem: CutProblem, samples: int, cut: int) -> CutChoice:
     """The choice of `samples` samples, or as many as fit, and `cut` blocks for all users."""
     cuts = np.full(problem.users, min(cut, problem.cuts))
     return CutChoice(np.minimum(samples, problem.per_sample(cuts)[3]), cuts)
+
+
+def _once_each(half: Half) -> Half:
+    """The same half, computed once for each argument: descents from several starts soon meet."""
+    known: dict[bytes, CutChoice | None] = {}
+
+    def remembered(problem: CutProblem, given: Integers) -> CutChoice | None:
+        key = given.tobytes()
+        if key not in known:
+            known[key] = half(problem, given)
+        return known[key]
+
+    return remembered
 
 
 SOLVERS = {"improved": alternating, "brute": exhaustive}
