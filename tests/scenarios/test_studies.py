@@ -92,7 +92,7 @@ POINTS = {
     "bandwidth": 36,
     "batteries": 24,
     "fedsl_pq_steps": 6,
-    "gapsl_steps": 15,
+    "gapsl_steps": 25,
     "handover": 15,
     "hasfl_steps": 36,
     "hierarchy": 18,
@@ -103,6 +103,7 @@ POINTS = {
     "recorded_drive": 25,
     "reuse": 15,
     "serving": 15,
+    "sflam_steps": 12,
     "stragglers": 30,
     "token_budgets": 144,
 }
