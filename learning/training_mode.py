@@ -51,7 +51,12 @@ def training_stacks(world: World, part: Any, stacks: Sequence[Any], who: int | s
 
 
 def _trains_otherwise(part: Any) -> bool:
-    return isinstance(part, Segment) and bool(part.training_layers)
+    return isinstance(part, Segment) and _has_training_layers(part)
+
+
+@cache
+def _has_training_layers(part: Segment) -> bool:
+    return bool(part.training_layers)
 
 
 def _draws(

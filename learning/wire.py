@@ -13,10 +13,14 @@ from learning.codecs import Analogue, Bundle, Codec, Number, Received, size_bits
 from learning.data.modalities import differentiable, with_values
 from learning.draws import Draw
 from learning.executor import Executor
-from learning.executor.base import OperationPlan
+from learning.executor.base import OperationPlan, sign
 from learning.executor.deferred import specification
+from learning.executor.forms import take_apart
 from learning.journal import Journal
 from learning.ports import NO_WEIGHTS, ServerNode, Streams, UserNode
+
+REMEMBERED = 1024
+"""Maximum number of messages, of different codecs or shapes, whose sizes are remembered."""
 
 Witness = Callable[[int, Sequence[object]], None]
 """Called with a user's number and the operands of a job when the user, or a server on its behalf, begins it."""
@@ -32,6 +36,7 @@ class Wire:
     def __init__(self, executor: Executor, streams: Streams, journal: Journal, stand_in: str | None = None) -> None:
         self.executor, self.streams, self.journal = executor, streams, journal
         self._sent: dict[tuple[int, str], tuple[int, int]] = {}
+        self._sizes: dict[Hashable, tuple[int, int]] = {}
         self.witness: Witness | None = None
         """Function that is called when a job of a user begins; None for none."""
         self.stand_in = stand_in
@@ -42,7 +47,23 @@ class Wire:
         return size_bits(codec, self.executor.charged(what).tree)
 
     def sizes(self, what: Any, codec: Codec | Bundle) -> tuple[int, int]:
-        """`bits` of a message, and the symbols of its analogue parts, by the shapes that are charged."""
+        """`bits` of a message, and the symbols of its analogue parts, by the shapes that are charged.
+
+        They are computed once for messages of equal codec, form, shapes and plain numbers.
+        """
+        leaves: list[Any] = []
+        known = codec, take_apart(what, leaves), tuple([sign(leaf) for leaf in leaves])
+        try:
+            sizes = self._sizes.get(known)
+        except TypeError:  # a codec that has no hash may change
+            return self._sizes_of(what, codec)
+        if sizes is None:
+            if len(self._sizes) == REMEMBERED:
+                self._sizes.clear()
+            sizes = self._sizes[known] = self._sizes_of(what, codec)
+        return sizes
+
+    def _sizes_of(self, what: Any, codec: Codec | Bundle) -> tuple[int, int]:
         charged = self.executor.charged(what).tree
         return size_bits(codec, charged), size_symbols(codec, charged)
 

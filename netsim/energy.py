@@ -255,11 +255,13 @@ class Meter:
             self._joules["tail_j"] += self.tail.power_w * tail_s
             idle_s -= tail_s
         self._changed_s = now_s
+        joules = self._joules
         for activity, powers_w in self._powers_w.items():
             if powers_w:
                 idle_s = 0.0
-                self._joules[ENERGY_OF[activity]] += sum(powers_w) * elapsed_s
-        self._joules["idle_j"] += self._idle_w * idle_s
+                joules[ENERGY_OF[activity]] += sum(powers_w) * elapsed_s
+        if self._on:
+            joules["idle_j"] += self.idle_power_w * idle_s
 
     def _update_store(self) -> None:
         """Set the power that is drawn from the store from now on."""

@@ -91,7 +91,7 @@ class Streams:
     def key(self, purpose: str, *entity: int | str) -> int:
         """Return the key of a stream: a 64-bit hash of seed, purpose and entity."""
         whose = () if self.owner is None else (self.owner,)
-        name = (self.seed, *whose, purpose, *(part if isinstance(part, str) else int(part) for part in entity))
+        name = (self.seed, *whose, purpose, *[part if isinstance(part, str) else int(part) for part in entity])
         return int.from_bytes(blake2b(repr(name).encode(), digest_size=8).digest(), "little")
 
     @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ def simulate(
             touched, unless it is only seen in the first moments of the run that it would exceed its limits.
         RunFailed: an error during the run; what was recorded before it can be read.
     """
-    with one_thread():
+    with one_thread(), unsearched():
         return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store, engine).result()
 
 
@@ -230,6 +231,19 @@ class _Run:
             },
             "tables": {},
         }
+
+
+@contextmanager
+def unsearched() -> Iterator[None]:
+    """Context in which the garbage collector does not search the objects that exist before it, such as torch's.
+
+    They are some hundred thousand, and stay.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

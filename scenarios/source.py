@@ -15,6 +15,7 @@ PATIENCE_S = 10.0
 """Wall time after which git is given up, as on a network file system that does not answer."""
 
 
+@cache
 def version(distribution: str = DISTRIBUTION) -> str:
     """Return the version of an installed distribution; "not installed" if the packages run from a source folder."""
     try:

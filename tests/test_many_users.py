@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.timing import python_calls
+from benchmarks.users import one_round
 from learning.data.partition import Shared
 from learning.participation import RandomParticipation, RoundRobinParticipation
 from learning.schemes import SCHEMES
@@ -129,3 +131,11 @@ def test_values_drawn_one_by_one_are_those_drawn_at_once() -> None:
         assert list(sequence) == ["0", "1", "2"]
         with pytest.raises(IndexError):
             sequence[3]
+
+
+@pytest.mark.parametrize(("scheme", "limit"), [("fedavg", 950), ("sfl_v1", 5900)])
+def test_one_more_user_takes_a_limited_number_of_calls(scheme: str, limit: int) -> None:
+    """Calls of Python functions in a dry round of five local steps, which do not depend on the machine or its load."""
+    one_round(scheme, 1)  # imports what is imported late
+    few, many = (python_calls(lambda users=users: one_round(scheme, users)) for users in (30, 60))  # type: ignore[misc]
+    assert (many - few) / 30 <= limit

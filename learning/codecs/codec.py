@@ -31,6 +31,8 @@ class Codec(Protocol):
     def bits(self, tree: Any) -> int:
         """Exact size of a message on the wire, side information included.
 
+        It depends on nothing but the fields of the codec and the shapes: equal codecs are asked once for equal shapes.
+
         Args:
             tree: the message: a tree of meta tensors (shapes and dtypes alone) and plain numbers.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from hashlib import blake2b
@@ -20,6 +20,19 @@ from learning.executor.deferred import Leaf
 from learning.ports import Streams
 
 
+class Chosen:
+    """Row numbers that are drawn when they are needed: never, where no values are computed."""
+
+    def __init__(self, shape: tuple[int, ...], draw: Callable[[], NDArray[np.int64]]) -> None:
+        """`draw` returns the row numbers, an array of this shape."""
+        self.shape, self._draw = shape, draw
+
+    @cached_property
+    def indices(self) -> NDArray[np.int64]:
+        """The row numbers."""
+        return self._draw()
+
+
 @dataclass(frozen=True, eq=False)
 class Rows(Leaf):
     """Rows of one split of a data set, which are gathered when an operation reads them.
@@ -32,7 +45,13 @@ class Rows(Leaf):
     split: Literal["train", "test"]
     field: str
     """Name of the array: `x` or `y`, or with several modalities a key of `Split.arrays`."""
-    indices: NDArray[np.int64]
+    chosen: NDArray[np.int64] | Chosen
+    """The row numbers, or what draws them."""
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The row numbers."""
+        return self.chosen.indices if isinstance(self.chosen, Chosen) else self.chosen
 
     @property
     def name(self) -> tuple[object, ...]:
@@ -49,7 +68,7 @@ class Rows(Leaf):
     def meta(self) -> Tensor:
         """Shape and dtype, without values."""
         source = self._split.arrays[self.field]
-        return _without_values((*self.indices.shape, *source.shape[1:]), source.dtype)
+        return _without_values((*self.chosen.shape, *source.shape[1:]), source.dtype)
 
     @property
     def identity(self) -> bytes:
@@ -84,14 +103,17 @@ Inputs = Rows | Modalities
 
 
 def rows(
-    dataset: Dataset, split: Literal["train", "test"], indices: NDArray[np.int64], held: Collection[str] | None = None
+    dataset: Dataset,
+    split: Literal["train", "test"],
+    indices: NDArray[np.int64] | Chosen,
+    held: Collection[str] | None = None,
 ) -> tuple[Inputs, Rows]:
     """Samples and labels of a mini-batch.
 
     Args:
         dataset: The data set.
         split: Name of the split.
-        indices: Numbers of the rows, in any shape.
+        indices: Numbers of the rows, in any shape, or what draws them.
         held: With several modalities, those whose arrays are included (default: all); all presence masks are included.
     """
     y = Rows(dataset, split, "y", indices)
@@ -188,9 +210,13 @@ class Batches:
 
         With ten samples and mini-batches of four, positions 0 to 2 give a stack of two of size 4 and one of size 2.
         """
-        each = [self._elements(self._span(position)) for position in positions]
-        stacks = [self._rows(np.stack(list(alike))) for _, alike in groupby(each, key=len)]
+        stacks = [self._stack(list(alike)) for _, alike in groupby(map(self._span, positions), key=len)]
         return [x for x, _ in stacks], [y for _, y in stacks]
+
+    def _stack(self, spans: list[range]) -> tuple[Inputs, Rows]:
+        """Samples and labels of mini-batches of equal size."""
+        shape = len(spans), len(spans[0])
+        return self._rows(Chosen(shape, lambda: np.stack([self._elements(span) for span in spans])))
 
     def sizes(self, positions: range) -> list[int]:
         """Samples in each of these mini-batches."""
@@ -207,7 +233,7 @@ class Batches:
 
     def run(self, samples: range) -> tuple[Inputs, Rows]:
         """Samples and labels at these positions of the concatenated epochs."""
-        return self._rows(self._elements(samples))
+        return self._rows(Chosen((len(samples),), lambda: self._elements(samples)))
 
     def _span(self, position: int) -> range:
         if self.last == "wrap":
@@ -220,5 +246,5 @@ class Batches:
         epochs = [self._epoch(number) for number in range(lead, (span.stop - 1) // self.samples + 1)]
         return np.concatenate(epochs)[start : start + len(span)]
 
-    def _rows(self, indices: NDArray[np.int64]) -> tuple[Inputs, Rows]:
-        return rows(self.dataset, self.split, indices, self.modalities)
+    def _rows(self, chosen: Chosen) -> tuple[Inputs, Rows]:
+        return rows(self.dataset, self.split, chosen, self.modalities)

@@ -193,8 +193,11 @@ def held_out_shares(
         as many samples as users.
     """
     parts: list[list[Integers]] = [[] for _ in shares]
+    drawn = list(shares)
+    owners = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
+    of_owners = kinds[np.concatenate(drawn)]
     for kind in np.unique(test_kinds):
-        owned = np.array([np.count_nonzero(kinds[rows] == kind) for rows in shares])
+        owned = np.bincount(owners[of_owners == kind], minlength=len(drawn))
         if not owned.any():
             continue
         generator = streams.generator("test partition", int(kind))

@@ -152,7 +152,7 @@ class Executor(ABC):
         """Profile `operation(*args)` from shapes alone, without submitting it; arguments and errors as in `submit`."""
         leaves: list[Any] = []
         form = take_apart(args, leaves)
-        signs = tuple([_sign(leaf) for leaf in leaves])
+        signs = tuple([sign(leaf) for leaf in leaves])
         known = operation, form, signs
         key = self._keys.get(known)
         if key is None:
@@ -305,7 +305,7 @@ def call(job: Job, flat: Any) -> list[Tensor]:
         raise
 
 
-def _sign(leaf: Any) -> Any:
+def sign(leaf: Any) -> Any:
     """What decides about the result's shapes and about grouping: shape and dtype of a tensor, a plain value itself."""
     kind = type(leaf)
     if kind is Deferred:

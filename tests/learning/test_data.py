@@ -338,6 +338,19 @@ def test_mini_batches_are_those_of_torch(digits, size, last):
     assert batches.per_epoch == len(dealt(size, last, 1)) + (last == "wrap" and 7 % size > 0)
 
 
+def test_rows_of_a_mini_batch_are_drawn_when_they_are_read(digits, monkeypatch):
+    """A dry run, which needs their shapes alone, draws none."""
+    epochs, generator = [], NamedStreams.generator
+    monkeypatch.setattr(NamedStreams, "generator", lambda self, *name: (epochs.append(name), generator(self, *name))[1])
+    batches = Batches(digits, MINE, 9, STREAMS, 3)
+    (x, y), (stacks, _) = batches.at(1), batches.stack(range(4))
+    assert (tuple(x.meta.shape[:1]), tuple(y.meta.shape)) == ((3,), (3,))
+    assert [tuple(stack.meta.shape[:2]) for stack in stacks] == [(2, 3), (1, 1), (1, 3)]
+    assert epochs == []
+    x.tensor(), y.tensor()
+    assert epochs == [("shuffle", 9, 0)]
+
+
 @pytest.mark.parametrize("last", ["keep", "drop", "wrap"])
 def test_all_samples_in_one_mini_batch(digits, last):
     batches = Batches(digits, MINE, 9, STREAMS, None, last)

@@ -213,3 +213,34 @@ def test_users_are_keys_in_an_order_that_does_not_change(cell):
     assert {first: 1, second: 2}[second] == 2
     assert first != User(first.node, first.batches, first.wire)
     assert hash(first) == 0
+
+
+def test_the_size_of_a_message_is_computed_once_for_equal_codecs_and_shapes():
+    """And each time where a codec has no hash, as one that may change has none."""
+    asked = []
+
+    @dataclass(frozen=True)
+    class Counted(Identity):
+        factor: int = 1
+
+        def bits(self, tree):
+            asked.append(self.factor)
+            return self.factor * super().bits(tree)
+
+    class Changing(Counted):
+        __hash__ = None
+
+    wire = Cell().wire
+    small, large = torch.zeros(2, 3), torch.zeros(4, 3)
+    sizes = [
+        wire.sizes(what, codec)[0] for _ in range(2) for what in (small, large) for codec in (Counted(), Counted(2))
+    ]
+    assert sizes == 2 * [192, 384, 384, 768]
+    assert asked == [1, 2, 1, 2]
+    assert (
+        wire.sizes({"w": small}, Counted()) == wire.sizes((small, 1.0), Bundle((Counted(), FixedWidth(0)))) == (192, 0)
+    )
+    assert [wire.sizes(number, FixedWidth(8))[0] for number in ([1, 2], [1], [True, 2.0, 3])] == [16, 8, 24]
+    asked.clear()
+    assert [wire.sizes(small, Changing())[0] for _ in range(3)] == 3 * [192]
+    assert len(asked) == 3

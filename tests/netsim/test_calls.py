@@ -9,8 +9,8 @@ from benchmarks.transfers import calls_per_transfer
     ("case", "users", "limit"),
     [
         ("flow, fixed", 40, 150),
-        ("flow, equal", 6, 170),
-        ("flow, equal", 40, 190),
+        ("flow, equal", 6, 160),
+        ("flow, equal", 40, 185),
         ("flow, proportional fair", 6, 320),
         ("slot, equal, transport blocks", 6, 560),
     ],

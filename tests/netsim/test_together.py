@@ -20,11 +20,13 @@ from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
 from netsim.radio.recorded import LinkTrace, Playback
 from netsim.radio.scheduling import (
+    Contenders,
     Controlled,
     EqualShares,
     MaxRate,
     ProportionalFair,
     RoundRobin,
+    SchedulingGrant,
     SchedulingPolicy,
     WeightedShares,
 )
@@ -314,3 +316,15 @@ def test_rates_of_one_more_message_are_computed_once_a_division(monkeypatch: pyt
         divisions[count] = len(calls)
     assert divisions[20] <= 2 * 20 + 2
     assert divisions[200] <= 2 * 200 + 2
+
+
+@pytest.mark.parametrize("policy", [EqualShares(), RoundRobin()])
+def test_equal_grants_are_one_number_for_all(policy: EqualShares | RoundRobin) -> None:
+    """So that a division needs no arrays of what is the same for all."""
+    transmissions: list[Any] = [None] * 4
+    grants = policy.grants(Contenders(transmissions), range(4), 0.0)
+    one = SchedulingGrant(0.25, 1.0, 1.0) if isinstance(policy, EqualShares) else SchedulingGrant(1.0, 0.25, 1.0)
+    assert grants.common == one
+    assert list(grants) == [one] * 4
+    assert [tuple(column.tolist()) for column in grants.columns()] == [(part,) * 4 for part in one]
+    assert WeightedShares((1.0, 1.0)).grants(Contenders([]), (), 0.0).common is None

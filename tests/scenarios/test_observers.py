@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,17 @@ class Watching(Observer):
     def evaluated(self, row: Mapping[str, Any]) -> None:
         if row["metric"] == "accuracy":
             self.when_evaluated.append((row["value"], self.accuracy()))
+
+
+def test_objects_from_before_a_run_are_not_searched_for_garbage_during_it() -> None:
+    class Looking(Observer):
+        def round_ended(self, row: Mapping[str, Any]) -> None:
+            frozen.append(gc.get_freeze_count())
+
+    frozen: list[int] = []
+    simulate(load(TINY, {"learning.executor": "dry", "learning.stop.rounds": 1}), observer=Looking())
+    assert frozen[0] > 100_000  # torch's
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["sfl_v1", "local"])

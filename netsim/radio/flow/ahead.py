@@ -87,21 +87,24 @@ class BlocksAhead:
         widths_s = self.widths_s(0, self.blocks, self.start_s, self.end_s)
         return np.asarray((self._signal * widths_s).sum(axis=0) / (self.end_s - self.start_s))
 
-    def efficiency(self, first: int, last: int, spread_hz: Floats) -> Floats:
+    def efficiency(self, first: int, last: int, spread_hz: float | Floats) -> Floats:
         """Return the rates in bit/s/Hz, or symbols/s/Hz, in the blocks `first` to `last` - 1.
 
         Args:
             first: first block.
             last: the block after the last one.
-            spread_hz: bandwidth in Hz over which the power of each row is spread, shape (rows,).
+            spread_hz: bandwidth in Hz over which the power of each row is spread, shape (rows,); a number is that of
+                all.
 
         Returns:
             Shape (blocks, rows).
         """
-        rows, blocks, delay = len(spread_hz), last - first, self._law.delay_blocks
+        rows, blocks, delay = self._power.shape[1], last - first, self._law.delay_blocks
         if self._rates is not None:
             return self._rates[first:last]
-        snr = self._power[first : last + delay] / (spread_hz if self._power.ndim == 2 else spread_hz[:, None])
+        if self._power.ndim > 2 and not isinstance(spread_hz, float):
+            spread_hz = spread_hz[:, None]  # for all resource blocks
+        snr = self._power[first : last + delay] / spread_hz
         if not delay:
             rates = self._law.efficiency(snr.reshape(blocks * rows, *snr.shape[2:])).reshape(blocks, rows)
             return self._with_symbols(rates) if self._symbol_rows else rates

@@ -14,9 +14,9 @@ from netsim.streams import Floats
 
 COLUMNS = (
     "bits", "remaining_bits", "band", "time", "power", "signal_time", "sending_s", "radiated_time",
-    "negligible_bits", "radiated", "used_hz", "spread_hz", "finish_s",
+    "negligible_bits", "radiated", "finish_s",
 )  # fmt: skip
-EMPTY = (0.0, inf, *NOTHING, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, inf, inf)
+EMPTY = (0.0, inf, *NOTHING, 0.0, 0.0, 0.0, 0.0, 0.0, inf)
 """The values of an empty row: it has no part of the band, and would never end."""
 
 SPARE = 8
@@ -49,10 +49,6 @@ class Rows:
     """Remaining bits at which a transmission is complete."""
     radiated: Floats
     """Parts of the sender's usual power that are on the air now."""
-    used_hz: Floats
-    """Parts of the band in Hz, averaged over time, that are in use now."""
-    spread_hz: Floats
-    """Bandwidths in Hz over which the senders' power is spread now; inf without a part of the band."""
     finish_s: Floats
     """Ends in seconds at the present rates, if they are within the blocks that were searched; inf otherwise."""
 

@@ -42,7 +42,12 @@ class AllTogether:
         self._unfilled: dict[FlowTransmission, None] = {}  # whose links are not in the table
         self._first = 0  # block of the first of `_rates`
         self._rates = NO_RATES  # in bit/s/Hz in the blocks that were searched, shape (blocks, rows)
-        self._sending = self._radiating = np.zeros(0)  # 1, and the radiated part of the power, where bits are sent
+        # Since the latest division, of each row or, as one number, of all of them:
+        self._common: tuple[float, float, float] | None = None  # band, time and power that all rows are granted
+        self._used_hz: float | Floats = 0.0  # part of the band, averaged over time
+        self._spread_hz: float | Floats = inf  # bandwidth over which the sender's power is spread
+        self._sending: float | Floats = 0.0  # 1 where bits are sent
+        self._radiating: float | Floats = 0.0  # radiated part of the power where bits are sent
         self._divided = False
 
     def join(self, transmission: FlowTransmission) -> None:
@@ -69,7 +74,7 @@ class AllTogether:
         self._advance()
         table, of_rows = self._table_at(self.env.now), self._rows_of(signals)
         block = table.block(self.env.now)
-        rates: Floats = table.efficiency(block, block + 1, np.full(self._rows.capacity, self.bandwidth_hz))[0, of_rows]
+        rates: Floats = table.efficiency(block, block + 1, self.bandwidth_hz)[0, of_rows]
         if len(signals) < len(of_rows):  # a stream has the goodput of all its receivers together
             of_signals = np.repeat(np.arange(len(signals)), [len(signal.transmissions) for signal in signals])
             rates = np.bincount(of_signals, rates).astype(np.float64)
@@ -83,12 +88,17 @@ class AllTogether:
         return np.array([rows.row[each] for signal in signals for each in signal.transmissions])
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
-        rows, of_rows = self._rows, self._rows_of(signals)
+        rows, self._common, self._divided = self._rows, grants.common, True
+        if self._common is not None:  # also of empty rows, of which nothing is read
+            for column, part in zip((rows.band, rows.time, rows.power), self._common, strict=True):
+                column.fill(part)
+            return
+        of_rows = self._rows_of(signals)
         if len(signals) < len(of_rows):  # the transmissions of a stream have one grant
             repeats = [len(signal.transmissions) for signal in signals]
             grants = Grants(*(np.repeat(column, repeats) for column in grants.columns()))
+        rows.band.fill(0.0)
         rows.band[of_rows], rows.time[of_rows], rows.power[of_rows] = grants.band, grants.time, grants.power
-        self._divided = True
 
     def granted(self, transmission: FlowTransmission) -> SchedulingGrant:
         return self._rows.grant(transmission)
@@ -129,8 +139,10 @@ class AllTogether:
             return
         if len(self._rates):
             carried, signal = self._integrals(table, since_s, now_s)
-            rows.remaining_bits -= rows.used_hz * carried
-            rows.signal_time += signal / rows.spread_hz
+            carried *= self._used_hz
+            rows.remaining_bits -= carried
+            signal /= self._spread_hz
+            rows.signal_time += signal
             rows.sending_s += (now_s - since_s) * self._sending
             rows.radiated_time += (now_s - since_s) * self._radiating
         complete = rows.remaining_bits <= rows.negligible_bits
@@ -158,18 +170,30 @@ class AllTogether:
     def _divide(self) -> None:
         """Set what all rows use of the band by their grants."""
         rows = self._rows
-        radiated = rows.time * rows.power
-        for row in (radiated != rows.radiated).nonzero()[0].tolist():
-            transmission = rows.all[row]
-            if transmission is not None and transmission.radiate is not None:
-                transmission.radiate(radiated.item(row))
+        if self._common is None:
+            self._radiate(rows.time * rows.power)
+            used_hz = (rows.band * rows.time) * self.bandwidth_hz
+            sending = used_hz > 0
+            self._sending, self._radiating = sending.astype(np.float64), sending * rows.radiated
+            own_hz = self.bandwidth_hz if self._spread else rows.band * self.bandwidth_hz
+            self._used_hz, self._spread_hz = used_hz, np.full(rows.capacity, inf)
+            np.divide(own_hz, rows.power, out=self._spread_hz, where=sending)
+        else:
+            band, time, power = self._common
+            self._radiate(time * power)
+            self._used_hz = (band * time) * self.bandwidth_hz
+            self._sending, self._radiating = 1.0, time * power
+            self._spread_hz = (self.bandwidth_hz if self._spread else band * self.bandwidth_hz) / power
+
+    def _radiate(self, radiated: float | Floats) -> None:
+        """Tell the senders whose radiated part of the power is another one from now on."""
+        rows = self._rows
+        changed = (rows.radiated != radiated).nonzero()[0].tolist()
         rows.radiated[:] = radiated
-        np.multiply(rows.band * rows.time, self.bandwidth_hz, out=rows.used_hz)
-        sending = rows.used_hz > 0
-        self._sending, self._radiating = sending.astype(np.float64), sending * radiated
-        rows.spread_hz.fill(inf)
-        own_hz = self.bandwidth_hz if self._spread else rows.band * self.bandwidth_hz
-        np.divide(own_hz, rows.power, out=rows.spread_hz, where=sending)
+        for row in changed:
+            transmission = rows.all[row] if row < len(rows.all) else None
+            if transmission is not None and transmission.radiate is not None:
+                transmission.radiate(rows.radiated.item(row))
 
     def _look_ahead(self) -> None:
         """Find the first end, or the end of the known blocks if that comes first."""
@@ -178,11 +202,13 @@ class AllTogether:
         self._rates = NO_RATES
         if not rows.remaining_bits.all():
             rows.finish_s[rows.remaining_bits == 0.0] = self.due_s = now_s
-        elif not rows.used_hz.any():
+        elif isinstance(self._used_hz, float):
+            self.due_s = max(now_s, self._search(self._table_at(now_s), rows.remaining_bits / self._used_hz))
+        elif not self._used_hz.any():
             self.due_s = inf
         else:
             missing = np.full(rows.capacity, inf)
-            np.divide(rows.remaining_bits, rows.used_hz, out=missing, where=rows.used_hz > 0)
+            np.divide(rows.remaining_bits, self._used_hz, out=missing, where=self._used_hz > 0)
             self.due_s = max(now_s, self._search(self._table_at(now_s), missing))
         if self.due_s == inf:
             for transmission in rows.row:
@@ -196,18 +222,14 @@ class AllTogether:
         searched, since = [], missing
         while first < table.blocks:
             last = min(first + blocks, table.blocks)
-            rates = table.efficiency(first, last, rows.spread_hz)
+            rates = table.efficiency(first, last, self._spread_hz)
             carried = rates * table.widths_s(first, last, now_s, inf)
             if last > first + 1:
                 np.cumsum(carried, axis=0, out=carried)
             searched.append(rates)
             ending = (carried[-1] >= missing).nonzero()[0]
             if len(ending):
-                rest, rates, carried = missing[ending], rates[:, ending], carried[:, ending]
-                block = (carried < rest).sum(axis=0)
-                column = np.arange(len(ending))
-                rest -= np.where(block, carried[block - 1, column], 0.0)
-                ends_s = np.maximum(table.borders_s[first + block], now_s) + rest / rates[block, column]
+                ends_s = self._ends_s(table, first, missing[ending], rates[:, ending], carried[:, ending])
                 rows.finish_s[ending] = ends_s
                 break
             missing = missing - carried[-1]
@@ -220,11 +242,24 @@ class AllTogether:
         self._blocks = FIRST_BLOCKS
         return self._next_s(table.end_s)
 
+    def _ends_s(self, table: BlocksAhead, first: int, missing: Floats, rates: Floats, carried: Floats) -> Floats:
+        """When what is missing of some rows, of shape (rows,), is carried in the blocks from `first` on.
+
+        Shapes of `rates`, and of what is `carried` up to the end of each block: (blocks, rows).
+        """
+        if len(rates) == 1:
+            return np.asarray(max(table.borders_s.item(first), self.env.now) + missing / rates[0])
+        block = (carried < missing).sum(axis=0)
+        column = np.arange(len(missing))
+        missing = missing - np.where(block, carried[block - 1, column], 0.0)
+        return np.asarray(np.maximum(table.borders_s[first + block], self.env.now) + missing / rates[block, column])
+
     def _next_s(self, after_s: float) -> float:
         """The first instant from `after_s` on at which anything may be received again; inf if never."""
         rows = self._rows
-        sending = (transmission for transmission, row in rows.row.items() if self._rows.used_hz[row])
-        return min(each.link.next_s(after_s, self._rows.spread_hz.item(rows.row[each])) for each in sending)
+        used_hz, spread_hz = (np.broadcast_to(each, rows.capacity) for each in (self._used_hz, self._spread_hz))
+        sending = (transmission for transmission, row in rows.row.items() if used_hz[row])
+        return min(each.link.next_s(after_s, spread_hz.item(rows.row[each])) for each in sending)
 
     def _table_at(self, now_s: float) -> BlocksAhead:
         """The table of the blocks ahead, with the links of all rows."""

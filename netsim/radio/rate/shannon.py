@@ -12,6 +12,8 @@ from netsim.radio.rate.law import over_band
 from netsim.streams import Floats
 from netsim.units import NonNegativeDecibels, from_db
 
+_LN_2 = log(2)
+
 
 @dataclass(frozen=True)
 class Shannon:
@@ -34,4 +36,6 @@ class Shannon:
         return 0.0
 
     def efficiency(self, snr: Floats) -> Floats:
-        return over_band(np.log1p(snr / self.gap) / log(2))
+        rates = np.log1p(snr if self.gap == 1.0 else snr / self.gap)
+        rates /= _LN_2
+        return over_band(rates)

@@ -40,12 +40,34 @@ NOTHING = SchedulingGrant(0.0, 0.0, 0.0)
 class Grants(Sequence[SchedulingGrant]):
     """The grants of several signals, in order, as arrays of shape (signals,)."""
 
-    def __init__(self, band: Floats, time: float | Floats = 1.0, power: float | Floats = 1.0) -> None:
-        """Set the columns, which have the meanings of the fields of `SchedulingGrant`; a number holds for all."""
+    def __init__(
+        self,
+        band: float | Floats,
+        time: float | Floats = 1.0,
+        power: float | Floats = 1.0,
+        *,
+        signals: int | None = None,
+    ) -> None:
+        """Set the columns, which have the meanings of the fields of `SchedulingGrant`; a number holds for all.
+
+        Args:
+            band: part of the band.
+            time: part of the time.
+            power: part of the power.
+            signals: number of signals; None is the length of `band`, which is an array then.
+        """
         self.band, self.time, self.power = band, time, power
+        self._signals = len(band) if isinstance(band, np.ndarray) else signals or 0
 
     def __len__(self) -> int:
-        return len(self.band)
+        return self._signals
+
+    @property
+    def common(self) -> tuple[float, float, float] | None:
+        """Band, time and power, if they are given as numbers that hold for all; None otherwise."""
+        if isinstance(self.band, float) and isinstance(self.time, float) and isinstance(self.power, float):
+            return self.band, self.time, self.power
+        return None
 
     @overload
     def __getitem__(self, signal: int) -> SchedulingGrant: ...
@@ -61,15 +83,16 @@ class Grants(Sequence[SchedulingGrant]):
 
     def tuples(self) -> Iterator[tuple[float, float, float]]:
         """Yield band, time and power of each, which are equal to its grant, without creating it."""
-        time, power = self.time, self.power
+        band, time, power = self.band, self.time, self.power
+        bands = repeat(band, self._signals) if isinstance(band, float) else band.tolist()
         times = repeat(time) if isinstance(time, float) else time.tolist()
         powers = repeat(power) if isinstance(power, float) else power.tolist()
-        return zip(self.band.tolist(), times, powers, strict=False)
+        return zip(bands, times, powers, strict=False)
 
     def columns(self) -> Sequence[Floats]:
         """Return band, time and power, each of shape (signals,)."""
-        every = np.ones(len(self.band))
-        return self.band, self.time * every, self.power * every
+        every = np.ones(self._signals)
+        return self.band * every, self.time * every, self.power * every
 
 
 class Served(NamedTuple):

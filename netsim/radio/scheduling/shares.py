@@ -56,7 +56,7 @@ class EqualShares:
         return self
 
     def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
-        return Grants(np.full(len(active), 1 / len(active)))
+        return Grants(1 / len(active), signals=len(active))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         """Accept every station."""
