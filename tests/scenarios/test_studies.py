@@ -103,7 +103,7 @@ POINTS = {
     "recorded_drive": 25,
     "reuse": 15,
     "serving": 15,
-    "sflam_steps": 12,
+    "sflam_steps": 18,
     "stragglers": 30,
     "token_budgets": 144,
 }
