@@ -47,9 +47,16 @@ def metric_history(
     return history.sort_values("time_s", kind="stable")
 
 
+FALLING = (
+    *("loss", "perplexity", "mae", "mse", "calibration_error"),
+    *("missing", "empty", "symbols", "bandwidth_ratio", "iterations"),
+)
+"""Metrics that improve by decreasing: losses, errors, what is lost, and what a receiver spends on an image."""
+
+
 def lower_is_better(metric: str) -> bool:
-    """Return whether a metric improves by decreasing: losses and perplexities do."""
-    return metric.startswith(("loss", "perplexity"))
+    """Return whether a metric improves by decreasing, as those of `FALLING` do, and others whose names begin so."""
+    return metric.startswith(FALLING)
 
 
 def time_to(

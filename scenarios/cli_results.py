@@ -35,8 +35,20 @@ Kind = Literal[
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False)],
-    target: Annotated[float, typer.Option(help="Target value of the metric.")] = 0.8,
-    metric: Annotated[str, typer.Option(help="Metric of the target and of the final value.")] = "accuracy",
+    target: Annotated[
+        float | None,
+        typer.Option(
+            help="Target value of the metric [default: 0.8 of accuracy, else the hardest that all runs reached].",
+            show_default=False,
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="Metric of the target and of the final value [default: perplexity, or accuracy, or the first].",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Compare runs paired by seed, with confidence intervals: cost to a target, final value, round latency."""
     import analysis

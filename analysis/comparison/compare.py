@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.comparison.arms import Arm, Item, arms, listed
 from analysis.comparison.contrast import Contrast, contrast, reference
 from analysis.comparison.intervals import MIN_VALUES
-from analysis.comparison.outcomes import MEASURES, Goal, Outcome, observe
+from analysis.comparison.outcomes import MEASURES, Goal, Outcome, hardest_common_goal, main_metric, observe
 from analysis.comparison.pairing import pairing
 from analysis.comparison.sentences import sentence
 from analysis.comparison.text import tables
@@ -79,8 +79,8 @@ class Comparison:
 
 def compare(
     items: Iterable[Item],
-    target: float = 0.8,
-    metric: str = "accuracy",
+    target: float | None = None,
+    metric: str | None = None,
     *,
     split: str = "test",
     confidence: float = 0.95,
@@ -92,8 +92,10 @@ def compare(
 
     Args:
         items: runs, sweeps, or their directories.
-        target: value of the metric until which time, energy and bits are counted.
-        metric: name of the metric.
+        target: value of the metric until which time, energy and bits are counted. Default: an accuracy of 0.8; of
+            another metric the hardest value, with two significant digits, that all runs reached.
+        metric: name of the metric. Default: the perplexity of language models, else the accuracy, and without it the
+            first metric that was evaluated.
         split: data that the model was evaluated on.
         confidence: confidence level of each single interval (see `intervals`).
 
@@ -106,7 +108,7 @@ def compare(
     found, warnings = arms(items)
     if len(found) < 2:
         raise NotComparable("; ".join([_why_not(found), *warnings]))
-    return compare_arms(found, warnings, Goal(metric, target, split), confidence)
+    return compare_arms(found, warnings, _goal(found, target, metric, split), confidence)
 
 
 def compare_arms(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, confidence: float = 0.95) -> Comparison:
@@ -122,6 +124,14 @@ def compare_arms(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, conf
     rows = list(_rows(outcomes, confidence))
     weak = [*_diverged(found, goal), *_weaknesses(rows, outcomes, goal)]
     return Comparison(goal, confidence, rows, [*warnings, *weak], _frame(outcomes), pairing(found))
+
+
+def _goal(found: Sequence[Arm], target: float | None, metric: str | None, split: str) -> Goal:
+    runs = [run for arm in found for run in arm.runs.values()]
+    metric = metric or main_metric(runs, split)
+    if target is None:
+        return Goal(metric, split=split) if metric == Goal.metric else hardest_common_goal(runs, metric, split)
+    return Goal(metric, target, split)
 
 
 def _why_not(found: Sequence[Arm]) -> str:

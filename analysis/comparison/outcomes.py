@@ -190,6 +190,16 @@ def values(run: Run, goal: Goal) -> pd.DataFrame:
     return history if measures.has_values(run.evaluations) else history.iloc[:0]
 
 
+def main_metric(runs: Iterable[Run], split: str = "test") -> str:
+    """Return the metric by which runs are compared unless another is asked for.
+
+    It is the perplexity of language models, else the accuracy, else the first metric evaluated on the split.
+    """
+    found = [run.evaluations for run in runs if "evaluations" in run.tables and not answers_alone(run)]
+    metrics = list(dict.fromkeys(metric for each in found for metric in each["metric"][each["split"] == split]))
+    return next((name for name in ("perplexity", "accuracy", *metrics) if name in metrics), Goal.metric)
+
+
 def hardest_common_goal(runs: Iterable[Run], metric: str = "accuracy", split: str = "test") -> Goal:
     """Return the hardest target, with two significant digits, that all runs reached; diverged runs are ignored.
 

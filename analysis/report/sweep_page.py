@@ -12,13 +12,12 @@ from analysis import style
 from analysis.comparison.arms import Arm, arms
 from analysis.comparison.compare import Comparison, compare_arms
 from analysis.comparison.intervals import MIN_VALUES
-from analysis.comparison.outcomes import MEASURES, Goal, hardest_common_goal
+from analysis.comparison.outcomes import MEASURES, Goal, hardest_common_goal, main_metric
 from analysis.comparison.sentences import title
 from analysis.comparison.text import capital, formatted
 from analysis.report import curves, dots
 from analysis.report.headline import Tile
 from analysis.report.html import document, folded
-from analysis.report.learning import values_on_test
 from analysis.report.panel import Panel
 from analysis.sweep import Sweep
 
@@ -38,10 +37,9 @@ def render(sweep: Sweep) -> str:
 
 
 def _goal(found: Sequence[Arm]) -> Goal:
-    """Hardest target that all runs reached, in accuracy or, without it, in the first metric evaluated."""
+    """Hardest target that all runs reached, in the metric by which they are compared."""
     runs = [run for arm in found for run in arm.runs.values()]
-    metrics = list(dict.fromkeys(metric for run in runs for metric in values_on_test(run)["metric"]))
-    return hardest_common_goal(runs, "accuracy" if "accuracy" in metrics or not metrics else metrics[0])
+    return hardest_common_goal(runs, main_metric(runs))
 
 
 def _panels(found: Sequence[Arm], comparison: Comparison) -> list[Panel]:

@@ -24,6 +24,8 @@ class MadeUp:
     status: str = "complete"
     name: str = "made up"
     metric: str = "accuracy"
+    beside: Sequence[str] = ()
+    """Metrics beside it that have the same values, evaluated before it."""
     losses: Sequence[float] = ()
     """Losses beside these, if any."""
     scenario: Mapping[str, Any] = field(default_factory=dict)
@@ -36,7 +38,8 @@ class MadeUp:
             latency = self.latency_s if isinstance(self.latency_s, float) else self.latency_s[number]
             rounds.append(RoundRow(number, now, now + latency, latency, 3, 0, 0.0, 100.0, 50.0, self.energy_j))
             now += latency
-            evaluations.append(EvaluationRow(number, now, "test", self.metric, accuracy, 360))
+            metrics = (*self.beside, self.metric)
+            evaluations += [EvaluationRow(number, now, "test", metric, accuracy, 360) for metric in metrics]
             evaluations += [EvaluationRow(number, now, "test", "loss", loss, 360) for loss in self.losses[number:][:1]]
         write_part(path, "rounds", rounds)
         write_part(path, "evaluations", evaluations)

@@ -141,6 +141,21 @@ def test_a_loss_has_to_fall(tmp_path: Path) -> None:
     assert result.table.set_index("measure").loc["time_to_target_s", "mean"].tolist() == [2.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("metric", "beside", "goal"),
+    [
+        ("accuracy", ["loss"], "80% accuracy"),
+        ("perplexity", ["loss", "accuracy"], "perplexity 0.4"),  # of language models; the hardest that all reached
+        ("mae", [], "mae 0.4"),
+    ],
+)
+def test_metric_and_target_are_those_of_the_task(tmp_path: Path, metric: str, beside: list[str], goal: str) -> None:
+    arm = {seed: MadeUp(accuracies=(2.0, 1.0, 0.4), metric=metric, beside=beside) for seed in SEEDS}
+    folder = write_sweep(tmp_path / "sweep", {"a": arm, "b": arm})
+    assert f"Time to {goal}\n" in str(analysis.compare([folder]))
+    assert f"Time to {metric} 3\n" in str(analysis.compare([folder], target=3.0)) or metric == "accuracy"
+
+
 def test_a_metric_never_evaluated_is_an_error_that_names_the_others(tmp_path: Path) -> None:
     with pytest.raises(analysis.NotRecorded, match="evaluated were: accuracy on test"):
         analysis.compare([study(tmp_path / "sweep")], metric="acuracy")

@@ -1,12 +1,14 @@
 """Measures against hand-computed values: of small tables written out here, and of the synthetic run's closed form."""
 
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 
 import analysis
 from analysis import measures
+from learning.stop import FALLING, StopMetric
 
 EVALUATIONS = pd.DataFrame(
     {
@@ -45,6 +47,11 @@ PATH = pd.DataFrame(
 )
 def test_time_to_is_the_first_evaluation_at_the_target(metric: str, target: float, seconds: float | None) -> None:
     assert measures.time_to(EVALUATIONS.sample(frac=1, random_state=0), metric, target) == seconds
+
+
+def test_metrics_fall_for_comparisons_as_they_do_for_early_stopping() -> None:
+    for metric in get_args(StopMetric):
+        assert measures.lower_is_better(metric) == (metric in FALLING)
 
 
 def test_missing_values_reach_no_target() -> None:
