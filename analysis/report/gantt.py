@@ -73,7 +73,7 @@ def _draw(bars: pd.DataFrame, path: pd.DataFrame, start_s: float, latency_s: flo
     figure.update_layout(
         barmode="overlay",
         height=150 + 24 * len(rows),
-        xaxis={"title": f"Time since the start of the round ({symbol})", "rangemode": "tozero"},
+        xaxis={"title": f"Time in the round ({symbol})", "rangemode": "tozero"},
         yaxis={
             "tickvals": list(place.values()),
             "ticktext": [row_name(row) for row in rows],

@@ -61,9 +61,7 @@ def spread_over_users(own: pd.DataFrame) -> str:
 
 def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.05)
-    for column, (x, title, unit) in enumerate(
-        [("time_s", "Simulated time", "s"), ("energy_j", "Energy spent", "J")], start=1
-    ):
+    for column, (x, title, unit) in enumerate([("time_s", "Time", "s"), ("energy_j", "Energy", "J")], start=1):
         size, symbol = style.scale(evaluations[x].max(), unit)
         for trace in _traces(evaluations.assign(x=evaluations[x] / size), metric):
             figure.add_trace(trace, row=1, col=column)
