@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from scenarios.result import Result
     from scenarios.run import simulate
     from scenarios.schema import Scenario, load
+    from scenarios.tracking import ScalarLog
 
-__all__ = ["Observer", "Result", "RunFailed", "Scenario", "ScenarioError", "load", "register", "simulate"]
+__all__ = ["Observer", "Result", "RunFailed", "ScalarLog", "Scenario", "ScenarioError", "load", "register", "simulate"]
 
 _HOMES = {
     "register": "families",
     "Observer": "progress",
     "Result": "result",
+    "ScalarLog": "tracking",
     "simulate": "run",
     "Scenario": "schema",
     "load": "schema",

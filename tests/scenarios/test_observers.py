@@ -14,7 +14,7 @@ import torch
 from fakes import digits
 from learning.trained import TrainedModel
 from runs import TINY, frame, hashes, run
-from scenarios import Observer, load, simulate
+from scenarios import Observer, ScalarLog, load, simulate
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -65,6 +65,30 @@ def test_models_are_those_that_are_evaluated(scheme: str) -> None:
     assert [seen for _, seen in watching.when_evaluated] == pytest.approx(reported, abs=1e-6)
     assert len(set(reported)) > 1
     assert hashes(result) == hashes(run(learning__scheme=scheme))
+
+
+def test_a_scalar_log_has_the_rows_of_the_tables_in_order_of_time() -> None:
+    calls: list[dict[str, float]] = []
+    result = simulate(load(TINY, {"learning.scheme": "local"}), observer=ScalarLog(calls.append))
+    rounds, evaluations = frame(result, "rounds"), frame(result, "evaluations")
+    common = evaluations[evaluations.user.isna() & evaluations.value.notna()]
+    logged = [(call["round"], call["time_s"], call[name]) for call in calls for name in call if "/" in name]
+    assert len(logged) == 5 * len(rounds) + len(common)
+    assert [call["rounds/latency_s"] for call in calls if "rounds/latency_s" in call] == rounds.latency_s.tolist()
+    for split, metric in {*zip(common.split, common.metric, strict=True)}:
+        table = common[(common.split == split) & (common.metric == metric)]
+        values = [
+            (call["round"], call["time_s"], call[name]) for call in calls if (name := f"{split}/{metric}") in call
+        ]
+        assert values == [*zip(table["round"], table.time_s, table.value, strict=True)]
+    assert [call["time_s"] for call in calls] == sorted(call["time_s"] for call in calls)
+
+
+def test_a_scalar_log_of_a_dry_run_has_rounds_alone() -> None:
+    calls: list[dict[str, float]] = []
+    simulate(load(TINY, {"learning.executor": "dry"}), observer=ScalarLog(calls.append))
+    assert calls
+    assert all("rounds/latency_s" in call for call in calls)
 
 
 def test_a_dry_run_has_no_models() -> None:
