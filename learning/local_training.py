@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Annotated, Any, Protocol
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 
 from learning.data import Rows
 from learning.parties import User
 from learning.ports import Streams
 from learning.training_mode import training_stacks
 from learning.world import World
+
+Passes = Annotated[float, Gt(0), Le(10_000)]
+"""Passes over a user's samples in one local round, all of whose mini-batches are kept (bound: our choice)."""
 
 
 class Epochs(Protocol):
@@ -34,7 +37,7 @@ class Epochs(Protocol):
 class ConstantEpochs:
     """The same number of passes for every user."""
 
-    value: Annotated[float, Gt(0)]
+    value: Passes
     """Passes; 0.5 is half of the mini-batches of an epoch in one round, and the other half in the next."""
 
     def of(self, user: int, streams: Streams) -> float:
@@ -48,7 +51,7 @@ class ConstantEpochs:
 class ListedEpochs:
     """One number of passes for each user, in order."""
 
-    values: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
+    values: Annotated[tuple[Passes, ...], MinLen(1)]
     """Passes of users 0, 1, 2 and so on; as many numbers as there are users."""
 
     def of(self, user: int, streams: Streams) -> float:
@@ -63,9 +66,9 @@ class ListedEpochs:
 class UniformEpochs:
     """A number of passes drawn for each user, uniformly between two bounds, and the same in all its rounds."""
 
-    low: Annotated[float, Gt(0)]
+    low: Passes
     """Lower bound of the passes."""
-    high: Annotated[float, Gt(0)]
+    high: Passes
     """Upper bound of the passes."""
 
     def __post_init__(self) -> None:

@@ -18,8 +18,9 @@ from netsim.tables import TABLES
 
 PENDING_ROWS = 4096
 """Maximum number of rows of a table that are buffered before a part is written."""
-PENDING_S = 2.0
-"""Wall time in seconds after which buffered rows of all tables are written."""
+PENDING_S, PENDING_SHARE = 2.0, 1e-3
+"""Wall time after which buffered rows of all tables are written: in seconds, or as a share of that of the run so far if
+that is longer, so that runs of days do not leave hundreds of thousands of files."""
 GROUP_ROWS = 65_536
 """Number of rows of a row group in a merged file, and of a step of the content hash."""
 
@@ -40,8 +41,11 @@ class Trace:
         """True while buffered rows are written, when no exception may come from outside, such as by a signal."""
         kept = [table for table in TABLES if tables is None or table in tables]
         self._pending: dict[str, list[tuple[Any, ...]]] = {table: [] for table in kept}
-        self._parts: dict[str, list[Path | pa.Table]] = {table: [] for table in kept}
-        self._written_s = monotonic()
+        self._in_memory: dict[str, list[pa.Table]] = {table: [] for table in kept}
+        self._on_disk = dict.fromkeys(kept, 0)
+        """Number of parts of each table in files; the paths of them all would grow with the run."""
+        self._begun_s = monotonic()
+        self._due_s = self._begun_s + PENDING_S
         for table in kept:
             if directory is not None:
                 _clear(directory / table)
@@ -55,7 +59,7 @@ class Trace:
         pending.append(values)
         if len(pending) >= PENDING_ROWS:
             self._write(table)
-        elif monotonic() - self._written_s > PENDING_S:
+        elif monotonic() > self._due_s:
             self.flush()
 
     def flush(self) -> None:
@@ -63,7 +67,8 @@ class Trace:
         for table, pending in self._pending.items():
             if pending:
                 self._write(table)
-        self._written_s = monotonic()
+        now_s = monotonic()
+        self._due_s = now_s + max(PENDING_S, (now_s - self._begun_s) * PENDING_SHARE)
 
     def frame(self, table: str) -> pa.Table:
         """Return all rows of a table so far."""
@@ -78,7 +83,7 @@ class Trace:
             format.
         """
         self.flush()
-        return {table: self._merge(table) for table in self._parts}
+        return {table: self._merge(table) for table in self._pending}
 
     def _write(self, table: str) -> None:
         self.writing = True
@@ -87,30 +92,32 @@ class Trace:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
         part = pa.Table.from_arrays(arrays, schema=schema)
         self._pending[table] = []
-        parts = self._parts[table]
         if self.directory is None:
-            parts.append(part)
+            self._in_memory[table].append(part)
         else:
-            path = self.directory / table / f"part-{len(parts):06}.parquet"
-            with _appearing(path) as hidden:
+            with _appearing(_part(self.directory, table, self._on_disk[table])) as hidden:
                 pq.write_table(part, hidden)
-            parts.append(path)
+            self._on_disk[table] += 1
         self.writing = False
 
     def _read(self, table: str) -> Iterator[pa.Table]:
-        for part in self._parts[table]:
-            yield part if isinstance(part, pa.Table) else pq.read_table(part, schema=TABLES[table])
+        if self.directory is None:
+            yield from self._in_memory[table]
+        elif (merged := _merged(self.directory, table)).exists():
+            yield pq.read_table(merged, schema=TABLES[table])
+        else:
+            for number in range(self._on_disk[table]):
+                yield pq.read_table(_part(self.directory, table, number), schema=TABLES[table])
 
     def _merge(self, table: str) -> dict[str, int | str]:
         rows, digest = 0, sha256()
-        groups = _regroup(self._read(table), TABLES[table])
+        groups = _regroup(self._read(table))
         if self.directory is None:
             for group in groups:
                 rows += group.num_rows
                 _hash(group, digest)
             return {"rows": rows, "sha256": digest.hexdigest()}
-        merged = self.directory / table / f"{table}.parquet"
-        with _appearing(merged) as hidden:
+        with _appearing(_merged(self.directory, table)) as hidden:
             with pq.ParquetWriter(hidden, TABLES[table], compression="zstd") as writer:
                 for group in groups:
                     rows += group.num_rows
@@ -118,8 +125,15 @@ class Trace:
                     writer.write_table(group, row_group_size=GROUP_ROWS)
             for part in self.directory.joinpath(table).glob("part-*"):
                 part.unlink()  # before the merged file appears: no row is ever seen twice
-        self._parts[table] = [merged]
         return {"rows": rows, "sha256": digest.hexdigest()}
+
+
+def _part(directory: Path, table: str, number: int) -> Path:
+    return directory / table / f"part-{number:06}.parquet"
+
+
+def _merged(directory: Path, table: str) -> Path:
+    return directory / table / f"{table}.parquet"
 
 
 @contextmanager
@@ -137,16 +151,18 @@ def _clear(folder: Path) -> None:
             old.unlink()
 
 
-def _regroup(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+def _regroup(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in groups of equal size, so that files and hashes do not depend on when parts were written."""
-    held = schema.empty_table()
+    held, rows = list[pa.Table](), 0
     for part in parts:
-        held = pa.concat_tables([held, part])
-        while held.num_rows >= GROUP_ROWS:
-            yield held.slice(0, GROUP_ROWS).combine_chunks()
-            held = held.slice(GROUP_ROWS)
-    if held.num_rows:
-        yield held.combine_chunks()
+        held.append(part)
+        rows += part.num_rows
+        while rows >= GROUP_ROWS:  # joined once for a group: once for a part would take quadratic time
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, GROUP_ROWS).combine_chunks()
+            held, rows = [joined.slice(GROUP_ROWS)], rows - GROUP_ROWS
+    if rows:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _hash(group: pa.Table, digest: Any) -> None:

@@ -57,10 +57,10 @@ class AudioVisualQuestions:
 
     # In the manner of MUSIC-AVQA (Li et al., CVPR 2022), with captions as in VALOR-32K (Chen et al., arXiv 2304.08345).
 
-    train_samples: Annotated[int, Ge(1)] = 2000
+    train_samples: Annotated[int, Interval(ge=1, le=1_000_000)] = 2000
     """Number of training samples."""
 
-    test_samples: Annotated[int, Ge(1)] = 500
+    test_samples: Annotated[int, Interval(ge=1, le=1_000_000)] = 500
     """Number of test samples, which have other images than the training samples."""
 
     noise: Annotated[float, Interval(ge=0, le=100)] = 0.5
@@ -96,10 +96,10 @@ class AudioVisualQuestions:
 class Tones:
     """Noisy spectrograms (16 frames, 16 frequency bands) of eight tones, as in `audio_visual_questions`."""
 
-    train_samples: Annotated[int, Ge(1)] = 2000
+    train_samples: Annotated[int, Interval(ge=1, le=1_000_000)] = 2000
     """Number of training samples."""
 
-    test_samples: Annotated[int, Ge(1)] = 500
+    test_samples: Annotated[int, Interval(ge=1, le=1_000_000)] = 500
     """Number of test samples."""
 
     noise: Annotated[float, Interval(ge=0, le=100)] = 0.5

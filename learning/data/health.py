@@ -41,13 +41,13 @@ class Health:
     Samples of a person follow one another in time, and the people are the sources of samples.
     """
 
-    train_windows: Annotated[int, Ge(1)] = 400
+    train_windows: Annotated[int, Interval(ge=1, le=1_000_000)] = 400
     """Training samples of a person."""
 
-    test_windows: Annotated[int, Ge(1)] = 200
+    test_windows: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
     """Test samples of a person, of another time than the training samples."""
 
-    people: Annotated[int, Ge(1)] = 10
+    people: Annotated[int, Interval(ge=1, le=1_000_000)] = 10
     """Number of people, who share the law by which states show."""
 
     history: Annotated[int, Interval(ge=0, le=1000)] = 8

@@ -1,5 +1,6 @@
 """The trace: readable while it is written, merged to the same bytes whatever the parts, hashed by content."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -56,6 +57,27 @@ def test_rows_wait_no_longer_than_two_seconds(tmp_path: Path, monkeypatch: pytes
     assert len(pd.read_parquet(tmp_path / "evaluations")) == 1
     fill(trace, DECISIONS[4:5])  # and then they wait again
     assert len(pd.read_parquet(tmp_path / "decisions")) == 4
+
+
+def test_rows_of_a_long_run_wait_for_a_thousandth_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(netsim.trace, "monotonic", lambda: now_s)
+    trace = fill(Trace(tmp_path), DECISIONS[:1])
+    now_s = 10_000.0
+    fill(trace, DECISIONS[1:2])
+    for now_s, row, written in ((10_009.0, 2, 2), (10_011.0, 3, 4)):  # noqa: B007  the clock reads it
+        fill(trace, DECISIONS[row : row + 1])
+        assert len(pd.read_parquet(tmp_path / "decisions")) == written
+
+
+def test_parts_that_are_written_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netsim.trace, "PENDING_ROWS", 1)
+    trace = fill(Trace(tmp_path, ["decisions"]), DECISIONS[:50])
+    gc.collect()
+    before = sys.getallocatedblocks()
+    fill(trace, DECISIONS[50:350])
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 300  # less than one for each part
 
 
 def test_readers_do_not_see_a_part_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,8 @@ POISSON = {"name": "poisson", "rate_per_s": 1.0}
             {"learning.model.hidden": [100_000, 200_000]},
             "learning.model: found 2.001e+10 parameters, with a trained copy",
         ),
+        ({"learning.scheme": {"name": "fedavg", "local_epochs": 2**31}}, "a number > 0 and <= 10000 is allowed"),
+        ({"learning.data": {"name": "tones", "train_samples": 2**31}}, "a whole number >= 1 and <= 1000000 is allowed"),
         ({"learning.stop.rounds": 10**9}, "learning.stop.rounds: found 1000000000 rounds, which make about 2e+09"),
         ({"learning.scheme.local_steps": 10**9}, "learning.scheme.local_steps: found 1000000000 steps in 2 rounds"),
         (
