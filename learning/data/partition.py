@@ -8,6 +8,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
+from learning.data.flower_partition import FlowerPartition
 from learning.ports import Streams
 
 Integers = NDArray[np.int64]
@@ -259,4 +260,5 @@ PARTITIONS: dict[str, type] = {
     "quantity_skew": QuantitySkew,
     "natural": Natural,
     "shared": Shared,
+    "flower": FlowerPartition,
 }
