@@ -45,9 +45,10 @@ def received(scheme: NTRSCC, seed: int) -> dict[str, tuple[Tensor, float]]:
         u = torch.from_numpy(streams.generator("example", heard, snr_db).random((IMAGES, max(SYMBOLS)))).float()
         snr = torch.where(torch.arange(max(SYMBOLS)) < heard, 10 ** (snr_db / 10), 0.0)
         graph = symbol_draws(streams, transforms.bits, max(SYMBOLS), 0)
-        coded = (transforms, code, of_bits, hyper, bits, graph, u, snr, code.edges(heard, transforms.bits), 20)
+        coded = (transforms, code, of_bits, hyper, bits, graph, u, snr, 0, 20, False)
+        by_code, _ = executor.submit(operators.receive, *coded)
         both = {
-            "rateless code": executor.submit(operators.receive, *coded),
+            "rateless code": by_code,
             "amplitudes": executor.submit(amplitudes.receive, plain, of_amplitudes, sent, u, snr),
         }
         for name, result in both.items():

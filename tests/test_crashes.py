@@ -28,6 +28,12 @@ REQUESTS: dict[str, Any] = {
     "traffic": {"streams": {"x": {"arrivals": {"name": "poisson", "rate_per_s": 2.0}, "answered_by": "model"}}},
 }
 """A tiny cell whose users ask a model with experts."""
+BROADCASTS: dict[str, dict[str, Any]] = {
+    "ntrscc": {"transforms": {"bits": 24, "hyper": 3, "width": 16}, "training": {"steps": [8, 4, 4], "batch_size": 4}},
+    "deep_jscc": {"transforms": {"symbols": 24, "width": 16}, "training": {"steps": 24, "batch_size": 4}},
+    "separate_coding": {"images": 16, "symbols": 200},
+}
+"""Schemes that broadcast images, with little training."""
 KILLS = 3  # for each of the four settings: twelve in all
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["scenarios.run", "learning.store", "netsim.network"])
@@ -120,4 +126,27 @@ def test_killed_answers_continue(tmp_path: Path) -> None:
     finished, first = recorded(out), recorded(tmp_path / "first run")
     assert finished["tables"] == first["tables"]
     assert finished["tables"]["requests"]["rows"] > 10
+    assert finished["operations"]["stored"] > 0
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "ntrscc",
+        pytest.param("deep_jscc", marks=pytest.mark.slow),
+        pytest.param("separate_coding", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_broadcasts_continue(scheme: str, tmp_path: Path) -> None:
+    """Likewise where images are broadcast: training before the run, and what each receiver has decoded."""
+    settings = {"learning.scheme": {"name": scheme, **BROADCASTS[scheme]}, "learning.stop.rounds": 6}
+    store, out = tmp_path / "store", tmp_path / "run"
+    carried_out(settings, tmp_path / "first store", tmp_path / "first run")
+    with started(settings, store, out) as process:
+        enough = 5 * written_bytes(tmp_path / "first store")  # most of what its log grows to, as above
+        until(lambda: written_bytes(store) >= enough or not process.is_alive())
+    carried_out(settings, store, out)
+    finished, first = recorded(out), recorded(tmp_path / "first run")
+    assert finished["tables"] == first["tables"]
+    assert finished["tables"]["evaluations"]["rows"] > 6 * 4
     assert finished["operations"]["stored"] > 0

@@ -72,9 +72,14 @@ def without_degree_one(degrees: Tensor) -> Tensor:
 
 def mean_degree(degrees: Tensor) -> Tensor:
     """Mean number of neighbours of a symbol, a scalar."""
-    return degrees @ torch.arange(1, len(degrees) + 1, dtype=degrees.dtype)
+    return degrees @ _numbers(degrees)
 
 
 def edge_degrees(degrees: Tensor) -> Tensor:
     """Distribution of the degree of the symbol at a random edge, (D,): d Omega_d over the mean degree."""
-    return degrees * torch.arange(1, len(degrees) + 1, dtype=degrees.dtype) / mean_degree(degrees)
+    return degrees * _numbers(degrees) / mean_degree(degrees)
+
+
+def _numbers(degrees: Tensor) -> Tensor:
+    """Degrees 1 to D, (D,), as floating-point numbers."""
+    return torch.arange(1, len(degrees) + 1, dtype=degrees.dtype, device=degrees.device)

@@ -12,7 +12,7 @@ evaluation, SODA 1998.
 from __future__ import annotations
 
 from functools import cache
-from math import lgamma, log
+from math import lgamma, log, log10
 
 import torch
 from torch import Tensor
@@ -22,12 +22,14 @@ from learning.fountain.degrees import edge_degrees, mean_degree
 
 LARGEST_MEAN = 400.0
 """Mean LLRs are limited to this: the bit error rate is then 1e-45."""
+SMALLEST_MEAN, PLACES = 1e-6, 4096
+"""Smallest mean LLR of the table but 0, and the number of means from there, with equal ratios."""
 
 
 @cache
 def _table() -> tuple[Tensor, Tensor]:
     """Means and E tanh(L/2) at them, (4097,) float64, by the trapezoidal rule."""
-    positive = torch.logspace(-6, log(LARGEST_MEAN, 10), 4096, dtype=torch.float64)
+    positive = torch.logspace(log10(SMALLEST_MEAN), log10(LARGEST_MEAN), PLACES, dtype=torch.float64)
     means = torch.cat([positive.new_zeros(1), positive])
     z = torch.linspace(-8, 8, 801, dtype=torch.float64)
     density = torch.exp(-z.square() / 2)
@@ -35,9 +37,24 @@ def _table() -> tuple[Tensor, Tensor]:
     return means, values.cummax(0).values
 
 
+@cache
+def _lines() -> tuple[Tensor, Tensor]:
+    """Slope and value at 0 of the line through each two neighbours of the table, (4096,) float64."""
+    means, values = _table()
+    slopes = values.diff() / means.diff()
+    return slopes, values[:-1] - slopes * means[:-1]
+
+
 def mean_tanh(mean: Tensor) -> Tensor:
     """E tanh(L/2) of a consistent Gaussian LLR L ~ N(mean, 2 mean), for 0 <= mean, by a table; differentiable."""
-    return _interpolated(mean.clamp(0, LARGEST_MEAN), *_table())
+    mean = mean.clamp(0, LARGEST_MEAN)
+    # Means of the table have equal ratios: a logarithm finds the place in a tenth of the time of a search.
+    place = (mean.detach().clamp(min=SMALLEST_MEAN) / SMALLEST_MEAN).log() * (
+        (PLACES - 1) / log(LARGEST_MEAN / SMALLEST_MEAN)
+    )
+    line = torch.where(mean < SMALLEST_MEAN, 0, 1 + place.long().clamp(max=PLACES - 2))
+    slopes, at_zero = _lines()
+    return mean * slopes.to(mean.dtype)[line] + at_zero.to(mean.dtype)[line]
 
 
 def mean_of(tanh: Tensor) -> Tensor:

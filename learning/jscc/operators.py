@@ -7,6 +7,7 @@ from torch import Tensor
 
 from learning.draws import standard_normal
 from learning.executor.flops import charge_elementwise, uncharged
+from learning.fountain import degrees
 from learning.fountain.information import entropy_bits
 from learning.fountain.propagation import EDGE_OPERATIONS, SYNDROME_OPERATIONS
 from learning.jscc.autoencoder import Latents, Transforms
@@ -35,16 +36,18 @@ def receive(
     snr: Tensor,
     edges: int,
     iterations: int,
-) -> Tensor:
-    """Belief propagation and synthesis of n images at one receiver: images (n, pixels).
+    checks: bool,
+) -> tuple[Tensor, Tensor]:
+    """Belief propagation and synthesis of n images at one receiver: images (n, pixels) and their syndromes (n,).
 
-    Charged are the messages on the edges of the symbols that are heard, and the transforms of the receiver. That the
-    symbols are computed here, from the bits, is no work of the receiver.
+    Charged are the messages on the edges of the symbols that are heard, the transforms of the receiver, and the
+    relative soft syndrome, see `Code.syndrome`, of a receiver that checks it. That the symbols are computed here, from
+    the bits, is no work of the receiver.
 
     Args:
         transforms: the transforms.
         code: the code.
-        parameters: parameters of the transforms.
+        parameters: parameters of the transforms and of the code.
         hyper: (n, h): hyper-latents, as received.
         bits: (n, k): the bits that are sent.
         u: (m, k + 2): draws of the graph.
@@ -52,39 +55,20 @@ def receive(
         snr: (m,): signal-to-noise ratio of each symbol, 0 where it is not heard.
         edges: edges of the symbols of each image that are heard.
         iterations: iterations of belief propagation.
+        checks: whether the receiver computes the syndrome.
     """
-    latents = _side_information(transforms, parameters, hyper)
-    charge_elementwise(iterations * edges * EDGE_OPERATIONS[code.propagation.rule], hyper[:, 0])
-    with uncharged():
-        llrs = code.transmit(latents, bits, u, standard_normal(u_noise), snr, iterations)
-    return transforms.synthesise(parameters, torch.tanh(llrs / 2).to(latents.features.dtype), latents.features)
-
-
-def receive_and_check(
-    transforms: Transforms,
-    code: Code,
-    parameters: Parameters,
-    hyper: Tensor,
-    bits: Tensor,
-    u: Tensor,
-    u_noise: Tensor,
-    snr: Tensor,
-    edges: int,
-    iterations: int,
-) -> tuple[Tensor, Tensor]:
-    """As `receive`, with the relative soft syndrome of each image, (n,), see `Code.syndrome`, which is charged too."""
-    latents = _side_information(transforms, parameters, hyper)
-    each = iterations * EDGE_OPERATIONS[code.propagation.rule] + SYNDROME_OPERATIONS
+    priors, importance, features = transforms.side_information(parameters, hyper)
+    latents = Latents(priors, hyper, priors, importance, features)  # the priors stand for the proposals
+    each = iterations * EDGE_OPERATIONS[code.propagation.rule] + checks * SYNDROME_OPERATIONS
     charge_elementwise(edges * each, hyper[:, 0])
     with uncharged():
-        noise = standard_normal(u_noise)
-        llrs = code.transmit(latents, bits, u, noise, snr, iterations)
-        syndrome = code.syndrome(latents, bits, u, noise, snr, llrs)
-    images = transforms.synthesise(parameters, torch.tanh(llrs / 2).to(latents.features.dtype), latents.features)
-    return images, syndrome
+        distribution = code.degrees(transforms.bits, parameters)
+        reception = code.transmit(latents, distribution, bits, u, standard_normal(u_noise), snr, iterations)
+        syndrome = code.syndrome(reception, snr)
+    soft_bits = torch.tanh(reception.llrs / 2).to(features.dtype)
+    return transforms.synthesise(parameters, soft_bits, features), syndrome
 
 
-def _side_information(transforms: Transforms, parameters: Parameters, hyper: Tensor) -> Latents:
-    """What a receiver knows of images before it hears a symbol; the priors stand for the proposals."""
-    priors, importance, features = transforms.side_information(parameters, hyper)
-    return Latents(priors, hyper, priors, importance, features)
+def mean_degree(code: Code, bits: int, parameters: Parameters) -> Tensor:
+    """Mean degree of the symbols of images of so many bits, a scalar."""
+    return degrees.mean_degree(code.degrees(bits, parameters))

@@ -13,6 +13,7 @@ from torch.func import grad
 from learning.data import Dataset
 from learning.draws import Draw, standard_normal
 from learning.executor import Executor
+from learning.fountain.degrees import mean_degree
 from learning.fountain.information import binary_input_capacity, divergence_bits
 from learning.fountain.surrogate import surrogate_bits
 from learning.jscc.autoencoder import Latents, Transforms
@@ -25,10 +26,10 @@ from learning.ports import Streams
 Stage = Literal["transforms", "selection", "synthesis"]
 TRAINED: dict[Stage, tuple[str, ...]] = {
     "transforms": ("analysis", "hyper_analysis", "hyper_synthesis", "synthesis", "density"),
-    "selection": ("hyper_synthesis",),
+    "selection": ("hyper_synthesis", "degrees"),
     "synthesis": ("synthesis",),
 }
-"""Stage -> the networks that are trained in it."""
+"""Stage -> the networks, and degrees of the code, that are trained in it."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Training:
     """How the transforms are trained. Channels and numbers of symbols are drawn for each image."""
 
     steps: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)], Annotated[int, Ge(0)]] = (400, 100, 60)
-    """Steps of the three stages: all transforms through the surrogate; side information and selection alone, likewise;
-    synthesis alone, on soft bits of the code and its decoder."""
+    """Steps of the three stages: all transforms through the surrogate; side information, selection and degrees alone,
+    likewise; synthesis alone, on soft bits of the code and its decoder."""
     batch_size: Annotated[int, Ge(1)] = 32
     """Images in a mini-batch."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(learning_rate=2e-3))
@@ -50,6 +51,8 @@ class Training:
     """Iterations of belief propagation."""
     rate_weight: Annotated[float, Ge(0)] = 2e-5
     """Weight of the rate, in channel symbols, against the mean squared error of a pixel."""
+    complexity_weight: Annotated[float, Ge(0)] = 1e-6
+    """Weight of the decoder's work, in edges of a bit times iterations, against the mean squared error of a pixel."""
     weakest_db: Annotated[float, Interval(gt=-30, le=200)] = 0.0
     """Signal-to-noise ratio in dB of the weakest receiver, for which the hyper-latents are coded."""
 
@@ -83,6 +86,7 @@ def trained(
     """
     assert isinstance(dataset.train.x, Tensor)
     initial = transforms.initial(streams, dataset.train.x[0].numel(), precision)
+    initial |= code.initial(transforms.bits, precision)
     parameters: Any = initial
     for stage, steps in zip(TRAINED, training.steps, strict=True):
         state: Any = training.optimiser.init({name: value for name, value in initial.items() if trains(stage, name)})
@@ -159,7 +163,7 @@ def surrogate_loss(
     u: Tensor,
     *_: Tensor,
 ) -> Tensor:
-    """Distortion and rate of images (n, ...), with the channel, code and decoder as density evolution sees them."""
+    """Distortion, rate and decoder's work of images (n, ...), where density evolution stands for channel and code."""
     k = transforms.bits
     of_bits, of_noise, of_hyper, of_channel = torch.split(u, [k, k, transforms.hyper, 2], -1)
     latents = transforms.analyse(parameters, images, of_hyper)
@@ -167,12 +171,12 @@ def surrogate_loss(
     v = (of_bits < q).to(q.dtype)
     signs = 1 - 2 * (v + q - q.detach())  # straight through
     snr, symbols = _channels(training, of_channel)
-    priors = code.priors(latents)
+    priors, degrees = code.priors(latents), code.degrees(k, parameters)
     soft = surrogate_bits(
         signs,
         torch.sigmoid(-priors),
         code.log_weights(latents).exp(),
-        code.degrees(k),
+        degrees,
         symbols,
         snr,
         training.iterations,
@@ -182,7 +186,9 @@ def surrogate_loss(
     rate = divergence_bits(q, torch.sigmoid(-latents.priors)).sum(-1) / binary_input_capacity(snr.double())
     weakest = binary_input_capacity(torch.tensor(10 ** (training.weakest_db / 10), dtype=torch.float64))
     rate = rate + transforms.hyper_bits(parameters, latents.hyper) / weakest
-    return distortion(images, received) + training.rate_weight * rate.mean().to(received.dtype)
+    work = training.iterations * symbols.mean() * mean_degree(degrees)
+    cost = training.rate_weight * rate.mean() + training.complexity_weight * work
+    return distortion(images, received) + cost.to(received.dtype)
 
 
 def coded_loss(
@@ -200,7 +206,9 @@ def coded_loss(
     snr, symbols = _channels(training, u[:1, -2:])
     heard = torch.arange(u_graph.shape[0]) < symbols * transforms.bits
     bits = (latents.llrs < 0).long()
-    llrs = code.transmit(latents, bits, u_graph, standard_normal(u_noise), snr * heard, training.iterations)
+    degrees = code.degrees(transforms.bits, parameters)
+    noise = standard_normal(u_noise)
+    llrs = code.transmit(latents, degrees, bits, u_graph, noise, snr * heard, training.iterations).llrs
     soft = torch.tanh(llrs / 2).to(images.dtype)
     return distortion(images, transforms.synthesise(parameters, soft, latents.features))
 

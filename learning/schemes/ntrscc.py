@@ -14,7 +14,7 @@ in `evaluations`, with the split `received`. [Qin et al., arXiv 2603.21616]
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 from typing import Annotated, Any, Literal
 
 import torch
@@ -39,6 +39,9 @@ from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.world import World
 
+SIDE_INFORMATION = FixedWidth(HYPER_WIDTH)
+"""Codec of hyper-latents."""
+
 
 @dataclass(frozen=True)
 class NTRSCC(Scheme):
@@ -54,6 +57,8 @@ class NTRSCC(Scheme):
     """How long receivers listen, and how many iterations they decode."""
     training: Training = Training()
     """Training of the transforms."""
+    unicast: bool = False
+    """Whether each user has hyper-latents and a stream of its own; these streams share the band."""
     stream_ends: Literal["with_receptions", "with_acknowledgements", "at_deadline"] = "with_receptions"
     """When the sender stops: with the last reception, as if it knew; when all users have acknowledged, with what is on
     the air while acknowledgements are on their way; or at `deadline_s`, which needs no acknowledgements."""
@@ -74,7 +79,8 @@ class NTRSCC(Scheme):
         adaptive = (
             ", and soft syndromes that say at once that all is decoded" if self.listening.stop == "decoded" else ""
         )
-        return f"half a bit of uncertainty for each bit of an image{adaptive}"
+        trained = ", the mean degree before training" if self.code.distribution == "trained" else ""
+        return f"half a bit of uncertainty for each bit of an image{trained}{adaptive}"
 
     def run(self, world: World) -> Process[None]:
         parameters = trained(
@@ -87,36 +93,41 @@ class NTRSCC(Scheme):
             images = images_of(world, number, self.images)
             work = (operators.analyse, self.transforms, parameters, images, span)
             bits, hyper, unknown = yield from world.server.do(*work, kind="analysis")
-            informed = yield from world.server.broadcast(users, hyper, "side_information", FixedWidth(HYPER_WIDTH))
-            plans = yield from self.plans(world, list(informed), unknown)
-            stream = SymbolStream(
-                world.server,
-                list(plans),
-                bits,
-                "symbols",
-                inf if self.deadline_s is None else self.deadline_s,
-                inf if self.max_energy_j is None else self.max_energy_j,
-                steady=self.stream_ends != "with_receptions",
-            )
-            begin_s = world.env.now
             sent = (parameters, hyper, bits, images, span)
-            receivers = {user: self.receive(world, user, number, stream, plans[user], sent) for user in plans}
+            streams: list[SymbolStream] = []
+            receivers: dict[User, Process[Received]] = {}
+            for audience in [[user] for user in users] if self.unicast else [users]:
+                informed = yield from world.server.broadcast(audience, hyper, "side_information", SIDE_INFORMATION)
+                plans = yield from self.plans(list(informed), unknown)
+                stream = self.stream(world, list(plans), bits)
+                streams.append(stream)
+                receivers |= {user: self.receive(world, user, number, stream, plans[user], sent) for user in plans}
+            begin_s = world.env.now
             received = yield from gather(world, receivers)
             if self.stream_ends == "at_deadline" and self.deadline_s is not None:
                 yield world.env.timeout(max(begin_s + self.deadline_s - world.env.now, 0.0))
-            stream.end()
+            for stream in streams:
+                stream.end()
             world.report_participation(len(received), len(users))
             report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
         check_images(world)
 
-    def plans(self, world: World, users: list[User], unknown: Deferred[Tensor]) -> Process[dict[User, int]]:
+    def stream(self, world: World, audience: list[User], bits: Deferred[Tensor]) -> SymbolStream:
+        """A stream of the bits of a round's images."""
+        limit_s = inf if self.deadline_s is None else self.deadline_s
+        limit_j = inf if self.max_energy_j is None else self.max_energy_j
+        steady = self.stream_ends != "with_receptions"
+        return SymbolStream(world.server, audience, bits, "symbols", limit_s, limit_j, steady)
+
+    def plans(self, users: list[User], unknown: Deferred[Tensor]) -> Process[dict[User, int]]:
         """Symbols of each image after which each user decodes."""
         symbols: dict[User, int] = {}
         for user in users:
             uncertain = yield from user.read(unknown, self._half)
-            symbols[user] = self.listening.symbols_of(float(uncertain.mean()), mean_snr(user.node.downlink), self._most)
+            needed = float(uncertain.mean()) if self.code.side_information else self.transforms.bits
+            symbols[user] = self.listening.symbols_of(needed, mean_snr(user.node.downlink), self._most)
         if self.listening.together:
             symbols = dict.fromkeys(users, max(symbols.values(), default=0))
         return symbols
@@ -126,22 +137,23 @@ class NTRSCC(Scheme):
     ) -> Process[Received]:
         """One user's round: listen, decode, again with more symbols if need be, acknowledge."""
         adaptive, heard, decodings = self.listening.stop == "decoded", list[Heard](), 0
-        wanted, iterations = planned, 0
-        *_, images, span = sent
+        parameters, *_, images, span = sent
+        found = world.executor.submit(operators.mean_degree, self.code, self.transforms.bits, parameters)
+        degree = float((yield from user.read(found, self._untrained)))
+        wanted = planned
         while True:
             new = yield from stream.hear(user, wanted * self.images)
             heard += new
             decodings += 1
-            iterations = self._iterations(user, planned)
-            decoding = self.decoding(world, user, number, heard, iterations, sent)
+            iterations = self._iterations(user, planned, degree)
+            decoding = self.decoding(world, user, number, heard, degree, iterations, sent)
+            decoded, syndrome = yield from user.do(operators.receive, *decoding, kind="decoding")
             if not adaptive:
-                decoded = yield from user.do(operators.receive, *decoding, kind="decoding")
                 break
-            decoded, syndrome = yield from user.do(operators.receive_and_check, *decoding, kind="decoding")
-            found = yield from user.read(syndrome, _one)
+            agreement = yield from user.read(syndrome, _one)
             cut_short = sum(one.symbols for one in new) < wanted * self.images * (1 - ROUNDING)
             wanted = min(self.listening.block, self._most - planned)
-            if float(found.mean()) >= self.listening.syndrome or cut_short or not wanted:
+            if float(agreement.mean()) >= self.listening.syndrome or cut_short or not wanted:
                 break
             planned += wanted
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
@@ -150,9 +162,16 @@ class NTRSCC(Scheme):
         return Received(quality, each, iterations, decodings if adaptive else None)
 
     def decoding(
-        self, world: World, user: User, number: int, heard: list[Heard], iterations: int, sent: tuple[Any, ...]
+        self,
+        world: World,
+        user: User,
+        number: int,
+        heard: list[Heard],
+        degree: float,
+        iterations: int,
+        sent: tuple[Any, ...],
     ) -> tuple[Any, ...]:
-        """Arguments of the operation by which a user decodes what it has heard."""
+        """Arguments of the operation by which a user decodes what it has heard, with symbols of this mean degree."""
         parameters, hyper, bits, *_ = sent
         snr = symbol_snr(heard, self.images, self._most)
         return (
@@ -164,21 +183,24 @@ class NTRSCC(Scheme):
             symbol_draws(world.streams, self.transforms.bits, self._most, number),
             Draw(world.streams, "symbol noise", (user.number, number), (self.images, self._most)),
             snr,
-            self.code.edges(int((snr > 0).sum()), self.transforms.bits),
+            ceil(int((snr > 0).sum()) * degree),
             iterations,
+            self.listening.stop == "decoded",
         )
 
     @property
     def _most(self) -> int:
         return self.code.symbols(self.transforms.bits)
 
-    def _iterations(self, user: User, symbols: int) -> int:
-        degree = self.code.mean_degree(self.transforms.bits)
+    def _iterations(self, user: User, symbols: int, degree: float) -> int:
         speed = user.node.flops_per_s
         return self.listening.iterations_of(symbols, self.images, degree, self.code.propagation, speed)
 
     def _half(self, unknown: Tensor) -> Tensor:
         return torch.full(unknown.shape, self.transforms.bits).double() / 2
+
+    def _untrained(self, degree: Tensor) -> Tensor:
+        return torch.full(degree.shape, self.code.mean_degree(self.transforms.bits)).double()
 
 
 def _one(syndrome: Tensor) -> Tensor:

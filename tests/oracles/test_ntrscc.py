@@ -51,12 +51,12 @@ def test_surrogate_bits_have_the_mean_that_density_evolution_gives():
     p, signs = torch.full((n, k), 0.2), torch.ones(n, k)
     noise = torch.randn((n, k), generator=torch.Generator().manual_seed(0))
     snr, symbols = torch.full((n,), 2.0), torch.full((n,), 0.9)
-    soft = surrogate_bits(signs, p, torch.ones(n, k), code.degrees(k), symbols, snr, 3, noise)
-    edges = edges_per_input(0.9, code.degrees(k), torch.ones(1).double())
+    soft = surrogate_bits(signs, p, torch.ones(n, k), code.degrees(k, {}), symbols, snr, 3, noise)
+    edges = edges_per_input(0.9, code.degrees(k, {}), torch.ones(1).double())
     prior = prior_mean(torch.tensor([0.2]).double())
-    mean = float(mean_tanh(prior + edges * evolve(code.degrees(k), edges, 2.0, 3, prior, max_edges=30)[-1]))
+    mean = float(mean_tanh(prior + edges * evolve(code.degrees(k, {}), edges, 2.0, 3, prior, max_edges=30)[-1]))
     assert float(soft.mean()) == pytest.approx(mean, abs=4 * float(soft.std()) / (n * k) ** 0.5)
-    opposite = surrogate_bits(-signs, p, torch.ones(n, k), code.degrees(k), symbols, snr, 3, -noise)
+    opposite = surrogate_bits(-signs, p, torch.ones(n, k), code.degrees(k, {}), symbols, snr, 3, -noise)
     assert torch.allclose(opposite, -soft, atol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_gradients_pass_through_the_surrogate():
     signs = torch.ones(2, 24, requires_grad=True)
     symbols = torch.full((2,), 1.0).requires_grad_()
     arguments = torch.ones(2), 3, torch.zeros(2, 24)
-    surrogate_bits(signs, p, weights, Code().degrees(24), symbols, *arguments).mean().backward()
+    surrogate_bits(signs, p, weights, Code().degrees(24, {}), symbols, *arguments).mean().backward()
     for tensor in (weights, p, signs, symbols):
         assert tensor.grad is not None
         assert tensor.grad.isfinite().all()
@@ -122,10 +122,10 @@ def test_a_receiver_at_high_snr_recovers_the_bits_and_one_that_hears_nothing_has
     m = code.symbols(24)
     draws = uniform(m, 26).double(), uniform(6, m, seed=2)
     latents = SMALL.analyse(parameters, x)
-    clear = operators.receive(SMALL, code, parameters, hyper, bits, *draws, torch.full((m,), 1e3), m, 30)
+    clear, _ = operators.receive(SMALL, code, parameters, hyper, bits, *draws, torch.full((m,), 1e3), m, 30, False)
     exact = SMALL.synthesise(parameters, 1.0 - 2 * bits, latents.features)
     assert torch.allclose(clear, exact, atol=1e-3)
-    silent = operators.receive(SMALL, code, parameters, hyper, bits, *draws, torch.zeros(m), 0, 30)
+    silent, _ = operators.receive(SMALL, code, parameters, hyper, bits, *draws, torch.zeros(m), 0, 30, False)
     assert torch.allclose(silent, SMALL.synthesise(parameters, torch.tanh(latents.priors / 2), latents.features))
 
 
@@ -185,7 +185,7 @@ def test_a_run_by_hand():
         assert symbols.end_s[user] - side.end_s[user] == pytest.approx(symbols.bits[user] / (2 * 1e6))
     work = ran.table("computations").to_pandas()
     work = work[(work["round"] == 0) & (work.kind == "decoding")].set_index("user")
-    degree = float(mean_degree(Code().degrees(24)))
+    degree = float(mean_degree(Code().degrees(24, {})))
     networks = 2 * 4 * (3 * 16 + 16 * (2 * 24 + 16) + (24 + 16) * 16 + 16 * 64)
     for user in range(4):
         edges = ceil(round(planned[user]) * degree)

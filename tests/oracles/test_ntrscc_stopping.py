@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from math import tanh
+from math import ceil, tanh
 from typing import Any
 
 import pytest
@@ -61,7 +61,7 @@ def test_the_relative_soft_syndrome_is_that_of_loops_over_symbols_and_neighbours
     u, noise = torch.rand((m, 26), generator=generator).double(), torch.randn((n, m), generator=generator).double()
     snr = torch.tensor([1.0, 4.0, 0.0, 0.5] * (m // 4)).double()
     decoded = torch.randn((n, 24), generator=generator).double()
-    graph = draw_graph(u, code.degrees(24), code.log_weights(latents))
+    graph = draw_graph(u, code.degrees(24, {}), code.log_weights(latents))
     expected, heard = [], [j for j in range(m) if snr[j] > 0]
     known = sum(float(mean_tanh(2 * snr[j])) for j in heard) / len(heard)
     for image in range(n):
@@ -75,7 +75,8 @@ def test_the_relative_soft_syndrome_is_that_of_loops_over_symbols_and_neighbours
                 agreement *= tanh(float(decoded[image, i]) / 2)
             total += agreement
         expected.append(total / len(heard) / known)
-    found = code.syndrome(latents, bits, u, noise, snr, decoded)
+    sent = latents, code.degrees(24, {}), bits, u, noise
+    found = code.syndrome(code.transmit(*sent, snr, 0)._replace(llrs=decoded), snr)
     assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
@@ -89,10 +90,12 @@ def test_where_all_bits_are_known_it_is_one_at_any_noise_and_without_information
     u, noise = torch.rand((m, 26), generator=generator).double(), torch.randn((n, m), generator=generator).double()
     ratios = torch.full((m,), snr).double()
     certain = 60.0 * (1 - 2 * bits)
-    found = code.syndrome(latents, bits, u, noise, ratios, certain)
+    sent = latents, code.degrees(24, {}), bits, u, noise
+    received, silent = code.transmit(*sent, ratios, 0), code.transmit(*sent, 0 * ratios, 0)
+    found = code.syndrome(received._replace(llrs=certain), ratios)
     assert float(found.mean()) == pytest.approx(1, abs=4 * float(found.std()) / n**0.5 + 2e-3)  # the table's accuracy
-    assert (code.syndrome(latents, bits, u, noise, ratios, 0 * certain) == 0).all()
-    assert (code.syndrome(latents, bits, u, noise, 0 * ratios, certain) == 0).all()
+    assert (code.syndrome(received._replace(llrs=0 * certain), ratios) == 0).all()
+    assert (code.syndrome(silent._replace(llrs=certain), 0 * ratios) == 0).all()
 
 
 Tries = dict[int, list[tuple[int, float]]]
@@ -101,7 +104,7 @@ Tries = dict[int, list[tuple[int, float]]]
 def watched(monkeypatch: pytest.MonkeyPatch) -> Tries:
     """By address of the noise: symbols and mean syndrome of each decoding that is computed."""
     found: Tries = {}
-    plain: Callable[..., Any] = operators.receive_and_check
+    plain: Callable[..., Any] = operators.receive
 
     def check(*args: Any) -> Any:
         images, syndrome = plain(*args)
@@ -110,7 +113,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Tries:
             found.setdefault(int(1e9 * float(noise[0, 0])), []).append((int((snr > 0).sum()), float(syndrome.mean())))
         return images, syndrome
 
-    monkeypatch.setattr(operators, "receive_and_check", check)
+    monkeypatch.setattr(operators, "receive", check)
     return found
 
 
@@ -145,7 +148,7 @@ def test_each_decoding_is_charged_and_each_receiver_pays_for_its_own_listening()
     networks = 2 * IMAGES * (3 * 16 + 16 * (2 * 24 + 16) + (24 + 16) * 16 + 16 * 64)
     last = quality.symbols.xs(0, level="round")
     each = 6 * EDGE_OPERATIONS["sum_product"] + SYNDROME_OPERATIONS
-    edges = [Code().edges(round(count), 24) for count in last]
+    edges = [ceil(round(count) * Code().mean_degree(24)) for count in last]
     assert work.flops.last().xs(0, level="round").tolist() == [IMAGES * count * each + networks for count in edges]
     energy = ran.table("energy").to_pandas().set_index(["round", "user"]).receive_j
     side = transfers[transfers.kind == "side_information"].set_index(["round", "user"]).airtime_s
