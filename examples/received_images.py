@@ -3,10 +3,11 @@
     python examples/received_images.py
 
 Trains the transforms of `ntrscc` and `deep_jscc` as the scenario of NTRSCC describes them, sends six test images at the
-airtime of the weakest receiver and at half of it, and writes `received_images.png`. A minute, most of it training.
+longest airtime and with half of the coded symbols, and writes `received_images.png`. A minute, most of it training.
 """
 
 from itertools import product
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -24,7 +25,8 @@ from learning.schemes.ntrscc import NTRSCC
 from netsim.streams import Streams
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "papers" / "ntrscc.yaml"
-IMAGES, SYMBOLS, SNRS_DB = 6, (109, 218), (0, 6)
+IMAGES, SNRS_DB = 6, (0, 6)
+SYMBOLS, AMPLITUDES = (32, 64), (56, 88)  # heard of an image: of the code, and in the same time with its hyper-latents
 
 
 def received(scheme: NTRSCC, seed: int) -> dict[str, tuple[Tensor, float]]:
@@ -34,26 +36,29 @@ def received(scheme: NTRSCC, seed: int) -> dict[str, tuple[Tensor, float]]:
     assert isinstance(data.test.x, Tensor)
     images, span = data.test.x[:IMAGES], span_of(data.train.x)
     given = executor, streams, data, torch.float32
-    plain = Amplitudes(max(SYMBOLS), scheme.transforms.width)
-    of_amplitudes = amplitudes.trained(*given, plain, AmplitudeTraining(sum(scheme.training.steps), snr_db=(0, 6)))
+    plain, steps = Amplitudes(max(AMPLITUDES), scheme.transforms.width), sum(scheme.training.steps)
+    plainly = AmplitudeTraining(steps, optimiser=scheme.training.optimiser, snr_db=(0, 6))
+    of_amplitudes = amplitudes.trained(*given, plain, plainly)
     sent = executor.submit(amplitudes.analyse, plain, of_amplitudes, images, span)
     transforms, code = scheme.transforms, scheme.code
     of_bits = training.trained(*given, transforms, code, scheme.training)
     bits, hyper, _ = executor.submit(operators.analyse, transforms, of_bits, images, span)
     found: dict[str, tuple[Tensor, float]] = {"sent": (unit(images, span).flatten(1), float("inf"))}
-    for heard, snr_db in product(SYMBOLS, SNRS_DB):
-        u = torch.from_numpy(streams.generator("example", heard, snr_db).random((IMAGES, max(SYMBOLS)))).float()
-        snr = torch.where(torch.arange(max(SYMBOLS)) < heard, 10 ** (snr_db / 10), 0.0)
-        graph = symbol_draws(streams, transforms.bits, max(SYMBOLS), 0)
-        coded = (transforms, code, of_bits, hyper, bits, graph, u, snr, 0, 20, False)
-        by_code, _ = executor.submit(operators.receive, *coded)
-        both = {
-            "rateless code": by_code,
-            "amplitudes": executor.submit(amplitudes.receive, plain, of_amplitudes, sent, u, snr),
-        }
-        for name, result in both.items():
+    degree = float(executor.value(executor.submit(operators.mean_degree, code, transforms.bits, of_bits)))
+    for (of_code, of_plain), snr_db in product(zip(SYMBOLS, AMPLITUDES, strict=True), SNRS_DB):
+        ratio = 10 ** (snr_db / 10)
+        most = code.symbols(transforms.bits)
+        u = torch.from_numpy(streams.generator("example", of_code, snr_db).random((IMAGES, max(most, plain.symbols))))
+        snr = torch.where(torch.arange(most) < of_code, ratio, 0.0)
+        graph = symbol_draws(streams, transforms.bits, most, 0)
+        sent_bits = (transforms, code, of_bits, hyper, bits, graph, u[:, :most].float(), snr)
+        coded, _ = executor.submit(operators.receive, *sent_bits, ceil(of_code * degree), 20, False)
+        heard = torch.where(torch.arange(plain.symbols) < of_plain, ratio, 0.0)
+        noise = u[:, : plain.symbols].float()
+        analogue = executor.submit(amplitudes.receive, plain, of_amplitudes, sent, noise, heard)
+        for name, count, result in (("rateless code", of_code, coded), ("amplitudes", of_plain, analogue)):
             made = executor.value(result)
-            found[f"{name}, {heard} symbols, {snr_db} dB"] = made, float(psnr_db(images, made, span).mean())
+            found[f"{name}, {count} symbols, {snr_db} dB"] = made, float(psnr_db(images, made, span).mean())
     return found
 
 

@@ -17,6 +17,9 @@ from learning.data.selection import first, of_classes
 NORMALISATION = Normalisation(largest=255, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 """Mean and standard deviation of each colour over the 50 000 training images."""
 
+SIDE = 32
+"""Height and width of the images in pixels."""
+
 BATCHES, EXTRACT = "cifar-10-batches-py", "cifar10_20k.npz"
 REMEDY = f"unpack the python version of https://www.cs.toronto.edu/~kriz/cifar.html to the folder {BATCHES}"
 
@@ -38,6 +41,9 @@ class Cifar10:
     classes: Annotated[tuple[Annotated[int, Ge(0), Le(9)], ...], MinLen(2)] | None = None
     """Use only these classes, renumbered in this order (default: all)."""
 
+    crop: Annotated[int, Ge(1), Le(32)] | None = None
+    """Keep only the square of this many pixels a side in the middle of each image (default: the whole image)."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load the official batches in `folder`/cifar-10-batches-py, else `folder`/cifar10_20k.npz.
 
@@ -48,18 +54,18 @@ class Cifar10:
         train, test = _official(path) if path.is_dir() else _extract(path)
         return assemble(
             "cifar10",
-            _split(train, self.classes, self.train_samples, "cifar10 train", dtype),
-            _split(test, self.classes, self.test_samples, "cifar10 test", dtype),
+            self._split(train, self.train_samples, "cifar10 train", dtype),
+            self._split(test, self.test_samples, "cifar10 test", dtype),
             classes=len(self.classes or range(10)),
         )
 
-
-def _split(
-    source: Images, classes: tuple[int, ...] | None, samples: int | None, name: str, dtype: torch.dtype
-) -> Split:
-    kept, labels = of_classes(source[1], classes)
-    rows = first(labels, samples, name)
-    return images(source[0][kept[rows]], labels[rows], NORMALISATION, dtype)
+    def _split(self, source: Images, samples: int | None, name: str, dtype: torch.dtype) -> Split:
+        kept, labels = of_classes(source[1], self.classes)
+        rows = first(labels, samples, name)
+        side = self.crop or SIDE
+        edge = (SIDE - side) // 2
+        square = slice(edge, edge + side)
+        return images(source[0][kept[rows], :, square, square], labels[rows], NORMALISATION, dtype)
 
 
 def _official(folder: Path) -> tuple[Images, Images]:

@@ -187,6 +187,16 @@ def test_the_npz_is_read_where_there_are_no_batches(tmp_path):
     assert (loaded.test.y.tolist(), loaded.input_shape) == ([0, 1, 2], (3, 32, 32))
 
 
+@pytest.mark.parametrize(("crop", "rows"), [(16, slice(8, 24)), (5, slice(13, 18)), (32, slice(0, 32))])
+def test_the_middle_of_each_image_of_cifar10_is_kept(tmp_path: Path, crop: int, rows: slice) -> None:
+    fake_cifar(tmp_path)
+    whole, cropped = (Cifar10(test_samples=7, crop=size).load(tmp_path, torch.float32) for size in (None, crop))
+    for split, full in ((cropped.train, whole.train), (cropped.test, whole.test)):
+        assert torch.equal(split.x, full.x[:, :, rows, rows])
+        assert torch.equal(split.y, full.y)
+    assert cropped.input_shape == (3, crop, crop)
+
+
 @pytest.mark.parametrize("content", [b"not a zip", b""])
 def test_a_damaged_npz_is_refused(tmp_path, content):
     (tmp_path / "cifar10_20k.npz").write_bytes(content)

@@ -10,6 +10,7 @@ from torch import Tensor
 from fakes import FakeStreams
 from learning.fountain.degrees import capped, mean_degree, robust_soliton
 from learning.fountain.information import binary_input_capacity
+from learning.jscc import operators
 from learning.jscc.autoencoder import Latents, Transforms
 from learning.jscc.code import Code
 from learning.jscc.training import Training, draws_of, surrogate_loss, train, trains
@@ -129,11 +130,16 @@ def test_a_dry_run_has_the_degrees_before_training() -> None:
     assert "the mean degree before training" in str(scenario.learning.scheme.stand_in)
 
 
-def test_without_side_information_receivers_plan_for_all_bits() -> None:
-    ran = result({"code": {"side_information": False}, "training": {"steps": [0, 0, 0]}})
+@pytest.mark.parametrize(("side_information", "unknown"), [(True, 6), (False, BITS)])
+def test_receivers_plan_for_the_bits_that_they_do_not_know(
+    side_information: bool, unknown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hyper-latents tell three quarters of each bit here; without side information all is unknown."""
+    monkeypatch.setattr(operators, "entropy_bits", lambda p: torch.full_like(p, 0.25))
+    ran = result({"code": {"side_information": side_information}, "training": {"steps": [0, 0, 0]}})
     for _, row in symbols_of(ran).iterrows():
         capacity = float(binary_input_capacity(torch.tensor(10 ** (row.mean_snr_db / 10)).double()))
-        assert row.bits == IMAGES * ceil(1.4 * BITS / capacity)
+        assert row.bits == IMAGES * ceil(1.4 * unknown / capacity)
 
 
 def test_unicast_sends_everything_to_each_receiver() -> None:
