@@ -137,7 +137,9 @@ class NTRSCC(Scheme):
     ) -> Process[Received]:
         """One user's round: listen, decode, again with more symbols if need be, acknowledge."""
         adaptive, heard, decodings = self.listening.stop == "decoded", list[Heard](), 0
-        parameters, *_, images, span = sent
+        parameters, hyper, bits, images, span = sent
+        graph = symbol_draws(world.streams, self.transforms.bits, self._most, number)
+        noise = Draw(world.streams, "symbol noise", (user.number, number), (self.images, self._most))
         found = world.executor.submit(operators.mean_degree, self.code, self.transforms.bits, parameters)
         degree = float((yield from user.read(found, self._untrained)))
         wanted = planned
@@ -146,8 +148,10 @@ class NTRSCC(Scheme):
             heard += new
             decodings += 1
             iterations = self._iterations(user, planned, degree)
-            decoding = self.decoding(world, user, number, heard, degree, iterations, sent)
-            decoded, syndrome = yield from user.do(operators.receive, *decoding, kind="decoding")
+            snr = symbol_snr(heard, self.images, self._most)
+            edges = ceil(int((snr > 0).sum()) * degree)
+            coded = (self.transforms, self.code, parameters, hyper, bits, graph, noise, snr, edges, iterations)
+            decoded, syndrome = yield from user.do(operators.receive, *coded, adaptive, kind="decoding")
             if not adaptive:
                 break
             agreement = yield from user.read(syndrome, _one)
@@ -160,33 +164,6 @@ class NTRSCC(Scheme):
         quality = world.executor.submit(psnr_db, images, decoded, span)
         each = sum(one.symbols for one in heard) / self.images
         return Received(quality, each, iterations, decodings if adaptive else None)
-
-    def decoding(
-        self,
-        world: World,
-        user: User,
-        number: int,
-        heard: list[Heard],
-        degree: float,
-        iterations: int,
-        sent: tuple[Any, ...],
-    ) -> tuple[Any, ...]:
-        """Arguments of the operation by which a user decodes what it has heard, with symbols of this mean degree."""
-        parameters, hyper, bits, *_ = sent
-        snr = symbol_snr(heard, self.images, self._most)
-        return (
-            self.transforms,
-            self.code,
-            parameters,
-            hyper,
-            bits,
-            symbol_draws(world.streams, self.transforms.bits, self._most, number),
-            Draw(world.streams, "symbol noise", (user.number, number), (self.images, self._most)),
-            snr,
-            ceil(int((snr > 0).sum()) * degree),
-            iterations,
-            self.listening.stop == "decoded",
-        )
 
     @property
     def _most(self) -> int:
