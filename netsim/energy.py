@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 import simpy
 from annotated_types import Ge, Gt, MinLen
 
+from netsim.sums import in_order
+
 
 class ComputeEnergy(Protocol):
     """A model of the energy of computing. Energy depends on the work, not on its duration: a slowdown stretches a job
@@ -259,7 +261,7 @@ class Meter:
         for activity, powers_w in self._powers_w.items():
             if powers_w:
                 idle_s = 0.0
-                joules[ENERGY_OF[activity]] += sum(powers_w) * elapsed_s
+                joules[ENERGY_OF[activity]] += in_order(powers_w) * elapsed_s
         if self._on:
             joules["idle_j"] += self.idle_power_w * idle_s
 
@@ -270,7 +272,7 @@ class Meter:
         powers_w = [power_w for powers in self._powers_w.values() for power_w in powers]
         if self.tail is not None and self._tail_until_s > self.env.now and not self._on_air:
             powers_w.append(self.tail.power_w)
-        self.store.draw(sum(powers_w) if powers_w else self._idle_w)
+        self.store.draw(in_order(powers_w) if powers_w else self._idle_w)
 
     @property
     def _on_air(self) -> bool:

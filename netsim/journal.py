@@ -10,6 +10,7 @@ import simpy
 
 from netsim.critical_path import Activity, critical_path
 from netsim.energy import Meter
+from netsim.sums import in_order
 from netsim.tables import (
     ComputationRow,
     CriticalPathRow,
@@ -328,5 +329,5 @@ class Journal:
             since_s = meter.since_s
             consumption = meter.take()
             self.trace.add("energy", *EnergyRow(round_number, user, since_s, end_s, *consumption, *meter.stored()))
-            total_j += sum(consumption)
+            total_j += in_order(consumption)
         return total_j

@@ -21,6 +21,7 @@ from netsim.radio.device import Radio
 from netsim.rateless import RatelessStream
 from netsim.station import Station, Terminus, lines
 from netsim.storage import Storage
+from netsim.sums import in_order
 from netsim.symbol_broadcast import SymbolBroadcast
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ class UserNode:
 
         A message back takes the same time, since lines are alike in both directions. Radio links are not included.
         """
-        return 0.0 if to.is_on(self) else sum(line.nominal_s(bits) for line in lines(self.station, to.terminus))
+        return 0.0 if to.is_on(self) else in_order(line.nominal_s(bits) for line in lines(self.station, to.terminus))
 
     def attend(self, work: Process[T]) -> Process[T]:
         """Do work that needs the device: simpy.Interrupt is raised in it if the device is away or goes away."""

@@ -12,6 +12,7 @@ from netsim.journal import Journal
 from netsim.process import Process
 from netsim.queueing import NO_WEIGHTS, Discipline, Fifo, Job, QueueFull, Stay
 from netsim.slowdown import Pace
+from netsim.sums import in_order
 from netsim.tables import ComputationRow
 
 
@@ -138,7 +139,7 @@ class Processor:
 
         A job in service counts in full.
         """
-        return sum(job.nominal_s for job in self._present) / self.slots
+        return in_order(job.nominal_s for job in self._present) / self.slots
 
     def _read_s(self, weights_bytes: Mapping[Hashable, float]) -> Mapping[Hashable, float]:
         """Return the time in seconds in which each set of weights is read."""

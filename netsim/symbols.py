@@ -21,6 +21,7 @@ from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import SymbolLink
 from netsim.rateless import RatelessStream
 from netsim.reception import Payload, Reception
+from netsim.sums import in_order
 from netsim.transfer import AirInterface
 
 SPENT = 1e-12
@@ -254,6 +255,6 @@ class SymbolStream(RatelessStream):
 
     def account(self) -> float:
         """Return the symbols transmitted by all stations since the last call."""
-        total = sum(self._transmitted.values())
+        total = in_order(self._transmitted.values())
         new, self._accounted = total - self._accounted, total
         return new

@@ -8,6 +8,7 @@ from netsim.instants import SERVE, After
 from netsim.process import Process
 from netsim.queueing.line import Line
 from netsim.queueing.queue import Job, Stay
+from netsim.sums import in_order
 
 
 class Batches:
@@ -99,12 +100,12 @@ class _Batch(Job):
     @property
     def nominal_s(self) -> float:
         reads = {name: read_s for job in self.jobs for name, read_s in job.read_s.items()}
-        return max(sum(job.work_s for job in self.jobs), sum(reads.values()))
+        return max(in_order(job.work_s for job in self.jobs), in_order(reads.values()))
 
     def begin(self, nominal_s: float) -> float:
         """Begin service of all jobs; each has a share in proportion to its service time alone."""
         self.begun_s = self.env.now
-        alone_s = sum(job.nominal_s for job in self.jobs)
+        alone_s = in_order(job.nominal_s for job in self.jobs)
         self._planned_s = {job: job.begin(nominal_s * job.nominal_s / alone_s) for job in self.jobs}
         return self._service_s
 
@@ -117,4 +118,4 @@ class _Batch(Job):
 
     @property
     def _service_s(self) -> float:
-        return sum(self._planned_s.values())
+        return in_order(self._planned_s.values())

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import simpy
 
 from netsim.process import Process
+from netsim.sums import in_order
 
 NO_WEIGHTS: Mapping[Hashable, float] = MappingProxyType({})
 
@@ -29,7 +30,7 @@ class Job:
     @property
     def nominal_s(self) -> float:
         """Service time at nominal speed in seconds of one slot: work and reading overlap, and the longer one counts."""
-        return max(self.work_s, sum(self.read_s.values()))
+        return max(self.work_s, in_order(self.read_s.values()))
 
     def begin(self, nominal_s: float) -> float:
         """Begin service.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.scheduling import Receivers, Served
+from netsim.sums import in_order
 
 
 class FlowStream:
@@ -31,4 +32,4 @@ class FlowStream:
     def present(self, now_s: float) -> tuple[float, float]:
         """`efficiency` and `border_s`, from one look at the present fading blocks."""
         rates, borders_s = zip(*(each.present(now_s) for each in self.transmissions), strict=True)
-        return sum(rates), min(borders_s)
+        return in_order(rates), min(borders_s)

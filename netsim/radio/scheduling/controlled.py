@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsim.radio.scheduling.policy import ROUNDING, Contenders, Grants, Scheduler
+from netsim.sums import in_order
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Allocations:
     def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
         """Raises ValueError if the shares of those that are transmitting exceed the band."""
         users = [user for each in active for user in each.receivers]
-        taken = sum(self._shares.get(user, 0.0) for user in users)
+        taken = in_order(self._shares.get(user, 0.0) for user in users)
         if taken > 1 + ROUNDING:
             raise ValueError(
                 f"the shares set for users {', '.join(map(str, users))}, who transmit now, sum to {taken:g}; "
@@ -58,7 +59,7 @@ class Allocations:
             )
         unset = sum(user not in self._shares for user in users)
         rest = (1 - taken) / unset if unset and taken < 1 - ROUNDING else 0.0
-        band = np.array([sum(self._shares.get(user, rest) for user in each.receivers) for each in active])
+        band = np.array([in_order(self._shares.get(user, rest) for user in each.receivers) for each in active])
         powers = np.array([self._powers.get(each.receivers[0], 1.0) for each in active])
         served = band > 0
         return Grants(band, served.astype(np.float64), np.where(served, powers, 0.0))

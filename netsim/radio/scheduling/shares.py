@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Gt, Le
 
 from netsim.radio.scheduling.policy import ROUNDING, Contenders, Grants, Receivers, Scheduler
+from netsim.sums import in_order
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ class FixedShares:
         """Return the sum of the shares of some users; `attached` are all users of the station."""
         if self.shares_of_users is None:
             return len(receivers) / len(attached)
-        return sum(self.shares_of_users[user] for user in receivers)
+        return in_order(self.shares_of_users[user] for user in receivers)
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         if self.shares_of_users is None:
             return
         if len(self.shares_of_users) != count:
             raise ValueError(f"{len(self.shares_of_users)} shares are given, but there are {count} users")
-        total = sum(self.shares_of_users[user] for user in attached)
+        total = in_order(self.shares_of_users[user] for user in attached)
         if total > 1 + ROUNDING:
             raise ValueError(f"the shares of a station's users sum to {total:g}; they must not exceed 1")
 
@@ -78,8 +79,8 @@ class WeightedShares:
         return self
 
     def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
-        weights = [sum(self.weights_of_users[user] for user in each.receivers) for each in active]
-        return Grants(np.array(weights) / sum(weights))
+        weights = [in_order(self.weights_of_users[user] for user in each.receivers) for each in active]
+        return Grants(np.array(weights) / in_order(weights))
 
     def check(self, count: int, attached: Sequence[int]) -> None:
         if len(self.weights_of_users) != count:
