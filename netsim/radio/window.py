@@ -58,7 +58,8 @@ class Window(ABC):
 
     def block(self, instant_s: float) -> int:
         """Return the index of the block that contains an instant in seconds; the last one for the window's end."""
-        return min(bisect_right(self.borders_s, instant_s), len(self.borders_s) - 1) - 1
+        after = bisect_right(self.borders_s, instant_s)
+        return after - 1 if after < len(self.borders_s) else after - 2
 
     def signal_until(self, block: int, instant_s: float) -> float:
         """Return the integral of `signal` up to an instant in seconds within a block.

@@ -18,10 +18,10 @@ class FlowTransmission:
     """An ongoing transmission in a band that is a fluid flow. At `due_s` it ends, or its rate must be extended."""
 
     __slots__ = (
-        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_radiated", "_signal_before",
-        "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant", "handover_gap", "link",
-        "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "served", "signal_time", "since_s",
-        "start_s", "stream",
+        "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_integrated_s", "_radiated",
+        "_signal_before", "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant",
+        "handover_gap", "link", "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "served",
+        "signal_time", "since_s", "start_s", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +52,8 @@ class FlowTransmission:
         self.sending_s = 0.0
         """Time in seconds with a part of the band."""
         self.radiated_time = self.signal_time = 0.0  # integrals over time
-        self._before = self._signal_before = 0.0  # integrals of the window at `since_s`
+        self._before = self._signal_before = 0.0  # integrals of the window at `_integrated_s`
+        self._integrated_s = -inf
         self._spread_hz = inf
         self._window: Window | None = None
 
@@ -102,7 +103,7 @@ class FlowTransmission:
                 self.signal_time += (signal - self._signal_before) / self._spread_hz
                 self.sending_s += now_s - self.since_s
                 self.radiated_time += (now_s - self.since_s) * self._radiated
-                self._before, self._signal_before = carried, signal
+                self._before, self._signal_before, self._integrated_s = carried, signal, now_s
             self.since_s = now_s
         if now_s >= self._finish_s or self.remaining_bits <= COMPLETE * self.bits:
             self.remaining_bits = 0.0
@@ -180,11 +181,16 @@ class FlowTransmission:
         return out_of_range(self.receivers, self.link, now_s, spread_hz)
 
     def _schedule(self, now_s: float, spread_hz: float) -> None:
+        before = self._window
         window = self._window_at(now_s)
-        block = window.block(now_s)
-        self._efficiency = window.efficiency(spread_hz)
-        self._before = self._efficiency.until(block, now_s)
-        self._signal_before = window.signal.until(block, now_s)
+        known = window is before and self._integrated_s == now_s  # by `advance`, which comes before
+        if not known or spread_hz != self._spread_hz:
+            block = window.block(now_s)
+            self._efficiency = window.efficiency(spread_hz)
+            self._before = self._efficiency.until(block, now_s)
+            if not known:
+                self._signal_before = window.signal.until(block, now_s)
+            self._integrated_s = now_s
         self._finish_s = self._efficiency.crossing_s(self._before + self.remaining_bits / self._used_hz)
         self._spread_hz = spread_hz
         if self._finish_s < inf or self._efficiency.total > self._before:
