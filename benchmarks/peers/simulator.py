@@ -1,7 +1,7 @@
 """This simulator, in one process, with its default network. `python -m benchmarks.peers.simulator MODEL ROUNDS`."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.fl import Cnn
@@ -13,18 +13,20 @@ from learning.optimisers import Sgd
 from learning.participation import RandomParticipation
 from learning.schemes import FedAvg
 from learning.stop import Stop
+from learning.trained import TrainedModel
 from netsim.description import NetworkDescription, UsersDescription
 from scenarios import Observer, simulate
 from scenarios.schema import Scenario
 
 
 class Ends(Observer):
-    """Notes the end of each round."""
+    """Notes the end of each round, when its model is computed: values are deferred until somebody reads them."""
 
-    def __init__(self) -> None:
-        self.rounds = Rounds()
+    def began(self, models: Callable[[], Sequence[TrainedModel]]) -> None:
+        self.models, self.rounds = models, Rounds()
 
     def round_ended(self, row: Mapping[str, Any]) -> None:
+        self.models()
         self.rounds.ended()
 
 
