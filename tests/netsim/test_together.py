@@ -23,6 +23,7 @@ from netsim.radio.scheduling import (
     Contenders,
     Controlled,
     EqualShares,
+    Grants,
     MaxRate,
     ProportionalFair,
     RoundRobin,
@@ -184,6 +185,16 @@ def compare(
         assert np.array(together.radiated[message]) == pytest.approx(np.array(steps), rel=1e-12)
 
 
+class Alternating(EqualShares):
+    """Equal shares as one number for an odd number of signals; for an even one arrays, of zeros if it is six."""
+
+    def grants(self, active: Contenders, attached: Sequence[int], now_s: float) -> Grants:
+        equal = super().grants(active, attached, now_s)
+        if len(active) % 2:
+            return equal
+        return Grants(*equal.columns()) if len(active) % 3 else Grants(np.zeros(len(active)))
+
+
 instants = st.one_of(st.floats(0, 0.5), st.integers(0, 10).map(lambda k: k * 0.05))  # many of them on block borders
 maybe = st.one_of(st.just(inf), instants)
 messages = st.builds(
@@ -201,6 +212,7 @@ storms = st.lists(messages, min_size=1, max_size=12, unique_by=lambda message: m
 policies = st.sampled_from(
     [
         EqualShares(),
+        Alternating(),
         RoundRobin(),
         Controlled(),
         WeightedShares((0.1, 3.0, 1.0, 0.7, 1.3, 2.0)),
@@ -246,6 +258,14 @@ def test_a_long_transmission_becomes_one_of_many_and_alone_again(
         interfering=False,
         between=between,
     )
+
+
+@pytest.mark.parametrize("block_s", [0.05, 1e3])
+def test_nothing_is_granted_after_equal_parts(block_s: float) -> None:
+    """From the sixth signal on all wait, until one of them is given up."""
+    five = [Message((2 * (number % 3),), 1e7 + number, 0.01 * number) for number in range(5)]
+    sixth = Message((0,), 1e6, 0.1, until_s=0.3)
+    compare([*five, sixth], Alternating(), Rayleigh(block_s), Shannon(), spread=False, interfering=False)
 
 
 def test_a_transmission_that_keeps_its_share_goes_on_by_itself() -> None:
