@@ -143,8 +143,6 @@ class MoeInference(Scheme):
         self.routing.check(experts.top_k, experts.count)
         if self.prefetch is not None:
             self._check_prefetch(self.prefetch, world, experts)
-        if field := world.stop.by_values:
-            raise ValueError(f"learning.stop.{field} is never reached, as nothing is trained; give rounds or time_s")
         if not isinstance(world.policy, WaitForAll):
             raise ValueError(
                 "learning.policy has no effect, as no round waits for users; leave it out, and limit a layer's wait by "

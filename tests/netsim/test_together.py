@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simpy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netsim.radio.fading import Gains, NoFading, Rayleigh, TappedDelayLine
@@ -181,8 +181,20 @@ def compare(
         assert other == pytest.approx(one, rel=1e-12, abs=1e-12)
     assert together.radiated.keys() == separate.radiated.keys()
     for message, steps in separate.radiated.items():
-        assert len(together.radiated[message]) == len(steps)
-        assert np.array(together.radiated[message]) == pytest.approx(np.array(steps), rel=1e-12)
+        expected_steps, found_steps = over_time(steps), over_time(together.radiated[message])
+        assert len(found_steps) == len(expected_steps)
+        assert np.array(found_steps) == pytest.approx(np.array(expected_steps), rel=1e-12)
+
+
+def over_time(steps: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Steps of the radiated part of the power, without those at the same instant and of the same part, to 1e-12."""
+    found: list[tuple[float, float]] = []
+    for instant_s, part in steps:
+        if found and instant_s == pytest.approx(found[-1][0], rel=1e-12):
+            instant_s, _ = found.pop()
+        if not found or part != pytest.approx(found[-1][1], rel=1e-12):
+            found.append((instant_s, part))
+    return found
 
 
 class Alternating(EqualShares):
@@ -222,7 +234,17 @@ policies = st.sampled_from(
 )
 
 
+# Ends that are a rounding error apart, in divisions that are as well:
+ALIKE = [Message((0,), bits, 0.0) for bits in (1e3, 3.6e3, 55440.0, 87575.0, 97459.0, 1000.125)]
+ALMOST_EQUAL = [
+    Message((0,), bits, 0.0)
+    for bits in (1e3, 3.6e3, 23902.0, 43354.0, 43355.0, 43356.0, 43357.0, 1000.0000000000001, 43157.0)
+]
+
+
 @settings(deadline=None, max_examples=60)
+@example(ALIKE, ProportionalFair(0.3), 0.05, False, False, (0, 0))
+@example(ALMOST_EQUAL, ProportionalFair(0.3), 0.05, False, False, (0, 0))
 @given(
     storms,
     policies,

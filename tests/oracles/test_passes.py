@@ -229,7 +229,7 @@ def test_pooled_training_does_not_depend_on_the_partition():
         ({"learning.last_batch": "drop"}, "learning.last_batch: user 0 has 4 samples, fewer than a mini-batch of 8"),
         ({"learning.batch_size": "whole"}, 'found "whole"; a whole number >= 1, or all is allowed'),
         ({"learning.scheme.local_epochs": [1, 2]}, "local_epochs has 2 numbers, but there are 40 users"),
-        ({"learning.scheme.local_epochs": 0}, "found 0; a number > 0 is allowed"),
+        ({"learning.scheme.local_epochs": 0}, "found 0; a number > 0 and <= 10000 is allowed"),
         (
             {"learning.scheme": {"name": "sl", "local_epochs": 1, "local_steps": 1}},
             "both given; one of them is allowed",
