@@ -24,7 +24,7 @@ from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError,
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
 from scenarios.shipped import named
-from scenarios.signals import exiting_on_signal
+from scenarios.signals import end_process, exiting_on_signal
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of the output has ended; avoids a second error when Python flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
+    if arguments is None:  # the process is that of the command
+        end_process(code or DONE)
     sys.exit(code or DONE)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,13 @@ def exiting_on_signal() -> Iterator[None]:
 
     with _handled_by(leave):
         yield
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with an exit code, whatever signals come while Python ends, which would kill it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 @contextmanager
