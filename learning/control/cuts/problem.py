@@ -170,8 +170,12 @@ class CutProblem:
 
     def best_of(self, choices: CutChoice) -> CutChoice:
         """The first choice with the lowest cost among many, one a row."""
-        best = int(np.argmin(self.costs(choices)))
-        return CutChoice(choices.batches[best], choices.cuts[best])
+        return self._best_with_cost(choices)[0]
+
+    def _best_with_cost(self, choices: CutChoice) -> tuple[CutChoice, float]:
+        costs = self.costs(choices)
+        best = int(np.argmin(costs))
+        return CutChoice(choices.batches[best], choices.cuts[best]), float(costs[best])
 
     def local_search(self, choice: CutChoice, neighbours: Callable[[CutChoice], CutChoice]) -> CutChoice:
         """Improve a choice by local search, until none of its neighbours has a lower cost.
@@ -182,12 +186,10 @@ class CutProblem:
         """
         cost = self.cost(choice)
         while True:
-            near = neighbours(choice)
-            costs = self.costs(near)
-            best = int(np.argmin(costs))
-            if costs[best] >= cost * (1 - 1e-12):
+            best, best_cost = self._best_with_cost(neighbours(choice))
+            if best_cost >= cost * (1 - 1e-12):
                 return choice
-            choice, cost = CutChoice(near.batches[best], near.cuts[best]), float(costs[best])
+            choice, cost = best, best_cost
 
     def with_interval(self, interval: int) -> CutProblem:
         """The same problem with another aggregation interval."""
