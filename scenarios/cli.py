@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,7 +23,7 @@ from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError,
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
 from scenarios.shipped import named
-from scenarios.signals import end_process, exiting_on_signal
+from scenarios.signals import end_process, ending_on_signals
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -50,7 +49,17 @@ Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_defaul
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the console script: one sentence on stderr and an exit code, whatever happens."""
+    """Carry out a command: one sentence on stderr and an exit code, whatever happens.
+
+    Without arguments they are those of this process, which is then that of the command, and signals end it at once.
+    """
+    if arguments is None:
+        ending_on_signals()
+        end_process(_exit_code(None))
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
     usage_error: Any = typer.BadParameter.__base__  # typer does not export it under its own name
     try:
         with plug_in_warnings():
@@ -69,9 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of the output has ended; avoids a second error when Python flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
-    if arguments is None:  # the process is that of the command
-        end_process(code or DONE)
-    sys.exit(code or DONE)
+    return code or DONE
 
 
 def _print_version(asked: bool) -> None:
@@ -99,15 +106,13 @@ def help_(
     ] = None,
 ) -> None:
     """Simulate learning over wireless networks."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends every command as Ctrl-C does
     if sentence := hidden():
         raise ScenarioError(f"netsim: {sentence}")
     if modules:
-        with exiting_on_signal():
-            from scenarios.plugins import import_own
+        from scenarios.plugins import import_own
 
-            for module in modules:
-                import_own(module)
+        for module in modules:
+            import_own(module)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -151,13 +156,13 @@ def run(
             raise ScenarioError(
                 "netsim: run --check takes the folder of a run alone: no -o, --set, --seed, --store or --init-from"
             )
-        with exiting_on_signal():
-            import scenarios.run
+        import scenarios.run
+
         return _check_run(scenario, quiet)
     read = _read(scenario, settings, seed, init_from)
-    with exiting_on_signal():
-        import scenarios.run  # noqa: F401  takes seconds, with torch
-        from scenarios.schema import interpret
+    import scenarios.run  # noqa: F401  takes seconds, with torch
+    from scenarios.schema import interpret
+
     described = interpret(read)
     folder = out or Path("runs") / described.name
     if not again:
@@ -178,11 +183,10 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     What `run` rejects, or what fails in its first rounds, ends with the same message and exit code here.
     """
     read = _read(scenario, settings, seed)
-    with exiting_on_signal():
-        from scenarios.cost import predict
-        from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, unasked, warnings
-        from scenarios.schema import Scenario, interpret, parts, resolved
-        from scenarios.unusual import unusual
+    from scenarios.cost import predict
+    from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, unasked, warnings
+    from scenarios.schema import Scenario, interpret, parts, resolved
+    from scenarios.unusual import unusual
 
     described = interpret(read)
     try:

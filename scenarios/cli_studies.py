@@ -15,7 +15,7 @@ from scenarios.document import assignments
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
 from scenarios.shipped import named
-from scenarios.signals import end_children, ending_children, exiting_on_signal
+from scenarios.signals import end_children, ending_children
 from scenarios.storage import opened, store_folder
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def sweep(
     no_store: NoStore = False,
 ) -> int:
     """Run all points of a study. Repeat the command to run those that are not complete."""
-    with exiting_on_signal():
-        from scenarios.plan import plan
+    from scenarios.plan import plan
 
     where = store_folder(store, no_store)
     planned = plan(named(study, "studies"), assignments(settings or []))
@@ -69,9 +68,8 @@ def reproduce(
     no_store: NoStore = False,
 ) -> int:
     """Run the study of a paper; print for each claim the paper's figure, the measured one, and the verdict."""
-    with exiting_on_signal():
-        from scenarios.plan import plan
-        from scenarios.reproduce import claims_of, draw, findings, study_of
+    from scenarios.plan import plan
+    from scenarios.reproduce import claims_of, draw, findings, study_of
 
     where = store_folder(store, no_store)
     planned = plan(study_of(system), quick=quick)
@@ -86,10 +84,9 @@ def reproduce(
 
 def _sweep(planned: SweepPlan, folder: Path, jobs: int | None, engine: str, where: Path | None) -> int:
     """Run the points that are not complete and print the outcome; returns the exit code."""
-    with exiting_on_signal():
-        from scenarios.engines import ENGINES
-        from scenarios.sweep import SweepRunner
-        from scenarios.sweep_display import SweepDisplay
+    from scenarios.engines import ENGINES
+    from scenarios.sweep import SweepRunner
+    from scenarios.sweep_display import SweepDisplay
 
     workers = ENGINES[engine](jobs)
     points = SweepRunner(planned, folder)

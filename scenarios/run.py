@@ -91,12 +91,15 @@ class _Run:
         self.simulation = build(scenario, store, engine=engine)
         self.trace = self.simulation.journal.trace
         self.recorded = spans(scenario)
+        self.stepping = False
+        """Whether events are being processed: only then may a signal raise KeyboardInterrupt."""
 
     def result(self) -> Result:
-        if self.directory is None:
-            return self._execute()
-        with self.directory.recording(resolved(self.scenario), self._about("running")):
-            return self._execute()
+        with interruptions(lambda: self.trace.writing or not self.stepping) as self.interrupted:
+            if self.directory is None:
+                return self._execute()
+            with self.directory.recording(resolved(self.scenario), self._about("running")):
+                return self._execute()
 
     def _execute(self) -> Result:
         try:
@@ -152,22 +155,24 @@ class _Run:
         watch = Watch(self.scenario, self.simulation.network, self.totals)
         next_tick_s, latest_s = 0.0, self.scenario.limits.simulated_time_s
         try:
-            with interruptions(lambda: self.trace.writing) as interrupted:
-                while not (ended.processed or interrupted()):
-                    if latest_s < env.peek() < inf:
-                        raise watch.too_late()
-                    env.step()
-                    self.events += 1
-                    if self.events % BETWEEN_LOOKS == 0:
-                        watch.look()
-                    if time.monotonic() >= next_tick_s:
-                        next_tick_s = time.monotonic() + BETWEEN_TICKS_S
-                        for observer in self.observers:
-                            observer.ticked(env.now)
+            self.stepping = True
+            while not (ended.processed or self.interrupted()):
+                if latest_s < env.peek() < inf:
+                    raise watch.too_late()
+                env.step()
+                self.events += 1
+                if self.events % BETWEEN_LOOKS == 0:
+                    watch.look()
+                if time.monotonic() >= next_tick_s:
+                    next_tick_s = time.monotonic() + BETWEEN_TICKS_S
+                    for observer in self.observers:
+                        observer.ticked(env.now)
         except simpy.core.EmptySchedule:
             raise Stalled(deadlock.describe(env)) from None
         except KeyboardInterrupt:
             return "interrupted"
+        finally:
+            self.stepping = False
         if not ended.processed:
             return "interrupted"
         return "diverged" if self._diverged else "complete"

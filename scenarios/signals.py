@@ -1,4 +1,9 @@
-"""Handling of SIGINT and SIGTERM, which end a run, or a command and all processes that it has started."""
+"""Handling of SIGINT and SIGTERM, which end a run, or a command and all processes that it has started.
+
+A command is ended by them at once, in one line, from its first moment to its last (`ending_on_signals`). Only runs and
+sweeps, which leave something to be completed, handle them otherwise while they go on (`interruptions`,
+`ending_children`).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn
-
-import psutil
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scenarios.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,26 +35,30 @@ POLL_INTERVAL_S = 0.1
 """Wall time between two checks of the processes."""
 
 
-@contextmanager
-def exiting_on_signal() -> Iterator[None]:
-    """Context in which a signal ends the process immediately, for imports at the beginning of a command.
+def ending_on_signals() -> None:
+    """Let signals end this process immediately from now on.
 
-    A KeyboardInterrupt in the middle of the import of a package such as torch would be swallowed there, and show as
-    another error later.
+    They raise no KeyboardInterrupt: packages such as torch swallow one while they are imported, and fail later; in a
+    finaliser it is ignored with a traceback; and Python may answer one that was caught by killing itself at the end.
     """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of a shell
+            signal.signal(number, _leave)
 
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        os.write(2, b"interrupted\n")
-        os._exit(INTERRUPTED)
 
-    with _handled_by(leave):
-        yield
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""  # the live line, which has hidden the cursor
+    os.write(2, clear + b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def end_process(code: int) -> NoReturn:
     """End this process with an exit code, whatever signals come while Python ends, which would kill it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    exec(
+        ""
+    )  # else, if a KeyboardInterrupt has left the last text that was executed, `python -m` ends by killing itself
     sys.exit(code)
 
 
@@ -57,12 +67,14 @@ def interruptions(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     """Context of a function that returns True after a signal.
 
     If the context is not left within EVENT_S, KeyboardInterrupt is raised in it, and so it is at a second signal.
+    A signal that nobody has learned of is sent again when the context has been left, to whom it would have reached.
     Only the main thread receives signals; in other threads the function always returns False.
 
     Args:
         busy: returns True while no exception may be raised; it is then raised as soon as that is over.
     """
     received: list[int] = []
+    heeded = False
     left = threading.Event()
 
     def insist() -> None:
@@ -70,19 +82,32 @@ def interruptions(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
             _thread.interrupt_main(SIGNALS[0])
 
     def receive(number: int, frame: FrameType | None) -> None:
+        nonlocal heeded
         received.append(number)
         if len(received) == 1:
             insistent.start()
         elif not (busy() or left.is_set()):
             del received[1:]  # another chance to end by itself
+            heeded = True
             raise KeyboardInterrupt
 
+    def interrupted() -> bool:
+        nonlocal heeded
+        heeded = bool(received)
+        return heeded
+
     insistent = threading.Thread(target=insist, daemon=True)
-    with _handled_by(receive):
-        try:
-            yield lambda: bool(received)
-        finally:
-            left.set()
+    try:
+        with _handled_by(receive):
+            try:
+                yield interrupted
+            finally:
+                left.set()
+                if insistent.is_alive():
+                    insistent.join()  # else it could still interrupt what follows
+    finally:
+        if received and not heeded:
+            signal.raise_signal(received[0])
 
 
 @contextmanager
@@ -107,6 +132,8 @@ def ending_children() -> Iterator[Callable[[], bool]]:
 
 def end_children() -> None:
     """End all descendants of this process: SIGTERM first, and SIGKILL after GRACE_S."""
+    import psutil
+
     deadline_s = time.monotonic() + GRACE_S
     terminated: set[psutil.Process] = set()
     while children := _children():
@@ -135,10 +162,14 @@ def _keep_ending_children() -> None:
 
 def _children() -> set[psutil.Process]:
     """Running descendants of this process, without Python's resource trackers, which end with the last worker."""
+    import psutil  # here, as handlers are set before anything that takes time is imported
+
     return {child for child in psutil.Process().children(recursive=True) if _runs(child)}
 
 
 def _runs(child: psutil.Process) -> bool:
+    import psutil
+
     with suppress(psutil.Error):
         return child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
     return False

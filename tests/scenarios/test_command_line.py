@@ -14,7 +14,6 @@ from rich.console import Console
 import scenarios.progress
 from learning.schemes import SCHEMES
 from netsim.tables import TABLES
-from processes import ended, started
 from scenarios import load, simulate
 from scenarios.catalogue import GROUPS
 from scenarios.progress import Display, RunningTotals
@@ -49,24 +48,6 @@ def test_a_signal_before_anything_has_begun_is_answered_in_one_word(
 
     monkeypatch.setattr("scenarios.document._contents", interrupted)
     assert netsim(command, small if command == "run" else study) == (130, "", "interrupted\n")
-
-
-def test_a_signal_amid_the_imports_ends_a_command(small: Path) -> None:
-    """Packages swallow a KeyboardInterrupt while they are imported, as the finder here does, and fail later."""
-    code = (
-        "import os, signal, sys\n"
-        "class Finder:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'torch':\n"
-        "            try: os.kill(os.getpid(), signal.SIGINT)\n"
-        "            except KeyboardInterrupt: pass\n"
-        "sys.meta_path.insert(0, Finder())\n"
-        "from scenarios.cli import main\n"
-        "main(sys.argv[1:])\n"
-    )
-    for command in ("run", "check", "sweep", "reproduce"):
-        with started("-c", code, command, small) as process:
-            assert ended(process) == (130, "", "interrupted\n")
 
 
 def test_check_prints_the_resolved_scenario_and_its_cost(small: Path, tmp_path: Path, netsim) -> None:

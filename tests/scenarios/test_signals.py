@@ -1,7 +1,9 @@
 """Signals that arrive within an event that takes long. Oracle: the clock of this machine, with much room."""
 
+import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -72,8 +74,46 @@ def test_nothing_is_raised_while_rows_are_written() -> None:
 
 
 def test_nothing_is_raised_after_the_run() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interruptions(lambda: False):
+    before, threads = signal.getsignal(signal.SIGINT), threading.active_count()
+    with interruptions(lambda: False) as interrupted:
         os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+    assert threading.active_count() == threads
     wait(1.2 * EVENT_S)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_signal_that_was_not_noticed_is_passed_on(asked: bool) -> None:
+    """As when tables are closed after the last round."""
+
+    def run() -> None:
+        with interruptions(lambda: True) as interrupted:
+            assert not (asked and interrupted())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+CLOSING = """
+import os, signal, sys
+from netsim.trace import Trace
+from scenarios.__main__ import main
+
+def signalled(trace, close=Trace.close):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return close(trace)
+
+Trace.close = signalled
+main()
+"""
+
+
+def test_tables_are_closed_before_a_signal_ends_a_command(tmp_path: Path) -> None:
+    """The run is whole by then, but not what the command does afterwards."""
+    out = tmp_path / "run"
+    with started("-c", CLOSING, "run", TINY, "-o", out, "--no-store", "--quiet") as process:
+        assert ended(process) == (130, "", "interrupted\n")
+    assert json.loads((out / "run.json").read_text())["status"] == "complete"
+    assert [file.name for file in (out / "traces" / "rounds").iterdir()] == ["rounds.parquet"]
