@@ -64,10 +64,12 @@ def simulate(
         Outcome and tables.
 
     Raises:
-        ScenarioError: the scenario does not fit its data or its limits, or `out` cannot hold a run. No older run is
-            touched, unless it is only seen in the first moments of the run that it would exceed its limits.
+        ScenarioError: the scenario does not fit its data or its limits, or `out` cannot hold a run, or `torch.autocast`
+            is on. No older run is touched, unless it is only seen in the first moments of the run that it would exceed
+            its limits.
         RunFailed: an error during the run; what was recorded before it can be read.
     """
+    check_autocast()
     with one_thread(), unsearched():
         return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store, engine).result()
 
@@ -249,6 +251,15 @@ def unsearched() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def check_autocast() -> None:
+    """Raise ScenarioError in a context of `torch.autocast`: results, also cached ones, would depend on the caller."""
+    if on := [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]:
+        raise ScenarioError(
+            f"simulate: torch.autocast({on[0]!r}) is on, which would change values and no cost; call it outside, and "
+            "send numbers of 16 bits by the codec cast, as in models: {upload: cast} of fedavg"
+        )
 
 
 @contextmanager

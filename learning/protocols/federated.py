@@ -13,6 +13,7 @@ from learning.models import Segment
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
+from learning.protocols.model_codecs import ModelCodecs
 from learning.protocols.updates import merge
 from learning.states import States
 from learning.steps import Parameters, State, Weights
@@ -23,8 +24,12 @@ Trained = Process[tuple[Weights, State]]
 Train = Callable[[User, Weights, State, list[Inputs], list[Rows]], Trained]
 """Local training of a user: (user, model, optimiser state, stacks of mini-batches, stacks of labels)."""
 
+PLAIN = ModelCodecs()
 
-def federated(world: World, training: LocalTraining, rule: str, train: Train) -> Process[None]:
+
+def federated(
+    world: World, training: LocalTraining, rule: str, train: Train, codecs: ModelCodecs = PLAIN
+) -> Process[None]:
     """Train the whole model by downloads, local training, uploads and averaging until the rounds are over.
 
     Optimiser states stay on the devices. A local round whose upload does not arrive changes no state.
@@ -34,15 +39,16 @@ def federated(world: World, training: LocalTraining, rule: str, train: Train) ->
         training: how many mini-batches a local round has.
         rule: weighting of the users, `by_samples` or `uniform`.
         train: local training of one user.
+        codecs: of downloads and uploads.
     """
     model: Weights
     model = world.initial(world.whole)
     if names := own_names(world):
-        yield from _with_own_norms(world, training, rule, train, model, names)
+        yield from _with_own_norms(world, training, rule, train, codecs, model, names)
         return
     states: States[State] = States(world.optimiser.init(model))
     cohort = assemble(
-        world, lambda user, number, model: local_round(world, user, number, model, states, training, train)
+        world, lambda user, number, model: local_round(world, user, number, model, states, training, train, codecs)
     )
     for number in world.rounds():
         updates = yield from cohort.updates(number, model)
@@ -58,7 +64,13 @@ def own_names(world: World) -> list[str]:
 
 
 def _with_own_norms(
-    world: World, training: LocalTraining, rule: str, train: Train, model: Parameters, names: list[str]
+    world: World,
+    training: LocalTraining,
+    rule: str,
+    train: Train,
+    codecs: ModelCodecs,
+    model: Parameters,
+    names: list[str],
 ) -> Process[None]:
     """`federated`, where each user keeps the parameters with these names to itself."""
     # All of the layers: FedBN, Li et al., ICLR 2021. Their running statistics alone: SiloBN, Andreux et al., 2020.
@@ -74,7 +86,7 @@ def _with_own_norms(
         return model, (optimiser_state, own)
 
     cohort = assemble(
-        world, lambda user, number, model: local_round(world, user, number, model, states, training, with_own)
+        world, lambda user, number, model: local_round(world, user, number, model, states, training, with_own, codecs)
     )
     for number in world.rounds():
         updates = yield from cohort.updates(number, shared)
@@ -96,12 +108,13 @@ def local_round(
     states: States[Any] | dict[User, Any],
     training: LocalTraining,
     train: Train,
+    codecs: ModelCodecs = PLAIN,
 ) -> Process[Weights]:
     """Download of a model, local training number `number` of a user, upload; returns what the server receives."""
-    model = yield from user.server.send(user, model, "model")
+    model = yield from user.server.send(user, model, "model", codecs.download)
     data = training.stacks(world, user, number)
     model, state = yield from train(user, model, states[user], *data)
-    model = yield from user.send(user.server, model, "model")
+    model = yield from user.send(user.server, model, "model", codecs.upload)
     states[user] = state
     return model
 

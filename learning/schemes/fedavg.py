@@ -13,6 +13,7 @@ from typing import Literal
 from learning.local_training import LocalTraining
 from learning.ports import Process
 from learning.protocols.federated import descend, federated
+from learning.protocols.model_codecs import ModelCodecs
 from learning.scheme import Scheme
 from learning.world import World
 
@@ -23,6 +24,8 @@ class FedAvg(LocalTraining, Scheme):
 
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    models: ModelCodecs = ModelCodecs()
+    """Codecs of the models that are sent, in numbers of 16 bits for example."""
 
     asynchronous = True
     hierarchical = True
@@ -32,4 +35,4 @@ class FedAvg(LocalTraining, Scheme):
     own_norms = True
 
     def run(self, world: World) -> Process[None]:
-        return federated(world, self, self.weighting, partial(descend, world, world.whole))
+        return federated(world, self, self.weighting, partial(descend, world, world.whole), self.models)

@@ -15,6 +15,7 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.federated import Trained, federated
+from learning.protocols.model_codecs import ModelCodecs
 from learning.scheme import Scheme
 from learning.steps import State, Weights
 from learning.world import World
@@ -28,6 +29,8 @@ class FedProx(LocalTraining, Scheme):
     """Strength of the proximal term; 0 is FedAvg."""
     weighting: Literal["by_samples", "uniform"] = "by_samples"
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
+    models: ModelCodecs = ModelCodecs()
+    """Codecs of the models that are sent, in numbers of 16 bits for example."""
 
     asynchronous = True
     hierarchical = True
@@ -42,4 +45,4 @@ class FedProx(LocalTraining, Scheme):
             model, state, _ = yield from user.do(*work, kind="client_training")
             return model, state
 
-        return federated(world, self, self.weighting, train)
+        return federated(world, self, self.weighting, train, self.models)

@@ -20,6 +20,7 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
+from learning.protocols.model_codecs import ModelCodecs
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge, of_part
 from learning.scheme import Scheme
@@ -39,6 +40,8 @@ class SFLV1(LocalTraining, Scheme):
     average: Literal["factors", "product"] = "factors"
     """How adapters are averaged: each of their two factors; or their product, truncated to their rank, after which
     optimisers start each local round with a new state."""
+    models: ModelCodecs = ModelCodecs()
+    """Codecs of the device parts that are sent, in numbers of 16 bits for example."""
 
     asynchronous = True
     hierarchical = True
@@ -69,14 +72,14 @@ class SFLV1(LocalTraining, Scheme):
     ) -> Process[tuple[Weights, Weights]]:
         """A local round of a user, from both parts of the `model`; returns its device part and its replica."""
         (front, back), (state, back_state) = model, states[user]
-        front = yield from user.server.send(user, front, "model")
+        front = yield from user.server.send(user, front, "model", self.models.download)
         replica = ServerPart(world, back, back_state)
         for position in self.positions(user, number):
             batch = user.batch(position)
             front, state = yield from exchange(
                 world, self.link, user, front, state, batch, replica.serve, position=position
             )
-        front = yield from user.send(user.server, front, "model")
+        front = yield from user.send(user.server, front, "model", self.models.upload)
         if self.average == "factors":  # averages of products turn the factors, of which these moments would be
             states[user] = state, replica.state
         return front, replica.weights

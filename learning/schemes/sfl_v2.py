@@ -13,6 +13,7 @@ from learning.local_training import LocalTraining
 from learning.parties import User
 from learning.ports import Process
 from learning.protocols.cohort import assemble
+from learning.protocols.model_codecs import ModelCodecs
 from learning.protocols.split import CutLink, ServerPart, exchange
 from learning.protocols.updates import merge
 from learning.scheme import Scheme
@@ -29,6 +30,8 @@ class SFLV2(LocalTraining, Scheme):
     """Weights of the users in a mean: in proportion to their numbers of samples, or uniform."""
     link: CutLink = CutLink()
     """Messages across the cut."""
+    models: ModelCodecs = ModelCodecs()
+    """Codecs of the device parts that are sent, in numbers of 16 bits for example."""
 
     asynchronous = True
     lazy_users = True
@@ -55,12 +58,12 @@ class SFLV2(LocalTraining, Scheme):
     ) -> Process[Weights]:
         """A local round of a user against the common server part; returns its device part."""
         state = states[user]
-        front = yield from world.server.send(user, front, "model")
+        front = yield from world.server.send(user, front, "model", self.models.download)
         for position in self.positions(user, number):
             batch = user.batch(position)
             front, state = yield from exchange(
                 world, self.link, user, front, state, batch, part.serve, position=position
             )
-        front = yield from user.send(world.server, front, "model")
+        front = yield from user.send(world.server, front, "model", self.models.upload)
         states[user] = state
         return front

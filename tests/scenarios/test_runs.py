@@ -120,6 +120,12 @@ def test_what_is_refused_touches_no_older_run(small: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "run") == before
 
 
+def test_autocast_is_refused(small: Path) -> None:
+    """Equal scenarios would have other values under it, and so would cached results."""
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ScenarioError, match=r"autocast.*codec cast"):
+        simulate(load(small))
+
+
 @pytest.mark.parametrize("name", [".lock", ".run.json.tmp", ".scenario.yaml.tmp", "run.json", "scenario.yaml"])
 def test_a_link_in_a_folder_is_replaced_or_refused_but_not_followed(small: Path, tmp_path: Path, name: str) -> None:
     simulate(load(small), tmp_path / "run")
