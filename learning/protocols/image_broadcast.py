@@ -13,6 +13,8 @@ from torch import Tensor
 from learning.codecs import FixedWidth
 from learning.data import Rows
 from learning.executor.deferred import Deferred
+from learning.jscc import similarity
+from learning.jscc.images import Span, psnr_db
 from learning.parties import User
 from learning.world import World
 
@@ -23,8 +25,8 @@ ACKNOWLEDGEMENT = FixedWidth(8)
 class Received(NamedTuple):
     """What a user has received in a round."""
 
-    psnr_db: Deferred[Tensor]
-    """PSNR of each image, (n,)."""
+    quality: Mapping[str, Deferred[Tensor]]
+    """Metric -> its value for each image, (n,), as of `quality_of`."""
     symbols: float
     """Symbols that it has heard of each image."""
     iterations: int | None = None
@@ -37,16 +39,28 @@ class Received(NamedTuple):
     """Probability with which a block code fails at its channel; None without such a code."""
 
 
-def check_images(world: World) -> None:
-    """Raise ValueError unless the data set consists of images of one modality."""
+def check_images(world: World, ms_ssim: bool) -> None:
+    """Raise ValueError unless the data set consists of images of one modality, and these have the metrics asked for."""
     if not isinstance(world.dataset.train.x, Tensor) or world.dataset.train.x.dim() != 4:
         raise ValueError("the scheme broadcasts images; choose a data set of images of one modality")
+    if ms_ssim:
+        similarity.check_similarity(min(world.dataset.train.x.shape[-2:]))
 
 
 def images_of(world: World, number: int, count: int) -> Rows:
     """The test images of a round, which go through the test set in order, again and again."""
     first = number * count
     return Rows(world.dataset, "test", "x", np.arange(first, first + count) % len(world.dataset.test.y))
+
+
+def quality_of(
+    world: World, images: Rows, received: Deferred[Tensor] | Tensor, span: Span, ms_ssim: bool
+) -> dict[str, Deferred[Tensor]]:
+    """Quality of received images (n, pixels) in [0, 1], as deferred values: PSNR and, if asked for, MS-SSIM."""
+    quality = {"psnr_db": world.executor.submit(psnr_db, images, received, span)}
+    if ms_ssim:
+        quality["ms_ssim"] = world.executor.submit(similarity.ms_ssim, images, received, span)
+    return quality
 
 
 def report(world: World, number: int, images: int, received: Mapping[User, Received]) -> None:
@@ -59,8 +73,8 @@ def report(world: World, number: int, images: int, received: Mapping[User, Recei
     pixels = world.dataset.test.x[0].numel()
     found: dict[str, list[float]] = {}
     for user, result in received.items():
-        quality = float(world.executor.value(result.psnr_db).mean()) if world.executor.computes else nan
-        metrics = {"psnr_db": quality, "symbols": result.symbols, "bandwidth_ratio": result.symbols / pixels}
+        metrics = {metric: _mean(world, values) for metric, values in result.quality.items()}
+        metrics |= {"symbols": result.symbols, "bandwidth_ratio": result.symbols / pixels}
         if result.iterations is not None:
             metrics["iterations"] = float(result.iterations)
         if result.decodings is not None:
@@ -74,6 +88,10 @@ def report(world: World, number: int, images: int, received: Mapping[User, Recei
             _write(world, number, images, metric, value, user.number)
     for metric, values in found.items():
         _write(world, number, images, metric, fmean(values))
+
+
+def _mean(world: World, values: Deferred[Tensor]) -> float:
+    return float(world.executor.value(values).mean()) if world.executor.computes else nan
 
 
 def _write(world: World, number: int, images: int, metric: str, value: float, user: int | None = None) -> None:

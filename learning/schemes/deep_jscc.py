@@ -23,12 +23,12 @@ from torch import Tensor
 from learning.draws import Draw
 from learning.jscc import amplitudes
 from learning.jscc.amplitudes import Amplitudes, AmplitudeTraining
-from learning.jscc.images import psnr_db, span_of
+from learning.jscc.images import span_of
 from learning.jscc.listening import mean_snr, symbol_snr
 from learning.parties import User
 from learning.ports import Heard, Process
 from learning.protocols.broadcast import SymbolStream
-from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
+from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, quality_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.world import World
@@ -48,6 +48,9 @@ class DeepJSCC(Scheme):
     """Whether each user has a stream of its own, trained at its own signal-to-noise ratio instead of `snr_db`."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds after which the stream of a round ends; null is never."""
+    ms_ssim: bool = False
+    """Whether the metric `ms_ssim` is computed as well, of images of at least 11 pixels at each side; needs the extra
+    netsim-learning[images]."""
 
     one_chain = True
     evaluates = False
@@ -76,7 +79,7 @@ class DeepJSCC(Scheme):
             report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
-        check_images(world)
+        check_images(world, self.ms_ssim)
 
     def trained(self, world: World) -> dict[User, Any]:
         """Parameters of the transforms for each user: one object for all, or that of its signal-to-noise ratio."""
@@ -104,5 +107,5 @@ class DeepJSCC(Scheme):
             kind="synthesis",
         )
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
-        quality = world.executor.submit(psnr_db, images, synthesised, span)
+        quality = quality_of(world, images, synthesised, span, self.ms_ssim)
         return Received(quality, sum(one.symbols for one in heard) / self.images)

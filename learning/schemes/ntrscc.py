@@ -28,13 +28,13 @@ from learning.fountain.graph import symbol_draws
 from learning.jscc import operators
 from learning.jscc.autoencoder import HYPER_WIDTH, Transforms
 from learning.jscc.code import Code
-from learning.jscc.images import psnr_db, span_of
+from learning.jscc.images import span_of
 from learning.jscc.listening import ROUNDING, Listening, mean_snr, symbol_snr
 from learning.jscc.training import Training, trained
 from learning.parties import User
 from learning.ports import Heard, Process
 from learning.protocols.broadcast import SymbolStream
-from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
+from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, quality_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.world import World
@@ -66,6 +66,9 @@ class NTRSCC(Scheme):
     """Seconds after which the stream of a round ends; null is never."""
     max_energy_j: Annotated[float, Gt(0)] | None = None
     """Energy in J that a receiver's radio may spend on listening in a round; null is no limit."""
+    ms_ssim: bool = False
+    """Whether the metric `ms_ssim` is computed as well, of images of at least 11 pixels at each side; needs the extra
+    netsim-learning[images]."""
 
     one_chain = True
     evaluates = False
@@ -112,7 +115,7 @@ class NTRSCC(Scheme):
             report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
-        check_images(world)
+        check_images(world, self.ms_ssim)
 
     def stream(self, world: World, audience: list[User], bits: Deferred[Tensor]) -> SymbolStream:
         """A stream of the bits of a round's images."""
@@ -161,7 +164,7 @@ class NTRSCC(Scheme):
                 break
             planned += wanted
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
-        quality = world.executor.submit(psnr_db, images, decoded, span)
+        quality = quality_of(world, images, decoded, span, self.ms_ssim)
         each = sum(one.symbols for one in heard) / self.images
         return Received(quality, each, iterations, decodings if adaptive else None)
 

@@ -25,12 +25,12 @@ from torch import Tensor
 
 from learning.fountain.information import block_bits, block_error_rate
 from learning.jscc.image_files import MODES, Format, ImageFile, best_file
-from learning.jscc.images import psnr_db, span_of, unit
+from learning.jscc.images import span_of, unit
 from learning.jscc.listening import mean_snr, symbol_snr
 from learning.parties import User
 from learning.ports import Heard, Process
 from learning.protocols.broadcast import SymbolStream
-from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, report
+from learning.protocols.image_broadcast import ACKNOWLEDGEMENT, Received, check_images, images_of, quality_of, report
 from learning.protocols.rounds import gather
 from learning.scheme import Scheme
 from learning.world import World
@@ -55,6 +55,9 @@ class SeparateCoding(Scheme):
     """Whether each user has a stream of its own, made for its own signal-to-noise ratio instead of the weakest's."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds after which the stream of a round ends; null is never."""
+    ms_ssim: bool = False
+    """Whether the metric `ms_ssim` is computed as well, of images of at least 11 pixels at each side; needs the extra
+    netsim-learning[images]."""
 
     one_chain = True
     evaluates = False
@@ -77,7 +80,7 @@ class SeparateCoding(Scheme):
             report(world, number, self.images, received)
 
     def check(self, world: World) -> None:
-        check_images(world)
+        check_images(world, self.ms_ssim)
         assert isinstance(world.dataset.train.x, Tensor)
         channels = world.dataset.train.x.shape[1]
         if channels not in MODES:
@@ -106,7 +109,7 @@ class SeparateCoding(Scheme):
         yield from user.send(world.server, 1.0, "acknowledgement", ACKNOWLEDGEMENT)
         failure = 1.0 if file is None else self.failure(user, file, symbol_snr(heard, self.images, self.symbols))
         failed = world.streams.generator("block error", user.number, number).random() < failure
-        quality = world.executor.submit(psnr_db, images, mean if failed else file.images, span)
+        quality = quality_of(world, images, mean if failed else file.images, span, self.ms_ssim)
         return Received(
             quality,
             sum(one.symbols for one in heard) / self.images,
