@@ -315,25 +315,6 @@ def test_data_sets_of_hugging_face_are_read_from_their_folder(tmp_path: Path) ->
         HuggingFace(str(tmp_path / "pets"), "picture").load(None, torch.float32)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the library, which need not be installed
-def test_data_sets_of_torchvision_are_read_from_their_files(tmp_path: Path) -> None:
-    pytest.importorskip("torchvision", exc_type=ImportError)
-    pixels = GENERATOR.integers(0, 256, (20, 28, 28), dtype=np.uint8)
-    for part in ("train", "t10k"):
-        for kind, values in (("images-idx3", pixels), ("labels-idx1", np.arange(20, dtype=np.uint8) % 10)):
-            header = np.array([0x800 + values.ndim, *values.shape], dtype=">u4").tobytes()
-            file = tmp_path / "FashionMNIST" / "raw" / f"{part}-{kind}-ubyte"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(header + values.tobytes())
-    made = TorchVision("FashionMNIST", str(tmp_path)).load(None, torch.float32)
-    np.testing.assert_allclose(made.train.x.numpy(), pixels[:, None] / 255, rtol=1e-6)
-    assert made.names[:2] == ("T-shirt/top", "Trouser")
-    with pytest.raises(MissingData, match="torchvision finds no MNIST in"):
-        TorchVision("MNIST", str(tmp_path)).load(None, torch.float32)
-    with pytest.raises(ValueError, match=r"torchvision\.datasets has no class NIST"):
-        TorchVision("NIST", str(tmp_path)).load(None, torch.float32)
-
-
 # ---------------------------------------------------------------- in a scenario
 
 SCENARIO = """\

@@ -27,25 +27,38 @@ class TorchVision(Choices):
     """The folder of its files: the argument `root` of the class."""
 
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
-        """Load training and test set; `folder` is not used.
+        """Load training and test set; of classes that have one set, some of it is held out. `folder` is not used.
 
         Raises:
             MissingData: the files are not in the folder.
-            ValueError: torchvision is not installed, or has no such data set.
+            ValueError: torchvision is not installed, or has no such data set, or that needs more than a folder.
         """
         kind, path = _class(self.dataset), given(self.path)
-        choices: list[dict[str, Any]] = [{"train": True}, {"train": False}]
-        if "train" not in signature(kind).parameters:
-            choices = [{"split": "train"}, {"split": "test"}]
         try:
-            train, test = (kind(str(path), **choice) for choice in choices)
-        except RuntimeError as error:  # what torchvision raises for missing files
+            train, *test = (kind(str(path), **choice) for choice in _choices(kind))
+        except (RuntimeError, OSError) as error:  # what torchvision raises for missing files
             raise MissingData(
                 f"torchvision finds no {self.dataset} in {path} ({error}); download it with "
                 f"torchvision.datasets.{self.dataset}({str(path)!r}, download=True)"
             ) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"torchvision.datasets.{self.dataset} cannot be made of a folder alone ({error}); make it in Python, "
+                "and save it for a scenario with learning.data.save(from_torch(...), FILE)"
+            ) from error
         names = tuple(str(name) for name in getattr(train, "classes", ()))
-        return self.prepared(self.dataset, _content(train), _content(test), dtype, names=names)
+        held = _content(test[0]) if test else None
+        return self.prepared(self.dataset, _content(train), held, dtype, names=names)
+
+
+def _choices(kind: Any) -> list[dict[str, Any]]:
+    """Arguments of a class of torchvision for its training and its test set; one choice if it does not divide them."""
+    arguments = signature(kind).parameters
+    if "root" not in arguments:
+        raise TypeError("it has no argument root")
+    if "train" in arguments:
+        return [{"train": True}, {"train": False}]
+    return [{"split": "train"}, {"split": "test"}] if "split" in arguments else [{}]
 
 
 def _class(name: str) -> Any:
