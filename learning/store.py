@@ -274,7 +274,8 @@ class Store:
             tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             if set(tables) - {"packs", "sqlite_sequence"} or (columns and columns != COLUMNS):
                 raise _Foreign
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not columns:  # else it would take the lock of writers, which another process may hold for long
+                database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA wal_autocheckpoint = 16384")  # pages of 4 KiB
             database.execute(

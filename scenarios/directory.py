@@ -131,7 +131,7 @@ def write_errors(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ScenarioError(
-            f"{path}: the {what} cannot be written there ({error.strerror}); name another folder with -o"
+            f"{path}: the {what} cannot be written there ({error.strerror or error}); name another folder with -o"
         ) from None
 
 

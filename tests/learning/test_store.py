@@ -271,6 +271,25 @@ def test_a_held_write_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytes
     holder.close()
 
 
+def test_a_store_is_read_while_another_process_holds_the_write_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it takes no such lock, so that a command that names it is not refused."""
+    monkeypatch.setattr(stores, "PATIENCE_S", 0.2)
+    before = Store(tmp_path)
+    before.put([(name(1), SMALL)])
+    before.close()
+    holder = sqlite3.connect(before.folder / stores.DATABASE, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    store = Store(tmp_path)
+    assert same(store.get(name(1)), SMALL)
+    with pytest.warns(StoreDamage, match="database is locked"):
+        store.put([(name(2), SMALL)])
+    store.close()
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
 def test_the_database_of_another_program_is_moved_aside_once(tmp_path: Path) -> None:
     folder = tmp_path / f"format-{stores.FORMAT}"
     folder.mkdir()
