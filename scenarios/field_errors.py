@@ -10,7 +10,7 @@ from typing import Any
 
 from learning.data import MissingData
 from scenarios.checks import default_of
-from scenarios.errors import FieldError, Path, dotted
+from scenarios.errors import FieldError, Path, dotted, printable
 from scenarios.hints import hints
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
@@ -27,7 +27,7 @@ def field_error(path: Path, problem: Exception, note: str = "") -> FieldError:
         problem: one of BUILD_ERRORS.
         note: text that follows the message.
     """
-    message = str(problem)
+    message = printable(str(problem))  # names in data may have line breaks
     if isinstance(problem, ArithmeticError | MemoryError):  # the message is that of Python, not of a part
         reason = problem.args[-1] if problem.args else type(problem).__name__
         message = f"a number is too large or too small to compute with ({reason})"

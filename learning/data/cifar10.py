@@ -10,6 +10,7 @@ import torch
 from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 
+from learning.data.conversion import WHOLE
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.files import check_pairs, find, reading
 from learning.data.selection import first, of_classes
@@ -19,6 +20,7 @@ NORMALISATION = Normalisation(largest=255, mean=(0.4914, 0.4822, 0.4465), std=(0
 
 SIDE = 32
 """Height and width of the images in pixels."""
+SHAPE = (3, SIDE, SIDE)
 
 BATCHES, EXTRACT = "cifar-10-batches-py", "cifar10_20k.npz"
 REMEDY = f"unpack the python version of https://www.cs.toronto.edu/~kriz/cifar.html to the folder {BATCHES}"
@@ -78,20 +80,28 @@ def _official(folder: Path) -> tuple[Images, Images]:
 
 def _extract(path: Path) -> tuple[Images, Images]:
     with reading(path), np.load(path) as content:  # numpy refuses pickled objects by default
-        pixels = [content[name].transpose(0, 3, 1, 2) for name in ("x_train", "x_test")]
-        labels = [content[name].astype(np.int64) for name in ("y_train", "y_test")]
-    for part in zip(pixels, labels, strict=True):
-        check_pairs(path, *part)
-    return (pixels[0], labels[0]), (pixels[1], labels[1])
+        train, test = ((content[f"x_{part}"].transpose(0, 3, 1, 2), content[f"y_{part}"]) for part in ("train", "test"))
+    return _checked(path, *train), _checked(path, *test)
 
 
 def read_batch(path: Path) -> Images:
     """Pixels (n, 3, 32, 32) and labels (n,) of one official batch file; raises ValueError if it is damaged."""
     with reading(path), path.open("rb") as file:
         content = _PlainUnpickler(file, encoding="bytes").load()
-        pixels, labels = content[b"data"].reshape(-1, 3, 32, 32), np.array(content[b"labels"], dtype=np.int64)
+        pixels, labels = content[b"data"].reshape(-1, *SHAPE), np.array(content[b"labels"])
+    return _checked(path, pixels, labels)
+
+
+def _checked(path: Path, pixels: NDArray[Any], labels: NDArray[Any]) -> Images:
+    """Images and labels of a file. Raises ValueError unless they are bytes of that shape, and as many whole numbers."""
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != SHAPE or labels.ndim != 1 or labels.dtype.kind not in WHOLE:
+        images, of = (f"{each.dtype} {each.shape}" for each in (pixels, labels))
+        raise ValueError(
+            f"{path} is damaged: it has images of {images} and labels of {of}, not of bytes (n, 3, 32, 32) and whole "
+            "numbers (n,); fetch it again"
+        )
     check_pairs(path, pixels, labels)
-    return pixels, labels
+    return pixels, labels.astype(np.int64)
 
 
 class _PlainUnpickler(pickle.Unpickler):

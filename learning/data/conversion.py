@@ -19,11 +19,17 @@ KINDS = {"U": "text", "S": "text", "O": "objects", "M": "dates", "m": "durations
 
 
 def array(values: ArrayLike, what: str) -> NDArray[Any]:
-    """Values as one array. Raises ValueError if they have different shapes; `what` names them in messages."""
+    """Values as one array with a row for each sample, or more axes.
+
+    Raises ValueError if they have different shapes, or none; `what` names them in messages.
+    """
     try:
-        return np.asarray(values)
+        made = np.asarray(values)
     except ValueError:
         raise ValueError(f"{what} have different shapes; every one needs the same shape") from None
+    if not made.ndim:
+        raise ValueError(f"{what} are a single value; an array with a row for each sample is needed")
+    return made
 
 
 def numbers(x: ArrayLike, what: str) -> NDArray[Any]:
@@ -37,6 +43,8 @@ def numbers(x: ArrayLike, what: str) -> NDArray[Any]:
         raise ValueError(f"{what} are {_kind(values)}; numbers are needed: leave text out, or encode it as numbers")
     floats: NDArray[Any] = values.astype(np.float32 if values.dtype in (np.float32, np.uint8) else np.float64)
     check_finite(floats, what)
+    if len(floats) and not floats.size:
+        raise ValueError(f"{what} have the shape {floats.shape[1:]}, and so no values; at least one each is needed")
     return floats / np.float32(255) if values.dtype == np.uint8 else floats
 
 
@@ -75,7 +83,11 @@ def class_numbers(
         if values.dtype.kind == "f" and (fractions := values[values != np.floor(values)]).size:
             raise ValueError(f"{what} are fractional, such as {fractions.flat[0]:g}; classes are numbered 0, 1, 2, ...")
     numbered = [values.astype(np.int64) for values in arrays]
-    largest = max((int(values.max()) for values in numbered if values.size), default=0)
+    lowest, largest = (
+        reach((int(reach(values.flat)) for values in numbered if values.size), default=0) for reach in (min, max)
+    )
+    if classes is None and lowest < 0:
+        raise ValueError(f"{what} go down to {lowest}; number classes from 0")
     if classes is None and largest >= max(2, sum(map(len, numbered))):
         raise ValueError(f"{what} go up to {largest}, with fewer samples than that; number classes from 0")
     return numbered, len(given) or (classes if isinstance(classes, int) else largest + 1), given

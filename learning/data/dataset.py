@@ -263,6 +263,12 @@ def assemble(
     """
     for part, split in zip(PARTS, (train, test), strict=True):
         _check(f"the {part} set of {name}", split, classes)
+    for array, samples in train.arrays.items():
+        shapes = [tuple(each.shape[1:]) for each in (samples, test.arrays[array])]
+        if samples.is_floating_point() and shapes[0] != shapes[1]:
+            raise ValueError(
+                f"{array} of a sample of {name} has the shape {shapes[0]} for training, but {shapes[1]} for testing"
+            )
     return Dataset(name, train, test, classes, groups, test_groups, names)
 
 

@@ -204,6 +204,26 @@ def test_a_damaged_npz_is_refused(tmp_path, content):
         Cifar10().load(tmp_path, torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"x_train": np.zeros((12, 3, 32, 32), dtype=np.uint8)}, r"images of uint8 \(12, 32, 3, 32\)"),
+        ({"x_test": np.zeros((12, 16, 16, 3), dtype=np.uint8)}, r"images of uint8 \(12, 3, 16, 16\)"),
+        ({"x_train": np.full((12, 32, 32, 3), 1000)}, r"images of int64"),
+        ({"y_train": np.full(12, np.nan)}, r"labels of float64 \(12,\)"),
+        ({"y_test": np.zeros((12, 2), dtype=np.uint8)}, r"labels of uint8 \(12, 2\)"),
+    ],
+)
+def test_an_npz_of_other_shapes_or_numbers_is_refused(
+    tmp_path: Path, change: dict[str, np.ndarray], found: str
+) -> None:
+    pixels, labels = np.zeros((12, 32, 32, 3), dtype=np.uint8), np.zeros(12, dtype=np.uint8)
+    arrays = {"x_train": pixels, "y_train": labels, "x_test": pixels, "y_test": labels} | change
+    np.savez(tmp_path / "cifar10_20k.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"cifar10_20k\.npz is damaged: it has .*{found}"):
+        Cifar10().load(tmp_path, torch.float32)
+
+
 @pytest.mark.parametrize("labels", [11, 13])
 def test_an_npz_with_fewer_or_more_labels_than_images_is_refused(tmp_path, labels):
     pixels = np.zeros((12, 32, 32, 3), dtype=np.uint8)

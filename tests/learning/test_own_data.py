@@ -28,6 +28,7 @@ from learning.data import (
     from_torch,
     save,
 )
+from runs import TINY
 from scenarios import ScenarioError, load, register, simulate
 
 GENERATOR = np.random.Generator(np.random.Philox(key=5))
@@ -118,7 +119,14 @@ def test_bytes_are_pixels_and_tokens_stay_numbers() -> None:
         ({"groups": PEOPLE[1:]}, r"own data has 39 sources, but 40 samples"),
         ({"y": Y + 0.5}, r"labels of own data are fractional, such as 0\.5; classes are numbered 0, 1, 2"),
         ({"y": np.where(Y == 3, np.nan, Y)}, r"labels of own data have values that are not finite .* first in row 3"),
-        ({"y": Y - 1}, r"go from -1 to 2; 0 to 2 are allowed"),
+        ({"y": Y - 1}, r"labels of own data go down to -1; number classes from 0"),
+        ({"y": Y - 1, "classes": 3}, r"go from -1 to 2; 0 to 2 are allowed"),
+        ({"x": 3.0}, r"samples of own data are a single value; an array with a row for each sample is needed"),
+        ({"x": X[:, :0]}, r"samples of own data have the shape \(0,\), and so no values"),
+        (
+            {"test": (X[:, :1], Y)},
+            r"x of a sample of own data has the shape \(\d,\) for training, but \(1,\) for testing",
+        ),
         ({"y": Y, "classes": 3}, r"go from 0 to 3; 0 to 2 are allowed"),
         ({"y": Y * 1000}, r"go up to 3000, with fewer samples than that; number classes from 0"),
         ({"y": NAMES[Y], "classes": 3}, r"have 4 different names, but classes is 3"),
@@ -232,6 +240,12 @@ def test_wrong_columns_are_named(frame: pd.DataFrame, choices: dict[str, Any], m
         from_frame(frame, **choices)
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("a,b,a,tree\n1,2,3,0\n4,5,6,1\n")
+    with pytest.raises(ValueError, match=r"twice\.csv has several columns a; rename all but one of them"):
+        Csv(str(tmp_path / "twice.csv"), "tree").load(None, torch.float64)
+
+
 def images(folder: Path, count: int, seed: int) -> dict[str, list[np.ndarray]]:
     generator = np.random.Generator(np.random.Philox(key=seed))
     made: dict[str, list[np.ndarray]] = {}
@@ -337,6 +351,13 @@ def test_a_scenario_trains_on_own_data_with_a_person_for_each_user(tmp_path: Pat
     held = np.load(tmp_path / "trees.npz")
     assert sorted(result.table("users")["samples"].to_pylist()) == sorted(np.bincount(held["group"]).tolist())
     assert load(tmp_path / "run" / "scenario.yaml") == load(tmp_path / "own.yaml")
+
+
+def test_a_line_break_in_a_name_does_not_break_the_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "odd.npz", **{"x\ny": X})
+    data = {"name": "npz", "path": str(tmp_path / "odd.npz")}
+    with pytest.raises(ScenarioError, match=r"has no array x; it has x\\ny$"):
+        simulate(load(TINY, {"learning.data": data}))
 
 
 def test_a_missing_file_says_where_it_was_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,8 @@ def _content(table: pa.Table, name: str, y: str | Sequence[str], x: Sequence[str
     for column in (*chosen, *labels, *([] if group is None else [group])):
         if column not in table.column_names:
             raise ValueError(f"{name} has no column {column}; it has {', '.join(table.column_names)}")
+        if table.column_names.count(column) > 1:
+            raise ValueError(f"{name} has several columns {column}; rename all but one of them")
     if not chosen:
         raise ValueError(f"{name} has no column but the labels; columns of numbers are needed")
     features = [_column(table, column, name) for column in chosen]
