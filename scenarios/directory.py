@@ -130,8 +130,9 @@ def write_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error
         raise ScenarioError(
-            f"{path}: the {what} cannot be written there ({error.strerror or error}); name another folder with -o"
+            f"{path}: the {what} cannot be written there ({why}); name another folder with -o"
         ) from None
 
 

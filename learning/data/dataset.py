@@ -145,6 +145,9 @@ class Dataset:
         parts = [Arrays(*each) for each in zip(samples, labels, numbered, strict=True)]
         for part in parts:
             part.check(name)
+        shapes = [part.x.shape[1:] for part in parts]
+        if not tokens and len(set(shapes)) > 1:
+            raise ValueError(f"samples of {name} have the shape {shapes[0]} for training, but {shapes[1]} for testing")
         train, held = parts if test is not None else parts[0].held_out(test_fraction, name)
         train, held = train.first(train_samples, f"{name} train"), held.first(test_samples, f"{name} test")
         if standardise and not tokens:
@@ -263,12 +266,6 @@ def assemble(
     """
     for part, split in zip(PARTS, (train, test), strict=True):
         _check(f"the {part} set of {name}", split, classes)
-    for array, samples in train.arrays.items():
-        shapes = [tuple(each.shape[1:]) for each in (samples, test.arrays[array])]
-        if samples.is_floating_point() and shapes[0] != shapes[1]:
-            raise ValueError(
-                f"{array} of a sample of {name} has the shape {shapes[0]} for training, but {shapes[1]} for testing"
-            )
     return Dataset(name, train, test, classes, groups, test_groups, names)
 
 

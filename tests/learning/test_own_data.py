@@ -125,7 +125,7 @@ def test_bytes_are_pixels_and_tokens_stay_numbers() -> None:
         ({"x": X[:, :0]}, r"samples of own data have the shape \(0,\), and so no values"),
         (
             {"test": (X[:, :1], Y)},
-            r"x of a sample of own data has the shape \(\d,\) for training, but \(1,\) for testing",
+            r"samples of own data have the shape \(\d,\) for training, but \(1,\) for testing",
         ),
         ({"y": Y, "classes": 3}, r"go from 0 to 3; 0 to 2 are allowed"),
         ({"y": Y * 1000}, r"go up to 3000, with fewer samples than that; number classes from 0"),

@@ -1,6 +1,8 @@
 """A disk that is full at a random moment: a sentence and no traceback; with room, the same command gives its tables."""
 
+import errno
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from tries import draws, tries
 
 from processes import ended, started
 from runs import TINY, hashes, run
+from scenarios.errors import DONE, FAILED, WRONG_INPUT
 
 LIMITED = """
 import resource, runpy, sys
@@ -18,20 +21,22 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 runpy.run_module("scenarios", run_name="__main__", alter_sys=True)
 """
 
+ENDS = {
+    DONE: (),
+    FAILED: tuple(f"{os.strerror(number)}; the traces so far are in" for number in (errno.ENOSPC, errno.EFBIG)),
+    WRONG_INPUT: ("cannot be written there", "no store can be kept there"),
+}
+"""What the last line says, by exit code: of a disk that was full amid the run, or before it had begun."""
+
 
 def said(*arguments: object) -> tuple[int, str]:
     """Exit code and stderr of a command, in which nothing but sentences may stand."""
     with started(*arguments) as process:
         code, _, err = ended(process)
-    assert code in (0, 2), err
+    assert code in ENDS, err
     assert "Traceback" not in err
-    assert not code or ends(err.splitlines()[-1]), err
+    assert not code or any(end in err.splitlines()[-1] for end in ENDS[code]), err
     return code, err
-
-
-def ends(sentence: str) -> bool:
-    """Whether a sentence says that a run or a result cache cannot be written."""
-    return "cannot be written there" in sentence or "no store can be kept there" in sentence
 
 
 def tables(out: Path) -> dict[str, str]:
