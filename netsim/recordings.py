@@ -7,6 +7,7 @@ docs/recordings.md documents the formats.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -34,6 +35,9 @@ DELIMITERS = ",;\t"
 
 HEAD_BYTES = 1 << 16
 """Maximum length of the header line of a CSV file in bytes."""
+
+MAX_NAMES = 20
+"""Maximum number of columns that a message lists."""
 
 MAX_SECONDS = 2**53
 """Limit of integer times in seconds, from which floating point is inexact; larger integers may be nanoseconds."""
@@ -77,6 +81,16 @@ def find(file: str) -> Path:
     )
 
 
+def version(file: str) -> tuple[int, int]:
+    """Return what differs when a file has been changed, for what is remembered of it: its time of change and size.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    about = find(file).stat()
+    return about.st_mtime_ns, about.st_size
+
+
 def read_text(file: str) -> str:
     """Return the contents of a text file, which may be compressed. Raises ValueError if it cannot be read."""
     path = find(file)
@@ -110,9 +124,7 @@ class Recording:
     @classmethod
     def read(cls, file: str) -> Recording:
         """Read the table in a Parquet or CSV file, or in a folder of Parquet files; see `find` for the path."""
-        path = find(file)
-        about = path.stat()
-        return cls(_read(file, path, about.st_mtime_ns, about.st_size), file)
+        return cls(_read(file, find(file), version(file)), file)
 
     def where(self, rows: Any, name: str | None = None) -> Recording:
         """Return the recording of some rows.
@@ -129,7 +141,7 @@ class Recording:
         if name not in columns:
             numbers = any(_is_number(column) for column in columns)
             hint = "; the first line of the file must hold the columns' names" if numbers else ""
-            raise ValueError(f'{self.name} has no column "{name}"; it has {", ".join(columns)}{hint}')
+            raise ValueError(f'{self.name} has no column "{name}"; it has {_listed(columns)}{hint}')
         if columns.count(name) > 1:
             raise ValueError(
                 f'{self.name} has {columns.count(name)} columns named "{name}"; give each a name of its own'
@@ -243,9 +255,14 @@ class Recording:
         return ValueError(f'the column "{name}" of {self.name} must hold finite numbers, and none may be missing')
 
 
+def _listed(columns: Sequence[str]) -> str:
+    rest = f" and {len(columns) - MAX_NAMES} more" if len(columns) > MAX_NAMES else ""
+    return ", ".join(columns[:MAX_NAMES]) + rest
+
+
 @lru_cache(maxsize=4)
-def _read(file: str, path: Path, changed_ns: int, size: int) -> pa.Table:
-    """The table in a file, cached until the file's time of change or size differs."""
+def _read(file: str, path: Path, _version: tuple[int, int]) -> pa.Table:
+    """The table in a file, cached until the file is changed."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSED]
     ending = suffixes[-1] if suffixes else ""
     try:

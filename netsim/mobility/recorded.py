@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from annotated_types import MinLen
 
 from netsim.geometry import Point
 from netsim.mobility.walk import Leg
-from netsim.recordings import Recording, TimeOrigin
+from netsim.recordings import Recording, TimeOrigin, version
 from netsim.streams import Floats, Streams
 
 
@@ -35,22 +35,26 @@ class RecordedPaths:
 
     def check(self, count: int) -> None:
         """Raise ValueError if the table cannot be read, names an unknown user, or the times of a user do not rise."""
-        for user, rows in _paths(self.file, self.time_origin).items():
+        for user, rows in self._paths.items():
             if user < 0 or user >= count:
                 raise ValueError(f"{self.file} moves user {user}, but there are {count} users")
             if (np.diff(rows[0]) <= 0).any():
                 raise ValueError(f"the times of user {user} in {self.file} must rise")
 
+    @property
+    def _paths(self) -> dict[int, Floats]:
+        return _paths(self.file, version(self.file), self.time_origin)
+
     def legs(self, user: int, start: Point, streams: Streams) -> Iterator[Leg]:
         now_s, place = 0.0, start
-        times, across, along = _paths(self.file, self.time_origin).get(user, np.empty((3, 0))).tolist()
+        times, across, along = self._paths.get(user, np.empty((3, 0))).tolist()
         for time_s, x, y in zip(times, across, along, strict=True):
             yield Leg(now_s, time_s, place, (x, y))  # a walk skips legs that end before the run begins
             now_s, place = time_s, (x, y)
 
 
-@cache
-def _paths(file: str, origin: TimeOrigin) -> dict[int, Floats]:
+@lru_cache(maxsize=4)
+def _paths(file: str, _version: tuple[int, int], origin: TimeOrigin) -> dict[int, Floats]:
     """For each user its times in seconds, x and y in metres: shape (3, rows)."""
     recording = Recording.read(file)
     users = recording.users("user")

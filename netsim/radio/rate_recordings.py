@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -12,9 +12,12 @@ import pyarrow.compute as pc
 from annotated_types import Gt, MinLen
 
 from netsim.radio.recorded import LinkTrace, Playback
-from netsim.recordings import Recording, TimeOrigin, read_text
+from netsim.recordings import Recording, TimeOrigin, read_text, version
 from netsim.streams import Floats, Streams
 from netsim.units import RecurringSeconds
+
+MAX_BPS = 1e18
+"""Largest recorded rate in bit/s, a thousand times that of any fibre; sums of far larger ones would not be finite."""
 
 OPPORTUNITY_BITS = 1500 * 8
 """Bits of one line of a mahimahi file: a packet of 1,500 bytes."""
@@ -72,7 +75,17 @@ class RecordedTable:
 
     @property
     def _table(self) -> tuple[list[LinkTrace], tuple[float, float]]:
-        return _table(self.file, self.time_column, self.rate_column, self.trace_column, self.traces, self.time_origin)
+        known = version(self.file)
+        return _table(
+            self.file,
+            known,
+            self.time_column,
+            self.rate_column,
+            self.unit_bps,
+            self.trace_column,
+            self.traces,
+            self.time_origin,
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,8 @@ class Mahimahi:
     """After the end of a trace: repeat it, or carry nothing any more."""
 
     def playback(self, user: int, streams: Streams) -> Playback:
-        return _begin(_mahimahi(self.files[user % len(self.files)]), self, user, streams)
+        file = self.files[user % len(self.files)]
+        return _begin(_mahimahi(file, version(file)), self, user, streams)
 
 
 def _begin(
@@ -102,9 +116,16 @@ def _begin(
     return replace(played, first=int(luck * (played.steps // 1)))
 
 
-@cache
+@lru_cache(maxsize=16)
 def _table(
-    file: str, time: str, rate: str, trace: str | None, wanted: tuple[str, ...] | None, origin: TimeOrigin
+    file: str,
+    _version: tuple[int, int],
+    time: str,
+    rate: str,
+    unit_bps: float,
+    trace: str | None,
+    wanted: tuple[str, ...] | None,
+    origin: TimeOrigin,
 ) -> tuple[list[LinkTrace], tuple[float, float]]:
     """The traces of a table, with bits in the unit of the rates, and the first and the last time of all traces."""
     recording = Recording.read(file)
@@ -112,6 +133,11 @@ def _table(
     parts = [recording] if trace is None else _traces(recording, trace, wanted)
     times_s = [part.seconds(time, origin) for part in parts]
     traces = [_trace(each_s, part.numbers(rate), part.name) for each_s, part in zip(times_s, parts, strict=True)]
+    fastest_bps = float(recording.numbers(rate).max()) * unit_bps
+    if fastest_bps > MAX_BPS:
+        raise ValueError(
+            f"{recording.name}: a rate is {fastest_bps:g} bit/s; at most {MAX_BPS:g} is allowed, see unit_bps"
+        )
     return traces, (float(min(each_s.min() for each_s in times_s)), float(max(each_s.max() for each_s in times_s)))
 
 
@@ -145,8 +171,8 @@ def _trace(times_s: Floats, rates: Floats, name: str) -> LinkTrace:
     return LinkTrace(np.append(0.0, edges_s[kept]), np.append(0.0, carried[kept] - before))
 
 
-@cache
-def _mahimahi(file: str) -> LinkTrace:
+@lru_cache(maxsize=64)
+def _mahimahi(file: str, _version: tuple[int, int]) -> LinkTrace:
     """The trace of a file. A packet is carried in the millisecond from its time; the last time ends the trace."""
     lines = read_text(file).split()
     try:

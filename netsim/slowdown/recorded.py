@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import MinLen
 
-from netsim.recordings import Recording
+from netsim.recordings import Recording, version
 from netsim.slowdown.job import DeviceJob
 from netsim.streams import Floats
 
@@ -39,11 +39,11 @@ class RecordedSlowdowns:
         self._factors()
 
     def _factors(self) -> Floats:
-        return _factors(self.file, self.column, self.measures, self.device)
+        return _factors(self.file, version(self.file), self.column, self.measures, self.device)
 
 
-@cache
-def _factors(file: str, name: str, measures: str, device: str | None) -> Floats:
+@lru_cache(maxsize=4)
+def _factors(file: str, _version: tuple[int, int], name: str, measures: str, device: str | None) -> Floats:
     """Slowdowns of the recorded devices, shape (devices,). Raises ValueError unless all numbers are positive."""
     recording = Recording.read(file)
     recorded = recording.numbers(name)

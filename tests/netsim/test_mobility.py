@@ -111,3 +111,11 @@ def test_paths_that_cannot_be_followed(rows: str, sentence: str, tmp_path: Path)
     file.write_text("user,time_s,x_m,y_m\n" + rows)
     with pytest.raises(ValueError, match=sentence):
         RecordedPaths(str(file)).check(2)
+
+
+def test_recorded_paths_that_were_changed_are_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "paths.csv"
+    for x_m in (5.0, 70.0):
+        file.write_text(f"user,time_s,x_m,y_m\n0,1,{x_m},0\n")
+        (leg,) = RecordedPaths(str(file)).legs(0, (0.0, 0.0), Streams(1))
+        assert leg.end == (x_m, 0.0)

@@ -273,6 +273,7 @@ def test_an_integral_of_nothing_for_ever_is_nothing() -> None:
         ("trace,t_s,mbps\na,1,\na,2,\n", {}, "has no traces: no row has a rate, and a name"),
         ("trace,t_s,mbps\na,1,2\na,2,2\n", {"traces": ("c",)}, 'has no trace "c"'),
         ("trace,t_s,mbps\na,1,x\na,2,y\n", {}, "holds no numbers"),
+        ("trace,t_s,mbps\na,1,1\na,2,1e13\n", {}, r"a rate is 1e\+19 bit/s; at most 1e\+18 is allowed, see unit_bps"),
     ],
 )
 def test_bad_tables(tmp_path: Path, content: str, fields: dict[str, object], sentence: str) -> None:
@@ -288,6 +289,24 @@ def test_bad_mahimahi_files(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(ValueError, match="is no mahimahi trace"):
         Mahimahi((str(file),)).playback(0, STREAMS)
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    """As in a notebook, whose process goes on."""
+    table, packets = tmp_path / "rates.csv", tmp_path / "packets"
+    for rate, lines in ((5.0, "1\n2\n"), (70.0, "1\n1\n2\n")):
+        table.write_text(f"time_s,rate_bps\n0,{rate}\n1,{rate}\n")
+        packets.write_text(lines)
+        assert RecordedTable(str(table)).playback(0, STREAMS).trace.carried_bits[-1] == 2 * rate
+        carried = Mahimahi((str(packets),)).playback(0, STREAMS).trace.carried_bits[-1]
+        assert carried == len(lines.split()) * 12_000
+
+
+def test_a_message_lists_no_more_than_twenty_columns(tmp_path: Path) -> None:
+    file = tmp_path / "wide.csv"
+    file.write_text(",".join(f"c{number}" for number in range(30)) + "\n")
+    with pytest.raises(ValueError, match=r"it has c0, .*, c19 and 10 more$"):
+        RecordedTable(str(file)).playback(0, STREAMS)
 
 
 def test_files_are_found_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,13 @@ def test_recorded_layer_times_of_three_phones() -> None:
     assert slow > 1.2 > middle == 1.0 > 0.8 > fast
 
 
+def test_a_table_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    for speeds, largest in (("1\n2\n3\n", 1.5), ("10\n20\n40\n", 2.0)):
+        (tmp_path / "times.csv").write_text("t\n" + speeds)
+        laws = RecordedSlowdowns(str(tmp_path / "times.csv"), "t")
+        assert laws._factors().max() == largest
+
+
 def test_csv(tmp_path: Path, phones: str) -> None:
     csv.write_csv(PHONES, tmp_path / "phones.csv")
     listed = RecordedSlowdowns(str(tmp_path / "phones.csv"), "time_s")
