@@ -87,6 +87,11 @@ class Store:
         if not self._known:
             self._sweep()  # what a lost database has left
 
+    def __del__(self) -> None:
+        """Close the database if nobody has: from Python 3.13 on it would warn."""
+        with suppress(AttributeError, sqlite3.Error):  # of a store that could not be opened, or of another thread
+            self._database.close()
+
     def __contains__(self, key: bytes) -> bool:
         """Whether there was an entry at the last `refresh`, or has been since by this process."""
         return key in self._known

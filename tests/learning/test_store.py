@@ -1,5 +1,6 @@
 """The store: what comes out is what was put in, or nothing; never anything else."""
 
+import gc
 import multiprocessing
 import sqlite3
 import warnings
@@ -269,6 +270,13 @@ def test_a_held_write_lock_is_waited_for_once(tmp_path: Path, monkeypatch: pytes
     assert len(begun) <= 1
     holder.execute("ROLLBACK")
     holder.close()
+
+
+def test_a_store_that_is_forgotten_closes_its_database(tmp_path: Path) -> None:
+    database = Store(tmp_path)._database
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
 
 
 def test_a_store_is_read_while_another_process_holds_the_write_lock(
