@@ -1,11 +1,14 @@
 """Images that receivers with weak and strong channels get: by a rateless code, and by amplitudes at a fixed rate.
 
-    python examples/received_images.py
+    python examples/received_images.py [SCENARIO]
 
-Trains the transforms of `ntrscc` and `deep_jscc` as the scenario of NTRSCC describes them, sends six test images at the
-longest airtime and with half of the coded symbols, and writes `received_images.png`. A minute, most of it training.
+Trains the transforms of `ntrscc` and `deep_jscc` as a scenario of NTRSCC describes them (default: papers/ntrscc.yaml),
+sends six test images at the longest airtime and with half of the coded symbols, and writes `received_images.png`. A
+minute, most of it training; longer for larger images.
 """
 
+import os
+import sys
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -15,39 +18,44 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import scenarios
-from learning.data import Digits
+from learning.description import LearningDescription
 from learning.executor import Batched
 from learning.fountain.graph import symbol_draws
 from learning.jscc import amplitudes, operators, training
 from learning.jscc.amplitudes import Amplitudes, AmplitudeTraining
+from learning.jscc.autoencoder import HYPER_WIDTH
 from learning.jscc.images import psnr_db, span_of, unit
 from learning.schemes.ntrscc import NTRSCC
 from netsim.streams import Streams
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "papers" / "ntrscc.yaml"
 IMAGES, SNRS_DB = 6, (0, 6)
-SYMBOLS, AMPLITUDES = (32, 64), (56, 88)  # heard of an image: of the code, and in the same time with its hyper-latents
 
 
-def received(scheme: NTRSCC, seed: int) -> dict[str, tuple[Tensor, float]]:
-    """Images (n, pixels) and their mean PSNR in dB, by a description of the channel and the code."""
-    executor, streams = Batched(), Streams(seed)
-    data = Digits().load(Path("data"), torch.float32)
+def received(learning: LearningDescription, seed: int) -> dict[str, tuple[Tensor, float]]:
+    """Images (n, channels, h, w) and their mean PSNR in dB, by a description of the channel and the code."""
+    executor, streams, scheme = Batched(), Streams(seed), learning.scheme
+    assert isinstance(scheme, NTRSCC)
+    folder = learning.data_folder or Path(os.environ.get("NETSIM_DATA", "data"))
+    data = learning.data.load(folder, torch.float32)
+    assert isinstance(data.train.x, Tensor)
     assert isinstance(data.test.x, Tensor)
     images, span = data.test.x[:IMAGES], span_of(data.train.x)
     given = executor, streams, data, torch.float32
-    plain, steps = Amplitudes(max(AMPLITUDES), scheme.transforms.width), sum(scheme.training.steps)
+    most = scheme.code.symbols(scheme.transforms.bits)
+    of_hyper = 2 * HYPER_WIDTH * scheme.transforms.hyper  # symbols in the time of the hyper-latents: 1 bit/s/Hz at 0 dB
+    counts = [(heard, heard + of_hyper) for heard in (most // 2, most)]  # of the code; and amplitudes in the same time
+    plain, steps = Amplitudes(most + of_hyper, scheme.transforms.width), sum(scheme.training.steps)
     plainly = AmplitudeTraining(steps, optimiser=scheme.training.optimiser, snr_db=(0, 6))
     of_amplitudes = amplitudes.trained(*given, plain, plainly)
     sent = executor.submit(amplitudes.analyse, plain, of_amplitudes, images, span)
     transforms, code = scheme.transforms, scheme.code
     of_bits = training.trained(*given, transforms, code, scheme.training)
     bits, hyper, _ = executor.submit(operators.analyse, transforms, of_bits, images, span)
-    found: dict[str, tuple[Tensor, float]] = {"sent": (unit(images, span).flatten(1), float("inf"))}
+    found: dict[str, tuple[Tensor, float]] = {"sent": (unit(images, span), float("inf"))}
     degree = float(executor.value(executor.submit(operators.mean_degree, code, transforms.bits, of_bits)))
-    for (of_code, of_plain), snr_db in product(zip(SYMBOLS, AMPLITUDES, strict=True), SNRS_DB):
+    for (of_code, of_plain), snr_db in product(counts, SNRS_DB):
         ratio = 10 ** (snr_db / 10)
-        most = code.symbols(transforms.bits)
         u = torch.from_numpy(streams.generator("example", of_code, snr_db).random((IMAGES, max(most, plain.symbols))))
         snr = torch.where(torch.arange(most) < of_code, ratio, 0.0)
         graph = symbol_draws(streams, transforms.bits, most, 0)
@@ -58,7 +66,8 @@ def received(scheme: NTRSCC, seed: int) -> dict[str, tuple[Tensor, float]]:
         analogue = executor.submit(amplitudes.receive, plain, of_amplitudes, sent, noise, heard)
         for name, count, result in (("rateless code", of_code, coded), ("amplitudes", of_plain, analogue)):
             made = executor.value(result)
-            found[f"{name}, {count} symbols, {snr_db} dB"] = made, float(psnr_db(images, made, span).mean())
+            quality = float(psnr_db(images, made, span).mean())
+            found[f"{name}, {count} symbols, {snr_db} dB"] = made.reshape(images.shape), quality
     return found
 
 
@@ -68,17 +77,16 @@ def drawn(rows: dict[str, tuple[Tensor, float]]) -> Figure:
     axes = figure.subplots(len(rows), IMAGES, gridspec_kw={"hspace": 0.4, "wspace": 0.05})
     for row, (name, (images, quality)) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(row, images, strict=True):
-            axis.imshow(image.reshape(8, 8).numpy(), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
             axis.set_axis_off()
         row[0].set_title(name if quality == float("inf") else f"{name}: {quality:.1f} dB", loc="left", fontsize=8)
     return figure
 
 
 if __name__ == "__main__":
-    scenario = scenarios.load(SCENARIO)
+    scenario = scenarios.load(*(sys.argv[1:] or [SCENARIO]))
     assert scenario.learning is not None
-    assert isinstance(scenario.learning.scheme, NTRSCC)
-    rows = received(scenario.learning.scheme, scenario.seed)
+    rows = received(scenario.learning, scenario.seed)
     drawn(rows).savefig("received_images.png", dpi=100, bbox_inches="tight")
     for name, (_, quality) in rows.items():
         print(f"{name}: {quality:.1f} dB")

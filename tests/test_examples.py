@@ -167,6 +167,7 @@ def test_received_images_are_drawn(
     read = scenarios.load
     monkeypatch.setattr(scenarios, "load", lambda path: read(path, {"learning.scheme.training.steps": [3, 2, 2]}))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["received_images.py"])
     runpy.run_path(str(EXAMPLES / "received_images.py"), run_name="__main__")
     assert len(capsys.readouterr().out.splitlines()) == 9
     assert (tmp_path / "received_images.png").stat().st_size > 0
