@@ -1,6 +1,6 @@
 """NTRSCC: the surrogate of channel and decoder, training, rules of listening, and a run by hand."""
 
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -169,6 +169,13 @@ def result(executor: str = "batched", **overrides: Any) -> Any:
     return simulate(load(TINY, {**scenario, **{name.replace("__", "."): each for name, each in overrides.items()}}))
 
 
+def decoding_flops(symbols: int) -> int:
+    """What a receiver is charged for four images that it decodes from so many symbols each in six iterations."""
+    degree = float(mean_degree(Code().degrees(24, {})))
+    networks = 2 * 4 * (3 * 16 + 16 * (2 * 24 + 16) + (24 + 16) * 16 + 16 * 64)
+    return 4 * 6 * ceil(symbols * degree) * 25 + networks
+
+
 def test_a_run_by_hand():
     """Hyper-latents at once to all, then symbols at the symbol rate, then the charged decoding of each receiver."""
     ran = result(network__channel__fading="none")
@@ -185,11 +192,8 @@ def test_a_run_by_hand():
         assert symbols.end_s[user] - side.end_s[user] == pytest.approx(symbols.bits[user] / (2 * 1e6))
     work = ran.table("computations").to_pandas()
     work = work[(work["round"] == 0) & (work.kind == "decoding")].set_index("user")
-    degree = float(mean_degree(Code().degrees(24, {})))
-    networks = 2 * 4 * (3 * 16 + 16 * (2 * 24 + 16) + (24 + 16) * 16 + 16 * 64)
     for user in range(4):
-        edges = ceil(round(planned[user]) * degree)
-        assert work.flops[user] == 4 * 6 * edges * 25 + networks
+        assert work.flops[user] == decoding_flops(round(planned[user]))
     rounds = ran.table("rounds").to_pandas()
     assert rounds.downlink_bits[0] == pytest.approx(4 * 3 * 6 + symbols.bits.max())  # each symbol is sent once
     assert np.isfinite(quality["psnr_db"]).all()
@@ -214,6 +218,14 @@ def test_a_deadline_and_an_energy_budget_end_receptions():
     for limit in ({"deadline_s": 1e-5}, {"max_energy_j": 2e-7}):
         ran = result(learning__scheme={**SCHEME, **limit}).table("transfers").to_pandas()
         assert (ran[ran.kind == "symbols"].lost > 0).all()
+
+
+def test_a_receiver_whose_reception_ends_early_decodes_what_it_has_heard():
+    ran = result(network__channel__fading="none", learning__scheme={**SCHEME, "deadline_s": 1e-5})
+    heard = floor(1e-5 * 2 * 1e6 / 4 + 1e-6)  # symbols of each image before the deadline
+    assert heard < ceil(1.4 * 12)
+    work = ran.table("computations").to_pandas()
+    assert set(work[work.kind == "decoding"].flops) == {decoding_flops(heard)}
 
 
 def test_other_devices_change_the_clock_and_no_torch_operation_runs_again(tmp_path):
