@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +20,17 @@ from scenarios.cli_store import NoStore, StoreFolder
 from scenarios.cli_studies import Settings
 from scenarios.directory import ENDED, record
 from scenarios.document import Document, assignments, document
-from scenarios.errors import DONE, FAILED, INTERRUPTED, WRONG_INPUT, FieldError, Interrupted, RunFailed, ScenarioError
+from scenarios.errors import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_INPUT,
+    FieldError,
+    Interrupted,
+    RunFailed,
+    ScenarioError,
+    nearest,
+)
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
 from scenarios.shipped import named
@@ -41,6 +52,9 @@ app = typer.Typer(
 app.add_typer(cli_studies.app)
 app.add_typer(cli_results.app)
 app.add_typer(cli_store.app, name="store")
+
+NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)\.")
+"""What typer says of a value that is none of a few: the value, and those that are allowed in quotation marks."""
 
 ScenarioFile = Annotated[
     Path, typer.Argument(help="A scenario file (YAML), or the name of a shipped one.", show_default=False)
@@ -70,7 +84,7 @@ def _exit_code(arguments: list[str] | None) -> int:
         print(error, file=sys.stderr)
         code = FAILED if isinstance(error, RunFailed) else WRONG_INPUT
     except usage_error as error:
-        print(f"netsim: {' '.join(error.format_message().split())}", file=sys.stderr)
+        print(f"netsim: {_usage_sentence(error.format_message())}", file=sys.stderr)
         code = WRONG_INPUT
     except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
         print(str(error) or "interrupted", file=sys.stderr)
@@ -79,6 +93,15 @@ def _exit_code(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     return code or DONE
+
+
+def _usage_sentence(message: str) -> str:
+    """What typer says of wrong usage in one line, with the nearest of the values that are allowed."""
+    sentence = " ".join(message.replace("Value error, ", "").split())
+    if found := NOT_ONE_OF.search(sentence):
+        close = nearest(found[1], re.findall(r"'([^']*)'", found[2]))
+        sentence += f" Did you mean '{close}'?" if close else ""
+    return sentence
 
 
 def _print_version(asked: bool) -> None:

@@ -56,9 +56,9 @@ def end_process(code: int) -> NoReturn:
     """End this process with an exit code, whatever signals come while Python ends, which would kill it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    exec(
-        ""
-    )  # else, if a KeyboardInterrupt has left the last text that was executed, `python -m` ends by killing itself
+    # Python remembers whether a KeyboardInterrupt has left the last text that was executed. If so, `python -m` kills
+    # itself at its end, in whatever way that KeyboardInterrupt was handled.
+    exec("")
     sys.exit(code)
 
 

@@ -12,8 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.slow
-
 
 def ended(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A command where no path leads to the checkout."""
@@ -79,6 +77,7 @@ def test_the_command_runs_a_shipped_scenario_by_its_name(installed: Path, tmp_pa
     assert (tmp_path / "runs" / "quickstart" / "report.html").stat().st_size > 1e6
 
 
+@pytest.mark.slow
 def test_its_types_are_known(installed: Path, tmp_path: Path) -> None:
     """mypy finds the types of an installed package only by its py.typed."""
     (tmp_path / "mine.py").write_text("from analysis import load\n\nreveal_type(load('run').seed)\n")

@@ -141,6 +141,13 @@ def test_help_comes_without_arguments_and_usage_errors_are_one_sentence(netsim) 
         assert err.startswith("netsim: ")
 
 
+def test_the_nearest_value_of_an_option_is_named(netsim) -> None:
+    code, _, err = netsim("figure", "run", "gannt", "-o", "gantt.pdf")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("netsim: Invalid value for 'kind': 'gannt' is not one of 'metric-over-time', ")
+    assert err.endswith(" Did you mean 'gantt'?\n")
+
+
 COMPILER = {"torch._dynamo", "torch._inductor"}
 FOR_STUDIES = {
     "matplotlib",
