@@ -1,5 +1,6 @@
 """Settings of all tests. It stands here so that pytest puts this folder on the import path, too."""
 
+import signal
 from collections.abc import Iterator
 
 import psutil
@@ -12,6 +13,11 @@ settings.register_profile(  # the same answer twice, whatever the load
     "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gate")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell; tests and their processes send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from annotated_types import Ge, Interval, Le, MinLen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from learning.data.canvas import on_canvas
 from learning.data.dataset import Dataset, Normalisation, Split, assemble, images
 from learning.data.files import check_pairs, find, reading
 from learning.data.inversion import with_inverted
@@ -46,6 +47,10 @@ class FashionMnist:
     """Fraction of the images of each class, for training and for testing, whose pixels are inverted. Sources, which
     partitions divide, are then the classes of the other images followed by those of the inverted ones."""
 
+    canvas: Annotated[int, Ge(28), Le(224)] | None = None
+    """Side in pixels of a black square on which each image lies at a random place, the same in all runs (default: no
+    canvas, 28x28)."""
+
     def load(self, folder: Path | None, dtype: torch.dtype) -> Dataset:
         """Load from `folder`/fashion_mnist, `folder`/FashionMNIST/raw or `folder`, compressed (.gz) or not.
 
@@ -66,6 +71,7 @@ class FashionMnist:
         rows = first(labels, samples, name)
         pixels, own = all_pixels[kept[rows], None], labels[rows]
         shown, groups = with_inverted(pixels, own, self.inverted, 255, name)
+        shown = on_canvas(shown, kept[rows], self.canvas, name)
         return images(shown, own, NORMALISATION, dtype), groups
 
 

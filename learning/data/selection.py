@@ -6,13 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def by_name(name: str) -> np.random.Generator:
+    """A generator that depends on a name alone."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return np.random.Generator(np.random.Philox(key=seed))
+
+
 def balanced_order(labels: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     """A permutation of the rows in which every prefix has the class proportions, to within one sample.
 
     Member j of a class of n members, shuffled by a generator that depends on `name` alone, is placed at (j + 1/2) / n.
     """
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    generator = np.random.Generator(np.random.Philox(key=seed))
+    generator = by_name(name)
     place = np.empty(len(labels))
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))

@@ -122,6 +122,12 @@ def test_fashion_mnist_is_read_from_idx_files(tmp_path, place, pack):
     inverted = FashionMnist(inverted=1.0).load(tmp_path, torch.float64)
     np.testing.assert_allclose(inverted.train.x.numpy(), ((255.0 - pixels["train"][:, None]) / 255 - 0.2860) / 0.3530)
     assert inverted.groups.tolist() == (loaded.train.y + 10).tolist()
+    wide = FashionMnist(canvas=42).load(tmp_path, torch.float64)
+    few = FashionMnist(canvas=42, train_samples=10, classes=(3, 4)).load(tmp_path, torch.float64)
+    assert wide.input_shape == (1, 42, 42)
+    assert torch.equal(
+        few.train.x.sort(0).values, wide.train.x[(wide.train.y == 3) | (wide.train.y == 4)].sort(0).values
+    )
 
 
 def fake_cifar(folder):

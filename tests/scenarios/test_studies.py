@@ -87,6 +87,7 @@ def test_labels_can_name_folders(settings: list[dict[str, Any]]) -> None:
 
 
 POINTS = {
+    "answers_beside_training": 15,
     "asynchrony": 40,
     "availability": 27,
     "bandwidth": 36,
@@ -100,7 +101,6 @@ POINTS = {
     "hsplitlora_steps": 20,
     "moe_large": 2,
     "moe_serving": 27,
-    "multimodal_serving": 15,
     "recorded_drive": 25,
     "reuse": 15,
     "serving": 15,
