@@ -123,18 +123,21 @@ def test_workers_end_with_the_process_that_started_them():
     read, write = os.pipe()
     parent = os.fork()
     if not parent:
-        workers = Workers(2)
-        x = torch.ones(3)
-        workers.teach("doubled", lambda x: (x * 2,), [x], [x])
-        assert workers.begin(0, "doubled", [x])
-        assert workers.results(0, "doubled")
-        children = [worker.process for worker in workers._running if worker]
-        for child in children:
-            os.kill(child, signal.SIGINT)
-        assert workers.begin(1, "doubled", [x])
-        assert workers.results(1, "doubled")
-        os.write(write, b" ".join(str(child).encode() for child in children))
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            workers = Workers(2)
+            x = torch.ones(3)
+            workers.teach("doubled", lambda x: (x * 2,), [x], [x])
+            for place in range(2):  # both have begun, and ignore interrupts
+                assert workers.begin(place, "doubled", [x])
+                assert workers.results(place, "doubled")
+            children = [worker.process for worker in workers._running if worker]
+            for child in children:
+                os.kill(child, signal.SIGINT)
+            assert workers.begin(1, "doubled", [x])
+            assert workers.results(1, "doubled")
+            os.write(write, b" ".join(str(child).encode() for child in children))
+        finally:  # this process must not go on with the tests of the one that it was forked from
+            os.kill(os.getpid(), signal.SIGKILL)
     os.close(write)
     os.waitpid(parent, 0)
     children = [int(child) for child in os.read(read, 100).split()]
