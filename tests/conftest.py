@@ -14,9 +14,8 @@ settings.register_profile(  # the same answer twice, whatever the load
 )
 settings.load_profile("gate")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in the background of a shell; tests and their processes send it
+# A shell starts what runs in its background with SIGINT ignored, and so would be all processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
