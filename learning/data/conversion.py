@@ -83,9 +83,9 @@ def class_numbers(
         if values.dtype.kind == "f" and (fractions := values[values != np.floor(values)]).size:
             raise ValueError(f"{what} are fractional, such as {fractions.flat[0]:g}; classes are numbered 0, 1, 2, ...")
     numbered = [values.astype(np.int64) for values in arrays]
-    lowest, largest = (
-        reach((int(reach(values.flat)) for values in numbered if values.size), default=0) for reach in (min, max)
-    )
+    filled = [values for values in numbered if values.size]
+    lowest = min((int(values.min()) for values in filled), default=0)
+    largest = max((int(values.max()) for values in filled), default=0)
     if classes is None and lowest < 0:
         raise ValueError(f"{what} go down to {lowest}; number classes from 0")
     if classes is None and largest >= max(2, sum(map(len, numbered))):
