@@ -35,6 +35,13 @@ def test_links_of_a_page_lead_to_files_of_the_site(page: str) -> None:
         assert DOCS in found.parents, target
 
 
+def test_the_search_of_pages_opened_from_a_folder_has_its_script_at_hand() -> None:
+    """Without this line the plugin `offline` links to a script of another host."""
+    shim = re.search(r"^  polyfills: \[(.*iframe-worker.*)\]", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert shim is not None
+    assert (DOCS / shim[1]).is_file()
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -72,6 +79,8 @@ def test_the_site_is_built_without_warnings_and_asks_nothing_of_other_hosts(tmp_
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > len(PAGES)
     assert not [page for page in pages if HTML_ASSET.search(page.read_text())]
+    assert all('scripts/iframe-worker.js"' in page.read_text() for page in tmp_path.glob("*.html"))
+    assert (tmp_path / "search" / "search_index.js").is_file()
     api = (tmp_path / "api.html").read_text()
     assert 'id="scenarios.run.simulate"' in api
     assert 'id="learning.world.World"' in api
