@@ -16,7 +16,7 @@ from learning.control.rate import (
     rate_bps,
     snr_at,
 )
-from learning.control.split import bisect, min_energy_split, saving, width_worth
+from learning.control.split import min_energy_split, saving, smallest_within, width_worth
 
 GAIN = 250.0**-2.5 / 10 ** (-174 / 10 - 3)
 """Hz/W of a user 250 m away with path-loss exponent 2.5 over thermal noise."""
@@ -68,9 +68,26 @@ def test_energy_has_a_floor_and_falls(bits: float, time: float, width: float, fa
     assert power * bits / float(rate_bps(width, power, GAIN)) == pytest.approx(budget, rel=1e-9)
 
 
-def test_bisection_finds_where_a_condition_begins() -> None:
-    assert bisect(1e-9, 1e9, lambda x: x**3 >= 2) == pytest.approx(2 ** (1 / 3), rel=1e-14)
-    assert bisect(3.0, 4.0, lambda x: x > 1) == 3.0
+def test_the_smallest_number_within_a_budget() -> None:
+    calls = []
+
+    def used(number: float) -> float:
+        calls.append(number)
+        return float(np.inf) if number <= 1e-3 else 1 / (number - 1e-3) ** 3
+
+    found = smallest_within(1e-9, 1e9, used, 0.5)
+    assert found == pytest.approx(1e-3 + 2 ** (1 / 3), rel=1e-12)
+    assert used(found) <= 0.5
+    assert len(calls) < 40, "bisection takes a hundred"
+    assert smallest_within(3.0, 4.0, lambda number: 2 / number) == 3.0
+    assert smallest_within(3.0, 4.0, lambda number: 5 / number) == 4.0  # not even the bound, which rounding explains
+
+
+@given(st.floats(-8, 8), st.floats(1e-6, 1e6))
+def test_a_step_is_found_from_its_right(log_step: float, height: float) -> None:
+    step = 10.0**log_step
+    found = smallest_within(1e-9, 1e9, lambda number: height * (2.0 if number < step else 0.5), height)
+    assert step <= found <= step * (1 + 1e-11)
 
 
 def test_the_price_of_a_hertz() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from learning.control.observation import Csi, observe
 from learning.control.prediction import flops, message_bits
 from learning.control.rate import Floats, bandwidth_hz, rate_bps
-from learning.control.split import bisect
+from learning.control.split import smallest_within
 from learning.parties import Message, User
 from learning.world import World
 
@@ -42,12 +42,12 @@ class LatencyProblem(NamedTuple):
         return np.full(len(self.ready_s), 1 / len(self.ready_s))
 
     def min_max_shares(self) -> Floats:
-        """(users,): shares of the band that minimise the longest latency, by bisection; they sum to one.
+        """(users,): shares of the band that minimise the longest latency; they sum to one.
 
         To end at a latency a user needs the bandwidth that carries its bits in the time left, which falls with it.
         """
         low, high = float(self.ready_s.max()), float(self.latency_s(self.equal).max())
-        least_s = bisect(low, high, lambda latency_s: bool(self._needed_hz(latency_s).sum() <= self.total_hz))
+        least_s = smallest_within(low, high, lambda latency_s: float(self._needed_hz(latency_s).sum()), self.total_hz)
         needed = self._needed_hz(least_s)
         return np.asarray(needed / needed.sum())
 

@@ -1,6 +1,6 @@
 """The three blocks of the alternation: bandwidth, power or lengths, each solved exactly while the others are fixed.
 
-With the latest upload as latency, bandwidth and power follow from bisection over the instant by which all are done.
+With the latest upload as latency, bandwidth and power follow from a root search over the instant by which all are done.
 With the sum of all uploads, the marginal time of a hertz, or of a watt, is the same for all users (the condition of
 Karush, Kuhn and Tucker), and that price is found by a root search. A result is never worse than what a block is given.
 """
@@ -14,7 +14,7 @@ from scipy.special import lambertw
 
 from learning.control.lengths.problem import Counts, LengthAllocation, LengthProblem
 from learning.control.rate import LN2, Floats, bandwidth_hz, power_w, rate_bps
-from learning.control.split import bisect
+from learning.control.split import smallest_within
 
 NEWTON_STEPS = 40
 """Bound on the steps of Newton's method for the SNR at a price of bandwidth; about six are taken."""
@@ -25,7 +25,7 @@ def with_best_bandwidth(problem: LengthProblem, allocation: LengthAllocation) ->
     bits, power, gain = problem.of_length(problem.bits, allocation.lengths), allocation.power_w, problem.gain_hz_per_w
     if problem.latency == "max":
         width = _by_instant(
-            problem, allocation, lambda rate: bandwidth_hz(rate, power, gain), lambda w: w.sum() <= problem.total_hz
+            problem, allocation, lambda rate: bandwidth_hz(rate, power, gain), lambda w: w.sum() / problem.total_hz
         )
     else:
         received_hz = power * gain
@@ -57,7 +57,7 @@ def with_best_power(problem: LengthProblem, allocation: LengthAllocation) -> Len
             problem,
             allocation,
             lambda rate: power_w(rate, width, gain),
-            lambda p: bool((p <= caps).all()) and p.sum() <= problem.total_power_w,
+            lambda p: max((p / caps).max(), p.sum() / problem.total_power_w),
         )
     else:
 
@@ -95,7 +95,7 @@ def _by_instant(
     problem: LengthProblem,
     allocation: LengthAllocation,
     needed: Callable[[Floats], Floats],
-    fits: Callable[[Floats], bool | np.bool_],
+    fraction: Callable[[Floats], float],
 ) -> Floats:
     """(users,): what users need, of bandwidth or power, to be done at the earliest instant at which that fits.
 
@@ -103,7 +103,7 @@ def _by_instant(
         problem: the problem.
         allocation: an allocation that fits.
         needed: rates (users,) -> what users need for them.
-        fits: whether there is so much.
+        fraction: how much of what there is it takes.
     """
     bits, device_s = (problem.of_length(table, allocation.lengths) for table in (problem.bits, problem.device_s))
 
@@ -114,7 +114,7 @@ def _by_instant(
 
     latest = float(problem.seconds(allocation).max())
     earliest = max(float(device_s.max()), latest * 1e-9)
-    found = by(bisect(min(earliest, latest), latest, lambda instant_s: bool(fits(by(instant_s)))))
+    found = by(smallest_within(min(earliest, latest), latest, lambda instant_s: float(fraction(by(instant_s)))))
     return found if np.isfinite(found).all() else by(latest)
 
 

@@ -15,7 +15,7 @@ from learning.control.lengths.alternating import alternating, descent
 from learning.control.lengths.blocks import power_spent, with_best_bandwidth
 from learning.control.lengths.problem import Counts, LengthAllocation, LengthProblem
 from learning.control.rate import Floats, bandwidth_hz, power_w
-from learning.control.split import bisect, min_energy_split
+from learning.control.split import min_energy_split, smallest_within
 
 INSTANTS = 40
 """Instants that are tried in equal ratios, and again between the neighbours of the best one."""
@@ -68,23 +68,24 @@ def with_best_bandwidth_and_power(problem: LengthProblem, allocation: LengthAllo
     bits, device_s = (problem.of_length(table, allocation.lengths) for table in (problem.bits, problem.device_s))
     gain, caps = problem.gain_hz_per_w, np.minimum(problem.max_power_w, problem.total_power_w)
 
-    def by(instant_s: float) -> tuple[Floats, Floats] | None:
+    def by(instant_s: float) -> tuple[Floats, Floats]:
+        """Bandwidths and powers by which all are done; beyond a budget where that cannot be."""
         left_s = instant_s - device_s
-        if not (left_s > 0).all():
-            return None
-        rate = bits / left_s
+        with np.errstate(divide="ignore"):
+            rate = np.where(left_s > 0, bits / np.maximum(left_s, 0), np.inf)
         least_hz = bandwidth_hz(rate, caps, gain)
-        if not least_hz.sum() <= problem.total_hz:
-            return None
         width = min_energy_split(rate, np.ones(problem.users), gain, least_hz, problem.total_hz)
-        power = None if width is None else power_w(rate, width, gain)
-        return None if width is None or power is None or power.sum() > problem.total_power_w else (width, power)
+        return (least_hz, caps) if width is None else (width, power_w(rate, width, gain))
+
+    def fraction(instant_s: float) -> float:
+        """The larger of the fractions that are taken of band and power; of the band alone where powers are at most."""
+        width, power = by(instant_s)
+        of_band = float(width.sum() / problem.total_hz)
+        return of_band if power is caps else float(power.sum() / problem.total_power_w)
 
     latest = float(problem.seconds(allocation).max())
-    found = by(bisect(latest * 1e-9, latest, lambda instant_s: by(instant_s) is not None))
-    if found is None:
-        return allocation
-    width, power = found
+    earliest = max(float(device_s.max()), latest * 1e-9)
+    width, power = by(smallest_within(min(earliest, latest), latest, fraction))
     width = width * (problem.total_hz / width.sum())
     power = power_spent(power, caps, problem.total_power_w)
     return min(allocation._replace(bandwidth_hz=width, power_w=power), allocation, key=problem.objective)

@@ -12,8 +12,9 @@ from learning.control.lengths.problem import Counts
 from learning.control.rate import Floats
 
 EXPONENTS = np.geomspace(0.02, 20.0, 101)
-REFINEMENTS = 4
-"""Exponents among which a power law is searched; and how often in all, each time between the neighbours of the best."""
+FINEST_RATIO = 1 + 1e-6
+"""Exponents among which a power law is searched, and how close they are at last: in each pass as many are tried again,
+between the neighbours of the best one."""
 
 
 class LossCurve(Protocol):
@@ -53,20 +54,19 @@ class PowerLaw:
     @classmethod
     def fitted(cls, measured: MeasuredCurve) -> PowerLaw:
         """The power law whose rise above the whole sequence deviates least from the measured one, in squares."""
-        tried = EXPONENTS
-        for _ in range(REFINEMENTS):
-            laws = [cls._scaled(measured, float(exponent)) for exponent in tried]
-            best = min(laws, key=lambda law: rise_error(law, measured))
+        tried, lengths, rise = EXPONENTS, np.asarray(measured.lengths, dtype=float), measured.rise
+        while True:
+            shapes = lengths ** -tried[:, None] - lengths[-1] ** -tried[:, None]
+            squares = (shapes**2).sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                scales = np.where(
+                    squares > 0, np.maximum((shapes * rise).sum(axis=1), 0.0) / squares, 0.0
+                )  # linear in its scale
+            best = int(((scales[:, None] * shapes - rise) ** 2).sum(axis=1).argmin())
             ratio = tried[1] / tried[0]
-            tried = np.geomspace(best.exponent / ratio, best.exponent * ratio, len(tried))
-        return best
-
-    @classmethod
-    def _scaled(cls, measured: MeasuredCurve, exponent: float) -> PowerLaw:
-        """The best one of this exponent, linear in its scale."""
-        shape = MeasuredCurve(measured.lengths, cls(1.0, exponent).at(measured.lengths)).rise
-        square = float(shape @ shape)
-        return cls(max(float(shape @ measured.rise) / square, 0.0) if square > 0 else 0.0, exponent)
+            if ratio < FINEST_RATIO:
+                return cls(float(scales[best]), float(tried[best]))
+            tried = np.geomspace(tried[best] / ratio, tried[best] * ratio, len(tried))
 
 
 @dataclass(frozen=True, eq=False)

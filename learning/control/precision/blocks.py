@@ -12,7 +12,7 @@ import numpy as np
 
 from learning.control.precision.problem import Bits, PrecisionPlan, PrecisionProblem
 from learning.control.rate import LN2, Floats, rate_bps
-from learning.control.split import bisect, min_energy_split
+from learning.control.split import min_energy_split, smallest_within
 
 SCA_PASSES, SETTLED = 200, 1e-6
 """Bound on the passes of successive convex approximation, and the relative gain of a pass below which it ends."""
@@ -86,12 +86,13 @@ def with_best_radio(problem: PrecisionProblem, bits: Bits) -> PrecisionPlan:
 
     low = float(problem.fixed_s.max()) * (1 + 1e-12) + 1e-9
 
-    def enough(latency_s: float) -> bool:
-        return float(problem.min_width_hz(bits, latency_s).sum()) <= problem.total_hz
+    def used_hz(latency_s: float) -> float:
+        return float(problem.min_width_hz(bits, latency_s).sum())
 
-    if not enough(problem.max_latency_s):
+    if not used_hz(problem.max_latency_s) <= problem.total_hz:
         return problem.equal(bits)
-    return _over_latency(problem, at(bisect(low, problem.max_latency_s, enough) * (1 + 1e-12)), at)
+    earliest_s = smallest_within(low, problem.max_latency_s, used_hz, problem.total_hz)
+    return _over_latency(problem, at(earliest_s * (1 + 1e-12)), at)
 
 
 def _over_latency(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from learning.control.rate import Floats, bandwidth_hz, power_for_energy_w, rate_bps
-from learning.control.split import bisect
+from learning.control.split import smallest_within
 from learning.control.tokens.problem import Counts, TokenAllocation, TokenProblem
 
 MAX_PASSES = 50
@@ -65,7 +65,7 @@ def with_best_power(problem: TokenProblem, allocation: TokenAllocation) -> Token
 
 
 def with_best_bandwidth(problem: TokenProblem, allocation: TokenAllocation) -> TokenAllocation:
-    """The best bandwidth with tokens and power fixed: shortest latency, by bisection; the rest is distributed."""
+    """The best bandwidth with tokens and power fixed: shortest latency; the rest is distributed."""
     if not problem.optimise_bandwidth:
         return allocation
     bits, power = problem.bits(allocation.tokens), allocation.power_w
@@ -75,7 +75,9 @@ def with_best_bandwidth(problem: TokenProblem, allocation: TokenAllocation) -> T
         return bandwidth_hz(np.maximum(bits / latency_s, slowest), power, problem.gain_hz_per_w)
 
     latest = float(problem.seconds(allocation).max())
-    latency_s = bisect(latest * 1e-6, latest, lambda latency_s: float(needed(latency_s).sum()) <= problem.total_hz)
+    latency_s = smallest_within(
+        latest * 1e-6, latest, lambda latency_s: float(needed(latency_s).sum()), problem.total_hz
+    )
     width = needed(latency_s)
     if not width.sum() <= problem.total_hz:  # rounding: the allocation itself is the best there is
         return allocation
