@@ -276,6 +276,10 @@ def test_requests_are_about_new_samples_and_train_nothing() -> None:
     assert len(set(losses[2:])) == 1
     assert len(set(losses)) == 3
     assert measures(result, "request_loss").value.nunique() == 4
+    rare = ran({"learning.stop.rounds": 6, "learning.evaluate_every": 4}, task_rounds=2)
+    assert measures(rare, "loss")["round"].tolist() == [3, 5]
+    each = [measures(found, "request_loss").reset_index(drop=True) for found in (rare, result)]
+    pd.testing.assert_frame_equal(*each)
 
 
 # ---------------------------------------------------------------- what is lost

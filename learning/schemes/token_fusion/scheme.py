@@ -154,7 +154,8 @@ class TokenFusion(TwoStages, Scheme):
             seconds = [arrived[user][1] if user in arrived else waited_s for user in users]
             latency_s = allocator.combined_s(seconds) + world.env.now - start_s - waited_s
             figures = (Number(latency_s), *allocator.weights, *map(list, zip(*answers, strict=True)))
-            world.measures(world.executor.submit(request_figures, *figures, self.request_samples * len(teams)))
+            found = world.executor.submit(request_figures, *figures, self.request_samples * len(teams))
+            world.evaluator((), [found], round=number, time_s=world.env.now)
 
     def allocate(
         self, world: World, number: int, users: Sequence[User], allocator: Allocator
