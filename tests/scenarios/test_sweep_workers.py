@@ -73,7 +73,7 @@ def test_a_sweep_whose_workers_are_just_starting_leaves_none_behind(
     signals: list[int], endless: Path, tmp_path: Path
 ) -> None:
     with sweeping(endless, tmp_path / "sweep") as process:
-        until(lambda: children(process.pid), process)
+        until(lambda: any("--process-name" in child.cmdline() for child in children(process.pid)), process)
         _, (code, out, err) = interrupted(process, signals)
     assert (code, out) == (130, "")
     assert err == "interrupted: 0 of 2 points have ended; the same command goes on with the others\n"
