@@ -6,6 +6,8 @@ distinguish, on a light or dark background; waiting is grey.
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 STEEL, YELLOW, BROWN, DARK_GREY, GREY = "#3a87c8", "#c9b800", "#a6761d", "#7f7f7f", "#b3b3b3"
 
@@ -24,7 +26,7 @@ ENERGY = {
     "receive_j": ("Receive", PURPLE),
     "compute_j": ("Compute", BLUE),
     "idle_j": ("Idle", GREY),
-    "tail_j": ("Radio tail", GREY),
+    "tail_j": ("Radio tail", DARK_GREY),
 }
 """Name and colour of each component of a user's energy."""
 
@@ -75,6 +77,11 @@ def quantity(value: float, unit: str) -> str:
 def words(name: str) -> str:
     """Format a name of the tables: words("client_forward") is "Client forward"."""
     return name.replace("_", " ").capitalize()
+
+
+def lines(text: str, width: int) -> str:
+    """Break a text into lines of at most `width` letters where words allow, for a picture of plotly."""
+    return "<br>".join(wrap(text, width)) or text
 
 
 def number(value: float) -> str:

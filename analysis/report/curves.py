@@ -13,6 +13,9 @@ from analysis.report.learning import values_on_test
 from analysis.report.panel import Panel
 from analysis.seeds import over_seeds
 
+LABEL_WIDTH = 42
+"""Maximum number of letters in a line of the label of an arm, so that it fits on a phone."""
+
 
 def panel(arms: Sequence[Arm], colours: Mapping[str, str]) -> Panel:
     """Draw each metric over simulated time, one curve per arm; the reader selects the metric."""
@@ -40,7 +43,7 @@ def _figure(values: Mapping[str, Sequence[pd.DataFrame]], metric: str, colours: 
     figure.update_yaxes(title=style.words(metric))
     if metric == "accuracy":
         figure.update_yaxes(tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1.01})
-    return figure.update_layout(height=360 + 12 * len(curves), showlegend=True)
+    return figure.update_layout(height=360, showlegend=True)
 
 
 def _traces(arm: str, curve: pd.DataFrame, colour: str) -> list[go.Scatter]:
@@ -61,7 +64,7 @@ def _traces(arm: str, curve: pd.DataFrame, colour: str) -> list[go.Scatter]:
         y=curve["mean"].to_numpy(),
         mode="lines",
         line={"color": colour, "width": 2},
-        name=arm,
+        name=style.lines(arm, LABEL_WIDTH),
         legendgroup=arm,
         hovertemplate="%{y:.4g}",
     )

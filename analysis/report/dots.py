@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -16,8 +15,8 @@ from analysis.comparison.sentences import targeted, title
 from analysis.comparison.text import capital, unit
 from analysis.report.panel import Panel
 
-TITLE_WIDTH = 20
-"""Maximum number of letters in a line of a plot's title, so that it fits on a small screen."""
+TITLE_WIDTH, ARM_WIDTH = 16, 24
+"""Maximum numbers of letters in a line of a plot's title, and of the label of an arm."""
 
 
 def panel(
@@ -38,15 +37,17 @@ def panel(
     figure = make_subplots(cols=len(recorded), shared_yaxes=True, horizontal_spacing=0.03)
     for column, rows in enumerate(recorded.values(), start=1):
         size, symbol = unit(rows, comparison.goal)
-        words = capital(title(rows[0], comparison.goal)) + (f" ({symbol})" if symbol else "")
-        figure.update_xaxes(title="<br>".join(wrap(words, TITLE_WIDTH)), row=1, col=column)
+        words = capital(title(rows[0], comparison.goal)) + (f"\u00a0({symbol})" if symbol else "")
+        figure.update_xaxes(title=style.lines(words, TITLE_WIDTH), row=1, col=column)
         for row in rows:
             figure.add_trace(_seeds(row, comparison, size, colours[row.arm]), row=1, col=column)
             figure.add_trace(_mean(row, size, colours[row.arm]), row=1, col=column)
         if rows[0].reached:
             figure.add_vline(rows[0].mean / size, line={"dash": "dot", "width": 1, "color": style.GREY}, col=column)
-    figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_layout(height=160 + 30 * len(comparison.arms), showlegend=False)
+    labels = [style.lines(arm, ARM_WIDTH) for arm in comparison.arms]
+    figure.update_yaxes(autorange="reversed", type="category", tickvals=comparison.arms, ticktext=labels)
+    height = 15 * (1 + max(label.count("<br>") + 1 for label in labels))
+    figure.update_layout(height=160 + height * len(comparison.arms), showlegend=False)
     return Panel(heading, caption, {"": figure}, _note(recorded))
 
 

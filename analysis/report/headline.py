@@ -49,14 +49,13 @@ def _section(value: Any) -> dict[str, Any]:
 def tiles(run: Run) -> list[Tile]:
     """Return the headline numbers of a run in which at least one round has ended."""
     rounds, latency, part = run.rounds, run.round_latency(), run.participation()
-    energy = run.energy_by_user()["total_j"]
     p95_s, dropped_share = quantity(latency["p95_s"], "s"), part["dropped_share"]
     return [
         *_best(values_on_test(run)),
         *_diverged(run.diverged_from()),
         Tile("Simulated time", quantity(rounds["end_s"].max(), "s"), _count(len(rounds), "round")),
         Tile("Round latency", quantity(latency["mean_s"], "s"), f"mean; 95% within {p95_s}"),
-        Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user"),
+        _energy(run),
         _traffic("Uplink", rounds["uplink_bits"]),
         _traffic("Downlink", rounds["downlink_bits"]),
         Tile(
@@ -65,6 +64,26 @@ def tiles(run: Run) -> list[Tile]:
             f"mean of {_count(len(run.users), 'user')}; {dropped_share:.1%} dropped",
         ),
     ]
+
+
+def without_rounds(run: Run) -> list[Tile]:
+    """Return time and energy of a run without rounds that end, such as one that only answers requests."""
+    return [Tile("Simulated time", quantity(run.energy["end_s"].max(), "s")), _energy(run)]
+
+
+def of_requests(requests: pd.DataFrame) -> list[Tile]:
+    """Return number and latency of requests, from the table `requests`, with at least one row."""
+    latency_s = requests.loc[requests["outcome"] == "served", "latency_s"]
+    tiles = [Tile("Requests", f"{len(requests):,}", f"{len(latency_s) / len(requests):.1%} served")]
+    if len(latency_s):
+        p95_s = quantity(float(latency_s.quantile(0.95)), "s")
+        tiles.append(Tile("Request latency", quantity(latency_s.mean(), "s"), f"mean; 95% within {p95_s}"))
+    return tiles
+
+
+def _energy(run: Run) -> Tile:
+    energy = run.energy_by_user()["total_j"]
+    return Tile("Energy", quantity(energy.sum(), "J"), f"{quantity(energy.mean(), 'J')} per user")
 
 
 def _traffic(label: str, bits: pd.Series[float]) -> Tile:
@@ -92,7 +111,8 @@ def users(run: Run) -> pd.DataFrame:
     """Return one row per user, as text: position, device, samples, share of time busy, rounds decided, energy."""
     known = run.users.set_index("user")
     on_device = run.computations[run.computations["node_kind"] == "user"]
-    busy = on_device.groupby("user")["service_s"].sum() / run.rounds["end_s"].max()
+    end_s = (run.rounds if len(run.rounds) else run.energy)["end_s"].max()
+    busy = on_device.groupby("user")["service_s"].sum() / end_s
     energy = run.energy_by_user()["total_j"].reindex(known.index, fill_value=0.0)
     speed_size, speed_unit = scale(known["flops_per_s"].max(), "FLOP/s")
     energy_size, energy_unit = scale(energy.max(), "J")

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.files import DamagedRun
 from analysis.parquet import NoSuchTable
 from analysis.report import gantt, headline, learning, passes, requests, round_time, servers, spending, updates
+from analysis.report.headline import Tile
 from analysis.report.html import document, folded
 from analysis.report.panel import Panel
 from analysis.run import Run
@@ -39,9 +40,10 @@ def render(run: Run) -> str:
     rows = _rows(run)
     begun = _has_a_round(rows)
     facts = readable([lambda: headline.facts(run)])
-    tiles = readable([lambda: headline.tiles(run)] if begun else [])
+    tiles = readable(_tiles(run, rows, begun))
     panels = readable([*(_panels(run) if begun else []), *_requests(run, rows, begun)])
-    users = readable([lambda: folded("Users", headline.users(run))] if begun else [])
+    spent = rows.get("energy", 0) > 0
+    users = readable([lambda: folded("Users", headline.users(run))] if begun or spent else [])
     scenario = readable([lambda: folded("Scenario", run.scenario_text)])
     if damages:
         panels.append(Panel("Damaged files", "What depends on these is not shown.", lines=list(damages)))
@@ -77,6 +79,15 @@ def _has_a_round(rows: pd.Series[int]) -> bool:
     """Whether all tables that the figures need have their first round; tables are not written simultaneously."""
     filled, present = ["users", "rounds", "critical_path", "energy"], ["transfers", "computations"]
     return bool((rows.reindex(filled, fill_value=0) > 0).all() and set(present) <= set(rows.index))
+
+
+def _tiles(run: Run, rows: pd.Series[int], begun: bool) -> list[Callable[[], list[Tile]]]:
+    tiles: list[Callable[[], list[Tile]]] = [lambda: headline.tiles(run)] if begun else []
+    if not begun and rows.get("energy", 0) > 0:
+        tiles.append(lambda: headline.without_rounds(run))
+    if rows.get("requests", 0) > 0:
+        tiles.append(lambda: headline.of_requests(run.requests))
+    return tiles
 
 
 def _requests(run: Run, rows: pd.Series[int], begun: bool) -> list[Callable[[], Panel]]:

@@ -32,7 +32,7 @@ def _histogram(staleness: pd.Series[float]) -> go.Figure:
     counts = np.bincount(np.rint(staleness).astype(int))
     figure = go.Figure(go.Bar(x=np.arange(len(counts)), y=counts / counts.sum(), marker=plain(style.BLUE)))
     figure.update_traces(hovertemplate="%{x}: %{y:.1%}<extra></extra>")
-    figure.update_xaxes(title="Staleness (updates of the server's model)")
+    figure.update_xaxes(title="Staleness (updates)")
     figure.update_yaxes(title="Share of updates", tickformat=".0%")
     return figure.update_layout(height=340, showlegend=False)
 

@@ -10,6 +10,7 @@ import pytest
 
 import analysis
 from analysis import measures, report
+from analysis.style import quantity
 from analysis.totals import total
 from learning.schemes.moe_inference import MoeInference
 from moe_cells import Cell
@@ -100,3 +101,16 @@ def test_runs_that_answer_requests_are_compared_by_their_answers(tmp_path: Path)
     text = str(found)
     assert "near serves requests" in text
     assert "has no accuracy on test" not in text
+
+
+def test_a_report_of_requests_alone_has_headline_numbers_and_users(run: analysis.Run, tmp_path: Path) -> None:
+    """Without rounds: time, energy, requests and their latency, and a row of each user."""
+    html = report.write(run.path, tmp_path / "report.html").read_text("utf-8")
+    values = dict(re.findall(r'<div class="label">(.*?)</div><div class="value">(.*?)</div>', html))
+    assert list(values) == ["Simulated time", "Energy", "Requests", "Request latency"]
+    assert values["Requests"] == f"{len(run.requests):,}"
+    served = run.requests[run.requests["outcome"] == "served"]
+    assert values["Request latency"] == quantity(served["latency_s"].mean(), "s")
+    (users,) = re.findall(r"<summary>Users</summary>(.*?)</details>", html, re.S)
+    assert users.count("<tr>") == 1 + 3
+    assert "nan" not in users
