@@ -71,6 +71,9 @@ class Study:
     list: tuple[dict[str, Any], ...] = ()
     """Settings one by one: values by field, and optionally a `label`. One of grid, zip and list is needed."""
 
+    every: dict[str, Any] = field(default_factory=dict)
+    """Values by field that all settings have, unless they set the field, or a part that it belongs to, themselves."""
+
     reproduces: Reproduction | None = None
     """Claims that `netsim reproduce` judges by the results; `netsim sweep` ignores them."""
 
@@ -95,17 +98,17 @@ def quick_version(study: Study) -> Study:
     return replace(
         study,
         name=f"{study.name}-quick",
-        list=tuple({**_unset(reproduction.quick, setting), **setting} for setting in study.list),
+        list=tuple({**unset(reproduction.quick, setting), **setting} for setting in study.list),
         grid={**every, **study.grid} if study.grid else {},
         zip={**{name: values * _length(study.zip) for name, values in every.items()}, **study.zip} if study.zip else {},
         seeds=reproduction.quick_seeds,
     )
 
 
-def _unset(quick: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the quick version that a setting does not set, neither by themselves nor with all of their part."""
+def unset(common: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of several settings whose fields one of them does not set, by themselves or with all of their part."""
     parts = tuple(f"{name}." for name in setting)
-    return {name: value for name, value in quick.items() if not f"{name}.".startswith(parts)}
+    return {name: value for name, value in common.items() if not f"{name}.".startswith(parts)}
 
 
 def _length(fields: Mapping[str, Sequence[Any]]) -> int:
@@ -157,7 +160,7 @@ def settings(study: Study, document: Document) -> list[Setting]:
     drafts = list(_listed(study) if study.list else _combined(study, document))
     known: dict[str, Setting] = {}
     for draft, default in zip(drafts, labels([draft.overrides for draft in drafts]), strict=True):
-        setting = _setting(draft, default, document)
+        setting = _setting(_with(study.every, draft), default, document)
         folded = setting.label.casefold()  # on some file systems, `A` and `a` are the same folder
         if folded in known:
             raise ScenarioError(
@@ -166,6 +169,13 @@ def settings(study: Study, document: Document) -> list[Setting]:
             )
         known[folded] = setting
     return list(known.values())
+
+
+def _with(every: Mapping[str, Any], draft: _Draft) -> _Draft:
+    """A draft with the values that all settings have."""
+    common = unset(every, draft.overrides)
+    paths: dict[str, Path] = {name: ("every", name) for name in common}
+    return draft._replace(overrides={**common, **draft.overrides}, paths={**paths, **draft.paths})
 
 
 def _setting(draft: _Draft, default_label: str, document: Document) -> Setting:

@@ -66,6 +66,22 @@ def test_a_list_names_its_settings_or_not(small: Path) -> None:
     ]
 
 
+def test_values_of_every_setting_give_way_to_its_own(small: Path) -> None:
+    """They name no setting; a setting's own field, or the part around it, comes before them."""
+    deadline = {"name": "deadline", "deadline_s": 2}
+    every = {UPLINK: 7, "learning.policy.deadline_s": 1}
+    made = planned(small, every=every, list=[{"learning.policy": deadline}, {"learning.policy.name": "deadline"}])
+    assert [dict(point.overrides) for point in made.points] == [
+        {UPLINK: 7, "learning.policy": deadline},
+        {**every, "learning.policy.name": "deadline"},
+    ]
+    assert [point.scenario.learning.policy.deadline_s for point in made.points] == [2, 1]
+    assert {point.scenario.network.sharing.uplink.bandwidth_mhz for point in made.points} == {7}
+    made = planned(small, every={UPLINK: 7}, grid={DOWNLINK: [1, 2]})
+    assert [point.label for point in made.points] == ["bandwidth_mhz=1", "bandwidth_mhz=2"]
+    assert [point.overrides[UPLINK] for point in made.points] == [7, 7]
+
+
 def test_labels_name_only_what_differs() -> None:
     assert labels([{"stop.rounds": 5, "a.b": 1}, {"stop.rounds": 5, "a.b": 2.5}]) == ["b=1", "b=2.5"]
     assert labels([{"a.hidden": [64, 32]}, {"a.hidden": []}]) == ["hidden=64-32", "hidden="]
@@ -143,6 +159,11 @@ CASES: dict[str, tuple[str, int, str]] = {
         GRID + "gird: {}\n",
         4,
         'unknown field "gird"; nearest is "grid"; allowed: base, name, grid, zip',
+    ),
+    "unknown field of every setting": (
+        GRID + "every:\n  learning.batchsize: 4\n",
+        5,
+        'learning: unknown field "batchsize"; nearest is "batch_size"',
     ),
     "nothing changes": (BASE, 1, "found none of grid, zip and list; one of them is needed"),
     "two at a time": (
