@@ -66,7 +66,7 @@ class Comparison:
         return list(dict.fromkeys(row.arm for row in self.rows))
 
     def __str__(self) -> str:
-        note = f"{NOTE}\n{self.pairing}"
+        note = f"{NOTE}\n{self.pairing}".rstrip()
         parts = [tables(self.rows, self.goal, self.confidence), note, "\n".join(self.sentences)]
         return "\n\n".join([*parts, *(f"Warning: {warning}." for warning in self.warnings)])
 

@@ -20,6 +20,8 @@ def pairing(found: Sequence[Arm]) -> str:
     """
     first, *others = found
     paired, held, apart = [], [], []
+    common = any({*first.runs} & {*arm.runs} for arm in others)
+    several = any(len(arm.runs) > 1 for arm in found)
     for source in SOURCES:
         seeds = {arm.label: {seed: _seed_of(run, source) for seed, run in arm.runs.items()} for arm in found}
         unlike = [
@@ -27,13 +29,17 @@ def pairing(found: Sequence[Arm]) -> str:
             for arm in others
             if any(seeds[first.label].get(seed, own) != own for seed, own in seeds[arm.label].items())
         ]
-        every = {own for each in seeds.values() for own in each.values()}
+        like = [label for label in seeds if label not in unlike]
+        every = {own for label in like for own in seeds[label].values()}
+        name = f"{source} of {', '.join(like)}" if unlike else source
         if unlike:
             apart.append(f"{source} of {', '.join(unlike)}")
-        elif len(every) == 1 and any(len(arm.runs) > 1 for arm in found):
-            held.append(f"{source} (seed {every.pop()})")
-        else:
-            paired.append(source)
+        if len(like) < 2:
+            continue
+        if len(every) == 1 and (several or not common):
+            held.append(f"{name} (seed {every.pop()})")
+        elif common:
+            paired.append(name)
     sentences = {
         "Shared by runs of the same seed": paired,
         "The same in all runs, so that intervals do not include its variance": held,

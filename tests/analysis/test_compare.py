@@ -211,3 +211,23 @@ def test_what_is_held_still_and_what_is_not_paired_is_named(tmp_path: Path) -> N
         "Drawn by other seeds than in a, and not paired: network of b.",
     ]
     assert result.pairing in str(result)
+
+
+def test_a_source_that_one_arm_draws_otherwise_is_shared_by_the_others(tmp_path: Path) -> None:
+    result = analysis.compare([seeded(tmp_path / "sweep", a={}, b={"partition": 9}, c={}, d={"network": 4})])
+    assert result.pairing.splitlines() == [
+        "Shared by runs of the same seed: partition of a, c, d, weights, network of a, b, c, batches.",
+        "Drawn by other seeds than in a, and not paired: partition of b, network of d.",
+    ]
+
+
+def test_runs_of_different_seeds_share_only_sources_with_equal_seeds_of_their_own(tmp_path: Path) -> None:
+    def compared(**own: dict[str, int]) -> str:
+        arms = {seed: {"learning": {"batch_size": seed}, **own} for seed in (1, 2)}
+        folder = tmp_path / f"{len(own)}"
+        runs = [MadeUp(scenario=arm).write(folder / str(seed), seed) for seed, arm in arms.items()]
+        return analysis.compare(runs).pairing
+
+    assert compared() == ""
+    same = "The same in all runs, so that intervals do not include its variance: weights (seed 4)."
+    assert compared(seeds={"weights": 4}) == same
