@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AllowInfNan, Strict, ValidationError, ValidationInfo, WrapValidator
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from scenarios import unusual
 from scenarios.errors import found, nearest, unknown
@@ -85,8 +85,8 @@ def expand(value: Any, family: Family, default_name: str | None) -> dict[str, An
     return {"name": default_name, **value}
 
 
-def section(part: type, named: bool, families: Mapping[type, Family]) -> Callable[[Any], Any]:
-    """Return a check of a section, which rejects unknown and missing fields.
+def section(part: type, named: bool, families: Mapping[type, Family]) -> Callable[[Any, Any], Any]:
+    """Return a check of a section, which rejects unknown and missing fields, together with what is wrong with others.
 
     Args:
         part: dataclass that the section describes.
@@ -96,23 +96,51 @@ def section(part: type, named: bool, families: Mapping[type, Family]) -> Callabl
     names = [*(["name"] if named else []), *(field.name for field in fields(part))]
     needed = [field.name for field in fields(part) if default_of(field) is MISSING]
 
-    def check(value: Any) -> Any:
+    def misfits(content: Mapping[Any, Any]) -> Iterator[tuple[Any, PydanticCustomError]]:
+        """Fields that are unknown, renamed or missing; a missing one is not named if an unknown one is like it."""
+        meant = set()
+        for key, given in content.items():
+            if key not in names:
+                meant.add(nearest(str(key), names))
+                new = new_name(part, str(key))
+                sentence = f"the field {key} was renamed to {new}" if new else unknown("field", str(key), names)
+                yield key, rejection(sentence, str(key))
+            elif new := new_value(key, given):
+                yield key, rejection(f"the value {given} of {key} was renamed to {new}", key)
+        for name in needed:
+            if name not in content and name not in meant:
+                need = allowed(hints(part)[name], families)
+                yield name, rejection(f"the field {name} is missing; {need} is needed")
+
+    def check(value: Any, validate: Any) -> Any:
         if not isinstance(value, dict):
             what = f"a section with {', '.join(names)}" if names else "an empty section {}"
             raise rejection(f"found {found(value)}; {what} is allowed")
-        for key, given in value.items():
-            if key not in names:
-                new = new_name(part, str(key))
-                sentence = f"the field {key} was renamed to {new}" if new else unknown("field", str(key), names)
-                raise rejection(sentence, str(key))
-            if new := new_value(key, given):
-                raise rejection(f"the value {given} of {key} was renamed to {new}", key)
-        for name in needed:
-            if name not in value:
-                raise rejection(f"the field {name} is missing; {allowed(hints(part)[name], families)} is needed")
-        return value
+        if not (wrong := list(misfits(value))):
+            return validate(value)
+        rest = {key: given for key, given in value.items() if key not in dict(wrong)}
+        raise together([error for _, error in wrong], lambda: validate(rest))
 
     return check
+
+
+def together(errors: Sequence[PydanticCustomError], validate: Callable[[], Any]) -> ValidationError:
+    """Return an error of several sentences: these, and those of a validation of what they do not concern.
+
+    Args:
+        errors: rejections of a section.
+        validate: validates its other fields.
+    """
+    every = [InitErrorDetails(type=error, input=None) for error in errors]
+    try:
+        validate()
+    except ValidationError as others:
+        for error in others.errors(include_url=False, include_input=False):
+            if error["type"] in SENTENCES:
+                sentence = str(error["ctx"].get("sentence") or error["ctx"]["error"])
+                inside = error["ctx"].get("inside", ())
+                every.append(InitErrorDetails(type=rejection(sentence, *inside), loc=error["loc"], input=None))
+    return ValidationError.from_exception_data("section", every)
 
 
 def guarded(bare: Any, metadata: list[Any], hint: Any) -> Any:

@@ -33,7 +33,7 @@ from scenarios.errors import (
 )
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
-from scenarios.shipped import named
+from scenarios.shipped import completion, named
 from scenarios.signals import end_process, ending_on_signals
 from scenarios.storage import opened, store_folder
 
@@ -57,7 +57,12 @@ NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)\.")
 """What typer says of a value that is none of a few: the value, and those that are allowed in quotation marks."""
 
 ScenarioFile = Annotated[
-    Path, typer.Argument(help="A scenario file (YAML), or the name of a shipped one.", show_default=False)
+    Path,
+    typer.Argument(
+        help="A scenario file (YAML), or the name of a shipped one.",
+        show_default=False,
+        autocompletion=completion("scenarios"),
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_default=False)]
 
@@ -147,6 +152,7 @@ def run(
         typer.Argument(
             help="A scenario file (YAML), or the name of a shipped one; with --check the folder of a run.",
             show_default=False,
+            autocompletion=completion("scenarios"),
         ),
     ],
     out: Annotated[

@@ -14,7 +14,7 @@ from scenarios.directory import ENDED
 from scenarios.document import assignments
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
-from scenarios.shipped import named
+from scenarios.shipped import completion, named
 from scenarios.signals import end_children, ending_children
 from scenarios.storage import opened, store_folder
 
@@ -40,7 +40,12 @@ EngineName = Annotated[
 @app.command()
 def sweep(
     study: Annotated[
-        Path, typer.Argument(help="A study file (YAML), or the name of a shipped one.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A study file (YAML), or the name of a shipped one.",
+            show_default=False,
+            autocompletion=completion("studies"),
+        ),
     ],
     out: Out = None,
     settings: Settings = None,
@@ -59,7 +64,14 @@ def sweep(
 
 @app.command()
 def reproduce(
-    system: Annotated[str, typer.Argument(help="One of `netsim list reproductions`.", show_default=False)],
+    system: Annotated[
+        str,
+        typer.Argument(
+            help="One of `netsim list reproductions`.",
+            show_default=False,
+            autocompletion=completion("reproductions"),
+        ),
+    ],
     out: Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smoke version with few seeds; not conclusive.")] = False,
     jobs: Jobs = None,

@@ -29,6 +29,8 @@ class Document:
         self.source = source
         self.content = content
         self._places = places
+        self.problems: list[str] = []
+        """Sentences about overrides that could not be applied, to be named with what is wrong with the fields."""
 
     @classmethod
     def read(cls, file: str | File, what: str = "scenario") -> Document:
@@ -80,13 +82,19 @@ class Document:
             places: `file:line` of each override (default: it is on the command line).
 
         Raises:
-            ScenarioError: a path is malformed, or leads into a list.
+            ScenarioError: a path is malformed, or leads into a list; the others have been set.
         """
+        problems = []
         for name in sorted(overrides, key=lambda name: (name.count("."), not name.endswith(".name"))):
             value = deepcopy(overrides[name])
             shown = value if isinstance(value, str) else dump(value, one_line=True)
             place = (places or {}).get(name, f"--set {name}={quotable(shown)}")
-            self._set(tuple(name.split(".")), value, place)
+            try:
+                self._set(tuple(name.split(".")), value, place)
+            except ScenarioError as error:
+                problems.append(str(error))
+        if problems:
+            raise ScenarioError("\n".join(problems))
 
     def _set(self, path: tuple[str, ...], value: Any, place: str) -> None:
         if not all(path):
@@ -119,13 +127,16 @@ def document(path: str | File, overrides: Mapping[str, Any]) -> Document:
     """Read the content of a scenario file and apply overrides; the default name is that of the file.
 
     Raises:
-        ScenarioError: the file cannot be read, is a study, or an override is invalid.
+        ScenarioError: the file cannot be read, or is a study. Overrides that cannot be applied are `problems`.
     """
     read = Document.read(path)
     if "base" in read.content:
         raise ScenarioError(f"{read.source}: this is a study; `netsim sweep` runs it")
     read.content.setdefault("name", default_name(path))
-    read.override(overrides)
+    try:
+        read.override(overrides)
+    except ScenarioError as error:
+        read.problems = str(error).splitlines()
     return read
 
 
@@ -146,12 +157,17 @@ def assignments(settings: list[str]) -> dict[str, Any]:
     Raises:
         ScenarioError: an argument has no `=`, or its value is not YAML.
     """
-    out = {}
+    out, problems = {}, []
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals:
-            raise ScenarioError(f"--set {quotable(setting)}: found no `=`; write --set network.users.count=20")
-        out[name.strip()] = Text(text, f"--set {quotable(setting)}", numbered=False).content
+        try:
+            if not equals:
+                raise ScenarioError(f"--set {quotable(setting)}: found no `=`; write --set network.users.count=20")
+            out[name.strip()] = Text(text, f"--set {quotable(setting)}", numbered=False).content
+        except ScenarioError as error:
+            problems.append(str(error))
+    if problems:
+        raise ScenarioError("\n".join(problems))
     return out
 
 

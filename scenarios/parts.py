@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, Optional, TypeVar, Union, get_args, 
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     PlainValidator,
     PydanticUserError,
     TypeAdapter,
     ValidationError,
+    WrapValidator,
     create_model,
 )
 from pydantic import Field as Described
@@ -74,12 +74,14 @@ class Parts:
             document: the document.
 
         Raises:
-            ScenarioError: a field is invalid.
+            ScenarioError: a field is invalid, or the document has `problems`.
         """
         try:
             result: T = self.adapter(part).validate_python(document.content)
         except ValidationError as error:
             raise _sentences(error, document) from None
+        if document.problems:
+            raise ScenarioError("\n".join(document.problems))
         if beyond := out_of_range(document.content):
             path, number = beyond
             allowed = f"0 and magnitudes from {SMALLEST:g} to {LARGEST:g} are allowed"
@@ -220,7 +222,7 @@ class Parts:
         config = ConfigDict(extra="forbid", protected_namespaces=())
         model: Any = create_model(part.__name__, __config__=config, __doc__=summary(part), **own)
         return Annotated[
-            model, BeforeValidator(section(part, name is not None, self.families)), AfterValidator(_builder(part))
+            model, WrapValidator(section(part, name is not None, self.families)), AfterValidator(_builder(part))
         ]
 
     def _field(self, part: type, field: Field[Any]) -> Any:
@@ -249,10 +251,11 @@ def _sentences(error: ValidationError, document: Document) -> ScenarioError:
 
     Pydantic's own errors are left out, since they only follow from these: a list is too short if its items are invalid.
     """
-    every = [each for each in error.errors(include_url=False) if each["type"] in SENTENCES]
-    lines = [_line(each["loc"], each["ctx"], document) for each in every[:MAX_ERRORS]]
-    more = [f"and {len(every) - MAX_ERRORS} more errors"] if len(every) > MAX_ERRORS else []
-    return ScenarioError("\n".join([*lines, *more]))
+    sentences = [each for each in error.errors(include_url=False) if each["type"] in SENTENCES]
+    every = [*document.problems, *(_line(each["loc"], each["ctx"], document) for each in sentences)]
+    left = len(every) - MAX_ERRORS
+    more = [f"and {left} more error{'s' if left > 1 else ''}"] if left > 0 else []
+    return ScenarioError("\n".join([*every[:MAX_ERRORS], *more]))
 
 
 def _line(path: Path, about: Mapping[str, Any], document: Document) -> str:

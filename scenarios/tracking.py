@@ -12,10 +12,10 @@ from scenarios.progress import Observer
 class ScalarLog(Observer):
     """Observer that hands scalars to the log function of an experiment tracker as soon as they are known.
 
-    `wandb.log`, `trackio.log` and `mlflow.log_metrics` are such functions. After each round they receive its latency,
-    energy, bits and participants, after each evaluation its value, with names as in `rounds/latency_s` and
-    `test/accuracy`, and with both the numbers `round` and `time_s`, the simulated time in seconds, as axes. Evaluations
-    of single users and null values are left out.
+    `wandb.log` and `trackio.log` are such functions; `mlflow.log_metrics` needs a `step` beside the numbers. After each
+    round they receive its latency, energy, bits and participants, after each evaluation its value, with names as in
+    `rounds/latency_s` and `test/accuracy`, and with both the numbers `round` and `time_s`, the simulated time in
+    seconds, as axes. Evaluations of single users and null values are left out.
     """
 
     def __init__(self, log: Callable[[dict[str, float]], Any]) -> None:

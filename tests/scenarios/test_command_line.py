@@ -251,3 +251,12 @@ def test_shipped_yaml_is_plain(netsim) -> None:
 def test_every_family_of_parts_is_in_one_group_of_the_list() -> None:
     named = [protocol for protocols in GROUPS.values() for protocol in protocols]
     assert sorted(named) == sorted(protocol.__name__ for protocol in parts().families)
+
+
+def test_all_wrong_settings_are_named_at_once(small: Path, netsim) -> None:
+    """A path that cannot be set hides no other; those without a value are named together, before anything is read."""
+    wrong = [".c=4", "learning.stop.x=3", "learning.batch_size=0", "network.usres.count=3"]
+    code, out, err = netsim("check", small, *(word for setting in wrong for word in ("--set", setting)))
+    assert (code, out) == (2, "")
+    assert sorted(line.split(": ")[0] for line in err.splitlines()) == sorted(f"--set {setting}" for setting in wrong)
+    assert len(netsim("check", small, "--set", "seed", "--set", "name", "--set", "a=[").err.splitlines()) == 3

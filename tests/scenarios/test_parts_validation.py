@@ -1,5 +1,6 @@
 """Described dataclasses as a schema. Oracle: the hints and docstrings of small dataclasses written here."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -248,6 +249,39 @@ def test_all_errors_are_named_at_once(tmp_path: Path) -> None:
         f"{place}:3: users.count",
         f"{place}:4: users.share",
         f"{place}:5: users.note",
+    ]
+
+
+def test_an_unknown_field_hides_nothing_else_of_its_section(tmp_path: Path) -> None:
+    """Nor does a renamed or missing one; a missing one goes without saying where an unknown one is meant for it."""
+    with pytest.raises(ScenarioError) as caught:
+        read(tmp_path, "nme: a\nusers:\n  cuont: 3\n  share: 0\n  holiday: {until_s: x, to_s: 3}\nother: {}\n")
+    place = f"{tmp_path}/case.yaml"
+    assert [
+        re.sub('(found|unknown field "[a-z_]*"|missing).*', r"\1", line) for line in str(caught.value).splitlines()
+    ] == [
+        f'{place}:1: unknown field "nme"',
+        f'{place}:6: unknown field "other"',
+        f'{place}:3: users: unknown field "cuont"',
+        f"{place}:4: users.share: found",
+        f'{place}:5: users.holiday: unknown field "to_s"',
+        "and 1 more error",
+    ]
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, "{holiday: {form_s: -1, until_s: 0}, fading: {name: rayleigh, x: 1, coherence_time_s: 0}}")
+    assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
+        f'{place}:2: users.fading: unknown field "x"',
+        f"{place}:2: users.fading.coherence_time_s: found 0",
+        f'{place}:2: users.holiday: unknown field "form_s"',
+    ]
+
+
+def test_a_part_whose_fields_do_not_fit_is_named_beside_an_unknown_field(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        users(tmp_path, "{cuont: 1, holiday: {from_s: 2, until_s: 1}, speed: {name: uniform, low: 3}}")
+    assert [line.rpartition(": ")[2].partition(";")[0] for line in str(caught.value).splitlines()[1:]] == [
+        "low is above high",
+        "until_s must come after from_s",
     ]
 
 

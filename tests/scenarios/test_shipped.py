@@ -103,9 +103,16 @@ def test_the_version_is_that_of_the_distribution(netsim) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"), [("netsim re", "reproduce"), ("netsim run quickstart --en", "--engine")]
+    ("words", "expected"),
+    [
+        ("netsim re", "reproduce"),
+        ("netsim run quickstart --en", "--engine"),
+        ("netsim check quick", "quickstart"),
+        ("netsim sweep stra", "stragglers"),
+        ("netsim reproduce has", "hasfl"),
+    ],
 )
-def test_a_shell_completes_commands_and_options(words: str, expected: str) -> None:
+def test_a_shell_completes_commands_options_and_names(words: str, expected: str) -> None:
     shell = {"_NETSIM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     code = "from scenarios.cli import main; main()"
     done = subprocess.run(
