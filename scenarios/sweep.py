@@ -108,6 +108,11 @@ class SweepRunner:
         """Number of points that have one of these statuses."""
         return sum(point.status in statuses for point in self.points)
 
+    def max_rounds(self, number: int) -> int | None:
+        """Number of rounds at which a point stops; None if it has no such limit."""
+        learning = self._plan.points[number].scenario.learning
+        return None if learning is None else learning.stop.rounds
+
     def _found(self, point: Point) -> str:
         """Status of a point that ended in an earlier sweep in this folder, else pending."""
         folder = self.directory / point.path

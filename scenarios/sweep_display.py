@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 
+from pyarrow import ArrowInvalid, parquet
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -61,19 +63,28 @@ class SweepDisplay:
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _picture(self) -> Group:
-        """Table of the settings below a line of totals; if there is no room for all, without complete settings."""
+        """Table of the settings below a line of totals; if there is no room for all, without complete settings.
+
+        A point that is running has the number of rounds that its tables have, which are written every few seconds.
+        """
         if self._sweep is None:
             return Group(Text("setting up"))
         rows: dict[str, Counter[str]] = {}
-        for point in self._sweep.points:
-            rows.setdefault(point.label, Counter())[self._status(point)] += 1
+        running: dict[str, list[str]] = {}
+        for number, point in enumerate(self._sweep.points):
+            status = self._status(point)
+            rows.setdefault(point.label, Counter())[status] += 1
+            if status == "running" and (reached := latest_round(self._sweep.directory / point.path)):
+                of = f"/{rounds}" if (rounds := self._sweep.max_rounds(number)) else ""
+                progress = f"seed {point.seed}: round {reached[0]}{of}, {reached[1]:.4g} s"
+                running.setdefault(point.label, []).append(progress)
         total = sum(rows.values(), Counter[str]())
         room = max(1, self._console.height - 4)
         if len(rows) > room:
             rows = {label: count for label, count in rows.items() if set(count) != {"complete"}}
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for label, count in list(rows.items())[:room]:
-            table.add_row(Text(label), _words(count))
+            table.add_row(Text(label), _words(count), Text("; ".join(running.get(label, ()))))
         return Group(Text(f"{self._sweep.name}: ") + _words(total), table)
 
     def _status(self, point: PointState) -> str:
@@ -82,6 +93,18 @@ class SweepDisplay:
         if point.status == "pending" and (record(self._sweep.directory / point.path) or {}).get("status") == "running":
             return "running"
         return point.status
+
+
+def latest_round(folder: Path) -> tuple[int, float] | None:
+    """Return number of rounds and simulated time that the tables in the folder of a run have; None without a round."""
+    for part in sorted((folder / "traces" / "rounds").glob("part-*.parquet"), reverse=True):
+        try:
+            rows = parquet.read_table(part, columns=["round", "end_s"], partitioning=None).to_pylist()
+        except (OSError, ArrowInvalid):  # the run has just ended, and merged its parts
+            continue
+        if rows:
+            return rows[-1]["round"] + 1, rows[-1]["end_s"]
+    return None
 
 
 def _words(count: Mapping[str, int]) -> Text:

@@ -14,6 +14,8 @@ from sweeps import BANDS, index, records
 
 from learning.scheme import Scheme
 from learning.schemes import SCHEMES
+from netsim.tables import RoundRow
+from netsim.trace import Trace
 from scenarios import load, simulate
 from scenarios.cost import predict
 from scenarios.engines import PointOutcome, Task
@@ -220,3 +222,28 @@ def test_the_table_of_points_is_live_on_a_terminal(study: Path, tmp_path: Path) 
         "bandwidth_mhz=4 2 pending",
     ]
     assert "\x1b[" in console.file.getvalue()
+
+
+def test_a_running_point_shows_its_rounds(study: Path, tmp_path: Path) -> None:
+    """As soon as its tables have some; a part that is being written or merged is passed over."""
+    sweep = SweepRunner(plan(study), tmp_path / "sweep")
+    display = quiet()
+    display.begun(sweep)
+    folder = tmp_path / "sweep" / sweep.points[3].path
+    trace = Trace(folder / "traces")
+    (folder / "run.json").write_text('{"status": "running"}')
+
+    def shown() -> list[str]:
+        text = Console(file=io.StringIO(), width=100)
+        text.print(display._picture())
+        assert isinstance(text.file, io.StringIO)
+        return [" ".join(line.split()) for line in text.file.getvalue().splitlines() if "running" in line][1:]
+
+    assert shown() == ["bandwidth_mhz=1 1 running, 1 pending"]
+    for number in range(3):
+        trace.add("rounds", *RoundRow(number, number, number + 0.5, 0.5, 3, 0, 0.0, 1.0, 1.0, 1.0))
+    trace.flush()
+    (folder / "traces" / "rounds" / "part-000009.parquet").write_bytes(b"")
+    (running,) = shown()
+    seed, rounds = sweep.points[3].seed, sweep.max_rounds(3)
+    assert running == f"bandwidth_mhz=1 1 running, 1 pending seed {seed}: round 3/{rounds}, 2.5 s"
