@@ -17,6 +17,7 @@ import simpy
 import torch
 
 from learning.executor import processor
+from learning.executor.allocator import keep_freed_memory
 from learning.store import Store
 from learning.trained import TrainedModel, write_models
 from netsim import deadlock
@@ -70,6 +71,8 @@ def simulate(
         RunFailed: an error during the run; what was recorded before it can be read.
     """
     check_autocast()
+    if scenario.learning is not None:
+        keep_freed_memory()
     with one_thread(), unsearched():
         return _Run(scenario, RunDirectory(Path(out)) if out is not None else None, observer, store, engine).result()
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from learning.executor.allocator import keep_freed_memory
 from learning.executor.base import CPU
 from learning.executor.capture import Kernels
 from learning.executor.identity import surroundings
@@ -122,6 +123,7 @@ class Computer:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
+        keep_freed_memory()
         self._operations: list[Operation] = []
 
     def surroundings(self) -> bytes:
