@@ -38,7 +38,7 @@ def compare(
     target: Annotated[
         float | None,
         typer.Option(
-            help="Target value of the metric [default: 0.8 of accuracy, else the hardest that all runs reached].",
+            help="Target value of the metric [default: the hardest that all runs reached].",
             show_default=False,
         ),
     ] = None,

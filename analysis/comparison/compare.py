@@ -92,8 +92,8 @@ def compare(
 
     Args:
         items: runs, sweeps, or their directories.
-        target: value of the metric until which time, energy and bits are counted. Default: an accuracy of 0.8; of
-            another metric the hardest value, with two significant digits, that all runs reached.
+        target: value of the metric until which time, energy and bits are counted. Default: the
+            hardest value, with two significant digits, that all runs reached, as in reports.
         metric: name of the metric. Default: the perplexity of language models, else the accuracy, and without it the
             first metric that was evaluated.
         split: data that the model was evaluated on.
@@ -129,9 +129,7 @@ def compare_arms(found: Sequence[Arm], warnings: Sequence[str], goal: Goal, conf
 def _goal(found: Sequence[Arm], target: float | None, metric: str | None, split: str) -> Goal:
     runs = [run for arm in found for run in arm.runs.values()]
     metric = metric or main_metric(runs, split)
-    if target is None:
-        return Goal(metric, split=split) if metric == Goal.metric else hardest_common_goal(runs, metric, split)
-    return Goal(metric, target, split)
+    return hardest_common_goal(runs, metric, split) if target is None else Goal(metric, target, split)
 
 
 def _why_not(found: Sequence[Arm]) -> str:

@@ -84,7 +84,7 @@ def test_losses_that_are_not_finite_are_above_all_others(tmp_path: Path) -> None
 
 def test_a_comparison_says_who_diverged_and_since_when(tmp_path: Path) -> None:
     """The order of a pair is known where one diverged, although it stopped before the other reached the target."""
-    found = analysis.compare([sweep(tmp_path, seeds=6)])
+    found = analysis.compare([sweep(tmp_path, seeds=6)], target=0.8)
     text = str(found)
     assert (
         "Warning: lost diverged in 2 of 6 runs, which reach no target any more: the loss is not finite from round 1 on "

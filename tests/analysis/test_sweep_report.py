@@ -110,3 +110,8 @@ def test_many_arms_are_shaded_in_their_order(tmp_path: Path) -> None:
     lines = views(report.write(sweep).read_text("utf-8"))["learning"][0]["data"][1::2]
     assert len({line["line"]["color"] for line in lines}) == 12
     assert np.all([line["name"] == str(arm) for arm, line in enumerate(lines)])
+
+
+def test_a_report_and_a_comparison_have_one_default_target(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "sweep", ARMS)
+    assert f">{analysis.compare([path]).goal}<" in report.write(path).read_text("utf-8")
