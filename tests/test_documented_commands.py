@@ -22,6 +22,7 @@ import scenarios
 import scenarios.sweep as sweeps
 from benchmarks.__main__ import BENCHMARKS
 from netsim.recordings import DATA_FOLDER
+from runs import NEEDS, TINY
 from scenarios import load, simulate
 from scenarios.cli import app, main
 from scenarios.engines import ENGINES, PointOutcome
@@ -89,6 +90,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     sweep = SweepRunner(plan(folder / "study.yaml"), folder / "swept")
     sweep.run(ENGINES["local"](1), None, SweepDisplay(Console(quiet=True)))
+    evaluated = {"learning.scheme.test_snr_db": [0, 10], "learning.stop.rounds": 1}
+    simulate(load(TINY, {**NEEDS["token_comm"], **evaluated}), folder / "runs" / "token_comm")
     for command in whole("compare", "report", "describe", "export", "figure"):
         for word in shlex.split(command):
             if word.startswith("runs/") and not (folder / word).exists():
