@@ -109,6 +109,7 @@ POINTS = {
     "bandwidth": 36,
     "batteries": 24,
     "fedsl_pq_steps": 6,
+    "gapsl_frozen": 5,
     "gapsl_steps": 45,
     "handover": 15,
     "hasfl_steps": 27,
