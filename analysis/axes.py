@@ -42,7 +42,7 @@ def bar_axes(bars: int, x_title: str, ax: Axes | None = None, *, bar_in: float =
     axes = ax or _new(1.1 + bar_in * bars)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
-    axes.set_xlabel(x_title)
+    axes.set_xlabel(x_title, loc="right")  # beside long labels the axes may be narrower than it
     return axes
 
 

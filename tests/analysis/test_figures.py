@@ -53,6 +53,17 @@ def test_two_columns_are_as_wide_as_a_page_and_settings_are_left_alone(run_dir: 
     assert mpl.rcParams["font.size"] == before
 
 
+def test_the_title_of_an_axis_is_whole_beside_long_labels(tmp_path: Path) -> None:
+    long = {"Half of all of the tokens over chosen shares of it": {1: MadeUp(4.0)}, "b": {1: MadeUp(1.0)}}
+    figure = draw([write_sweep(tmp_path / "sweep", long)], "last-metric")
+    save(figure, tmp_path / "figure.png")
+    (axes,) = figure.axes
+    title, labels = axes.xaxis.label.get_window_extent(), axes.get_tightbbox()
+    assert labels is not None
+    assert max(title.x1, labels.x1) <= figure.bbox.x1
+    assert min(title.x0, labels.x0) >= figure.bbox.x0
+
+
 def test_curves_of_a_sweep_have_a_band_for_each_setting(sweep: Path) -> None:
     (axes,) = draw([sweep], "metric-over-time").axes
     assert [line.get_label() for line in axes.lines] == list(ARMS)
