@@ -34,7 +34,8 @@ def test_equal_steps_take_no_new_pages() -> None:
     if not kept:
         pytest.skip("the C library has no mallopt")
     assert pages < 100
-    assert after("as it is")[1] > 20 * 3072  # else there is nothing to gain, and this test could not fail
+    mapped = after("as it is", MALLOC_MMAP_THRESHOLD_="65536")  # each block anew, as the library does most of the time
+    assert mapped[1] > 20 * 2000, "else pages are not what is counted"  # blocks of 1 MiB alone have 2048
 
 
 def test_settings_of_the_environment_stay() -> None:
