@@ -17,7 +17,7 @@ from rich.console import Console
 
 from scenarios import cli_results, cli_store, cli_studies
 from scenarios.cli_store import NoStore, StoreFolder
-from scenarios.cli_studies import Settings
+from scenarios.cli_studies import Settings, named_argument
 from scenarios.directory import ENDED, record
 from scenarios.document import Document, assignments, document
 from scenarios.errors import (
@@ -33,7 +33,7 @@ from scenarios.errors import (
 )
 from scenarios.hidden_packages import hidden
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
-from scenarios.shipped import completion, named
+from scenarios.shipped import named
 from scenarios.signals import end_process, ending_on_signals
 from scenarios.storage import opened, store_folder
 
@@ -56,14 +56,7 @@ app.add_typer(cli_store.app, name="store")
 NOT_ONE_OF = re.compile(r"'([^']*)' is not one of (.*)\.")
 """What typer says of a value that is none of a few: the value, and those that are allowed in quotation marks."""
 
-ScenarioFile = Annotated[
-    Path,
-    typer.Argument(
-        help="A scenario file (YAML), or the name of a shipped one.",
-        show_default=False,
-        autocompletion=completion("scenarios"),
-    ),
-]
+ScenarioFile = Annotated[Path, named_argument("scenarios", "A scenario file (YAML), or the name of a shipped one.")]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.", show_default=False)]
 
 
@@ -149,10 +142,8 @@ def help_(
 def run(
     scenario: Annotated[
         Path,
-        typer.Argument(
-            help="A scenario file (YAML), or the name of a shipped one; with --check the folder of a run.",
-            show_default=False,
-            autocompletion=completion("scenarios"),
+        named_argument(
+            "scenarios", "A scenario file (YAML), or the name of a shipped one; with --check the folder of a run."
         ),
     ],
     out: Annotated[

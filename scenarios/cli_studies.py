@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -37,16 +37,19 @@ EngineName = Annotated[
 ]
 
 
+def named_argument(group: str, words: str) -> Any:
+    """Return an argument that is a file or the name of a shipped one of a group, which shells complete.
+
+    Args:
+        group: scenarios, studies or reproductions.
+        words: its help.
+    """
+    return typer.Argument(help=words, show_default=False, autocompletion=completion(group))
+
+
 @app.command()
 def sweep(
-    study: Annotated[
-        Path,
-        typer.Argument(
-            help="A study file (YAML), or the name of a shipped one.",
-            show_default=False,
-            autocompletion=completion("studies"),
-        ),
-    ],
+    study: Annotated[Path, named_argument("studies", "A study file (YAML), or the name of a shipped one.")],
     out: Out = None,
     settings: Settings = None,
     jobs: Jobs = None,
@@ -64,14 +67,7 @@ def sweep(
 
 @app.command()
 def reproduce(
-    system: Annotated[
-        str,
-        typer.Argument(
-            help="One of `netsim list reproductions`.",
-            show_default=False,
-            autocompletion=completion("reproductions"),
-        ),
-    ],
+    system: Annotated[str, named_argument("reproductions", "One of `netsim list reproductions`.")],
     out: Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smoke version with few seeds; not conclusive.")] = False,
     jobs: Jobs = None,

@@ -98,17 +98,17 @@ def quick_version(study: Study) -> Study:
     return replace(
         study,
         name=f"{study.name}-quick",
-        list=tuple({**unset(reproduction.quick, setting), **setting} for setting in study.list),
+        list=tuple(_filled(reproduction.quick, setting) for setting in study.list),
         grid={**every, **study.grid} if study.grid else {},
         zip={**{name: values * _length(study.zip) for name, values in every.items()}, **study.zip} if study.zip else {},
         seeds=reproduction.quick_seeds,
     )
 
 
-def unset(common: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of several settings whose fields one of them does not set, by themselves or with all of their part."""
+def _filled(common: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Any]:
+    """A setting with common values of the fields that it sets neither by themselves nor with all of their part."""
     parts = tuple(f"{name}." for name in setting)
-    return {name: value for name, value in common.items() if not f"{name}.".startswith(parts)}
+    return {**{name: value for name, value in common.items() if not f"{name}.".startswith(parts)}, **setting}
 
 
 def _length(fields: Mapping[str, Sequence[Any]]) -> int:
@@ -173,9 +173,9 @@ def settings(study: Study, document: Document) -> list[Setting]:
 
 def _with(every: Mapping[str, Any], draft: _Draft) -> _Draft:
     """A draft with the values that all settings have."""
-    common = unset(every, draft.overrides)
-    paths: dict[str, Path] = {name: ("every", name) for name in common}
-    return draft._replace(overrides={**common, **draft.overrides}, paths={**paths, **draft.paths})
+    overrides = _filled(every, draft.overrides)
+    paths: dict[str, Path] = {name: ("every", name) for name in overrides}
+    return draft._replace(overrides=overrides, paths={**paths, **draft.paths})
 
 
 def _setting(draft: _Draft, default_label: str, document: Document) -> Setting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy.special import lambertw
@@ -29,6 +30,7 @@ def smallest_within(low: float, high: float, used: Callable[[float], float], bud
     Returns:
         The number, to a relative 1e-12; there no more than the budget is used, unless it is `high`.
     """
+    used = cache(used)  # the search asks again at its ends
     if used(low) <= budget:
         return low
     if used(high) > budget:

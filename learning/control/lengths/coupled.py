@@ -78,10 +78,9 @@ def with_best_bandwidth_and_power(problem: LengthProblem, allocation: LengthAllo
         return (least_hz, caps) if width is None else (width, power_w(rate, width, gain))
 
     def fraction(instant_s: float) -> float:
-        """The larger of the fractions that are taken of band and power; of the band alone where powers are at most."""
+        """How much is taken of what is scarce: of a band too narrow for the highest powers, else of the power."""
         width, power = by(instant_s)
-        of_band = float(width.sum() / problem.total_hz)
-        return of_band if power is caps else float(power.sum() / problem.total_power_w)
+        return float(width.sum() / problem.total_hz if power is caps else power.sum() / problem.total_power_w)
 
     latest = float(problem.seconds(allocation).max())
     earliest = max(float(device_s.max()), latest * 1e-9)

@@ -58,10 +58,9 @@ class PowerLaw:
         while True:
             shapes = lengths ** -tried[:, None] - lengths[-1] ** -tried[:, None]
             squares = (shapes**2).sum(axis=1)
+            products = np.maximum((shapes * rise).sum(axis=1), 0.0)
             with np.errstate(invalid="ignore"):
-                scales = np.where(
-                    squares > 0, np.maximum((shapes * rise).sum(axis=1), 0.0) / squares, 0.0
-                )  # linear in its scale
+                scales = np.where(squares > 0, products / squares, 0.0)  # the best ones, as laws are linear in them
             best = int(((scales[:, None] * shapes - rise) ** 2).sum(axis=1).argmin())
             ratio = tried[1] / tried[0]
             if ratio < FINEST_RATIO:
