@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from pandas.api.typing import DataFrameGroupBy
 
 ENERGY_COMPONENTS = ["transmit_j", "receive_j", "compute_j", "idle_j", "tail_j"]
 """Columns of the table `energy` that sum to a user's energy."""
@@ -16,8 +20,12 @@ PASS_PARTS = ["trunk_s", "uplink_s", "queue_s", "expert_s", "downlink_s", "strag
 """Columns of the table `forward_passes` that sum to the duration of a pass."""
 
 
+OUTCOMES = ["served", "refused", "timed_out", "lost"]
+"""Outcomes of requests."""
+
+
 class NotRecorded(ValueError):
-    """A run never evaluated the metric on the split, or has no node of the name."""
+    """A run never evaluated the metric on the split, has no node of the name, or a table has no such column."""
 
 
 def of_all_users(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +224,21 @@ def round_latency(rounds: pd.DataFrame) -> pd.Series[float]:
     )
 
 
-def time_by(critical_path: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def grouped(table: pd.DataFrame, columns: Sequence[str]) -> DataFrameGroupBy[Any, Any]:
+    """Group rows by columns; rows in which one is missing are a group too, and values that never occur are none.
+
+    Raises:
+        NotRecorded: the table has no such column; the message lists its columns.
+    """
+    for column in columns:
+        if column not in table:
+            raise NotRecorded(
+                f"there is no column {column!r} to group by; the columns are: {', '.join(map(str, table))}"
+            )
+    return table.groupby(list(dict.fromkeys(columns)), dropna=False, observed=True)
+
+
+def time_by(critical_path: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return time on the critical paths (`duration_s`) and its `share`, grouped by columns, largest first.
 
     A round's critical path is the chain of activities that determined when the round ended; the durations of its
@@ -226,9 +248,7 @@ def time_by(critical_path: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         critical_path: the table `critical_path`.
         columns: names of the columns to group by, such as cause or kind.
     """
-    seconds = (
-        critical_path.groupby(columns, dropna=False, observed=True)["duration_s"].sum().sort_values(ascending=False)
-    )
+    seconds = grouped(critical_path, columns)["duration_s"].sum().sort_values(ascending=False)
     return pd.DataFrame({"duration_s": seconds, "share": seconds / seconds.sum()})
 
 
@@ -269,7 +289,7 @@ def utilisation(computations: pd.DataFrame, duration_s: float, slots: Mapping[st
     return table.assign(utilisation=table["busy_s"] / (duration_s * counts))
 
 
-def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def requests_by(requests: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return numbers of requests by outcome, and latencies of the served ones, grouped by columns.
 
     Args:
@@ -280,12 +300,12 @@ def requests_by(requests: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         One row per group with the columns requested (all of them), served, refused, timed_out and lost, and mean_s,
         median_s, p95_s and p99_s of the latency, which are missing if no request was served.
     """
-    counts = requests.groupby([*columns, "outcome"]).size().unstack("outcome", fill_value=0)
-    counts = counts.reindex(columns=["served", "refused", "timed_out", "lost"], fill_value=0)
-    latency = requests[requests["outcome"] == "served"].groupby(columns)["latency_s"]
-    percentiles = {"median_s": latency.median(), "p95_s": latency.quantile(0.95), "p99_s": latency.quantile(0.99)}
+    each = {outcome: requests["outcome"] == outcome for outcome in OUTCOMES}
+    groups = grouped(requests.assign(**each, served_s=requests["latency_s"].where(each["served"])), columns)
+    counts, latency = groups[OUTCOMES].sum(), groups["served_s"]
     counts.insert(0, "requested", counts.sum(axis="columns"))
-    return counts.rename_axis(columns=None).assign(mean_s=latency.mean(), **percentiles)
+    percentiles = {"median_s": latency.median(), "p95_s": latency.quantile(0.95), "p99_s": latency.quantile(0.99)}
+    return counts.assign(mean_s=latency.mean(), **percentiles)
 
 
 def with_phase(forward_passes: pd.DataFrame) -> pd.DataFrame:
@@ -297,7 +317,7 @@ def with_phase(forward_passes: pd.DataFrame) -> pd.DataFrame:
     return forward_passes.assign(phase=np.where(forward_passes["position"] == 0, "prefill", "decode"))
 
 
-def pass_time_by(forward_passes: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def pass_time_by(forward_passes: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return the mean time of forward passes and of its parts, grouped by columns.
 
     Args:
@@ -309,7 +329,7 @@ def pass_time_by(forward_passes: pd.DataFrame, columns: list[str]) -> pd.DataFra
         means of its parts PASS_PARTS, whose sum is mean_s.
     """
     timed = forward_passes.assign(duration_s=forward_passes[PASS_PARTS].sum(axis="columns"))
-    groups = timed.groupby(columns)
+    groups = grouped(timed, columns)
     duration = groups["duration_s"]
     return pd.DataFrame(
         {

@@ -295,19 +295,31 @@ class Run:
         end_s = pd.concat([self.rounds["end_s"], self.computations["end_s"]]).max()
         return measures.utilisation(self.computations, float(end_s), slots)
 
-    def requests_by(self, *columns: str) -> pd.DataFrame:
-        """Return numbers of requests by outcome and latency percentiles, s, grouped by columns (default: stream)."""
-        return measures.requests_by(self.requests, list(columns or ("stream",)))
+    def requests_by(self, *columns: str | Sequence[str]) -> pd.DataFrame:
+        """Return numbers of requests by outcome and latency percentiles, s, grouped by columns (default: stream).
 
-    def pass_time_by(self, *columns: str) -> pd.DataFrame:
+        Args:
+            columns: names of columns of `requests`, each by itself or as a list.
+
+        Raises:
+            NotRecorded: the table has no such column.
+        """
+        return measures.requests_by(self.requests, _names(columns) or ["stream"])
+
+    def pass_time_by(self, *columns: str | Sequence[str]) -> pd.DataFrame:
         """Return numbers of forward passes, mean and 95th percentile of their time, s, and means of its parts, s.
 
-        Rows are grouped by columns of `forward_passes`, or `phase`, which is prefill or decode (default: stream and
-        phase). The mean of prefill passes is the time to first token without the request's wait, that of decode passes
-        the time per output token.
+        The mean of prefill passes is the time to first token without the request's wait, that of decode passes the time
+        per output token.
+
+        Args:
+            columns: names of columns of `forward_passes`, or `phase`, which is prefill or decode, each by itself or as
+                a list (default: stream and phase).
+
+        Raises:
+            NotRecorded: the table has no such column.
         """
-        passes = measures.with_phase(self.forward_passes)
-        return measures.pass_time_by(passes, list(columns or ("stream", "phase")))
+        return measures.pass_time_by(measures.with_phase(self.forward_passes), _names(columns) or ["stream", "phase"])
 
     def energy_by_user(self) -> pd.DataFrame:
         """Return the energy of each user, J, by component: transmit, receive, compute, idle, tail, and their total."""
@@ -316,3 +328,8 @@ class Run:
     def participation(self) -> pd.Series[float]:
         """Return the mean number of participants of a round, and the number and share of users that were dropped."""
         return measures.participation(self.rounds)
+
+
+def _names(columns: Sequence[str | Sequence[str]]) -> list[str]:
+    """Names of columns that are given one by one, as lists, or both."""
+    return [name for given in columns for name in ([given] if isinstance(given, str) else given)]

@@ -1,6 +1,7 @@
 """Requests in reports and measures: outcomes counted, latencies of the served ones alone."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_outcomes_and_percentiles() -> None:
     assert fared.loc["a", ["mean_s", "median_s", "p95_s", "p99_s"]].tolist() == pytest.approx([3.0, 2.0, 5.6, 5.92])
     assert fared.loc["b", "requested"] == 1
     assert np.isnan(fared.loc["b", "mean_s"])
+
+
+def test_requests_are_grouped_by_any_columns_of_their_table(run: analysis.Run) -> None:
+    """Given one by one or as a list, twice, or as the outcome itself; oracle: rows counted one by one."""
+    pairs = Counter((row.stream, row.user) for row in run.requests.itertuples())
+    for fared in (run.requests_by("stream", "user"), run.requests_by(["stream", "user"], "stream")):
+        assert fared["requested"].to_dict() == pairs
+    assert run.requests_by(["stream"]).equals(run.requests_by())
+    own = run.requests_by("outcome")
+    assert own["requested"].to_dict() == Counter(run.requests["outcome"])
+    assert own.loc["refused", ["served", "refused"]].tolist() == [0, own.loc["refused", "requested"]]
+    with pytest.raises(measures.NotRecorded, match=r"no column 'streams' to group by; the columns are: user, node, "):
+        run.requests_by("streams")
 
 
 def test_totals_of_requests_are_of_those_served(run: analysis.Run) -> None:
