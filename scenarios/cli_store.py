@@ -54,7 +54,11 @@ def prune(
     folder: StoreFolder = None,
     limit: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Size, as in --limit 500MB [default: 5 GB].", show_default=False),
+        typer.Option(
+            metavar="SIZE",
+            help="Size, as in --limit 500MB [default: NETSIM_STORE_LIMIT, else 5 GB].",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Delete the least recently used results until the rest fits into a limit."""

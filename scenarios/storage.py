@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STORE_FOLDER = "NETSIM_STORE"
 """Environment variable with the folder of the result cache, for commands without `--store`."""
+STORE_LIMIT = "NETSIM_STORE_LIMIT"
+"""Environment variable with the size, such as `50GB`, to which a command prunes the result cache at its end."""
 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)(?:B|bytes)?", re.IGNORECASE)
@@ -62,8 +64,9 @@ def opened(folder: Path | None, report: Report = on_stderr) -> Iterator[Store | 
         report: shows warnings.
 
     Raises:
-        ScenarioError: the folder cannot hold a result cache.
+        ScenarioError: the folder cannot hold a result cache, or NETSIM_STORE_LIMIT is not a size.
     """
+    _limit_bytes()  # a wrong one is refused, wherever the folder is
     with ExitStack() as stack:
         store = None
         try:
@@ -80,13 +83,14 @@ def kept(folder: Path, report: Report = on_stderr) -> Iterator[Store]:
     """Context of the result cache in a folder, which is closed at the end; damage is reported in one line.
 
     Raises:
-        ScenarioError: the folder cannot hold a result cache.
+        ScenarioError: the folder cannot hold a result cache, or NETSIM_STORE_LIMIT is not a size.
     """
     from learning.store import Store, StoreUnusable
 
+    limit_bytes = _limit_bytes()
     with _reporting_damage(report):
         try:
-            store = Store(folder)
+            store = Store(folder, limit_bytes)
         except StoreUnusable as error:
             raise ScenarioError(f"{error}; name another folder with --store, or use --no-store") from None
         try:
@@ -108,15 +112,19 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-def size_in_bytes(text: str) -> int:
+def size_in_bytes(text: str, where: str = "--limit") -> int:
     """Convert a size such as `500MB`, `2 GB` or `1000000` to bytes.
+
+    Args:
+        text: the size.
+        where: the option or environment variable that has it, for the message.
 
     Raises:
         ScenarioError: the text is not a size.
     """
     match = SIZE.fullmatch(text.strip())
     if match is None:
-        raise ScenarioError(f'netsim: --limit: found "{quotable(text)}"; a size such as 500MB or 2GB is allowed')
+        raise ScenarioError(f'netsim: {where}: found "{quotable(text)}"; a size such as 500MB or 2GB is allowed')
     power = " kmgt".index(match[2].lower() or " ")
     return int(float(match[1]) * 1000**power)
 
@@ -150,6 +158,14 @@ def _reporting_damage(report: Report) -> Iterator[None]:
 def _default_folder() -> Path:
     named = os.environ.get(STORE_FOLDER)
     return Path(named) if named else _cache_folder()
+
+
+def _limit_bytes() -> int:
+    """The size limit of a result cache. Raises ScenarioError if NETSIM_STORE_LIMIT is not a size."""
+    from learning.store import LIMIT_BYTES
+
+    limit = os.environ.get(STORE_LIMIT)
+    return size_in_bytes(limit, STORE_LIMIT) if limit else LIMIT_BYTES
 
 
 def _cache_folder() -> Path:

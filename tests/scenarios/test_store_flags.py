@@ -162,6 +162,33 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         size_in_bytes(text)
 
 
+def test_the_environment_sets_the_limit(small: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "store"
+    monkeypatch.setenv("NETSIM_STORE", str(folder))
+    monkeypatch.setenv("NETSIM_STORE_LIMIT", "2 TB")
+    assert netsim("run", small, "-o", tmp_path / "large").code == 0
+    assert entries(folder)
+    assert "of at most 2 TB" in netsim("store", "info").out
+    monkeypatch.setenv("NETSIM_STORE_LIMIT", "1kB")
+    assert netsim("run", small, "-o", tmp_path / "little", "--set", "seed=9").code == 0
+    assert size_bytes(folder) <= 1000
+
+
+@pytest.mark.parametrize("folder", ["named", None])
+def test_a_limit_that_is_no_size_is_refused(
+    folder: str | None, small: Path, tmp_path: Path, netsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the user's own cache folder is used, without which a run would do."""
+    monkeypatch.setenv("NETSIM_STORE_LIMIT", "plenty")
+    monkeypatch.delenv("NETSIM_STORE")
+    monkeypatch.setattr(scenarios.storage, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    where = [] if folder is None else ["--store", tmp_path / folder]
+    code, out, err = netsim("run", small, "-o", tmp_path / "run", *where)
+    said = 'netsim: NETSIM_STORE_LIMIT: found "plenty"; a size such as 500MB or 2GB is allowed\n'
+    assert (code, out, err) == (2, "", said)
+    assert not (tmp_path / "run").exists()
+
+
 def test_sizes_in_words() -> None:
     words = [size_in_words(size) for size in (0, 999, 1000, 1_234_567, 5 * 10**9, 7 * 10**15)]
     assert words == ["0 bytes", "999 bytes", "1 kB", "1.23 MB", "5 GB", "7e+03 TB"]
