@@ -52,7 +52,9 @@ def json_object(file: Path) -> dict[str, Any]:
 
 
 def write(file: Path, content: str) -> None:
-    """Write a text file atomically, with its folders. A link of its name is replaced, not followed.
+    """Write a text file atomically, with its folders; a failure leaves nothing.
+
+    A link of its name is replaced, not followed.
 
     Raises:
         OSError: it cannot be written.
@@ -60,6 +62,10 @@ def write(file: Path, content: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     temporary.unlink(missing_ok=True)  # of a process that died, or a link that would be followed
-    with temporary.open("x", encoding="utf-8") as new:
-        new.write(content)
-    os.replace(temporary, file)
+    try:
+        with temporary.open("x", encoding="utf-8") as new:
+            new.write(content)
+        os.replace(temporary, file)
+    except OSError:  # a full disk, perhaps, which has room for smaller files
+        temporary.unlink(missing_ok=True)
+        raise

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from learning.adapters import Bound
@@ -24,8 +23,8 @@ def exportable(model: object) -> TypeGuard[Bound]:
     return isinstance(model, Bound) and isinstance(model.adapted.segment.architecture, Transformer)
 
 
-def write_adapter(model: Bound, trained: dict[str, Tensor], folder: Path) -> None:
-    """Write the adapters of a model to a folder, from which `PeftModel.from_pretrained` reads them.
+def adapter_files(model: Bound, trained: dict[str, Tensor]) -> list[tuple[str, bytes]]:
+    """Names and contents of the files of a folder from which `PeftModel.from_pretrained` reads a model's adapters.
 
     They fit the library's `AutoModel` with the frozen weights; a trained head is not among them. Several adapters on
     one matrix, such as those of queries and values where these are fused, are one of the sum of their ranks. The scale
@@ -34,7 +33,6 @@ def write_adapter(model: Bound, trained: dict[str, Tensor], folder: Path) -> Non
     Args:
         model: the model, see `exportable`.
         trained: its trained parameters.
-        folder: the folder, which is made.
     """
     architecture, modules = model.adapted.segment.architecture, dict(model.adapted.module().named_modules())
     assert isinstance(architecture, Transformer)
@@ -50,10 +48,12 @@ def write_adapter(model: Bound, trained: dict[str, Tensor], folder: Path) -> Non
         down, up = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs], dim=1)
         tensors[f"base_model.model.{name}.lora_A.weight"] = down.contiguous().clone()
         tensors[f"base_model.model.{name}.lora_B.weight"] = up.contiguous().clone()
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
     ranks = {name: sum(len(down) for down, _ in pairs) for name, pairs in factors.items()}
-    (folder / "adapter_config.json").write_text(json.dumps(_config(architecture, ranks), indent=2) + "\n")
+    config = json.dumps(_config(architecture, ranks), indent=2) + "\n"
+    return [
+        ("adapter_model.safetensors", save(tensors, {"format": "pt"})),
+        ("adapter_config.json", config.encode()),
+    ]
 
 
 def library_name(family: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from learning.adapters import Bound, Model
 from learning.data.modalities import Modalities
 from learning.models import Multimodal, Segment
 from learning.models.segment import original
-from learning.peft import exportable, write_adapter
+from learning.peft import adapter_files, exportable
 from learning.reducers import TokenReducer
 from learning.reducers.towers import ReducedTower
 
@@ -110,24 +110,22 @@ def _named_module(part: Any, weights: Parameters) -> tuple[str, nn.Module]:
     return part.name, nn.Sequential(encoder, Between(part.reducer), projection)
 
 
-def write_models(models: Sequence[TrainedModel], folder: Path) -> None:
-    """Write each model to a file of the folder, which is made if there are some: all parameters, by name.
+def model_files(models: Sequence[TrainedModel]) -> Iterator[tuple[str, bytes]]:
+    """Paths and contents of the files of models: of each one in safetensors, with all parameters by name.
 
-    Adapters on layers of the library transformers are also written as PEFT reads them.
+    Adapters on layers of the library transformers have files as PEFT reads them, too.
 
     Args:
         models: one global model, or one for each user, or team of users, in order.
-        folder: the folder.
     """
-    if models:
-        folder.mkdir(parents=True, exist_ok=True)
     for model in models:
         tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in model.weights.items()}
         metadata = {"format": "pt", **({"classes": "\n".join(model.names)} if model.names else {})}
-        save_file(tensors, folder / f"{model.name}{ENDING}", metadata)
+        yield f"{model.name}{ENDING}", save(tensors, metadata)
         if exportable(model.whole):
             adapter = ADAPTER if model.name == GLOBAL else f"{ADAPTER}_{model.name}"
-            write_adapter(model.whole, model.trained, folder / adapter)
+            for name, content in adapter_files(model.whole, model.trained):
+                yield f"{adapter}/{name}", content
 
 
 def read_weights(path: Path) -> Parameters:

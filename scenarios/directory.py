@@ -63,6 +63,12 @@ class RunDirectory:
         """Replace run.json atomically."""
         replace(self.path / "run.json", json.dumps(about, indent=2) + "\n")
 
+    def write_model(self, name: str, content: bytes) -> None:
+        """Write a file of the folder `model` atomically; `name` is its path there."""
+        file = self.model / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, content)
+
 
 def record(path: Path, file: str = "run.json") -> dict[str, Any] | None:
     """Return the content of run.json, or of another record `file`, in a folder; None if there is no valid one."""
@@ -136,17 +142,23 @@ def write_errors(path: Path, what: str) -> Iterator[None]:
         ) from None
 
 
-def replace(file: Path, text: str) -> None:
-    """Write a file atomically: readers see the old text or the new one. A link of its name is replaced, not followed.
+def replace(file: Path, content: str | bytes) -> None:
+    """Write a file atomically: readers see the old content or the new one, and a failure leaves nothing.
+
+    A link of its name is replaced, not followed.
 
     Raises:
         OSError: it cannot be written.
     """
     temporary = _temporary(file)
     temporary.unlink(missing_ok=True)  # of a process that died, or a link that would be followed
-    with temporary.open("x", encoding="utf-8") as new:
-        new.write(text)
-    os.replace(temporary, file)
+    try:
+        with temporary.open("xb") as new:
+            new.write(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, file)
+    except OSError:  # a full disk, perhaps, which has room for smaller files
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _temporary(file: Path) -> Path:

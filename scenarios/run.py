@@ -19,7 +19,7 @@ import torch
 from learning.executor import processor
 from learning.executor.allocator import keep_freed_memory
 from learning.store import Store
-from learning.trained import TrainedModel, write_models
+from learning.trained import TrainedModel, model_files
 from netsim import deadlock
 from netsim.trace import Trace
 from scenarios.build import EngineName, build
@@ -143,7 +143,8 @@ class _Run:
             return ()
         models = self.simulation.trained()
         if self.directory and learning.save_model:
-            write_models(models, self.directory.model)
+            for name, content in model_files(models):
+                self.directory.write_model(name, content)
         return models
 
     def _open(self) -> None:

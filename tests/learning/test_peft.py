@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from learning.models import Transformer, Vit
 from learning.models.projection import Projection
 from learning.models.segment import chain
 from learning.models.transformer import library
-from learning.peft import exportable, write_adapter
-from learning.trained import TrainedModel, write_models
+from learning.peft import adapter_files, exportable
+from learning.trained import TrainedModel, model_files
 
 SIZES: dict[str, Any] = {"width": 8, "depth": 2, "heads": 2}
 FAMILIES = {
@@ -25,6 +26,12 @@ FAMILIES = {
     "vit": (Transformer("vit", **SIZES), (1, 8, 8), 3),
     "gpt2": (Transformer("gpt2", **SIZES), (6,), 20),
 }
+
+
+def write(files: Iterable[tuple[str, bytes]], folder: Path) -> None:
+    for name, content in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def tuned(family: str, lora: Lora, name: str = "model") -> TrainedModel:
@@ -41,7 +48,7 @@ def tuned(family: str, lora: Lora, name: str = "model") -> TrainedModel:
 @pytest.mark.parametrize("targets", [("q", "v"), ("k", "proj", "fc1", "fc2")])
 def test_a_folder_of_peft_has_the_products_of_the_adapters(family: str, targets: Any, tmp_path: Path) -> None:
     model = tuned(family, Lora(3, 5.0, targets))
-    write_models([model], tmp_path)
+    write(model_files([model]), tmp_path)
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     factors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert len(factors) == 2 * len(config["target_modules"])
@@ -74,16 +81,15 @@ def is_same(own: str, name: str) -> bool:
     return own == f"{int(layer) + 1}.layer.{path}"
 
 
-def test_only_layers_of_the_library_are_written(tmp_path: Path) -> None:
+def test_only_layers_of_the_library_are_written() -> None:
     segment = chain(Vit(4, 8, 1, 2), (1, 8, 8), 3)
     adapted = Lora(2).on(segment)
     frozen, head = adapted.split(segment.initial(NamedStreams(0)))
     assert not exportable(adapted.bind(frozen))
-    write_models([TrainedModel(adapted.bind(frozen), adapted.adapters(NamedStreams(0)) | head)], tmp_path)
-    assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
+    plain = TrainedModel(adapted.bind(frozen), adapted.adapters(NamedStreams(0)) | head)
+    assert [name for name, _ in model_files([plain])] == ["model.safetensors"]
     users = [tuned("vit", Lora(2), f"user{number}") for number in range(2)]
-    write_models(users, tmp_path / "users")
-    assert (tmp_path / "users" / "adapter_user1" / "adapter_model.safetensors").exists()
+    assert "adapter_user1/adapter_model.safetensors" in dict(model_files(users))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,7 +99,7 @@ def test_peft_itself_reads_the_adapters(family: str, tmp_path: Path) -> None:
     warnings.simplefilter("ignore", FutureWarning)  # between versions of these libraries
     model = tuned(family, Lora(3, 5.0, ("q", "v"), head=False))
     whole: Any = model.whole
-    write_adapter(whole, model.trained, tmp_path)
+    write(adapter_files(whole, model.trained), tmp_path)
     architecture, shape, classes = FAMILIES[family]
     base = library().AutoModel.from_config(architecture._config(shape, classes), attn_implementation="eager").eval()
     state = base.state_dict()

@@ -55,6 +55,15 @@ def test_storm_of_limited_files(number: int, tmp_path: Path) -> None:
     assert tables(tmp_path / "run") == hashes(run())
 
 
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    """They are larger than any table, and the last that a run writes; nothing of them is left."""
+    command = ("run", TINY, "-o", tmp_path / "run", "--no-store", "--set", "learning.model.hidden=[600]")
+    code, err = said("-c", LIMITED, 100_000, *command)
+    assert (code, os.strerror(errno.EFBIG) in err) == (FAILED, True)
+    assert not list((tmp_path / "run" / "model").iterdir())
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 300 KB in memory, where this machine allows one."""
