@@ -20,6 +20,9 @@ PASS_PARTS = ["trunk_s", "uplink_s", "queue_s", "expert_s", "downlink_s", "strag
 """Columns of the table `forward_passes` that sum to the duration of a pass."""
 
 
+ANSWERS = "answers"
+"""Split of the evaluations of answers to requests."""
+
 OUTCOMES = ["served", "refused", "timed_out", "lost"]
 """Outcomes of requests."""
 

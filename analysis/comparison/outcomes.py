@@ -14,9 +14,6 @@ from analysis import measures
 from analysis.run import Run
 from analysis.totals import total
 
-ANSWERS = "answers"
-"""Split of the evaluations of answers to requests."""
-
 
 class Outcome(NamedTuple):
     """Value of one measure of one run."""
@@ -161,7 +158,7 @@ def _requests(run: Run, goal: Goal) -> dict[str, Outcome]:
         return {}
     found = {name: total(run, name) for name in ("request_mean_s", "request_p95_s", "served_share")}
     evaluations = run.evaluations if "evaluations" in run.tables else pd.DataFrame(columns=["split", "metric"])
-    answers = evaluations[(evaluations["split"] == ANSWERS) & (evaluations["metric"] == goal.metric)]
+    answers = evaluations[(evaluations["split"] == measures.ANSWERS) & (evaluations["metric"] == goal.metric)]
     if not answers.empty:
         found["answer_value"] = float(np.average(answers["value"], weights=answers["samples"]))
     return {name: Outcome(value) for name, value in found.items() if math.isfinite(value)}
@@ -173,7 +170,7 @@ def answers_alone(run: Run) -> bool:
     Its rounds are reporting periods, whose length says nothing.
     """
     splits = set(run.evaluations["split"]) if "evaluations" in run.tables else set()
-    return ANSWERS in splits and splits <= {ANSWERS, "pretraining"}
+    return measures.ANSWERS in splits and splits <= {measures.ANSWERS, "pretraining"}
 
 
 def values(run: Run, goal: Goal) -> pd.DataFrame:

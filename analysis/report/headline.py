@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from math import isnan, nan
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.measures import ANSWERS
 from analysis.report.learning import values_on_test
 from analysis.run import Run
 from analysis.style import number, quantity, scale
+from analysis.totals import total
 
 
 class Tile(NamedTuple):
@@ -67,8 +70,9 @@ def tiles(run: Run) -> list[Tile]:
 
 
 def without_rounds(run: Run) -> list[Tile]:
-    """Return time and energy of a run without rounds that end, such as one that only answers requests."""
-    return [Tile("Simulated time", quantity(run.energy["end_s"].max(), "s")), _energy(run)]
+    """Return time and energy of a run without rounds that end, such as one that answers requests, and its accuracy."""
+    time = Tile("Simulated time", quantity(run.energy["end_s"].max(), "s"))
+    return [*_best(values_on_test(run)), time, _energy(run)]
 
 
 def of_requests(requests: pd.DataFrame) -> list[Tile]:
@@ -79,6 +83,12 @@ def of_requests(requests: pd.DataFrame) -> list[Tile]:
         p95_s = quantity(float(latency_s.quantile(0.95)), "s")
         tiles.append(Tile("Request latency", quantity(latency_s.mean(), "s"), f"mean; 95% within {p95_s}"))
     return tiles
+
+
+def of_answers(run: Run) -> list[Tile]:
+    """Return the share of correct answers to requests, if the run evaluated them."""
+    share = total(run, "answer_accuracy") if len(values_on_test(run, ANSWERS)) else nan
+    return [] if isnan(share) else [Tile("Correct answers", f"{share:.1%}", "of the requests that a model answered")]
 
 
 def _energy(run: Run) -> Tile:

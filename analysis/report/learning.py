@@ -31,22 +31,31 @@ def values_on_test(run: Run, split: str = "test") -> pd.DataFrame:
 def panel(run: Run) -> Panel:
     """Draw each metric over simulated time and over the energy of all users; the reader selects the metric."""
     values = values_on_test(run)
-    metrics = [metric for metric in values["metric"].unique() if not metric.endswith(("_min", "_max"))]
-    if not metrics:
+    if values.empty:
         return Panel("Learning", "This run has no values: it was dry, or ended before its first evaluation.")
     caption = "On the test set, over simulated time and over the energy of all users."
     if values["metric"].str.endswith("_min").any():
         caption += " The shaded band is the range over the users' own models."
     if (since := run.diverged_from()) is not None:
         caption += f" The training diverged: the loss is not finite from round {since} on, and has no points there."
-    spent = measures.with_spending(values, run.rounds)
-    curves = {style.words(metric): _curve(spent, metric) for metric in metrics}
+    curves = _curves(run, values)
     if len(own := values_on_test(run, OWN)):
         caption += f" {spread_over_users(own)}"
-        spent = measures.with_spending(own, run.rounds)
-        names = [metric for metric in own["metric"].unique() if not metric.endswith(("_min", "_max"))]
-        curves |= {f"{style.words(metric)} on users' own samples": _curve(spent, metric) for metric in names}
+        curves |= {f"{metric} on users' own samples": curve for metric, curve in _curves(run, own).items()}
     return Panel("Learning", caption, curves)
+
+
+def beside_requests(run: Run) -> list[Panel]:
+    """Return the panels of a run whose rounds are reporting periods: of answers to requests, and of training.
+
+    Each is left out where the run has no values of it.
+    """
+    answers = values_on_test(run, measures.ANSWERS)
+    caption = "How good the answers to requests are in each reporting period, over time and the energy of all users."
+    return [
+        *([Panel("Answers", caption, _curves(run, answers))] if len(answers) else []),
+        *([panel(run)] if len(values_on_test(run)) else []),
+    ]
 
 
 def spread_over_users(own: pd.DataFrame) -> str:
@@ -57,6 +66,13 @@ def spread_over_users(own: pd.DataFrame) -> str:
     if name == "accuracy":
         return f"On their own parts of it, users end with {mean:.1%} on average, from {low:.1%} to {high:.1%}."
     return f"On their own parts of it, users end with a {name} of {mean:.3g} on average, from {low:.3g} to {high:.3g}."
+
+
+def _curves(run: Run, values: pd.DataFrame) -> dict[str, go.Figure]:
+    """A figure of each metric, over simulated time and over the energy of all users."""
+    spent = measures.with_spending(values, run.rounds)
+    metrics = [metric for metric in values["metric"].unique() if not metric.endswith(("_min", "_max"))]
+    return {style.words(metric): _curve(spent, metric) for metric in metrics}
 
 
 def _curve(evaluations: pd.DataFrame, metric: str) -> go.Figure:

@@ -19,7 +19,7 @@ def panel(forward_passes: pd.DataFrame, expert_calls: pd.DataFrame) -> Panel:
     by_phase = measures.pass_time_by(measures.with_phase(forward_passes), ["stream", "phase"])
     labels = [f"{phase} of {stream}" for stream, phase in by_phase.index]
     figure, symbol = stacked(by_phase.set_axis(labels), style.PASS_PARTS, "s", horizontal=True)
-    figure.update_layout(height=150 + 40 * len(labels), xaxis={"title": f"Mean time of a pass ({symbol})"})
+    figure.update_layout(height=150 + 40 * len(labels), xaxis={"title": f"Mean time ({symbol})"})
     figure.update_yaxes(autorange="reversed")
     shown = {"Passes": by_phase["passes"].map("{:,}".format), "Tokens": by_phase["tokens"].map("{:,}".format)}
     times = {title: by_phase[name].map(_time) for name, title in (("mean_s", "Mean"), ("p95_s", "95th percentile"))}

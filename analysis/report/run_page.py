@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TypeVar
 
 import pandas as pd
@@ -41,7 +42,9 @@ def render(run: Run) -> str:
     begun = _has_a_round(rows)
     facts = readable([lambda: headline.facts(run)])
     tiles = readable(_tiles(run, rows, begun))
-    panels = readable([*(_panels(run) if begun else []), *_requests(run, rows, begun)])
+    periods = not begun and rows.get("requests", 0) > 0 and "rounds" in rows.index
+    learnt = readable([lambda: learning.beside_requests(run)] if periods else [])
+    panels = [*chain(*learnt), *readable([*(_panels(run) if begun else []), *_requests(run, rows, begun)])]
     spent = rows.get("energy", 0) > 0
     users = readable([lambda: folded("Users", headline.users(run))] if begun or spent else [])
     scenario = readable([lambda: folded("Scenario", run.scenario_text)])
@@ -51,7 +54,7 @@ def render(run: Run) -> str:
         run.name,
         str(run.info.get("status", "status unknown")),
         "".join(facts),
-        [tile for group in tiles for tile in group],
+        [*chain(*tiles)],
         [*_failure(run), *(panels or [Panel("Nothing to show yet", "No round of this run has ended.")])],
         [*users, *scenario, folded("Run information", json.dumps(run.info, indent=2))],
     )
@@ -86,7 +89,7 @@ def _tiles(run: Run, rows: pd.Series[int], begun: bool) -> list[Callable[[], lis
     if not begun and rows.get("energy", 0) > 0:
         tiles.append(lambda: headline.without_rounds(run))
     if rows.get("requests", 0) > 0:
-        tiles.append(lambda: headline.of_requests(run.requests))
+        tiles.append(lambda: [*headline.of_requests(run.requests), *headline.of_answers(run)])
     return tiles
 
 

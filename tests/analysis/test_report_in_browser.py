@@ -16,7 +16,7 @@ from made_up_sweep import MadeUp, write_sweep
 from synthetic_run import Synthetic
 
 from analysis import report
-from netsim.tables import DecisionRow, RequestRow
+from netsim.tables import DecisionRow, EvaluationRow, ForwardPassRow, RequestRow, RoundRow
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 PHONE, SCREEN = 390, 1280
@@ -85,6 +85,22 @@ def asynchronous_run(path: Path) -> Path:
     return run.write(path)
 
 
+def answering_run(path: Path) -> Path:
+    """Answers to requests, period by period, and forward passes of a model with experts, in a run of a long name."""
+    run = Synthetic(users=1, rounds=0)
+    run.rows["requests"] += [RequestRow(0, "edge", 0.1, 0.1, 0.3, 0.2, 1e4, "served", "questions", 0, 1e6)]
+    for period in range(3):
+        end_s = 10.0 * (period + 1)
+        run.rows["rounds"].append(RoundRow(period, end_s - 10, end_s, 10.0, 1, 0, 0.0, 1e6, 1e6, 1.0))
+        run.rows["evaluations"].append(EvaluationRow(period, end_s, "answers", "accuracy", 0.7 + 0.02 * period, 12))
+        for position in (0, 8):
+            row = (0, "questions", period, position, 1, 0.0, 0.06, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01)
+            run.rows["forward_passes"].append(ForwardPassRow(*row))
+    run.write(path)
+    (path / "run.json").write_text(json.dumps({"name": "answers_beside_training", "status": "complete"}))
+    return path
+
+
 def failed_run(path: Path) -> Path:
     run = Synthetic(users=1, rounds=1, status="failed").write(path)
     error = "ValueError: the loss of user 3 is not a number after 12 steps of its local round: " + "long " * 30
@@ -102,7 +118,7 @@ def sweep(path: Path) -> Path:
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser")
 @pytest.mark.parametrize("width", [PHONE, SCREEN])
-@pytest.mark.parametrize("kind", [asynchronous_run, failed_run, sweep])
+@pytest.mark.parametrize("kind", [asynchronous_run, answering_run, failed_run, sweep])
 def test_a_report_is_drawn_without_faults(kind: Callable[[Path], Path], width: int, tmp_path: Path) -> None:
     page = report.write(kind(tmp_path / "run"))
     assert page.stat().st_size < 6e6

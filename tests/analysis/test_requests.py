@@ -11,6 +11,7 @@ import pytest
 
 import analysis
 from analysis import measures, report
+from analysis.report import learning
 from analysis.style import quantity
 from analysis.totals import total
 from learning.schemes.moe_inference import MoeInference
@@ -115,6 +116,28 @@ def test_runs_that_answer_requests_are_compared_by_their_answers(tmp_path: Path)
     text = str(found)
     assert "near serves requests" in text
     assert "has no accuracy on test" not in text
+
+
+def test_the_report_of_answers_shows_how_many_were_right(tmp_path: Path) -> None:
+    """By period, and over the whole run; nothing of it where a dry run computed no answers."""
+    cell = Cell(arrivals=PeriodicArrivals(ConstantPerUser(0.5)), duration_s=4.0, learning_s=4.0)
+    for executor in ("eager", "dry"):
+        scenario = cell.scenario(MoeInference(period_s=2.0))
+        simulate(replace(scenario, learning=replace(scenario.learning, executor=executor)), tmp_path / executor)
+    run = analysis.load(tmp_path / "eager")
+    answers = run.evaluations[(run.evaluations["split"] == "answers") & (run.evaluations["metric"] == "accuracy")]
+    assert len(answers) == 2
+    curves = learning.beside_requests(run)[0].views
+    assert list(curves) == ["Accuracy", "Loss"]
+    assert [list(trace.y) for trace in curves["Accuracy"].data] == [answers["value"].tolist()] * 2
+    assert curves["Accuracy"].data[0].x.tolist() == answers["time_s"].tolist()
+    html = report.write(run.path, tmp_path / "report.html").read_text("utf-8")
+    share = np.average(answers["value"], weights=answers["samples"])
+    assert f'Correct answers</div><div class="value">{share:.1%}<' in html
+    assert re.findall(r"<h2>(.*?)</h2>", html)[:2] == ["Answers", "Requests"]
+    dry = report.write(tmp_path / "dry", tmp_path / "dry.html").read_text("utf-8")
+    assert "Answers</h2>" not in dry
+    assert "Correct answers" not in dry
 
 
 def test_a_report_of_requests_alone_has_headline_numbers_and_users(run: analysis.Run, tmp_path: Path) -> None:
