@@ -11,43 +11,12 @@ from typing import Any, NamedTuple, get_args, get_origin
 from netsim.profiles import DEVICES
 from scenarios.errors import ScenarioError, unknown
 from scenarios.hints import hints, members, summary, unwrap
+from scenarios.kinds import FILES, GROUPS, KINDS
 from scenarios.parts import Parts
 from scenarios.schema import Scenario, parts
-from scenarios.shipped import FOLDERS, SCENARIOS, shipped
-
-GROUPS = {
-    "schemes": ("Scheme",),
-    "models": ("Architecture",),
-    "datasets": ("DatasetLoader",),
-    "channels": ("PathLoss", "Fading", "RateLaw", "RateRecording"),
-    "stragglers": ("SlowdownLaw", "Policy", "Participation", "StalenessWeight"),
-    "schedulers": ("SchedulingPolicy", "Fidelity"),
-    "faults": ("Availability",),
-    "traffic": ("Arrivals", "SizeLaw"),
-    "placements": ("StationPlacement", "UserPlacement"),
-    "mobility": ("Mobility",),
-    "antennas": ("Antenna",),
-    "shadowing": ("Shadowing",),
-    "disciplines": ("Discipline",),
-    "eviction": ("Eviction",),
-    "energy": ("ComputeEnergy",),
-    "partitions": ("Partition",),
-    "optimisers": ("Optimiser", "Schedule"),
-    "codecs": ("Codec",),
-    "reducers": ("TokenReducer",),
-    "controllers": ("CutController", "SplitRule"),
-    "routing": ("Routing",),
-    "expert_placements": ("ExpertPlacement",),
-    "generation": ("Generator", "WeightPolicy"),
-    "dispatch": ("SiteSelection", "Miss", "Gating", "Prefetch"),
-    "numbers": ("PerUser", "Epochs"),
-}
-"""Names of the Protocols of the families in each group; each family is in one group."""
+from scenarios.shipped import SCENARIOS, shipped
 
 CELLS = SCENARIOS / "cells"
-FILES = ("scenarios", *FOLDERS)
-"""Groups of files."""
-
 
 COMMANDS = {"scenarios": "run", "studies": "sweep", "reproductions": "reproduce"}
 """Command that takes the name of a file, by group of files."""
@@ -71,10 +40,9 @@ def entries(kind: str | None = None) -> Iterator[Entry]:
     Raises:
         ScenarioError: there is no such group.
     """
-    groups = [*GROUPS, "profiles", *FILES]
-    if kind is not None and kind not in groups:
-        raise ScenarioError(f"netsim list: {unknown('kind', kind, groups)}")
-    for group in groups if kind is None else [kind]:
+    if kind is not None and kind not in KINDS:
+        raise ScenarioError(f"netsim list: {unknown('kind', kind, KINDS)}")
+    for group in KINDS if kind is None else [kind]:
         for name, place, meaning in _lines(group):
             yield Entry(group, name, place, meaning)
 

@@ -32,6 +32,7 @@ from scenarios.errors import (
     nearest,
 )
 from scenarios.hidden_packages import hidden
+from scenarios.kinds import KINDS
 from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
 from scenarios.shipped import named
 from scenarios.signals import end_process, ending_on_signals
@@ -227,7 +228,10 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
 @app.command("list")
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="schemes, models, datasets, channels, ...", show_default=False)
+        str | None,
+        typer.Argument(
+            help="schemes, models, datasets, channels, ...", show_default=False, autocompletion=lambda: list(KINDS)
+        ),
     ] = None,
 ) -> None:
     """List what a scenario can name, one line each: kind, name, a field that takes it, and meaning.

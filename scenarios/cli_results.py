@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -66,9 +66,20 @@ def describe(folder: Annotated[Path, typer.Argument(help="The folder of a run.",
         print_tables(analysis.load(folder).describe())
 
 
+def _kinds(incomplete: str) -> list[str]:
+    """Kinds of figures for a shell to complete from their first letter on; before, it completes names of folders.
+
+    A shell cannot know which word after the folders is the kind.
+    """
+    return list(get_args(Kind)) if incomplete else []
+
+
 @app.command()
 def figure(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False)],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Runs or sweeps.", show_default=False, autocompletion=_kinds),
+    ],
     kind: Annotated[Kind, typer.Argument(help="What to draw.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file: .pdf, .svg or .png.", show_default=False)],
     metric: Annotated[str, typer.Option(help="Metric of a curve or of the target.")] = "accuracy",

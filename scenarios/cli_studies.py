@@ -14,7 +14,7 @@ from scenarios.directory import ENDED
 from scenarios.document import assignments
 from scenarios.errors import DONE, FAILED, Interrupted
 from scenarios.printing import print_findings, print_sweep
-from scenarios.shipped import completion, named
+from scenarios.shipped import named, shipped
 from scenarios.signals import end_children, ending_children
 from scenarios.storage import opened, store_folder
 
@@ -44,7 +44,11 @@ def named_argument(group: str, words: str) -> Any:
         group: scenarios, studies or reproductions.
         words: its help.
     """
-    return typer.Argument(help=words, show_default=False, autocompletion=completion(group))
+
+    def names() -> list[str]:
+        return [file.stem for file in shipped(group)]
+
+    return typer.Argument(help=words, show_default=False, autocompletion=names)
 
 
 @app.command()

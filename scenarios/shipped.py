@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from scenarios.errors import ScenarioError, nearest
@@ -17,11 +16,6 @@ def shipped(group: str) -> list[Path]:
     if group in FOLDERS:
         return sorted(FOLDERS[group].glob("*.yaml"))
     return [file for file in sorted(SCENARIOS.rglob("*.yaml")) if file.parent not in FOLDERS.values()]
-
-
-def completion(group: str) -> Callable[[str], list[str]]:
-    """Return a function that lists the names of a group that begin with a text, for completion in a shell by typer."""
-    return lambda incomplete: [file.stem for file in shipped(group) if file.stem.startswith(incomplete)]
 
 
 def named(file: str | Path, group: str = "scenarios") -> Path:

@@ -15,7 +15,7 @@ import scenarios.progress
 from learning.schemes import SCHEMES
 from netsim.tables import TABLES
 from scenarios import load, simulate
-from scenarios.catalogue import GROUPS
+from scenarios.kinds import GROUPS
 from scenarios.progress import Display, RunningTotals
 from scenarios.schema import parts
 

@@ -1,6 +1,7 @@
 """Shipped files by name, the list with the places of parts, the version, and completion."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -105,17 +106,32 @@ def test_the_version_is_that_of_the_distribution(netsim) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("netsim re", "reproduce"),
+        ("netsim re", "reproduce report"),
         ("netsim run quickstart --en", "--engine"),
         ("netsim check quick", "quickstart"),
         ("netsim sweep stra", "stragglers"),
         ("netsim reproduce has", "hasfl"),
+        ("netsim list sche", "schemes schedulers"),
+        ("netsim list repro", "reproductions"),
+        ("netsim figure runs/a runs/b g", "gantt goodput"),
+        ("netsim figure -o a.pdf runs/a last", "last-metric"),
+        ("netsim figure ", ""),
     ],
 )
-def test_a_shell_completes_commands_options_and_names(words: str, expected: str) -> None:
-    shell = {"_NETSIM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    code = "from scenarios.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **shell}, capture_output=True, text=True, check=False
-    )
-    assert expected in done.stdout.split()
+def test_shells_complete_commands_options_and_names(words: str, expected: str) -> None:
+    """Without a shell, by what its script asks the command; nothing means names of files."""
+    found = {}
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TYPER_COMPLETE_ARGS": words}
+    for shell in ("bash", "zsh"):
+        done = subprocess.run(
+            [sys.executable, "-c", "from scenarios.cli import main; main()"],
+            cwd=ROOT,
+            env={**os.environ, **asked, "_NETSIM_COMPLETE": f"complete_{shell}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found[shell] = done.stdout
+    assert found["bash"].split() == expected.split()
+    assert re.findall(r'(?:\(\(|\n)"(.+?)"', found["zsh"]) == found["bash"].split()
+    assert expected or found["zsh"].strip() == "_files"
