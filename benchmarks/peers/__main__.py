@@ -16,7 +16,7 @@ from benchmarks.peers.task import COHORT, MODELS, SAMPLES, STEPS, USERS
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / "build" / "peers"
-PEERS = ("pfl", "flower")
+PEERS = ("pfl", "fluke", "flower")
 WARM = 6
 """First rounds that are left out: operations are captured, actors started, caches filled."""
 

@@ -18,6 +18,7 @@ from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.interference import Downlink, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
 from netsim.radio.rate import AdaptiveModulation, FiniteBlocklength, RateLaw, Shannon
+from netsim.radio.rate.symbols import SymbolRate
 from netsim.radio.recorded import LinkTrace, Playback
 from netsim.radio.scheduling import (
     Contenders,
@@ -31,6 +32,7 @@ from netsim.radio.scheduling import (
     SchedulingPolicy,
     WeightedShares,
 )
+from netsim.radio.window import Window
 from netsim.streams import Streams
 
 USERS = 6
@@ -358,6 +360,39 @@ def test_rates_of_one_more_message_are_computed_once_a_division(monkeypatch: pyt
         divisions[count] = len(calls)
     assert divisions[20] <= 2 * 20 + 2
     assert divisions[200] <= 2 * 200 + 2
+
+
+def test_the_blocks_of_a_link_are_read_once_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many arrive behind it, for which rows are moved to make room."""
+    read: list[int] = []
+    fill = BlocksAhead.fill
+    monkeypatch.setattr(BlocksAhead, "fill", lambda self, *args: (read.append(1), fill(self, *args))[1])
+    cells = Cells(EqualShares(), Rayleigh(1.0), Shannon(), together=(0, 0), spread=True, interfering=False)
+    cells.run([Message((0,), 1e3 + number, 1e-4 * number) for number in range(200)])
+    assert len(read) <= 200 + 2
+
+
+@pytest.mark.parametrize("name", [*LINKS, "recorded", "symbols"])
+def test_rows_that_move_keep_their_rates(name: str) -> None:
+    def window(row: int) -> Window:
+        if name == "recorded":
+            trace = LinkTrace(np.arange(9) * 0.1, np.cumsum(np.arange(9.0) * (1 + row)))
+            return RadioLink(1e6, NoFading(), row, recorded=Playback(trace, 0.02, 0, True), band_hz=1e6).window(0.0, 6)
+        gains, law = LINKS.get(name, (Rayleigh(0.01), Shannon()))
+        rate = SymbolRate(law) if name == "symbols" and row % 2 else law
+        return RadioLink(1e6 * (1 + row), gains, row, rate).window(0.0, 6)
+
+    table = BlocksAhead(window(0), 4)
+    for row in range(4):
+        table.fill(row, window(row))
+    before = table.efficiency(0, table.blocks, 1e6), table.signal_hz(0, table.blocks), table.mean_signal_hz()
+    table.move(np.array([1, 3]), 5)
+    after = table.efficiency(0, table.blocks, 1e6), table.signal_hz(0, table.blocks), table.mean_signal_hz()
+    for old, new in zip(before, after, strict=True):
+        assert new.shape[-1] == 5
+        np.testing.assert_array_equal(new[..., :2], old[..., [1, 3]])
+    table.fill(2, window(3))
+    np.testing.assert_array_equal(table.efficiency(0, 1, 1e6)[0, [1, 2]], before[0][0, [3, 3]])
 
 
 @pytest.mark.parametrize("policy", [EqualShares(), RoundRobin()])

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsim.radio.rate import RateLaw
 from netsim.radio.rate.law import over_band
@@ -58,6 +59,17 @@ class BlocksAhead:
             self._rates[:, row] = window.rate.efficiency(window.power_over_noise_hz)
         if self._power.ndim > 2:
             self._signal[:, row] = over_band(window.power_over_noise_hz[self._law.delay_blocks :])
+
+    def move(self, former: NDArray[np.intp], rows: int) -> None:
+        """Keep the rows at these former places as the first ones, in order, of a table of so many rows."""
+        places = np.zeros(rows, np.intp)  # those behind them are empty
+        places[: len(former)] = former
+        self._power = self._power.take(places, axis=1)
+        delayed = self._power[self._law.delay_blocks :]
+        self._signal = delayed if self._power.ndim == 2 else self._signal.take(places, axis=1)
+        if self._rates is not None:
+            self._rates = self._rates.take(places, axis=1)
+        self._symbol_rows = {row for row, place in enumerate(former.tolist()) if place in self._symbol_rows}
 
     def block(self, instant_s: float) -> int:
         """Return the number of the block that contains an instant in seconds; beyond the end the last one."""

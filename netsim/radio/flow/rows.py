@@ -69,11 +69,9 @@ class Rows:
         """The rows that are not empty, in order of arrival."""
         return self.bits.nonzero()[0]
 
-    def add(self, transmission: FlowTransmission) -> bool:
-        """Add a row. Returns True if all rows have moved to make room for it."""
-        full = len(self.all) == self.capacity
-        if full:
-            self._make_room()
+    def add(self, transmission: FlowTransmission) -> NDArray[np.intp] | None:
+        """Add a row. Returns None, or the former places of the first rows if they have moved to make room for it."""
+        moved = self._make_room() if len(self.all) == self.capacity else None
         row = self.row[transmission] = len(self.all)
         self.all.append(transmission)
         bits = transmission.bits
@@ -82,7 +80,7 @@ class Rows:
         self._columns[:10, row] = (
             bits, transmission.remaining_bits, *grant, *reached, COMPLETE * bits, grant.radiated
         )  # fmt: skip
-        return full
+        return moved
 
     def remove(self, transmission: FlowTransmission) -> None:
         """Empty the row of a transmission."""
@@ -102,14 +100,15 @@ class Rows:
         """Return the grant of a transmission."""
         return SchedulingGrant(*self._columns[2:5, self.row[transmission]].tolist())
 
-    def _make_room(self) -> None:
-        """Move the rows together, and make room for as many again."""
+    def _make_room(self) -> NDArray[np.intp]:
+        """Move the rows together, and make room for as many again; returns their former places."""
         occupied = self.occupied
         columns = _empty(max(SPARE, 2 * len(occupied)))
         columns[:, : len(occupied)] = self._columns[:, occupied]
         self.all = list(self.row)
         self.row = {transmission: row for row, transmission in enumerate(self.row)}
         self._set(columns)
+        return occupied
 
     def _set(self, columns: Floats) -> None:
         self._columns = columns

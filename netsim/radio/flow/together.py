@@ -52,8 +52,9 @@ class AllTogether:
 
     def join(self, transmission: FlowTransmission) -> None:
         self._advance()
-        if self._rows.add(transmission):
-            self._table = None
+        moved = self._rows.add(transmission)
+        if moved is not None and self._table is not None:
+            self._table.move(moved, self._rows.capacity)
         self._evaluate([transmission])
 
     def leave(self, transmission: FlowTransmission) -> None:
