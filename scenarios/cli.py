@@ -285,11 +285,9 @@ def _simulate(
 
 
 def _display(scenario: Scenario, quiet: bool) -> Display:
-    from scenarios.progress import Display
+    from scenarios.progress import Display, limits
 
-    stop = scenario.learning.stop if scenario.learning else None
-    time_s = stop.time_s if stop else scenario.traffic.duration_s if scenario.traffic else None
-    return Display(Console(stderr=True, quiet=quiet), scenario.name, stop.rounds if stop else None, time_s)
+    return Display(Console(stderr=True, quiet=quiet), scenario.name, *limits(scenario))
 
 
 def _check_not_lost(folder: Path, scenario: Scenario) -> None:

@@ -7,19 +7,72 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, isfinite
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from learning.trained import TrainedModel
+    from scenarios.schema import Scenario
 
 BETWEEN_LINES_S = 2.0
 """Minimum wall time between two plain lines."""
 
+LONG = ((3600.0, "h"), (60.0, "min"))
+"""Units for times that are at least two of them, in s."""
+
 OF_RUN = ("test", "answers")
 """Splits whose values are those of the run; others are those of users, of a model without links, or of pretraining."""
+
+
+class Limits(NamedTuple):
+    """Number of rounds and simulated time at which a run stops; None where it has no such limit."""
+
+    rounds: int | None
+    time_s: float | None
+
+    def share(self, rounds: int, time_s: float) -> float:
+        """Return the completed share of the run, 0 to 1, by the nearest limit; 0 if it has none."""
+        return min(1.0, max(rounds / (self.rounds or inf), time_s / (self.time_s or inf)))
+
+
+def limits(scenario: Scenario) -> Limits:
+    """Return the limits of a scenario: those of learning, else the duration of its traffic."""
+    if scenario.learning:
+        return Limits(scenario.learning.stop.rounds, scenario.learning.stop.time_s)
+    return Limits(None, scenario.traffic.duration_s if scenario.traffic else None)
+
+
+class Pace:
+    """Pace of a run or a sweep since its first part was complete: set-up and warm-up say nothing of the rest."""
+
+    def __init__(self) -> None:
+        """Nothing is complete yet."""
+        self._first: tuple[float, float] | None = None
+        """Wall time and share when the first part was complete."""
+
+    def left_s(self, share: float, now: float) -> float | None:
+        """Return the expected wall time until the end; None before the second part.
+
+        Args:
+            share: completed share, 0 to 1.
+            now: current wall time.
+        """
+        if self._first is None and share:
+            self._first = (now, share)
+        if self._first is None or share <= self._first[1]:
+            return None
+        begun, before = self._first
+        return (now - begun) / (share - before) * (1 - share)
+
+
+def to_go(left_s: float | None) -> str:
+    """Write the expected wall time left, as in ", about 40 s to go"; empty if it is unknown or none."""
+    if not left_s:
+        return ""
+    size, unit = next((each for each in LONG if left_s >= 2 * each[0]), (1.0, "s"))
+    return f", about {left_s / size:.0f} {unit} to go"
 
 
 class Observer:
@@ -135,10 +188,8 @@ class Display(RunningTotals):
         """
         super().__init__()
         self._console, self._name = console, name
-        self._max_rounds, self._max_time_s = rounds, time_s
+        self._limits, self._pace = Limits(rounds, time_s), Pace()
         self._shown = time.monotonic()
-        self._first: tuple[float, float] | None = None
-        """Wall time and share when the first part was complete: set-up and warm-up say nothing of the rest."""
         self._bar = Progress(
             TextColumn(name),
             BarColumn(bar_width=24),
@@ -164,8 +215,7 @@ class Display(RunningTotals):
     @property
     def share(self) -> float:
         """Completed share of the run, 0 to 1, by the nearest stop criterion; 0 if it has none that can be predicted."""
-        by_rounds = self.rounds / (self._max_rounds or inf)
-        return min(1.0, max(by_rounds, self.time_s / (self._max_time_s or inf)))
+        return self._limits.share(self.rounds, self.time_s)
 
     def ticked(self, time_s: float) -> None:
         """Set the simulated time and refresh the display."""
@@ -177,24 +227,15 @@ class Display(RunningTotals):
         super().round_ended(row)
         self._show()
 
-    def _left_s(self, now: float) -> float | None:
-        """Expected wall time until the end at the pace since the first part; None before the second one."""
-        if self._first is None and self.share:
-            self._first = (now, self.share)
-        if self._first is None or self.share <= self._first[1]:
-            return None
-        begun, before = self._first
-        return (now - begun) / (self.share - before) * (1 - self.share)
-
     def _show(self) -> None:
-        of = f"/{self._max_rounds}" if self._max_rounds else ""
+        of = f"/{self._limits.rounds}" if self._limits.rounds else ""
         text = f"round {self.rounds}{of}, {self}"
         if self._console.is_terminal:
             total = 1.0 if self.share else None
             self._bar.update(self._task, description=text, completed=self.share, total=total)
         elif (now := time.monotonic()) - self._shown >= BETWEEN_LINES_S:
             self._shown = now
-            left = "" if (left_s := self._left_s(now)) is None else f", about {left_s:.0f} s to go"
+            left = to_go(self._pace.left_s(self.share, now))
             self._console.print(f"{self._name}: {text}{left}", soft_wrap=True, highlight=False)
 
 

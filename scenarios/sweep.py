@@ -18,6 +18,7 @@ from scenarios.engines import Engine, PointOutcome, Task
 from scenarios.errors import FieldError, RunFailed
 from scenarios.families import registered
 from scenarios.plan import Point, SweepPlan
+from scenarios.progress import Limits, limits
 from scenarios.schema import resolved
 
 
@@ -108,10 +109,9 @@ class SweepRunner:
         """Number of points that have one of these statuses."""
         return sum(point.status in statuses for point in self.points)
 
-    def max_rounds(self, number: int) -> int | None:
-        """Number of rounds at which a point stops; None if it has no such limit."""
-        learning = self._plan.points[number].scenario.learning
-        return None if learning is None else learning.stop.rounds
+    def limits(self, number: int) -> Limits:
+        """Return the rounds and the simulated time at which a point stops."""
+        return limits(self._plan.points[number].scenario)
 
     def _found(self, point: Point) -> str:
         """Status of a point that ended in an earlier sweep in this folder, else pending."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +17,7 @@ from rich.text import Text
 
 from scenarios.directory import record
 from scenarios.engines import PointOutcome
+from scenarios.progress import Pace, to_go
 from scenarios.sweep import PointState, SweepRunner
 
 COLOURS = {"running": "cyan", "failed": "red", "pending": "dim", "diverged": "magenta", "complete": "green"}
@@ -28,6 +31,9 @@ class SweepDisplay:
         self._console = console
         self._sweep: SweepRunner | None = None
         self._printed: set[str] = set()
+        self._todo: Sequence[int] = ()
+        """Numbers of the points that had not ended at the beginning."""
+        self._pace = Pace()
         self._live = Live(console=console, get_renderable=self._picture, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> SweepDisplay:
@@ -44,6 +50,7 @@ class SweepDisplay:
     def begun(self, sweep: SweepRunner) -> None:
         """Show the points, and print how many of them ended in an earlier sweep."""
         self._sweep = sweep
+        self._todo = [number for number, point in enumerate(sweep.points) if point.status == "pending"]
         if sweep.skipped:
             self._print_line(f"{sweep.name}: {sweep.skipped} of {len(sweep.points)} points have ended already")
 
@@ -54,9 +61,10 @@ class SweepDisplay:
                 self._printed.add(note)
                 self._console.print(note, soft_wrap=True, highlight=False, markup=False)
         assert self._sweep is not None
+        left = self._to_go(self._reached(self._statuses()))
         done = f"{len(self._sweep.points) - self._sweep.count('pending')}/{len(self._sweep.points)}"
         reached = f": {outcome.reached}, {outcome.wall_time_s:.1f} s of wall time" if outcome.reached else ""
-        self._print_line(f"{self._sweep.name}: {done} {state.label}, seed {state.seed}, {state.status}{reached}")
+        self._print_line(f"{self._sweep.name}: {done} {state.label}, seed {state.seed}, {state.status}{reached}{left}")
 
     def _print_line(self, line: str) -> None:
         if not self._console.is_terminal:
@@ -71,13 +79,14 @@ class SweepDisplay:
             return Group(Text("setting up"))
         rows: dict[str, Counter[str]] = {}
         running: dict[str, list[str]] = {}
-        for number, point in enumerate(self._sweep.points):
-            status = self._status(point)
+        statuses = self._statuses()
+        reached = self._reached(statuses)
+        for number, (point, status) in enumerate(zip(self._sweep.points, statuses, strict=True)):
             rows.setdefault(point.label, Counter())[status] += 1
-            if status == "running" and (reached := latest_round(self._sweep.directory / point.path)):
-                of = f"/{rounds}" if (rounds := self._sweep.max_rounds(number)) else ""
-                progress = f"seed {point.seed}: round {reached[0]}{of}, {reached[1]:.4g} s"
-                running.setdefault(point.label, []).append(progress)
+            if number in reached:
+                rounds, time_s = reached[number]
+                of = f"/{limit}" if (limit := self._sweep.limits(number).rounds) else ""
+                running.setdefault(point.label, []).append(f"seed {point.seed}: round {rounds}{of}, {time_s:.4g} s")
         total = sum(rows.values(), Counter[str]())
         room = max(1, self._console.height - 4)
         if len(rows) > room:
@@ -85,26 +94,70 @@ class SweepDisplay:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for label, count in list(rows.items())[:room]:
             table.add_row(Text(label), _words(count), Text("; ".join(running.get(label, ()))))
-        return Group(Text(f"{self._sweep.name}: ") + _words(total), table)
+        left = self._to_go(reached)
+        return Group(Text(f"{self._sweep.name}: ") + _words(total) + Text(left), table)
 
-    def _status(self, point: PointState) -> str:
-        """Status of a point; that of a pending one is read from its folder, since it may be running."""
+    def _statuses(self) -> list[str]:
+        """Status of each point; that of a pending one is read from its folder, since it may be running."""
         assert self._sweep is not None
-        if point.status == "pending" and (record(self._sweep.directory / point.path) or {}).get("status") == "running":
-            return "running"
-        return point.status
+        found = []
+        for point in self._sweep.points:
+            pending = point.status == "pending"
+            about = (record(self._sweep.directory / point.path) or {}) if pending else {}
+            found.append("running" if about.get("status") == "running" else point.status)
+        return found
+
+    def _reached(self, statuses: Sequence[str]) -> dict[int, tuple[int, float]]:
+        """Rounds and simulated time that running points have reached, by number of the point, if their tables say so.
+
+        Args:
+            statuses: status of each point.
+        """
+        assert self._sweep is not None
+        found = {}
+        for number, status in enumerate(statuses):
+            folder = self._sweep.directory / self._sweep.points[number].path
+            if status == "running" and (latest := latest_round(folder)):
+                found[number] = latest
+        return found
+
+    def _to_go(self, reached: Mapping[int, tuple[int, float]]) -> str:
+        return to_go(self._pace.left_s(self._share(reached), time.monotonic()))
+
+    def _share(self, reached: Mapping[int, tuple[int, float]]) -> float:
+        """Completed share of the points to do. Each counts by its number of rounds, or like all if one has no limit.
+
+        Args:
+            reached: rounds and simulated time of running points by number.
+        """
+        assert self._sweep is not None
+        limits = {number: self._sweep.limits(number) for number in self._todo}
+        rounds = [limit.rounds for limit in limits.values() if limit.rounds]
+        weights = rounds if len(rounds) == len(limits) else [1] * len(limits)
+        complete = 0.0
+        for weight, (number, limit) in zip(weights, limits.items(), strict=True):
+            ended = self._sweep.points[number].status != "pending"
+            complete += weight * (1.0 if ended else limit.share(*reached.get(number, (0, 0.0))))
+        return complete / (sum(weights) or 1)
 
 
 def latest_round(folder: Path) -> tuple[int, float] | None:
     """Return number of rounds and simulated time that the tables in the folder of a run have; None without a round."""
     for part in sorted((folder / "traces" / "rounds").glob("part-*.parquet"), reverse=True):
         try:
-            rows = parquet.read_table(part, columns=["round", "end_s"], partitioning=None).to_pylist()
+            latest = _latest_of(part, part.stat().st_mtime_ns)
         except (OSError, ArrowInvalid):  # the run has just ended, and merged its parts
             continue
-        if rows:
-            return rows[-1]["round"] + 1, rows[-1]["end_s"]
+        if latest:
+            return latest
     return None
+
+
+@lru_cache(maxsize=1024)
+def _latest_of(part: Path, changed_ns: int) -> tuple[int, float] | None:
+    """The same of one part, which is read again only when it has changed at another time."""
+    rows = parquet.read_table(part, columns=["round", "end_s"], partitioning=None).to_pylist()
+    return (rows[-1]["round"] + 1, rows[-1]["end_s"]) if rows else None
 
 
 def _words(count: Mapping[str, int]) -> Text:

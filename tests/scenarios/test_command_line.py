@@ -16,7 +16,7 @@ from learning.schemes import SCHEMES
 from netsim.tables import TABLES
 from scenarios import load, simulate
 from scenarios.kinds import GROUPS
-from scenarios.progress import Display, RunningTotals
+from scenarios.progress import Display, RunningTotals, to_go
 from scenarios.schema import parts
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +212,13 @@ def test_the_time_left_is_that_of_the_pace_after_the_first_round(monkeypatch: py
     assert "to go" not in first
     assert second.endswith(", about 4 s to go")
     assert third.endswith(", about 2 s to go")
+
+
+def test_the_time_left_is_written_in_the_unit_of_its_size() -> None:
+    times = {None: "", 0.0: "", 119.0: "119 s", 120.0: "2 min", 7199.0: "120 min", 7200.0: "2 h"}
+    assert {left_s: to_go(left_s) for left_s in times} == {
+        left_s: f", about {words} to go" if words else "" for left_s, words in times.items()
+    }
 
 
 @pytest.mark.parametrize("split", ["pretraining", "pretraining_text", "own", "test_uncompressed", "received"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 from rich.console import Console
 from sweeps import BANDS, index, records
 
@@ -245,5 +246,48 @@ def test_a_running_point_shows_its_rounds(study: Path, tmp_path: Path) -> None:
     trace.flush()
     (folder / "traces" / "rounds" / "part-000009.parquet").write_bytes(b"")
     (running,) = shown()
-    seed, rounds = sweep.points[3].seed, sweep.max_rounds(3)
+    seed, rounds = sweep.points[3].seed, sweep.limits(3).rounds
     assert running == f"bandwidth_mhz=1 1 running, 1 pending seed {seed}: round 3/{rounds}, 2.5 s"
+
+
+def test_the_time_left_of_a_sweep_is_that_of_its_pace_after_set_up(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set-up takes 100 s; then a point of three rounds takes 3 s, of which there are six in all, one after another."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    study.write_text(study.read_text().replace("base:", "every: {learning.stop.rounds: 3}\nbase:", 1))
+    sweep = SweepRunner(plan(study), tmp_path / "sweep")
+    assert [sweep.limits(number).rounds for number in range(6)] == [3] * 6
+    display = quiet()
+    display.begun(sweep)
+    first = tmp_path / "sweep" / sweep.points[0].path
+    trace = Trace(first / "traces")
+    (first / "run.json").write_text('{"status": "running"}')
+    read: list[Path] = []
+    table = parquet.read_table
+    monkeypatch.setattr(
+        "scenarios.sweep_display.parquet.read_table", lambda part, **more: (read.append(part), table(part, **more))[1]
+    )
+
+    def left(rounds: int) -> str:
+        for number in range(rounds):
+            trace.add("rounds", *RoundRow(number, number, number + 0.5, 0.5, 3, 0, 0.0, 1.0, 1.0, 1.0))
+        trace.flush()
+        text = Console(file=io.StringIO(), width=100)
+        text.print(display._picture())
+        assert isinstance(text.file, io.StringIO)
+        return text.file.getvalue().splitlines()[0].partition(" to go")[0].rpartition(", about ")[2]
+
+    assert "6 pending" not in left(0)
+    now = 101.0
+    assert "running" in left(1)  # the first part of all: no pace yet
+    now = 102.0
+    assert left(2) == "16 s"
+    assert left(0) == "16 s"
+    assert len(read) == len(set(read)) == 3  # an empty part and two, each once
+    now = 103.0
+    sweep.points[0].status = "complete"
+    display.ended(sweep.points[0], PointOutcome(0, "complete"))
+    assert isinstance(display._console.file, io.StringIO)
+    assert display._console.file.getvalue().splitlines()[-1].endswith(", complete, about 15 s to go")
