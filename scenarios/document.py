@@ -84,7 +84,7 @@ class Document:
         Raises:
             ScenarioError: a path is malformed, or leads into a list; the others have been set.
         """
-        problems = []
+        problems: list[str] = []
         for name in sorted(overrides, key=lambda name: (name.count("."), not name.endswith(".name"))):
             value = deepcopy(overrides[name])
             shown = value if isinstance(value, str) else dump(value, one_line=True)
@@ -92,9 +92,9 @@ class Document:
             try:
                 self._set(tuple(name.split(".")), value, place)
             except ScenarioError as error:
-                problems.append(str(error))
+                problems += error.sentences
         if problems:
-            raise ScenarioError("\n".join(problems))
+            raise ScenarioError(*problems)
 
     def _set(self, path: tuple[str, ...], value: Any, place: str) -> None:
         if not all(path):
@@ -136,7 +136,7 @@ def document(path: str | File, overrides: Mapping[str, Any]) -> Document:
     try:
         read.override(overrides)
     except ScenarioError as error:
-        read.problems = str(error).splitlines()
+        read.problems = list(error.sentences)
     return read
 
 
@@ -157,7 +157,8 @@ def assignments(settings: list[str]) -> dict[str, Any]:
     Raises:
         ScenarioError: an argument has no `=`, or its value is not YAML.
     """
-    out, problems = {}, []
+    out: dict[str, Any] = {}
+    problems: list[str] = []
     for setting in settings:
         name, equals, text = setting.partition("=")
         try:
@@ -165,9 +166,9 @@ def assignments(settings: list[str]) -> dict[str, Any]:
                 raise ScenarioError(f"--set {quotable(setting)}: found no `=`; write --set network.users.count=20")
             out[name.strip()] = Text(text, f"--set {quotable(setting)}", numbered=False).content
         except ScenarioError as error:
-            problems.append(str(error))
+            problems += error.sentences
     if problems:
-        raise ScenarioError("\n".join(problems))
+        raise ScenarioError(*problems)
     return out
 
 

@@ -18,8 +18,22 @@ MAX_NAMES = 20
 """Maximum number of allowed names that a message lists."""
 
 
+MAX_ERRORS = 5
+"""Maximum number of sentences in the message of one error; the number of the others follows."""
+
+
 class ScenarioError(Exception):
-    """The input is invalid; the message is one sentence with the place, what was found and what is allowed."""
+    """The input is invalid; the message is one sentence with the place, what was found and what is allowed.
+
+    Of several errors it has a sentence and line each, at most MAX_ERRORS of them, and the number of the others.
+    """
+
+    def __init__(self, *sentences: str) -> None:
+        left = len(sentences) - MAX_ERRORS
+        more = [f"and {left} more error{'s' if left > 1 else ''}"] if left > 0 else []
+        super().__init__("\n".join([*sentences[:MAX_ERRORS], *more]))
+        self.sentences = sentences
+        """All of them."""
 
 
 class FieldError(ScenarioError):

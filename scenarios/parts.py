@@ -48,9 +48,6 @@ from scenarios.own_parts import SEPARATOR, check_part, part_at, word
 
 T = TypeVar("T")
 
-MAX_ERRORS = 5
-"""Maximum number of errors of one document that are named at once."""
-
 
 class Parts:
     """Reads parts from documents and writes them as plain values."""
@@ -247,15 +244,12 @@ def _builder(part: type) -> Callable[[Any], Any]:
 
 
 def _sentences(error: ValidationError, document: Document) -> ScenarioError:
-    """The errors in a sentence and line each, at most MAX_ERRORS of them, and the number of the others.
+    """The errors in a sentence each.
 
     Pydantic's own errors are left out, since they only follow from these: a list is too short if its items are invalid.
     """
     sentences = [each for each in error.errors(include_url=False) if each["type"] in SENTENCES]
-    every = [*document.problems, *(_line(each["loc"], each["ctx"], document) for each in sentences)]
-    left = len(every) - MAX_ERRORS
-    more = [f"and {left} more error{'s' if left > 1 else ''}"] if left > 0 else []
-    return ScenarioError("\n".join([*every[:MAX_ERRORS], *more]))
+    return ScenarioError(*document.problems, *(_line(each["loc"], each["ctx"], document) for each in sentences))
 
 
 def _line(path: Path, about: Mapping[str, Any], document: Document) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,27 +67,36 @@ def plan(file: str | Path, overrides: Mapping[str, Any] | None = None, *, quick:
         quick: whether to plan the quick version of the study.
 
     Raises:
-        ScenarioError: the study or one of its points is invalid; the message is one sentence.
+        ScenarioError: the study, its base scenario or one of its points is invalid.
     """
     read = Document.read(file, "study")
     study = read_study(read)
     if quick:
         study = quick_version(study)
     base = Path(file).parent / study.base
+    first_seed, scenario = 0, None
+    wrong: Sequence[str] = ()
     try:
         scenario = document(base, overrides or {})
         first_seed = interpret(scenario).seed
     except ScenarioError as error:
-        raise ScenarioError(f"{read.place(('base',))}: base: {error}") from None
-    found = settings(study, read)
-    _check_apart(overrides or {}, found)
+        wrong = error.sentences
+    of_base = [f"{read.place(('base',))}: base: {each}" for each in wrong]
+    try:
+        found = settings(study, read)
+        _check_apart(overrides or {}, found)
+    except ScenarioError as error:
+        raise ScenarioError(*of_base, *error.sentences) from None
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(first_seed, first_seed + study.seeds)
     if len(found) * len(seeds) > MAX_POINTS:
         raise ScenarioError(
             f"{read.place(())}: found {len(found)} settings with {len(seeds)} seeds each; "
             f"at most {MAX_POINTS} runs are allowed"
         )
-    return SweepPlan(study, base, overrides or {}, list(_points(scenario, found, seeds)))
+    points, of_settings = _points(scenario, found, seeds, wrong) if scenario else ([], [])
+    if of_base or of_settings:
+        raise ScenarioError(*of_base, *of_settings)
+    return SweepPlan(study, base, overrides or {}, points)
 
 
 def _check_apart(overrides: Mapping[str, Any], found: Sequence[Setting]) -> None:
@@ -103,19 +112,33 @@ def _check_apart(overrides: Mapping[str, Any], found: Sequence[Setting]) -> None
                 raise ScenarioError(f"--set {name}: {place} sets {path}; change it there")
 
 
-def _points(base: Document, found: Sequence[Setting], seeds: Sequence[int]) -> Iterator[Point]:
+def _points(
+    base: Document, found: Sequence[Setting], seeds: Sequence[int], wrong: Collection[str]
+) -> tuple[list[Point], list[str]]:
+    """The points, and sentences about what is wrong in settings, each once.
+
+    Args:
+        base: the base scenario.
+        found: the settings.
+        seeds: seeds of each setting.
+        wrong: sentences about the base scenario itself, which hold for every setting.
+    """
+    points, sentences = [], dict[str, None]()
     for setting in found:
         for seed in seeds:
             changed = deepcopy(base)
             try:
                 changed.override({**setting.overrides, "seed": seed}, setting.places)
-                yield Point(setting.label, setting.overrides, interpret(changed), setting, changed)
+                points.append(Point(setting.label, setting.overrides, interpret(changed), setting, changed))
             except ScenarioError as error:
-                raise _located(setting, error) from None
+                own = [each for each in error.sentences if each not in wrong]
+                sentences |= dict.fromkeys(_located(setting, ScenarioError(*own)).sentences)
+                break
+    return points, list(sentences)
 
 
 def _located(setting: Setting, error: ScenarioError) -> ScenarioError:
     """An error of a point with its place in the study: the field, or the setting if the field is in the base."""
-    if str(error).startswith(tuple(f"{place}: " for place in setting.places.values())):
-        return error
-    return ScenarioError(f"{setting.place}: setting {setting.label}: {error}")
+    places = tuple(f"{place}: " for place in setting.places.values())
+    inside = f"{setting.place}: setting {setting.label}: "
+    return ScenarioError(*(each if each.startswith(places) else inside + each for each in error.sentences))

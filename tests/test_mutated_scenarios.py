@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runs import TINY
 from scenarios import ScenarioError, load, simulate
-from scenarios.parts import MAX_ERRORS
+from scenarios.errors import MAX_ERRORS
 from scenarios.schema import resolved
 
 DRY = {"learning.executor": "dry", "learning.stop.rounds": 2, "learning.scheme": {"name": "sfl_v1", "local_steps": 1}}

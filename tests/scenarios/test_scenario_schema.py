@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scenarios import Scenario, ScenarioError, load
 from scenarios.document import Document
-from scenarios.parts import MAX_ERRORS
+from scenarios.errors import MAX_ERRORS
 from scenarios.reference import reference
 from scenarios.schema import json_schema, parts, resolved
 from scenarios.shipped import shipped

@@ -258,6 +258,27 @@ def test_a_malformed_study_is_one_sentence(case: str, small: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_errors_of_the_base_and_of_settings_are_named_at_once(small: Path, tmp_path: Path, netsim) -> None:
+    """Each once: those of the base are not repeated for each setting; at most five, and the number of the others."""
+    wrong = small.read_text().replace("batch_size: 16", "batch_size: none")
+    assert wrong != small.read_text()
+    (tmp_path / "wrong.yaml").write_text(wrong)
+    file = tmp_path / "study.yaml"
+    file.write_text("base: wrong.yaml\ngrid:\n  network.users.count:\n  - 3\n  - none\n  - 0\n")
+    code, out, err = netsim("sweep", file, "-o", tmp_path / "out")
+    assert (code, out) == (2, "")
+    base, none, zero = err.splitlines()
+    assert base.startswith(f"{file}:1: base: {tmp_path / 'wrong.yaml'}:")
+    assert 'learning.batch_size: found "none"; ' in base
+    assert none.startswith(f'{file}:5: network.users.count: found "none"; ')
+    assert zero.startswith(f"{file}:6: network.users.count: found 0; ")
+    file.write_text("base: nowhere.yaml\nlist: [{seed: 1}]\n")
+    assert [line.partition(": ")[0] for line in netsim("sweep", file).err.splitlines()] == [f"{file}:1", f"{file}:2"]
+    file.write_text("base: small.yaml\ngrid: {network.users.count: [0, -1, -2, -3, -4, -5, -6]}\n")
+    lines = netsim("sweep", file).err.splitlines()
+    assert (len(lines), lines[-1]) == (6, "and 2 more errors")
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_study_is_no_scenario(command: str, small: Path, netsim) -> None:
     file = small.parent / "study.yaml"
