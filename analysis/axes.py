@@ -69,7 +69,8 @@ def labelled_axes(last: float, x_title: str, y_title: str, *, percent: bool = Fa
 def legend(axes: Axes, *, above: bool) -> None:
     """Add a legend: in the axes, or in three columns above a figure of its own, where it may be wider than the axes."""
     if above and isinstance(axes.figure, Picture):
-        axes.figure.legend(frameon=False, ncols=3, loc="outside upper center", fontsize="small")
+        tight = {"columnspacing": 1.0, "handlelength": 1.2}  # so that three columns fit into one of a journal
+        axes.figure.legend(frameon=False, ncols=3, loc="outside upper center", fontsize="small", **tight)
     else:
         axes.legend(frameon=False, fontsize="small")
 

@@ -1,9 +1,11 @@
 """Forward passes in measures and reports: means of parts that tile the passes, prefill apart from decode."""
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 
 from analysis import measures, plots
+from analysis.figures import SMALL, WIDTHS_IN
 from analysis.report import passes
 
 CALLS = pd.DataFrame({"node": ["edge", "cloud", "edge", "edge"], "hit": [True, False, True, True]})
@@ -47,6 +49,17 @@ class Passes:
 
     def pass_time_by(self, *columns: str) -> pd.DataFrame:
         return measures.pass_time_by(measures.with_phase(PASSES), list(columns))
+
+
+def test_the_legend_fits_into_one_column_of_a_journal() -> None:
+    with mpl.rc_context(SMALL):
+        figure = plots.pass_time({"moe_serving": Passes()})  # type: ignore[dict-item]
+        figure.set_size_inches(WIDTHS_IN[1], figure.get_figheight())
+        figure.canvas.draw()
+    (legend,) = figure.legends
+    drawn = legend.get_window_extent()
+    assert drawn.x0 >= 0
+    assert drawn.x1 <= figure.bbox.x1
 
 
 def test_the_plot_stacks_the_parts_of_a_phase() -> None:
