@@ -129,7 +129,9 @@ def model_files(models: Sequence[TrainedModel]) -> Iterator[tuple[str, bytes]]:
 
 
 def read_weights(path: Path) -> Parameters:
-    """Parameters in a file, by name. Raises ValueError if it is damaged."""
+    """Parameters in a file, by name. Raises ValueError if it is damaged, or a folder."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it, as {GLOBAL}{ENDING} in that of a run's weights")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

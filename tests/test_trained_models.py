@@ -167,6 +167,8 @@ def test_a_file_that_does_not_fit_is_refused(change: dict[str, Any], message: st
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"^learning\.init_from: there is no .*none\.safetensors"):
         begun_from(tmp_path / "none.safetensors")
+    with pytest.raises(ScenarioError, match=r"is a folder; name a file in it, as model\.safetensors in that of"):
+        begun_from(tmp_path)
     (tmp_path / "bad.safetensors").write_bytes(b"damaged")
     with pytest.raises(ScenarioError, match=r"^learning\.init_from: .*bad\.safetensors is no file of weights"):
         begun_from(tmp_path / "bad.safetensors")
