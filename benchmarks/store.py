@@ -11,13 +11,11 @@ for seven). It includes all effects of the store, and the noise of the machine.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
-from unittest.mock import patch
 
+from benchmarks.timing import Stopwatch
 from learning.executor import identity
 from learning.store import Store
 from scenarios import load, simulate
@@ -66,35 +64,6 @@ def _ratios(scenario: Scenario, folder: Path) -> str:
 
 def _median_and_range(values: list[float]) -> str:
     return f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-class Stopwatch:
-    """Wall time spent in a set of functions; nested calls count once."""
-
-    def __init__(self) -> None:
-        self.spent_s = 0.0
-        self._running = False
-
-    @contextmanager
-    def on(self, owner: Any, names: tuple[str, ...]) -> Iterator[None]:
-        """Context in which the functions `names` of a class or module are timed."""
-        with ExitStack() as stack:
-            for name in names:
-                stack.enter_context(patch.object(owner, name, self._timed(getattr(owner, name))))
-            yield
-
-    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> Any:
-            if self._running:
-                return function(*args)
-            self._running, begun_s = True, time.perf_counter()
-            try:
-                return function(*args)
-            finally:
-                self.spent_s += time.perf_counter() - begun_s
-                self._running = False
-
-        return timed
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:

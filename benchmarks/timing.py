@@ -1,9 +1,12 @@
-"""Minimum wall time over several interleaved runs, so that a disturbance affects all candidates equally; and calls."""
+"""Minimum wall time over interleaved runs, so that a disturbance affects all alike; time in functions; and calls."""
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import FrameType
+from typing import Any
+from unittest.mock import patch
 
 REPEATS = 3
 
@@ -39,3 +42,32 @@ def python_calls(candidate: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return calls
+
+
+class Stopwatch:
+    """Wall time spent in a set of functions; nested calls count once."""
+
+    def __init__(self) -> None:
+        self.spent_s = 0.0
+        self._running = False
+
+    @contextmanager
+    def on(self, owner: Any, names: tuple[str, ...]) -> Iterator[None]:
+        """Context in which the functions `names` of a class or module are timed."""
+        with ExitStack() as stack:
+            for name in names:
+                stack.enter_context(patch.object(owner, name, self._timed(getattr(owner, name))))
+            yield
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any) -> Any:
+            if self._running:
+                return function(*args)
+            self._running, begun_s = True, time.perf_counter()
+            try:
+                return function(*args)
+            finally:
+                self.spent_s += time.perf_counter() - begun_s
+                self._running = False
+
+        return timed

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.growth import one_round
 from benchmarks.timing import python_calls
-from benchmarks.users import one_round
 from learning.data.partition import Shared
 from learning.participation import RandomParticipation, RoundRobinParticipation
 from learning.schemes import SCHEMES
