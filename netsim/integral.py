@@ -31,7 +31,7 @@ class Integral:
             borders_s: borders of the blocks in seconds, ascending, length blocks + 1; the last may be inf. Numbers are
                 read one by one: a list, or the memoryview of an array, is faster than an array.
             values: values of the function in the blocks, length blocks, or a list of those in the first ones.
-            more: returns the values from a block on; None if `values` are all.
+            more: returns the values of one or more blocks from a block on; None if `values` are all.
         """
         self.borders_s, self.values, self._more = borders_s, values, more
         self.cumulative: Sequence[float] = [0.0]
@@ -78,9 +78,9 @@ class Integral:
         """Integrate at least up to the border of number `block`, or to the last one."""
         if not isinstance(self.cumulative, list) or block < len(self.cumulative):
             return
-        if block >= len(self.values) and self._more is not None:
+        while block >= len(self.values) < len(self.borders_s) - 1 and self._more is not None:
             self.values = [*self.values, *self._more(len(self.values))]
-            self._more = self._rest = None
+            self._rest = None
         if self._rest is None:
             begun = len(self.cumulative) - 1
             ends_s: Iterator[float] = islice(self.borders_s, begun + 1, None)

@@ -18,8 +18,11 @@ from netsim.streams import Floats
 CHUNK = 128
 """Number of fading blocks of a chunk. A link caches the gains of two chunks."""
 
+PIECE = 32
+"""Number of fading blocks whose rates are computed at once; most transfers are over within one or two blocks."""
+
 REMEMBERED = 8
-"""Maximum number of chunks whose rates (for one bandwidth), or powers, a link caches; older chunks are forgotten."""
+"""Maximum number of pieces whose rates (for one bandwidth), or powers, a link caches; older pieces are forgotten."""
 
 
 class Chunks:
@@ -35,42 +38,49 @@ class Chunks:
         """
         self.fading, self.key, self.rate = fading, key, rate
         self._gains: dict[int, Floats] = {}  # by chunk
-        self._values: dict[tuple[int, float, float | None], list[float]] = {}  # by chunk, mean power and bandwidth
+        self._values: dict[tuple[int, float, float | None], list[float]] = {}  # by piece, mean power and bandwidth
 
     def gains(self, blocks: NDArray[np.int64]) -> Floats:
         """Return the fading gains of some blocks, as `Gains.power_gains` does; consecutive ones from a cache."""
-        first, last = int(blocks[0]) // CHUNK, int(blocks[-1]) // CHUNK
-        if last - first > 1 or len(blocks) != blocks[-1] - blocks[0] + 1:
+        first, count = int(blocks[0]), len(blocks)
+        if count > CHUNK or count != blocks[-1] - first + 1:
             return self.fading.power_gains(self.key, blocks)
-        for number in [number for number in self._gains if not first <= number <= last]:
-            del self._gains[number]
-        for number in range(first, last + 1):
-            if number not in self._gains:
-                whole = np.arange(number * CHUNK, (number + 1) * CHUNK)
-                self._gains[number] = self.fading.power_gains(self.key, whole)
-        begin = int(blocks[0]) - first * CHUNK
-        if first == last:
-            return self._gains[first][begin : begin + len(blocks)]
-        rest = len(blocks) + begin - CHUNK
-        return np.concatenate([self._gains[first][begin:], self._gains[last][:rest]])
+        return self.consecutive(first, count)
+
+    def consecutive(self, first: int, count: int) -> Floats:
+        """Return the fading gains of consecutive blocks, at most `CHUNK` of them, from a cache."""
+        chunk, begin = divmod(first, CHUNK)
+        here = self._gains.get(chunk)
+        if here is None:
+            here = self._drawn(chunk)
+        if begin + count <= CHUNK:
+            return here[begin : begin + count]
+        return np.concatenate([here[begin:], self.consecutive((chunk + 1) * CHUNK, begin + count - CHUNK)])
+
+    def _drawn(self, chunk: int) -> Floats:
+        """Gains of a chunk that are not in the cache; they replace those of the earlier one of two."""
+        if len(self._gains) == 2:
+            del self._gains[min(self._gains)]
+        blocks = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK)
+        drawn = self._gains[chunk] = self.fading.power_gains(self.key, blocks)
+        return drawn
 
     def values(self, mean_hz: float, spread_hz: float | None, first: int) -> list[float]:
-        """Return the rates in bit/s/Hz, or received powers over noise power density in Hz, up to the end of a chunk.
+        """Return the rates in bit/s/Hz, or received powers over noise power density in Hz, up to the end of a piece.
 
         Args:
             mean_hz: mean received power over noise power density, in Hz.
             spread_hz: bandwidth in Hz over which the power is spread; None returns the powers.
-            first: number of the first block; those after it in the same chunk follow.
+            first: number of the first block; those after it in the same piece follow.
         """
-        chunk, begin = divmod(first, CHUNK)
-        which = chunk, mean_hz, spread_hz
+        piece, begin = divmod(first, PIECE)
+        which = piece, mean_hz, spread_hz
         known = self._values.get(which)
         if known is None:
-            self._values = {of: values for of, values in self._values.items() if of[0] >= chunk - 1}
             if len(self._values) == REMEMBERED:
                 del self._values[next(iter(self._values))]
             delay = 0 if spread_hz is None else self.rate.delay_blocks
-            power = mean_hz * self.gains(np.arange(chunk * CHUNK - delay, (chunk + 1) * CHUNK))
+            power = mean_hz * self.consecutive(piece * PIECE - delay, PIECE + delay)
             values = over_band(power) if spread_hz is None else self.rate.efficiency(power / spread_hz)
             known = self._values[which] = values.tolist()
         return known[begin:]

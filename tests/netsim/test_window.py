@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netsim.integral import Integral
-from netsim.radio.chunks import CHUNK, REMEMBERED
+from netsim.radio.chunks import CHUNK, PIECE, REMEMBERED
 from netsim.radio.fading import NoFading, Rayleigh
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import AdaptiveModulation, RateLaw, Shannon
@@ -84,10 +84,36 @@ def test_a_window_from_chunks_has_the_bits_of_one_from_arrays(first: int, rate: 
         assert found.total == expected.total == np.cumsum(np.array(expected.values) * np.diff(borders_s))[-1]
 
 
-def test_a_link_remembers_few_chunks_and_none_that_are_past() -> None:
+def test_a_link_remembers_few_rates_and_gains() -> None:
     link = RadioLink(2e6, Rayleigh(0.01), KEY)
     for chunk in range(3):
         for share in range(1, 2 * REMEMBERED):
             assert link.window((chunk + 0.5) * CHUNK * 0.01, CHUNK).efficiency(1e6 / share).total > 0
             assert len(link._chunks._values) <= REMEMBERED
-        assert {of for of, _, _ in link._chunks._values} == {chunk, chunk + 1}
+            assert all(len(values) == PIECE for values in link._chunks._values.values())
+        assert set(link._chunks._gains) == {chunk, chunk + 1}
+
+
+def test_rates_are_computed_as_far_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer that is over within a block costs those of one piece, and one of many blocks those of all."""
+    computed: list[int] = []
+    efficiency = Shannon.efficiency
+    monkeypatch.setattr(Shannon, "efficiency", lambda law, snr: (computed.append(len(snr)), efficiency(law, snr))[1])
+    rates = RadioLink(2e6, Rayleigh(0.01), KEY).window(0.0, CHUNK).efficiency(1e5)
+    assert rates.crossing_s(0.5 * rates.until(0, 0.01)) < 0.01
+    assert computed == [PIECE]
+    assert rates.total > 0
+    assert computed == [PIECE] * (CHUNK // PIECE)
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), st.integers(1, 9), st.floats(0, 1))
+def test_an_integral_whose_values_come_in_pieces(values: list[float], piece: int, part: float) -> None:
+    borders_s = [0.25 * block * block for block in range(len(values) + 1)]
+    whole = Integral(borders_s, values)
+    pieces = Integral(borders_s, values[:piece], lambda first: values[first : first + piece])
+    assert pieces.crossing_s(part * whole.total) == whole.crossing_s(part * whole.total)
+    pieces = Integral(borders_s, values[:piece], lambda first: values[first : first + piece])
+    last = len(values) - 1
+    assert pieces.value(last) == values[last]
+    assert pieces.until(last, borders_s[-1]) == whole.until(last, borders_s[-1])
+    assert pieces.total == whole.total
