@@ -31,6 +31,12 @@ class NotRecorded(ValueError):
     """A run never evaluated the metric on the split, has no node of the name, or a table has no such column."""
 
 
+def mean_of_answers(evaluations: pd.DataFrame, metric: str) -> float:
+    """Return the mean of a metric over all answers to requests of a run; NaN if none was evaluated."""
+    answers = evaluations[(evaluations["split"] == ANSWERS) & (evaluations["metric"] == metric)]
+    return float(np.average(answers["value"], weights=answers["samples"])) if len(answers) else np.nan
+
+
 def of_all_users(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the table `evaluations` that are not about one user; all in tables without such a column."""
     return evaluations[evaluations["user"].isna()] if "user" in evaluations else evaluations

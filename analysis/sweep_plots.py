@@ -143,6 +143,8 @@ def over_snr(found: Sequence[Arm], metric: str, ax: Axes | None = None) -> Figur
 def finals(found: Sequence[Arm], metric: str, split: str = "test", ax: Axes | None = None) -> Figure:
     """Draw the last value of a metric, one dot per arm: the mean over seeds, and their range as a line.
 
+    Of answers to requests, few of which may fall into the last period, it is the mean over all of the run.
+
     Args:
         found: the arms.
         metric: name of the metric.
@@ -158,7 +160,7 @@ def finals(found: Sequence[Arm], metric: str, split: str = "test", ax: Axes | No
     if not drawn:
         raise NothingToDraw(f"there is no {metric} to draw: no run has values of it for the split {split}")
     name = METRICS.get(metric, metric.replace("_", " "))
-    title = f"Last {name}, {split.replace('_', ' ')}"
+    title = f"{'Mean' if split == measures.ANSWERS else 'Last'} {name}, {split.replace('_', ' ')}"
     axes = bar_axes(len(drawn), title, ax, bar_in=0.22)
     for label, seeds in drawn.items():
         axes.plot([seeds.min(), seeds.max()], [label, label], color=style.SERIES[0], alpha=0.4, linewidth=3)
@@ -168,6 +170,8 @@ def finals(found: Sequence[Arm], metric: str, split: str = "test", ax: Axes | No
 
 
 def _last(run: Run, metric: str, split: str) -> float:
+    if split == measures.ANSWERS:
+        return measures.mean_of_answers(run.evaluations, metric)
     rows = run.evaluations[(run.evaluations["metric"] == metric) & (run.evaluations["split"] == split)]
     rows = rows[rows["user"].isna()].dropna(subset="value")
     return float(rows.sort_values("time_s")["value"].iloc[-1]) if len(rows) else float("nan")

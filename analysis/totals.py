@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.measures import ANSWERS
+from analysis.measures import mean_of_answers
 from analysis.run import Run
 
 
@@ -43,8 +43,7 @@ def _decoded(run: Run) -> pd.Series[float]:
 
 def _answered(run: Run) -> float:
     """Share of correct answers, of all that the run evaluated."""
-    answers = run.evaluations[(run.evaluations["split"] == ANSWERS) & (run.evaluations["metric"] == "accuracy")]
-    return float((answers["value"] * answers["samples"]).sum() / answers["samples"].sum()) if len(answers) else np.nan
+    return mean_of_answers(run.evaluations, "accuracy")
 
 
 TOTALS: dict[str, Callable[[Run], float]] = {

@@ -157,10 +157,8 @@ def _requests(run: Run, goal: Goal) -> dict[str, Outcome]:
     if "requests" not in run.tables or run.requests.empty:
         return {}
     found = {name: total(run, name) for name in ("request_mean_s", "request_p95_s", "served_share")}
-    evaluations = run.evaluations if "evaluations" in run.tables else pd.DataFrame(columns=["split", "metric"])
-    answers = evaluations[(evaluations["split"] == measures.ANSWERS) & (evaluations["metric"] == goal.metric)]
-    if not answers.empty:
-        found["answer_value"] = float(np.average(answers["value"], weights=answers["samples"]))
+    if "evaluations" in run.tables:
+        found["answer_value"] = measures.mean_of_answers(run.evaluations, goal.metric)
     return {name: Outcome(value) for name, value in found.items() if math.isfinite(value)}
 
 

@@ -106,6 +106,16 @@ def test_the_last_value_is_drawn_over_the_ratio_of_the_test_channel(tmp_path: Pa
     np.testing.assert_allclose(line.get_xydata(), [[-6, 0.4], [0, 0.6], [12, 0.9]])
 
 
+def test_answers_count_alike_in_whatever_period_they_were_given(tmp_path: Path) -> None:
+    """A last period with a single answer does not speak for all of the run."""
+    run = Synthetic()
+    for round_, value, samples in ((0, 0.5, 30), (1, 1.0, 10)):
+        run.rows["evaluations"].append(EvaluationRow(round_, 1.0 + round_, "answers", "accuracy", value, samples))
+    (axes,) = draw([run.write(tmp_path / "run")], "last-metric", Choice(Goal(split="answers"))).axes
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [0.625])
+    assert axes.get_xlabel() == "Mean accuracy, answers"
+
+
 def test_without_given_ratios_there_is_nothing_to_draw_over_them(run_dir: Path) -> None:
     with pytest.raises(analysis.NothingToDraw, match="no scheme had `test_snr_db`"):
         draw([run_dir], "metric-over-snr")
