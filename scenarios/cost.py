@@ -31,6 +31,9 @@ TIMED_ROUNDS = 3
 TIMED_STEPS = 20
 """Steps of pretraining that are run to measure their wall time."""
 
+MAX_FIRST_ROUND_S = 60.0
+"""Wall time in seconds after which a first round without values that has not ended is given up."""
+
 MAX_PROBED_FLOPS = 2e11
 """FLOPs of the largest round that is run with values to measure wall time: some seconds of one core."""
 
@@ -85,8 +88,10 @@ def predict(scenario: Scenario, store: Store | None = None) -> RunCost | str:
     if learning is None:
         return "no learning: the cost is that of the simulated world alone, and not known before it runs"
     try:
-        probe = _probe(scenario, learning, PROBED_ROUNDS, store=store, executor="dry")
+        probe = _probe(scenario, learning, PROBED_ROUNDS, _Patience(), store=store, executor="dry")
     except RunFailed as failure:
+        if isinstance(failure.__cause__, FirstRoundTooLong):
+            return f"the cost is unknown: {failure.__cause__}"
         if isinstance(failure.__cause__, NeedsValues) and EXECUTORS[learning.executor].computes:
             return f"the cost is unknown: a trial round {failure}"
         raise
@@ -115,6 +120,26 @@ def predict(scenario: Scenario, store: Store | None = None) -> RunCost | str:
         pretraining_wall_s=watch.step_s * _pretraining_steps(learning) if watch else 0.0,
         stand_in=learning.scheme.stand_in,
     )
+
+
+class FirstRoundTooLong(Exception):
+    """The first round of a run has not ended within the time that is spent on a prediction."""
+
+
+class _Patience(RunningTotals):
+    """Gives a run up whose first round takes longer than MAX_FIRST_ROUND_S of wall time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until_s = time.monotonic() + MAX_FIRST_ROUND_S
+
+    def ticked(self, time_s: float) -> None:
+        super().ticked(time_s)
+        if self.rounds == 0 and time.monotonic() >= self._until_s:
+            raise FirstRoundTooLong(
+                f"after {MAX_FIRST_ROUND_S:.0f} s without computing any values, at {time_s:.4g} s of simulated time, "
+                "its first round has not ended; a device or a link may be slower than was meant"
+            )
 
 
 class _Stopwatch(RunningTotals):

@@ -13,7 +13,7 @@ from learning.control.tokens.controller import TokenController
 from learning.executor import profiles, shape_run
 from learning.schemes import SFLAM, HSplitLoRA, STSFLora
 from runs import NEEDS
-from scenarios import load, simulate
+from scenarios import cost, load, simulate
 from scenarios.cost import predict
 from scenarios.printing import print_cost
 
@@ -89,6 +89,13 @@ def test_what_stands_in_for_values_is_said(monkeypatch: pytest.MonkeyPatch, caps
         HSplitLoRA(control=RankSettings(importance="random")),
     ):
         assert scheme.stand_in is None
+
+
+def test_a_first_round_that_does_not_end_is_given_up(small: Path, netsim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "MAX_FIRST_ROUND_S", 0.0)
+    code, out, err = netsim("check", small)
+    assert (code, err) == (0, "")
+    assert "the cost is unknown: after 0 s without computing any values, at 0 s of simulated time, its first" in out
 
 
 def test_a_second_check_runs_no_operation_on_meta_tensors(small: Path, netsim, monkeypatch: pytest.MonkeyPatch) -> None:
