@@ -25,10 +25,13 @@ def test_a_run_with_an_extreme_number_ends_or_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.setattr(Digits, "load", cache(Digits.load))
     content, fields = plain(file), fields_first_met_in()[file]
-    content["limits"] = {"events": 1e6}  # of 65,536 rounds it says at once that they are too many
+    content["limits"] = {
+        **(content.get("limits") or {}),
+        "events": 1e6,
+    }  # of 65,536 rounds it says at once that they are too many
     if "learning" in content:
         content["learning"] |= {"executor": "dry", "stop": {"rounds": 1}}
-        if "traffic" in content:
+        if content.get("traffic"):
             content["traffic"]["duration_s"] = 10.0  # else requests go on until a round ends that takes 1e40 s
     wrong = {}
     for path, kind in fields:

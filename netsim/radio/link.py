@@ -129,12 +129,13 @@ class RadioLink:
         return self.mean_power_over_noise_hz / self.noise_rise * self.fading.max_gain / spread_hz
 
     def least_s(self, bits: float, band_hz: float) -> float:
-        """Return a lower bound, for all fading, of the time in s that `bits` bits take; 0 for a recorded link.
+        """Return a lower bound, for all fading or all of a recording, of the time in s that `bits` bits take.
 
         They have the whole band of `band_hz`, in Hz.
         """
         if self.recorded is not None:
-            return 0.0
+            fastest_bps = self.recorded.fastest_bps
+            return bits / fastest_bps if fastest_bps else inf
         best = self.rate.efficiency(np.full(self.rate.delay_blocks + 1, self.max_snr(band_hz)))
         rate_bps = band_hz * float(best[0])
         return bits / rate_bps if rate_bps else inf

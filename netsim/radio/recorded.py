@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import floor, inf, lcm
 
 import numpy as np
@@ -67,6 +68,14 @@ class Playback:
         return np.asarray(
             np.maximum(bits, 0.0) / self.step_s * self.scale
         )  # by rounding a silent step may lose a part of a bit
+
+    @cached_property
+    def fastest_bps(self) -> float:
+        """Upper bound of the rates on the whole band in bit/s, for steps of any length."""
+        bits, widths_s = np.diff(self.trace.carried_bits), np.diff(self.trace.instants) * self.trace.unit_s
+        rates_bps = np.full(len(bits), inf)  # where bits come at an instant
+        np.divide(bits, widths_s, out=rates_bps, where=widths_s > 0)
+        return float(rates_bps.max(initial=0.0, where=bits > 0)) * self.scale
 
     @property
     def steps(self) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from worlds import World, flat_network, world
 
 from netsim.integral import Integral
+from netsim.radio.fading import NoFading
 from netsim.radio.fidelity import Slots
+from netsim.radio.link import RadioLink
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable
 from netsim.radio.recorded import LinkTrace, Playback, play
@@ -211,6 +214,21 @@ def test_users_share_what_was_recorded(drive: str) -> None:
     assert second["end_s"] == pytest.approx(1.2 + 1.2 / 3)
     assert first["mean_snr_db"] is None
     assert first["mean_rate_bps"] == pytest.approx(0.8e6 / 1.2)
+
+
+@pytest.mark.parametrize("step_s", [0.1, 0.37, 2.0])
+def test_no_step_is_faster_than_a_recording_ever_is(drive: str, step_s: float) -> None:
+    """Trace b has 8 Mbit/s at most, of which a link with the whole band takes a second for 8 Mbit or more."""
+    recording = table(drive, step_s=step_s)
+    played = recording.playback(1, STREAMS)
+    assert played.fastest_bps == 8e6
+    assert 4e6 < played.at(np.arange(100)).max() <= played.fastest_bps * (1 + 1e-12)  # bits of a step are a difference
+    assert RadioLink(1.0, NoFading(), 0, recorded=played, band_hz=1e6).least_s(8e6, 1e6) == 1.0
+
+
+def test_a_link_that_carries_nothing_takes_for_ever() -> None:
+    silent = Playback(LinkTrace(np.array([0.0, 1.0]), np.zeros(2)), 0.1, 0, True)
+    assert RadioLink(1.0, NoFading(), 0, recorded=silent, band_hz=1e6).least_s(1.0, 1e6) == inf
 
 
 def test_the_other_direction_keeps_its_laws(drive: str) -> None:

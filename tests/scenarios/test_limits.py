@@ -76,6 +76,15 @@ def test_run_and_check_reject_it_at_once(settings: dict[str, Any], sentence: str
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recording_in_the_wrong_unit_is_rejected_at_once(tmp_path: Path) -> None:
+    (tmp_path / "drive.csv").write_text("time_s,rate_bps\n0,10\n60,20\n120,0\n")
+    recording = {"name": "table", "file": str(tmp_path / "drive.csv"), "unit_bps": 1e-12}
+    scenario = load(TINY, {**DRY, "network.channel.uplink_recording": recording})
+    for attempt in (predict, simulate):
+        with pytest.raises(ScenarioError, match=r"the uplink takes at least .* for one bit of any user"):
+            attempt(scenario)
+
+
 @pytest.mark.parametrize("file", shipped("scenarios"), ids=lambda file: file.stem)
 def test_shipped_scenarios_stay_within_the_limits(file: Path) -> None:
     check_sizes(load(file, {"limits.memory_bytes": 4e9}))
