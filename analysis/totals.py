@@ -41,11 +41,6 @@ def _decoded(run: Run) -> pd.Series[float]:
     return passes["end_s"] - passes["start_s"]
 
 
-def _answered(run: Run) -> float:
-    """Share of correct answers, of all that the run evaluated."""
-    return mean_of_answers(run.evaluations, "accuracy")
-
-
 TOTALS: dict[str, Callable[[Run], float]] = {
     "uplink_bits": _bits("up"),
     "downlink_bits": _bits("down"),
@@ -62,7 +57,7 @@ TOTALS: dict[str, Callable[[Run], float]] = {
     "served_share": lambda run: float((run.requests["outcome"] == "served").mean()),
     "token_mean_s": lambda run: float(_decoded(run).mean()),
     "token_p95_s": lambda run: float(_decoded(run).quantile(0.95)),
-    "answer_accuracy": _answered,
+    "answer_accuracy": lambda run: mean_of_answers(run.evaluations, "accuracy"),
     "expert_hit_share": lambda run: float(run.expert_calls["hit"].mean()),
 }
 """Totals of a run by name: bits delivered, energy of all users, simulated time, users dropped from rounds, maximum

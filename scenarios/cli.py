@@ -285,9 +285,9 @@ def _simulate(
 
 
 def _display(scenario: Scenario, quiet: bool) -> Display:
-    from scenarios.progress import Display, limits
+    from scenarios.progress import Display, horizon
 
-    return Display(Console(stderr=True, quiet=quiet), scenario.name, *limits(scenario))
+    return Display(Console(stderr=True, quiet=quiet), scenario.name, *horizon(scenario))
 
 
 def _check_not_lost(folder: Path, scenario: Scenario) -> None:

@@ -26,22 +26,22 @@ OF_RUN = ("test", "answers")
 """Splits whose values are those of the run; others are those of users, of a model without links, or of pretraining."""
 
 
-class Limits(NamedTuple):
-    """Number of rounds and simulated time at which a run stops; None where it has no such limit."""
+class Horizon(NamedTuple):
+    """Number of rounds and simulated time at which a run stops; None where it does not stop by them."""
 
     rounds: int | None
     time_s: float | None
 
     def share(self, rounds: int, time_s: float) -> float:
-        """Return the completed share of the run, 0 to 1, by the nearest limit; 0 if it has none."""
+        """Return the completed share of the run, 0 to 1, by the nearer of both; 0 if it has neither."""
         return min(1.0, max(rounds / (self.rounds or inf), time_s / (self.time_s or inf)))
 
 
-def limits(scenario: Scenario) -> Limits:
-    """Return the limits of a scenario: those of learning, else the duration of its traffic."""
+def horizon(scenario: Scenario) -> Horizon:
+    """Return when a scenario stops: by the criteria of learning, else by the duration of its traffic."""
     if scenario.learning:
-        return Limits(scenario.learning.stop.rounds, scenario.learning.stop.time_s)
-    return Limits(None, scenario.traffic.duration_s if scenario.traffic else None)
+        return Horizon(scenario.learning.stop.rounds, scenario.learning.stop.time_s)
+    return Horizon(None, scenario.traffic.duration_s if scenario.traffic else None)
 
 
 class Pace:
@@ -188,7 +188,7 @@ class Display(RunningTotals):
         """
         super().__init__()
         self._console, self._name = console, name
-        self._limits, self._pace = Limits(rounds, time_s), Pace()
+        self._horizon, self._pace = Horizon(rounds, time_s), Pace()
         self._shown = time.monotonic()
         self._bar = Progress(
             TextColumn(name),
@@ -215,7 +215,7 @@ class Display(RunningTotals):
     @property
     def share(self) -> float:
         """Completed share of the run, 0 to 1, by the nearest stop criterion; 0 if it has none that can be predicted."""
-        return self._limits.share(self.rounds, self.time_s)
+        return self._horizon.share(self.rounds, self.time_s)
 
     def ticked(self, time_s: float) -> None:
         """Set the simulated time and refresh the display."""
@@ -228,7 +228,7 @@ class Display(RunningTotals):
         self._show()
 
     def _show(self) -> None:
-        of = f"/{self._limits.rounds}" if self._limits.rounds else ""
+        of = f"/{self._horizon.rounds}" if self._horizon.rounds else ""
         text = f"round {self.rounds}{of}, {self}"
         if self._console.is_terminal:
             total = 1.0 if self.share else None

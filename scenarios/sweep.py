@@ -18,7 +18,7 @@ from scenarios.engines import Engine, PointOutcome, Task
 from scenarios.errors import FieldError, RunFailed
 from scenarios.families import registered
 from scenarios.plan import Point, SweepPlan
-from scenarios.progress import Limits, limits
+from scenarios.progress import Horizon, horizon
 from scenarios.schema import resolved
 
 
@@ -109,9 +109,9 @@ class SweepRunner:
         """Number of points that have one of these statuses."""
         return sum(point.status in statuses for point in self.points)
 
-    def limits(self, number: int) -> Limits:
+    def horizon(self, number: int) -> Horizon:
         """Return the rounds and the simulated time at which a point stops."""
-        return limits(self._plan.points[number].scenario)
+        return horizon(self._plan.points[number].scenario)
 
     def _found(self, point: Point) -> str:
         """Status of a point that ended in an earlier sweep in this folder, else pending."""

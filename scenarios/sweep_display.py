@@ -85,7 +85,7 @@ class SweepDisplay:
             rows.setdefault(point.label, Counter())[status] += 1
             if number in reached:
                 rounds, time_s = reached[number]
-                of = f"/{limit}" if (limit := self._sweep.limits(number).rounds) else ""
+                of = f"/{limit}" if (limit := self._sweep.horizon(number).rounds) else ""
                 running.setdefault(point.label, []).append(f"seed {point.seed}: round {rounds}{of}, {time_s:.4g} s")
         total = sum(rows.values(), Counter[str]())
         room = max(1, self._console.height - 4)
@@ -125,19 +125,19 @@ class SweepDisplay:
         return to_go(self._pace.left_s(self._share(reached), time.monotonic()))
 
     def _share(self, reached: Mapping[int, tuple[int, float]]) -> float:
-        """Completed share of the points to do. Each counts by its number of rounds, or like all if one has no limit.
+        """Completed share of the points to do. Each counts by its number of rounds, or like all if one stops by none.
 
         Args:
             reached: rounds and simulated time of running points by number.
         """
         assert self._sweep is not None
-        limits = {number: self._sweep.limits(number) for number in self._todo}
-        rounds = [limit.rounds for limit in limits.values() if limit.rounds]
-        weights = rounds if len(rounds) == len(limits) else [1] * len(limits)
+        horizons = {number: self._sweep.horizon(number) for number in self._todo}
+        rounds = [each.rounds for each in horizons.values() if each.rounds]
+        weights = rounds if len(rounds) == len(horizons) else [1] * len(horizons)
         complete = 0.0
-        for weight, (number, limit) in zip(weights, limits.items(), strict=True):
+        for weight, (number, horizon) in zip(weights, horizons.items(), strict=True):
             ended = self._sweep.points[number].status != "pending"
-            complete += weight * (1.0 if ended else limit.share(*reached.get(number, (0, 0.0))))
+            complete += weight * (1.0 if ended else horizon.share(*reached.get(number, (0, 0.0))))
         return complete / (sum(weights) or 1)
 
 

@@ -48,7 +48,7 @@ class Chunks:
         return self.consecutive(first, count)
 
     def consecutive(self, first: int, count: int) -> Floats:
-        """Return the fading gains of consecutive blocks, at most `CHUNK` of them, from a cache."""
+        """Return the fading gains of consecutive blocks, from a cache that holds two chunks."""
         chunk, begin = divmod(first, CHUNK)
         here = self._gains.get(chunk)
         if here is None:

@@ -246,7 +246,7 @@ def test_a_running_point_shows_its_rounds(study: Path, tmp_path: Path) -> None:
     trace.flush()
     (folder / "traces" / "rounds" / "part-000009.parquet").write_bytes(b"")
     (running,) = shown()
-    seed, rounds = sweep.points[3].seed, sweep.limits(3).rounds
+    seed, rounds = sweep.points[3].seed, sweep.horizon(3).rounds
     assert running == f"bandwidth_mhz=1 1 running, 1 pending seed {seed}: round 3/{rounds}, 2.5 s"
 
 
@@ -258,7 +258,7 @@ def test_the_time_left_of_a_sweep_is_that_of_its_pace_after_set_up(
     monkeypatch.setattr("time.monotonic", lambda: now)
     study.write_text(study.read_text().replace("base:", "every: {learning.stop.rounds: 3}\nbase:", 1))
     sweep = SweepRunner(plan(study), tmp_path / "sweep")
-    assert [sweep.limits(number).rounds for number in range(6)] == [3] * 6
+    assert [sweep.horizon(number).rounds for number in range(6)] == [3] * 6
     display = quiet()
     display.begun(sweep)
     first = tmp_path / "sweep" / sweep.points[0].path
