@@ -187,10 +187,12 @@ class Network:
         return Motion(self.env, self.journal, self.budget, self.users, self.stations, mobility, handover)
 
     def _couple_interference(self, interference: Interference) -> None:
-        """Couple the stations that share a channel, so that they interfere with each other."""
+        """Couple the stations that share a channel, so that they interfere, where rates are not recorded."""
         channels, powers = interference.channels(len(self.stations)), self.budget.powers
-        couple_interference(self.env, Uplink(powers), [station.uplink.band for station in self.stations], channels)
-        couple_interference(self.env, Downlink(powers), [station.downlink.band for station in self.stations], channels)
+        if self._network.channel.uplink_recording is None:
+            couple_interference(self.env, Uplink(powers), [each.uplink.band for each in self.stations], channels)
+        if self._network.channel.downlink_recording is None:
+            couple_interference(self.env, Downlink(powers), [each.downlink.band for each in self.stations], channels)
 
     def _band(self, station: int, band: BandDescription, direction: Literal["up", "down"]) -> Band:
         count = self._network.users.count

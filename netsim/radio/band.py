@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from netsim.radio.handover_gap import HandoverGap
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
+from netsim.streams import Floats
 
 COMPLETE = 1e-9
 """Relative size of the missing rest at which a transmission is complete; updates of rates cause errors of 1e-13."""
@@ -84,11 +88,38 @@ class Transmission(Protocol):
         ...
 
 
+@dataclass
+class ChannelSignals:
+    """The signals on the air of a channel in one direction, and those who receive them, as arrays."""
+
+    stations: NDArray[np.intp]
+    """Number of the station that sends or receives each signal, shape (signals,)."""
+    users: NDArray[np.intp]
+    """Number of the user who sends each signal, or of the first of those who receive it, shape (signals,)."""
+    band: Floats
+    """Part of the band of each signal, as in `SchedulingGrant`, shape (signals,)."""
+    radiated: Floats
+    """Part of the sender's usual power that is on the air, averaged over time, shape (signals,)."""
+    receivers: NDArray[np.intp]
+    """Numbers of the users who receive, or send, shape (receivers,): on the downlink a signal may have several."""
+    served_by: NDArray[np.intp]
+    """Number of the station that serves each of the receivers, shape (receivers,)."""
+
+
+class Interfering(Protocol):
+    """The bands of a channel, in one direction, whose signals interfere with each other."""
+
+    def signals(self) -> ChannelSignals:
+        """Return the signals on the air from now on."""
+        ...
+
+    def interfere(self, interference_hz: Floats) -> None:
+        """Apply the interference at the receivers of `signals`, in Hz, together with new divisions of the bands."""
+        ...
+
+
 class Band(Protocol):
     """The band of a station in one direction, shared by transmissions. All bands of a direction have one fidelity."""
-
-    changed: Callable[[], None] | None
-    """Called, if set, at each new division of the band; it must cause a call of `apply` at the same instant."""
 
     @property
     def env(self) -> simpy.Environment:
@@ -169,6 +200,20 @@ class Band(Protocol):
         """
         ...
 
-    def apply(self, stale: Iterable[Transmission] = ()) -> None:
-        """Apply the new division, and evaluate the links of `stale` transmissions again, whose noise has changed."""
+    def interfering(self, station: int, changed: Callable[[], None], others: Interfering | None) -> Interfering:
+        """Become one of the bands of a channel that interfere with each other, before the first transmission.
+
+        Args:
+            station: number of its station.
+            changed: called at each new division of the band; it must cause a call of `Interfering.interfere` at the
+                same instant.
+            others: the bands of the channel so far; None if there is none.
+
+        Returns:
+            The bands of the channel, with this one.
+        """
+        ...
+
+    def refresh(self, stale: Iterable[Transmission]) -> None:
+        """Evaluate the links of these transmissions again, whose noise has changed."""
         ...

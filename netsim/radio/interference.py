@@ -8,17 +8,16 @@ transmission on the channel begins, ends, or gets another part of a band.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, Protocol
 
 import numpy as np
 import simpy
 from annotated_types import Ge
 
-from netsim.radio.band import Band, Transmission
-from netsim.radio.scheduling import SchedulingGrant
+from netsim.radio.band import Band, ChannelSignals, Interfering, Transmission
+from netsim.radio.link import Carrying
 from netsim.radio.settling import VERY_LAST, Settling
 from netsim.streams import Floats
 
@@ -62,24 +61,9 @@ class Powers:
 class Direction(Protocol):
     """The interference model of a direction, uplink or downlink."""
 
-    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
-        """Yield for each sender the interference at its receivers, in Hz: its power over the noise power density."""
+    def interference_hz(self, signals: ChannelSignals) -> Floats:
+        """Return the interference at each of the receivers, in Hz: its power over the noise power density."""
         ...
-
-
-@dataclass
-class Sender:
-    """A signal on the air, of a station or of a user: one transmission, or all those of a rateless stream."""
-
-    station: int
-    """Number of the station that transmits or receives."""
-    transmissions: Sequence[Transmission]
-    grant: SchedulingGrant
-
-    @property
-    def receivers(self) -> list[int]:
-        """Numbers of the users that the signal serves."""
-        return [user for transmission in self.transmissions for user in transmission.receivers]
 
 
 @dataclass
@@ -88,14 +72,12 @@ class Uplink:
 
     powers: Powers
 
-    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
-        users = [sender.receivers[0] for sender in senders]
-        served_by = np.array([sender.station for sender in senders])
-        sent_w = self.powers.users_w[users] * np.array([sender.grant.radiated for sender in senders])
-        received_w = sent_w[:, None] * self.powers.gains[users]
-        elsewhere = served_by[:, None] != np.arange(received_w.shape[1])
+    def interference_hz(self, signals: ChannelSignals) -> Floats:
+        sent_w = self.powers.users_w[signals.users] * signals.radiated
+        received_w = sent_w[:, None] * self.powers.gains[signals.users]
+        elsewhere = signals.stations[:, None] != np.arange(received_w.shape[1])
         at_stations = (received_w * elsewhere).sum(axis=0) / self.powers.station_noise_w_per_hz
-        return ([at_stations.item(sender.station)] for sender in senders)
+        return np.asarray(at_stations[signals.served_by])
 
 
 @dataclass
@@ -104,15 +86,59 @@ class Downlink:
 
     powers: Powers
 
-    def interference(self, senders: Sequence[Sender]) -> Iterator[list[float]]:
-        sent_w = np.zeros(self.powers.gains.shape[1])
-        for sender in senders:
-            sent_w[sender.station] += self.powers.station_w * sender.grant.band * sender.grant.radiated
-        counts = [len(sender.receivers) for sender in senders]
-        received_w = self.powers.gains[[user for sender in senders for user in sender.receivers]] * sent_w
-        received_w[np.arange(len(received_w)), np.repeat([sender.station for sender in senders], counts)] = 0.0
-        of_receivers = iter((received_w.sum(axis=1) / self.powers.user_noise_w_per_hz).tolist())
-        return (list(islice(of_receivers, count)) for count in counts)
+    def interference_hz(self, signals: ChannelSignals) -> Floats:
+        of_signals_w = self.powers.station_w * signals.band * signals.radiated
+        sent_w = np.bincount(signals.stations, of_signals_w, self.powers.gains.shape[1])
+        received_w = self.powers.gains[signals.receivers] * sent_w
+        received_w[np.arange(len(received_w)), signals.served_by] = 0.0
+        return np.asarray(received_w.sum(axis=1) / self.powers.user_noise_w_per_hz)
+
+
+class OneByOne:
+    """The bands of some stations, whose signals are looked at one by one: `Interfering` has the interface."""
+
+    def __init__(self) -> None:
+        self._bands: dict[int, Band] = {}
+        self._on_air: list[tuple[int, Sequence[Transmission]]] = []  # stations and transmissions of the signals
+
+    def add(self, station: int, band: Band) -> None:
+        """Add the band of a station."""
+        self._bands[station] = band
+
+    def signals(self) -> ChannelSignals:
+        sending = [(number, *each) for number, band in self._bands.items() for each in band.sending()]
+        self._on_air = [(station, transmissions) for station, transmissions, _ in sending]
+        receivers = [[user for one in transmissions for user in one.receivers] for _, transmissions, _ in sending]
+        stations = np.array([station for station, *_ in sending], np.intp)
+        return ChannelSignals(
+            stations,
+            np.array([users[0] for users in receivers], np.intp),
+            np.array([grant.band for *_, grant in sending], np.float64),
+            np.array([grant.radiated for *_, grant in sending], np.float64),
+            np.array([user for users in receivers for user in users], np.intp),
+            np.repeat(stations, [len(users) for users in receivers]),
+        )
+
+    def interfere(self, interference_hz: Floats) -> None:
+        stale: dict[int, list[Transmission]] = {station: [] for station in self._bands}
+        received_hz = iter(interference_hz.tolist())
+        for station, transmissions in self._on_air:
+            band_hz = self._bands[station].bandwidth_hz
+            for transmission in transmissions:
+                rises = [1 + next(received_hz) / band_hz for _ in transmission.receivers]
+                if raise_noise(transmission.link, rises):
+                    stale[station].append(transmission)
+        for station, band in self._bands.items():
+            band.refresh(stale[station])
+
+
+def raise_noise(link: Carrying, noise_rises: Sequence[float]) -> bool:
+    """Set the noise and interference over noise at all receivers of a link; returns whether it has changed."""
+    changed = False
+    for own, noise_rise in zip(link.links, noise_rises, strict=True):
+        changed |= noise_rise != own.noise_rise
+        own.noise_rise = noise_rise
+    return changed
 
 
 class FrequencyChannel:
@@ -120,13 +146,12 @@ class FrequencyChannel:
 
     def __init__(self, env: simpy.Environment, direction: Direction) -> None:
         self.env, self.direction = env, direction
-        self._media: dict[int, Band] = {}
+        self._bands: Interfering | None = None
         self._settling = False
 
-    def add(self, station: int, medium: Band) -> None:
+    def add(self, station: int, band: Band) -> None:
         """Add the band of a station to the channel."""
-        self._media[station] = medium
-        medium.changed = self.changed
+        self._bands = band.interfering(station, self.changed, self._bands)
 
     def changed(self) -> None:
         """Update all rates of the channel at the end of this instant, because a transmission or a gain has changed."""
@@ -136,31 +161,8 @@ class FrequencyChannel:
 
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
-        senders = [
-            Sender(station, transmissions, grant)
-            for station, medium in self._media.items()
-            for transmissions, grant in medium.sending()
-        ]
-        stale: dict[int, list[Transmission]] = {station: [] for station in self._media}
-        if senders:
-            for sender, interference in zip(senders, self.direction.interference(senders), strict=True):
-                stale[sender.station] += self._raise_noise(sender, interference)
-        for station, medium in self._media.items():
-            medium.apply(stale[station])
-
-    def _raise_noise(self, sender: Sender, interference: Sequence[float]) -> list[Transmission]:
-        """Set the noise at all receivers of a signal; returns the transmissions for which it has changed."""
-        band_hz, of_receivers = self._media[sender.station].bandwidth_hz, iter(interference)
-        stale = []
-        for transmission in sender.transmissions:
-            changed = False
-            for link, received_hz in zip(transmission.link.links, of_receivers, strict=False):
-                rise = 1 + received_hz / band_hz
-                changed |= rise != link.noise_rise
-                link.noise_rise = rise
-            if changed:
-                stale.append(transmission)
-        return stale
+        assert self._bands is not None, "only a band of the channel causes a change"
+        self._bands.interfere(self.direction.interference_hz(self._bands.signals()))
 
 
 def couple_interference(

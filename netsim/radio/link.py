@@ -26,6 +26,9 @@ simulated time passes before the next search."""
 class Carrying(Protocol):
     """The link of a transmission, or its links to several receivers."""
 
+    noise_rise: float
+    """Noise and interference over noise, where that is one number for the received power of all blocks; 1 otherwise."""
+
     @property
     def links(self) -> Sequence[RadioLink]:
         """The link of each receiver."""
@@ -190,6 +193,8 @@ class MulticastLink:
 
     def __init__(self, links: Sequence[RadioLink]) -> None:
         self._links = links
+        self.noise_rise = 1.0
+        """1: that of each receiver is in the received power of its own link."""
 
     @property
     def links(self) -> Sequence[RadioLink]:
@@ -230,6 +235,15 @@ class SymbolLink:
 
     def __init__(self, link: RadioLink) -> None:
         self._link = link
+
+    @property
+    def noise_rise(self) -> float:
+        """That of the link."""
+        return self._link.noise_rise
+
+    @noise_rise.setter
+    def noise_rise(self, noise_rise: float) -> None:
+        self._link.noise_rise = noise_rise
 
     @property
     def links(self) -> Sequence[RadioLink]:

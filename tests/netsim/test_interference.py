@@ -16,13 +16,13 @@ from worlds import flat_network, world
 
 from netsim.description import BandDescription, SharingDescription
 from netsim.geometry import Explicit, Stations
-from netsim.radio.band import COMPLETE
+from netsim.radio.band import COMPLETE, ChannelSignals
 from netsim.radio.flow.medium import FlowMedium
 from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
-from netsim.radio.interference import Downlink, Interference, Powers, Sender, Uplink, couple_interference
+from netsim.radio.interference import Downlink, Interference, Powers, Uplink, couple_interference
 from netsim.radio.link import MulticastLink, RadioLink
-from netsim.radio.scheduling import Contenders, EqualShares, FixedShares, RoundRobin, SchedulingGrant
+from netsim.radio.scheduling import Contenders, EqualShares, FixedShares, RoundRobin, SchedulingGrant, SchedulingPolicy
 
 Process = Generator[simpy.Event, Any, None]
 BAND_HZ = 1e6
@@ -98,7 +98,7 @@ class Cells:
         self.media = [FlowMedium(self.env, BAND_HZ, law.scheduler(), users, spread=spread) for users in attached]
         if together:
             for medium in self.media:
-                medium.few = medium.many = 0
+                medium.ongoing.few = medium.ongoing.many = 0
         couple_interference(self.env, Downlink(POWERS) if spread else Uplink(POWERS), self.media, channels)
         self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
@@ -150,15 +150,20 @@ def test_stations_of_other_channels_do_not_couple_interference() -> None:
         assert cells.ended[number][0] == pytest.approx(1e6 / alone_bps, rel=1e-12)
 
 
-def test_each_band_is_divided_once_an_instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    divided: list[AllTogether] = []
+@pytest.mark.parametrize("channels", [[0, 0, 0], [0, 1, 0], [0, 1, 2]])
+@pytest.mark.parametrize("policy", [EqualShares(), FixedShares()])
+def test_a_channel_is_rated_once_an_instant(
+    policy: SchedulingPolicy, channels: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of its stations begin or end to send at that instant, also where shares of the band are fixed."""
+    rated: list[AllTogether] = []
     look_ahead = AllTogether._look_ahead
-    monkeypatch.setattr(AllTogether, "_look_ahead", lambda self: (divided.append(self), look_ahead(self)))
-    cells = Cells(EqualShares(), [0, 0, 0], spread=True, block_s=inf, together=True)
+    monkeypatch.setattr(AllTogether, "_look_ahead", lambda self: (rated.append(self), look_ahead(self)))
+    cells = Cells(policy, channels, spread=True, block_s=inf, together=True)
     for user in range(6):
         cells.send(user, one_of(user, 1e9, until_s=1.0))
     cells.env.run(0.5)
-    assert len(divided) == len(set(divided)) == 3
+    assert len(rated) == len(set(rated)) == len(set(channels))
 
 
 def test_channels_of_stations() -> None:
@@ -252,33 +257,26 @@ def test_a_network_of_two_cells_in_closed_form() -> None:
         assert row["mean_rate_bps"] == pytest.approx(1e6 * log2(1 + 0.1 * near / (noise * 1e6)), rel=1e-9)
 
 
-@dataclass
-class Heard:
-    """A transmission, of which only the receivers matter."""
-
-    receivers: tuple[int, ...]
-
-
 def test_all_receivers_at_once_hear_what_each_hears_by_itself() -> None:
     """Bit for bit: powers of all other stations, at random, for signals to one or several users."""
     random = np.random.default_rng(5)
     for stations in (1, 2, 7, 19, 57):
         powers = replace(POWERS, gains=random.exponential(size=(60, stations)))
-        senders = [
-            Sender(
-                random.integers(stations).item(),
-                [Heard(tuple(random.integers(60, size=random.integers(1, 4)).tolist())) for _ in range(of_stream)],
-                SchedulingGrant(random.random(), random.random(), 1.0),
-            )
-            for of_stream in (1, 1, 2, 1, 3)
-        ]
+        receivers = [random.integers(60, size=count) for count in (1, 3, 2, 1, 4)]
+        served_by = random.integers(stations, size=len(receivers))
+        signals = ChannelSignals(
+            served_by,
+            np.array([users[0] for users in receivers]),
+            random.random(len(receivers)),
+            random.random(len(receivers)),
+            np.concatenate(receivers),
+            np.repeat(served_by, [len(users) for users in receivers]),
+        )
         sent_w = np.zeros(stations)
-        for sender in senders:
-            sent_w[sender.station] += powers.station_w * sender.grant.band * sender.grant.radiated
-        for sender, found in zip(senders, Downlink(powers).interference(senders), strict=True):
-            expected = []
-            for user in sender.receivers:
-                received_w = powers.gains[user] * sent_w
-                received_w[sender.station] = 0.0
-                expected.append(received_w.sum() / powers.user_noise_w_per_hz)
-            assert found == expected
+        for station, band, radiated in zip(served_by, signals.band, signals.radiated, strict=True):
+            sent_w[station] += powers.station_w * band * radiated
+        heard_hz = Downlink(powers).interference_hz(signals).tolist()
+        for user, station, found in zip(signals.receivers, signals.served_by, heard_hz, strict=True):
+            received_w = powers.gains[user] * sent_w
+            received_w[station] = 0.0
+            assert found == received_w.sum() / powers.user_noise_w_per_hz

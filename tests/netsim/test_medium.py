@@ -42,6 +42,7 @@ class Recorded:
     coherence_time_s: float = inf
     rate: RateLaw = Shannon()
     recorded: None = None  # no file
+    noise_rise: float = 1.0
 
     def power_over_noise_hz(self, blocks: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.array(self.signal_hz)[blocks % len(self.signal_hz)]
@@ -64,7 +65,7 @@ class Band:
         law = law or EqualShares()
         self.medium = FlowMedium(self.env, 1e6, law.scheduler(), range(users), spread=spread)
         if together:
-            self.medium.few = self.medium.many = 0
+            self.medium.ongoing.few = self.medium.ongoing.many = 0
         self.ended: dict[int, tuple[float, FlowTransmission]] = {}
 
     def send(

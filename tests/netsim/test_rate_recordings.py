@@ -17,6 +17,8 @@ from worlds import World, flat_network, world
 from netsim.integral import Integral
 from netsim.radio.fading import NoFading
 from netsim.radio.fidelity import Slots
+from netsim.radio.flow.medium import FlowMedium
+from netsim.radio.interference import Interference
 from netsim.radio.link import RadioLink
 from netsim.radio.rate import FiniteBlocklength
 from netsim.radio.rate_recordings import Mahimahi, RateRecording, RecordedTable
@@ -236,6 +238,17 @@ def test_the_other_direction_keeps_its_laws(drive: str) -> None:
     for each in (w, plain):
         each.run(each.network.server.send(each.network.users[0], 1e6, "x"))
     assert w.rows("transfers") == plain.rows("transfers")
+
+
+def test_recorded_rates_know_no_interference(drive: str) -> None:
+    """All rates of a channel would be computed again at each change, with the same results."""
+    flat = flat_network(2)
+    channel = replace(flat.channel, uplink_recording=table(drive))
+    station = world(replace(flat, channel=channel, interference=Interference())).network.stations[0]
+    assert isinstance(station.uplink.band, FlowMedium)
+    assert isinstance(station.downlink.band, FlowMedium)
+    assert station.uplink.band.changed is None
+    assert station.downlink.band.changed is not None
 
 
 def test_slots_cannot_be_recorded(drive: str) -> None:

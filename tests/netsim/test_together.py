@@ -56,6 +56,8 @@ class Message:
     """When the mean gain of its first link falls to a third."""
     updated_s: float = inf
     """When its figures are asked for."""
+    noise_rise: float = 1.0
+    """Noise and interference over noise that an earlier message has left at its receiver; only if interfering."""
 
 
 class Cells:
@@ -81,7 +83,7 @@ class Cells:
             FlowMedium(self.env, BAND_HZ, self.scheduler, range(station, USERS, 2), spread=spread) for station in (0, 1)
         ]
         for medium in self.media:
-            medium.few, medium.many = together or (1000, 1000)
+            medium.ongoing.few, medium.ongoing.many = together or (1000, 1000)
         if interfering:
             table = np.full((USERS, 2), FAR)
             table[np.arange(USERS), np.arange(USERS) % 2] = NEAR
@@ -98,10 +100,12 @@ class Cells:
     def send(self, message: Message) -> Generator[simpy.Event, Any, None]:
         yield self.env.timeout(message.start_s)
         links = [self.link(user) for user in message.users]
+        links[0].noise_rise = message.noise_rise
+        carrying = links[0] if len(links) == 1 else MulticastLink(links)
         station = message.users[0] % 2
         steps = self.radiated[message] = []
         transmission = self.media[station].begin(
-            links[0] if len(links) == 1 else MulticastLink(links),
+            carrying,
             message.users,
             message.bits,
             lambda part: steps.append((self.env.now, part)),
@@ -119,9 +123,14 @@ class Cells:
         for medium in self.media:
             medium.end(transmission)
         snr = transmission.mean_snr()
+        assert len(links) == 1 or carrying.noise_rise == 1.0
         self.figures[message] = [
-            self.env.now, transmission.delivered_bits, -1.0 if snr is None else snr, transmission.mean_power()
-        ]  # fmt: skip
+            self.env.now,
+            transmission.delivered_bits,
+            -1.0 if snr is None else snr,
+            transmission.mean_power(),
+            *(link.noise_rise for link in links),
+        ]
 
     def _later(
         self, at_s: float, happen: Any, transmission: FlowTransmission, station: int, link: RadioLink
@@ -302,7 +311,7 @@ def test_a_transmission_that_keeps_its_share_goes_on_by_itself() -> None:
             cells.env.process(cells.send(message))
         cells.env.run()
         figures.append([figure for found in cells.figures.values() for figure in found])
-    assert len(figures[0]) == 3 * 4
+    assert len(figures[0]) == 3 * 5
     assert figures[1] == pytest.approx(figures[0], rel=1e-12)
 
 
@@ -325,9 +334,17 @@ BROADCASTS = [
 
 @pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("name", LINKS)
-def test_links_and_rate_laws(name: str, spread: bool) -> None:
+@pytest.mark.parametrize("interfering", [False, True])
+def test_links_and_rate_laws(name: str, spread: bool, interfering: bool) -> None:
     gains, rate = LINKS[name]
-    compare(BROADCASTS, EqualShares(), gains, rate, spread=spread, interfering=False)
+    compare(BROADCASTS, EqualShares(), gains, rate, spread=spread, interfering=interfering)
+
+
+@pytest.mark.parametrize("policy", [EqualShares(), MaxRate(), ProportionalFair(0.3)])
+def test_interference_of_earlier_messages(policy: SchedulingPolicy) -> None:
+    """Schedulers see the noise of the last change, before that of the present one is settled."""
+    messages = [Message((user,), 3e5 * (1 + user), 0.01 * (user // 2), noise_rise=1.0 + user) for user in range(USERS)]
+    compare(messages, policy, Rayleigh(0.05), Shannon(), spread=True, interfering=True)
 
 
 def test_recorded_links() -> None:
@@ -345,6 +362,32 @@ def test_a_long_silence_is_skipped() -> None:
     for message in (Message((0,), 3e3, 0.0), Message((0,), 1e6, 0.0, until_s=9.9)):
         for spread in (True, False):
             compare([message], EqualShares(), Rayleigh(0.01), rate, spread=spread, interfering=False, mean_snr=mean_snr)
+
+
+def test_a_silence_under_interference_is_skipped() -> None:
+    """The signal of a neighbour makes blocks silent that would be heard without it, and no others.
+
+    Where silences are skipped, the mean power in between is that of the blocks that were looked at.
+    """
+    rate = FiniteBlocklength()
+    messages = [Message((0,), 1e6, 0.0, until_s=30.0), Message((1,), 1e9, 0.0, until_s=30.0)]
+    for spread, noise_rise in ((True, 1.8), (False, 1.2)):
+        carried = []
+        for together in (None, (0, 0)):
+            cells = Cells(
+                EqualShares(),
+                Rayleigh(0.01),
+                rate,
+                together=together,
+                spread=spread,
+                interfering=True,
+                mean_snr=noise_rise * rate.min_snr / log(300) / 2,  # of user 0; user 1 is in reach in one block of 300
+            )
+            _, (end_s, bits, _, power, rise) = cells.run(messages)
+            assert rise == noise_rise
+            carried.append([end_s, bits, power])
+        assert carried[1] == pytest.approx(carried[0], rel=1e-12)
+        assert 0 < carried[0][1] < 1e9
 
 
 def test_rates_of_one_more_message_are_computed_once_a_division(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,14 +427,14 @@ def test_rows_that_move_keep_their_rates(name: str) -> None:
 
     table = BlocksAhead(window(0), 4)
     for row in range(4):
-        table.fill(row, window(row))
+        table.fill(row, window(row), 1.0)
     before = table.efficiency(0, table.blocks, 1e6), table.signal_hz(0, table.blocks), table.mean_signal_hz()
     table.move(np.array([1, 3]), 5)
     after = table.efficiency(0, table.blocks, 1e6), table.signal_hz(0, table.blocks), table.mean_signal_hz()
     for old, new in zip(before, after, strict=True):
         assert new.shape[-1] == 5
         np.testing.assert_array_equal(new[..., :2], old[..., [1, 3]])
-    table.fill(2, window(3))
+    table.fill(2, window(3), 1.0)
     np.testing.assert_array_equal(table.efficiency(0, 1, 1e6)[0, [1, 2]], before[0][0, [3, 3]])
 
 

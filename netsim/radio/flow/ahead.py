@@ -22,6 +22,9 @@ FOREVER_S = 1e300
 class BlocksAhead:
     """Consecutive fading blocks of several links, which have the same borders and the same rate law, or carry symbols.
 
+    Powers are over the noise alone, so that they stay when interference changes; a bandwidth over which power is spread
+    is multiplied by the rise of the noise.
+
     The links of a band share the fading law, hence the borders, and the rate law; or all of them are recorded, with the
     same length of a step, and have rates instead of powers.
     """
@@ -48,9 +51,16 @@ class BlocksAhead:
         self._rates = np.zeros((self.blocks, rows)) if self._recorded else None
         self._symbol_rows: set[int] = set()
 
-    def fill(self, row: int, window: Window) -> None:
-        """Set a row to the powers, or recorded rates, of a link in the same blocks."""
-        self._power[:, row] = window.power_over_noise_hz
+    def fill(self, row: int, window: Window, noise_rise: float) -> None:
+        """Set a row to the powers, or recorded rates, of a link in the same blocks.
+
+        Args:
+            row: number of the row.
+            window: the link's window of the same blocks.
+            noise_rise: the ratio of noise and interference to noise that is in the powers of the window.
+        """
+        power = window.power_over_noise_hz if noise_rise == 1.0 else window.power_over_noise_hz * noise_rise
+        self._power[:, row] = power
         if isinstance(window.rate, SymbolRate):
             self._symbol_rows.add(row)
         else:
@@ -58,7 +68,7 @@ class BlocksAhead:
         if self._rates is not None:
             self._rates[:, row] = window.rate.efficiency(window.power_over_noise_hz)
         if self._power.ndim > 2:
-            self._signal[:, row] = over_band(window.power_over_noise_hz[self._law.delay_blocks :])
+            self._signal[:, row] = over_band(power[self._law.delay_blocks :])
 
     def move(self, former: NDArray[np.intp], rows: int) -> None:
         """Keep the rows at these former places as the first ones, in order, of a table of so many rows."""

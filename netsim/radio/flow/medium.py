@@ -11,12 +11,9 @@ from math import inf
 
 import simpy
 
-from netsim.instants import End, reached
-from netsim.radio.band import Transmission
-from netsim.radio.flow.each import EachByItself
-from netsim.radio.flow.progress import Progress
+from netsim.radio.band import Interfering, Transmission
+from netsim.radio.flow.ongoing import OngoingTransmissions
 from netsim.radio.flow.stream import FlowStream
-from netsim.radio.flow.together import AllTogether
 from netsim.radio.flow.transmission import FlowTransmission
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import Receivers, Scheduler, SchedulingGrant
@@ -31,9 +28,6 @@ class FlowMedium:
     """
 
     carries_analogue = True
-    few, many = 8, 16
-    """In a band whose division depends on all its transmissions, these progress all together from more than `many`
-    transmissions on, until `few` are left: for few of them arrays cost more than they save. Results are the same."""
 
     def __init__(
         self,
@@ -46,16 +40,15 @@ class FlowMedium:
     ) -> None:
         self.env, self.bandwidth_hz, self.attached, self.scheduler = env, bandwidth_hz, list(attached), scheduler
         self._spread = spread
-        self._active: dict[Transmission, FlowTransmission] = {}  # each by itself, in order of arrival
+        self.ongoing = OngoingTransmissions(env, bandwidth_hz, scheduler, spread=spread)
+        """Those of the band, or of all bands of its channel if they interfere."""
+        self._station = 0  # its number, among stations that interfere
+        self._active: dict[Transmission, FlowTransmission] = {}  # of this band, each by itself, in order of arrival
         self._streams: dict[Hashable, FlowStream] = {}  # on the air here
         self._unrated: list[FlowTransmission] = []
-        self._stale: dict[FlowTransmission, None] = {}  # its link has changed
         self.changed: Callable[[], None] | None = None
         """As `Band` has it."""
-        self._each = EachByItself(env, follows_fading=scheduler.follows_fading)
-        self._together = AllTogether(env, bandwidth_hz, spread=spread)
-        self._progress: Progress = self._each
-        self._alarm_s = self._border_s = inf
+        self._border_s = inf
         self._settling = False
 
     def begin(
@@ -75,12 +68,13 @@ class FlowMedium:
 
     def _join(self, transmission: FlowTransmission) -> None:
         self._active[transmission] = transmission
-        self._progress.join(transmission)
+        transmission.station = self._station
+        self.ongoing.join(transmission, self._leave)
         if transmission.stream is not None:
             self._streams.setdefault(transmission.stream, FlowStream()).transmissions.append(transmission)
         if self._is_independent(transmission):
             self._divide([transmission])
-            self.apply()
+            self.ongoing.apply()
         else:
             self._unrated.append(transmission)
             self._settle_later()
@@ -97,7 +91,7 @@ class FlowMedium:
     def update(self, transmission: Transmission) -> None:
         """As `Band` has it."""
         if (own := self._active.get(transmission)) is not None:
-            self._progress.update(own)
+            self.ongoing.progress.update(own)
 
     def end(self, transmission: Transmission) -> None:
         """As `Band` has it."""
@@ -131,7 +125,7 @@ class FlowMedium:
     def links_changed(self) -> None:
         """As `Band` has it."""
         if self._active:
-            self._stale.update(dict.fromkeys(self._active.values()))
+            self.ongoing.stale.update(dict.fromkeys(self._active.values()))
             self._settle_later()
 
     def reconsider(self) -> None:
@@ -140,8 +134,7 @@ class FlowMedium:
 
     def _leave(self, transmission: FlowTransmission) -> None:
         del self._active[transmission]
-        self._progress.leave(transmission)
-        self._stale.pop(transmission, None)  # another band may have it from now on
+        self.ongoing.leave(transmission)
         if transmission.stream is not None:
             self._leave_stream(transmission, transmission.stream)
         if not self._is_independent(transmission):
@@ -163,32 +156,24 @@ class FlowMedium:
     def _settle(self, _: simpy.Event) -> None:
         self._settling = False
         unrated, self._unrated = self._unrated, []
+        if self.scheduler.contended or self.changed is not None:
+            self.ongoing.choose_progress()
         if self.scheduler.contended:
-            self._choose_progress()
             touched = list(self._active.values())
         else:
             touched = [each for each in unrated if each in self._active]
         if touched:
             self._divide(touched)
         if self.changed is None:
-            self.apply()
+            self.ongoing.apply()
         else:
             self.changed()
 
-    def _choose_progress(self) -> None:
-        """Change between progress each by itself and all together, as the number of transmissions demands."""
-        few = len(self._active) <= (self.many if self._progress is self._each else self.few)
-        chosen: Progress = self._each if few else self._together
-        if chosen is not self._progress:
-            for transmission in self._active.values():
-                self._progress.leave(transmission)
-                chosen.join(transmission)
-            self._progress = chosen
-
     def _divide(self, touched: list[FlowTransmission]) -> None:
         signals = self._signals(touched)
-        contenders = self._progress.contenders(signals)
-        self._progress.grant(signals, self.scheduler.grants(contenders, self.attached, self.env.now))
+        progress = self.ongoing.progress
+        contenders = progress.contenders(signals)
+        progress.grant(signals, self.scheduler.grants(contenders, self.attached, self.env.now))
         if self.scheduler.follows_fading:  # it looks no further than to the end of the present fading block
             self._settle_at(contenders.border_s(self.env.now))
 
@@ -211,27 +196,16 @@ class FlowMedium:
     def sending(self) -> Iterator[tuple[Sequence[FlowTransmission], SchedulingGrant]]:
         """As `Band` has it."""
         for signal in self._signals(list(self._active.values())):
-            yield signal.transmissions, self._progress.granted(signal.transmissions[0])
+            yield signal.transmissions, self.ongoing.progress.granted(signal.transmissions[0])
 
-    def apply(self, stale: Iterable[Transmission] = ()) -> None:
-        """As `Band` has it: rate anew what has another part of the band, and what is `stale`."""
-        self._stale.update((self._active[transmission], None) for transmission in stale)
-        changed, self._stale = self._stale, {}
-        self._progress.apply(changed)
-        self._set_alarm()
+    def interfering(self, station: int, changed: Callable[[], None], others: Interfering | None) -> Interfering:
+        """As `Band` has it."""
+        self._station, self.changed = station, changed
+        if isinstance(others, OngoingTransmissions):
+            self.ongoing = others
+        self.ongoing.add(station, self)
+        return self.ongoing
 
-    def _set_alarm(self) -> None:
-        due_s = self._progress.due_s
-        if due_s < self._alarm_s:
-            delay_s = due_s - self.env.now
-            self._alarm_s = self.env.now + delay_s  # the clock's own rounding: it may come an ulp before it is due
-            End(self.env, delay_s).callbacks.append(self._ring)
-
-    def _ring(self, _: simpy.Event) -> None:
-        now_s, alarm_s = self.env.now, self._alarm_s
-        if rung := reached(alarm_s, now_s):
-            self._alarm_s = inf
-        for transmission in self._progress.completed(alarm_s if rung else now_s):
-            self._leave(transmission)
-            transmission.done.succeed()
-        self._set_alarm()
+    def refresh(self, stale: Iterable[Transmission]) -> None:
+        """As `Band` has it."""
+        self.ongoing.stale.update((self._active[transmission], None) for transmission in stale)

@@ -14,9 +14,9 @@ from netsim.streams import Floats
 
 COLUMNS = (
     "bits", "remaining_bits", "band", "time", "power", "signal_time", "sending_s", "radiated_time",
-    "negligible_bits", "radiated", "finish_s",
+    "negligible_bits", "radiated", "noise_rise", "finish_s",
 )  # fmt: skip
-EMPTY = (0.0, inf, *NOTHING, 0.0, 0.0, 0.0, 0.0, 0.0, inf)
+EMPTY = (0.0, inf, *NOTHING, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, inf)
 """The values of an empty row: it has no part of the band, and would never end."""
 
 SPARE = 8
@@ -49,15 +49,22 @@ class Rows:
     """Remaining bits at which a transmission is complete."""
     radiated: Floats
     """Parts of the sender's usual power that are on the air now."""
+    noise_rise: Floats
+    """Noise and interference over noise at the receiver; 1 for those at several receivers."""
     finish_s: Floats
     """Ends in seconds at the present rates, if they are within the blocks that were searched; inf otherwise."""
+
+    stations: NDArray[np.intp]
+    """Numbers of the stations in whose bands they are."""
+    users: NDArray[np.intp]
+    """Numbers of the users who send them, or of the first of those who receive them."""
 
     def __init__(self) -> None:
         self.all: list[FlowTransmission | None] = []
         """The transmissions of the rows; None in empty rows."""
         self.row: dict[FlowTransmission, int] = {}
         """Rows of the transmissions, in order of arrival."""
-        self._set(_empty(SPARE))
+        self._set(_empty(SPARE), np.zeros((2, SPARE), np.intp))
 
     @property
     def capacity(self) -> int:
@@ -77,9 +84,11 @@ class Rows:
         bits = transmission.bits
         reached = transmission.signal_time, transmission.sending_s, transmission.radiated_time
         grant = transmission.grant
-        self._columns[:10, row] = (
-            bits, transmission.remaining_bits, *grant, *reached, COMPLETE * bits, grant.radiated
+        self._columns[:11, row] = (
+            bits, transmission.remaining_bits, *grant, *reached, COMPLETE * bits, grant.radiated,
+            transmission.link.noise_rise,
         )  # fmt: skip
+        self._numbers[:, row] = transmission.station, transmission.receivers[0]
         return moved
 
     def remove(self, transmission: FlowTransmission) -> None:
@@ -105,13 +114,16 @@ class Rows:
         occupied = self.occupied
         columns = _empty(max(SPARE, 2 * len(occupied)))
         columns[:, : len(occupied)] = self._columns[:, occupied]
+        numbers = np.zeros((2, columns.shape[1]), np.intp)
+        numbers[:, : len(occupied)] = self._numbers[:, occupied]
         self.all = list(self.row)
         self.row = {transmission: row for row, transmission in enumerate(self.row)}
-        self._set(columns)
+        self._set(columns, numbers)
         return occupied
 
-    def _set(self, columns: Floats) -> None:
-        self._columns = columns
+    def _set(self, columns: Floats, numbers: NDArray[np.intp]) -> None:
+        self._columns, self._numbers = columns, numbers
+        self.stations, self.users = numbers
         for name, column in zip(COLUMNS, columns, strict=True):
             setattr(self, name, column)
 

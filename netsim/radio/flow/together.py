@@ -1,6 +1,7 @@
-"""Transmissions that make progress together: for bands in which the part of each depends on all the others.
+"""Transmissions that make progress together: for bands in which the rate of each depends on all the others.
 
-Every arrival and every departure changes all rates of such a band. So only its first end is ever waited for: then, and
+Every arrival and every departure changes all rates of such a band, or of all bands of a channel whose stations
+interfere with each other. So only its first end is ever waited for: then, and
 at each arrival, all transmissions are brought up to date at once, and all get their new rates at once. The first end is
 searched for in the fading blocks ahead, a few at a time.
 """
@@ -15,10 +16,12 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from netsim.radio.band import ChannelSignals
 from netsim.radio.flow.ahead import BlocksAhead
 from netsim.radio.flow.rows import Rows
 from netsim.radio.flow.stream import FlowStream
 from netsim.radio.flow.transmission import FlowTransmission
+from netsim.radio.interference import raise_noise
 from netsim.radio.scheduling import Contenders, Grants, SchedulingGrant
 from netsim.radio.window import FIRST_BLOCKS, MAX_BLOCKS
 from netsim.streams import Floats
@@ -30,7 +33,7 @@ NO_RATES: Floats = np.zeros((0, 0))
 
 
 class AllTogether:
-    """Progress of all transmissions of a band at once: `Progress` has the interface."""
+    """Progress of all transmissions of a band, or of the bands of a channel, at once: `Progress` has the interface."""
 
     def __init__(self, env: simpy.Environment, bandwidth_hz: float, *, spread: bool) -> None:
         self.env, self.bandwidth_hz, self._spread = env, bandwidth_hz, spread
@@ -40,27 +43,36 @@ class AllTogether:
         self._table: BlocksAhead | None = None
         self._blocks = FIRST_BLOCKS  # of the next table
         self._unfilled: dict[FlowTransmission, None] = {}  # whose links are not in the table
+        self._of_streams: dict[FlowTransmission, None] = {}  # in order of arrival, as the next
+        self._multicast: dict[FlowTransmission, None] = {}
         self._first = 0  # block of the first of `_rates`
         self._rates = NO_RATES  # in bit/s/Hz in the blocks that were searched, shape (blocks, rows)
         # Since the latest division, of each row or, as one number, of all of them:
         self._common: tuple[float, float, float] | None = None  # band, time and power that all rows are granted
         self._used_hz: float | Floats = 0.0  # part of the band, averaged over time
-        self._spread_hz: float | Floats = inf  # bandwidth over which the sender's power is spread
+        self._own_hz: float | Floats = inf  # bandwidth over which the sender's power is spread
+        self._spread_hz: float | Floats = inf  # the same times the rise of the noise
         self._sending: float | Floats = 0.0  # 1 where bits are sent
         self._radiating: float | Floats = 0.0  # radiated part of the power where bits are sent
-        self._divided = False
+        self._divided = self._interfered = False
 
     def join(self, transmission: FlowTransmission) -> None:
         self._advance()
         moved = self._rows.add(transmission)
         if moved is not None and self._table is not None:
             self._table.move(moved, self._rows.capacity)
+        if transmission.stream is not None:
+            self._of_streams[transmission] = None
+        if len(transmission.receivers) > 1:
+            self._multicast[transmission] = None
+        self._interfered |= transmission.link.noise_rise != 1.0
         self._evaluate([transmission])
 
     def leave(self, transmission: FlowTransmission) -> None:
         self.update(transmission)
         self._rows.remove(transmission)
-        self._unfilled.pop(transmission, None)
+        for some in (self._unfilled, self._of_streams, self._multicast):
+            some.pop(transmission, None)
         self.due_s = inf
 
     def update(self, transmission: FlowTransmission) -> None:
@@ -75,42 +87,86 @@ class AllTogether:
         self._advance()
         table, of_rows = self._table_at(self.env.now), self._rows_of(signals)
         block = table.block(self.env.now)
-        rates: Floats = table.efficiency(block, block + 1, self.bandwidth_hz)[0, of_rows]
+        spread_hz = self.bandwidth_hz * self._rows.noise_rise if self._interfered else self.bandwidth_hz
+        rates: Floats = table.efficiency(block, block + 1, spread_hz)[0, of_rows]
         if len(signals) < len(of_rows):  # a stream has the goodput of all its receivers together
             of_signals = np.repeat(np.arange(len(signals)), [len(signal.transmissions) for signal in signals])
             rates = np.bincount(of_signals, rates).astype(np.float64)
         return rates, table
 
     def _rows_of(self, signals: Sequence[FlowTransmission | FlowStream]) -> NDArray[np.intp]:
-        """The rows of the transmissions of these signals, in order; all of the band."""
+        """The rows of the transmissions of these signals, in order."""
         rows = self._rows
         if len(signals) == len(rows.row):
             return rows.occupied
         return np.array([rows.row[each] for signal in signals for each in signal.transmissions])
 
     def grant(self, signals: Sequence[FlowTransmission | FlowStream], grants: Grants) -> None:
-        rows, self._common, self._divided = self._rows, grants.common, True
-        if self._common is not None:  # also of empty rows, of which nothing is read
-            for column, part in zip((rows.band, rows.time, rows.power), self._common, strict=True):
-                column.fill(part)
+        rows, common, self._divided = self._rows, grants.common, True
+        of_rows = None if len(signals) == len(rows.row) else self._rows_of(signals)
+        if common is not None and (of_rows is None or len(of_rows) == len(rows.row)):
+            self._common = common
+            for column, part in zip((rows.band, rows.time, rows.power), common, strict=True):
+                column.fill(part)  # also of empty rows, of which nothing is read
             return
-        of_rows = self._rows_of(signals)
-        if len(signals) < len(of_rows):  # the transmissions of a stream have one grant
+        if self._common is not None:
+            self._common, rows.band[rows.bits == 0.0] = None, 0.0
+        of_rows = rows.occupied if of_rows is None else of_rows
+        band, time, power = common or grants.columns()
+        if common is None and len(signals) < len(of_rows):  # the transmissions of a stream have one grant
             repeats = [len(signal.transmissions) for signal in signals]
-            grants = Grants(*(np.repeat(column, repeats) for column in grants.columns()))
-        rows.band.fill(0.0)
-        rows.band[of_rows], rows.time[of_rows], rows.power[of_rows] = grants.band, grants.time, grants.power
+            band, time, power = (np.repeat(column, repeats) for column in (band, time, power))
+        rows.band[of_rows], rows.time[of_rows], rows.power[of_rows] = band, time, power
 
     def granted(self, transmission: FlowTransmission) -> SchedulingGrant:
         return self._rows.grant(transmission)
 
     def apply(self, stale: Iterable[FlowTransmission]) -> None:
         self._evaluate(stale)
-        if self._divided or self._unfilled:
+        if (self._divided or self._unfilled) and self._rows.row:
             self._divided = False
             self._advance()
             self._divide()
             self._look_ahead()
+
+    def signals(self) -> ChannelSignals:
+        """Return all transmissions as signals on the air, as `Interfering` has it."""
+        rows, occupied = self._rows, self._rows.occupied
+        radiated = rows.time * rows.power
+        heard = set()
+        for transmission in self._of_streams:  # the signal of a stream is on the air once
+            stream = transmission.station, transmission.stream
+            if stream in heard:
+                radiated[rows.row[transmission]] = 0.0
+            heard.add(stream)
+        stations, users = rows.stations[occupied], rows.users[occupied]
+        of_multicast = list(self._multicast)
+        counts = [len(transmission.receivers) for transmission in of_multicast]
+        stations_of = np.repeat([transmission.station for transmission in of_multicast], counts)
+        receivers = [user for transmission in of_multicast for user in transmission.receivers]
+        return ChannelSignals(
+            stations,
+            users,
+            rows.band[occupied],
+            radiated[occupied],
+            np.concatenate([users, np.array(receivers, np.intp)]),
+            np.concatenate([stations, stations_of.astype(np.intp)]),
+        )
+
+    def interfere(self, interference_hz: Floats) -> Sequence[FlowTransmission]:
+        """Set the interference in Hz at the receivers of `signals`; returns whose links are to be evaluated anew."""
+        rows, rises, stale = self._rows, 1 + interference_hz / self.bandwidth_hz, []
+        self._interfered = self._divided = True
+        self._advance()
+        rows.noise_rise[rows.occupied] = rises[: len(rows.row)]
+        of_multicast = iter(rises[len(rows.row) :].tolist())
+        for transmission in self._multicast:
+            rows.noise_rise[rows.row[transmission]] = 1.0
+            if raise_noise(transmission.link, [next(of_multicast) for _ in transmission.receivers]):
+                stale.append(transmission)
+        for transmission, rise in zip(rows.row, rows.noise_rise[rows.occupied].tolist(), strict=True):
+            transmission.link.noise_rise = rise
+        return stale
 
     def completed(self, alarm_s: float) -> Sequence[FlowTransmission]:
         if self.due_s > max(alarm_s, self.env.now):
@@ -177,14 +233,15 @@ class AllTogether:
             sending = used_hz > 0
             self._sending, self._radiating = sending.astype(np.float64), sending * rows.radiated
             own_hz = self.bandwidth_hz if self._spread else rows.band * self.bandwidth_hz
-            self._used_hz, self._spread_hz = used_hz, np.full(rows.capacity, inf)
-            np.divide(own_hz, rows.power, out=self._spread_hz, where=sending)
+            self._used_hz, self._own_hz = used_hz, np.full(rows.capacity, inf)
+            np.divide(own_hz, rows.power, out=self._own_hz, where=sending)
         else:
             band, time, power = self._common
             self._radiate(time * power)
             self._used_hz = (band * time) * self.bandwidth_hz
             self._sending, self._radiating = 1.0, time * power
-            self._spread_hz = (self.bandwidth_hz if self._spread else band * self.bandwidth_hz) / power
+            self._own_hz = (self.bandwidth_hz if self._spread else band * self.bandwidth_hz) / power
+        self._spread_hz = self._own_hz * rows.noise_rise if self._interfered else self._own_hz
 
     def _radiate(self, radiated: float | Floats) -> None:
         """Tell the senders whose radiated part of the power is another one from now on."""
@@ -258,7 +315,7 @@ class AllTogether:
     def _next_s(self, after_s: float) -> float:
         """The first instant from `after_s` on at which anything may be received again; inf if never."""
         rows = self._rows
-        used_hz, spread_hz = (np.broadcast_to(each, rows.capacity) for each in (self._used_hz, self._spread_hz))
+        used_hz, spread_hz = (np.broadcast_to(each, rows.capacity) for each in (self._used_hz, self._own_hz))
         sending = (transmission for transmission, row in rows.row.items() if used_hz[row])
         return min(each.link.next_s(after_s, spread_hz.item(rows.row[each])) for each in sending)
 
@@ -269,11 +326,12 @@ class AllTogether:
             oldest = next(iter(rows.row))
             window = oldest.link.window(now_s, self._blocks)
             table = self._table = BlocksAhead(window, rows.capacity)
-            table.fill(rows.row[oldest], window)
+            table.fill(rows.row[oldest], window, oldest.link.noise_rise)
             self._blocks = max(FIRST_BLOCKS, min(2 * self._blocks, MAX_BLOCKS // len(rows.row)))
             self._unfilled = dict.fromkeys(each for each in rows.row if each is not oldest)
         for transmission in self._unfilled:
-            table.fill(rows.row[transmission], transmission.link.window(table.start_s, table.blocks))
+            link = transmission.link
+            table.fill(rows.row[transmission], link.window(table.start_s, table.blocks), link.noise_rise)
         self._unfilled = {}
         return table
 

@@ -21,7 +21,7 @@ class FlowTransmission:
         "__weakref__", "_band_hz", "_before", "_blocks", "_efficiency", "_finish_s", "_integrated_s", "_radiated",
         "_signal_before", "_spread", "_spread_hz", "_used_hz", "_window", "bits", "done", "due_s", "grant",
         "handover_gap", "link", "radiate", "radiated_time", "receivers", "remaining_bits", "sending_s", "served",
-        "signal_time", "since_s", "start_s", "stream",
+        "signal_time", "since_s", "start_s", "station", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +41,8 @@ class FlowTransmission:
         self.link, self.receivers, self.bits, self.radiate, self.stream = link, receivers, bits, radiate, stream
         self.served: Served | None
         """As `ScheduledTransmission` has it."""
+        self.station = 0
+        """Number of the station in whose band it is, among stations that interfere."""
         self.done = simpy.Event(env)
         self.start_s = self.since_s = env.now
         self.handover_gap = HandoverGap()

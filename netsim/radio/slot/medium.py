@@ -14,7 +14,8 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from netsim.radio.band import Transmission
+from netsim.radio.band import Interfering, Transmission
+from netsim.radio.interference import OneByOne
 from netsim.radio.link import Carrying
 from netsim.radio.scheduling import ROUNDING, Contenders, Grants, Receivers, Scheduler, SchedulingGrant
 from netsim.radio.settling import Alarm, Settling
@@ -113,7 +114,7 @@ class SlotMedium:
 
     def links_changed(self) -> None:
         """As `Band` has it."""
-        self.apply(self._rows.all)
+        self.refresh(self._rows.all)
 
     def reconsider(self) -> None:
         """From the next slot on divide the band anew."""
@@ -124,7 +125,14 @@ class SlotMedium:
         """As `Band` has it; the part of the band is an average over slots."""
         return ((signal.transmissions, signal.transmissions[0].grant) for signal in self._signals.all)
 
-    def apply(self, stale: Iterable[Transmission] = ()) -> None:
+    def interfering(self, station: int, changed: Callable[[], None], others: Interfering | None) -> Interfering:
+        """As `Band` has it."""
+        self.changed = changed
+        bands = others if isinstance(others, OneByOne) else OneByOne()
+        bands.add(station, self)
+        return bands
+
+    def refresh(self, stale: Iterable[Transmission]) -> None:
         """As `Band` has it."""
         rows = [row for transmission in stale if (row := self._rows.row(transmission)) is not None]
         for row in rows:
