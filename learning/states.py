@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from learning.executor.deferred import specification
+from torch.utils._pytree import tree_leaves
+
 from learning.parties import User
 
 S = TypeVar("S")
@@ -25,6 +26,5 @@ class States(Generic[S]):
         return self._latest.get(user.number, self._initial)
 
     def __setitem__(self, user: User, state: S) -> None:
-        held: Any = state
-        if specification(held).leaves:
+        if tree_leaves(state):
             self._latest[user.number] = state

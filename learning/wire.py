@@ -81,11 +81,11 @@ class Wire:
 
         `user` and `kind` name the draws of a stochastic codec; `snr` is that of the link, for analogue parts.
         """
+        if codec.exact:
+            return what
         if isinstance(codec, Bundle):
             parts = zip(what, codec.codecs, strict=True)
             return tuple(self.deliver(part, own, user, kind, snr) for part, own in parts)
-        if codec.exact:
-            return what
         name = self._name(user, kind)
         draws = self._draws(what, name) if codec.stochastic else None
         if isinstance(codec, Analogue):

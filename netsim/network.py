@@ -34,7 +34,7 @@ from netsim.processor import Processor, nominal
 from netsim.radio.band import Band
 from netsim.radio.device import Radio
 from netsim.radio.interference import Downlink, Interference, Uplink, couple_interference
-from netsim.slowdown import ListedSlowdowns, NoSlowdown, Slowdowns
+from netsim.slowdown import ListedSlowdowns, NoSlowdown, SlowdownLaw, Slowdowns
 from netsim.station import Station
 from netsim.storage import Storage
 from netsim.streams import Streams
@@ -90,7 +90,7 @@ class Network:
         """Memory of each user's device in bytes; None is no limit."""
         law = compute.stragglers.slowdown
         law.check(count)
-        self._slowdowns = Slowdowns(law, compute.stragglers.redraw, streams)
+        self._slowdowns = _slowdowns(law, compute.stragglers.redraw, streams)
         sharing = network.sharing
         self._schedulers = {"up": sharing.uplink.scheduler.scheduler(), "down": sharing.downlink.scheduler.scheduler()}
         self.stations = [self._station(number) for number in range(self.budget.stations)]
@@ -213,7 +213,7 @@ class Network:
         energy = self._energy
         if self._lazy:
             self._check(number)
-        meter = Meter(self.env, self._idle_w[number], energy.tail)
+        meter, slowdowns = Meter(self.env, self._idle_w[number], energy.tail), self._slowdowns
         presence = DevicePresence(self.env, self.journal, number, meter)
         self.journal.meters[number] = meter
         processor = Processor(
@@ -223,8 +223,8 @@ class Network:
             "user",
             self._flops_per_s[number],
             memory_bandwidth_bytes_per_s=self._bandwidths[number] if self._bandwidths else None,
-            slowdown=partial(self._slowdowns.draw, number),
-            worked=partial(self._slowdowns.worked, number) if self._slowdowns.stateful else None,
+            slowdown=nominal if slowdowns is None else partial(slowdowns.draw, number),
+            worked=partial(slowdowns.worked, number) if slowdowns is not None and slowdowns.stateful else None,
             energy=energy.compute.of_user(number),
             meter=meter,
         )
@@ -304,10 +304,10 @@ class Network:
         law = server.slowdown
         if isinstance(law, ListedSlowdowns):
             raise ValueError(f"slowdown: a list is for users' devices; give {name} another flops_per_s")
-        slowdowns = Slowdowns(law, "job", self.streams.of(name))
-        if slowdowns.stateful and server.slots > 1:
+        slowdowns = _slowdowns(law, "job", self.streams.of(name))
+        if slowdowns is not None and slowdowns.stateful and server.slots > 1:
             raise ValueError(f"slowdown: {name} has {server.slots} slots; throttling needs a server with one")
-        return None if isinstance(law, NoSlowdown) else slowdowns
+        return slowdowns
 
     def _edge_servers(self) -> dict[int, ServerNode]:
         """The edge servers by the number of their station."""
@@ -336,3 +336,8 @@ class Network:
             name = user.processor.node
             sites[name] = ServerNode(self.env, user.processor, Storage(name, space_bytes, devices.eviction), user)
         return sites
+
+
+def _slowdowns(law: SlowdownLaw, redraw: Literal["round", "job"], streams: Streams) -> Slowdowns | None:
+    """The slowdowns of devices under a law; None without slowdown, for which nothing needs to be drawn."""
+    return None if isinstance(law, NoSlowdown) else Slowdowns(law, redraw, streams)

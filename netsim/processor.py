@@ -131,7 +131,7 @@ class Processor:
         )
         if stay.interrupt is not None:
             raise stay.interrupt
-        return stay._replace(energy_j=energy_j)
+        return Stay(stay.wait_s, stay.service_s, stay.begun, stay.interrupt, energy_j)
 
     @property
     def backlog_s(self) -> float:

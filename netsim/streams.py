@@ -117,7 +117,10 @@ class Streams:
     def normal(self, purpose: str, *entity: int | str, index: Sequence[int] | NDArray[np.integer]) -> Floats: ...
     def normal(self, purpose: str, *entity: int | str, index: Index) -> float | Floats:
         """Return standard normal numbers, of the shape of `index`; a float for a single position."""
-        return _shaped(normals(self.key(purpose, *entity), np.atleast_1d(index)), index)
+        key = self.key(purpose, *entity)
+        if isinstance(index, int):
+            return float(ndtri(_uniform(key, index)))
+        return _shaped(normals(key, np.atleast_1d(index)), index)
 
     def generator(self, purpose: str, *entity: int | str) -> np.random.Generator:
         """Return a new NumPy generator with the key of a stream, for permutations and whole tensors."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from learning.charge import Charge
 from learning.data import Batches, Dataset
 from learning.data.files import given
-from learning.data.partition import among, held_out_shares
+from learning.data.partition import NO_ROWS, among, held_out_shares
 from learning.data.public import PublicData, public_rows
 from learning.description import LearningDescription
 from learning.executor import Batched, Dry, Eager, Executor, device_of
@@ -48,9 +48,6 @@ from scenarios.memory import too_small
 from scenarios.schema import Scenario
 from scenarios.simulation import Simulation
 from scenarios.training_layers import check_smallest_batches, check_training_layers
-
-NO_ROWS = np.zeros(0, dtype=np.int64)
-"""Row numbers of no samples."""
 
 
 class Material(NamedTuple):
@@ -307,8 +304,8 @@ def _nearest(network: Network, sites: Mapping[str, Server], user: User) -> Serve
 
 
 def _check_modalities(learning: LearningDescription, user: int, batches: Batches) -> None:
-    with field_errors("learning", "towers"):
-        if learning.towers and not set(learning.towers) & set(batches.modalities):
+    if learning.towers and not set(learning.towers) & set(batches.modalities):
+        with field_errors("learning", "towers"):
             raise ValueError(f"user {user} has no samples of {' or '.join(learning.towers)}")
 
 

@@ -55,6 +55,10 @@ class Bundle:
     codecs: tuple[Codec, ...]
     """One codec for each part of the message, in their order."""
 
+    @property
+    def exact(self) -> bool:
+        return all(codec.exact for codec in self.codecs)
+
     def bits(self, tree: Any) -> int:
         """Sum of the sizes of the parts. Raises ValueError where the message has more or fewer parts than codecs."""
         return sum(size_bits(codec, part) for codec, part in zip(self.codecs, tree, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from hashlib import blake2b
 from itertools import groupby
 from typing import Literal
@@ -179,7 +179,6 @@ class Batches:
             )
         samples = dataset.train.x if split == "train" else dataset.test.x
         present = samples.present if isinstance(samples, Modalities) else {}
-        shuffle = "shuffle" if split == "train" else "shuffle test"
         some = [name for name, mask in present.items() if bool(mask[torch.from_numpy(indices)].any())]
         self.modalities = [name for name in some if held is None or name in held]
         """The modalities that the user holds; none where samples are one array."""
@@ -188,12 +187,7 @@ class Batches:
         """Mini-batches in one pass over the samples."""
         self.largest = self.batch_size if last == "wrap" else min(self.batch_size, self.samples)
         """Samples in the first mini-batch of an epoch, which is the largest."""
-
-        @lru_cache(maxsize=2)  # a batch touches the epoch in hand and perhaps the next
-        def epoch(number: int) -> NDArray[np.int64]:
-            return indices[streams.generator(shuffle, user, number).permutation(len(indices))]
-
-        self._epoch = epoch
+        self._epochs: dict[int, NDArray[np.int64]] = {}
 
     @classmethod
     def pooled(cls, parts: Sequence[Batches]) -> Batches:
@@ -240,6 +234,16 @@ class Batches:
             return self.cut(position * self.batch_size, self.batch_size)
         epoch, place = divmod(position, self.per_epoch)
         return self.cut(epoch * self.samples + place * self.batch_size, self.batch_size)
+
+    def _epoch(self, number: int) -> NDArray[np.int64]:
+        """Row numbers in the order of an epoch; two are kept, as a batch touches one epoch and perhaps the next."""
+        if number not in self._epochs:
+            if len(self._epochs) == 2:
+                del self._epochs[min(self._epochs)]
+            shuffle = "shuffle" if self.split == "train" else "shuffle test"
+            order = self.streams.generator(shuffle, self.user, number).permutation(self.samples)
+            self._epochs[number] = self.indices[order]
+        return self._epochs[number]
 
     def _elements(self, span: range) -> NDArray[np.int64]:
         lead, start = span.start // self.samples, span.start % self.samples

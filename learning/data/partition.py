@@ -12,6 +12,8 @@ from learning.data.flower_partition import FlowerPartition
 from learning.ports import Streams
 
 Integers = NDArray[np.int64]
+NO_ROWS: Integers = np.empty(0, dtype=np.int64)
+"""Row numbers of no samples."""
 
 
 class Partition(Protocol):
@@ -193,7 +195,7 @@ def held_out_shares(
         Row numbers of the test samples of each user, ascending and disjoint. All users have at least one if there are
         as many samples as users.
     """
-    parts: list[list[Integers]] = [[] for _ in shares]
+    found, takers = [NO_ROWS], [NO_ROWS]
     drawn = list(shares)
     owners = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
     of_owners = kinds[np.concatenate(drawn)]
@@ -202,13 +204,15 @@ def held_out_shares(
         if not owned.any():
             continue
         generator = streams.generator("test partition", int(kind))
-        rows = generator.permutation(np.flatnonzero(test_kinds == kind))
+        found.append(generator.permutation(np.flatnonzero(test_kinds == kind)))
         order = generator.permutation(len(shares))
-        ends = np.floor(owned[order].cumsum() / owned.sum() * len(rows) + generator.random()).astype(np.int64)
-        ends[-1] = len(rows)
-        for user, piece in zip(order, np.split(rows, ends[:-1]), strict=True):
-            parts[user].append(piece)
-    divided = [np.sort(np.concatenate([*part, np.empty(0, dtype=np.int64)])) for part in parts]
+        ends = np.floor(owned[order].cumsum() / owned.sum() * len(found[-1]) + generator.random()).astype(np.int64)
+        ends[-1] = len(found[-1])
+        takers.append(np.repeat(order, np.diff(ends, prepend=0)))
+    rows, users = np.concatenate(found), np.concatenate(takers)
+    rows, counts = rows[np.lexsort((rows, users))], np.bincount(users, minlength=len(drawn))
+    ends = counts.cumsum()
+    divided = [rows[begin:end] for begin, end in zip((ends - counts).tolist(), ends.tolist(), strict=True)]
     enough = sum(map(len, divided)) >= len(divided)
     return with_minimum(divided, 1, streams) if enough else divided
 

@@ -43,8 +43,10 @@ class EdgeDownloads:
 
     def then(self, user: User, work: Process[T]) -> Process[T]:
         """Wait until the user's server has the model, then do the user's work; returns what that returns."""
-        if user.server in self._sent:
-            yield self._sent[user.server]
+        return self._after(self._sent[user.server], work) if user.server in self._sent else work
+
+    def _after(self, sent: simpy.Process, work: Process[T]) -> Process[T]:
+        yield sent
         return (yield from work)
 
     def cancel(self) -> None:

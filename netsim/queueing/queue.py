@@ -30,7 +30,7 @@ class Job:
     @property
     def nominal_s(self) -> float:
         """Service time at nominal speed in seconds of one slot: work and reading overlap, and the longer one counts."""
-        return max(self.work_s, in_order(self.read_s.values()))
+        return max(self.work_s, in_order(self.read_s.values())) if self.read_s else self.work_s
 
     def begin(self, nominal_s: float) -> float:
         """Begin service.

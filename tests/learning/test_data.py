@@ -414,6 +414,17 @@ def test_mini_batches_of_changing_size(digits):
     assert np.array_equal(wrapped, np.concatenate([shuffled(epoch) for epoch in range(4)])[: len(wrapped)])
 
 
+def test_the_order_of_two_epochs_is_kept_for_the_mini_batches_that_are_taken_from_them(digits, monkeypatch):
+    """Of 5 of 7 samples: the second mini-batch is the rest of epoch 0 and the beginning of epoch 1, and so on."""
+    drawn, generator = [], NamedStreams.generator
+    monkeypatch.setattr(NamedStreams, "generator", lambda self, *name: drawn.append(name[-1]) or generator(self, *name))
+    batches = Batches(digits, np.arange(7), 0, STREAMS, 5, "wrap")
+    for position in (0, 0, 1, 1, 2, 2, 3, 3, 0):
+        _, y = batches.at(position)
+        y.tensor()
+    assert drawn == [0, 1, 2, 0]
+
+
 @pytest.mark.parametrize("last", ["keep", "wrap"])
 def test_stacks_are_their_mini_batches(digits, last):
     """Of seven samples in fours: 4, 3, 4, 3 and so on, which makes a stack of each; or all equal, and one stack."""

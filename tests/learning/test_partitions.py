@@ -205,3 +205,10 @@ def test_too_few_users_or_classes_for_the_groups_are_refused():
     for labels, users in ((np.repeat(np.arange(2), 50), 8), (np.repeat(np.arange(9), 20), 2)):
         with pytest.raises(ValueError, match="groups = 3 cannot be made of"):
             Dirichlet(0.5, 1, 3).split(labels, users, STREAMS)
+
+
+def test_rows_of_the_test_samples_ascend_where_they_are_too_few_for_all_users():
+    shares = [np.arange(98), np.array([98]), np.array([99])]
+    for seed in range(20):
+        first, *_ = held_out_shares(shares, np.zeros(100, int), np.zeros(2, int), NamedStreams(seed))
+        assert list(first) == sorted(first)
