@@ -33,7 +33,7 @@ from scenarios.errors import (
 )
 from scenarios.hidden_packages import hidden
 from scenarios.kinds import KINDS
-from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_summary, print_warnings
+from scenarios.printing import plug_in_warnings, print_cost, print_difference, print_rows, print_summary, print_warnings
 from scenarios.shipped import named
 from scenarios.signals import end_process, ending_on_signals
 from scenarios.storage import opened, store_folder
@@ -205,6 +205,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     """
     read = _read(scenario, settings, seed)
     from scenarios.cost import predict
+    from scenarios.granularity import granularity
     from scenarios.sanity import beyond_reach, implausible, known_end_s, spans, unasked, warnings
     from scenarios.schema import Scenario, interpret, parts, resolved
     from scenarios.unusual import unusual
@@ -216,6 +217,7 @@ def check(scenario: ScenarioFile, settings: Settings = None, seed: Seed = None) 
     except FieldError as error:
         raise _placed(error, read) from error
     print(resolved(described))
+    print_rows("granularity", granularity(described))
     print_cost(cost)
     end_s = known_end_s(described)
     if end_s is None and not isinstance(cost, str) and cost.rounds is not None:

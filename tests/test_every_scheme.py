@@ -12,6 +12,8 @@ from learning.executor import Executor
 from learning.policies import IN_ROUNDS
 from learning.schemes import SCHEMES
 from learning.world import World
+from netsim.radio.flow.ongoing import OngoingTransmissions
+from netsim.radio.flow.together import AllTogether
 from runs import FAULTS, HEAVY, MULTIMODAL, NEEDS, TABLES, TINY, TRAINED, frame, hashes, heavy_are_slow, policy, run
 from scenarios import load, simulate
 from scenarios.run import Result
@@ -73,6 +75,32 @@ def test_executors_agree(name: str, by: str) -> None:
     assert c.value.isna().all()
     pd.testing.assert_frame_equal(a.drop(columns="value"), c.drop(columns="value"))
     assert dry.operations["run"] == 0 < eager.operations["run"]
+
+
+@pytest.mark.parametrize("policy", ["equal", "fixed"])
+@networked
+def test_granularities_agree(name: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All transmissions of a band (of a channel, with fixed shares) at once have the clock of each by itself."""
+    band = {"bandwidth_mhz": 1, "scheduler": policy}
+    setting = {
+        "learning__scheme": name,
+        "learning__executor": "dry",
+        "network__sharing": {"uplink": band, "downlink": band},
+        "network__interference": {"reuse": 1} if policy == "fixed" else None,
+    }
+    each = run(**setting)
+    joined: list[int] = []
+    join = AllTogether.join
+    monkeypatch.setattr(AllTogether, "join", lambda self, one: (joined.append(1), join(self, one))[1])
+    monkeypatch.setattr(OngoingTransmissions, "few", 0)
+    monkeypatch.setattr(OngoingTransmissions, "many", 0)
+    together = run(**setting, name="together")  # another entry of the cache, so it really runs
+    assert bool(joined) == bool(len(frame(each, "transfers")))
+    for table in CLOCK:
+        one, other = frame(each, table), frame(together, table)
+        pd.testing.assert_frame_equal(one, other, rtol=1e-9, atol=1e-12)  # rates are quotients of differences
+        instants = [column for column in one if column.endswith("_s")]
+        pd.testing.assert_frame_equal(one[instants], other[instants], rtol=1e-12, atol=1e-12)
 
 
 @networked_under_policies

@@ -58,6 +58,7 @@ def test_check_prints_the_resolved_scenario_and_its_cost(small: Path, tmp_path: 
     (tmp_path / "resolved.yaml").write_text(resolved)
     assert load(tmp_path / "resolved.yaml") == load(small)
     reached = simulate(load(small)).reached
+    assert cost.startswith("granularity\n")
     assert "at most 2" in cost
     assert f"about {reached.time_s:.3g} s" in cost
     assert f"about {reached.uplink_bits:.3g} bits" in cost
