@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.func import vmap
 
 from learning.executor.base import CPU, aligned, call, operands
-from learning.executor.capture import Kernels, NotCapturable, capture
+from learning.executor.capture import Kernels, capture
 from learning.executor.deferred import Job
 from learning.executor.graph import LazyExecutor
+from learning.executor.kernels import NotCapturable
 from learning.executor.stacks import Row, Stack, in_order_of_rows, stacked
 from learning.executor.workers import Workers
 
@@ -28,7 +29,7 @@ DIVIDED_FLOPS = 1e9
 """FLOPs of like jobs from which on processes share them. Of fewer, what was given away took as long as it saved: copies
 of operands and results, and rows that lie in several stacks."""
 CAPTURED_CALL = 4
-"""Which call of an operation on the same shapes is captured. A capture takes as long as three or four calls, so it does
+"""Which call of an operation on the same shapes is captured. A capture takes as long as four or five calls, so it does
 not pay for an operation that is called a few times only."""
 
 

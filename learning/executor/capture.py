@@ -7,15 +7,14 @@ tensors that is most of the time of an operation. The kernels and their order ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from learning.executor.kernels import Argument, Captured, Line, List, NotCapturable, constant, constants
 from learning.executor.uncompiled import UncompiledMode
 
 Kernels = Callable[..., tuple[Tensor, ...]]
@@ -33,14 +32,8 @@ VIEWS = {
 """Kernels that return the numbers of their operand in the same order: nothing, if shape and strides stay as well."""
 IMPURE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 """Kernels that read numbers out of tensors, whose shapes depend on such numbers, or which draw random numbers."""
-
-
 POOLED_CHANNELS, POOLED_NUMBERS = 16, 2**14
 """Channels, and numbers in all, from which on max pooling is worth a change of layout."""
-
-
-class NotCapturable(Exception):
-    """An operation is not a fixed sequence of pure kernels; the message names the first that is not one."""
 
 
 def capture(function: Callable[..., Sequence[Tensor]], operands: Sequence[Tensor]) -> tuple[Sequence[Tensor], Kernels]:
@@ -51,144 +44,127 @@ def capture(function: Callable[..., Sequence[Tensor]], operands: Sequence[Tensor
         operands: its arguments.
 
     Raises:
-        NotCapturable: there is a kernel that depends on values, uses other tensors than these, or writes into a tensor
-            that is used before.
+        NotCapturable: there is a kernel that depends on values, uses other tensors than these, writes into a tensor
+            that is used before, or has arguments for which there is no text.
     """
     with _Recorder(operands) as recorder:
         results = function(*operands)
-    return results, recorder.compiled([recorder.name(result) for result in results])
+    kernels = recorder.captured([recorder.name(result) for result in results])
+    if not all(map(_same, kernels(*operands), results)):
+        raise NotCapturable("kernels that give other bits than the operation")
+    return results, kernels
 
 
-class _Captured:
-    """The kernels of an operation as a function, which can be pickled: torch's operators are named in it."""
-
-    def __init__(self, source: str, operators: Mapping[str, str], constants: Mapping[str, Any]) -> None:
-        """`source` is the text of the function `kernels`; others are its global variables, of operators the names."""
-        self._parts = source, operators, constants
-        named = {name: reduce(getattr, path.split("."), torch.ops)._op for name, path in operators.items()}
-        space = {**constants, **named}
-        exec(compile(source, "<captured operation>", "exec"), space)
-        self._kernels: Kernels = space["kernels"]
-
-    def __call__(self, *operands: Tensor) -> tuple[Tensor, ...]:
-        return self._kernels(*operands)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Captured, self._parts
-
-
-class _Call(NamedTuple):
-    """One line of the function that is generated: `result = text`."""
-
-    result: str
-    text: str
-    uses: frozenset[str]
-    """Variables in `text`."""
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same layout and, unless they have shapes alone, the same bits."""
+    if one.shape != other.shape or one.stride() != other.stride():
+        return False
+    bits, others = (
+        each.clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8) for each in (one, other)
+    )
+    return one.is_meta or torch.equal(bits, others)
 
 
 class _Recorder(UncompiledMode):
-    """Records the kernels that run inside it as lines of Python, equal ones once."""
+    """Records the kernels that run inside it, equal ones once."""
 
     def __init__(self, operands: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._names: dict[int, tuple[ref[Tensor], str]] = {}
-        self._calls: dict[str, _Call] = {}
-        """By the variable that has the result."""
-        self._known: dict[str, str] = {}
-        """Text of a call -> the variable that has the result."""
+        self._lines: list[Line] = []
+        self._known: dict[tuple[OpOverload, tuple[Argument, ...]], Line] = {}
+        """By kernel and arguments."""
+        self._made: dict[str, Line] = {}
+        """By the variables that have its results."""
         self._fresh: set[str] = set()
         """Variables that have memory of their own and were not read so far: a kernel may write into them."""
-        self._constants: dict[int, tuple[str, Any]] = {}
         self._operands = [f"x{place}" for place in range(len(operands))]
         for tensor, name in zip(operands, self._operands, strict=True):
             self._set(tensor, name)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is aten.max_pool2d_with_indices.default and _wide(args[0]):
+            with self:
+                return _pooled(*args, **kwargs)
+        out = func(*args, **kwargs)
         writes = [argument.name for argument in func._schema.arguments if argument.is_write]
         if writes and not (len(writes) == 1 and out is args[0] and self.name(out) in self._fresh):
             raise NotCapturable(str(func))
         if not IMPURE.isdisjoint(func.tags):
             raise NotCapturable(str(func))
-        uses: set[str] = set()
-        written = [self._written(each, uses) for each in args]
         if func in VIEWS and out.shape == args[0].shape and out.stride() == args[0].stride():
-            self._set(out, written[0])
+            self._set(out, self._read(args[0]))
             return out
-        written += [f"{name}={self._written(each, uses)}" for name, each in (kwargs or {}).items()]
-        call = self._call(f"{self._constant(_kernel(func, args))}({', '.join(written)})", uses, fresh=not func.is_view)
+        if func is aten._to_copy.default and not isinstance(args[0], Tensor):
+            func = aten.scalar_tensor.default  # it makes a tensor of a number, for which TorchScript has no copy
+        given = tuple([self._argument(argument, value) for argument, value in _arguments(func, args, kwargs)])
+        outputs = [out] if isinstance(out, Tensor) else out
+        line = self._line(func, given, len(outputs))
         if writes:
-            self._known.pop(self._calls[written[0]].text, None)  # its result is no longer what that call returns
-        if isinstance(out, Tensor):
-            self._set(out, call.result)
-            return out
-        for place, each in enumerate(out):
+            before = self._made[self.name(out)]
+            self._known.pop((before.kernel, before.arguments), None)  # its result is no longer what that call returns
+        for each, name in zip(outputs, line.results, strict=True):
             if isinstance(each, Tensor):
-                self._set(each, f"{call.result}[{place}]")
+                self._set(each, name)
             elif each is not None:  # None is a gradient that was not asked for
                 raise NotCapturable(str(func))
         return out
 
     def name(self, tensor: Tensor) -> str:
-        """The expression that stands for a tensor."""
+        """The variable that stands for a tensor."""
         known = self._names.get(id(tensor))
         if known is None or known[0]() is not tensor:  # an id may be that of an earlier tensor, which is no more
             raise NotCapturable("a tensor that is neither an operand nor the result of a kernel")
         return known[1]
 
-    def compiled(self, results: Iterable[str]) -> Kernels:
-        """The recorded calls that the results need, as a function; a variable is deleted after its last use."""
-        results = list(results)
-        live, lines = {_variable(name) for name in results}, [f"return ({''.join(name + ', ' for name in results)})"]
-        for call in reversed(self._calls.values()):
-            if call.result in live:
-                last = [name for name in sorted(call.uses - live) if name.startswith("v")]
-                lines += [f"del {', '.join(last)}"] if last else []
-                lines.append(f"{call.result} = {call.text}")
-                live |= call.uses
-        body = "\n    ".join([f"def kernels({', '.join(self._operands)}):", *reversed(lines)])
-        constants = dict(self._constants.values())
-        operators = {name: str(value) for name, value in constants.items() if isinstance(value, OpOverload)}
-        return _Captured(body, operators, {name: constants[name] for name in constants.keys() - operators})
+    def captured(self, results: Sequence[str]) -> Kernels:
+        """The recorded kernels that the results need, as a function."""
+        return Captured.of(self._operands, self._lines, results)
 
-    def _call(self, text: str, uses: set[str], fresh: bool) -> _Call:
-        known = self._known.get(text)
+    def _line(self, kernel: OpOverload, arguments: tuple[Argument, ...], results: int) -> Line:
+        known = self._known.get((kernel, arguments))
         if known is not None:
-            self._fresh.discard(known)  # two tensors share it from now on
-            return self._calls[known]
-        call = _Call(f"v{len(self._calls)}", text, frozenset(uses))
-        self._calls[call.result], self._known[text] = call, call.result
-        if fresh:
-            self._fresh.add(call.result)
-        return call
+            self._fresh.difference_update(known.results)  # two tensors share each from now on
+            return known
+        names = tuple([f"v{len(self._made) + place}" for place in range(results)])
+        line = self._known[kernel, arguments] = Line(kernel, arguments, names)
+        self._lines.append(line)
+        self._made.update(dict.fromkeys(names, line))
+        if not kernel.is_view:
+            self._fresh.update(names)
+        return line
 
     def _set(self, tensor: Tensor, name: str) -> None:
         self._names[id(tensor)] = ref(tensor), name
 
-    def _written(self, value: Any, uses: set[str]) -> str:
-        """An argument as Python writes it; its variables are added to `uses`."""
+    def _read(self, tensor: Tensor) -> str:
+        name = self.name(tensor)
+        self._fresh.discard(name)
+        return name
+
+    def _argument(self, argument: Any, value: Any) -> Argument:
         if isinstance(value, Tensor):
-            name = self.name(value)
-            uses.add(_variable(name))
-            self._fresh.discard(_variable(name))
-            return name
-        if isinstance(value, list | tuple):
-            return f"[{', '.join([self._written(each, uses) for each in value])}]"
-        if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
-            return repr(value)
-        return self._constant(value)
-
-    def _constant(self, value: Any) -> str:
-        return self._constants.setdefault(id(value), (f"c{len(self._constants)}", value))[0]
+            return self._read(value)
+        if not isinstance(value, list | tuple):
+            return constant(value)
+        kind = argument.type.getElementType() if argument.type.kind() == "OptionalType" else argument.type
+        of = kind.getElementType()
+        if not any(isinstance(each, Tensor) for each in value):
+            return constants(value, str(of))
+        items = [self._read(each) if isinstance(each, Tensor) else constant(each) for each in value]
+        return List("Tensor?[]" if of.kind() == "OptionalType" else "Tensor[]", tuple(items))
 
 
-def _kernel(func: Any, args: Any) -> Any:
-    """The operator, or a function that does what it does for such arguments, with the same bits."""
-    if func is aten.max_pool2d_with_indices.default:
-        x = args[0]
-        if x.ndim == 4 and x.is_contiguous() and x.shape[1] >= POOLED_CHANNELS and x.numel() >= POOLED_NUMBERS:
-            return _pooled
-    return func
+def _arguments(kernel: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterable[tuple[Any, Any]]:
+    """All arguments of a kernel, as declared and as given or by default."""
+    for place, each in enumerate(kernel._schema.arguments):
+        yield each, args[place] if place < len(args) else kwargs.get(each.name, each.default_value)
+
+
+def _wide(x: Tensor) -> bool:
+    """Whether max pooling of a tensor is worth a change of layout."""
+    return x.ndim == 4 and x.is_contiguous() and x.shape[1] >= POOLED_CHANNELS and x.numel() >= POOLED_NUMBERS
 
 
 def _pooled(x: Tensor, *window: Any) -> tuple[Tensor, Tensor]:
@@ -198,8 +174,3 @@ def _pooled(x: Tensor, *window: Any) -> tuple[Tensor, Tensor]:
     """
     largest, indices = aten.max_pool2d_with_indices.default(x.contiguous(memory_format=torch.channels_last), *window)
     return largest.contiguous(), indices.contiguous()
-
-
-def _variable(name: str) -> str:
-    """The variable in an expression that stands for a tensor: `v7` in `v7[0]`."""
-    return name.partition("[")[0]
