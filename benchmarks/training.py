@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import best_s
+from benchmarks.timing import REPEATS, Stopwatch, best_s
 from learning.data import Batches, Dataset
 from learning.description import LearningDescription
+from learning.executor.kernels import Captured
 from learning.stop import Stop
 from netsim.description import NetworkDescription, UsersDescription
 from netsim.streams import Streams
@@ -74,7 +75,10 @@ WARM = 6
 
 
 def compare(name: str, task: Yardstick, loop: Callable[[Yardstick, int], None]) -> None:
-    """Print what a step of a user takes in `loop`, beyond the first rounds, and how much faster the simulator is."""
+    """Print what a step of a user takes in `loop`, beyond the first rounds, and how much faster the simulator is.
+
+    And how much faster a simulator would be of which nothing but torch's kernels, in one process, took time.
+    """
     runs: dict[str, Callable[[int], None]] = {
         "loop": lambda rounds: loop(task, rounds),
         "one": lambda rounds: task.simulated(rounds, "batched"),
@@ -84,12 +88,25 @@ def compare(name: str, task: Yardstick, loop: Callable[[Yardstick, int], None]) 
     lengths = WARM, WARM + task.rounds
     with one_thread():
         times = best_s({f"{name} {n}": partial(run, n) for name, run in runs.items() for n in lengths})
-    short, long = ({each: times[f"{each} {n}"] for each in runs} for n in lengths)
-    us = {each: (long[each] - short[each]) / (task.rounds * task.steps) * 1e6 for each in runs}
-    ratios = ", ".join(f"{number} {us['loop'] / us[number]:.2f}" for number in ("one", "two"))
+        times |= {f"kernels {n}": _in_kernels_s(lambda n=n: runs["one"](n)) for n in lengths}
+    short, long = ({each: times[f"{each} {n}"] for each in (*runs, "kernels")} for n in lengths)
+    us = {each: (long[each] - short[each]) / (task.rounds * task.steps) * 1e6 for each in short}
+    ratios = {each: f"{us['loop'] / us[each]:.2f}" for each in us}
     print(
-        f"  {name:12s} loop {us['loop']:.0f} us; times as fast with processes: {ratios}; network {us['network']:.0f} us"
+        f"  {name:12s} loop {us['loop']:.0f} us; times as fast: one process {ratios['one']}, two {ratios['two']}, "
+        f"kernels alone {ratios['kernels']}; network {us['network']:.0f} us"
     )
+
+
+def _in_kernels_s(run: Callable[[], None]) -> float:
+    """Minimum wall time in captured operations' kernels of some runs."""
+    spent = []
+    for _ in range(REPEATS):
+        watch = Stopwatch()
+        with watch.on(Captured, ("__call__",)):
+            run()
+        spent.append(watch.spent_s)
+    return min(spent)
 
 
 def trained(segment: Any, start: Parameters, batches: Batches, positions: range, optimiser: Any) -> Parameters:
