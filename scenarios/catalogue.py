@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -47,6 +48,7 @@ def entries(kind: str | None = None) -> Iterator[Entry]:
             yield Entry(group, name, place, meaning)
 
 
+@cache
 def places(known: Parts) -> dict[type, str]:
     """Return the path of the field of a scenario that takes the parts of each family; of several fields, the shortest.
 

@@ -1,18 +1,22 @@
 """Gradients and dispatch modes without torch's compiler.
 
 `torch.func` asks the autograd of torch's compiler, which is not used here, to stand aside, and imports the compiler for
-that; so does a dispatch mode. `torch.autograd.grad` compares shapes by a library of symbolic mathematics. Importing
-both takes as long as importing torch itself, in each process.
+that; so does a dispatch mode. `torch.autograd.grad` compares shapes by a library of symbolic mathematics, and so do
+torch's decompositions of losses. Importing both takes as long as importing torch itself, in each process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
 from torch.utils._python_dispatch import TorchDispatchMode
+
+symbolic_check = torch._check_with
+"""Raises an error unless a condition holds, which may be a symbolic one."""
 
 
 class UncompiledMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its dispatch modes untyped
@@ -24,8 +28,9 @@ class UncompiledMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
 
 
 def without_compiler() -> None:
-    """Let `torch.func` compute gradients by `gradients`, in this process."""
+    """Let `torch.func` compute gradients by `gradients`, and decompositions check by `check`, in this process."""
     eager_transforms._autograd_grad = gradients
+    torch._check_with = check
 
 
 def gradients(
@@ -54,3 +59,9 @@ def gradients(
         roots, seeds, retain_graph, create_graph, tuple(inputs), True, accumulate_grad=False
     )
     return tuple(torch.zeros_like(own) if each is None else each for each, own in zip(found, inputs, strict=True))
+
+
+def check(error_type: type[Exception], cond: Any, message: Callable[[], str]) -> None:
+    """Raise an error unless a condition holds; one that plainly does needs no symbolic mathematics."""
+    if cond is not True:
+        symbolic_check(error_type, cond, message)

@@ -88,6 +88,7 @@ def test_every_family_has_a_place() -> None:
     where = {protocol.__name__: place for protocol, place in places(known).items()}
     assert where["Scheme"] == "learning.scheme"
     assert where["Fading"] == "network.channel.fading"
+    assert places(known) is places(known), "looked for once for all groups of the list, which takes a second otherwise"
 
 
 def test_the_list_shows_places_and_commands(netsim) -> None:
