@@ -100,7 +100,7 @@ class _Recorder(UncompiledMode):
             func = aten.scalar_tensor.default  # it makes a tensor of a number, for which TorchScript has no copy
         given = tuple([self._argument(argument, value) for argument, value in _arguments(func, args, kwargs)])
         outputs = [out] if isinstance(out, Tensor) else out
-        line = self._line(func, given, len(outputs))
+        line = self._line(func, given, [each.numel() if isinstance(each, Tensor) else 0 for each in outputs])
         if writes:
             before = self._made[self.name(out)]
             self._known.pop((before.kernel, before.arguments), None)  # its result is no longer what that call returns
@@ -122,13 +122,13 @@ class _Recorder(UncompiledMode):
         """The recorded kernels that the results need, as a function."""
         return Captured.of(self._operands, self._lines, results)
 
-    def _line(self, kernel: OpOverload, arguments: tuple[Argument, ...], results: int) -> Line:
+    def _line(self, kernel: OpOverload, arguments: tuple[Argument, ...], sizes: Sequence[int]) -> Line:
         known = self._known.get((kernel, arguments))
         if known is not None:
             self._fresh.difference_update(known.results)  # two tensors share each from now on
             return known
-        names = tuple([f"v{len(self._made) + place}" for place in range(results)])
-        line = self._known[kernel, arguments] = Line(kernel, arguments, names)
+        names = tuple([f"v{len(self._made) + place}" for place in range(len(sizes))])
+        line = self._known[kernel, arguments] = Line(kernel, arguments, names, sum(sizes))
         self._lines.append(line)
         self._made.update(dict.fromkeys(names, line))
         if not kernel.is_view:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-PIECE = 256
-"""Kernels that run without a look at signals: interrupts are obeyed between two pieces."""
+PIECE, PIECE_NUMBERS = 256, 2**22
+"""Kernels, and numbers in their results, that make a piece. Interrupts are obeyed between two pieces: large kernels,
+such as convolutions of many images, take up to a second for so many numbers."""
 MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
 """In the order of their numbers in TorchScript."""
 
@@ -58,6 +59,8 @@ class Line(NamedTuple):
     arguments: tuple[Argument, ...]
     results: tuple[str, ...]
     """Variables for its results, which are tensors."""
+    numbers: int
+    """Numbers in its results."""
 
     @property
     def uses(self) -> set[str]:
@@ -111,9 +114,8 @@ class Captured:
                 live |= line.uses
                 kept.append(line)
         kept.reverse()
-        parts = [kept[start : start + PIECE] for start in range(0, len(kept), PIECE)]
         needed, pieces = set(results), list[Piece]()
-        for part in reversed(parts):
+        for part in reversed(_parts(kept)):
             made = set(chain.from_iterable(line.results for line in part))
             inputs = set().union(*(line.uses for line in part)) - made
             outputs = tuple(sorted(made & needed))
@@ -178,6 +180,18 @@ def constants(values: Sequence[Any], kind: str) -> Constant | List:
     if not values or kind == "bool":  # which TorchScript has no constants for
         return List(f"{kind}[]", tuple(map(constant, values)))
     return Constant(f"{kind}[]", f"[{', '.join(str(constant(each).value) for each in values)}]")
+
+
+def _parts(lines: Iterable[Line]) -> list[list[Line]]:
+    """The lines of each piece, in order: few enough that its kernels take no longer than somebody waits."""
+    parts, room = list[list[Line]](), 0
+    for line in lines:
+        if room <= 0 or len(parts[-1]) == PIECE:
+            parts.append([])
+            room = PIECE_NUMBERS
+        parts[-1].append(line)
+        room -= line.numbers
+    return parts
 
 
 def _function(text: str) -> Any:

@@ -102,6 +102,13 @@ def test_many_kernels_are_run_in_pieces(monkeypatch):
     assert results == list(pieces[-1].outputs)
 
 
+def test_pieces_of_large_kernels_have_few_of_them(monkeypatch):
+    """Somebody who interrupts a run waits for a piece: its kernels make some numbers, however many they are."""
+    monkeypatch.setattr(interpreted, "PIECE_NUMBERS", 3 * X.numel())
+    _, kernels = capture(chain(5), [X])
+    assert [len(piece.text.split("aten::")) - 1 for piece in kernels.__reduce__()[1][1]] == [3, 3, 3, 1]
+
+
 def test_memory_of_a_piece_is_freed_during_the_next_but_one(monkeypatch):
     monkeypatch.setattr(interpreted, "PIECE", 10)
     _, kernels = capture(chain(25), [X])
