@@ -88,7 +88,7 @@ def compare(name: str, task: Yardstick, loop: Callable[[Yardstick, int], None]) 
     lengths = WARM, WARM + task.rounds
     with one_thread():
         times = best_s({f"{name} {n}": partial(run, n) for name, run in runs.items() for n in lengths})
-        times |= {f"kernels {n}": _in_kernels_s(lambda n=n: runs["one"](n)) for n in lengths}
+        times |= {f"kernels {n}": _in_kernels_s(partial(runs["one"], n)) for n in lengths}
     short, long = ({each: times[f"{each} {n}"] for each in (*runs, "kernels")} for n in lengths)
     us = {each: (long[each] - short[each]) / (task.rounds * task.steps) * 1e6 for each in short}
     ratios = {each: f"{us['loop'] / us[each]:.2f}" for each in us}

@@ -29,7 +29,7 @@ def granularity(scenario: Scenario) -> Mapping[str, str]:
     for name, band in (("uplink", sharing.uplink), ("downlink", sharing.downlink)):
         words[name] = _of_band(band, count, coupled=scenario.network.interference is not None)
     if scenario.learning is not None:
-        words["operations"] = OPERATIONS.get(scenario.learning.executor, scenario.learning.executor)
+        words["operations"] = OPERATIONS[scenario.learning.executor]
     return words
 
 

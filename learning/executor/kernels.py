@@ -115,7 +115,7 @@ class Captured:
                 kept.append(line)
         kept.reverse()
         needed, pieces = set(results), list[Piece]()
-        for part in reversed(_parts(kept)):
+        for part in reversed(_divided(kept)):
             made = set(chain.from_iterable(line.results for line in part))
             inputs = set().union(*(line.uses for line in part)) - made
             outputs = tuple(sorted(made & needed))
@@ -182,7 +182,7 @@ def constants(values: Sequence[Any], kind: str) -> Constant | List:
     return Constant(f"{kind}[]", f"[{', '.join(str(constant(each).value) for each in values)}]")
 
 
-def _parts(lines: Iterable[Line]) -> list[list[Line]]:
+def _divided(lines: Iterable[Line]) -> list[list[Line]]:
     """The lines of each piece, in order: few enough that its kernels take no longer than somebody waits."""
     parts, room = list[list[Line]](), 0
     for line in lines:
